@@ -1,0 +1,1 @@
+"""Murmuration: a Matrix homeserver made of small functions."""

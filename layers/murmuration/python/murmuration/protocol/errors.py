@@ -1,0 +1,170 @@
+"""The specification's errors: one class per errcode that the homeserver raises.
+
+Domain code raises them; `murmuration.endpoint` alone turns them into a status and a JSON body.
+https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class MatrixError(Exception):
+    """An error the client is told of: HTTP `status`, `errcode`, a sentence, and further body fields."""
+
+    status: ClassVar[int] = 400
+    errcode: ClassVar[str] = "M_UNKNOWN"
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    def body(self) -> dict[str, Any]:
+        """The standard error response as a JSON object."""
+        return {"errcode": self.errcode, "error": self.message, **self.fields}
+
+
+class Unknown(MatrixError):
+    """M_UNKNOWN, for what no other errcode describes."""
+
+
+class Forbidden(MatrixError):
+    status = 403
+    errcode = "M_FORBIDDEN"
+
+
+class MissingToken(MatrixError):
+    status = 401
+    errcode = "M_MISSING_TOKEN"
+
+
+class UnknownToken(MatrixError):
+    """The access or refresh token is not (or no longer) valid; `soft_logout` says the device survives."""
+
+    status = 401
+    errcode = "M_UNKNOWN_TOKEN"
+
+
+class UserDeactivated(MatrixError):
+    status = 403
+    errcode = "M_USER_DEACTIVATED"
+
+
+class UserLocked(MatrixError):
+    status = 401
+    errcode = "M_USER_LOCKED"
+
+
+class BadJson(MatrixError):
+    errcode = "M_BAD_JSON"
+
+
+class NotJson(MatrixError):
+    errcode = "M_NOT_JSON"
+
+
+class MissingParam(MatrixError):
+    errcode = "M_MISSING_PARAM"
+
+
+class InvalidParam(MatrixError):
+    errcode = "M_INVALID_PARAM"
+
+
+class InvalidUsername(MatrixError):
+    errcode = "M_INVALID_USERNAME"
+
+
+class UserInUse(MatrixError):
+    errcode = "M_USER_IN_USE"
+
+
+class Exclusive(MatrixError):
+    errcode = "M_EXCLUSIVE"
+
+
+class WeakPassword(MatrixError):
+    errcode = "M_WEAK_PASSWORD"
+
+
+class RoomInUse(MatrixError):
+    errcode = "M_ROOM_IN_USE"
+
+
+class InvalidRoomState(MatrixError):
+    errcode = "M_INVALID_ROOM_STATE"
+
+
+class BadAlias(MatrixError):
+    errcode = "M_BAD_ALIAS"
+
+
+class BadState(MatrixError):
+    errcode = "M_BAD_STATE"
+
+
+class UnsupportedRoomVersion(MatrixError):
+    errcode = "M_UNSUPPORTED_ROOM_VERSION"
+
+
+class IncompatibleRoomVersion(MatrixError):
+    """The room's version (field `room_version`) is not one the asking server supports."""
+
+    errcode = "M_INCOMPATIBLE_ROOM_VERSION"
+
+
+class DuplicateAnnotation(MatrixError):
+    errcode = "M_DUPLICATE_ANNOTATION"
+
+
+class NotFound(MatrixError):
+    status = 404
+    errcode = "M_NOT_FOUND"
+
+
+class Unrecognized(MatrixError):
+    status = 404
+    errcode = "M_UNRECOGNIZED"
+
+
+class MethodNotAllowed(MatrixError):
+    """The path exists, but not with this method."""
+
+    status = 405
+    errcode = "M_UNRECOGNIZED"
+
+
+class TooLarge(MatrixError):
+    status = 413
+    errcode = "M_TOO_LARGE"
+
+
+class LimitExceeded(MatrixError):
+    """Too many requests; pass `retry_after_ms`."""
+
+    status = 429
+    errcode = "M_LIMIT_EXCEEDED"
+
+
+class UserInteractiveAuthRequired(MatrixError):
+    """401 with flows, params and session instead of an errcode, or beside one after a failed stage.
+
+    https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api
+    """
+
+    status = 401
+
+    def __init__(self, fields: dict[str, Any], failure: MatrixError | None = None) -> None:
+        super().__init__(failure.message if failure else "Authentication is required", **fields)
+        self.failure = failure
+
+    def body(self) -> dict[str, Any]:
+        return {**(self.failure.body() if self.failure else {}), **self.fields}
+
+
+class Unavailable(MatrixError):
+    """A passing condition (contention, a dependency): the client should try again."""
+
+    status = 503
+    errcode = "M_UNKNOWN"

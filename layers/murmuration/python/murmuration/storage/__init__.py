@@ -1,0 +1,1 @@
+"""The only floor that speaks to AWS: tables, items, queues, objects, parameters."""
