@@ -1,0 +1,154 @@
+"""`Event`: a PDU with its room version, read through properties. https://spec.matrix.org/v1.19/rooms/"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.protocol import canonical_json
+from murmuration.protocol.hashing import event_id_for
+from murmuration.protocol.redaction import redact
+from murmuration.protocol.room_versions import RoomVersion
+
+StateKey = tuple[str, str]
+"""A (type, state_key) pair."""
+
+
+class Event:
+    """An event in the federation format of its room version.
+
+    Immutable by convention: neither the event nor its `pdu` is changed once made, as the ID is computed from
+    it. The PDU is taken to be of the version's format (`validation.check_format`): properties read it unchecked,
+    but for those inside `content`, where nothing can be relied on.
+    """
+
+    __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "room_version")
+
+    def __init__(self, pdu: dict[str, Any], room_version: RoomVersion, event_id: str | None = None) -> None:
+        """`event_id` spares its computation to one who knows it already."""
+        self.pdu = pdu
+        self.room_version = room_version
+        self._event_id = event_id
+        self._prev_events: tuple[str, ...] | None = None
+        self._auth_events: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_json(cls, text: str | bytes, room_version: RoomVersion, event_id: str | None = None) -> Event:
+        """The event that `to_json` wrote."""
+        return cls(canonical_json.loads(text), room_version, event_id)
+
+    def to_json(self) -> str:
+        """The PDU, `unsigned` included, as compact JSON for storage."""
+        return canonical_json.encode(self.pdu, strict=False).decode()
+
+    @property
+    def event_id(self) -> str:
+        """The PDU's own ID in room versions 1 and 2, else computed once from the reference hash."""
+        if self._event_id is None:
+            self._event_id = event_id_for(self.pdu, self.room_version)
+        return self._event_id
+
+    @property
+    def room_id(self) -> str:
+        """The room; that of a create event is derived from its ID where the room version says so (12)."""
+        if self.room_version.create_event_is_room_id and self.is_create:
+            return "!" + self.event_id[1:]
+        room_id: str = self.pdu["room_id"]
+        return room_id
+
+    @property
+    def type(self) -> str:
+        event_type: str = self.pdu["type"]
+        return event_type
+
+    @property
+    def sender(self) -> str:
+        sender: str = self.pdu["sender"]
+        return sender
+
+    @property
+    def sender_server(self) -> str:
+        """The server name in the sender's user ID."""
+        return self.sender.partition(":")[2]
+
+    @property
+    def state_key(self) -> str | None:
+        return self.pdu.get("state_key")
+
+    @property
+    def is_state(self) -> bool:
+        return "state_key" in self.pdu
+
+    @property
+    def is_create(self) -> bool:
+        """Whether this is an m.room.create event that starts a room (state key empty)."""
+        return self.pdu["type"] == "m.room.create" and self.pdu.get("state_key") == ""
+
+    @property
+    def state_pair(self) -> StateKey | None:
+        """(type, state_key) of a state event, None of any other."""
+        state_key = self.state_key
+        return None if state_key is None else (self.type, state_key)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        content: dict[str, Any] = self.pdu["content"]
+        return content
+
+    @property
+    def membership(self) -> str | None:
+        """`content.membership` of an m.room.member event, if it is a string."""
+        if self.type != "m.room.member":
+            return None
+        membership = self.content.get("membership")
+        return membership if isinstance(membership, str) else None
+
+    @property
+    def redacts(self) -> str | None:
+        """The event ID that an m.room.redaction names, from where the room version keeps it."""
+        if self.type != "m.room.redaction":
+            return None
+        redacts = (self.content if self.room_version.redacts_in_content else self.pdu).get("redacts")
+        return redacts if isinstance(redacts, str) else None
+
+    @property
+    def depth(self) -> int:
+        depth: int = self.pdu["depth"]
+        return depth
+
+    @property
+    def origin_server_ts(self) -> int:
+        """Milliseconds since the epoch, by the sending server's word."""
+        origin_server_ts: int = self.pdu["origin_server_ts"]
+        return origin_server_ts
+
+    @property
+    def prev_events(self) -> tuple[str, ...]:
+        """IDs of the events before this one, in the PDU's order."""
+        if self._prev_events is None:
+            self._prev_events = self._references("prev_events")
+        return self._prev_events
+
+    @property
+    def auth_events(self) -> tuple[str, ...]:
+        """IDs of the events that authorise this one, in the PDU's order, duplicates included."""
+        if self._auth_events is None:
+            self._auth_events = self._references("auth_events")
+        return self._auth_events
+
+    @property
+    def unsigned(self) -> dict[str, Any]:
+        """What neither hash nor signature covers; empty if absent."""
+        unsigned: dict[str, Any] = self.pdu.get("unsigned", {})
+        return unsigned
+
+    def redacted(self) -> Event:
+        """The event as a redaction leaves it: same ID, `unsigned` gone."""
+        return Event(redact(self.pdu, self.room_version), self.room_version, self.event_id)
+
+    def _references(self, key: str) -> tuple[str, ...]:
+        if self.room_version.server_assigned_event_ids:
+            return tuple(event_id for event_id, _ in self.pdu[key])
+        return tuple(self.pdu[key])
+
+    def __repr__(self) -> str:
+        return f"Event({self.event_id!r}, {self.type!r}, {self.state_key!r}, sender={self.sender!r})"

@@ -1,0 +1,27 @@
+"""Unpadded Base64, standard and URL-safe. https://spec.matrix.org/v1.19/appendices/#unpadded-base64"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64, b2a_base64
+
+_TO_STANDARD = str.maketrans("-_", "+/")
+_TO_URLSAFE = str.maketrans("+/", "-_")
+
+
+def encode(data: bytes) -> str:
+    """Standard alphabet, no padding."""
+    return b2a_base64(data, newline=False).rstrip(b"=").decode("ascii")
+
+
+def encode_urlsafe(data: bytes) -> str:
+    """URL-safe alphabet, no padding."""
+    return encode(data).translate(_TO_URLSAFE)
+
+
+def decode(text: str) -> bytes:
+    """Decodes either alphabet, with padding or without; raises ValueError for anything else.
+
+    Bits beyond the last whole byte may be set: the value is what the bytes are, not how they were written.
+    """
+    data = text.translate(_TO_STANDARD).rstrip("=")
+    return a2b_base64(data + "=" * (-len(data) % 4), strict_mode=True)
