@@ -1,0 +1,1 @@
+"""Accounts: who there is, how they prove it, their devices and profiles."""

@@ -1,0 +1,34 @@
+"""The edge: the only code that knows what API Gateway, SQS and Streams events look like.
+
+An endpoint file decorates one function:
+
+    @endpoint("PUT", "/_matrix/client/{version}/rooms/{roomId}/typing/{userId}", versions=("r0", "v3"))
+    def handler(request: Request) -> dict[str, Any]: ...
+
+What must live here: routes, parsing of requests, authentication's dispatch, errors to status and JSON, CORS.
+What must not: any decision about Matrix beyond that.
+"""
+
+from murmuration.endpoint.discovery import Function, discover
+from murmuration.endpoint.http import Handler, Request, Response, endpoint
+from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket
+
+CLIENT_VERSIONS = ("r0", "v3")
+"""The versions of most client-server endpoints; a few have v1 too or instead."""
+
+__all__ = [
+    "CLIENT_VERSIONS",
+    "Auth",
+    "Function",
+    "Handler",
+    "Http",
+    "Queue",
+    "Request",
+    "Response",
+    "Route",
+    "Schedule",
+    "Stream",
+    "WebSocket",
+    "discover",
+    "endpoint",
+]

@@ -1,0 +1,58 @@
+"""Finds the functions: every module below `functions/` with a `handler` that carries a route."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from murmuration.endpoint.routes import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One Lambda: `name` is `<api>-<operation>`, `module` its dotted name, `handler` its entry point."""
+
+    name: str
+    module: str
+    handler: Callable[[dict[str, Any], Any], Any]
+    route: Route
+
+    @property
+    def group(self) -> str:
+        """The specification module that it belongs to, such as `client_server.rooms`."""
+        return self.module.removeprefix("functions.").rpartition(".")[0]
+
+
+def function_name(module: str) -> str:
+    """`functions.client_server.room_send.send_message` -> `client_server-send_message`."""
+    parts = module.split(".")
+    return f"{parts[1]}-{parts[-1]}"
+
+
+def module_names(root: Path, package: str = "functions") -> Iterator[str]:
+    """The dotted names of all modules below `root`, in order."""
+    for entry in sorted(root.iterdir()):
+        if entry.is_dir() and not entry.name.startswith(("_", ".")):
+            yield from module_names(entry, f"{package}.{entry.name}")
+        elif entry.suffix == ".py" and not entry.name.startswith("_"):
+            yield f"{package}.{entry.stem}"
+
+
+def discover(package: str = "functions") -> list[Function]:
+    """All functions, by module name. Raises AttributeError for a module without a routed `handler`."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"no package {package!r}: run from the repository's top folder")
+    functions = []
+    for location in spec.submodule_search_locations:
+        for name in module_names(Path(location), package):
+            handler = importlib.import_module(name).handler
+            functions.append(Function(function_name(name), name, handler, handler.route))
+    return functions
+
+
+__all__ = ["Function", "discover", "function_name", "module_names"]

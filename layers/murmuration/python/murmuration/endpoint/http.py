@@ -1,0 +1,273 @@
+"""HTTP endpoints: API Gateway's REST proxy event in, its proxy response out."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
+
+from murmuration.endpoint.routes import Auth, Http
+from murmuration.protocol.errors import (
+    BadJson,
+    InvalidParam,
+    MatrixError,
+    MissingParam,
+    MissingToken,
+    NotJson,
+    Unrecognized,
+)
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from murmuration.accounts.tokens import AccessToken, Requester
+
+    Model = TypeVar("Model", bound=BaseModel)
+
+CORS_HEADERS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization",
+    "Access-Control-Expose-Headers": "Retry-After",
+}
+"""Sent with every response. https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients"""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer other than 200 with a JSON object; a `bytes` body is sent as it is."""
+
+    body: Any = field(default_factory=dict)
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Request:
+    """A request, read lazily from the proxy event.
+
+    Path parameters are percent-decoded once, as the client meant them; `query` holds each parameter's last
+    value, decoded by the gateway.
+    """
+
+    def __init__(self, event: Mapping[str, Any], context: Any = None) -> None:
+        self.event = event
+        self.context = context
+        self._requester: Requester | None = None
+
+    @property
+    def method(self) -> str:
+        return str(self.event["httpMethod"])
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent, percent-encoding kept."""
+        return str(self.event["path"])
+
+    @cached_property
+    def params(self) -> dict[str, str]:
+        """The path parameters. Raises InvalidParam where one isn't UTF-8."""
+        try:
+            raw = self.event.get("pathParameters") or {}
+            return {name: unquote(value, errors="strict") for name, value in raw.items()}
+        except UnicodeDecodeError as error:
+            raise InvalidParam("The path is not UTF-8 after percent-decoding") from error
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        return dict(self.event.get("queryStringParameters") or {})
+
+    def query_all(self, name: str) -> list[str]:
+        """Each value of the query parameter `name`, in the order sent."""
+        return list((self.event.get("multiValueQueryStringParameters") or {}).get(name) or ())
+
+    def query_int(self, name: str, default: int, *, low: int = 0, high: int | None = None) -> int:
+        """A whole number from the query, brought into `low`..`high`. Raises InvalidParam."""
+        text = self.query.get(name)
+        if text is None:
+            return default
+        try:
+            number = int(text)
+        except ValueError as error:
+            raise InvalidParam(f"{name} must be a whole number, not {text[:40]!r}") from error
+        if number < low:
+            raise InvalidParam(f"{name} must be at least {low}")
+        return number if high is None else min(number, high)
+
+    def query_bool(self, name: str, default: bool = False) -> bool:
+        """`true` or `false` from the query. Raises InvalidParam."""
+        text = self.query.get(name)
+        if text is None:
+            return default
+        if text not in ("true", "false"):
+            raise InvalidParam(f"{name} must be true or false, not {text[:40]!r}")
+        return text == "true"
+
+    def query_choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str:
+        """One of `allowed` from the query. Raises MissingParam without a default, InvalidParam."""
+        text = self.query.get(name, default)
+        if text is None:
+            raise MissingParam(f"The query parameter {name} is missing")
+        if text not in allowed:
+            raise InvalidParam(f"{name} must be one of {', '.join(allowed)}")
+        return text
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Header values by lower-case name."""
+        return {name.lower(): value for name, value in (self.event.get("headers") or {}).items()}
+
+    @property
+    def source_ip(self) -> str:
+        return str(self.event["requestContext"]["identity"]["sourceIp"])
+
+    @cached_property
+    def body(self) -> bytes:
+        raw = self.event.get("body") or ""
+        return base64.b64decode(raw) if self.event.get("isBase64Encoded") else raw.encode()
+
+    def json(self) -> Any:
+        """The body as JSON; any value. Raises NotJson."""
+        from murmuration.protocol import canonical_json
+
+        try:
+            return canonical_json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise NotJson("The body is not JSON") from error
+
+    def json_object(self, *, optional: bool = False) -> dict[str, Any]:
+        """The body as a JSON object; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""
+        if optional and not self.body.strip():
+            return {}
+        value = self.json()
+        if not isinstance(value, dict):
+            raise BadJson("The body must be a JSON object")
+        return value
+
+    def parse(self, model: type[Model], *, optional: bool = False) -> Model:
+        """The body as `model`. Raises NotJson, BadJson, MissingParam for a missing field."""
+        from pydantic import ValidationError
+
+        value = self.json_object(optional=optional)
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise _from_validation_error(error.errors(include_url=False)) from error
+
+    @property
+    def access_token(self) -> AccessToken:
+        """The token as presented, not yet verified. Raises MissingToken, UnknownToken."""
+        from murmuration.accounts.tokens import AccessToken
+
+        return AccessToken.parse(self._bearer())
+
+    def _bearer(self) -> str:
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            return token.strip()
+        if token := self.query.get("access_token", ""):
+            return token
+        raise MissingToken("The access token is missing")
+
+    @property
+    def requester(self) -> Requester:
+        """Who asks, verified before the handler ran."""
+        if self._requester is None:
+            raise MissingToken("The access token is missing")
+        return self._requester
+
+    @property
+    def optional_requester(self) -> Requester | None:
+        return self._requester
+
+    def authenticate(self, auth: Auth) -> None:
+        """Verify the access token as `auth` asks. Raises MissingToken, UnknownToken and the like."""
+        if auth in (Auth.NONE, Auth.DEFERRED_ACCESS_TOKEN):
+            return
+        if auth is Auth.OPTIONAL_ACCESS_TOKEN and not (
+            self.headers.get("authorization") or self.query.get("access_token")
+        ):
+            return
+        from murmuration.accounts.authentication import authenticate
+
+        self._requester = authenticate(self.access_token)
+
+
+def _from_validation_error(errors: list[Any]) -> MatrixError:
+    first = errors[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the body"
+    if first["type"] == "missing":
+        return MissingParam(f"{where} is missing")
+    return BadJson(f"{where}: {first['msg']}")
+
+
+class Handler:
+    """A Lambda entry point around an endpoint's function, with the route that it serves."""
+
+    def __init__(self, function: Callable[[Request], Any], route: Http) -> None:
+        self.function = function
+        self.route = route
+        self.__doc__ = function.__doc__
+
+    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+        request = Request(event, context)
+        try:
+            version = (event.get("pathParameters") or {}).get("version")
+            if version is not None and version not in self.route.versions:
+                raise Unrecognized(f"Version {version} of this endpoint is not supported")
+            request.authenticate(self.route.auth)
+            answer = self.function(request)
+        except MatrixError as error:
+            answer = error_response(error)
+        except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
+            answer = _unexpected(event, context)
+        return proxy_response(answer)
+
+
+def error_response(error: MatrixError) -> Response:
+    """The standard error response of `error`."""
+    headers = {}
+    retry_after_ms = error.fields.get("retry_after_ms")
+    if error.status == 429 and isinstance(retry_after_ms, int):
+        headers["Retry-After"] = str(-(-retry_after_ms // 1000))
+    return Response(error.body(), error.status, headers)
+
+
+def _unexpected(event: Mapping[str, Any], context: Any) -> Response:
+    from murmuration.endpoint.logging import logger
+
+    logger().exception(
+        "unexpected error",
+        extra={
+            "method": event.get("httpMethod"),
+            "resource": event.get("resource"),
+            "request_id": getattr(context, "aws_request_id", None),
+        },
+    )
+    return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
+
+
+def proxy_response(answer: Any) -> dict[str, Any]:
+    """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body."""
+    response = answer if isinstance(answer, Response) else Response(answer)
+    headers = {**CORS_HEADERS, **response.headers}
+    if isinstance(response.body, bytes):
+        body, encoded = base64.b64encode(response.body).decode(), True
+    else:
+        headers.setdefault("Content-Type", "application/json")
+        body, encoded = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False), False
+    return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": encoded}
+
+
+def endpoint(
+    method: str, path: str, *, auth: Auth = Auth.ACCESS_TOKEN, versions: tuple[str, ...] = ()
+) -> Callable[[Callable[[Request], Any]], Handler]:
+    """Make a function the Lambda for `method` and `path` (API Gateway's syntax)."""
+
+    def decorate(function: Callable[[Request], Any]) -> Handler:
+        return Handler(function, Http(method, path, auth, versions))
+
+    return decorate

@@ -1,0 +1,64 @@
+"""What an endpoint declares of itself: where its events come from.
+
+`infra_cdk` builds the deployment from these, `local_cloud` serves them; neither needs anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Auth(Enum):
+    """How a request proves who sends it."""
+
+    NONE = "none"
+    ACCESS_TOKEN = "access token"  # noqa: S105 - a scheme's name
+    """Checked before the handler runs: one read."""
+    DEFERRED_ACCESS_TOKEN = "deferred access token"  # noqa: S105 - a scheme's name
+    """The domain checks it together with its own first read, which saves a round trip."""
+    OPTIONAL_ACCESS_TOKEN = "optional access token"  # noqa: S105 - a scheme's name
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take."""
+
+    method: str
+    path: str
+    auth: Auth = Auth.ACCESS_TOKEN
+    versions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocket:
+    """A WebSocket route key: `$connect`, `$disconnect` or `$default`."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The DynamoDB Stream of a table, by the table's logical name."""
+
+    table: str
+    batch_size: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """An SQS queue, by its logical name."""
+
+    name: str
+    fifo: bool = True
+    batch_size: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """An EventBridge schedule expression such as `rate(1 hour)`."""
+
+    expression: str
+
+
+Route = Http | WebSocket | Stream | Queue | Schedule

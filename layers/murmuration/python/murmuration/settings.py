@@ -1,0 +1,97 @@
+"""What the deployment tells the functions: a typed view of the environment, read on first use.
+
+Every variable starts with `MURMURATION_`. Secrets are never here: they're SSM parameters, named here
+and read by `murmuration.storage.parameters`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+class SettingsError(Exception):
+    """A setting is missing or has a value it can't have; the message names the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The deployment's facts.
+
+    `public_url` is the base URL clients use, without a trailing slash. `prefix` begins the physical name of
+    each table, queue and parameter. Sizes are in bytes, times in seconds.
+    """
+
+    server_name: str
+    public_url: str
+    prefix: str = "murmuration-dev"
+    registration: Literal["open", "closed", "token"] = "closed"
+    rate_limits: bool = True
+    waiting: Literal["held", "parked"] = "parked"
+    media_bucket: str = ""
+    media_max_bytes: int = 4_194_304
+    viewer_secret_parameter: str = ""
+    turn_uris: tuple[str, ...] = ()
+    turn_ttl: int = 86_400
+    identity_server_url: str = ""
+    socket_endpoint: str = ""
+
+    def table(self, name: str) -> str:
+        """The physical name of the table with the logical name `name`."""
+        return f"{self.prefix}-{name}"
+
+    def queue(self, name: str) -> str:
+        """The physical name of the queue with the logical name `name`."""
+        return f"{self.prefix}-{name}"
+
+    def parameter(self, name: str) -> str:
+        """The name of the SSM parameter `name`."""
+        return f"/{self.prefix}/{name}"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from `environment`; raises SettingsError, naming the variable at fault."""
+
+    def value(name: str, default: str | None = None) -> str:
+        found = environment.get(f"MURMURATION_{name}", default)
+        if found is None:
+            raise SettingsError(f"MURMURATION_{name} is not set")
+        return found
+
+    def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+        chosen = value(name, default)
+        if chosen not in allowed:
+            raise SettingsError(f"MURMURATION_{name} is {chosen!r}; it must be one of {', '.join(allowed)}")
+        return chosen
+
+    def number(name: str, default: int) -> int:
+        text = value(name, str(default))
+        if not text.isdecimal():
+            raise SettingsError(f"MURMURATION_{name} is {text!r}; it must be a whole number")
+        return int(text)
+
+    server_name = value("SERVER_NAME")
+    return Settings(
+        server_name=server_name,
+        public_url=value("PUBLIC_URL", f"https://{server_name}").rstrip("/"),
+        prefix=value("PREFIX", "murmuration-dev"),
+        registration=choice("REGISTRATION", "closed", ("open", "closed", "token")),  # type: ignore[arg-type]
+        rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
+        waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
+        media_bucket=value("MEDIA_BUCKET", ""),
+        media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),
+        viewer_secret_parameter=value("VIEWER_SECRET_PARAMETER", ""),
+        turn_uris=tuple(uri for uri in value("TURN_URIS", "").split(",") if uri),
+        turn_ttl=number("TURN_TTL", 86_400),
+        identity_server_url=value("IDENTITY_SERVER_URL", ""),
+        socket_endpoint=value("SOCKET_ENDPOINT", ""),
+    )
+
+
+@functools.cache
+def settings() -> Settings:
+    """This process's settings, read from the environment on first use."""
+    return read_settings(os.environ)

@@ -1,0 +1,226 @@
+"""The tables, as PynamoDB models: keys, indexes, streams and expiry, defined once.
+
+`local_cloud` and the tests create the tables from these models, `infra_cdk` builds the deployed ones from
+`TABLES`, operators' commands query through them. The functions themselves use `storage.dynamodb`, which
+imports far less; `docs/storage.md` says which items each table holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.indexes import AllProjection, LocalSecondaryIndex
+from pynamodb.models import Model
+
+KeyAttribute = UnicodeAttribute | NumberAttribute
+
+
+class Rooms(Model):
+    """Facts of a room: its head, current state, aliases, relations."""
+
+    class Meta:
+        table_name = "rooms"
+
+    room_id = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class RoomLog(Model):
+    """A room's timeline: dense ordinals, negative for backfilled events."""
+
+    class Meta:
+        table_name = "room-log"
+
+    room_id = UnicodeAttribute(hash_key=True)
+    ordinal = NumberAttribute(range_key=True)
+
+
+class Events(Model):
+    """Where an event is, by its ID; the event itself when it's in no timeline."""
+
+    class Meta:
+        table_name = "events"
+
+    event_id = UnicodeAttribute(hash_key=True)
+
+
+class Snapshots(Model):
+    """Nodes of the state snapshots, immutable."""
+
+    class Meta:
+        table_name = "snapshots"
+
+    room_id = UnicodeAttribute(hash_key=True)
+    node_id = UnicodeAttribute(range_key=True)
+
+
+class BySeq(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
+    """A stream's items in the order of their last change."""
+
+    class Meta:
+        index_name = "by-seq"
+        projection = AllProjection()
+
+    stream = UnicodeAttribute(hash_key=True)
+    seq = NumberAttribute(range_key=True)
+
+
+class Streams(Model):
+    """Sequenced items of a room, a user or a device."""
+
+    class Meta:
+        table_name = "streams"
+
+    stream = UnicodeAttribute(hash_key=True)
+    key = UnicodeAttribute(range_key=True)
+    by_seq = BySeq()
+
+
+class Users(Model):
+    """Accounts, profiles, devices, memberships, filters."""
+
+    class Meta:
+        table_name = "users"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class SyncTokens(Model):
+    """Stream tokens: what a client has seen."""
+
+    class Meta:
+        table_name = "sync-tokens"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    token = UnicodeAttribute(range_key=True)
+
+
+class Listeners(Model):
+    """Who waits for news, and how."""
+
+    class Meta:
+        table_name = "listeners"
+
+    user_id = UnicodeAttribute(hash_key=True)
+
+
+class Transient(Model):
+    """What expires by itself: transaction IDs, authentication sessions, login tokens, counters."""
+
+    class Meta:
+        table_name = "transient"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+class Directory(Model):
+    """Aliases, published rooms, registration tokens."""
+
+    class Meta:
+        table_name = "directory"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class Keys(Model):
+    """End-to-end encryption: device keys, one-time keys, fallback keys, cross-signing keys."""
+
+    class Meta:
+        table_name = "keys"
+
+    user_id = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class Media(Model):
+    """Metadata of media; the bytes are in the bucket."""
+
+    class Meta:
+        table_name = "media"
+
+    media_id = UnicodeAttribute(hash_key=True)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's definition beyond its keys: does it stream its changes, which attribute expires it."""
+
+    model: type[Model]
+    streams: bool = False
+    ttl: str | None = None
+    indexes: tuple[type[LocalSecondaryIndex[Any]], ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """The logical name, without the deployment's prefix."""
+        return str(self.model.Meta.table_name)
+
+    @property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """(name, "S" or "N") of the hash key and, where there is one, the range key."""
+        return _keys(self.model.get_attributes())
+
+    def create_request(self, physical_name: str) -> dict[str, Any]:
+        """The parameters of DynamoDB's CreateTable."""
+        attributes = dict(self.keys)
+        request: dict[str, Any] = {
+            "TableName": physical_name,
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": _key_schema(self.keys),
+        }
+        local = []
+        for index in self.indexes:
+            keys = _keys(index.Meta.attributes)
+            attributes.update(keys)
+            local.append(
+                {
+                    "IndexName": index.Meta.index_name,
+                    "KeySchema": _key_schema(keys),
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            )
+        if local:
+            request["LocalSecondaryIndexes"] = local
+        if self.streams:
+            request["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        request["AttributeDefinitions"] = [
+            {"AttributeName": name, "AttributeType": kind} for name, kind in attributes.items()
+        ]
+        return request
+
+
+def _keys(attributes: Any) -> tuple[tuple[str, str], ...]:
+    found = [
+        (not attribute.is_hash_key, str(attribute.attr_name), str(attribute.attr_type))
+        for attribute in attributes.values()
+        if attribute.is_hash_key or attribute.is_range_key
+    ]
+    return tuple((name, kind) for _, name, kind in sorted(found))
+
+
+def _key_schema(keys: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": name, "KeyType": key_type}
+        for (name, _), key_type in zip(keys, ("HASH", "RANGE"), strict=False)
+    ]
+
+
+TABLES: tuple[Table, ...] = (
+    Table(Rooms),
+    Table(RoomLog, streams=True),
+    Table(Events),
+    Table(Snapshots),
+    Table(Streams, streams=True, indexes=(BySeq,)),
+    Table(Users),
+    Table(SyncTokens, ttl="expires"),
+    Table(Listeners, ttl="expires"),
+    Table(Transient, ttl="expires"),
+    Table(Directory),
+    Table(Keys),
+    Table(Media),
+)
+"""Every table of a deployment."""
