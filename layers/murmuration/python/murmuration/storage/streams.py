@@ -1,6 +1,6 @@
 """Sequenced streams: one item per thing, whose `seq` moves with each change, dense within the stream.
 
-A stream belongs to a room (receipts, typing, device-list changes, presence), a user (account data) or a device
+A stream belongs to a room (receipts, typing, device lists, presence), a user (account data) or a device
 (to-device messages). The stream's `head` item counts; it moves in the same transaction as the items, so
 whoever has read up to the head has seen every change. An item that changes again moves to the end: a reader
 gets the newest form of each thing once.
@@ -35,7 +35,7 @@ def device_stream(user_id: str, device_id: str) -> str:
 
 def head_key(stream: str) -> dict[str, str]:
     """The key of a stream's head, for a BatchGetItem with others."""
-    return {"stream": stream, "key": HEAD}
+    return {"stream_id": stream, "sk": HEAD}
 
 
 def head_seq(head: Mapping[str, Any] | None) -> int:
@@ -49,14 +49,14 @@ def read_head(stream: str) -> int:
 
 
 def get(stream: str, key: str) -> Item | None:
-    return dynamodb.get(TABLE, {"stream": stream, "key": key})
+    return dynamodb.get(TABLE, {"stream_id": stream, "sk": key})
 
 
 def read_after(stream: str, seq: int, *, limit: int | None = None) -> list[Item]:
     """The items changed after `seq`, in the order of their last change."""
     return dynamodb.query(
         TABLE,
-        "stream = :stream AND seq > :seq",
+        "stream_id = :stream AND seq > :seq",
         {":stream": stream, ":seq": seq},
         index="by-seq",
         limit=limit,
@@ -67,14 +67,13 @@ def read_prefix(stream: str, prefix: str) -> list[Item]:
     """The items whose key begins with `prefix`, by key."""
     return dynamodb.query(
         TABLE,
-        "stream = :stream AND begins_with(#key, :prefix)",
+        "stream_id = :stream AND begins_with(sk, :prefix)",
         {":stream": stream, ":prefix": prefix},
-        names={"#key": "key"},
     )
 
 
 def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) -> list[Write]:
-    """The writes that put `items` (each with `key`) behind `head`, for a transaction with others.
+    """The writes that put `items` (each with `sk`) behind `head`, for a transaction with others.
 
     The first write is the head's, conditioned on `head`: when it fails, another writer was quicker.
     """
@@ -88,7 +87,7 @@ def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) ->
         )
     ]
     writes += [
-        dynamodb.put(TABLE, {**item, "stream": stream, "seq": head + offset})
+        dynamodb.put(TABLE, {**item, "stream_id": stream, "seq": head + offset})
         for offset, item in enumerate(items, start=1)
     ]
     return writes

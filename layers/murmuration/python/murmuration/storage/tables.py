@@ -63,7 +63,7 @@ class BySeq(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
         index_name = "by-seq"
         projection = AllProjection()
 
-    stream = UnicodeAttribute(hash_key=True)
+    stream_id = UnicodeAttribute(hash_key=True)
     seq = NumberAttribute(range_key=True)
 
 
@@ -73,8 +73,8 @@ class Streams(Model):
     class Meta:
         table_name = "streams"
 
-    stream = UnicodeAttribute(hash_key=True)
-    key = UnicodeAttribute(range_key=True)
+    stream_id = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
     by_seq = BySeq()
 
 
