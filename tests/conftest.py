@@ -59,7 +59,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
 
     environment = {
         "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",  # noqa: S105
+        "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_ENDPOINT_URL_DYNAMODB": dynamodb_url,
         "MURMURATION_SERVER_NAME": SERVER_NAME,
@@ -79,7 +79,11 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
         accessor.cache_clear()
 
 
-@pytest.fixture()
-def fresh_user_id(deployment: None) -> Callable[[str], str]:
+@pytest.fixture
+def fresh_user_id(deployment: None) -> Callable[..., str]:
     """Makes user IDs that no other test of the run uses."""
-    return lambda name="user": f"@{name}-{os.getpid()}-{next(_numbers)}:{SERVER_NAME}"
+
+    def make(name: str = "user") -> str:
+        return f"@{name}-{os.getpid()}-{next(_numbers)}:{SERVER_NAME}"
+
+    return make
