@@ -3,15 +3,12 @@
 https://spec.matrix.org/v1.19/appendices/#canonical-json
 
 Python's C encoder already writes the shortest form with keys sorted by code point. What is left to refuse are
-the numbers outside the grammar: in the encoded text such a number always reads as a run of sixteen digits, or as
-digits followed by a point or an exponent, so one search over the text clears nearly every event, and only a text
-with a match (in a string, as a rule) has its values visited one by one.
+the numbers outside the grammar, which a walk over the value finds in a fifth of the time that encoding takes.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from murmuration.protocol.errors import BadJson, NotJson
@@ -22,7 +19,6 @@ MAX_INTEGER = 2**53 - 1
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False, check_circular=False
 ).encode
-_SUSPECT_NUMBER = re.compile(r"(?:^|[:,\[])-?[0-9]+(?:[.eE]|(?<=[0-9]{16}))")
 
 
 def encode(value: Any, *, strict: bool = True) -> bytes:
@@ -30,49 +26,47 @@ def encode(value: Any, *, strict: bool = True) -> bytes:
 
     `strict` refuses floats and integers beyond `MAX_INTEGER`, as room versions from 6 on and every signed
     object demand; without it (room versions 1 to 5) a float is written as Python writes it and any integer
-    passes. Raises BadJson for what can't be encoded: such numbers, NaN, infinities, lone surrogates, values that
-    are not JSON, nesting too deep.
+    passes. Raises BadJson for what can't be encoded: such numbers, NaN, infinities, lone surrogates, values
+    that are not JSON, nesting too deep.
     """
     try:
-        text = _encode(value)
-        encoded = text.encode()
+        encoded = _encode(value).encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise BadJson("The value has no canonical JSON") from error
-    if strict and _SUSPECT_NUMBER.search(text):
+    if strict:
         check_numbers(value)
     return encoded
 
 
 def check_numbers(value: Any) -> None:
     """Raises BadJson if a number anywhere in `value` is a float or beyond `MAX_INTEGER` in size."""
-    pending = [value]
+    pending: list[Any] = [(value,)]
     while pending:
         item = pending.pop()
-        if isinstance(item, dict):
-            pending.extend(item.values())
-        elif isinstance(item, (list, tuple)):
-            pending.extend(item)
-        elif isinstance(item, float):
-            raise BadJson("Canonical JSON has no floats")
-        elif isinstance(item, int) and not -MAX_INTEGER <= item <= MAX_INTEGER:
-            raise BadJson("An integer is outside the range of canonical JSON")
+        for child in item.values() if isinstance(item, dict) else item:
+            kind = type(child)
+            if kind is str:
+                continue
+            if kind is int:
+                if not -MAX_INTEGER <= child <= MAX_INTEGER:
+                    raise BadJson("An integer is outside the range of canonical JSON")
+            elif isinstance(child, (dict, list, tuple)):
+                pending.append(child)
+            elif isinstance(child, float):
+                raise BadJson("Canonical JSON has no floats")
 
 
 def loads(data: bytes | str, *, whole_floats_as_integers: bool = False) -> Any:
     """Parses JSON in UTF-8; NaN and the infinities are refused, the last of duplicate keys wins.
 
     A number with a fraction or an exponent becomes a float, which `encode` then refuses where it must: an
-    event that holds one breaks the format of its room version, however whole the number. For objects other than
-    events, `whole_floats_as_integers` turns a whole number, however written (`1e10`, `-0.0`), into the integer
-    it is. Raises NotJson.
+    event that holds one breaks the format of its room version, however whole the number. For objects other
+    than events, `whole_floats_as_integers` turns a whole number, however written (`1e10`, `-0.0`), into the
+    integer it is. Raises NotJson.
     """
+    decode = _decode_whole_floats if whole_floats_as_integers else _decode
     try:
-        text = data if isinstance(data, str) else data.decode()
-        return json.loads(
-            text,
-            parse_float=_whole_float_as_integer if whole_floats_as_integers else None,
-            parse_constant=_refuse_constant,
-        )
+        return decode(data if isinstance(data, str) else data.decode())
     except (ValueError, RecursionError) as error:
         raise NotJson("The content is not JSON") from error
 
@@ -84,3 +78,9 @@ def _refuse_constant(name: str) -> None:
 def _whole_float_as_integer(literal: str) -> int | float:
     number = float(literal)
     return int(number) if number.is_integer() and abs(number) <= MAX_INTEGER else number
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode_whole_floats = json.JSONDecoder(
+    parse_constant=_refuse_constant, parse_float=_whole_float_as_integer
+).decode

@@ -17,8 +17,8 @@ class Event:
     """An event in the federation format of its room version.
 
     Immutable by convention: neither the event nor its `pdu` is changed once made, as the ID is computed from
-    it. The PDU is taken to be of the version's format (`validation.check_format`): properties read it unchecked,
-    but for those inside `content`, where nothing can be relied on.
+    it. The PDU is taken to be of the version's format (`validation.check_format`): properties read it
+    unchecked, but for those inside `content`, where nothing can be relied on.
     """
 
     __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "room_version")

@@ -67,8 +67,9 @@ class RoomVersion:
     redaction_keeps_join_rules_allow: bool = False  # 8: `allow` of m.room.join_rules
     redaction_keeps_authorising_user: bool = False  # 9: `join_authorised_via_users_server` of m.room.member
     updated_redaction_rules: bool = False
-    """11: top-level `origin`, `membership` and `prev_state` go; the whole content of m.room.create, `invite`
-    of m.room.power_levels, `redacts` of m.room.redaction and `third_party_invite.signed` of m.room.member stay."""
+    """11: top-level `origin`, `membership` and `prev_state` go; what stays in addition is all content of
+    m.room.create, `invite` of m.room.power_levels, `redacts` of m.room.redaction, and
+    `third_party_invite.signed` of m.room.member."""
 
     @property
     def server_assigned_event_ids(self) -> bool:

@@ -1,0 +1,252 @@
+"""The identifiers' grammars. https://spec.matrix.org/v1.19/appendices/#identifier-grammar
+
+Identifiers stay `str` everywhere: a `parse_…` function takes one apart and raises InvalidParam if it is not
+of the grammar, `is_valid_…` answers with a bool. Lengths are in bytes of UTF-8 and count the sigil and the
+domain.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.room_versions import EventIDFormat, RoomVersion
+
+MAX_IDENTIFIER_BYTES = 255
+
+# A localpart of other times or of other kinds than a user's: any character but the separator, NUL and
+# surrogates.
+_LOCALPART = "[^:\0\ud800-\udfff]*"
+_WITH_DOMAIN = re.compile(f"(.)({_LOCALPART}):(.*)", re.DOTALL)
+_SERVER_NAME = re.compile(
+    r"(?:(?P<ipv4>[0-9]{1,3}(?:\.[0-9]{1,3}){3})"
+    r"|\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]"
+    r"|[0-9A-Za-z.-]{1,255})"
+    r"(?::[0-9]{1,5})?"
+)
+_URLSAFE_HASH = re.compile("[0-9A-Za-z_-]{43}")
+_STANDARD_HASH = re.compile("[0-9A-Za-z+/]{43}")
+_NEW_USER_LOCALPART = re.compile("[a-z0-9._=/+-]+")
+_COMPLIANT_USER_LOCALPART = re.compile("[\x21-\x7e]+")
+_KEY_ID = re.compile("([a-z0-9_]+):([^:\0\ud800-\udfff]+)")
+_SERVER_KEY_ID = re.compile("ed25519:[a-zA-Z0-9_]+")
+_DEVICE_ID = re.compile("[^\0-\x1f\x7f-\x9f\ud800-\udfff]+")
+_OPAQUE = re.compile("[0-9A-Za-z._~-]{1,255}")
+_NAMESPACED = re.compile("[a-z][a-z0-9._-]{0,254}")
+
+
+class UserID(NamedTuple):
+    """The parts of `@localpart:server_name`."""
+
+    localpart: str
+    server_name: str
+
+
+class RoomAlias(NamedTuple):
+    """The parts of `#localpart:server_name`."""
+
+    localpart: str
+    server_name: str
+
+
+class RoomID(NamedTuple):
+    """The parts of `!opaque:server_name`; from room version 12 on there is no server name."""
+
+    opaque: str
+    server_name: str | None
+
+
+class EventID(NamedTuple):
+    """The parts of `$opaque:server_name`; from room version 3 on there is no server name."""
+
+    opaque: str
+    server_name: str | None
+
+
+class KeyID(NamedTuple):
+    """The parts of `algorithm:identifier`."""
+
+    algorithm: str
+    identifier: str
+
+
+class ServerName(NamedTuple):
+    """A host (an IPv6 literal keeps its brackets) and the port, if one is named."""
+
+    host: str
+    port: int | None
+
+
+def server_name_of(identifier: str) -> str | None:
+    """What follows the first colon of an identifier taken to be valid; None if it has no domain."""
+    return identifier.partition(":")[2] or None
+
+
+def parse_server_name(server_name: str) -> ServerName:
+    """Takes a server name apart; raises InvalidParam."""
+    if not is_valid_server_name(server_name):
+        raise InvalidParam("This is not a valid server name")
+    host, separator, port = server_name.rpartition(":")
+    if not separator or port.endswith("]"):
+        return ServerName(server_name, None)
+    return ServerName(host, int(port))
+
+
+def is_valid_server_name(server_name: str) -> bool:
+    """https://spec.matrix.org/v1.19/appendices/#server-name"""
+    match = _SERVER_NAME.fullmatch(server_name)
+    if match is None:
+        return False
+    if match["ipv4"]:
+        return all(int(number) <= 255 for number in match["ipv4"].split("."))
+    return match["ipv6"] is None or _is_ipv6(match["ipv6"])
+
+
+def parse_user_id(user_id: str) -> UserID:
+    """Takes a user ID apart, historical ones included; raises InvalidParam.
+
+    For IDs of events and of users that exist; a new user's localpart must pass `is_valid_new_localpart`.
+    https://spec.matrix.org/v1.19/appendices/#historical-user-ids
+    """
+    return UserID(*_split("@", user_id, "user ID"))
+
+
+def is_valid_user_id(user_id: str) -> bool:
+    """Whether `parse_user_id` takes it."""
+    return _try_split("@", user_id) is not None
+
+
+def is_compliant_user_id(user_id: str) -> bool:
+    """Whether a valid user ID may be shown to clients outside the context of an event.
+
+    Localparts that are empty or leave U+0021 to U+007E may not.
+    """
+    parts = _try_split("@", user_id)
+    return parts is not None and _COMPLIANT_USER_LOCALPART.fullmatch(parts[0]) is not None
+
+
+def is_valid_new_localpart(localpart: str, server_name: str) -> bool:
+    """Whether a server may give a new user this localpart: today's characters, and the whole ID in bounds."""
+    fits = len(localpart) + len(server_name.encode()) + 2 <= MAX_IDENTIFIER_BYTES
+    return fits and _NEW_USER_LOCALPART.fullmatch(localpart) is not None
+
+
+def parse_room_alias(alias: str) -> RoomAlias:
+    """Takes a room alias apart; raises InvalidParam."""
+    return RoomAlias(*_split("#", alias, "room alias"))
+
+
+def is_valid_room_alias(alias: str) -> bool:
+    """https://spec.matrix.org/v1.19/appendices/#room-aliases"""
+    return _try_split("#", alias) is not None
+
+
+def parse_room_id(room_id: str) -> RoomID:
+    """Takes apart a room ID of either format; raises InvalidParam."""
+    if room_id.startswith("!") and _URLSAFE_HASH.fullmatch(room_id, 1):
+        return RoomID(room_id[1:], None)
+    return RoomID(*_split("!", room_id, "room ID"))
+
+
+def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> bool:
+    """Whether it is a room ID of the version's format; without a version, of either."""
+    if version is None:
+        return is_valid_room_id_hash(room_id) or _try_split("!", room_id) is not None
+    if version.create_event_is_room_id:
+        return is_valid_room_id_hash(room_id)
+    return _try_split("!", room_id) is not None
+
+
+def is_valid_room_id_hash(room_id: str) -> bool:
+    """Whether it is a room ID without a domain: the hash of a create event."""
+    return room_id.startswith("!") and _URLSAFE_HASH.fullmatch(room_id, 1) is not None
+
+
+def parse_event_id(event_id: str) -> EventID:
+    """Takes apart an event ID of any format; raises InvalidParam."""
+    if event_id.startswith("$") and (
+        _URLSAFE_HASH.fullmatch(event_id, 1) or _STANDARD_HASH.fullmatch(event_id, 1)
+    ):
+        return EventID(event_id[1:], None)
+    return EventID(*_split("$", event_id, "event ID"))
+
+
+def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> bool:
+    """Whether it is an event ID of the version's format; without a version, of any."""
+    if not event_id.startswith("$"):
+        return False
+    if version is None:
+        return (
+            _URLSAFE_HASH.fullmatch(event_id, 1) is not None
+            or _STANDARD_HASH.fullmatch(event_id, 1) is not None
+            or _try_split("$", event_id) is not None
+        )
+    if version.event_id_format is EventIDFormat.SERVER_ASSIGNED:
+        return _try_split("$", event_id) is not None
+    hash_format = (
+        _STANDARD_HASH if version.event_id_format is EventIDFormat.HASH_STANDARD_B64 else _URLSAFE_HASH
+    )
+    return hash_format.fullmatch(event_id, 1) is not None
+
+
+def parse_key_id(key_id: str) -> KeyID:
+    """Takes apart the ID of a signing, device or one-time key; raises InvalidParam."""
+    match = _KEY_ID.fullmatch(key_id)
+    if match is None:
+        raise InvalidParam("This is not a valid key ID")
+    return KeyID(match[1], match[2])
+
+
+def is_valid_server_key_id(key_id: str) -> bool:
+    """Whether it can be the ID of a server's Ed25519 key."""
+    return _SERVER_KEY_ID.fullmatch(key_id) is not None
+
+
+def is_valid_device_id(device_id: str) -> bool:
+    """Whether a client may have this device ID.
+
+    The specification leaves it opaque; empty ones, control characters and more than 255 bytes are refused.
+    """
+    return _DEVICE_ID.fullmatch(device_id) is not None and _fits(device_id)
+
+
+def is_opaque_identifier(identifier: str) -> bool:
+    """https://spec.matrix.org/v1.19/appendices/#opaque-identifiers"""
+    return _OPAQUE.fullmatch(identifier) is not None
+
+
+def is_namespaced_identifier(identifier: str) -> bool:
+    """https://spec.matrix.org/v1.19/appendices/#common-namespaced-identifier-grammar"""
+    return _NAMESPACED.fullmatch(identifier) is not None
+
+
+def _try_split(sigil: str, identifier: str) -> tuple[str, str] | None:
+    """Localpart and server name, or None if it is no identifier of this sigil with a domain."""
+    match = _WITH_DOMAIN.fullmatch(identifier)
+    if match is None or match[1] != sigil or not is_valid_server_name(match[3]) or not _fits(identifier):
+        return None
+    return match[2], match[3]
+
+
+def _split(sigil: str, identifier: str, kind: str) -> tuple[str, str]:
+    parts = _try_split(sigil, identifier)
+    if parts is None:
+        raise InvalidParam(f"This is not a valid {kind}")
+    return parts
+
+
+def _fits(identifier: str) -> bool:
+    return len(identifier) <= MAX_IDENTIFIER_BYTES and (
+        identifier.isascii() or len(identifier.encode()) <= MAX_IDENTIFIER_BYTES
+    )
+
+
+def _is_ipv6(literal: str) -> bool:
+    from ipaddress import AddressValueError, IPv6Address
+
+    try:
+        IPv6Address(literal)
+    except AddressValueError:
+        return False
+    return True
