@@ -1,0 +1,1 @@
+"""Inputs shared by both implementations: plain data, importable without Synapse and without Murmuration."""

@@ -1,0 +1,25 @@
+"""The recorded fixtures, read once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "fixtures"
+VERSIONS = tuple(str(number) for number in range(1, 13))
+
+
+@cache
+def load(name: str) -> Any:
+    """A fixture by name; treat it as constant."""
+    return json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+
+
+def version_ids() -> list[str]:
+    """Every room version recorded, which must be all that there are."""
+    recorded = load("events")["versions"]
+    assert set(recorded) == set(VERSIONS)
+    return list(VERSIONS)
