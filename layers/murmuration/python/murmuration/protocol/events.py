@@ -17,7 +17,7 @@ class Event:
     """An event in the federation format of its room version.
 
     Immutable by convention: neither the event nor its `pdu` is changed once made, as the ID is computed from
-    it. The PDU is taken to be of the version's format (`validation.check_format`): properties read it
+    it. The PDU is taken to be of the version's format (`event_format.check_format`): properties read it
     unchecked, but for those inside `content`, where nothing can be relied on.
     """
 
@@ -112,14 +112,12 @@ class Event:
 
     @property
     def depth(self) -> int:
-        depth: int = self.pdu["depth"]
-        return depth
+        return int(self.pdu["depth"])
 
     @property
     def origin_server_ts(self) -> int:
         """Milliseconds since the epoch, by the sending server's word."""
-        origin_server_ts: int = self.pdu["origin_server_ts"]
-        return origin_server_ts
+        return int(self.pdu["origin_server_ts"])
 
     @property
     def prev_events(self) -> tuple[str, ...]:
@@ -137,9 +135,9 @@ class Event:
 
     @property
     def unsigned(self) -> dict[str, Any]:
-        """What neither hash nor signature covers; empty if absent."""
-        unsigned: dict[str, Any] = self.pdu.get("unsigned", {})
-        return unsigned
+        """What neither hash nor signature covers; empty if absent or no object."""
+        unsigned = self.pdu.get("unsigned")
+        return unsigned if isinstance(unsigned, dict) else {}
 
     def redacted(self) -> Event:
         """The event as a redaction leaves it: same ID, `unsigned` gone."""

@@ -22,7 +22,7 @@ def content_hash(pdu: dict[str, Any]) -> str:
     """The SHA-256 of the event without `unsigned`, `signatures` and `hashes`, in unpadded Base64.
 
     Raises BadJson where the event has no canonical JSON; whether its numbers suit the room version is left to
-    `validation.check_format`.
+    `event_format.check_format`.
     """
     return unpadded_base64.encode(_digest(pdu, _OUTSIDE_CONTENT_HASH))
 
