@@ -1,0 +1,42 @@
+"""Dot-separated property paths, by which push rules and filters name a property of an event.
+
+https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+ABSENT: Final = object()
+"""What `value_at` gives for a property the event doesn't have (None is JSON's null)."""
+
+# A name may hold escaped dots and backslashes, but no bare dot; other escapes stand for themselves.
+_NAME = re.compile(r"(?:\\[.\\]|[^.])*")
+_ESCAPED = re.compile(r"\\([.\\])")
+
+
+@lru_cache(maxsize=1024)
+def parse_path(path: str) -> tuple[str, ...]:
+    r"""The names that `path` leads through: `content.m\.relates_to` is ("content", "m.relates_to")."""
+    names: list[str] = []
+    position = 0
+    while True:
+        found = _NAME.match(path, position)
+        assert found is not None  # noqa: S101  the expression matches the empty string
+        names.append(_ESCAPED.sub(r"\1", found.group()))
+        position = found.end() + 1
+        if position > len(path):
+            return tuple(names)
+
+
+def value_at(event: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    """The value of the property that `names` lead to, or ABSENT."""
+    value: Any = event
+    for name in names:
+        if not isinstance(value, dict) or name not in value:
+            return ABSENT
+        value = value[name]
+    return value
