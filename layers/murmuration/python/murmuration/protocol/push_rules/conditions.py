@@ -1,0 +1,138 @@
+"""The conditions of push rules, compiled to functions of an event and what is known about its room.
+
+https://spec.matrix.org/v1.19/client-server-api/#conditions-1
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from murmuration.protocol.globs import contains_phrase, glob
+from murmuration.protocol.property_paths import parse_path, value_at
+from murmuration.protocol.push_rules.defaults import Kind
+from murmuration.protocol.push_rules.validation import MEMBER_COUNT, is_scalar
+
+# The power level a sender needs for a kind of notification that the room doesn't name.
+_DEFAULT_NOTIFICATION_LEVEL = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PushContext:
+    """What the rules of one user need to know beside the event itself.
+
+    `member_count` counts joined members. `notification_levels` is `notifications` of the room's power
+    levels; `sender_power_level` may be infinite. All are of the room's state at the event.
+    """
+
+    user_id: str
+    display_name: str | None
+    member_count: int
+    sender_power_level: float
+    notification_levels: Mapping[str, int] = field(default_factory=dict)
+
+
+Event: TypeAlias = Mapping[str, Any]
+Matcher: TypeAlias = Callable[[Event, PushContext], bool]
+
+
+def compile_rule(kind: Kind, rule: Mapping[str, Any]) -> list[Matcher]:
+    """The conditions that must all hold for a rule of this kind, those that its kind implies included."""
+    rule_id = rule["rule_id"]
+    if kind == "room":
+        return [lambda event, _: event.get("room_id") == rule_id]
+    if kind == "sender":
+        return [lambda event, _: event.get("sender") == rule_id]
+    if kind == "content":
+        return [_event_match({"key": "content.body", "pattern": rule["pattern"]})]
+    return [compile_condition(condition) for condition in rule.get("conditions", [])]
+
+
+def compile_condition(condition: Mapping[str, Any]) -> Matcher:
+    """What the condition says, as a function; an unknown one matches no event."""
+    compiler = _COMPILERS.get(condition.get("kind", ""))
+    return compiler(condition) if compiler else _never
+
+
+def _never(_event: Event, _context: PushContext) -> bool:
+    return False
+
+
+def _event_match(condition: Mapping[str, Any]) -> Matcher:
+    names = parse_path(condition["key"])
+    pattern = glob(condition["pattern"], words=names == ("content", "body"))
+
+    def matches(event: Event, _context: PushContext) -> bool:
+        value = value_at(event, names)
+        return isinstance(value, str) and pattern.matches(value)
+
+    return matches
+
+
+def _event_property_is(condition: Mapping[str, Any]) -> Matcher:
+    names, expected = parse_path(condition["key"]), condition["value"]
+    return lambda event, _: _same(value_at(event, names), expected)
+
+
+def _event_property_contains(condition: Mapping[str, Any]) -> Matcher:
+    names, expected = parse_path(condition["key"]), condition["value"]
+
+    def matches(event: Event, _context: PushContext) -> bool:
+        values = value_at(event, names)
+        return isinstance(values, list) and any(_same(value, expected) for value in values)
+
+    return matches
+
+
+def _same(value: object, expected: object) -> bool:
+    # 1 == True in Python, but not in JSON.
+    return type(value) is type(expected) and value == expected and is_scalar(value)
+
+
+def _contains_display_name(_condition: Mapping[str, Any]) -> Matcher:
+    names = parse_path("content.body")
+
+    def matches(event: Event, context: PushContext) -> bool:
+        body, name = value_at(event, names), context.display_name
+        if not isinstance(body, str) or not name:
+            return False
+        return contains_phrase(body, name)
+
+    return matches
+
+
+_COMPARISONS: dict[str | None, Callable[[int, int], bool]] = {
+    None: operator.eq,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+
+
+def _room_member_count(condition: Mapping[str, Any]) -> Matcher:
+    found = MEMBER_COUNT.fullmatch(condition["is"])
+    if found is None:
+        return _never
+    compare, count = _COMPARISONS[found[1]], int(found[2])
+    return lambda _, context: compare(context.member_count, count)
+
+
+def _sender_notification_permission(condition: Mapping[str, Any]) -> Matcher:
+    key = condition["key"]
+    return lambda _, context: (
+        context.sender_power_level >= context.notification_levels.get(key, _DEFAULT_NOTIFICATION_LEVEL)
+    )
+
+
+_COMPILERS: dict[str, Callable[[Mapping[str, Any]], Matcher]] = {
+    "event_match": _event_match,
+    "event_property_is": _event_property_is,
+    "event_property_contains": _event_property_contains,
+    "contains_display_name": _contains_display_name,
+    "room_member_count": _room_member_count,
+    "sender_notification_permission": _sender_notification_permission,
+}
