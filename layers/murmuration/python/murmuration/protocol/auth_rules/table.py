@@ -1,0 +1,150 @@
+"""How the rules are written down: as tables, from which the numbering of each room version's page follows.
+
+A table lists checks in the specification's order, each with the room versions that have it. A check looks at
+the facts and answers ALLOW, a Refusal, or None: go on with the next. A refusal is numbered by the place of
+its check among those that the room version has, table within table: "5.3.2" is the second check of the third
+check of the fifth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.power_levels import PowerLevels, creators_of
+from murmuration.protocol.room_versions import RoomVersion
+
+CREATE: Final = "m.room.create"
+MEMBER: Final = "m.room.member"
+JOIN_RULES: Final = "m.room.join_rules"
+POWER_LEVELS: Final = "m.room.power_levels"
+THIRD_PARTY_INVITE: Final = "m.room.third_party_invite"
+
+
+class AuthRuleViolation(Forbidden):
+    """An event that the room's authorisation rules reject.
+
+    `rule` is the number of the rule, as the specification's page of that room version numbers them: "5.3.2".
+    """
+
+    def __init__(self, rule: str, message: str) -> None:
+        super().__init__(f"{message} (authorisation rule {rule})")
+        self.rule = rule
+
+
+class Refusal(NamedTuple):
+    """A check's answer that the event is rejected: why, and by which rule of those that the check holds."""
+
+    message: str
+    path: tuple[int, ...] = ()
+
+    def under(self, number: int) -> Refusal:
+        """The same refusal, seen from the table above."""
+        return Refusal(self.message, (number, *self.path))
+
+    def violation(self) -> AuthRuleViolation:
+        return AuthRuleViolation(".".join(map(str, self.path)), self.message)
+
+
+ALLOW: Final = True
+Verdict: TypeAlias = Literal[True] | Refusal | None
+
+
+class Facts:
+    """What the checks look at: the event, and the state of the room that it is judged by."""
+
+    __slots__ = ("_power_levels", "event", "state", "template", "version")
+
+    def __init__(self, event: Event, state: Mapping[StateKey, Event], *, template: bool = False) -> None:
+        self.event = event
+        self.state = state
+        self.template = template
+        self.version = event.room_version
+        self._power_levels: PowerLevels | None = None
+
+    @property
+    def create(self) -> Event:
+        """The room's create event, which `check_auth` has made sure of."""
+        return self.state[(CREATE, "")]
+
+    @property
+    def power_levels(self) -> PowerLevels:
+        if self._power_levels is None:
+            self._power_levels = PowerLevels.from_state(
+                self.create, self.state.get((POWER_LEVELS, "")), self.version
+            )
+        return self._power_levels
+
+    @property
+    def sender_level(self) -> int | float:
+        return self.power_levels.user_level(self.event.sender)
+
+    @property
+    def join_rule(self) -> str:
+        """The room's join rule, "invite" where the state has none."""
+        join_rules = self.state.get((JOIN_RULES, ""))
+        rule = join_rules.content.get("join_rule") if join_rules else None
+        return rule if isinstance(rule, str) else "invite"
+
+    def membership(self, user_id: str) -> str:
+        """The user's current membership, "leave" for one the room has never heard of."""
+        member = self.state.get((MEMBER, user_id))
+        return (member.membership if member else None) or "leave"
+
+    def creators(self) -> frozenset[str]:
+        return creators_of(self.create)
+
+
+Check: TypeAlias = Callable[[Facts], Verdict]
+Condition: TypeAlias = Callable[[RoomVersion], bool]
+
+
+def allow(_facts: Facts) -> Verdict:
+    """The check of the rule "Otherwise, allow"."""
+    return ALLOW
+
+
+def refuse(message: str) -> Check:
+    """The check of a rule "Otherwise, reject"."""
+    refusal = Refusal(message)
+    return lambda _facts: refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A check, and which room versions have it."""
+
+    check: Check
+    only_in: Condition = lambda _version: True
+
+
+class RuleTable:
+    """Checks in the specification's order; as a check itself it stands for the table nested in a rule."""
+
+    def __init__(self, *rules: Rule) -> None:
+        self._rules = rules
+        self._by_version: dict[str, tuple[Check, ...]] = {}
+
+    def checks(self, version: RoomVersion) -> tuple[Check, ...]:
+        """The checks that the room version has; a check's rule number is its place here, counted from 1."""
+        checks = self._by_version.get(version.id)
+        if checks is None:
+            checks = tuple(rule.check for rule in self._rules if rule.only_in(version))
+            self._by_version[version.id] = checks
+        return checks
+
+    def number(self, check: Check, version: RoomVersion) -> int:
+        """The number of one check's rule in that room version."""
+        return self.checks(version).index(check) + 1
+
+    def __call__(self, facts: Facts) -> Verdict:
+        for number, check in enumerate(self.checks(facts.version), 1):
+            verdict = check(facts)
+            if isinstance(verdict, Refusal):
+                return verdict.under(number)
+            if verdict is ALLOW:
+                return ALLOW
+        return None

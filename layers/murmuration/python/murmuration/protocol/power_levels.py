@@ -1,0 +1,218 @@
+"""Who may do what in a room: its m.room.power_levels event read with all its defaults.
+
+https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from murmuration.protocol.events import Event
+    from murmuration.protocol.room_versions import RoomVersion
+
+Level: TypeAlias = int | float
+"""A power level: an integer, or `INFINITE`."""
+
+INFINITE: Final = math.inf
+"""The level of the creators of a room from version 12 on."""
+
+CREATOR_LEVEL = 100
+"""The level of the creator, before version 12, of a room that has no m.room.power_levels event."""
+
+DEFAULT_LEVELS: Mapping[str, int] = {
+    "users_default": 0,
+    "events_default": 0,
+    "state_default": 50,
+    "ban": 50,
+    "redact": 50,
+    "kick": 50,
+    "invite": 0,
+}
+"""The integer-valued properties of the content, in the specification's order, and what they are if absent."""
+
+DEFAULT_NOTIFICATION_LEVEL = 50
+
+_INTEGER_STRING = re.compile(r"\s*([+-]?)([0-9]+)\s*")
+# The largest finite binary64, 1.8e308, has 309 digits.
+_MOST_DIGITS = 309
+
+
+def parse_level(value: object, version: RoomVersion) -> int:
+    """The integer that a value of the content stands for in that room version; raises ValueError if none.
+
+    Integers always; before version 10 also strings that are integers; before version 6 also floats, cut off
+    at the decimal point. Nothing is beyond the range of binary64.
+    https://spec.matrix.org/v1.19/rooms/v5/#deprecated-event-content-schemas
+    """
+    if type(value) is int:
+        if not version.strict_canonical_json:
+            _refuse_beyond_binary64(value)
+        return value
+    if isinstance(value, str) and not version.integer_power_levels:
+        match = _INTEGER_STRING.fullmatch(value)
+        digits = match[2].lstrip("0") if match else ""
+        if match is None or len(digits) > _MOST_DIGITS:
+            raise ValueError("This string is not an integer")
+        return _refuse_beyond_binary64(int(match[1] + (digits or "0")))
+    if isinstance(value, float) and not version.strict_canonical_json and math.isfinite(value):
+        return int(value)
+    raise ValueError("This is not a power level")
+
+
+def _refuse_beyond_binary64(value: int) -> int:
+    try:
+        float(value)
+    except OverflowError as error:
+        raise ValueError("This integer is beyond the range of binary64") from error
+    return value
+
+
+def creators_of(create: Event) -> frozenset[str]:
+    """The users who created the room: the create event's sender and, from version 12, `additional_creators`.
+
+    Before version 11 it is whom the content names as `creator`.
+    """
+    version = create.room_version
+    if not version.implicit_room_creator:
+        creator = create.content.get("creator")
+        return frozenset({creator} if isinstance(creator, str) else ())
+    additional = create.content.get("additional_creators") if version.additional_creators else None
+    if not isinstance(additional, list):
+        return frozenset({create.sender})
+    return frozenset({create.sender, *(user_id for user_id in additional if isinstance(user_id, str))})
+
+
+class PowerLevels:
+    """The levels of a room's users, and the levels that actions need.
+
+    A malformed value, which the authorisation rules keep out of rooms, reads as if it were absent.
+    """
+
+    __slots__ = ("_content", "_creators", "_version")
+
+    def __init__(
+        self, content: Mapping[str, Any] | None, creators: frozenset[str], version: RoomVersion
+    ) -> None:
+        """`content` is that of the m.room.power_levels event, None if the room has none."""
+        self._content = content
+        self._creators = creators
+        self._version = version
+
+    @classmethod
+    def from_state(
+        cls, create: Event | None, power_levels: Event | None, version: RoomVersion
+    ) -> PowerLevels:
+        """The levels that two events of a room's state give; either may be missing."""
+        return cls(
+            power_levels.content if power_levels else None,
+            creators_of(create) if create else frozenset(),
+            version,
+        )
+
+    def user_level(self, user_id: str) -> Level:
+        """The user's level, `INFINITE` for a creator from room version 12 on."""
+        if user_id in self._creators:
+            if self._version.privileged_creators:
+                return INFINITE
+            if self._content is None:
+                return CREATOR_LEVEL
+        level = self._entry("users", user_id)
+        return self._named("users_default") if level is None else level
+
+    def event_level(self, event_type: str, is_state: bool) -> int:
+        """The level needed to send events of that type."""
+        level = self._entry("events", event_type)
+        if level is None:
+            return self._named("state_default" if is_state else "events_default")
+        return level
+
+    def notification_level(self, key: str) -> int:
+        """The level needed to trigger the notification `key`, say "room" for an @room mention."""
+        level = self._entry("notifications", key)
+        return DEFAULT_NOTIFICATION_LEVEL if level is None else level
+
+    @property
+    def invite(self) -> int:
+        return self._named("invite")
+
+    @property
+    def kick(self) -> int:
+        return self._named("kick")
+
+    @property
+    def ban(self) -> int:
+        return self._named("ban")
+
+    @property
+    def redact(self) -> int:
+        return self._named("redact")
+
+    def can_send(self, user_id: str, event_type: str, is_state: bool) -> bool:
+        """Whether the level suffices for that type of event; membership events have levels of their own."""
+        return self.user_level(user_id) >= self.event_level(event_type, is_state)
+
+    def can_invite(self, user_id: str) -> bool:
+        return self.user_level(user_id) >= self.invite
+
+    def can_kick(self, user_id: str, target_id: str) -> bool:
+        """Whether the level suffices to kick: it must also be above the target's."""
+        level = self.user_level(user_id)
+        return level >= self.kick and self.user_level(target_id) < level
+
+    def can_ban(self, user_id: str, target_id: str) -> bool:
+        """Whether the level suffices to ban: it must also be above the target's."""
+        level = self.user_level(user_id)
+        return level >= self.ban and self.user_level(target_id) < level
+
+    def can_redact(self, user_id: str) -> bool:
+        """Whether the level suffices to redact others' events, if it does to send m.room.redaction."""
+        return self.user_level(user_id) >= self.redact
+
+    def can_notify(self, user_id: str, key: str) -> bool:
+        return self.user_level(user_id) >= self.notification_level(key)
+
+    # --- The content as written, for the rules on changing it
+
+    def property_level(self, name: str) -> int | None:
+        """The level that the content gives one of `DEFAULT_LEVELS`; None if it doesn't say."""
+        return self._parsed(self._content, name)
+
+    def entry_levels(self, section: str) -> dict[str, int]:
+        """The levels that the content's `users`, `events` or `notifications` gives."""
+        entries = self._section(section)
+        parsed = ((name, self._parsed(entries, name)) for name in entries)
+        return {name: level for name, level in parsed if level is not None}
+
+    def malformed(self) -> Iterator[str]:
+        """The names of the sections and properties whose values are not power levels in this room version."""
+        content = self._content or {}
+        for name in DEFAULT_LEVELS:
+            if name in content and self._parsed(content, name) is None:
+                yield name
+        for section in ("events", "notifications", "users"):
+            entries = content.get(section, {})
+            if not isinstance(entries, dict) or any(self._parsed(entries, name) is None for name in entries):
+                yield section
+
+    def _named(self, name: str) -> int:
+        level = self._parsed(self._content, name)
+        return DEFAULT_LEVELS[name] if level is None else level
+
+    def _entry(self, section: str, name: str) -> int | None:
+        return self._parsed(self._section(section), name)
+
+    def _section(self, section: str) -> Mapping[str, Any]:
+        entries = self._content.get(section) if self._content is not None else None
+        return entries if isinstance(entries, dict) else {}
+
+    def _parsed(self, values: Mapping[str, Any] | None, name: str) -> int | None:
+        if values is None or name not in values:
+            return None
+        try:
+            return parse_level(values[name], self._version)
+        except ValueError:
+            return None
