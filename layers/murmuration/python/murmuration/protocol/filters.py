@@ -1,0 +1,268 @@
+"""Filters: which events, in which form, a client wants from /sync, /messages, /context and /search.
+
+https://spec.matrix.org/v1.19/client-server-api/#filtering
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, TypeVar
+
+from murmuration.protocol.errors import BadJson, InvalidParam
+from murmuration.protocol.globs import glob
+from murmuration.protocol.property_paths import ABSENT, parse_path, value_at
+
+EventFormat: TypeAlias = Literal["client", "federation"]
+AnyEvent = TypeVar("AnyEvent", bound=Mapping[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """The specification's EventFilter and RoomEventFilter.
+
+    A list that is None lets everything pass, an empty one nothing; what a `not_` list names never passes.
+    `limit` is None if the client leaves it to the server. For presence and global account data the fields
+    after `not_senders` keep their defaults.
+    """
+
+    limit: int | None = None
+    types: tuple[str, ...] | None = None
+    not_types: tuple[str, ...] = ()
+    senders: tuple[str, ...] | None = None
+    not_senders: tuple[str, ...] = ()
+    rooms: tuple[str, ...] | None = None
+    not_rooms: tuple[str, ...] = ()
+    contains_url: bool | None = None
+    lazy_load_members: bool = False
+    include_redundant_members: bool = False
+    unread_thread_notifications: bool = False
+    related_by_senders: tuple[str, ...] | None = None
+    related_by_rel_types: tuple[str, ...] | None = None
+
+    def matches(self, event: Mapping[str, Any]) -> bool:
+        """Whether the event passes, but for its relations; its room is checked if it names one.
+
+        An event without a sender passes no list of senders.
+        """
+        room_id = event.get("room_id")
+        return (
+            self.admits_type(event.get("type"))
+            and _admits(event.get("sender"), self.senders, self.not_senders)
+            and (room_id is None or self.admits_room(room_id))
+            and (self.contains_url is None or self.contains_url == _has_url(event))
+        )
+
+    def apply(self, events: Iterable[AnyEvent]) -> list[AnyEvent]:
+        """The events that pass, in their order; `limit` is left to the caller, who knows which end counts."""
+        return [event for event in events if self.matches(event)]
+
+    def admits_type(self, event_type: object) -> bool:
+        if not isinstance(event_type, str) or any(_type_matches(each, event_type) for each in self.not_types):
+            return False
+        return self.types is None or any(_type_matches(each, event_type) for each in self.types)
+
+    def admits_room(self, room_id: str) -> bool:
+        return _admits(room_id, self.rooms, self.not_rooms)
+
+    @property
+    def admits_nothing(self) -> bool:
+        """Whether no event can pass, so that none need be read."""
+        return () in (self.types, self.senders, self.rooms) or "*" in self.not_types
+
+    @property
+    def needs_relations(self) -> bool:
+        """Whether `matches_relations` has a say."""
+        return self.related_by_senders is not None or self.related_by_rel_types is not None
+
+    def matches_relations(self, relations: Iterable[tuple[str, str]]) -> bool:
+        """Whether one of the events that relate to an event, as (rel_type, sender), is as asked for."""
+        return not self.needs_relations or any(
+            _admits(rel_type, self.related_by_rel_types, ()) and _admits(sender, self.related_by_senders, ())
+            for rel_type, sender in relations
+        )
+
+    def limit_within(self, *, default: int, maximum: int) -> int:
+        """The number of events to return at most."""
+        return min(default if self.limit is None else self.limit, maximum)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomFilter:
+    """What a client wants of rooms. `rooms` and `not_rooms` go before those of the four event filters."""
+
+    rooms: tuple[str, ...] | None = None
+    not_rooms: tuple[str, ...] = ()
+    include_leave: bool = False
+    ephemeral: EventFilter = field(default_factory=EventFilter)
+    state: EventFilter = field(default_factory=EventFilter)
+    timeline: EventFilter = field(default_factory=EventFilter)
+    account_data: EventFilter = field(default_factory=EventFilter)
+
+    def admits_room(self, room_id: str) -> bool:
+        return _admits(room_id, self.rooms, self.not_rooms)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFilter:
+    """The filter of a /sync. `event_fields` are paths of property names; None means whole events."""
+
+    event_fields: tuple[tuple[str, ...], ...] | None = None
+    event_format: EventFormat = "client"
+    presence: EventFilter = field(default_factory=EventFilter)
+    account_data: EventFilter = field(default_factory=EventFilter)
+    room: RoomFilter = field(default_factory=RoomFilter)
+
+    def project(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The event with no more than `event_fields`."""
+        if self.event_fields is None:
+            return event
+        projected: dict[str, Any] = {}
+        for names in self.event_fields:
+            value = value_at(event, names)
+            if value is not ABSENT:
+                within = projected
+                for name in names[:-1]:
+                    within = within.setdefault(name, {})
+                within[names[-1]] = value
+        return projected
+
+
+def parse_filter(value: object) -> SyncFilter:
+    """The filter of a /sync from its JSON; unknown properties are ignored.
+
+    Raises BadJson where a list or object is something else, InvalidParam for a value that can't be.
+    """
+    whole = _Reader(value, "")
+    room = whole.section("room")
+    return SyncFilter(
+        event_fields=_parse_event_fields(whole.strings("event_fields")),
+        event_format=_parse_event_format(whole.get("event_format")),
+        presence=_parse_event_filter(whole.section("presence")),
+        account_data=_parse_event_filter(whole.section("account_data")),
+        room=RoomFilter(
+            rooms=room.strings("rooms", sigil="!"),
+            not_rooms=room.strings("not_rooms", sigil="!") or (),
+            include_leave=room.boolean("include_leave") or False,
+            ephemeral=_parse_room_event_filter(room.section("ephemeral")),
+            state=_parse_room_event_filter(room.section("state")),
+            timeline=_parse_room_event_filter(room.section("timeline")),
+            account_data=_parse_room_event_filter(room.section("account_data")),
+        ),
+    )
+
+
+def parse_room_event_filter(value: object) -> EventFilter:
+    """The filter of /messages, /context or /search from its JSON; raises what `parse_filter` does."""
+    return _parse_room_event_filter(_Reader(value, ""))
+
+
+class _Reader:
+    """An object of a filter's JSON, whose properties are checked as they are read."""
+
+    def __init__(self, value: object, path: str) -> None:
+        if not isinstance(value, dict):
+            raise BadJson(f"'{path}' of a filter must be an object" if path else "A filter must be an object")
+        self._value = value
+        self._path = path
+
+    def get(self, name: str) -> object:
+        return self._value.get(name, ABSENT)
+
+    def path(self, name: str) -> str:
+        return f"{self._path}.{name}" if self._path else name
+
+    def section(self, name: str) -> _Reader:
+        return _Reader(self._value.get(name, {}), self.path(name))
+
+    def strings(self, name: str, sigil: str = "") -> tuple[str, ...] | None:
+        values = self.get(name)
+        if values is ABSENT:
+            return None
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise BadJson(f"'{self.path(name)}' of a filter must be a list of strings")
+        for value in values:
+            if not value.startswith(sigil):
+                raise InvalidParam(f"'{self.path(name)}' of a filter must hold IDs that start with '{sigil}'")
+        return tuple(values)
+
+    def boolean(self, name: str) -> bool | None:
+        value = self.get(name)
+        if value is ABSENT:
+            return None
+        if not isinstance(value, bool):
+            raise BadJson(f"'{self.path(name)}' of a filter must be true or false")
+        return value
+
+    def limit(self) -> int | None:
+        value = self.get("limit")
+        if value is ABSENT:
+            return None
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise InvalidParam(f"'{self.path('limit')}' of a filter must be an integer greater than 0")
+        # Clients that want as little as possible ask for 0: refused, they couldn't sync at all.
+        return max(value, 1)
+
+
+def _parse_event_filter(reader: _Reader) -> EventFilter:
+    return EventFilter(
+        limit=reader.limit(),
+        types=reader.strings("types"),
+        not_types=reader.strings("not_types") or (),
+        senders=reader.strings("senders", sigil="@"),
+        not_senders=reader.strings("not_senders", sigil="@") or (),
+    )
+
+
+def _parse_room_event_filter(reader: _Reader) -> EventFilter:
+    common = _parse_event_filter(reader)
+    return EventFilter(
+        limit=common.limit,
+        types=common.types,
+        not_types=common.not_types,
+        senders=common.senders,
+        not_senders=common.not_senders,
+        rooms=reader.strings("rooms", sigil="!"),
+        not_rooms=reader.strings("not_rooms", sigil="!") or (),
+        contains_url=reader.boolean("contains_url"),
+        lazy_load_members=reader.boolean("lazy_load_members") or False,
+        include_redundant_members=reader.boolean("include_redundant_members") or False,
+        unread_thread_notifications=reader.boolean("unread_thread_notifications") or False,
+        related_by_senders=reader.strings("related_by_senders", sigil="@"),
+        related_by_rel_types=reader.strings("related_by_rel_types"),
+    )
+
+
+def _parse_event_fields(fields: tuple[str, ...] | None) -> tuple[tuple[str, ...], ...] | None:
+    """The paths, without those that lie within another: that one brings them along."""
+    if fields is None:
+        return None
+    paths = {parse_path(each) for each in fields}
+    return tuple(
+        sorted(
+            names for names in paths if not any(names[:length] in paths for length in range(1, len(names)))
+        )
+    )
+
+
+def _parse_event_format(value: object) -> EventFormat:
+    if value is ABSENT or value == "client":
+        return "client"
+    if value == "federation":
+        return "federation"
+    raise InvalidParam("'event_format' of a filter must be 'client' or 'federation'")
+
+
+def _admits(value: object, wanted: tuple[str, ...] | None, unwanted: tuple[str, ...]) -> bool:
+    return value not in unwanted and (wanted is None or value in wanted)
+
+
+def _type_matches(pattern: str, event_type: str) -> bool:
+    if "*" not in pattern:
+        return pattern == event_type
+    return glob(pattern, case_sensitive=True, question_mark=False).matches(event_type)
+
+
+def _has_url(event: Mapping[str, Any]) -> bool:
+    content = event.get("content")
+    return isinstance(content, dict) and "url" in content
