@@ -77,7 +77,8 @@ class TestParsing:
             "related_by_senders": ["@c:x"],
             "related_by_rel_types": ["m.thread"],
         }
-        expected = EventFilter(**{k: tuple(v) if isinstance(v, list) else v for k, v in section.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
+        expected = EventFilter(**fields)
         assert parse_room_event_filter(section) == expected
         names = ("ephemeral", "state", "timeline", "account_data")
         room = {"rooms": ["!r"], "not_rooms": ["!s"], "include_leave": True, **dict.fromkeys(names, section)}
