@@ -10,6 +10,7 @@ from hashlib import sha256
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from murmuration.protocol import state_trie
 from murmuration.protocol.state_trie import EMPTY, NodeId, StateKey
 
