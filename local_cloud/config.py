@@ -1,0 +1,53 @@
+"""What `murmuration serve` can be told, by option or by environment variable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Chaos = Literal["none", "twice", "pieces"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """API Gateway's and Lambda's quotas: bytes and seconds. Tests shrink them."""
+
+    header_bytes: int = 10_240
+    gateway_body_bytes: int = 10 * 1024 * 1024
+    lambda_payload_bytes: int = 6 * 1024 * 1024
+    integration_timeout: float = 29.0
+    worker_timeout: float = 60.0
+    socket_frame_bytes: int = 32 * 1024
+    socket_message_bytes: int = 128 * 1024
+    socket_idle: float = 600.0
+    socket_lifetime: float = 7200.0
+    concurrency: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One local cloud. `functions` is the package that holds the functions."""
+
+    host: str = "127.0.0.1"
+    port: int = 8008
+    server_name: str = ""
+    data: Path = Path(".murmuration")
+    registration: Literal["open", "closed", "token"] = "closed"
+    rate_limits: bool = True
+    dynamodb: Literal["dynoxide", "moto"] = "dynoxide"
+    functions: str = "functions"
+    chaos: Chaos = "none"
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it."""
+        return (
+            f"http://{'localhost' if self.host in ('127.0.0.1', '0.0.0.0', '::') else self.host}:{self.port}"  # noqa: S104
+        )
+
+    @property
+    def name(self) -> str:
+        """The Matrix server name: as given, or the address served."""
+        return self.server_name or f"localhost:{self.port}"

@@ -1,0 +1,132 @@
+"""DynamoDB on this machine: dynoxide, a child process over a SQLite file in the data folder.
+
+Two departures from its defaults: its stream table gets the indexes without which each write scans the stream,
+and the process ends when this one does, however this one ends.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+from local_cloud.data_folder import DataFolder
+
+_KILLED_WITH_PARENT = """
+exec 3<&0
+"$@" 3<&- & child=$!
+(read -r _ <&3; kill -9 $child) 2>/dev/null & watch=$!
+wait $child; status=$?
+kill $watch 2>/dev/null
+exit $status
+"""
+"""`sh` reads from a pipe whose other end is this process: it ends when this process does, and so does the
+child."""
+
+_INDEXES = (
+    "CREATE INDEX IF NOT EXISTS murmuration_stream ON _stream_records"
+    " (table_name, CAST(sequence_number AS INTEGER))",
+    "CREATE INDEX IF NOT EXISTS murmuration_stream_shard ON _stream_records"
+    " (table_name, shard_id, CAST(sequence_number AS INTEGER))",
+)
+
+
+class DynoxideError(Exception):
+    """The database can't be run; the message says what to do."""
+
+
+def find_binary() -> Path:
+    """The program, from MURMURATION_DYNOXIDE, npm's packages above this file or here, or the PATH."""
+    if given := os.environ.get("MURMURATION_DYNOXIDE"):
+        return Path(given)
+    machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(platform.machine().lower())
+    package = f"{platform.system().lower()}-{machine or platform.machine().lower()}"
+    for folder in (Path.cwd(), *Path(__file__).resolve().parents):
+        candidate = folder / "node_modules" / "@dynoxide" / package / "dynoxide"
+        if candidate.exists():
+            return candidate
+    if on_path := shutil.which("dynoxide"):
+        return Path(on_path)
+    raise DynoxideError(
+        "The local DynamoDB, dynoxide, is not installed: run `npm ci` in the repository's top folder, or "
+        "name the program in MURMURATION_DYNOXIDE, or use --dynamodb moto (in memory only)."
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Dynoxide:
+    """The running process. `url` is its endpoint."""
+
+    def __init__(self, folder: DataFolder) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, patience: float = 10.0) -> None:
+        """Start it and wait until it answers. Raises DynoxideError."""
+        binary = find_binary()
+        for _ in range(3):
+            self.port = free_port()
+            self._process = self._spawn(binary)
+            if self._ready(self._process, patience):
+                self._index()
+                return
+        raise DynoxideError(f"dynoxide did not start; see {self._folder.database_log}")
+
+    def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
+        arguments = [str(binary), "serve", "--port", str(self.port), "--db-path", str(self._folder.database)]
+        with self._folder.database_log.open("ab") as log:
+            return subprocess.Popen(
+                ["/bin/sh", "-c", _KILLED_WITH_PARENT, "sh", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(self._folder.lock_descriptor,),
+            )
+
+    def _ready(self, process: subprocess.Popen[bytes], patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                    return process.poll() is None
+            except OSError:
+                time.sleep(0.003)
+        return False
+
+    def _index(self) -> None:
+        connection = sqlite3.connect(self._folder.database, timeout=30)
+        try:
+            for statement in _INDEXES:
+                connection.execute(statement)
+            connection.commit()
+        finally:
+            connection.close()
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it. Its data needs no goodbye: every answered write is in SQLite's log."""
+        if self._process is None:
+            return
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+        self._process = None

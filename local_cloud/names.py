@@ -1,0 +1,35 @@
+"""The account, region and names that the local cloud answers under."""
+
+from __future__ import annotations
+
+from typing import Final
+
+REGION: Final = "us-east-1"
+ACCOUNT: Final = "000000000000"
+STAGE: Final = "local"
+PREFIX: Final = "murmuration-local"
+REST_API_ID: Final = "restlocal0"
+WEBSOCKET_API_ID: Final = "wslocal000"
+EDGE_ADDRESS: Final = "130.176.0.1"
+"""CloudFront's own address: what a REST API behind CloudFront sees as the source of every request."""
+
+
+def domain(api_id: str) -> str:
+    """The execute-api domain name of an API."""
+    return f"{api_id}.execute-api.{REGION}.amazonaws.com"
+
+
+def function_arn(name: str) -> str:
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"
+
+
+def queue_arn(name: str) -> str:
+    return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
+
+
+def queue_url(name: str) -> str:
+    return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
+
+
+def stream_arn(table: str, label: str) -> str:
+    return f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}/stream/{label}"
