@@ -1,0 +1,130 @@
+"""Takes botocore's calls in this process, before they are signed and sent.
+
+`install` adds handlers to botocore's built-in ones once; every client made afterwards, by whichever
+session, asks the `Services` in use. Parameters reach a service as the caller gave them, after botocore has
+validated and serialised them.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore import handlers
+from botocore.awsrequest import AWSResponse
+
+Operation = Callable[[dict[str, Any]], dict[str, Any]]
+"""An operation of a service: parameters in, the parsed answer out."""
+
+WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
+
+DYNAMODB = ("dynamodb", "dynamodb-streams")
+
+
+class AwsError(Exception):
+    """What an operation answers instead: the service's error code, a message, an HTTP status."""
+
+    def __init__(self, code: str, message: str, status: int = 400, **fields: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+        self.fields = fields
+
+
+class Services:
+    """The services that answer here: for each service id in lower case, its operations by name.
+
+    `on_write` is called after each DynamoDB write. With `moto_dynamodb`, moto answers DynamoDB as well.
+    """
+
+    def __init__(
+        self,
+        operations: Mapping[str, Mapping[str, Operation]],
+        on_write: Callable[[], None] = lambda: None,
+        *,
+        moto_dynamodb: bool = False,
+    ) -> None:
+        self.operations = operations
+        self.on_write = on_write
+        self.moto_dynamodb = moto_dynamodb
+
+
+_current: Services | None = None
+_installed = False
+_moto_lock = threading.Lock()
+
+
+def install(services: Services) -> None:
+    """Answer calls with `services` from now on. Clients made before the first call are not reached."""
+    global _current, _installed
+    _current = services
+    if not _installed:
+        _installed = True
+        handlers.BUILTIN_HANDLERS.extend(
+            [
+                ("before-parameter-build", _keep_parameters),
+                ("before-call", _answer),
+                ("before-send", _answer_by_moto),
+                ("after-call.dynamodb", _notice_write),
+            ]
+        )
+
+
+def uninstall(services: Services) -> None:
+    """Stop answering with `services`."""
+    global _current
+    if _current is services:
+        _current = None
+
+
+def _keep_parameters(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+    if _current is not None:
+        context["local_cloud_parameters"] = params
+
+
+def _answer(model: Any, context: dict[str, Any], **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+    if _current is None:
+        return None
+    service = model.service_model.service_id.hyphenize()
+    operations = _current.operations.get(service)
+    if operations is None:
+        return None
+    operation = operations.get(model.name)
+    request_id = str(uuid.uuid4())
+    try:
+        if operation is None:
+            raise AwsError("NotImplemented", f"The local cloud has no {service} {model.name}", 501)
+        parsed = operation(context["local_cloud_parameters"])
+        status = 200
+    except AwsError as error:
+        parsed = {"Error": {"Code": error.code, "Message": error.message}, **error.fields}
+        status = error.status
+    parsed["ResponseMetadata"] = {
+        "RequestId": request_id,
+        "HTTPStatusCode": status,
+        "HTTPHeaders": {"x-amzn-requestid": request_id},
+        "RetryAttempts": 0,
+    }
+    return AWSResponse("", status, {}, None), parsed
+
+
+def _answer_by_moto(event_name: str, request: Any, **_: Any) -> AWSResponse | None:
+    if _current is None:
+        return None
+    if event_name.split(".")[1] in DYNAMODB and not _current.moto_dynamodb:
+        return None
+    with _moto_lock:
+        from moto.core.botocore_stubber import BotocoreStubber
+
+        stubber = BotocoreStubber()
+        stubber.enabled = True
+        response: AWSResponse | None = stubber(event_name, request)
+        return response
+
+
+def _notice_write(model: Any, **_: Any) -> None:
+    if _current is not None and model.name in WRITES:
+        _current.on_write()
