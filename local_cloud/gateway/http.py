@@ -1,0 +1,235 @@
+"""CloudFront and the REST API in one: an HTTP request becomes an invocation, its answer an HTTP response.
+
+Limits and failures are API Gateway's: 431 for too many header bytes, 413 for a body over the gateway's or
+Lambda's limit, 504 after the integration timeout, 502 for a function that fails or answers badly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from local_cloud.config import Limits
+from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
+from local_cloud.gateway.routes import Routes
+from local_cloud.lambdas import Function, FunctionError, Lambdas
+
+log = logging.getLogger("local_cloud.gateway")
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_ANSWER_KEYS = frozenset(("statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"))
+
+_REMAPPED = {
+    name.lower(): f"x-amzn-remapped-{name}".encode()
+    for name in ("authorization", "connection", "content-length", "content-md5", "date", "expect", "host",
+                 "max-forwards", "proxy-authenticate", "server", "te", "trailer", "upgrade", "user-agent",
+                 "www-authenticate")
+}  # fmt: skip
+"""Response headers that API Gateway renames.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html
+"""
+
+
+class TooLarge(Exception):
+    """The request's body is over the gateway's limit."""
+
+
+class MalformedAnswer(Exception):
+    """The function's answer is not a Lambda proxy response; the message says why."""
+
+
+class HttpGateway:
+    """The ASGI application for HTTP requests."""
+
+    def __init__(self, routes: Routes, lambdas: Lambdas, limits: Limits, viewer_secret: str) -> None:
+        self._routes = routes
+        self._lambdas = lambdas
+        self._limits = limits
+        self._viewer_secret = viewer_secret
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        request = request_of(scope)
+        request_id = str(uuid.uuid4()).encode()
+        if header_bytes(request) > self._limits.header_bytes:
+            await _refuse(send, request_id, 431, "Request Header Fields Too Large")
+            return
+        try:
+            body = await self._read_body(request, receive)
+        except TooLarge:
+            await _refuse(send, request_id, 413, "Request Too Long", close=True)
+            return
+        if body is None:
+            return
+        match = self._routes.match(request.path, request.method)
+        if match is None or match.function is None:
+            await _refuse(send, request_id, 403, "Missing Authentication Token")
+            return
+        event = http_event(request, match, body, self._viewer_secret)
+        if len(body) > 4_000_000 and len(json.dumps(event)) > self._limits.lambda_payload_bytes:
+            await _refuse(send, request_id, 413, "Request Too Long")
+            return
+        try:
+            answer = await self._invoke(match.function, event)
+        except FunctionError:
+            await _refuse(send, request_id, 502, "Internal server error")
+        except TimeoutError:
+            log.warning("function %s did not answer in time", match.function.name)
+            await _refuse(send, request_id, 504, "Endpoint request timed out")
+        else:
+            await self._answer(send, request_id, match.function, answer)
+
+    async def _read_body(self, request: HttpRequest, receive: Receive) -> bytes | None:
+        """The whole body; None if the client is gone. Raises TooLarge."""
+        limit = self._limits.gateway_body_bytes
+        declared = next((value for name, value in request.headers if name == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > limit:
+            raise TooLarge
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            if chunk := message.get("body"):
+                size += len(chunk)
+                if size > limit:
+                    raise TooLarge
+                chunks.append(chunk)
+            if not message.get("more_body"):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _invoke(self, function: Function, event: dict[str, Any]) -> Any:
+        """The function's answer, from a thread. Raises FunctionError, TimeoutError."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        timeout = self._limits.integration_timeout
+
+        def settle(answer: Any, error: Exception | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(answer)
+            else:
+                future.set_exception(error)
+
+        def run() -> None:
+            answer, error = None, None
+            try:
+                answer = self._lambdas.invoke(function, event, timeout)
+            except FunctionError as failure:
+                error = failure
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, answer, error)
+
+        self._lambdas.submit(run)
+        timer = loop.call_later(timeout, settle, None, TimeoutError())
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    async def _answer(self, send: Send, request_id: bytes, function: Function, answer: Any) -> None:
+        try:
+            status, headers, body = response_of(answer, self._limits.lambda_payload_bytes)
+        except MalformedAnswer as error:
+            log.error("function %s gave no proper answer: %s", function.name, error)
+            await _refuse(send, request_id, 502, "Internal server error")
+            return
+        headers.append((b"x-amzn-requestid", request_id))
+        headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+def request_of(scope: Message) -> HttpRequest:
+    """The request that an ASGI scope describes, its path percent-encoded as sent."""
+    client = scope.get("client")
+    return HttpRequest(
+        scope.get("method", "GET"),
+        scope["raw_path"].decode("latin-1"),
+        scope["query_string"].decode("latin-1"),
+        scope["headers"],
+        client[0] if client else "127.0.0.1",
+        f"HTTP/{scope['http_version']}",
+    )
+
+
+def response_of(answer: Any, limit: int) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Status, headers and body of a Lambda proxy response. Raises MalformedAnswer."""
+    if not isinstance(answer, dict):
+        raise MalformedAnswer(f"it is {type(answer).__name__}, not an object")
+    if unknown := answer.keys() - _ANSWER_KEYS:
+        raise MalformedAnswer(f"it has unknown fields {sorted(unknown)}")
+    status = answer.get("statusCode")
+    if isinstance(status, str) and status.isdecimal():
+        status = int(status)
+    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 599:
+        raise MalformedAnswer(f"its statusCode is {status!r}")
+    text = answer.get("body")
+    if text is None:
+        text = ""
+    if not isinstance(text, str):
+        raise MalformedAnswer(f"its body is {type(text).__name__}, not a string")
+    if len(text) > limit // 8 and len(json.dumps(answer, ensure_ascii=False).encode()) > limit:
+        raise MalformedAnswer(f"it is over {limit} bytes")
+    if answer.get("isBase64Encoded"):
+        try:
+            body = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise MalformedAnswer(f"its body is not base64: {error}") from error
+    else:
+        body = text.encode("utf-8", "surrogatepass")
+    return status, _response_headers(answer), body
+
+
+def _response_headers(answer: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    headers: list[tuple[bytes, bytes]] = []
+    typed = False
+    multi = answer.get("multiValueHeaders") or {}
+    single = answer.get("headers") or {}
+    if not isinstance(multi, dict) or not isinstance(single, dict):
+        raise MalformedAnswer("its headers are not an object")
+    repeated = {name.lower() for name in multi}
+    pairs = [(name, value) for name, value in single.items() if name.lower() not in repeated]
+    pairs += [(name, value) for name, values in multi.items() for value in values]
+    for name, value in pairs:
+        if not isinstance(value, (str, int, float)):
+            raise MalformedAnswer(f"its header {name} is {type(value).__name__}")
+        lower = name.lower()
+        typed = typed or lower == "content-type"
+        if lower == "transfer-encoding":
+            continue
+        try:
+            encoded = str(value).encode("latin-1")
+        except UnicodeEncodeError as error:
+            raise MalformedAnswer(f"its header {name} is not Latin-1") from error
+        if b"\n" in encoded or b"\r" in encoded:
+            raise MalformedAnswer(f"its header {name} has a line break")
+        headers.append((_REMAPPED.get(lower) or lower.encode("latin-1"), encoded))
+    if not typed:
+        headers.append((b"content-type", b"application/json"))
+    return headers
+
+
+async def _refuse(send: Send, request_id: bytes, status: int, message: str, *, close: bool = False) -> None:
+    """The gateway's own answer, in its own shape."""
+    body = json.dumps({"message": message}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-amzn-requestid", request_id),
+    ]
+    if close:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,79 @@
+"""Uvicorn in a thread of its own, on a socket bound beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+import uvicorn
+
+from local_cloud.config import Limits
+from local_cloud.gateway.http import HttpGateway, Message, Receive, Send
+from local_cloud.gateway.websocket import WebSocketGateway, protocol
+
+
+class AddressInUse(Exception):
+    """Something else listens there; the message says where."""
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises AddressInUse."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise AddressInUse(
+            f"Can't listen on {host}:{port} ({error.strerror}); choose another --port."
+        ) from error
+    listener.listen(2048)
+    return listener
+
+
+class Server:
+    """The gateway's HTTP server."""
+
+    def __init__(
+        self, listener: socket.socket, http: HttpGateway, websocket: WebSocketGateway, limits: Limits
+    ) -> None:
+        self._listener = listener
+        self._http = http
+        self._websocket = websocket
+        config = uvicorn.Config(
+            self._application,
+            interface="asgi3",
+            proxy_headers=False,
+            http="httptools",
+            ws=protocol(limits),
+            ws_max_size=limits.socket_message_bytes,
+            ws_ping_interval=None,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=65,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
+
+    async def _application(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await self._websocket(scope, receive, send)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.run(self._server.serve(sockets=[self._listener]))
+
+    def stop(self) -> None:
+        """Stop listening, give requests in progress a second, and end."""
+        self._server.should_exit = True
+        self._thread.join(5)
