@@ -1,0 +1,46 @@
+"""What Lambda makes of a batch function's answer, and how tests upset deliveries on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+from local_cloud.config import Chaos
+
+Item = TypeVar("Item")
+
+
+def failed_identifiers(answer: Any, known: Sequence[str]) -> set[str]:
+    """The identifiers that `answer` reports as failed (ReportBatchItemFailures); all, if it is malformed.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    """
+    if not answer or not isinstance(answer, dict):
+        return set()
+    failures = answer.get("batchItemFailures")
+    if not failures:
+        return set()
+    if not isinstance(failures, list):
+        return set(known)
+    failed = set()
+    for failure in failures:
+        identifier = failure.get("itemIdentifier") if isinstance(failure, dict) else None
+        if not identifier or identifier not in known:
+            return set(known)
+        failed.add(identifier)
+    return failed
+
+
+def deliveries(items: Sequence[Item], chaos: Chaos) -> Iterator[Sequence[Item]]:
+    """How a batch is delivered: once; `twice`; or in `pieces` of one item, each piece twice over.
+
+    At-least-once delivery allows all of it, so a function must come to the same end.
+    """
+    if chaos == "pieces":
+        for item in items:
+            yield [item]
+            yield [item]
+        return
+    yield items
+    if chaos == "twice":
+        yield items
