@@ -1,0 +1,260 @@
+"""The local cloud put together: starts its parts in order, stops them in the reverse."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from local_cloud import environment, provision, server
+from local_cloud.aws import patch
+from local_cloud.aws.s3 import S3
+from local_cloud.aws.ses import Ses
+from local_cloud.aws.sqs import Sqs
+from local_cloud.aws.ssm import Ssm
+from local_cloud.config import Config
+from local_cloud.data_folder import DataFolder
+from local_cloud.dynoxide import Dynoxide
+from local_cloud.gateway.http import HttpGateway
+from local_cloud.gateway.routes import Routes
+from local_cloud.gateway.websocket import Sockets, WebSocketGateway
+from local_cloud.lambdas import Function, Lambdas
+from local_cloud.names import PREFIX
+from local_cloud.pollers.checkpoints import Checkpoints
+from local_cloud.pollers.queues import QueueMapping, QueueSettings
+from local_cloud.pollers.schedules import ScheduleMapping
+from local_cloud.pollers.stream_source import Changes, StreamReader, trim, watch
+from local_cloud.pollers.streams import Reader, StreamMapping, StreamSettings, failure_message
+from local_cloud.store import Store
+from local_cloud.time_to_live import Sweeper
+
+log = logging.getLogger("local_cloud")
+
+Say = Callable[[str], None]
+
+
+class Cloud:
+    """One local cloud in this process. There can be one at a time: botocore and the environment are shared.
+
+    `functions` replaces discovery in tests; `tables` replaces the product's tables.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        functions: Iterable[Function] | None = None,
+        tables: Iterable[Any] | None = None,
+        say: Say = log.info,
+    ) -> None:
+        self.config = config
+        self._given_functions = functions
+        self._given_tables = tables
+        self._say = say
+        self._cleanup = ExitStack()
+        self.folder = DataFolder(config.data)
+        self.lambdas = Lambdas(config.limits.concurrency)
+        self.sqs = Sqs()
+        self.sockets = Sockets(config.limits)
+        self.changes = Changes()
+
+    def start(self) -> None:
+        """Start everything; on failure nothing stays behind. Raises what the parts raise."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything, requests in progress within about a second."""
+        self._cleanup.close()
+
+    def _start(self) -> None:
+        config, later = self.config, self._cleanup.callback
+        listener = server.bind(config.host, config.port)
+        later(listener.close)
+        self.folder.open()
+        later(self.folder.close)
+        store = Store(self.folder.store)
+        later(store.close)
+        dynamodb_url = self._start_dynamodb()
+        before = environment.enter(environment.environment(config, dynamodb_url))
+        later(environment.leave, before)
+        self.s3 = S3(store, self.folder.objects)
+        self.ssm = Ssm(store)
+        services = self._services()
+        patch.install(services)
+        later(patch.uninstall, services)
+        functions = self._functions()
+        viewer_secret = self._provision(functions)
+        later(self.lambdas.close)
+        self._start_mappings(functions, store)
+        later(self.sqs.close)
+        gateway = self._gateway(functions, viewer_secret)
+        http_server = server.Server(listener, *gateway, config.limits)
+        http_server.start()
+        later(http_server.stop)
+        later(self.sqs.close)
+
+    def _start_dynamodb(self) -> str | None:
+        if self.config.dynamodb == "moto":
+            self._say("DynamoDB: moto, in memory")
+            return None
+        dynoxide = Dynoxide(self.folder)
+        self._cleanup.callback(dynoxide.stop)
+        dynoxide.start()
+        self._say(f"DynamoDB: dynoxide at {dynoxide.url}, data in {self.folder.database}")
+        return dynoxide.url
+
+    def _services(self) -> patch.Services:
+        ses = Ses(self.folder.mail)
+        operations: Mapping[str, Mapping[str, patch.Operation]] = {
+            "sqs": self.sqs.operations(),
+            "s3": self.s3.operations(),
+            "ssm": self.ssm.operations(),
+            "ses": ses.operations(),
+            "sesv2": ses.operations_v2(),
+            "apigatewaymanagementapi": self.sockets.operations(),
+        }
+        return patch.Services(operations, self.changes.notify, moto_dynamodb=self.config.dynamodb == "moto")
+
+    def _functions(self) -> list[Function]:
+        if self._given_functions is not None:
+            return list(self._given_functions)
+        from murmuration.endpoint import discover
+
+        found: list[Function] = list(discover(self.config.functions))
+        self._say(f"{len(found)} functions")
+        return found
+
+    def _provision(self, functions: list[Function]) -> str:
+        from botocore.session import Session
+
+        self.dynamodb = Session().create_client("dynamodb")
+        if self._given_tables is None:
+            from murmuration.storage.tables import TABLES
+
+            provision.create_tables(self.dynamodb, TABLES)
+        else:
+            provision.create_tables(self.dynamodb, self._given_tables)
+        provision.create_bucket(self.s3)
+        provision.create_queues(self.sqs, functions)
+        return provision.create_secrets(self.ssm)
+
+    def _start_mappings(self, functions: list[Function], store: Store) -> None:
+        from murmuration.endpoint import Queue, Schedule, Stream
+
+        self.mappings: list[StreamMapping | QueueMapping | ScheduleMapping] = []
+        streams = []
+        if self.config.dynamodb == "moto":
+            store = Store(Path(":memory:"))  # positions in streams that end with the process
+        for function in functions:
+            if isinstance(function.route, Stream):
+                streams.append(self._stream_mapping(function, Checkpoints(store)))
+            elif isinstance(function.route, Queue):
+                self.mappings.append(self._queue_mapping(function))
+            elif isinstance(function.route, Schedule):
+                self.mappings.append(self._schedule_mapping(function))
+        self.mappings += streams
+        for mapping in self.mappings:
+            mapping.start()
+        self._cleanup.callback(self._stop_mappings)
+        if self.config.dynamodb == "dynoxide":
+            self._start_database_upkeep(streams)
+
+    def _start_database_upkeep(self, streams: list[StreamMapping]) -> None:
+        stop = threading.Event()
+        self._cleanup.callback(stop.set)
+        sweeper = Sweeper(self.folder.database, self.dynamodb)
+        sweeper.start()
+        self._cleanup.callback(sweeper.stop)
+        threading.Thread(
+            target=watch, args=(self.folder.database, self.changes, stop), name="stream-watch", daemon=True
+        ).start()
+        if streams:
+            trim(self.folder.database, min(stream.position for stream in streams))
+
+    def _stop_mappings(self) -> None:
+        for mapping in self.mappings:
+            mapping.stop()
+        self.changes.close()
+        self.sqs.close()
+        for mapping in self.mappings:
+            mapping.join(1)
+
+    def _stream_mapping(self, function: Function, checkpoints: Checkpoints) -> StreamMapping:
+        route = function.route
+        settings = StreamSettings(
+            batch_size=route.batch_size,
+            batch_window=getattr(route, "batch_window", 0),
+            maximum_retry_attempts=getattr(route, "maximum_retry_attempts", -1),
+        )
+        on_failure = None
+        if queue := getattr(route, "on_failure", None):
+            name = provision.physical_queue(queue, fifo=False)
+            provision.create_queue(self.sqs, name, {})
+            on_failure = partial(self._queue_failure, name)
+        return StreamMapping(
+            function,
+            settings,
+            partial(self._open_reader, f"{PREFIX}-{route.table}"),
+            self.changes,
+            checkpoints,
+            self.lambdas,
+            timeout=self.config.limits.worker_timeout,
+            chaos=self.config.chaos,
+            on_failure=on_failure,
+        )
+
+    def _open_reader(self, table: str) -> Reader:
+        if self.config.dynamodb == "moto":
+            from local_cloud.moto_streams import MotoStreamReader
+
+            return MotoStreamReader(table)
+        return StreamReader(self.folder.database, table)
+
+    def _queue_failure(self, queue: str, failure: dict[str, Any]) -> None:
+        self.sqs.queue(queue).send(failure_message(failure))
+
+    def _queue_mapping(self, function: Function) -> QueueMapping:
+        route = function.route
+        settings = QueueSettings(
+            batch_size=route.batch_size,
+            batch_window=getattr(route, "batch_window", 0),
+            maximum_concurrency=getattr(route, "maximum_concurrency", 100),
+        )
+        return QueueMapping(
+            function,
+            self.sqs.queue(provision.physical_queue(route.name, route.fifo)),
+            settings,
+            self.lambdas,
+            timeout=self.config.limits.worker_timeout,
+            chaos=self.config.chaos,
+        )
+
+    def _schedule_mapping(self, function: Function) -> ScheduleMapping:
+        return ScheduleMapping(
+            function, function.route.expression, self.lambdas, timeout=self.config.limits.worker_timeout
+        )
+
+    def _gateway(self, functions: list[Function], viewer_secret: str) -> tuple[HttpGateway, WebSocketGateway]:
+        from murmuration.endpoint import Http, WebSocket
+
+        limits = self.config.limits
+        routes = Routes(
+            (function.route.method, function.route.path, function)
+            for function in functions
+            if isinstance(function.route, Http)
+        )
+        socket_routes = {
+            function.route.key: function for function in functions if isinstance(function.route, WebSocket)
+        }
+        return (
+            HttpGateway(routes, self.lambdas, limits, viewer_secret),
+            WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),
+        )

@@ -1,0 +1,91 @@
+"""Serve the homeserver on this machine.
+
+Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
+stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
+_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    def option(name: str, default: str, help_text: str, choices: tuple[str, ...] | None = None) -> None:
+        variable = f"MURMURATION_{name.upper().replace('-', '_')}"
+        parser.add_argument(
+            f"--{name}", default=os.environ.get(variable, default), choices=choices, help=help_text
+        )
+
+    option("host", "127.0.0.1", "the address to listen on (127.0.0.1)")
+    option("port", "8008", "the port to listen on (8008)")
+    option("server-name", "", "the Matrix server name (localhost:<port>)")
+    option("data", ".murmuration", "the data folder (./.murmuration)")
+    option("registration", "closed", "whether anyone may register (closed)", ("open", "closed", "token"))
+    option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
+    option("dynamodb", "dynoxide", "the database; moto forgets everything (dynoxide)", ("dynoxide", "moto"))
+    option("functions", "functions", "the package of the functions (functions)")
+    option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
+    option("log", "warning", "what to log (warning)", ("debug", "info", "warning", "error"))
+
+
+def run(args: argparse.Namespace) -> int:
+    import logging
+    import signal
+    import threading
+
+    started = time.monotonic()
+    logging.basicConfig(
+        level=args.log.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+    from local_cloud.cloud import Cloud
+    from local_cloud.config import Config
+    from local_cloud.data_folder import DataFolderInUse
+    from local_cloud.dynoxide import DynoxideError
+    from local_cloud.gateway.routes import RouteConflict
+    from local_cloud.server import AddressInUse
+
+    if not args.port.isdecimal() or not 0 < int(args.port) < 65_536:
+        print(f"--port is {args.port!r}; it must be a number from 1 to 65535.", file=sys.stderr)
+        return 2
+    config = Config(
+        host=args.host,
+        port=int(args.port),
+        server_name=args.server_name,
+        data=Path(args.data).resolve(),
+        registration=args.registration,
+        rate_limits=args.rate_limits == "on",
+        dynamodb=args.dynamodb,
+        functions=args.functions,
+        chaos=args.chaos,
+    )
+    cloud = Cloud(config, say=_say)
+    try:
+        cloud.start()
+    except (AddressInUse, DataFolderInUse, DynoxideError, RouteConflict) as error:
+        print(error, file=sys.stderr)
+        return 1
+    seconds = time.monotonic() - started
+    _say(
+        f"Serving {config.name} at {config.url} after {seconds:.1f} s: "
+        f"give a Matrix client the homeserver URL {config.url}. Ctrl-C stops it."
+    )
+    while not stop.wait(3600):
+        pass
+    _say("Stopping")
+    cloud.stop()
+    sys.stdout.flush()
+    # Functions in the middle of a wait would hold the process up; what they did is stored, or never was.
+    os._exit(0)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

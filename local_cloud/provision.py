@@ -1,0 +1,91 @@
+"""What a deployment creates once: tables, the media bucket, queues, and the secrets in SSM.
+
+Each step leaves alone what is there, so it runs at every start.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from local_cloud.aws.s3 import S3
+from local_cloud.aws.sqs import Sqs
+from local_cloud.aws.ssm import Ssm
+from local_cloud.environment import MEDIA_BUCKET, VIEWER_SECRET_PARAMETER
+from local_cloud.lambdas import Function
+from local_cloud.names import PREFIX
+
+log = logging.getLogger("local_cloud.provision")
+
+
+def create_tables(client: Any, tables: Iterable[Any]) -> None:
+    """Create the missing ones of `murmuration.storage.tables.TABLES`."""
+    existing = set()
+    page: dict[str, Any] = {}
+    while True:
+        page = client.list_tables(
+            **({"ExclusiveStartTableName": page["LastEvaluatedTableName"]} if page else {})
+        )
+        existing.update(page["TableNames"])
+        if "LastEvaluatedTableName" not in page:
+            break
+    for table in tables:
+        name = f"{PREFIX}-{table.name}"
+        if name in existing:
+            continue
+        client.create_table(**table.create_request(name))
+        if table.ttl:
+            client.update_time_to_live(
+                TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": table.ttl}
+            )
+
+
+def create_bucket(s3: S3) -> None:
+    s3.create_bucket({"Bucket": MEDIA_BUCKET})
+
+
+def physical_queue(name: str, fifo: bool) -> str:
+    """A queue's name in SQS, from its logical name."""
+    physical = f"{PREFIX}-{name}"
+    return f"{physical}.fifo" if fifo and not physical.endswith(".fifo") else physical
+
+
+def create_queues(sqs: Sqs, functions: Iterable[Function]) -> None:
+    """The queue of each queue function, with the attributes its route asks for."""
+    from murmuration.endpoint import Queue
+
+    for function in functions:
+        route = function.route
+        if isinstance(route, Queue):
+            attributes = {"VisibilityTimeout": str(getattr(route, "visibility_timeout", 30))}
+            if route.fifo:
+                attributes |= {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+            create_queue(sqs, physical_queue(route.name, route.fifo), attributes)
+
+
+def create_queue(sqs: Sqs, name: str, attributes: dict[str, str]) -> None:
+    sqs.create_queue({"QueueName": name, "Attributes": attributes})
+
+
+def create_secrets(ssm: Ssm) -> str:
+    """The server's signing key and the viewer function's secret, made at the first start; returns the latter.
+
+    The signing key is written as `murmuration.server_keys` reads it: algorithm, version, seed.
+    """
+    seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    version = "a_" + secrets.token_hex(3)
+    _create_secret(ssm, f"/{PREFIX}/signing-key", f"ed25519 {version} {seed}")
+    return _create_secret(ssm, VIEWER_SECRET_PARAMETER, secrets.token_urlsafe(32))
+
+
+def _create_secret(ssm: Ssm, name: str, value: str) -> str:
+    found = ssm.get_parameters({"Names": [name]})["Parameters"]
+    if found:
+        kept: str = found[0]["Value"]
+        return kept
+    ssm.put_parameter({"Name": name, "Value": value, "Type": "SecureString"})
+    log.info("created the parameter %s", name)
+    return value
