@@ -9,8 +9,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from murmuration.accounts.tokens import Requester
+    from tests.in_process import Client
 
 SERVER_NAME = "example.org"
 PREFIX = "murmuration-test"
@@ -53,6 +58,7 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def deployment(dynamodb_url: str) -> Iterator[None]:
     """The environment of a deployed function, and its tables."""
+    from murmuration import server_keys
     from murmuration.settings import settings
     from murmuration.storage import aws, dynamodb
     from murmuration.storage.tables import TABLES
@@ -66,12 +72,14 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
         "MURMURATION_PREFIX": PREFIX,
         "MURMURATION_REGISTRATION": "open",
         "MURMURATION_RATE_LIMITS": "off",
+        "MURMURATION_PASSWORD_COST": "4",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         for accessor in (settings, aws.session, dynamodb.client):
             accessor.cache_clear()
+        patch.setattr(server_keys, "_read", lambda: "ed25519 test " + "A" * 43)
         for table in TABLES:
             dynamodb.client().create_table(**table.create_request(settings().table(table.name)))
         yield
@@ -85,5 +93,41 @@ def fresh_user_id(deployment: None) -> Callable[..., str]:
 
     def make(name: str = "user") -> str:
         return f"@{name}-{os.getpid()}-{next(_numbers)}:{SERVER_NAME}"
+
+    return make
+
+
+@pytest.fixture
+def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[..., Requester]:
+    """Makes local users who are logged in on one device, without the expense of a password."""
+    from murmuration.accounts.tokens import Requester, device_key, hash_secret
+    from murmuration.storage import dynamodb
+
+    def make(name: str = "user", device_id: str = "DEVICE") -> Requester:
+        user_id = fresh_user_id(name)
+        dynamodb.batch_write(
+            [
+                dynamodb.put("users", {"user_id": user_id, "sk": "account", "created_ms": 0}),
+                dynamodb.put("users", {"user_id": user_id, "sk": "profile", "fields": {"displayname": name}}),
+                dynamodb.put(
+                    "users", {**device_key(user_id, device_id), "access_hash": hash_secret("secret")}
+                ),
+            ]
+        )
+        return Requester(user_id, device_id)
+
+    return make
+
+
+@pytest.fixture
+def make_client(make_user: Callable[..., Requester]) -> Callable[..., Client]:
+    """Makes clients of fresh users."""
+    from murmuration.accounts.tokens import ACCESS, render_token
+    from tests.in_process import Client
+
+    def make(name: str = "user") -> Client:
+        user = make_user(name)
+        token = render_token(ACCESS, user.user_id, user.device_id, "secret")
+        return Client(token, user.user_id, user.device_id)
 
     return make

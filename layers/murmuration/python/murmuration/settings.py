@@ -22,7 +22,8 @@ class Settings:
     """The deployment's facts.
 
     `public_url` is the base URL clients use, without a trailing slash. `prefix` begins the physical name of
-    each table, queue and parameter. Sizes are in bytes, times in seconds.
+    each table, queue and parameter. Sizes are in bytes, times in seconds; `password_cost` is the binary logarithm
+    of scrypt's N.
     """
 
     server_name: str
@@ -30,6 +31,7 @@ class Settings:
     prefix: str = "murmuration-dev"
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
+    password_cost: int = 14
     waiting: Literal["held", "parked"] = "parked"
     media_bucket: str = ""
     media_max_bytes: int = 4_194_304
@@ -80,6 +82,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         prefix=value("PREFIX", "murmuration-dev"),
         registration=choice("REGISTRATION", "closed", ("open", "closed", "token")),  # type: ignore[arg-type]
         rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
+        password_cost=number("PASSWORD_COST", 14),
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),

@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Mapping
 from typing import Any
 
-from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.accounts.tokens import AccessToken, Requester, hash_secret
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import UnknownToken
-from murmuration.storage import dynamodb
+from murmuration.storage import accounts, dynamodb
+
+SEEN_INTERVAL_MS = 600_000
+"""How old a device's `last_seen_ms` may grow: it's written at most once in that time."""
 
 
-def authenticate(token: AccessToken) -> Requester:
+def authenticate(token: AccessToken, *, source_ip: str | None = None) -> Requester:
     """Who `token` proves to be. One read. Raises UnknownToken."""
-    return verify(token, dynamodb.get("users", token.key))
+    return verify(token, dynamodb.get(accounts.USERS, token.key), source_ip=source_ip)
 
 
-def verify(token: AccessToken, device: dict[str, Any] | None) -> Requester:
-    """Who `token` proves to be, given its device's item. Raises UnknownToken."""
-    if device is None or not token.matches(device.get("access_hash")):
+def verify(
+    token: AccessToken, device: Mapping[str, Any] | None, *, source_ip: str | None = None
+) -> Requester:
+    """Who `token` proves to be, given its device's item. Raises UnknownToken.
+
+    Writes only on the first use of a refreshed token, which revokes the tokens before it, and when the
+    device was last seen `SEEN_INTERVAL_MS` ago.
+    https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
+    """
+    secret_hash = hash_secret(token.secret)
+    is_next = device is not None and _equal(device.get("next_access_hash"), secret_hash)
+    if device is None or not (is_next or _equal(device.get("access_hash"), secret_hash)):
         raise UnknownToken("The access token is not known, or was logged out", soft_logout=False)
-    expires_ms = device.get("access_expires_ms")
-    if expires_ms is not None and expires_ms <= now_ms():
+    now = now_ms()
+    expires_ms = device.get("next_access_expires_ms" if is_next else "access_expires_ms")
+    if expires_ms is not None and expires_ms <= now:
         raise UnknownToken("The access token has expired", soft_logout=True)
+    _record_use(token, device, is_next, now, source_ip)
     return Requester(token.user_id, token.device_id, bool(device.get("guest")), bool(device.get("admin")))
+
+
+def _record_use(
+    token: AccessToken, device: Mapping[str, Any], is_next: bool, now: int, source_ip: str | None
+) -> None:
+    seen: dict[str, Any] = {"last_seen_ms": now} | ({"last_seen_ip": source_ip} if source_ip else {})
+    if is_next:
+        accounts.promote_next_tokens(device, seen)
+    elif now - device.get("last_seen_ms", 0) >= SEEN_INTERVAL_MS:
+        accounts.update_device(token.user_id, token.device_id, seen)
+
+
+def _equal(stored: object, secret_hash: str) -> bool:
+    return isinstance(stored, str) and hmac.compare_digest(stored, secret_hash)

@@ -13,12 +13,18 @@ import hmac
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from typing import Any
 
-from murmuration.protocol.errors import UnknownToken
+from murmuration.protocol.errors import Forbidden, UnknownToken
 from murmuration.settings import settings
+from murmuration.storage.accounts import device_key
 
 ACCESS = "mma"
 REFRESH = "mmr"
+MAX_LENGTH = 1024
+"""More than any token of this server's: user and device IDs have 255 bytes at most."""
+ACCESS_LIFETIME_MS = 3_600_000
+"""How long an access token lives whose client can refresh it; those of other clients don't expire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,11 @@ class Requester:
     device_id: str
     is_guest: bool = False
     is_admin: bool = False
+
+    def require_self(self, user_id: str) -> None:
+        """Raises Forbidden unless `user_id`, whose data is asked for, is the requester's own."""
+        if user_id != self.user_id:
+            raise Forbidden("This is another user's; the access token is not theirs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +56,13 @@ class AccessToken:
         body, _, checksum = text.rpartition(".")
         prefix, _, fields = body.partition("_")
         parts = fields.split(".")
-        if prefix != kind or len(parts) != 3 or checksum != _checksum(body):
-            raise UnknownToken("The access token is not known")
+        ours = prefix == kind and len(parts) == 3 and len(text) <= MAX_LENGTH
+        if not ours or checksum != _checksum(body):
+            raise UnknownToken("The token is not known", soft_logout=False)
         try:
             localpart, device_id = (_decode(part) for part in parts[:2])
         except (ValueError, binascii.Error) as error:
-            raise UnknownToken("The access token is not known") from error
+            raise UnknownToken("The token is not known", soft_logout=False) from error
         return cls(f"@{localpart}:{settings().server_name}", device_id, parts[2])
 
     @property
@@ -63,9 +75,49 @@ class AccessToken:
         return isinstance(secret_hash, str) and hmac.compare_digest(secret_hash, hash_secret(self.secret))
 
 
-def device_key(user_id: str, device_id: str) -> dict[str, str]:
-    """A device's key in the table `users`."""
-    return {"user_id": user_id, "sk": f"device#{device_id}"}
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """The tokens of one session of a device; without `refresh_secret` the access token doesn't expire."""
+
+    access_secret: str
+    refresh_secret: str | None
+    access_expires_ms: int | None
+
+    @classmethod
+    def fresh(cls, *, refreshable: bool, now: int) -> TokenPair:
+        if not refreshable:
+            return cls(new_secret(), None, None)
+        return cls(new_secret(), new_secret(), now + ACCESS_LIFETIME_MS)
+
+    @classmethod
+    def following(cls, refresh_secret: str, nonce: str, *, now: int) -> TokenPair:
+        """The pair that `refresh_secret` is exchanged for: the same each time for the same `nonce`.
+
+        So a refresh that is repeated, because its answer was lost or two went out at once, gives the same
+        tokens. Nobody makes them without both the client's secret and the server's nonce.
+        """
+
+        def derive(label: str) -> str:
+            digest = hmac.digest(refresh_secret.encode(), f"{label} {nonce}".encode(), "sha256")
+            return urlsafe_b64encode(digest[:24]).decode()
+
+        return cls(derive("access"), derive("refresh"), now + ACCESS_LIFETIME_MS)
+
+    def attributes(self, prefix: str = "") -> dict[str, Any]:
+        """What the device's item keeps of the pair."""
+        found: dict[str, Any] = {f"{prefix}access_hash": hash_secret(self.access_secret)}
+        if self.refresh_secret is not None:
+            found[f"{prefix}access_expires_ms"] = self.access_expires_ms
+            found[f"{prefix}refresh_hash"] = hash_secret(self.refresh_secret)
+        return found
+
+    def answer(self, user_id: str, device_id: str, *, now: int) -> dict[str, Any]:
+        """What the client is told: `access_token`, and `refresh_token` with `expires_in_ms`."""
+        found: dict[str, Any] = {"access_token": render_token(ACCESS, user_id, device_id, self.access_secret)}
+        if self.refresh_secret is not None and self.access_expires_ms is not None:
+            found["refresh_token"] = render_token(REFRESH, user_id, device_id, self.refresh_secret)
+            found["expires_in_ms"] = self.access_expires_ms - now
+        return found
 
 
 def hash_secret(secret: str) -> str:

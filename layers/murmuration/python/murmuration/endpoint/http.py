@@ -67,6 +67,11 @@ class Request:
         """The path as it was sent, percent-encoding kept."""
         return str(self.event["path"])
 
+    @property
+    def resource(self) -> str:
+        """The path of the route that the gateway chose, in API Gateway's syntax."""
+        return str(self.event["resource"])
+
     @cached_property
     def params(self) -> dict[str, str]:
         """The path parameters. Raises InvalidParam where one isn't UTF-8."""
@@ -130,13 +135,19 @@ class Request:
         return base64.b64decode(raw) if self.event.get("isBase64Encoded") else raw.encode()
 
     def json(self) -> Any:
-        """The body as JSON; any value. Raises NotJson."""
+        """The body as JSON; any value. Raises NotJson, and BadJson where a string holds half a surrogate pair.
+
+        Such a string has no UTF-8: it could be neither stored nor sent on.
+        """
         from murmuration.protocol import canonical_json
 
         try:
-            return canonical_json.loads(self.body)
+            value = canonical_json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise NotJson("The body is not JSON") from error
+        if b"\\ud" in self.body or b"\\uD" in self.body:
+            canonical_json.encode(value, strict=False)
+        return value
 
     def json_object(self, *, optional: bool = False) -> dict[str, Any]:
         """The body as a JSON object; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""
@@ -193,7 +204,7 @@ class Request:
             return
         from murmuration.accounts.authentication import authenticate
 
-        self._requester = authenticate(self.access_token)
+        self._requester = authenticate(self.access_token, source_ip=self.source_ip)
 
 
 def _from_validation_error(errors: list[Any]) -> MatrixError:

@@ -88,6 +88,14 @@ class WeakPassword(MatrixError):
     errcode = "M_WEAK_PASSWORD"
 
 
+class KeyTooLarge(MatrixError):
+    errcode = "M_KEY_TOO_LARGE"
+
+
+class ProfileTooLarge(MatrixError):
+    errcode = "M_PROFILE_TOO_LARGE"
+
+
 class RoomInUse(MatrixError):
     errcode = "M_ROOM_IN_USE"
 
@@ -133,6 +141,36 @@ class MethodNotAllowed(MatrixError):
 
     status = 405
     errcode = "M_UNRECOGNIZED"
+
+
+class ServerManaged(MatrixError):
+    """What the client wants to set is the server's to set."""
+
+    status = 405
+    errcode = "M_BAD_JSON"
+
+
+class InvalidKeySignature(MatrixError):
+    """A key or device of end-to-end encryption bears a signature that its signer didn't make."""
+
+    errcode = "M_INVALID_SIGNATURE"
+
+
+class WrongRoomKeysVersion(MatrixError):
+    """Not the current backup of room keys; pass `current_version`."""
+
+    status = 403
+    errcode = "M_WRONG_ROOM_KEYS_VERSION"
+
+
+class CannotOverwriteMedia(MatrixError):
+    status = 409
+    errcode = "M_CANNOT_OVERWRITE_MEDIA"
+
+
+class NotYetUploaded(MatrixError):
+    status = 504
+    errcode = "M_NOT_YET_UPLOADED"
 
 
 class TooLarge(MatrixError):
