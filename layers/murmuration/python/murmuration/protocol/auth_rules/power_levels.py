@@ -41,16 +41,6 @@ def _users_are_levels_of_user_ids(facts: Facts) -> Verdict:
     return _refuse_malformed(facts, ("users",))
 
 
-def _content_is_levels(facts: Facts) -> Verdict:
-    """The rule on `users` alone, applied to the whole content.
-
-    The specification leaves open what a level that is no number in any accepted form would mean elsewhere in
-    the content; no later rule could compare it.
-    """
-    refusal = _users_are_levels_of_user_ids(facts)
-    return refusal or _refuse_malformed(facts, (*DEFAULT_LEVELS, "events", "notifications"))
-
-
 def _refuse_malformed(facts: Facts, names: Collection[str]) -> Refusal | None:
     malformed = ", ".join(name for name in _new_levels(facts).malformed() if name in names)
     return Refusal(f"Not a power level, or not an object of them: {malformed}") if malformed else None
@@ -70,6 +60,13 @@ def _first_power_levels(facts: Facts) -> Verdict:
 
 
 def _changed_properties(facts: Facts) -> Verdict:
+    """Before room version 10 this is the first rule to look at more than `users`.
+
+    What is no level in any accepted form can't be compared, and so is refused here; a room's first
+    m.room.power_levels event may hold it, as the rule before has allowed that.
+    """
+    if refusal := _refuse_malformed(facts, (*DEFAULT_LEVELS, "events", "notifications")):
+        return refusal
     old = {name: facts.power_levels.property_level(name) for name in DEFAULT_LEVELS}
     new = {name: _new_levels(facts).property_level(name) for name in DEFAULT_LEVELS}
     changed = [name for name in DEFAULT_LEVELS if old[name] != new[name]]
@@ -136,10 +133,9 @@ def _new_levels(facts: Facts) -> PowerLevels:
 
 
 _POWER_LEVELS_RULES = RuleTable(
-    Rule(_content_is_levels, only_in=lambda version: not version.integer_power_levels),
     Rule(_properties_are_integers, only_in=lambda version: version.integer_power_levels),
     Rule(_entries_are_integers, only_in=lambda version: version.integer_power_levels),
-    Rule(_users_are_levels_of_user_ids, only_in=lambda version: version.integer_power_levels),
+    Rule(_users_are_levels_of_user_ids),
     Rule(_creators_are_not_listed, only_in=lambda version: version.privileged_creators),
     Rule(_first_power_levels),
     Rule(_changed_properties),
