@@ -1,13 +1,14 @@
 """Records what Synapse makes of the cases, as fixtures for tests/protocol/synapse/.
 
 Run under the Python that has Synapse, from the repository's root, as a module:
-`python -m tests.interop.record_synapse_events`. The same Synapse gives the same bytes every time.
+`python -m tests.interop.record_synapse_events [folder]`. The same Synapse gives the same bytes every time.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version as installed_version
@@ -179,27 +180,29 @@ def _record_room(version: int, seed: int) -> dict[str, Any]:
     }
 
 
-def write_fixture(name: str, content: Any) -> None:
+def write_fixture(folder: Path, name: str, content: Any) -> None:
     document = {"synapse": installed_version("matrix-synapse"), **content}
     data = json.dumps(document, separators=(",", ":"), sort_keys=True).encode()
-    FIXTURES.mkdir(exist_ok=True)
-    path = FIXTURES / f"{name}.json.gz"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json.gz"
     path.write_bytes(gzip.compress(data, compresslevel=9, mtime=0))
     print(f"{path.name}: {path.stat().st_size:,} bytes of {len(data):,}")
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     keys = {name: {"key_id": key.key_id, "public_key": SIGNER.public_key(name)} for name, key in KEYS.items()}
-    write_fixture("canonical_json", record_canonical_json())
-    write_fixture("signed_json", {"keys": keys, "cases": record_signed_json()})
+    write_fixture(folder, "canonical_json", record_canonical_json())
+    write_fixture(folder, "signed_json", {"keys": keys, "cases": record_signed_json()})
     rooms = {version: record_events(version, partial(write_room, signer=SIGNER)) for version in versions()}
     departed = {version: record_events(version, departures) for version in versions()}
-    write_fixture("events", {"keys": keys, "versions": rooms, "departures": departed})
-    write_fixture("auth", {"versions": {version: record_auth(version) for version in versions()}})
+    write_fixture(folder, "events", {"keys": keys, "versions": rooms, "departures": departed})
+    write_fixture(folder, "auth", {"versions": {version: record_auth(version) for version in versions()}})
     write_fixture(
-        "state_resolution", {"versions": {version: record_resolution(version) for version in versions()}}
+        folder,
+        "state_resolution",
+        {"versions": {version: record_resolution(version) for version in versions()}},
     )
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FIXTURES)

@@ -446,6 +446,11 @@ def _power_level_shapes(version: int) -> Iterator[Case]:
             yield _shape(version, f"{field_name} as {name}", {field_name: value})
         for group, key in (("users", HELPER), ("events", "m.room.name"), ("notifications", "room")):
             yield _shape(version, f"{group} entry as {name}", {group: {key: value}})
+        # The same where there are power levels already.
+        for changed in ({"users": {HELPER: value}}, {"ban": value}):
+            change = Draft("m.room.power_levels", {**_OPEN, **changed}, "", ALICE)
+            state = _room(version, levels(**_OPEN))
+            yield Case(f"power levels shape, changed: {next(iter(changed))} as {name}", change, state)
     for group, value in product(("users", "events", "notifications"), (None, [], "x", 0)):
         yield _shape(version, f"{group} as {value!r}", {group: value})
     for user in (
@@ -464,6 +469,10 @@ def _power_level_shapes(version: int) -> Iterator[Case]:
         state = _room(version, member(SENDER, "join"), levels({SENDER: value}, state_default="50"))
         if version < 10:
             yield Case(f"levels in force: user at {value!r}", Draft("m.room.name", {}, ""), state)
+
+
+# Levels by which the creator, who has none of their own before version 12, may still change them.
+_OPEN: dict[str, Any] = {"state_default": 0, "users_default": 100}
 
 
 def _shape(version: int, name: str, content: dict[str, Any]) -> Case:
