@@ -1,0 +1,18 @@
+"""Read one field of a user's profile.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import profiles
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+
+
+@endpoint(
+    "GET", "/_matrix/client/{version}/profile/{userId}/{keyName}", auth=Auth.NONE, versions=CLIENT_VERSIONS
+)
+def handler(request: Request) -> dict[str, Any]:
+    return profiles.get_profile_field(request.params["userId"], request.params["keyName"])

@@ -1,0 +1,16 @@
+"""Read a user's whole profile.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import profiles
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/{version}/profile/{userId}", auth=Auth.NONE, versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return profiles.get_user_profile(request.params["userId"])

@@ -1,0 +1,18 @@
+"""Set one field of the requester's profile.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import profiles
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("PUT", "/_matrix/client/{version}/profile/{userId}/{keyName}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return profiles.set_profile_field(
+        request.requester, request.params["userId"], request.params["keyName"], request.json_object()
+    )

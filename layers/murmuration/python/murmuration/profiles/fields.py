@@ -1,0 +1,60 @@
+"""Which profile fields there may be, and what they may hold.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.protocol import canonical_json
+from murmuration.protocol.errors import InvalidParam, KeyTooLarge, MissingParam, ProfileTooLarge
+
+MAX_PROFILE_BYTES = 64 * 1024 - 1
+"""A profile "MUST be under 64 KiB", as canonical JSON."""
+MAX_KEY_BYTES = 255
+MAX_DISPLAYNAME = 256
+MAX_AVATAR_URL = 1000
+"""The last two in characters, and the same as Synapse's: what members' events repeat has to stay small."""
+
+_CUSTOM_KEY = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9_-]+)+")
+
+
+def check_key(key: str) -> None:
+    """Raises KeyTooLarge, InvalidParam for a name that no profile field can have."""
+    if len(key.encode()) > MAX_KEY_BYTES:
+        raise KeyTooLarge(f"A profile key has at most {MAX_KEY_BYTES} bytes")
+    if key not in ("displayname", "avatar_url") and not _CUSTOM_KEY.fullmatch(key):
+        raise InvalidParam("A profile key is displayname, avatar_url or a namespaced identifier")
+
+
+def value_from_body(key: str, body: Mapping[str, Any]) -> Any:
+    """The value that a request's body has for `key`. Raises MissingParam, InvalidParam.
+
+    A custom field may hold any JSON value. An avatar URL isn't looked into: that it "MUST be an MXC URI"
+    binds clients, of which older ones send others.
+    """
+    if key not in body:
+        raise MissingParam(f"{key} is missing")
+    value = body[key]
+    if key == "displayname":
+        return _text(key, value, MAX_DISPLAYNAME)
+    if key == "avatar_url":
+        return _text(key, value, MAX_AVATAR_URL)
+    return value
+
+
+def _text(key: str, value: Any, limit: int) -> str:
+    if not isinstance(value, str):
+        raise InvalidParam(f"{key} must be a string")
+    if len(value) > limit:
+        raise InvalidParam(f"{key} has at most {limit} characters")
+    return value
+
+
+def check_size(fields: Mapping[str, Any]) -> None:
+    """Raises ProfileTooLarge; BadJson for what has no JSON at all, such as half a surrogate pair."""
+    if len(canonical_json.encode(dict(fields), strict=False)) > MAX_PROFILE_BYTES:
+        raise ProfileTooLarge("A profile must be under 64 KiB")

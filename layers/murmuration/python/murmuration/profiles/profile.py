@@ -1,0 +1,120 @@
+"""Reading and changing profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from murmuration.accounts.tokens import Requester
+from murmuration.profiles.fields import check_key, check_size, value_from_body
+from murmuration.protocol.errors import Forbidden, NotFound, Unavailable
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.settings import settings
+from murmuration.storage import dynamodb, profiles
+from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.storage.profiles import MEMBER_FIELDS, profile_key
+from murmuration.storage.streams import pause
+
+ATTEMPTS = 20
+
+
+def get_user_profile(user_id: str) -> dict[str, Any]:
+    """All fields of a user's profile. Raises InvalidParam, NotFound.
+
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid
+    """
+    if parse_user_id(user_id).server_name != settings().server_name:
+        raise NotFound("The profile was not found")
+    fields = dict(profiles.read_profile(user_id).fields)
+    if not fields:
+        raise NotFound("The profile was not found")
+    return fields
+
+
+def get_profile_field(user_id: str, key: str) -> dict[str, Any]:
+    """One field of a user's profile. Raises InvalidParam, NotFound.
+
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname
+    """
+    fields = get_user_profile(user_id)
+    if key not in fields:
+        raise NotFound("The user's profile has no such field")
+    return {key: fields[key]}
+
+
+def member_profile(user_id: str) -> dict[str, str]:
+    """What a local user's membership events say of them: `displayname` and `avatar_url`, where set."""
+    return profile_fields(dynamodb.get(profiles.USERS, profile_key(user_id)))
+
+
+def profile_fields(item: Mapping[str, Any] | None) -> dict[str, str]:
+    """The same from the profile's item, read by its `profile_key` together with others."""
+    return _member_fields(item or {})
+
+
+def set_profile_field(
+    requester: Requester, user_id: str, key: str, body: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Set one field to what the body has for it.
+
+    Raises Forbidden, InvalidParam, MissingParam, KeyTooLarge, ProfileTooLarge, BadJson.
+    https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
+    """
+    _check_may_change(requester, user_id, key)
+    value = value_from_body(key, body)
+    if key in MEMBER_FIELDS and not value:
+        return _change(requester, key, lambda fields: _without(fields, key))
+    return _change(requester, key, lambda fields: {**fields, key: value})
+
+
+def delete_profile_field(requester: Requester, user_id: str, key: str) -> dict[str, Any]:
+    """Remove one field, which needn't be there. Raises Forbidden, InvalidParam, KeyTooLarge.
+
+    https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname
+    """
+    _check_may_change(requester, user_id, key)
+    return _change(requester, key, lambda fields: _without(fields, key))
+
+
+def _check_may_change(requester: Requester, user_id: str, key: str) -> None:
+    requester.require_self(user_id)
+    if requester.is_guest and key != "displayname":
+        raise Forbidden("Guests may only change their display name")
+    check_key(key)
+
+
+def _member_fields(fields: Mapping[str, Any]) -> dict[str, str]:
+    return {name: fields[name] for name in MEMBER_FIELDS if name in fields}
+
+
+def _without(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != key}
+
+
+def _change(
+    requester: Requester, key: str, make: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+) -> dict[str, Any]:
+    fields = _store(requester.user_id, make)
+    if key in MEMBER_FIELDS:
+        from murmuration.rooms.membership import update_profile_in_rooms
+
+        # Also when the profile had the value already: the request may be the repetition of one that stopped
+        # before all rooms were told.
+        update_profile_in_rooms(requester.user_id, _member_fields(fields))
+    return {}
+
+
+def _store(user_id: str, make: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
+    for attempt in range(ATTEMPTS):
+        profile = profiles.read_profile(user_id)
+        fields = make(profile.fields)
+        if fields == profile.fields:
+            return fields
+        check_size(fields)
+        try:
+            dynamodb.execute(profiles.profile_write(user_id, fields, revision=profile.revision))
+        except ConditionFailed:
+            pause(attempt)
+            continue
+        return fields
+    raise Unavailable("The profile is being changed by many requests at once; try again")
