@@ -100,15 +100,16 @@ def fresh_user_id(deployment: None) -> Callable[..., str]:
 @pytest.fixture
 def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[..., Requester]:
     """Makes local users who are logged in on one device, without the expense of a password."""
-    from murmuration.accounts.tokens import Requester, device_key, hash_secret
-    from murmuration.storage import dynamodb
+    from murmuration.accounts.tokens import Requester, hash_secret
+    from murmuration.storage import dynamodb, profiles
+    from murmuration.storage.accounts import device_key
 
     def make(name: str = "user", device_id: str = "DEVICE") -> Requester:
         user_id = fresh_user_id(name)
         dynamodb.batch_write(
             [
                 dynamodb.put("users", {"user_id": user_id, "sk": "account", "created_ms": 0}),
-                dynamodb.put("users", {"user_id": user_id, "sk": "profile", "fields": {"displayname": name}}),
+                profiles.profile_write(user_id, {"displayname": name}),
                 dynamodb.put(
                     "users", {**device_key(user_id, device_id), "access_hash": hash_secret("secret")}
                 ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ T = TypeVar("T")
 BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 TRANSACTION_LIMIT = 100
+_THREAD_NAME = "murmuration-storage"
 
 
 class ConditionFailed(Exception):
@@ -413,15 +415,15 @@ def _backoff(attempts: int = 8) -> Iterator[Callable[[], None]]:
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=16, thread_name_prefix="storage")
+    return ThreadPoolExecutor(max_workers=16, thread_name_prefix=_THREAD_NAME)
 
 
 def parallel(*calls: Callable[[], T]) -> list[T]:
     """The results of `calls`, run at the same time: one round trip. Raises what the first failing raises.
 
-    The calls must not call `parallel` themselves.
+    Within such a call, `parallel` runs one after another: threads that wait for threads could wait for ever.
     """
-    if len(calls) <= 1:
+    if len(calls) <= 1 or threading.current_thread().name.startswith(_THREAD_NAME):
         return [call() for call in calls]
     futures = [_threads().submit(call) for call in calls[1:]]
     first = calls[0]()

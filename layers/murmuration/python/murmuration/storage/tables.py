@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from pynamodb.attributes import NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 from pynamodb.models import Model
-
-KeyAttribute = UnicodeAttribute | NumberAttribute
 
 
 class Rooms(Model):
@@ -53,7 +51,7 @@ class Snapshots(Model):
         table_name = "snapshots"
 
     room_id = UnicodeAttribute(hash_key=True)
-    node_id = UnicodeAttribute(range_key=True)
+    node_id = BinaryAttribute(range_key=True, legacy_encoding=False)
 
 
 class BySeq(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]

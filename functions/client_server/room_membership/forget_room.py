@@ -1,0 +1,17 @@
+"""Forget a room that one has left.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.rooms.membership import forget_room
+
+
+@endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/forget", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    forget_room(request.requester.user_id, request.params["roomId"])
+    return {}

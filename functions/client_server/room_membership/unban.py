@@ -1,0 +1,22 @@
+"""Lift a user's ban. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidunban"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.rooms.membership import unban_user
+
+
+class Body(BaseModel):
+    user_id: str
+    reason: str | None = None
+
+
+@endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/unban", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    body = request.parse(Body)
+    unban_user(request.requester.user_id, request.params["roomId"], body.user_id, reason=body.reason)
+    return {}

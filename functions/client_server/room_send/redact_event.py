@@ -1,0 +1,26 @@
+"""Redact an event.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.rooms.sending import redact_event
+
+
+@endpoint(
+    "PUT", "/_matrix/client/{version}/rooms/{roomId}/redact/{eventId}/{txnId}", versions=CLIENT_VERSIONS
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    event_id = redact_event(
+        request.requester,
+        params["roomId"],
+        params["eventId"],
+        params["txnId"],
+        request.json_object(optional=True),
+    )
+    return {"event_id": event_id}

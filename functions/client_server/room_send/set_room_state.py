@@ -1,0 +1,18 @@
+"""Set a piece of a room's state whose state key is empty.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.rooms.sending import set_state
+
+
+@endpoint("PUT", "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    event_id = set_state(request.requester, params["roomId"], params["eventType"], "", request.json_object())
+    return {"event_id": event_id}

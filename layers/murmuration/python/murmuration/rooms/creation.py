@@ -1,0 +1,180 @@
+"""Creating a room: the events that the presets and parameters ask for, in the specification's order.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.accounts.tokens import Requester
+from murmuration.protocol.errors import Forbidden, InvalidParam, InvalidRoomState, RoomInUse
+from murmuration.protocol.identifiers import parse_room_alias
+from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, RoomVersion, get_room_version
+from murmuration.rooms.append import Append, Draft, append
+from murmuration.rooms.invitees import check_invitees
+from murmuration.rooms.members import member_content
+from murmuration.settings import settings
+from murmuration.storage import directory
+from murmuration.storage.dynamodb import ConditionFailed, Write
+
+EVENTS_PER_TRANSACTION = 16
+"""An event takes up to five writes (log, pointer, state, membership, snapshot) of a transaction's hundred."""
+
+PRESETS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
+    name: (
+        ("m.room.join_rules", {"join_rule": join_rule}),
+        ("m.room.history_visibility", {"history_visibility": "shared"}),
+        ("m.room.guest_access", {"guest_access": guest_access}),
+    )
+    for name, join_rule, guest_access in (
+        ("private_chat", "invite", "can_join"),
+        ("trusted_private_chat", "invite", "can_join"),
+        ("public_chat", "public", "forbidden"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRequest:
+    """createRoom's parameters, checked for type."""
+
+    preset: str | None = None
+    visibility: str = "private"
+    name: str | None = None
+    topic: str | None = None
+    room_alias_name: str | None = None
+    invite: Sequence[str] = ()
+    is_direct: bool = False
+    initial_state: Sequence[Mapping[str, Any]] = ()
+    creation_content: Mapping[str, Any] = field(default_factory=dict)
+    power_level_content_override: Mapping[str, Any] = field(default_factory=dict)
+    room_version: str = DEFAULT_ROOM_VERSION
+
+    @property
+    def effective_preset(self) -> str:
+        return self.preset or ("public_chat" if self.visibility == "public" else "private_chat")
+
+
+def create_room(requester: Requester, request: RoomRequest) -> str:
+    """Create the room and invite whom the request names; the room's ID.
+
+    Raises UnsupportedRoomVersion, RoomInUse for a taken alias, InvalidRoomState where the parts don't make a
+    valid room, InvalidParam.
+    """
+    version = get_room_version(request.room_version)
+    if request.effective_preset not in PRESETS:
+        raise InvalidParam(f"preset must be one of {', '.join(PRESETS)}")
+    check_invitees(requester.user_id, request.invite)
+    alias = _alias(request)
+    drafts = list(_drafts(requester.user_id, request, version, alias))
+    try:
+        room_id = _begin(requester.user_id, request, version, alias, drafts[:EVENTS_PER_TRANSACTION])
+        for start in range(EVENTS_PER_TRANSACTION, len(drafts), EVENTS_PER_TRANSACTION):
+            rest = drafts[start : start + EVENTS_PER_TRANSACTION]
+            append(room_id, lambda batch, rest=rest: [batch.add(draft) for draft in rest])  # type: ignore[misc]
+    except Forbidden as error:
+        raise InvalidRoomState(f"These parameters don't make a valid room: {error.message}") from error
+    return room_id
+
+
+def _begin(
+    creator: str, request: RoomRequest, version: RoomVersion, alias: str | None, drafts: Sequence[Draft]
+) -> str:
+    room_id = (
+        "" if version.create_event_is_room_id else f"!{secrets.token_urlsafe(18)}:{settings().server_name}"
+    )
+    batch = Append(version, room_id=room_id)
+    for draft in drafts:
+        batch.add(draft)
+    batch.writes = _claims(batch.room_id, creator, request, alias)
+    try:
+        batch.commit()
+    except ConditionFailed as error:
+        if alias is not None and 0 in error.failed:
+            raise RoomInUse(f"The alias {alias} is taken") from error
+        raise
+    return batch.room_id
+
+
+def _claims(room_id: str, creator: str, request: RoomRequest, alias: str | None) -> list[Write]:
+    writes = directory.alias_writes(alias, room_id, creator) if alias is not None else []
+    return [*writes, directory.publish_write(room_id)] if request.visibility == "public" else writes
+
+
+def _alias(request: RoomRequest) -> str | None:
+    if request.room_alias_name is None:
+        return None
+    alias = f"#{request.room_alias_name}:{settings().server_name}"
+    if not request.room_alias_name or ":" in request.room_alias_name:
+        raise InvalidParam("room_alias_name is an alias's local part, without # and :")
+    parse_room_alias(alias)
+    return alias
+
+
+def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str | None) -> Iterator[Draft]:
+    def state(event_type: str, content: Mapping[str, Any], state_key: str = "") -> Draft:
+        return Draft(event_type, creator, content, state_key)
+
+    given = {(event["type"], event.get("state_key", "")) for event in request.initial_state}
+    yield state("m.room.create", _create_content(creator, request, version))
+    yield state("m.room.member", member_content(creator, "join"), creator)
+    yield state("m.room.power_levels", _power_levels(creator, request, version))
+    if alias is not None:
+        yield state("m.room.canonical_alias", {"alias": alias})
+    for event_type, content in PRESETS[request.effective_preset]:
+        if (event_type, "") not in given:
+            yield state(event_type, content)
+    for event in request.initial_state:
+        yield state(event["type"], event["content"], event.get("state_key", ""))
+    if request.name is not None:
+        yield state("m.room.name", {"name": request.name})
+    if request.topic is not None:
+        topic = {"topic": request.topic, "m.topic": {"m.text": [{"body": request.topic}]}}
+        yield state("m.room.topic", topic)
+    for user_id in dict.fromkeys(request.invite):
+        content = member_content(user_id, "invite", is_direct=request.is_direct)
+        yield state("m.room.member", content, user_id)
+
+
+def _create_content(creator: str, request: RoomRequest, version: RoomVersion) -> dict[str, Any]:
+    content = {**request.creation_content, "room_version": version.id}
+    content.pop("creator", None)
+    if not version.implicit_room_creator:
+        content["creator"] = creator
+    if version.additional_creators and request.effective_preset == "trusted_private_chat":
+        named = content.get("additional_creators", [])
+        if not isinstance(named, list):
+            raise InvalidParam("additional_creators must be a list of user IDs")
+        content["additional_creators"] = list(dict.fromkeys([*named, *request.invite]))
+    return content
+
+
+def _power_levels(creator: str, request: RoomRequest, version: RoomVersion) -> dict[str, Any]:
+    trusted = request.invite if request.effective_preset == "trusted_private_chat" else ()
+    users = {} if version.privileged_creators else dict.fromkeys((creator, *trusted), 100)
+    defaults = {
+        "users": users,
+        "users_default": 0,
+        "events": {
+            "m.room.name": 50,
+            "m.room.power_levels": 100,
+            "m.room.history_visibility": 100,
+            "m.room.canonical_alias": 50,
+            "m.room.avatar": 50,
+            "m.room.tombstone": 150 if version.privileged_creators else 100,
+            "m.room.server_acl": 100,
+            "m.room.encryption": 100,
+        },
+        "events_default": 0,
+        "state_default": 50,
+        "ban": 50,
+        "kick": 50,
+        "redact": 50,
+        "invite": 50 if request.effective_preset == "public_chat" else 0,
+        "historical": 100,
+    }
+    return {**defaults, **request.power_level_content_override}

@@ -1,0 +1,52 @@
+"""Joining and knocking by ID or alias: from whatever the client names to the room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.accounts.authentication import authenticate
+from murmuration.accounts.tokens import AccessToken
+from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.rooms import membership
+from murmuration.rooms.opening import open_room_with_profile
+from murmuration.storage import directory
+
+
+def join_room(
+    token: AccessToken,
+    room_id_or_alias: str,
+    *,
+    reason: str | None = None,
+    third_party_signed: Mapping[str, Any] | None = None,
+) -> str:
+    """Join the room that an ID or alias names; its ID. Raises UnknownToken, NotFound, Forbidden."""
+    if not room_id_or_alias.startswith("!"):
+        authenticate(token)
+    room_id = resolve(room_id_or_alias)
+    requester, room, profile = open_room_with_profile(token, room_id)
+    return membership.join_room(
+        requester.user_id,
+        room_id,
+        profile=profile,
+        room=room,
+        reason=reason,
+        third_party_signed=third_party_signed,
+    )
+
+
+def knock_on_room(user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
+    """Knock on the room that an ID or alias names; its ID. Raises NotFound, Forbidden."""
+    return membership.knock_on_room(user_id, resolve(room_id_or_alias), reason=reason)
+
+
+def resolve(room_id_or_alias: str) -> str:
+    """The room ID. Raises NotFound for an unknown alias, InvalidParam for neither ID nor alias."""
+    if room_id_or_alias.startswith("!"):
+        return room_id_or_alias
+    if not room_id_or_alias.startswith("#"):
+        raise InvalidParam("A room is named by an ID, which begins with !, or an alias, which begins with #")
+    found = directory.read_alias(room_id_or_alias)
+    if found is None:
+        raise NotFound(f"There is no room with the alias {room_id_or_alias}")
+    return str(found["room_id"])

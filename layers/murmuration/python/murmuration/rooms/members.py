@@ -1,0 +1,20 @@
+"""The content of membership events: the membership, and the member's profile as it is now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.profiles import member_profile
+
+
+def member_content(
+    user_id: str, membership: str, *, reason: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """`membership` with the user's display name and avatar where they have one; falsy `more` is left out.
+
+    `profile` spares its reading.
+    """
+    content = {"membership": membership, **(member_profile(user_id) if profile is None else profile)}
+    if reason is not None:
+        content["reason"] = reason
+    return content | {name: value for name, value in more.items() if value}

@@ -1,0 +1,215 @@
+"""Changes of membership: join, invite, knock, leave, kick, ban, unban, forget.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-membership
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, Unknown
+from murmuration.protocol.events import Event
+from murmuration.rooms import invitees
+from murmuration.rooms.append import Append, Draft, append, append_known
+from murmuration.rooms.members import member_content
+from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.restricted_joins import authorising_user
+from murmuration.rooms.room import Room
+from murmuration.storage import dynamodb, memberships
+
+MEMBER = "m.room.member"
+JOIN_STATE = [
+    (event_type, "")
+    for event_type in (
+        "m.room.create",
+        "m.room.join_rules",
+        "m.room.power_levels",
+        "m.room.history_visibility",
+    )
+]
+"""What decides whether and how someone may join."""
+
+
+def join_room(
+    user_id: str,
+    room_id: str,
+    *,
+    profile: Mapping[str, Any] | None = None,
+    room: Room | None = None,
+    reason: str | None = None,
+    third_party_signed: Mapping[str, Any] | None = None,
+) -> str:
+    """Join a room, or stay in it; its ID. Raises NotFound for an unknown room, Forbidden.
+
+    `profile` and `room` spare their reading.
+    """
+    content = member_content(user_id, "join", profile=profile, reason=reason)
+    if third_party_signed is not None:
+        content["third_party_invite"] = {"signed": dict(third_party_signed)}
+
+    def plan(batch: Append) -> None:
+        batch.preload([*JOIN_STATE, (MEMBER, user_id)])
+        if _membership(batch, user_id) == "join":
+            return
+        authoriser = authorising_user(batch, user_id)
+        more = {"join_authorised_via_users_server": authoriser} if authoriser else {}
+        batch.add(Draft(MEMBER, user_id, {**content, **more}, user_id))
+
+    append(room_id, plan, room=room)
+    return room_id
+
+
+def invite_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+    """Invite a user; who is invited already is not invited again. Raises Forbidden, InvalidParam."""
+    invitees.check_invitees(sender, [user_id])
+    content = member_content(user_id, "invite", reason=reason)
+
+    def plan(batch: Append) -> None:
+        _require_joined(batch, sender)
+        if _membership(batch, user_id) == "join":
+            raise Forbidden(f"{user_id} is in the room already")
+        batch.add(Draft(MEMBER, sender, content, user_id))
+
+    append_known(room_id, plan)
+
+
+def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> str:
+    """Ask to be let in; the room's ID. Raises NotFound for an unknown room, Forbidden."""
+    content = member_content(user_id, "knock", reason=reason)
+    append(room_id, lambda batch: batch.add(Draft(MEMBER, user_id, content, user_id)))
+    return room_id
+
+
+def leave_room(user_id: str, room_id: str, *, reason: str | None = None) -> None:
+    """Leave, reject an invite or take back a knock; one who has left stays so. Raises Forbidden."""
+
+    def plan(batch: Append) -> None:
+        membership = _membership(batch, user_id)
+        if membership is None:
+            raise unknown_room(room_id)
+        if membership == "leave":
+            return
+        batch.add(Draft(MEMBER, user_id, _leave(reason), user_id))
+
+    append_known(room_id, plan)
+
+
+def kick_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+    """Make a joined, invited or knocking user leave. Raises Forbidden."""
+
+    def plan(batch: Append) -> None:
+        _require_joined(batch, sender)
+        if _membership(batch, user_id) not in ("join", "invite", "knock"):
+            raise Forbidden(f"{user_id} is not in the room")
+        batch.add(Draft(MEMBER, sender, _leave(reason), user_id))
+
+    append_known(room_id, plan)
+
+
+def ban_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+    """Ban a user, whether or not they're in the room. Raises Forbidden."""
+
+    def plan(batch: Append) -> None:
+        _require_joined(batch, sender)
+        if _membership(batch, user_id) == "ban":
+            return
+        content = {**_leave(reason), "membership": "ban"}
+        batch.add(Draft(MEMBER, sender, content, user_id))
+
+    append_known(room_id, plan)
+
+
+def unban_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+    """Lift a ban. Raises Forbidden."""
+
+    def plan(batch: Append) -> None:
+        _require_joined(batch, sender)
+        if _membership(batch, user_id) != "ban":
+            raise Forbidden(f"{user_id} is not banned")
+        batch.add(Draft(MEMBER, sender, _leave(reason), user_id))
+
+    append_known(room_id, plan)
+
+
+def forget_room(user_id: str, room_id: str) -> None:
+    """Forget a room that the user isn't in any more. Raises Unknown while they are, NotFound."""
+    membership = memberships.read_membership(user_id, room_id)
+    if membership is None:
+        raise NotFound(f"You have no part in room {room_id}")
+    if membership.membership not in ("leave", "ban"):
+        raise Unknown(f"You are still part of room {room_id}: leave it first")
+    dynamodb.execute(memberships.forget_write(membership))
+
+
+def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
+    """Carry a changed profile (`displayname`, `avatar_url`) into the user's member event of each room.
+
+    Running it again, or beside itself, ends in the profile given last. A room that refuses is left out: the
+    profile itself has changed.
+    """
+    joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
+
+    def carry(room_id: str) -> None:
+        def plan(batch: Append) -> None:
+            event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
+            if event is None or event.membership != "join":
+                return
+            kept = {
+                name: value
+                for name, value in event.content.items()
+                if name not in ("displayname", "avatar_url", "reason", "third_party_invite")
+            }
+            content = {**kept, **profile}
+            if content != event.content:
+                batch.add(Draft(MEMBER, user_id, content, user_id))
+
+        try:
+            append(room_id, plan)
+        except Forbidden:
+            return
+
+    dynamodb.parallel(*(functools.partial(carry, room_id) for room_id in joined))
+
+
+def leave_all_rooms(user_id: str) -> None:
+    """Leave every room, invites and knocks included, as a deactivated account does."""
+    for row in memberships.read_memberships(user_id):
+        if row.membership in ("join", "invite", "knock"):
+            leave_room(user_id, row.room_id)
+
+
+def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> Event | None:
+    """The state endpoint's way to change a membership: the event, or None where nothing changes.
+
+    Raises InvalidParam for a membership that doesn't exist, Forbidden.
+    """
+    membership = content.get("membership")
+    if membership not in ("join", "invite", "knock", "leave", "ban"):
+        raise InvalidParam("membership must be one of join, invite, knock, leave, ban")
+    if membership == "invite":
+        invitees.check_invitees(sender, [user_id])
+    own = {**member_content(user_id, membership), **content} if sender == user_id else dict(content)
+
+    def plan(batch: Append) -> Event | None:
+        event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
+        if event is not None and event.content == own:
+            return event
+        return batch.add(Draft(MEMBER, sender, own, user_id))
+
+    return append_known(room_id, plan)
+
+
+def _membership(batch: Append, user_id: str) -> str | None:
+    event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
+    return event.membership if event else None
+
+
+def _require_joined(batch: Append, user_id: str) -> None:
+    if _membership(batch, user_id) != "join":
+        raise unknown_room(batch.room_id)
+
+
+def _leave(reason: str | None) -> dict[str, Any]:
+    return {"membership": "leave", **({"reason": reason} if reason is not None else {})}

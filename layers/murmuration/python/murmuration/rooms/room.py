@@ -1,0 +1,87 @@
+"""`Room`: a room as it stands at one moment, its state read when it's asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from murmuration.protocol.errors import Forbidden, NotFound
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.storage import room_items
+from murmuration.storage.cache import LruCache
+from murmuration.storage.room_items import RoomHead, StateEntry
+
+_states: LruCache[tuple[str, int], dict[StateKey, StateEntry | None]] = LruCache(512)
+"""Current state by (room, state version). State is read after the head, so it may be newer than the version
+that it is kept under, never older; a write on top of it is then refused, as the head has moved on too."""
+
+
+class Room:
+    """A room at its head: what is read through it belongs to that state version."""
+
+    def __init__(self, head: RoomHead) -> None:
+        self.head = head
+        key = (head.room_id, head.state_version)
+        known = _states.get(key)
+        if known is None:
+            known = {}
+            _states.put(key, known)
+        self._known = known
+
+    @classmethod
+    def load(cls, room_id: str) -> Room:
+        """The room now. Raises NotFound where it isn't known."""
+        head = room_items.read_head(room_id)
+        if head is None:
+            raise NotFound(f"Room {room_id} is not known")
+        return cls(head)
+
+    @property
+    def room_id(self) -> str:
+        return self.head.room_id
+
+    @property
+    def version(self) -> RoomVersion:
+        return self.head.version
+
+    def entries(self, pairs: Iterable[StateKey]) -> dict[StateKey, StateEntry]:
+        """The state events with these (type, state key) pairs, those there are; one read for the unknown."""
+        wanted = list(dict.fromkeys(pairs))
+        missing = [pair for pair in wanted if pair not in self._known]
+        if missing:
+            found = room_items.read_state_entries(self.room_id, self.version, missing)
+            self._known.update({pair: found.get(pair) for pair in missing})
+        return {pair: entry for pair in wanted if (entry := self._known[pair]) is not None}
+
+    def events(self, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
+        return {pair: entry.event for pair, entry in self.entries(pairs).items()}
+
+    def event(self, event_type: str, state_key: str = "") -> Event | None:
+        """One state event, or None."""
+        return self.events([(event_type, state_key)]).get((event_type, state_key))
+
+    def membership(self, user_id: str) -> str | None:
+        """The user's membership; None for one who never had any."""
+        event = self.event("m.room.member", user_id)
+        return event.membership if event else None
+
+    def remember(self, changes: Sequence[StateEntry]) -> None:
+        """Take over state that was just written, together with this room's head, into the cache."""
+        known = dict(self._known)
+        for entry in changes:
+            known[(entry.event.type, entry.event.state_key or "")] = entry
+        self._known.update(known)
+
+    def require_joined(self, user_id: str) -> None:
+        """Raises Forbidden unless the user is in the room."""
+        if self.membership(user_id) != "join":
+            raise Forbidden(f"You are not in room {self.room_id}")
+
+
+def advance(room: Room, head: RoomHead, changes: Sequence[StateEntry]) -> Room:
+    """The room after `head` and `changes` were written on top of `room`: what is known carries over."""
+    after = Room(head)
+    if head.state_version != room.head.state_version:
+        after._known.update(room._known)
+    after.remember(changes)
+    return after

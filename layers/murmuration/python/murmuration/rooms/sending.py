@@ -1,0 +1,139 @@
+"""Sending: messages, state, redactions.
+
+https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.protocol.errors import BadAlias, BadJson, Forbidden, InvalidParam, NotFound
+from murmuration.protocol.events import Event
+from murmuration.protocol.power_levels import PowerLevels
+from murmuration.rooms import transactions
+from murmuration.rooms.append import Append, Draft, append, append_known
+from murmuration.rooms.membership import MEMBER, set_membership
+from murmuration.rooms.opening import open_room
+from murmuration.rooms.room import Room
+from murmuration.storage import directory, room_items
+from murmuration.storage.room_items import LogEntry
+
+
+def send_message(
+    token: AccessToken, room_id: str, event_type: str, txn_id: str, content: Mapping[str, Any]
+) -> str:
+    """Send a message event; its ID, the same for each repetition of `txn_id`.
+
+    Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
+    Forbidden, BadJson, TooLarge.
+    """
+    if event_type == "m.room.redaction" and isinstance(content.get("redacts"), str):
+        requester, _ = open_room(token, room_id)
+        return redact_event(requester, room_id, content["redacts"], txn_id, content)
+    requester, room = open_room(token, room_id)
+    return _send(requester, room, Draft(event_type, requester.user_id, content), txn_id)
+
+
+def _send(requester: Requester, room: Room, draft: Draft, txn_id: str) -> str:
+    claim = transactions.Claim("send", requester, room.room_id, txn_id)
+
+    def plan(batch: Append) -> str:
+        event = batch.add(claim.mark(draft))
+        batch.writes = [claim.write(event.event_id)]
+        return event.event_id
+
+    return claim.settle(lambda: append(room.room_id, plan, room=room))
+
+
+def set_state(
+    requester: Requester, room_id: str, event_type: str, state_key: str, content: Mapping[str, Any]
+) -> str:
+    """Set a piece of state; the event's ID, that of the current event if it says the same already.
+
+    Raises Forbidden, BadJson, TooLarge, BadAlias.
+    """
+    sender = requester.user_id
+    if event_type == MEMBER:
+        event = set_membership(sender, room_id, state_key, content)
+        if event is None:
+            raise InvalidParam("The membership did not change")
+        return event.event_id
+
+    def plan(batch: Append) -> str:
+        current = batch.state([(event_type, state_key), (MEMBER, sender)])
+        if event_type == "m.room.canonical_alias":
+            check_canonical_alias(room_id, content, current.get((event_type, state_key)))
+        same = current.get((event_type, state_key))
+        member = current.get((MEMBER, sender))
+        if same is not None and same.content == content and member and member.membership == "join":
+            return same.event_id
+        return batch.add(Draft(event_type, sender, content, state_key)).event_id
+
+    return append_known(room_id, plan)
+
+
+def check_canonical_alias(room_id: str, content: Mapping[str, Any], current: Event | None) -> None:
+    """Raises BadAlias where a newly named alias doesn't point to the room, BadJson, InvalidParam.
+
+    https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
+    """
+
+    def named(source: Mapping[str, Any]) -> list[Any]:
+        alternatives = source.get("alt_aliases") or []
+        if not isinstance(alternatives, list):
+            raise BadJson("alt_aliases must be a list of aliases")
+        return [alias for alias in [source.get("alias"), *alternatives] if alias]
+
+    before = named(current.content) if current is not None else []
+    for alias in named(content):
+        if alias in before:
+            continue
+        if not isinstance(alias, str) or not alias.startswith("#"):
+            raise InvalidParam(f"{str(alias)[:80]!r} is not a room alias")
+        found = directory.read_alias(alias)
+        if found is None or found["room_id"] != room_id:
+            raise BadAlias(f"The alias {alias} does not point to this room")
+
+
+def redact_event(
+    requester: Requester, room_id: str, event_id: str, txn_id: str, content: Mapping[str, Any]
+) -> str:
+    """Redact an event; the redaction's ID. Raises NotFound for an unknown event, Forbidden."""
+    claim = transactions.Claim("redact", requester, room_id, txn_id)
+
+    def plan(batch: Append) -> str:
+        sender = requester.user_id
+        draft = Draft("m.room.redaction", sender, {**content}, redacts=event_id)
+        redaction = batch.add(claim.mark(draft))
+        target = _target(batch, event_id)
+        if not may_redact(batch, redaction, target.event):
+            raise Forbidden("You may not redact this event")
+        batch.redact(target, redaction)
+        batch.writes = [claim.write(redaction.event_id)]
+        return redaction.event_id
+
+    return claim.settle(lambda: append_known(room_id, plan))
+
+
+def _target(batch: Append, event_id: str) -> LogEntry:
+    place = room_items.locate([event_id]).get(event_id)
+    if place is None or place["room_id"] != batch.room_id or "ordinal" not in place:
+        raise NotFound("There is no such event in this room")
+    versions = {batch.room_id: batch.version}
+    entries = room_items.read_log_entries([(batch.room_id, place["ordinal"])], versions)
+    if not entries:
+        raise NotFound("There is no such event in this room")
+    return entries[0]
+
+
+def may_redact(batch: Append, redaction: Event, target: Event) -> bool:
+    """Whether a redaction takes effect: by power, or because both events are from one server.
+
+    https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
+    """
+    create, levels = ("m.room.create", ""), ("m.room.power_levels", "")
+    state = batch.state([create, levels])
+    power = PowerLevels.from_state(state.get(create), state.get(levels), batch.version)
+    return power.can_redact(redaction.sender) or redaction.sender_server == target.sender_server

@@ -1,0 +1,60 @@
+"""Transaction IDs: a client's repeated request answers with the first one's event.
+
+https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from murmuration.accounts.tokens import Requester
+from murmuration.clock import now_ms
+from murmuration.rooms.append import Draft
+from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import ConditionFailed, Write
+
+LIFETIME_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The claim of one transaction ID, by one device, for one operation in one room."""
+
+    operation: str
+    requester: Requester
+    room_id: str
+    txn_id: str
+
+    @property
+    def _id(self) -> str:
+        user_id, device_id = self.requester.user_id, self.requester.device_id
+        return f"txn#{self.operation}#{user_id}#{device_id}#{self.room_id}#{self.txn_id}"
+
+    def mark(self, draft: Draft) -> Draft:
+        """The draft with the transaction ID that its sender will be shown again."""
+        return replace(draft, device_id=self.requester.device_id, txn_id=self.txn_id)
+
+    def write(self, event_id: str) -> Write:
+        """Claim the transaction ID for an event; fails if it was claimed in the last day."""
+        now = now_ms() // 1000
+        return dynamodb.put(
+            "transient",
+            {"id": self._id, "event_id": event_id, "expires": now + LIFETIME_S},
+            condition="attribute_not_exists(id) OR expires < :now",
+            values={":now": now},
+            return_old=True,
+        )
+
+    def settle(self, send: Callable[[], str]) -> str:
+        """What `send` returns, or the event that the transaction ID stands for already.
+
+        `send` must commit the claim as its only further write.
+        """
+        try:
+            return send()
+        except ConditionFailed as error:
+            earlier = error.items.get(0) or dynamodb.get("transient", {"id": self._id})
+            if earlier is None:
+                raise
+            return str(earlier["event_id"])

@@ -1,0 +1,112 @@
+"""A local user's memberships: one item a room, so that a sync learns of all its rooms in one query."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import Item, Write
+
+TABLE = "users"
+PREFIX = "membership#"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Where a user stands in a room.
+
+    `ordinal` is the membership event's in the room's log, `since` that of the event which began this
+    membership (a profile change in a room goes on with it); both None for an invite to a room that this
+    server isn't in. `previous` is the membership before. `stripped_state` comes with invites and knocks.
+    """
+
+    user_id: str
+    room_id: str
+    membership: str
+    event_id: str
+    sender: str
+    ordinal: int | None
+    since: int | None
+    previous: str | None = None
+    stripped_state: Sequence[Mapping[str, Any]] = ()
+
+
+def membership_key(user_id: str, room_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": PREFIX + room_id}
+
+
+def from_item(item: Mapping[str, Any]) -> Membership:
+    return Membership(
+        user_id=item["user_id"],
+        room_id=item["sk"].removeprefix(PREFIX),
+        membership=item["membership"],
+        event_id=item["event_id"],
+        sender=item["sender"],
+        ordinal=item.get("ordinal"),
+        since=item.get("since"),
+        previous=item.get("previous"),
+        stripped_state=json.loads(item.get("stripped_state", "[]")),
+    )
+
+
+def read_membership(user_id: str, room_id: str) -> Membership | None:
+    item = dynamodb.get(TABLE, membership_key(user_id, room_id))
+    return from_item(item) if item else None
+
+
+def read_memberships(user_id: str, *, consistent: bool = True) -> list[Membership]:
+    """All of a user's memberships, but for the rooms they forgot."""
+    items = dynamodb.query(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": PREFIX},
+        consistent=consistent,
+    )
+    return [from_item(item) for item in items]
+
+
+def membership_write(membership: Membership) -> Write:
+    """Record a membership; one that goes on (a profile change) keeps its `since` and `previous`."""
+    if membership.previous == membership.membership:
+        return dynamodb.update(
+            TABLE,
+            membership_key(membership.user_id, membership.room_id),
+            "SET event_id = :event_id, sender = :sender, #ordinal = :ordinal, membership = :membership",
+            names={"#ordinal": "ordinal"},
+            values={
+                ":event_id": membership.event_id,
+                ":sender": membership.sender,
+                ":ordinal": membership.ordinal,
+                ":membership": membership.membership,
+            },
+        )
+    item: Item = {
+        **membership_key(membership.user_id, membership.room_id),
+        "membership": membership.membership,
+        "event_id": membership.event_id,
+        "sender": membership.sender,
+    }
+    for name, value in (
+        ("ordinal", membership.ordinal),
+        ("since", membership.since),
+        ("previous", membership.previous),
+    ):
+        if value is not None:
+            item[name] = value
+    if membership.stripped_state:
+        stripped = list(membership.stripped_state)
+        item["stripped_state"] = json.dumps(stripped, separators=(",", ":"), ensure_ascii=False)
+    return dynamodb.put(TABLE, item)
+
+
+def forget_write(membership: Membership) -> Write:
+    """Forget a room, unless the membership changed meanwhile."""
+    return dynamodb.delete(
+        TABLE,
+        membership_key(membership.user_id, membership.room_id),
+        condition="event_id = :event_id",
+        values={":event_id": membership.event_id},
+    )

@@ -1,0 +1,321 @@
+"""The items of a room: its head, log, current state, and where each event is.
+
+The layouts are told in `docs/storage.md`; nobody else builds or takes apart these items.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.room_versions import RoomVersion, get_room_version
+from murmuration.protocol.state_trie import NodeId
+from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import Item, Write
+
+ROOMS, LOG, EVENTS = "rooms", "room-log", "events"
+HEAD = "head"
+_ORDINAL_OFFSET = 10**15
+
+
+@dataclass(frozen=True, slots=True)
+class RoomHead:
+    """Where a room's log stands.
+
+    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: backfilled).
+    `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
+    """
+
+    room_id: str
+    room_version: str
+    ordinal: int
+    oldest: int
+    extremities: tuple[str, ...]
+    depth: int
+    state_root: NodeId
+    state_version: int
+    joined: int
+    invited: int
+
+    @property
+    def version(self) -> RoomVersion:
+        return get_room_version(self.room_version)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An event of a room's log, with what the log knows of it.
+
+    `state_root` is the snapshot of the state before it, `visibility` the history visibility in force,
+    `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state event
+    that this one replaced. `redacted_because` is the redaction's PDU.
+    """
+
+    ordinal: int
+    event: Event
+    state_root: NodeId
+    visibility: str
+    device_id: str | None = None
+    txn_id: str | None = None
+    replaced: Mapping[str, Any] | None = None
+    redacted_because: Mapping[str, Any] | None = None
+
+    @property
+    def room_id(self) -> str:
+        return self.event.room_id
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """A state event that is current, and the ordinal it has in the log (None for one not in the timeline)."""
+
+    event: Event
+    ordinal: int | None = field(default=None)
+
+
+# -- Keys ------------------------------------------------------------------------------------------------
+
+
+def head_key(room_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": HEAD}
+
+
+def state_sk(pair: StateKey) -> str:
+    """`state#<type>#<state key>`, with `#` in the type escaped, so that no two pairs share one."""
+    event_type, state_key = pair
+    return f"{state_prefix(event_type)}{state_key}"
+
+
+def state_prefix(event_type: str) -> str:
+    """What the sort keys of all state of one type begin with."""
+    return f"state#{event_type.replace('~', '~0').replace('#', '~1')}#"
+
+
+def state_item_key(room_id: str, pair: StateKey) -> dict[str, str]:
+    return {"room_id": room_id, "sk": state_sk(pair)}
+
+
+def log_key(room_id: str, ordinal: int) -> dict[str, Any]:
+    return {"room_id": room_id, "ordinal": ordinal}
+
+
+# -- Reading items ---------------------------------------------------------------------------------------
+
+
+def head_from_item(item: Mapping[str, Any]) -> RoomHead:
+    return RoomHead(
+        room_id=item["room_id"],
+        room_version=item["room_version"],
+        ordinal=item["ordinal"],
+        oldest=item["oldest"],
+        extremities=tuple(item["extremities"]),
+        depth=item["depth"],
+        state_root=item["state_root"],
+        state_version=item["state_version"],
+        joined=item["joined"],
+        invited=item["invited"],
+    )
+
+
+def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEntry:
+    replaced, because = item.get("replaced"), item.get("redacted_because")
+    return LogEntry(
+        ordinal=item["ordinal"],
+        event=Event.from_json(item["json"], version, item["event_id"]),
+        state_root=item["state_root"],
+        visibility=item["visibility"],
+        device_id=item.get("device_id"),
+        txn_id=item.get("txn_id"),
+        replaced=json.loads(replaced) if replaced else None,
+        redacted_because=json.loads(because) if because else None,
+    )
+
+
+def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> StateEntry:
+    return StateEntry(Event.from_json(item["json"], version, item["event_id"]), item.get("ordinal"))
+
+
+# -- Building writes -------------------------------------------------------------------------------------
+
+
+def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
+    """Move the head from `previous` (None: the room begins); fails if another writer moved it."""
+    item = {**asdict(head), "sk": HEAD, "extremities": list(head.extremities)}
+    if previous is None:
+        return dynamodb.put(ROOMS, item, condition="attribute_not_exists(room_id)")
+    return dynamodb.put(
+        ROOMS,
+        item,
+        condition="#ordinal = :ordinal AND oldest = :oldest AND state_version = :state_version",
+        names={"#ordinal": "ordinal"},
+        values={
+            ":ordinal": previous.ordinal,
+            ":oldest": previous.oldest,
+            ":state_version": previous.state_version,
+        },
+    )
+
+
+def log_write(entry: LogEntry) -> Write:
+    item: Item = {
+        "room_id": entry.room_id,
+        "ordinal": entry.ordinal,
+        "event_id": entry.event.event_id,
+        "json": entry.event.to_json(),
+        "state_root": entry.state_root,
+        "visibility": entry.visibility,
+    }
+    for name, value in (
+        ("device_id", entry.device_id),
+        ("txn_id", entry.txn_id),
+        ("replaced", _dump(entry.replaced)),
+        ("redacted_because", _dump(entry.redacted_because)),
+    ):
+        if value is not None:
+            item[name] = value
+    return dynamodb.put(LOG, item)
+
+
+def _dump(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def pointer_write(entry: LogEntry) -> Write:
+    """Claim the event's ID for its place in the log; fails if the event is known already."""
+    item = {"event_id": entry.event.event_id, "room_id": entry.room_id, "ordinal": entry.ordinal}
+    return dynamodb.put(EVENTS, item, condition="attribute_not_exists(event_id)")
+
+
+def state_write(room_id: str, entry: StateEntry) -> Write:
+    """Make a state event current."""
+    event = entry.event
+    key = state_item_key(room_id, (event.type, event.state_key or ""))
+    item: Item = {**key, "event_id": event.event_id, "json": event.to_json()}
+    if entry.ordinal is not None:
+        item["ordinal"] = entry.ordinal
+    if event.membership is not None:
+        item["membership"] = event.membership
+    return dynamodb.put(ROOMS, item)
+
+
+def state_removal(room_id: str, pair: StateKey) -> Write:
+    return dynamodb.delete(ROOMS, state_item_key(room_id, pair))
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def relation_sk(parent_id: str, ordinal: int | None = None) -> str:
+    """The sort key of the relation at `ordinal` to an event; without it, of its marker."""
+    marker = f"relation#{parent_id}"
+    return marker if ordinal is None else f"{marker}#{ordinal + _ORDINAL_OFFSET:016d}"
+
+
+def relation_writes(entry: LogEntry) -> list[Write]:
+    """What finds an event again from the event that it relates to: the relation, and the parent's marker."""
+    relates_to = entry.event.content.get("m.relates_to")
+    if entry.event.is_state or not isinstance(relates_to, dict):
+        return []
+    parent, rel_type = relates_to.get("event_id"), relates_to.get("rel_type")
+    if not (isinstance(parent, str) and isinstance(rel_type, str)) or not parent or len(parent) > 255:
+        return []
+    relation = {
+        "room_id": entry.room_id,
+        "sk": relation_sk(parent, entry.ordinal),
+        "ordinal": entry.ordinal,
+        "event_id": entry.event.event_id,
+        "event_type": entry.event.type,
+        "rel_type": rel_type,
+        "sender": entry.event.sender,
+    }
+    marker = dynamodb.update(
+        ROOMS,
+        {"room_id": entry.room_id, "sk": relation_sk(parent)},
+        "ADD rel_types :rel_types",
+        values={":rel_types": {rel_type}},
+    )
+    return [dynamodb.put(ROOMS, relation), marker]
+
+
+def read_head(room_id: str) -> RoomHead | None:
+    """The room's head; None for a room that isn't known."""
+    item = dynamodb.get(ROOMS, head_key(room_id))
+    return head_from_item(item) if item else None
+
+
+def read_state_entries(
+    room_id: str, version: RoomVersion, pairs: Sequence[StateKey]
+) -> dict[StateKey, StateEntry]:
+    """The current state events with these (type, state key) pairs, those that exist."""
+    if not pairs:
+        return {}
+    items = dynamodb.batch_get({ROOMS: [state_item_key(room_id, pair) for pair in pairs]})[ROOMS]
+    entries = [state_entry_from_item(item, version) for item in items]
+    return {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
+
+
+def read_state_of_type(room_id: str, version: RoomVersion, event_type: str | None = None) -> list[StateEntry]:
+    """The whole current state, or all of one type."""
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND begins_with(sk, :prefix)",
+        {":room": room_id, ":prefix": state_prefix(event_type) if event_type is not None else "state#"},
+    )
+    return [state_entry_from_item(item, version) for item in items]
+
+
+def read_log(
+    room_id: str,
+    version: RoomVersion,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+    forward: bool = True,
+) -> list[LogEntry]:
+    """Entries with `after` < ordinal < `before`, from the near end of the direction, at most `limit`."""
+    low = after + 1 if after is not None else -_ORDINAL_OFFSET
+    high = before - 1 if before is not None else _ORDINAL_OFFSET
+    if low > high:
+        return []
+    items = dynamodb.query(
+        LOG,
+        "room_id = :room AND #ordinal BETWEEN :low AND :high",
+        {":room": room_id, ":low": low, ":high": high},
+        names={"#ordinal": "ordinal"},
+        limit=limit,
+        forward=forward,
+    )
+    return [log_entry_from_item(item, version) for item in items]
+
+
+def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, RoomVersion]) -> list[LogEntry]:
+    """The log entries at (room ID, ordinal), those that exist, in no order."""
+    if not keys:
+        return []
+    items = dynamodb.batch_get({LOG: [log_key(room_id, ordinal) for room_id, ordinal in keys]})[LOG]
+    return [log_entry_from_item(item, versions[item["room_id"]]) for item in items]
+
+
+def locate(event_ids: Sequence[str]) -> dict[str, Item]:
+    """Where events are, by ID: {room_id, ordinal}, or {room_id, kind, json} for those in no timeline."""
+    if not event_ids:
+        return {}
+    items = dynamodb.batch_get({EVENTS: [{"event_id": event_id} for event_id in event_ids]})[EVENTS]
+    return {item["event_id"]: item for item in items}
+
+
+def read_events(event_ids: Sequence[str], version: RoomVersion) -> dict[str, Event]:
+    """Events by ID, wherever they're kept: those known. Two round trips."""
+    places = locate(event_ids)
+    found = {
+        event_id: Event.from_json(place["json"], version, event_id)
+        for event_id, place in places.items()
+        if "json" in place
+    }
+    logged = [(place["room_id"], place["ordinal"]) for place in places.values() if "ordinal" in place]
+    entries = read_log_entries(logged, {room_id: version for room_id, _ in logged})
+    return found | {entry.event.event_id: entry.event for entry in entries}
