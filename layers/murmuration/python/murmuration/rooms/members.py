@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from murmuration.profiles import member_profile
 
 
 def member_content(
-    user_id: str, membership: str, *, reason: str | None = None, **more: Any
+    user_id: str,
+    membership: str,
+    *,
+    profile: Mapping[str, Any] | None = None,
+    reason: str | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
     """`membership` with the user's display name and avatar where they have one; falsy `more` is left out.
 
     `profile` spares its reading.
     """
-    content = {"membership": membership, **(member_profile(user_id) if profile is None else profile)}
+    shown = member_profile(user_id) if profile is None else profile
+    content: dict[str, Any] = {"membership": membership, **shown}
     if reason is not None:
         content["reason"] = reason
     return content | {name: value for name, value in more.items() if value}
