@@ -1,0 +1,40 @@
+"""Users with devices, put straight into the tables: for tests that aren't about registering or logging in."""
+
+from __future__ import annotations
+
+from murmuration.accounts import tokens
+from murmuration.storage import accounts, dynamodb
+from tests.in_process import Client
+
+
+def log_in(user_id: str, device_id: str = "DEVICE", *, display_name: str | None = None) -> Client:
+    """A client of `user_id`, whose account and device come to be if they aren't there."""
+    secret = tokens.new_secret()
+    device = {
+        **accounts.device_key(user_id, device_id),
+        "access_hash": tokens.hash_secret(secret),
+        "display_name": display_name,
+    }
+    dynamodb.batch_write(
+        [dynamodb.put("users", accounts.account_key(user_id)), dynamodb.put("users", device)]
+    )
+    token = tokens.render_token(tokens.ACCESS, user_id, device_id, secret)
+    return Client(token, user_id, device_id)
+
+
+def put_membership(user_id: str, room_id: str, membership: str = "join") -> None:
+    """Let `user_id` have a membership in a room, of which nothing else exists."""
+    dynamodb.execute(
+        dynamodb.put(
+            "users",
+            {
+                "user_id": user_id,
+                "sk": f"membership#{room_id}",
+                "membership": membership,
+                "event_id": "$event",
+                "sender": user_id,
+                "ordinal": 1,
+                "since": 1,
+            },
+        )
+    )
