@@ -1,0 +1,18 @@
+"""Set data of the account.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridaccount_datatype
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import account_data
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("PUT", "/_matrix/client/{version}/user/{userId}/account_data/{type}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    account_data.set_account_data(request.requester, params["userId"], params["type"], request.json_object())
+    return {}

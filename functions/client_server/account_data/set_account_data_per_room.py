@@ -1,0 +1,24 @@
+"""Set the account's data for a room.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridroomsroomidaccount_datatype
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import account_data
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint(
+    "PUT",
+    "/_matrix/client/{version}/user/{userId}/rooms/{roomId}/account_data/{type}",
+    versions=CLIENT_VERSIONS,
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    account_data.set_account_data_per_room(
+        request.requester, params["userId"], params["roomId"], params["type"], request.json_object()
+    )
+    return {}

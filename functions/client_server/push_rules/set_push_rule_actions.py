@@ -1,0 +1,24 @@
+"""Set the actions of a push rule.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleidactions
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import push_rules
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint(
+    "PUT",
+    "/_matrix/client/{version}/pushrules/global/{kind}/{ruleId}/actions",
+    versions=CLIENT_VERSIONS,
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    push_rules.set_push_rule_actions(
+        request.requester.user_id, params["kind"], params["ruleId"], request.json_object()
+    )
+    return {}

@@ -1,0 +1,24 @@
+"""Put a tag on a room.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridroomsroomidtagstag
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import account_data
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint(
+    "PUT",
+    "/_matrix/client/{version}/user/{userId}/rooms/{roomId}/tags/{tag}",
+    versions=CLIENT_VERSIONS,
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    account_data.set_room_tag(
+        request.requester, params["userId"], params["roomId"], params["tag"], request.json_object()
+    )
+    return {}

@@ -1,0 +1,144 @@
+"""Account data and tags: what a user keeps on the server for their own clients.
+
+https://spec.matrix.org/v1.19/client-server-api/#client-config
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration import push_rules
+from murmuration.accounts.tokens import Requester
+from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged
+from murmuration.protocol.identifiers import parse_room_id
+from murmuration.storage import account_data as storage
+from murmuration.storage import streams
+
+SERVER_MANAGED = ("m.fully_read", push_rules.TYPE)
+TAGS = "m.tag"
+MAX_TAG_BYTES = 255
+
+Event = dict[str, Any]
+
+
+def set_account_data(requester: Requester, user_id: str, data_type: str, content: Mapping[str, Any]) -> None:
+    """Set data of the account. Raises Forbidden, ServerManaged, TooLarge, InvalidParam."""
+    requester.require_self(user_id)
+    _require_settable(data_type)
+    storage.write(user_id, "", data_type, content)
+
+
+def set_account_data_per_room(
+    requester: Requester, user_id: str, room_id: str, data_type: str, content: Mapping[str, Any]
+) -> None:
+    """Set the account's data for a room. Raises Forbidden, ServerManaged, TooLarge, InvalidParam."""
+    requester.require_self(user_id)
+    parse_room_id(room_id)
+    _require_settable(data_type)
+    storage.write(user_id, room_id, data_type, content)
+
+
+def get_account_data(requester: Requester, user_id: str, data_type: str) -> dict[str, Any]:
+    """Data of the account. Raises Forbidden, NotFound."""
+    requester.require_self(user_id)
+    if data_type == push_rules.TYPE:
+        return push_rules.get_push_rules(user_id)
+    return _found(storage.read(user_id, "", data_type))
+
+
+def get_account_data_per_room(
+    requester: Requester, user_id: str, room_id: str, data_type: str
+) -> dict[str, Any]:
+    """The account's data for a room. Raises Forbidden, InvalidParam, NotFound."""
+    requester.require_self(user_id)
+    parse_room_id(room_id)
+    return _found(storage.read(user_id, room_id, data_type))
+
+
+def _require_settable(data_type: str) -> None:
+    if data_type in SERVER_MANAGED:
+        raise ServerManaged(f"Cannot set {data_type} through this API")
+
+
+def _found(content: dict[str, Any] | None) -> dict[str, Any]:
+    if content is None:
+        raise NotFound("Account data not found")
+    return content
+
+
+# -- Tags ------------------------------------------------------------------------------------------------
+
+
+def get_room_tags(requester: Requester, user_id: str, room_id: str) -> dict[str, Any]:
+    """The tags that a user put on a room: `{"tags": {name: data}}`. Raises Forbidden, InvalidParam."""
+    requester.require_self(user_id)
+    parse_room_id(room_id)
+    return {"tags": _tags(storage.read(user_id, room_id, TAGS))}
+
+
+def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, data: Mapping[str, Any]) -> None:
+    """Put a tag on a room, or change its data. Raises Forbidden, InvalidParam."""
+    requester.require_self(user_id)
+    parse_room_id(room_id)
+    if len(tag.encode()) > MAX_TAG_BYTES:
+        raise InvalidParam(f"The name of a tag has at most {MAX_TAG_BYTES} bytes")
+    order = data.get("order")
+    if order is not None and (isinstance(order, bool) or not isinstance(order, int | float)):
+        raise InvalidParam("order must be a number")
+    storage.change(user_id, room_id, TAGS, lambda content: {"tags": {**_tags(content), tag: data}})
+
+
+def delete_room_tag(requester: Requester, user_id: str, room_id: str, tag: str) -> None:
+    """Take a tag off a room; it is no error if it isn't there. Raises Forbidden, InvalidParam."""
+    requester.require_self(user_id)
+    parse_room_id(room_id)
+
+    def without(content: dict[str, Any] | None) -> Mapping[str, Any] | None:
+        tags = _tags(content)
+        return {"tags": {name: data for name, data in tags.items() if name != tag}} if tag in tags else None
+
+    storage.change(user_id, room_id, TAGS, without)
+
+
+def _tags(content: dict[str, Any] | None) -> dict[str, Any]:
+    tags = (content or {}).get("tags")
+    return tags if isinstance(tags, dict) else {}
+
+
+# -- For /sync -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AccountData:
+    """Account data as /sync shows it: events with `type` and `content`, of the account and by room."""
+
+    of_account: list[Event] = field(default_factory=list)
+    by_room: dict[str, list[Event]] = field(default_factory=dict)
+
+
+def read_all(user_id: str) -> AccountData:
+    """All of a user's account data, for an initial sync; the push rules are always there."""
+    items = streams.read_prefix(streams.user_stream(user_id), storage.PREFIX)
+    data = from_items(user_id, items)
+    if not any(event["type"] == push_rules.TYPE for event in data.of_account):
+        data.of_account.append({"type": push_rules.TYPE, "content": push_rules.get_push_rules(user_id)})
+    return data
+
+
+def from_items(user_id: str, items: Iterable[Mapping[str, Any]]) -> AccountData:
+    """The account data among items of the user's stream, in their order."""
+    data = AccountData()
+    for item in items:
+        if not item["sk"].startswith(storage.PREFIX):
+            continue
+        content = storage.content_of(item)
+        if item["room_id"]:
+            events = data.by_room.setdefault(item["room_id"], [])
+        else:
+            events = data.of_account
+            if item["type"] == push_rules.TYPE:
+                content = push_rules.as_account_data(user_id, content)
+        events.append({"type": item["type"], "content": content})
+    return data

@@ -1,0 +1,88 @@
+"""A user's push rules: the server's defaults with the user's changes, which alone are stored.
+
+The changes are one document in the user's stream, so that a sync finds out about them as it does about other
+account data. https://spec.matrix.org/v1.19/client-server-api/#push-rules
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from murmuration.protocol.errors import BadJson, MissingParam
+from murmuration.protocol.push_rules import ruleset
+from murmuration.protocol.push_rules.defaults import Rule, parse_kind
+from murmuration.protocol.push_rules.ruleset import Changes, Ruleset
+from murmuration.storage import account_data as storage
+
+TYPE = "m.push_rules"
+
+
+def ruleset_for(user_id: str) -> Ruleset:
+    """All rules of a user by kind, each kind's most important first. One read."""
+    return ruleset.ruleset_of(user_id, _changes(user_id))
+
+
+def as_account_data(user_id: str, changes: Changes) -> dict[str, Any]:
+    """The content of `m.push_rules` account data, given the stored changes."""
+    return {"global": ruleset.ruleset_of(user_id, changes)}
+
+
+def get_push_rules(user_id: str) -> dict[str, Any]:
+    return as_account_data(user_id, _changes(user_id))
+
+
+def get_push_rule(user_id: str, kind: str, rule_id: str) -> Rule:
+    """One rule. Raises InvalidParam for an unknown kind, NotFound."""
+    return ruleset.get_rule(user_id, _changes(user_id), parse_kind(kind), rule_id)
+
+
+def set_push_rule(
+    user_id: str,
+    kind: str,
+    rule_id: str,
+    body: Mapping[str, Any],
+    *,
+    before: str | None = None,
+    after: str | None = None,
+) -> None:
+    """Add or replace a rule of the user's own. Raises InvalidParam, MissingParam, Unknown."""
+    parsed = parse_kind(kind)
+    _change(
+        user_id,
+        lambda changes: ruleset.put_rule(changes, parsed, rule_id, body, before=before, after=after),
+    )
+
+
+def delete_push_rule(user_id: str, kind: str, rule_id: str) -> None:
+    """Remove a rule of the user's own. Raises InvalidParam, NotFound."""
+    parsed = parse_kind(kind)
+    _change(user_id, lambda changes: ruleset.delete_rule(changes, parsed, rule_id))
+
+
+def set_push_rule_enabled(user_id: str, kind: str, rule_id: str, body: Mapping[str, Any]) -> None:
+    """Switch a rule on or off. Raises MissingParam, BadJson, InvalidParam, NotFound."""
+    parsed, enabled = parse_kind(kind), _required(body, "enabled")
+    if not isinstance(enabled, bool):
+        raise BadJson("enabled must be true or false")
+    _change(user_id, lambda changes: ruleset.set_enabled(changes, parsed, rule_id, enabled))
+
+
+def set_push_rule_actions(user_id: str, kind: str, rule_id: str, body: Mapping[str, Any]) -> None:
+    """Set the actions of a rule. Raises MissingParam, InvalidParam, NotFound."""
+    parsed, actions = parse_kind(kind), _required(body, "actions")
+    _change(user_id, lambda changes: ruleset.set_actions(changes, parsed, rule_id, actions))
+
+
+def _required(body: Mapping[str, Any], name: str) -> Any:
+    if name not in body:
+        raise MissingParam(f"{name} is missing")
+    return body[name]
+
+
+def _changes(user_id: str) -> Changes:
+    return storage.read(user_id, "", TYPE) or {}
+
+
+def _change(user_id: str, make: Callable[[Changes], Changes]) -> None:
+    storage.change(user_id, "", TYPE, lambda changes: make(changes or {}))
