@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from murmuration.protocol.auth_rules import AuthRuleViolation, auth_state_types_of, check_auth
+from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.hashing import content_hash
-from murmuration.protocol.room_versions import get_room_version
+from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.signing import SigningKey, sign_event, sign_json
+from murmuration.protocol.state_resolution import resolve
 
 from .cases.events import Pdu, Template
 from .cases.keys import KEYS
+from .cases.resolution import StateMap
 
 
 def signing_key(server_name: str) -> SigningKey:
@@ -39,3 +43,53 @@ def hash_and_sign(version: str, template: Template) -> Pdu:
     for server_name in template.signers:
         pdu = sign_event(pdu, server_name, signing_key(server_name), get_room_version(version))
     return pdu
+
+
+class OurEngine:
+    """Runs a simulated room with our rules, and keeps what it was asked for another to judge."""
+
+    def __init__(self, version: str) -> None:
+        self.version = get_room_version(version)
+        self.events: dict[str, Event] = {}
+        self.pdus: list[Pdu] = []
+        self.position: dict[str, int] = {}
+        self.verdicts: list[tuple[int, list[int], bool]] = []
+        """Positions of an event and of the state it was judged against, and whether it was allowed."""
+
+    def add(self, pdu: Pdu, state: StateMap) -> tuple[str, bool]:
+        event = Event(complete(pdu, self.version), self.version)
+        self.events[event.event_id] = event
+        if event.event_id not in self.position:
+            self.position[event.event_id] = len(self.pdus)
+            self.pdus.append(event.pdu)
+        needed = {key: state[key] for key in auth_state_types_of(event) if key in state}
+        allowed = self._allows(event, {key: self.events[event_id] for key, event_id in needed.items()})
+        positions = [self.position[event_id] for event_id in needed.values()]
+        self.verdicts.append((self.position[event.event_id], positions, allowed))
+        return event.event_id, allowed
+
+    def resolve(self, state_sets: Sequence[StateMap]) -> StateMap:
+        return resolve(self.version, state_sets, self._fetch)
+
+    def positions(self, state: StateMap) -> list[int]:
+        """A state's events by their positions in `pdus`, in order."""
+        return sorted(self.position[event_id] for event_id in state.values())
+
+    def _allows(self, event: Event, state: dict[StateKey, Event]) -> bool:
+        try:
+            check_auth(event, state)
+        except AuthRuleViolation:
+            return False
+        return True
+
+    def _fetch(self, event_ids: Collection[str]) -> dict[str, Event]:
+        return {event_id: self.events[event_id] for event_id in event_ids if event_id in self.events}
+
+
+def complete(pdu: Pdu, version: RoomVersion) -> Pdu:
+    """The PDU with (empty) hashes and signatures, and references as its room version has them."""
+    completed = {"hashes": {}, "signatures": {}, **pdu}
+    if version.server_assigned_event_ids:
+        for name in ("prev_events", "auth_events"):
+            completed[name] = [[event_id, {}] for event_id in pdu[name]]
+    return completed
