@@ -73,8 +73,7 @@ def required_signers(event: Event) -> frozenset[str]:
 
 
 def keys_to_look_up(event: Event) -> set[tuple[str, str]]:
-    """The (server name, key ID) pairs that the key ring for this event's checks should have, where they
-    exist."""
+    """The (server name, key ID) pairs that a key ring for this event's checks should have, where known."""
     servers = set(required_signers(event))
     if (authorising := authorising_server(event)) is not None:
         servers.add(authorising)
@@ -111,10 +110,10 @@ def check_against_auth_events(
     check_field_sizes(event)
     check_authorising_signature(event, keys)
     check_auth_events(event, auth_events, rejected)
-    state_ids = list(event.auth_events)
-    if event.room_version.create_event_is_room_id and not event.is_create:
+    state_ids = [*event.auth_events]
+    if event.room_version.create_event_is_room_id:
         state_ids.append(create_event_id(event))
-    state_events = [auth_events[event_id] for event_id in state_ids]
+    state_events = [auth_events[event_id] for event_id in state_ids if event_id in auth_events]
     check_auth(event, {pair: it for it in state_events if (pair := it.state_pair) is not None})
 
 
