@@ -236,6 +236,7 @@ class Append:
             + (1 if self._state or self._redacted_state else 0),
             joined=self._joined,
             invited=self._invited,
+            seq=before.seq if before else 0,
         )
 
     def commit(self) -> Room:

@@ -27,6 +27,7 @@ class RoomHead:
 
     `ordinal` is the newest event's, `oldest` the oldest's (0 and below: backfilled).
     `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
+    `seq` is where the room's stream (`storage.streams`) stands, which moves by itself.
     """
 
     room_id: str
@@ -39,6 +40,7 @@ class RoomHead:
     state_version: int
     joined: int
     invited: int
+    seq: int = 0
 
     @property
     def version(self) -> RoomVersion:
@@ -117,6 +119,7 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         state_version=item["state_version"],
         joined=item["joined"],
         invited=item["invited"],
+        seq=item.get("seq_head", 0),
     )
 
 
@@ -143,19 +146,18 @@ def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> Stat
 
 def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     """Move the head from `previous` (None: the room begins); fails if another writer moved it."""
-    item = {**asdict(head), "sk": HEAD, "extremities": list(head.extremities)}
-    if previous is None:
-        return dynamodb.put(ROOMS, item, condition="attribute_not_exists(room_id)")
-    return dynamodb.put(
-        ROOMS,
-        item,
-        condition="#ordinal = :ordinal AND oldest = :oldest AND state_version = :state_version",
-        names={"#ordinal": "ordinal"},
-        values={
-            ":ordinal": previous.ordinal,
-            ":oldest": previous.oldest,
-            ":state_version": previous.state_version,
-        },
+    fields = {name: value for name, value in asdict(head).items() if name not in ("room_id", "seq")}
+    names = {f"#{name}": name for name in fields}
+    values = {
+        f":{name}": list(value) if isinstance(value, tuple) else value for name, value in fields.items()
+    }
+    condition = "attribute_not_exists(#ordinal)"
+    if previous is not None:
+        condition = "#ordinal = :o AND #oldest = :b AND #state_version = :s"
+        values |= {":o": previous.ordinal, ":b": previous.oldest, ":s": previous.state_version}
+    assignments = ", ".join(f"#{name} = :{name}" for name in fields)
+    return dynamodb.update(
+        ROOMS, head_key(head.room_id), f"SET {assignments}", names=names, values=values, condition=condition
     )
 
 
@@ -243,7 +245,7 @@ def relation_writes(entry: LogEntry) -> list[Write]:
 def read_head(room_id: str) -> RoomHead | None:
     """The room's head; None for a room that isn't known."""
     item = dynamodb.get(ROOMS, head_key(room_id))
-    return head_from_item(item) if item else None
+    return head_from_item(item) if item and "ordinal" in item else None
 
 
 def read_state_entries(

@@ -1,8 +1,7 @@
 """Sequenced streams: one item per thing, whose `seq` moves with each change, dense within the stream.
 
 A stream belongs to a room (receipts, typing, device lists, presence), a user (account data) or a device
-(to-device messages). The stream's `head` item counts; it moves in the same transaction as the items, so
-whoever has read up to the head has seen every change. An item that changes again moves to the end: a reader
+(to-device messages). The stream's head counts; it moves in the same transaction as the items, so whoever has read up to the head has seen every change. An item that changes again moves to the end: a reader
 gets the newest form of each thing once.
 """
 
@@ -33,19 +32,31 @@ def device_stream(user_id: str, device_id: str) -> str:
     return f"device:{user_id}/{device_id}"
 
 
+def head_location(stream: str) -> tuple[str, dict[str, str]]:
+    """The table and key of the item that has a stream's head.
+
+    A room's stream counts in the room's own head, so that one read tells a sync whether anything moved there.
+    """
+    kind, _, owner = stream.partition(":")
+    if kind == "room":
+        return "rooms", {"room_id": owner, "sk": HEAD}
+    return TABLE, head_key(stream)
+
+
 def head_key(stream: str) -> dict[str, str]:
-    """The key of a stream's head, for a BatchGetItem with others."""
+    """The key in this table of the head of a user's or device's stream, for a BatchGetItem with others."""
     return {"stream_id": stream, "sk": HEAD}
 
 
 def head_seq(head: Mapping[str, Any] | None) -> int:
     """The sequence number that a head item stands at; 0 for a stream that never moved."""
-    return int(head["seq_head"]) if head else 0
+    return int(head.get("seq_head", 0)) if head else 0
 
 
 def read_head(stream: str) -> int:
     """The sequence number the stream stands at."""
-    return head_seq(dynamodb.get(TABLE, head_key(stream)))
+    table, key = head_location(stream)
+    return head_seq(dynamodb.get(table, key))
 
 
 def get(stream: str, key: str) -> Item | None:
@@ -77,10 +88,11 @@ def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) ->
 
     The first write is the head's, conditioned on `head`: when it fails, another writer was quicker.
     """
+    table, key = head_location(stream)
     writes = [
         dynamodb.update(
-            TABLE,
-            head_key(stream),
+            table,
+            key,
             "SET seq_head = :new",
             values={":new": head + len(items)} | ({":old": head} if head else {}),
             condition="seq_head = :old" if head else "attribute_not_exists(seq_head)",
