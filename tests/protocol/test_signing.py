@@ -88,7 +88,7 @@ def test_the_key_s_public_half() -> None:
     [(b"short", "1"), (b"a" * 33, "1"), (SEED, ""), (SEED, "a-b"), (SEED, "a:b"), (SEED, "é")],
 )
 def test_keys_that_cannot_be(seed: bytes, version: str) -> None:
-    with pytest.raises(ValueError, match="seed has 32 bytes|letters, digits"):
+    with pytest.raises(ValueError, match=r"seed has 32 bytes|letters, digits"):
         SigningKey(seed, version)
 
 

@@ -37,5 +37,5 @@ def test_every_way_of_writing_is_read(data: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["A", "AAAAA", "A A=", "AAA\n", "Zm9v!", "é", "\ud800", "Zm=9v", "AA\0A"])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError, match=r"."):
         unpadded_base64.decode(text)

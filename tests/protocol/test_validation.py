@@ -237,12 +237,13 @@ def test_which_policy_server_a_room_names() -> None:
     valid = {"via": POLICY_SERVER.server_name, "public_keys": {"ed25519": POLICY_SERVER.public_key}}
     assert policy_server_of(policy_event(room, valid)) == POLICY_SERVER
     assert policy_server_of(None) is None
-    for changes in (
+    invalid: list[dict[str, Any]] = [
         {"via": None},
         {"public_keys": None},
         {"public_keys": {}},
         {"public_keys": {"ed25519": 1}},
-    ):
+    ]
+    for changes in invalid:
         assert policy_server_of(policy_event(room, {**valid, **changes})) is None
 
 
