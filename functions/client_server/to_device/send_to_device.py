@@ -1,0 +1,18 @@
+"""Send messages to devices.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3sendtodeviceeventtypetxnid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import to_device
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("PUT", "/_matrix/client/{version}/sendToDevice/{eventType}/{txnId}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    to_device.send_to_device(request.requester, params["eventType"], params["txnId"], request.json_object())
+    return {}

@@ -1,0 +1,225 @@
+"""To-device messages arrive once, in order, at the devices they are for."""
+
+from __future__ import annotations
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from murmuration import to_device
+from murmuration.storage import dynamodb, streams
+from murmuration.storage import to_device as storage
+from tests.in_process import segment
+from tests.logged_in import log_in
+
+_txn_ids = itertools.count()
+
+
+@pytest.fixture
+def alice(fresh_user_id):
+    return log_in(fresh_user_id("alice"), "ALICE")
+
+
+@pytest.fixture
+def bob(fresh_user_id):
+    return log_in(fresh_user_id("bob"), "BOB1")
+
+
+def send(sender, messages, *, txn_id=None, event_type="m.test"):
+    txn_id = txn_id or f"txn{next(_txn_ids)}"
+    path = f"/_matrix/client/v3/sendToDevice/{event_type}/{segment(txn_id)}"
+    return sender.put(path, {"messages": messages})
+
+
+def inbox(client, after=0, limit=100):
+    return to_device.read(client.user_id, client.device_id, after, limit)
+
+
+def contents(client):
+    return [event["content"] for event in inbox(client).events]
+
+
+def test_a_message_arrives_as_an_event(alice, bob):
+    assert send(alice, {bob.user_id: {"BOB1": {"n": 1.5}}}, event_type="m.room_key").json == {}
+    assert inbox(bob).events == [{"type": "m.room_key", "sender": alice.user_id, "content": {"n": 1.5}}]
+    assert inbox(alice).events == []
+
+
+def test_each_device_gets_its_own_message(alice, bob):
+    bob2 = log_in(bob.user_id, "BOB2")
+    send(alice, {bob.user_id: {"BOB1": {"for": 1}, "BOB2": {"for": 2}}, alice.user_id: {"ALICE": {"me": 1}}})
+    assert [contents(client) for client in (bob, bob2, alice)] == [[{"for": 1}], [{"for": 2}], [{"me": 1}]]
+
+
+def test_a_star_means_every_device_that_is_not_named(alice, bob):
+    bob2 = log_in(bob.user_id, "BOB2")
+    send(alice, {bob.user_id: {"*": {"to": "all"}, "BOB2": {"to": "two"}}})
+    assert (contents(bob), contents(bob2)) == ([{"to": "all"}], [{"to": "two"}])
+
+
+def test_devices_and_users_that_do_not_exist_get_nothing(alice, bob, fresh_user_id):
+    nobody = fresh_user_id("nobody")
+    remote = "@carol:remote.example.com"
+    messages: dict[str, object] = {
+        bob.user_id: {"NONE": {}, "BOB1": {}},
+        nobody: {"*": {}},
+        remote: {"*": {}},
+    }
+    assert send(alice, messages).status == 200
+    assert contents(bob) == [{}]
+    assert streams.read_head(streams.device_stream(bob.user_id, "NONE")) == 0
+
+
+def test_messages_arrive_in_order_until_acknowledged(alice, bob):
+    for n in range(5):
+        send(alice, {bob.user_id: {"BOB1": {"n": n}}})
+    first = inbox(bob, limit=3)
+    assert [event["content"]["n"] for event in first.events] == [0, 1, 2]
+    assert inbox(bob, limit=3) == first, "what isn't acknowledged is delivered again"
+    rest = inbox(bob, after=first.position)
+    assert [event["content"]["n"] for event in rest.events] == [3, 4]
+    to_device.acknowledge(bob.user_id, "BOB1", first.position)
+    assert [content["n"] for content in contents(bob)] == [3, 4]
+    to_device.acknowledge(bob.user_id, "BOB1", rest.position)
+    assert inbox(bob) == storage.Inbox([], rest.position)
+    send(alice, {bob.user_id: {"BOB1": {"n": 5}}})
+    assert [event["content"]["n"] for event in inbox(bob, after=rest.position).events] == [5]
+
+
+def test_acknowledging_again_harms_nothing(alice, bob):
+    send(alice, {bob.user_id: {"BOB1": {"n": 0}}})
+    position = inbox(bob).position
+    send(alice, {bob.user_id: {"BOB1": {"n": 1}}})
+    for _ in range(2):
+        to_device.acknowledge(bob.user_id, "BOB1", position)
+    assert contents(bob) == [{"n": 1}]
+
+
+def test_other_items_of_the_stream_are_no_messages(alice, bob):
+    stream = streams.device_stream(bob.user_id, "BOB1")
+    streams.append(stream, lambda: [{"sk": "otk"}])
+    send(alice, {bob.user_id: {"BOB1": {}}})
+    found = inbox(bob)
+    assert (len(found.events), found.position) == (1, 2)
+    to_device.acknowledge(bob.user_id, "BOB1", found.position)
+    assert [item["sk"] for item in streams.read_after(stream, 0)] == ["otk"]
+
+
+def test_what_arrives_during_the_reading_waits_for_the_next(alice, bob):
+    send(alice, {bob.user_id: {"BOB1": {"n": 0}}})
+    head = streams.read_head(streams.device_stream(bob.user_id, "BOB1"))
+    send(alice, {bob.user_id: {"BOB1": {"n": 1}}})
+    found = to_device.read(bob.user_id, "BOB1", 0, head=head)
+    assert ([event["content"]["n"] for event in found.events], found.position) == ([0], head)
+
+
+# -- Transactions ----------------------------------------------------------------------------------------
+
+
+def test_a_repeated_request_delivers_once(alice, bob):
+    for _ in range(3):
+        assert send(alice, {bob.user_id: {"*": {}}}, txn_id="same").status == 200
+    assert contents(bob) == [{}]
+
+
+def test_a_repetition_after_delivery_delivers_nothing(alice, bob):
+    send(alice, {bob.user_id: {"BOB1": {}}}, txn_id="same")
+    to_device.acknowledge(bob.user_id, "BOB1", inbox(bob).position)
+    send(alice, {bob.user_id: {"BOB1": {}}}, txn_id="same")
+    assert contents(bob) == []
+
+
+def test_transaction_ids_belong_to_a_device_and_an_event_type(alice, bob):
+    alice2 = log_in(alice.user_id, "ALICE2")
+    for sender, event_type in ((alice, "m.a"), (alice2, "m.a"), (bob, "m.a"), (alice, "m.b")):
+        send(sender, {bob.user_id: {"BOB1": {}}}, txn_id="same", event_type=event_type)
+    assert len(contents(bob)) == 4
+
+
+def test_eight_repetitions_at_once_deliver_once(alice, bob):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: send(alice, {bob.user_id: {"BOB1": {}}}, txn_id="same").status, range(8))
+        )
+    assert answers == [200] * 8
+    assert contents(bob) == [{}]
+
+
+def test_sixteen_senders_at_once_are_all_heard(alice, bob):
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda n: send(alice, {bob.user_id: {"BOB1": {"n": n}}}), range(16)))
+    assert sorted(content["n"] for content in contents(bob)) == list(range(16))
+
+
+def many_devices(user_id, count):
+    dynamodb.batch_write(
+        [dynamodb.put("users", {"user_id": user_id, "sk": f"device#D{n:03}"}) for n in range(count)]
+    )
+    return [(user_id, f"D{n:03}") for n in range(count)]
+
+
+def arrived(devices):
+    return [len(to_device.read(user_id, device_id, 0).events) for user_id, device_id in devices]
+
+
+def test_more_devices_than_a_transaction_holds(alice, fresh_user_id):
+    devices = many_devices(fresh_user_id("many"), 60)
+    for _ in range(2):
+        assert send(alice, {devices[0][0]: {"*": {}}}, txn_id="same").status == 200
+    assert arrived(devices) == [1] * 60
+
+
+def test_an_attempt_that_stopped_halfway_is_finished_by_the_next(alice, fresh_user_id, monkeypatch):
+    devices = many_devices(fresh_user_id("many"), 60)
+    deliver = storage._deliver
+
+    def fail_at_the_second(claim_id, *arguments):
+        if claim_id.endswith("#1"):
+            raise TimeoutError
+        deliver(claim_id, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_deliver", fail_at_the_second)
+        assert send(alice, {devices[0][0]: {"*": {}}}, txn_id="same").status == 500
+    assert sorted(set(arrived(devices))) == [0, 1]
+    newcomer = (devices[0][0], "A-NEW-DEVICE")
+    dynamodb.execute(dynamodb.put("users", {"user_id": newcomer[0], "sk": f"device#{newcomer[1]}"}))
+    assert send(alice, {devices[0][0]: {"*": {}}}, txn_id="same").status == 200
+    assert arrived([*devices, newcomer]) == [1] * 60 + [0]
+
+
+def test_large_messages_are_split_over_transactions(alice, fresh_user_id):
+    devices = many_devices(fresh_user_id("many"), 40)
+    messages = {device: {"text": f"{device}" + "x" * 64_000} for _, device in devices}
+    assert send(alice, {devices[0][0]: messages}).status == 200
+    assert arrived(devices) == [1] * 40
+
+
+# -- Bad input -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "errcode"),
+    [
+        (b"{", 400, "M_NOT_JSON"),
+        ([], 400, "M_BAD_JSON"),
+        ({}, 400, "M_MISSING_PARAM"),
+        ({"messages": []}, 400, "M_BAD_JSON"),
+        ({"messages": {"bob": {}}}, 400, "M_INVALID_PARAM"),
+        ({"messages": {"@bob:example.org": []}}, 400, "M_BAD_JSON"),
+        ({"messages": {"@bob:example.org": {"D": "text"}}}, 400, "M_BAD_JSON"),
+        ({"messages": {"@bob:example.org": {"D": {"text": "x" * 70_000}}}}, 413, "M_TOO_LARGE"),
+    ],
+)
+def test_bad_requests_are_refused(alice, body, status, errcode):
+    answer = alice.put("/_matrix/client/v3/sendToDevice/m.test/txn", body)
+    assert (answer.status, answer.json["errcode"]) == (status, errcode)
+
+
+def test_no_messages_are_no_error(alice):
+    assert send(alice, {}).json == {}
+
+
+def test_odd_device_ids_are_devices_that_do_not_exist(alice, bob):
+    assert send(alice, {bob.user_id: {"": {}, "x" * 2000: {}, "\0": {}}}).status == 200
