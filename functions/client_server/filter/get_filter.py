@@ -1,0 +1,16 @@
+"""Read a filter.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridfilterfilterid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import filters
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/{version}/user/{userId}/filter/{filterId}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return filters.get_filter(request.requester, request.params["userId"], request.params["filterId"])

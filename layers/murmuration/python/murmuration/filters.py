@@ -1,0 +1,51 @@
+"""Filters that clients upload once and then name. https://spec.matrix.org/v1.19/client-server-api/#filtering"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.accounts.tokens import Requester
+from murmuration.protocol import canonical_json, unpadded_base64
+from murmuration.protocol.errors import NotFound, TooLarge
+from murmuration.protocol.filters import SyncFilter, parse_filter
+from murmuration.storage import filters as storage
+
+MAX_BYTES = 65_536
+_ID = re.compile("[A-Za-z0-9_-]{22}")
+
+
+def define_filter(requester: Requester, user_id: str, definition: Mapping[str, Any]) -> str:
+    """Store a filter; its ID, which is the same for the same filter.
+
+    Raises Forbidden, TooLarge, and BadJson or InvalidParam for what is no filter.
+    """
+    requester.require_self(user_id)
+    parse_filter(definition)
+    encoded = canonical_json.encode(definition, strict=False)
+    if len(encoded) > MAX_BYTES:
+        raise TooLarge(f"A filter may have {MAX_BYTES} bytes, not {len(encoded)}")
+    filter_id = unpadded_base64.encode_urlsafe(hashlib.sha256(encoded).digest()[:16])
+    storage.write(user_id, filter_id, encoded.decode())
+    return filter_id
+
+
+def get_filter(requester: Requester, user_id: str, filter_id: str) -> dict[str, Any]:
+    """A filter as it was uploaded. Raises Forbidden, NotFound."""
+    requester.require_self(user_id)
+    return read_definition(user_id, filter_id)
+
+
+def read_filter(user_id: str, filter_id: str) -> SyncFilter:
+    """A filter to be used. One read. Raises NotFound."""
+    return parse_filter(read_definition(user_id, filter_id))
+
+
+def read_definition(user_id: str, filter_id: str) -> dict[str, Any]:
+    """A filter's JSON. One read. Raises NotFound."""
+    definition = storage.read(user_id, filter_id) if _ID.fullmatch(filter_id) else None
+    if definition is None:
+        raise NotFound("No such filter")
+    return definition
