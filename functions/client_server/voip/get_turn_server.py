@@ -1,0 +1,16 @@
+"""Hand out credentials for TURN servers.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3voipturnserver
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import voip
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/{version}/voip/turnServer", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return voip.get_turn_server(request.requester.user_id)
