@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 
 from murmuration.protocol import canonical_json
+from murmuration.protocol.building import build_event
 from murmuration.protocol.events import Event
+from murmuration.protocol.hashing import reference_hash
 from murmuration.protocol.redaction import redact
 from murmuration.protocol.room_versions import get_room_version
 
 from .cases.canonical import LAX, STRICT
 from .cases.events import ROOM_VERSIONS, Template, write_room
-from .our_library import OurSigner, hash_and_sign, public_keys
+from .cases.keys import LOCAL
+from .our_library import OurSigner, hash_and_sign, public_keys, signing_key
 from .synapse_process import SynapseProcess
 
 
@@ -51,6 +54,46 @@ def test_synapse_refuses_our_signature_once_the_event_changed(synapse: SynapsePr
         return event_id
 
     write_room(version, write, OurSigner())
+
+
+@pytest.mark.parametrize("version", ROOM_VERSIONS)
+def test_synapse_receives_the_events_we_build(synapse: SynapseProcess, version: str) -> None:
+    room_version, key = get_room_version(version), signing_key(LOCAL)
+    made: list[Event] = []
+
+    def build(type_: str, content: dict[str, Any], state_key: str | None, redacts: str | None = None) -> None:
+        previous = made[-1:]
+        is_room_id = room_version.create_event_is_room_id
+        room_id = (made[0].room_id if made else None) if is_room_id else f"!room:{LOCAL}"
+        event = build_event(
+            room_version=room_version,
+            type=type_,
+            sender=f"@alice:{LOCAL}",
+            content=content,
+            room_id=room_id,
+            prev_events=[event.event_id for event in previous],
+            auth_events=[event.event_id for event in (made[1:2] if is_room_id else made[:2])],
+            depth=len(made) + 1,
+            origin_server_ts=1_700_000_000_000,
+            server_name=LOCAL,
+            signing_key=key,
+            state_key=state_key,
+            redacts=redacts,
+            event_id=f"${len(made)}:{LOCAL}" if room_version.server_assigned_event_ids else None,
+            reference_hashes={event.event_id: reference_hash(event.pdu, room_version) for event in made},
+        )
+        assert synapse.ask("receive", version=version, pdu=event.pdu) == event.event_id
+        theirs = synapse.ask("describe", version=version, pdu=event.pdu, keys=public_keys([LOCAL]))
+        assert theirs["event_id"] == event.event_id
+        assert theirs["content_hash_matches"]
+        assert theirs["verifies"] == [True]
+        made.append(event)
+
+    creator = {} if room_version.implicit_room_creator else {"creator": f"@alice:{LOCAL}"}
+    build("m.room.create", {"room_version": version, **creator}, "")
+    build("m.room.member", {"membership": "join", "displayname": "Alice \U0001f600"}, f"@alice:{LOCAL}")
+    build("m.room.message", {"body": "hello", "msgtype": "m.text"}, None)
+    build("m.room.redaction", {"reason": "typo"}, None, redacts=made[-1].event_id)
 
 
 def test_canonical_json_of_random_values(synapse: SynapseProcess) -> None:

@@ -24,16 +24,10 @@ def test_synapse_judges_and_resolves_alike(synapse: SynapseProcess, version: str
     room = SimulatedRoom(int(version), seed, engine)
     room.run(steps=200, branches=2 + seed % 4)
 
-    judged = synapse.ask(
-        "judge", version=version, events=engine.pdus, cases=[it[:2] for it in engine.verdicts]
-    )
+    cases = [[event, state] for event, state, _ in engine.verdicts]
+    judged = synapse.ask("judge", version=version, events=engine.pdus, cases=cases)
     assert [verdict == "allow" for verdict in judged] == [allowed for _, _, allowed in engine.verdicts]
 
-    sets = [
-        [sorted(engine.position[it] for it in state.values()) for state in made.state_sets]
-        for made in room.resolutions
-    ]
-    resolved = synapse.ask("resolve", version=version, events=engine.pdus, cases=sets)
-    assert resolved == [
-        sorted(engine.position[it] for it in made.resolved.values()) for made in room.resolutions
-    ]
+    state_sets = [[engine.positions(state) for state in made.state_sets] for made in room.resolutions]
+    resolved = synapse.ask("resolve", version=version, events=engine.pdus, cases=state_sets)
+    assert resolved == [engine.positions(made.resolved) for made in room.resolutions]

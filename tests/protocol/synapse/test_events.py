@@ -11,6 +11,8 @@ from murmuration.protocol import canonical_json, hashing, redaction, signing
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
+from tests.interop.cases.events import Template
+from tests.interop.our_library import hash_and_sign
 
 from .recorded import VERSIONS, load
 
@@ -69,6 +71,16 @@ def test_signatures_verify_before_and_after_redaction(version: str, case: dict[s
         key_id, public = keys[server_name]
         signing.verify_event(case["pdu"], server_name, key_id, public, room_version)
         signing.verify_event(redacted, server_name, key_id, public, room_version)
+
+
+@pytest.mark.parametrize(("version", "case"), cases())
+def test_we_sign_the_same_bytes(version: str, case: dict[str, Any]) -> None:
+    """Ed25519 signatures are deterministic, so that with the same key ours are Synapse's."""
+    hashes = {name: value for name, value in case["pdu"]["hashes"].items() if name != "sha256"}
+    template = {key: value for key, value in case["pdu"].items() if key not in ("hashes", "signatures")}
+    pdu = {**template, "hashes": hashes} if hashes else template
+    signed = hash_and_sign(version, Template(case["name"], pdu, tuple(case["signers"])))
+    assert signed == case["pdu"]
 
 
 @pytest.mark.parametrize(("version", "case"), cases())
