@@ -1,0 +1,127 @@
+"""A local cloud for tests: in a process of its own, on a free port, over a folder that may be thrown away.
+
+with local_cloud(tmp_path, registration="open") as cloud:
+    requests.get(cloud.url + "/_matrix/client/versions")
+    cloud.kill9()
+    cloud.restart()
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from local_cloud.dynoxide import free_port
+
+
+class LocalCloudError(Exception):
+    """The server did not start, or not in time; the message has what it printed."""
+
+
+class LocalCloud:
+    """`murmuration serve` as a child process. `options` are its options, without dashes in front."""
+
+    def __init__(
+        self,
+        data: Path,
+        options: Mapping[str, str] | None = None,
+        *,
+        port: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data = data
+        self.port = port or free_port()
+        self.options = {"registration": "open", "rate-limits": "off", **(options or {})}
+        self.environment = dict(environment or {})
+        self.output: list[str] = []
+        self._process: subprocess.Popen[str] | None = None
+        self._serving = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def server_name(self) -> str:
+        return self.options.get("server-name") or f"localhost:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise LocalCloudError("the local cloud is not running")
+        return self._process.pid
+
+    def start(self, patience: float = 30.0) -> None:
+        """Start it and wait until it serves. Raises LocalCloudError."""
+        options = {"port": str(self.port), "data": str(self.data), **self.options}
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self._serving.clear()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "local_cloud.cli", "serve", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, **self.environment},
+        )
+        threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
+        if not self._serving.wait(patience) or self._process.poll() is not None:
+            self.stop()
+            raise LocalCloudError("the local cloud did not start:\n" + "".join(self.output))
+
+    def _follow(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            self.output.append(line)
+            if line.startswith("Serving "):
+                self._serving.set()
+        process.wait()
+        self._serving.set()
+
+    def stop(self, patience: float = 10.0) -> int | None:
+        """End it as Ctrl-C does; its exit status."""
+        return self._end(signal.SIGTERM, patience)
+
+    def kill9(self) -> None:
+        """End it as a power cut would, as far as one process can tell."""
+        self._end(signal.SIGKILL, 10)
+
+    def _end(self, number: int, patience: float) -> int | None:
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.send_signal(number)
+        try:
+            return process.wait(patience)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    def restart(self) -> None:
+        """Start again over the same data, ending it first if it still runs."""
+        self.stop()
+        self.start()
+
+    def __enter__(self) -> LocalCloud:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+@contextmanager
+def local_cloud(
+    data: Path, *, port: int = 0, environment: Mapping[str, str] | None = None, **options: str
+) -> Iterator[LocalCloud]:
+    """A local cloud that serves until the block ends; `server_name="x"` is `--server-name x`."""
+    dashed = {name.replace("_", "-"): value for name, value in options.items()}
+    with LocalCloud(data, dashed, port=port, environment=environment) as cloud:
+        yield cloud
