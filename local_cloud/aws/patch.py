@@ -24,14 +24,17 @@ DYNAMODB = ("dynamodb", "dynamodb-streams")
 
 
 class AwsError(Exception):
-    """What an operation answers instead: the service's error code, a message, an HTTP status."""
+    """What an operation answers instead: the service's error code, a message, an HTTP status.
 
-    def __init__(self, code: str, message: str, status: int = 400, **fields: Any) -> None:
+    `shape` names the exception where it isn't called like the code, as with SQS.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 400, *, shape: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
-        self.fields = fields
+        self.shape = shape
 
 
 class Services:
@@ -100,7 +103,9 @@ def _answer(model: Any, context: dict[str, Any], **_: Any) -> tuple[AWSResponse,
         parsed = operation(context["local_cloud_parameters"])
         status = 200
     except AwsError as error:
-        parsed = {"Error": {"Code": error.code, "Message": error.message}, **error.fields}
+        parsed = {"Error": {"Code": error.code, "Message": error.message}}
+        if error.shape:
+            parsed["Error"]["QueryErrorCode"] = error.shape
         status = error.status
     parsed["ResponseMetadata"] = {
         "RequestId": request_id,

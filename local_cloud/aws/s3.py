@@ -315,6 +315,8 @@ class _Window(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0 or size > self._left:
             size = self._left
+        if not size:
+            return b""
         data = self._file.read(size)
         self._left -= len(data)
         if not self._left:

@@ -28,7 +28,7 @@ class Sqs:
         """The queue called `name`. Raises AwsError."""
         found = self._queues.get(name)
         if found is None:
-            raise AwsError("AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.")
+            raise _error("NonExistentQueue", "The specified queue does not exist.", "QueueDoesNotExist")
         return found
 
     def _of(self, params: dict[str, Any]) -> Queue:
@@ -77,7 +77,9 @@ class Sqs:
                 self._queues[name] = queue
             elif any(existing.attributes.get(key) != value for key, value in attributes.items()):
                 raise AwsError(
-                    "QueueAlreadyExists", "A queue already exists with the same name and other attributes"
+                    "QueueAlreadyExists",
+                    "A queue already exists with the same name and other attributes",
+                    shape="QueueNameExists",
                 )
         return {"QueueUrl": queue_url(name)}
 
@@ -216,7 +218,7 @@ class Sqs:
         if not 0 <= params["VisibilityTimeout"] <= 43_200:
             raise AwsError("InvalidParameterValue", "VisibilityTimeout is 0 to 43200")
         if not self._of(params).change_visibility(params["ReceiptHandle"], params["VisibilityTimeout"]):
-            raise AwsError("AWS.SimpleQueueService.MessageNotInflight", "The message is not in flight.")
+            raise _error("MessageNotInflight", "The message is not in flight.")
         return {}
 
     def change_message_visibility_batch(self, params: dict[str, Any]) -> dict[str, Any]:
@@ -228,11 +230,15 @@ class Sqs:
         return _batch(params["Entries"], change)
 
 
+def _error(code: str, message: str, shape: str = "") -> AwsError:
+    return AwsError(f"AWS.SimpleQueueService.{code}", message, shape=shape or code)
+
+
 def _batch(entries: list[dict[str, Any]], each: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     if not 1 <= len(entries) <= 10:
-        raise AwsError("AWS.SimpleQueueService.TooManyEntriesInBatchRequest", "A batch has 1 to 10 entries")
+        raise _error("TooManyEntriesInBatchRequest", "A batch has 1 to 10 entries")
     if len({entry["Id"] for entry in entries}) != len(entries):
-        raise AwsError("AWS.SimpleQueueService.BatchEntryIdsNotDistinct", "The entries' ids must differ")
+        raise _error("BatchEntryIdsNotDistinct", "The entries' ids must differ")
     answer: dict[str, list[dict[str, Any]]] = {"Successful": []}
     for entry in entries:
         try:

@@ -64,7 +64,7 @@ class HttpGateway:
             await _refuse(send, request_id, 431, "Request Header Fields Too Large")
             return
         try:
-            body = await self._read_body(request, receive)
+            body = await self._read_body(receive)
         except TooLarge:
             await _refuse(send, request_id, 413, "Request Too Long", close=True)
             return
@@ -88,25 +88,28 @@ class HttpGateway:
         else:
             await self._answer(send, request_id, match.function, answer)
 
-    async def _read_body(self, request: HttpRequest, receive: Receive) -> bytes | None:
-        """The whole body; None if the client is gone. Raises TooLarge."""
+    async def _read_body(self, receive: Receive) -> bytes | None:
+        """The whole body; None if the client is gone.
+
+        Raises TooLarge, though not before the client has sent it all, or ten times what it may: most clients
+        don't look at an answer while they send.
+        """
         limit = self._limits.gateway_body_bytes
-        declared = next((value for name, value in request.headers if name == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > limit:
-            raise TooLarge
         chunks: list[bytes] = []
         size = 0
-        while True:
+        while size <= 10 * limit:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return None
             if chunk := message.get("body"):
                 size += len(chunk)
-                if size > limit:
-                    raise TooLarge
-                chunks.append(chunk)
+                if size <= limit:
+                    chunks.append(chunk)
             if not message.get("more_body"):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                break
+        if size > limit:
+            raise TooLarge
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     async def _invoke(self, function: Function, event: dict[str, Any]) -> Any:
         """The function's answer, from a thread. Raises FunctionError, TimeoutError."""
