@@ -6,9 +6,9 @@ from murmuration.profiles.profile import (
     get_user_profile,
     member_profile,
     profile_fields,
-    profile_key,
     set_profile_field,
 )
+from murmuration.storage.profiles import profile_key
 
 __all__ = [
     "delete_profile_field",

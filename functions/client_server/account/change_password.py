@@ -1,0 +1,25 @@
+"""Change the password.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import management
+from murmuration.accounts.interactive_auth import Attempt
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+
+
+@endpoint(
+    "POST",
+    "/_matrix/client/{version}/account/password",
+    auth=Auth.OPTIONAL_ACCESS_TOKEN,
+    versions=CLIENT_VERSIONS,
+)
+def handler(request: Request) -> dict[str, Any]:
+    return management.change_password(
+        request.optional_requester,
+        Attempt(request.method, request.path, request.json_object(), request.source_ip),
+    )

@@ -1,0 +1,16 @@
+"""Tell whose the access token is.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import sessions
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/{version}/account/whoami", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return sessions.get_token_owner(request.requester)

@@ -1,0 +1,16 @@
+"""Tell what the server and the requester can do.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import server_discovery
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/{version}/capabilities", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return server_discovery.get_capabilities(request.requester)

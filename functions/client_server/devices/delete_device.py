@@ -1,0 +1,21 @@
+"""Delete one of the requester's devices.
+
+https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3devicesdeviceid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import devices
+from murmuration.accounts.interactive_auth import Attempt
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("DELETE", "/_matrix/client/{version}/devices/{deviceId}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return devices.delete_device(
+        request.requester,
+        request.params["deviceId"],
+        Attempt(request.method, request.path, request.json_object(optional=True), request.source_ip),
+    )

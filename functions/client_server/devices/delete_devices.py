@@ -1,0 +1,19 @@
+"""Delete several of the requester's devices.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3delete_devices
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import devices
+from murmuration.accounts.interactive_auth import Attempt
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/{version}/delete_devices", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return devices.delete_devices(
+        request.requester, Attempt(request.method, request.path, request.json_object(), request.source_ip)
+    )

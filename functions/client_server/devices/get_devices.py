@@ -1,0 +1,16 @@
+"""List the requester's devices.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import devices
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/{version}/devices", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return devices.get_devices(request.requester)

@@ -1,0 +1,20 @@
+"""Answer what no other function serves: preflights, unknown paths, known paths with another method.
+
+https://spec.matrix.org/v1.19/client-server-api/#api-standards
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.protocol.errors import MethodNotAllowed, Unrecognized
+
+
+@endpoint("ANY", "/{proxy+}", auth=Auth.NONE)
+def handler(request: Request) -> dict[str, Any]:
+    if request.method == "OPTIONS":
+        return {}
+    if request.resource == "/{proxy+}":
+        raise Unrecognized("There is no such endpoint")
+    raise MethodNotAllowed("This endpoint has no such method")

@@ -1,0 +1,20 @@
+"""Make a token with which another client can log in.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import login
+from murmuration.accounts.interactive_auth import Attempt
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/{version}/login/get_token", versions=("v1",))
+def handler(request: Request) -> dict[str, Any]:
+    return login.generate_login_token(
+        request.requester,
+        Attempt(request.method, request.path, request.json_object(optional=True), request.source_ip),
+    )

@@ -1,0 +1,16 @@
+"""Tell how clients can log in.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import login
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/{version}/login", auth=Auth.NONE, versions=CLIENT_VERSIONS)
+def handler(_request: Request) -> dict[str, Any]:
+    return login.get_login_flows()

@@ -1,0 +1,16 @@
+"""Log the requester's device out.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import devices
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/{version}/logout", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return devices.logout(request.requester)

@@ -1,0 +1,16 @@
+"""Log all of the requester's devices out.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import devices
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/{version}/logout/all", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return devices.logout_all(request.requester)

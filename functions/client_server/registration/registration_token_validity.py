@@ -1,0 +1,21 @@
+"""Tell whether a registration token can be used.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import registration_tokens
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/register/m.login.registration_token/validity",
+    auth=Auth.NONE,
+    versions=("v1",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    return registration_tokens.check_validity(request.query.get("token"), source_ip=request.source_ip)

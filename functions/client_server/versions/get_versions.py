@@ -1,0 +1,16 @@
+"""Tell which versions of the specification are served.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import server_discovery
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/versions", auth=Auth.NONE)
+def handler(_request: Request) -> dict[str, Any]:
+    return server_discovery.get_versions()

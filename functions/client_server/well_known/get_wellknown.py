@@ -1,0 +1,16 @@
+"""Tell where the homeserver of this server name is.
+
+https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import server_discovery
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/.well-known/matrix/client", auth=Auth.NONE)
+def handler(_request: Request) -> dict[str, Any]:
+    return server_discovery.get_wellknown()

@@ -1,0 +1,133 @@
+"""A user's devices. https://spec.matrix.org/v1.19/client-server-api/#device-management"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
+from murmuration.accounts.sessions import check_display_name
+from murmuration.accounts.tokens import Requester
+from murmuration.protocol.errors import BadJson, MissingParam, NotFound
+from murmuration.storage import accounts, dynamodb
+
+
+def get_devices(requester: Requester) -> dict[str, Any]:
+    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices"""
+    return {"devices": [_client_device(item) for item in accounts.read_devices(requester.user_id)]}
+
+
+def get_device(requester: Requester, device_id: str) -> dict[str, Any]:
+    """Raises NotFound. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdeviceid"""
+    item = accounts.read_device(requester.user_id, device_id)
+    if item is None:
+        raise NotFound("There is no such device")
+    return _client_device(item)
+
+
+def update_device(requester: Requester, device_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Rename a device. Raises NotFound, BadJson, InvalidParam.
+
+    https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid
+    """
+    name = body.get("display_name")
+    if name is None:
+        get_device(requester, device_id)
+        return {}
+    if not isinstance(name, str):
+        raise BadJson("display_name must be a string")
+    check_display_name(name)
+    if not accounts.update_device(requester.user_id, device_id, {"display_name": name}):
+        raise NotFound("There is no such device")
+    _record_change(requester.user_id)
+    return {}
+
+
+def delete_device(requester: Requester, device_id: str, attempt: Attempt) -> dict[str, Any]:
+    """Delete one device, which needn't be there, once the user proved to be there themselves.
+
+    Raises UserInteractiveAuthRequired and what `authorise` raises.
+    https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3devicesdeviceid
+    """
+    authorise(attempt, [(PASSWORD,)], user_id=requester.user_id)
+    remove_devices(requester.user_id, [device_id])
+    return {}
+
+
+def delete_devices(requester: Requester, attempt: Attempt) -> dict[str, Any]:
+    """Delete the devices that the body lists, as `delete_device` does. Raises MissingParam, BadJson besides.
+
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3delete_devices
+    """
+    device_ids = attempt.body.get("devices")
+    if device_ids is None:
+        raise MissingParam("devices is missing")
+    if not isinstance(device_ids, list) or not all(isinstance(each, str) for each in device_ids):
+        raise BadJson("devices must be a list of device IDs")
+    authorise(attempt, [(PASSWORD,)], user_id=requester.user_id)
+    remove_devices(requester.user_id, device_ids)
+    return {}
+
+
+def logout(requester: Requester) -> dict[str, Any]:
+    """Delete the requester's device.
+
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout
+    """
+    remove_devices(requester.user_id, [requester.device_id])
+    return {}
+
+
+def logout_all(requester: Requester) -> dict[str, Any]:
+    """Delete all devices, the requester's last: whose request stopped halfway can repeat it.
+
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall
+    """
+    remove_all_devices(requester.user_id, last=requester.device_id)
+    return {}
+
+
+def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | None = None) -> None:
+    """Delete a user's devices but the one to `spare`; the one named `last` comes after all others."""
+    found = [accounts.device_id_of(item) for item in accounts.read_devices(user_id)]
+    remove_devices(user_id, [each for each in found if each not in (spare, last)])
+    if last is not None:
+        remove_devices(user_id, [last])
+
+
+def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
+    """Delete devices with their tokens, keys and waiting messages; those that aren't there are no error.
+
+    What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on.
+    """
+    known = {accounts.device_id_of(item) for item in accounts.read_devices(user_id)}
+    doomed = [each for each in dict.fromkeys(device_ids) if each in known]
+    if not doomed:
+        return
+    dynamodb.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
+    _record_change(user_id)
+    accounts.delete_device_items(user_id, doomed)
+
+
+def prepare_device_id(user_id: str, device_id: str) -> None:
+    """Remove what a former device of that ID may have left, for a new one to begin with nothing."""
+    accounts.purge_device_data(user_id, device_id)
+
+
+def _record_change(user_id: str) -> None:
+    from murmuration.keys.device_lists import record_change
+
+    record_change(user_id)
+
+
+def _client_device(item: Mapping[str, Any]) -> dict[str, Any]:
+    device: dict[str, Any] = {"device_id": accounts.device_id_of(item)}
+    for name, attribute in (
+        ("display_name", "display_name"),
+        ("last_seen_ip", "last_seen_ip"),
+        ("last_seen_ts", "last_seen_ms"),
+    ):
+        if attribute in item:
+            device[name] = item[attribute]
+    return device

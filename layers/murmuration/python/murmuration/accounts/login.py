@@ -1,0 +1,129 @@
+"""Login. https://spec.matrix.org/v1.19/client-server-api/#legacy-login"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from murmuration import rate_limits, server_discovery
+from murmuration.accounts import devices, sessions
+from murmuration.accounts.credentials import prove_by_password
+from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
+from murmuration.accounts.sessions import SessionRequest
+from murmuration.accounts.tokens import Requester, TokenPair, hash_secret, new_secret
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import (
+    BadJson,
+    Forbidden,
+    MissingParam,
+    Unavailable,
+    Unknown,
+    UserDeactivated,
+)
+from murmuration.settings import settings
+from murmuration.storage import accounts, dynamodb, user_tokens
+from murmuration.storage.dynamodb import ConditionFailed, Write
+from murmuration.storage.streams import pause
+
+LOGIN_TOKEN = "m.login.token"  # noqa: S105 - a login type
+LOGIN_TOKEN_LIFETIME_MS = 120_000
+ATTEMPTS = 8
+
+
+def get_login_flows() -> dict[str, Any]:
+    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login"""
+    return {"flows": [{"type": PASSWORD}, {"type": LOGIN_TOKEN, "get_login_token": True}]}
+
+
+def login(body: Mapping[str, Any], *, source_ip: str) -> dict[str, Any]:
+    """Begin a session for whoever the body proves to be.
+
+    Raises Forbidden, UserDeactivated, LimitExceeded, Unknown for a type that isn't offered, MissingParam,
+    BadJson, InvalidParam. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login
+    """
+    kind = body.get("type")
+    if kind is None:
+        raise MissingParam("type is missing")
+    if not isinstance(kind, str):
+        raise BadJson("type must be a string")
+    if kind not in (PASSWORD, LOGIN_TOKEN):
+        raise Unknown("This login type is not offered")
+    request = SessionRequest.parse(body, source_ip)
+    rate_limits.check("login", source_ip)
+    if kind == PASSWORD:
+        proof = prove_by_password(body)
+        unchanged = accounts.check_password_unchanged(proof.user_id, proof.password_hash)
+        answer = begin_session(proof.user_id, request, [unchanged], is_admin=proof.is_admin)
+    else:
+        user_id = _take_login_token(body.get("token"))
+        answer = begin_session(user_id, request, [accounts.check_active(user_id)])
+    return answer | _well_known()
+
+
+def begin_session(
+    user_id: str, request: SessionRequest, conditions: Sequence[Write], *, is_admin: bool | None = None
+) -> dict[str, Any]:
+    """Give a device new tokens, and take back all others of it; the device is made if it isn't there.
+
+    `conditions` have to hold of the account in the same transaction. Raises Forbidden where they don't, and
+    for a device ID that is a cross-signing key's.
+    """
+    device_id = request.device_id or sessions.new_device_id()
+    for race in range(ATTEMPTS):
+        account, device = accounts.read_account_and_device(user_id, request.device_id)
+        if account is None or "deactivated_ms" in account:
+            raise UserDeactivated("This account has been deactivated")
+        if device is None and request.device_id is not None:
+            devices.prepare_device_id(user_id, device_id)
+        now = now_ms()
+        pair = TokenPair.fresh(refreshable=request.refreshable, now=now)
+        write = sessions.begin_write(
+            user_id,
+            request,
+            pair,
+            device_id=device_id,
+            is_known=device is not None,
+            is_admin=bool(account.get("admin")) if is_admin is None else is_admin,
+            now=now,
+        )
+        try:
+            dynamodb.transact([*conditions, write])
+        except ConditionFailed as error:
+            if any(index < len(conditions) for index in error.failed):
+                raise Forbidden("Invalid username or password") from error
+            pause(race)
+            continue
+        return sessions.session_answer(user_id, device_id, pair, now=now)
+    raise Unavailable("The device is in use by many logins at once; try again")
+
+
+def generate_login_token(requester: Requester, attempt: Attempt) -> dict[str, Any]:
+    """A token with which another client of the requester's may log in, once.
+
+    Raises UserInteractiveAuthRequired each time, LimitExceeded and what `authorise` raises.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token
+    """
+    authorise(attempt, [(PASSWORD,)], user_id=requester.user_id, repeatable=False)
+    rate_limits.check("login_token", requester.user_id)
+    token, expires_ms = new_secret(), now_ms() + LOGIN_TOKEN_LIFETIME_MS
+    user_tokens.create(user_tokens.LOGIN, hash_secret(token), requester.user_id, expires_ms=expires_ms)
+    return {"login_token": token, "expires_in_ms": LOGIN_TOKEN_LIFETIME_MS}
+
+
+def _take_login_token(token: object) -> str:
+    if token is None:
+        raise MissingParam("token is missing")
+    if not isinstance(token, str):
+        raise BadJson("token must be a string")
+    user_id = user_tokens.take(user_tokens.LOGIN, hash_secret(token))
+    if user_id is None:
+        raise Forbidden("The login token is not known, has expired, or was used before")
+    return user_id
+
+
+def _well_known() -> dict[str, Any]:
+    """`well_known`, where it tells clients more than the server's name does."""
+    config = settings()
+    if config.public_url == f"https://{config.server_name}" and not config.identity_server_url:
+        return {}
+    return {"well_known": server_discovery.get_wellknown()}

@@ -1,0 +1,78 @@
+"""What users do with their accounts: a new password, the end.
+
+https://spec.matrix.org/v1.19/client-server-api/#legacy-account-management
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import devices, passwords
+from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
+from murmuration.accounts.tokens import Requester
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import BadJson, MissingParam, UserDeactivated
+from murmuration.storage import accounts
+from murmuration.storage.dynamodb import ConditionFailed
+
+
+def change_password(requester: Requester | None, attempt: Attempt) -> dict[str, Any]:
+    """Set a new password, and log out the user's other devices unless `logout_devices` is false.
+
+    Without an access token, the old password says whose it is. Raises UserInteractiveAuthRequired,
+    MissingParam, BadJson, InvalidParam, WeakPassword and what `authorise` raises.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
+    """
+    new_password = attempt.body.get("new_password")
+    if new_password is None:
+        raise MissingParam("new_password is missing")
+    new_password = passwords.parse_new_password(new_password)
+    logout_devices = _boolean(attempt, "logout_devices", default=True)
+    user_id = _authorised_user(requester, attempt)
+    try:
+        accounts.set_password(user_id, passwords.hash_password(new_password))
+    except ConditionFailed as error:
+        raise UserDeactivated("This account has been deactivated") from error
+    if logout_devices:
+        devices.remove_all_devices(user_id, spare=requester.device_id if requester else None)
+    return {}
+
+
+def deactivate_account(requester: Requester | None, attempt: Attempt) -> dict[str, Any]:
+    """Close an account for good: no login, no devices, no rooms, no profile, no data.
+
+    Without an access token, the password says whose it is. Stopped halfway, the same request goes on: the
+    requester's device is the last thing to go. Raises UserInteractiveAuthRequired, BadJson and what
+    `authorise` raises. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
+    """
+    erase = _boolean(attempt, "erase", default=False)
+    user_id = _deactivated_before(requester) or _authorised_user(requester, attempt)
+    from murmuration.rooms.membership import leave_all_rooms
+
+    accounts.deactivate(user_id, at_ms=now_ms(), erase=erase)
+    devices.remove_all_devices(user_id, spare=requester.device_id if requester else None)
+    leave_all_rooms(user_id)
+    accounts.purge_user_data(user_id)
+    devices.remove_all_devices(user_id)
+    # This server binds no third-party identifiers, so that there are none left bound.
+    return {"id_server_unbind_result": "success"}
+
+
+def _deactivated_before(requester: Requester | None) -> str | None:
+    """The requester, if a request for their deactivation stopped halfway: there's no password any more."""
+    account = accounts.read_account(requester.user_id) if requester else None
+    return account["user_id"] if account and "deactivated_ms" in account else None
+
+
+def _authorised_user(requester: Requester | None, attempt: Attempt) -> str:
+    user_id = requester.user_id if requester else None
+    authorised = authorise(attempt, [(PASSWORD,)], user_id=user_id)
+    proved: str = authorised.proofs[PASSWORD]["user_id"]
+    return proved
+
+
+def _boolean(attempt: Attempt, name: str, *, default: bool) -> bool:
+    value = attempt.body.get(name, default)
+    if not isinstance(value, bool):
+        raise BadJson(f"{name} must be a boolean")
+    return value

@@ -1,0 +1,44 @@
+"""OpenID tokens: with them a user proves to somebody else who they are.
+
+https://spec.matrix.org/v1.19/client-server-api/#openid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts.tokens import Requester, hash_secret, new_secret
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import UnknownToken
+from murmuration.settings import settings
+from murmuration.storage import user_tokens
+
+LIFETIME_S = 3600
+
+
+def request_openid_token(requester: Requester, user_id: str) -> dict[str, Any]:
+    """A token that proves who the requester is, and nothing else. Raises Forbidden for another user.
+
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridopenidrequest_token
+    """
+    requester.require_self(user_id)
+    token = new_secret()
+    expires_ms = now_ms() + LIFETIME_S * 1000
+    user_tokens.create(user_tokens.OPENID, hash_secret(token), user_id, expires_ms=expires_ms)
+    return {
+        "access_token": token,
+        "token_type": "Bearer",
+        "matrix_server_name": settings().server_name,
+        "expires_in": LIFETIME_S,
+    }
+
+
+def openid_user(token: str) -> str:
+    """The user whom an OpenID token proves. Raises UnknownToken.
+
+    https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1openiduserinfo
+    """
+    user_id = user_tokens.read(user_tokens.OPENID, hash_secret(token))
+    if user_id is None:
+        raise UnknownToken("The OpenID token is not known, or has expired")
+    return user_id

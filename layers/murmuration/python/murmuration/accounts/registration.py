@@ -1,0 +1,201 @@
+"""Registration: new accounts. https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration import rate_limits
+from murmuration.accounts import passwords, registration_tokens, sessions
+from murmuration.accounts.interactive_auth import (
+    DUMMY,
+    REGISTRATION_TOKEN,
+    Attempt,
+    Authorised,
+    Flow,
+    authorise,
+)
+from murmuration.accounts.sessions import SessionRequest
+from murmuration.accounts.tokens import TokenPair
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import (
+    BadJson,
+    Forbidden,
+    InvalidUsername,
+    MissingParam,
+    Unavailable,
+    UserInUse,
+)
+from murmuration.protocol.identifiers import is_valid_new_localpart
+from murmuration.settings import settings
+from murmuration.storage import accounts, auth_sessions, dynamodb, profiles
+from murmuration.storage.dynamodb import ConditionFailed, Write
+from murmuration.storage.streams import pause
+
+ATTEMPTS = 8
+_FLOWS: Mapping[str, tuple[Flow, ...]] = {"open": ((DUMMY,),), "token": ((REGISTRATION_TOKEN,),)}
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+def register(kind: str, attempt: Attempt) -> dict[str, Any]:
+    """Make an account for a client, and begin a session unless it asks not to.
+
+    Registering again with the session and password of a registration that succeeded logs in: the answer to
+    the first may have been lost. Raises Forbidden, InvalidUsername, UserInUse, WeakPassword, MissingParam,
+    BadJson, InvalidParam, LimitExceeded, UserInteractiveAuthRequired.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register
+    """
+    flows = _flows()
+    if kind == "guest":
+        raise Forbidden("Guest access is disabled on this homeserver")
+    body = attempt.body
+    localpart = _parse_username(body.get("username"))
+    inhibit_login = body.get("inhibit_login")
+    if inhibit_login is not None and not isinstance(inhibit_login, bool):
+        raise BadJson("inhibit_login must be a boolean")
+    session_request = None if inhibit_login else SessionRequest.parse(body, attempt.source_ip)
+    if body.get("password") is not None:
+        passwords.parse_new_password(body["password"])
+    if attempt.auth:
+        rate_limits.check("registration", attempt.source_ip)
+    session = attempt.auth.get("session")
+    if localpart is not None and session is None:
+        _require_available(localpart)
+    # The body isn't bound: nobody is harmed by another name, and whose name was taken meanwhile tries again.
+    authorised = authorise(attempt, flows, bind_body=False)
+    password = passwords.parse_new_password(body.get("password"))
+    repeated = _registered_before(session, password) if session is not None else None
+    if repeated is not None:
+        return _log_in(repeated, session_request)
+    return _create(localpart, password, authorised, session_request)
+
+
+def check_username_availability(username: str | None, *, source_ip: str) -> dict[str, bool]:
+    """Whether somebody could register as `username`.
+
+    Raises Forbidden where registration is closed, MissingParam, InvalidUsername, UserInUse, LimitExceeded.
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable
+    """
+    _flows()
+    if username is None:
+        raise MissingParam("The query parameter username is missing")
+    rate_limits.check("registration_query", source_ip)
+    localpart = _parse_username(username)
+    if localpart is not None:
+        _require_available(localpart)
+    return {"available": True}
+
+
+def create_account(localpart: str, password: str, *, is_admin: bool = False) -> str:
+    """Make an account on an operator's word, and return its user ID.
+
+    Raises InvalidUsername, UserInUse, WeakPassword, InvalidParam.
+    """
+    name = _parse_username(localpart)
+    if name is None:
+        raise InvalidUsername("A username is needed")
+    user_id = _user_id(name)
+    password_hash = passwords.hash_password(passwords.parse_new_password(password))
+    writes = _account_writes(user_id, name, password_hash, now=now_ms(), is_admin=is_admin)
+    try:
+        dynamodb.transact(writes)
+    except ConditionFailed as error:
+        raise UserInUse("This user ID is already taken") from error
+    return user_id
+
+
+def _flows() -> tuple[Flow, ...]:
+    try:
+        return _FLOWS[settings().registration]
+    except KeyError as error:
+        raise Forbidden("Registration is disabled on this homeserver") from error
+
+
+def _parse_username(username: object) -> str | None:
+    """The localpart for a username that a client wants, in lower case; None where the server is to choose."""
+    if username is None:
+        return None
+    if not isinstance(username, str):
+        raise BadJson("username must be a string")
+    localpart = username.lower() if username.isascii() else username
+    if not is_valid_new_localpart(localpart, settings().server_name):
+        raise InvalidUsername("A username has the characters a-z 0-9 . _ = - / + only, and isn't too long")
+    return localpart
+
+
+def _require_available(localpart: str) -> None:
+    if accounts.read_account(_user_id(localpart)) is not None:
+        raise UserInUse("This user ID is already taken")
+
+
+def _user_id(localpart: str) -> str:
+    return f"@{localpart}:{settings().server_name}"
+
+
+def _registered_before(session: str, password: str) -> str | None:
+    """The user that the session registered, if the password is theirs."""
+    user_id = auth_sessions.read_session(session).registered
+    if user_id is None:
+        return None
+    account = accounts.read_account(user_id)
+    if account is None or not passwords.matches(password, account.get("password_hash")):
+        raise UserInUse("This session has registered a user already")
+    return user_id
+
+
+def _log_in(user_id: str, request: SessionRequest | None) -> dict[str, Any]:
+    if request is None:
+        return _bare_answer(user_id)
+    from murmuration.accounts.login import begin_session
+
+    return begin_session(user_id, request, [accounts.check_active(user_id)])
+
+
+def _create(
+    localpart: str | None, password: str, authorised: Authorised, request: SessionRequest | None
+) -> dict[str, Any]:
+    password_hash = passwords.hash_password(password)
+    for race in range(ATTEMPTS):
+        name = localpart if localpart is not None else _random_localpart()
+        user_id, now = _user_id(name), now_ms()
+        writes = _account_writes(user_id, name, password_hash, now=now)
+        writes.append(auth_sessions.registered_write(authorised.session, user_id))
+        if REGISTRATION_TOKEN in authorised.proofs:
+            token = authorised.proofs[REGISTRATION_TOKEN]["token"]
+            writes.append(registration_tokens.use_write(token, authorised.session))
+        answer = _bare_answer(user_id)
+        if request is not None:
+            pair = TokenPair.fresh(refreshable=request.refreshable, now=now)
+            device_id = request.device_id or sessions.new_device_id()
+            writes.append(accounts.create_device_write(user_id, device_id, request.new_device(pair, now=now)))
+            answer = sessions.session_answer(user_id, device_id, pair, now=now)
+        try:
+            dynamodb.transact(writes)
+        except ConditionFailed as error:
+            if localpart is not None and 0 in error.failed:
+                raise UserInUse("This user ID is already taken") from error
+            if 2 in error.failed:
+                raise UserInUse("This session has registered a user already") from error
+            pause(race)
+            continue
+        return answer
+    raise Unavailable("Too many registrations at once; try again")
+
+
+def _account_writes(
+    user_id: str, localpart: str, password_hash: str, *, now: int, is_admin: bool = False
+) -> list[Write]:
+    account = {"kind": "user", "password_hash": password_hash, "created_ms": now}
+    return [
+        accounts.create_account_write(user_id, account | ({"admin": True} if is_admin else {})),
+        profiles.profile_write(user_id, {"displayname": localpart}),
+    ]
+
+
+def _bare_answer(user_id: str) -> dict[str, Any]:
+    return {"user_id": user_id, "home_server": settings().server_name}
+
+
+def _random_localpart() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(12))

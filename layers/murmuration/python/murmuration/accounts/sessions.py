@@ -1,0 +1,161 @@
+"""A device's session: tokens given out, exchanged, and taken back."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.accounts.tokens import REFRESH, AccessToken, Requester, TokenPair, new_secret
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import BadJson, InvalidParam, MissingParam, Unavailable, UnknownToken
+from murmuration.protocol.identifiers import is_valid_device_id
+from murmuration.settings import settings
+from murmuration.storage import accounts
+from murmuration.storage.dynamodb import ConditionFailed, Write
+
+MAX_DISPLAY_NAME = 100
+"""In characters, as in Synapse; a device's name is shown to other users."""
+ATTEMPTS = 8
+_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """What a login or registration asks of the session that it begins."""
+
+    device_id: str | None
+    display_name: str | None
+    refreshable: bool
+    source_ip: str
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any], source_ip: str) -> SessionRequest:
+        """From the body of a login or registration. Raises BadJson, InvalidParam."""
+        device_id = _optional(body, "device_id", str) or None
+        if device_id is not None:
+            check_device_id(device_id)
+        name = _optional(body, "initial_device_display_name", str)
+        if name is not None:
+            check_display_name(name)
+        return cls(device_id, name, _optional(body, "refresh_token", bool) or False, source_ip)
+
+    def new_device(self, pair: TokenPair, *, now: int, is_admin: bool = False) -> dict[str, Any]:
+        """The attributes of a device that begins its life with this session."""
+        found = {**pair.attributes(), **self._seen(now), "created_ms": now}
+        if self.display_name is not None:
+            found["display_name"] = self.display_name
+        if is_admin:
+            found["admin"] = True
+        return found
+
+    def known_device(self, pair: TokenPair, *, now: int) -> tuple[dict[str, Any], list[str]]:
+        """The attributes that a device gets which was there before, and those that it loses."""
+        found = {**pair.attributes(), **self._seen(now)}
+        return found, [name for name in ("access_expires_ms", "refresh_hash") if name not in found]
+
+    def _seen(self, now: int) -> dict[str, Any]:
+        return {"last_seen_ms": now} | ({"last_seen_ip": self.source_ip} if self.source_ip else {})
+
+
+def check_device_id(device_id: str) -> None:
+    """Raises InvalidParam. A `#` would end the device ID in the keys of what belongs to it."""
+    if not is_valid_device_id(device_id) or "#" in device_id:
+        raise InvalidParam("This is not a valid device ID")
+
+
+def check_display_name(name: str) -> None:
+    """Raises InvalidParam."""
+    if len(name) > MAX_DISPLAY_NAME:
+        raise InvalidParam(f"A device's display name has at most {MAX_DISPLAY_NAME} characters")
+
+
+def new_device_id() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(10))
+
+
+def session_answer(user_id: str, device_id: str, pair: TokenPair, *, now: int) -> dict[str, Any]:
+    """What login and registration answer of a new session."""
+    return {
+        "user_id": user_id,
+        "home_server": settings().server_name,
+        "device_id": device_id,
+        **pair.answer(user_id, device_id, now=now),
+    }
+
+
+def begin_write(
+    user_id: str,
+    request: SessionRequest,
+    pair: TokenPair,
+    *,
+    device_id: str,
+    is_known: bool,
+    is_admin: bool,
+    now: int,
+) -> Write:
+    """The write that begins a session; refused if `is_known` isn't so any more."""
+    if is_known:
+        attributes, removed = request.known_device(pair, now=now)
+        return accounts.replace_tokens_write(user_id, device_id, attributes, removed)
+    return accounts.create_device_write(
+        user_id, device_id, request.new_device(pair, now=now, is_admin=is_admin)
+    )
+
+
+def refresh(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Exchange a refresh token for a new pair; the old one stays good until one of the new is used.
+
+    Raises UnknownToken, MissingParam, BadJson.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3refresh
+    """
+    text = body.get("refresh_token")
+    if text is None:
+        raise MissingParam("refresh_token is missing")
+    if not isinstance(text, str):
+        raise BadJson("refresh_token must be a string")
+    token = AccessToken.parse(text, REFRESH)
+    for _ in range(ATTEMPTS):
+        device = accounts.read_device(token.user_id, token.device_id)
+        if device is None:
+            raise UnknownToken("The refresh token is not known", soft_logout=False)
+        if token.matches(device.get("next_refresh_hash")):
+            accounts.promote_next_tokens(device)
+            continue
+        if not token.matches(device.get("refresh_hash")):
+            raise UnknownToken("The refresh token is not known, or was used before", soft_logout=True)
+        now, offered = now_ms(), device.get("next_nonce")
+        nonce = offered or new_secret()
+        pair = TokenPair.following(token.secret, nonce, now=now)
+        try:
+            accounts.offer_next_tokens(
+                token.user_id,
+                token.device_id,
+                {**pair.attributes("next_"), "next_nonce": nonce},
+                refresh_hash=device["refresh_hash"],
+                nonce=offered,
+            )
+        except ConditionFailed:
+            continue
+        return pair.answer(token.user_id, token.device_id, now=now)
+    raise Unavailable("The device's tokens are being refreshed by many requests at once; try again")
+
+
+def get_token_owner(requester: Requester) -> dict[str, Any]:
+    """Whose the access token is.
+
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami
+    """
+    return {
+        "user_id": requester.user_id,
+        "device_id": requester.device_id,
+        "is_guest": requester.is_guest,
+    }
+
+
+def _optional(body: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
+    value = body.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise BadJson(f"{name} must be a {'string' if kind is str else 'boolean'}")
+    return value

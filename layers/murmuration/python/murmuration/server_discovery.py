@@ -1,0 +1,59 @@
+"""What the server tells clients of itself: versions, capabilities, where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts.tokens import Requester
+from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+from murmuration.settings import settings
+
+_R0_VERSIONS = ("r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1")
+SPEC_VERSIONS = (*_R0_VERSIONS, *(f"v1.{minor}" for minor in range(1, 20)))
+"""The versions of the specification whose client-server API this server serves."""
+
+UNSTABLE_FEATURES = {
+    "org.matrix.msc2285.stable": True,  # private read receipts
+    "org.matrix.msc3916.stable": True,  # authenticated media
+    "org.matrix.msc4133.stable": True,  # custom profile fields
+    "uk.tcpip.msc4133.stable": True,
+}
+"""Stable features that clients look for by the names they had before."""
+
+
+def get_versions() -> dict[str, Any]:
+    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions"""
+    return {"versions": list(SPEC_VERSIONS), "unstable_features": dict(UNSTABLE_FEATURES)}
+
+
+def get_wellknown() -> dict[str, Any]:
+    """https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient"""
+    config = settings()
+    found: dict[str, Any] = {"m.homeserver": {"base_url": config.public_url}}
+    if config.identity_server_url:
+        found["m.identity_server"] = {"base_url": config.identity_server_url}
+    return found
+
+
+def get_capabilities(requester: Requester) -> dict[str, Any]:
+    """What the requester may do. https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation"""
+    member = not requester.is_guest
+    profile_fields = {"enabled": True} | ({} if member else {"allowed": ["displayname"]})
+    return {
+        "capabilities": {
+            "m.change_password": {"enabled": member},
+            "m.room_versions": {
+                "default": DEFAULT_ROOM_VERSION,
+                "available": {
+                    version.id: "stable" if version.stable else "unstable"
+                    for version in ROOM_VERSIONS.values()
+                },
+            },
+            "m.set_displayname": {"enabled": True},
+            "m.set_avatar_url": {"enabled": member},
+            "m.3pid_changes": {"enabled": False},
+            "m.get_login_token": {"enabled": member},
+            "m.profile_fields": profile_fields,
+            "m.forget_forced_upon_leave": {"enabled": False},
+        }
+    }

@@ -1,0 +1,80 @@
+"""Sessions of user-interactive authentication: items `uia#<session>` of the table `transient`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import Write
+
+TABLE = "transient"
+LIFETIME_S = 24 * 3600
+
+Stage = tuple[str, Mapping[str, Any]]
+"""A completed stage's type, and what it proved."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """What is kept of a session: the completed stages in order, and the user that it registered, if any."""
+
+    completed: Sequence[Stage] = field(default=())
+    registered: str | None = None
+
+
+def session_key(session: str) -> dict[str, str]:
+    return {"id": f"uia#{session}"}
+
+
+def read_session(session: str) -> StoredSession:
+    """What is kept of a session; one that is not kept, or not any more, has nothing completed."""
+    item = dynamodb.get(TABLE, session_key(session))
+    if item is None or item["expires"] * 1000 <= now_ms():
+        return StoredSession()
+    completed = tuple((kind, proof) for kind, proof in json.loads(item.get("completed", "[]")))
+    return StoredSession(completed, item.get("registered"))
+
+
+def record_stages(session: str, completed: Sequence[Stage], *, before: Sequence[Stage]) -> None:
+    """Keep the completed stages in place of those `before`. Raises ConditionFailed if they aren't those."""
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            session_key(session),
+            "SET completed = :completed, expires = :expires",
+            values={
+                ":completed": _encode(completed),
+                ":expires": _expires(),
+                ":now": now_ms() // 1000,
+                **({":before": _encode(before)} if before else {}),
+            },
+            condition=(
+                "completed = :before AND expires > :now"
+                if before
+                else "attribute_not_exists(completed) OR expires <= :now"
+            ),
+        )
+    )
+
+
+def registered_write(session: str, user_id: str) -> Write:
+    """Notes that the session registered `user_id`; refused if it registered somebody before."""
+    return dynamodb.update(
+        TABLE,
+        session_key(session),
+        "SET registered = :user, expires = :expires",
+        values={":user": user_id, ":expires": _expires()},
+        condition="attribute_not_exists(registered)",
+    )
+
+
+def _encode(completed: Sequence[Stage]) -> str:
+    return json.dumps([[kind, dict(proof)] for kind, proof in completed], separators=(",", ":"))
+
+
+def _expires() -> int:
+    return now_ms() // 1000 + LIFETIME_S
