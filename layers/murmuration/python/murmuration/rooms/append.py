@@ -24,7 +24,7 @@ from murmuration.rooms.room import Room, advance
 from murmuration.rooms.stripped_state import stripped_state
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, memberships, room_items, snapshots
+from murmuration.storage import dynamodb, memberships, relations, room_items, snapshots
 from murmuration.storage.dynamodb import TRANSACTION_LIMIT, ConditionFailed, Write
 from murmuration.storage.memberships import Membership
 from murmuration.storage.room_items import LogEntry, RoomHead, StateEntry
@@ -215,6 +215,7 @@ class Append:
             target, event=target.event.redacted(), redacted_because=redaction.pdu, replaced=None
         )
         self._redactions.append(room_items.log_write(redacted))
+        self._redactions += relations.relation_removals(target)
         pair = redacted.event.state_pair
         current = self.state([pair]).get(pair) if pair else None
         if pair and current and current.event_id == redacted.event.event_id:
@@ -249,7 +250,7 @@ class Append:
         room_writes = [room_items.head_write(head, self.room.head if self.room else None)]
         for entry in self.entries:
             room_writes += [room_items.log_write(entry), room_items.pointer_write(entry)]
-            room_writes += room_items.relation_writes(entry)
+            room_writes += relations.relation_writes(entry)
         changes = list({**self._redacted_state, **self._state}.values())
         room_writes += [room_items.state_write(self.room_id, entry) for entry in changes]
         room_writes += self._redactions

@@ -1,0 +1,271 @@
+"""Relations between a room's events: what finds an event again from the one that it relates to.
+
+All are items of the table `rooms`, written with the event that relates and removed when it is redacted:
+
+- `relation#<parent>#<group>#<ordinal>`: one relation. A group is one of the specification's relation types,
+  or `other` for all further ones: so that bundling edits needn't read through reactions.
+- `relation#<parent>`: the parent's marker. `groups` are those it ever had relations of, `replies` counts
+  the events of the thread that it is the root of.
+- `thread#<root>`: a thread, `latest` its newest event's ordinal.
+- `replies#<root>#<user>`: how many events of the thread a user sent.
+- `annotation#<parent>#<digest>`: that a user annotated an event with one key.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from murmuration.protocol.events import Event
+from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import Item, Write
+from murmuration.storage.room_items import ROOMS, LogEntry
+
+ANNOTATION, REFERENCE, REPLACE, THREAD = "m.annotation", "m.reference", "m.replace", "m.thread"
+OTHER = "other"
+GROUPS = (ANNOTATION, REFERENCE, REPLACE, THREAD, OTHER)
+_MAX_ID_LENGTH = 255
+_ORDINAL_OFFSET = 10**15
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """That the event at `ordinal` relates to another.
+
+    `ts` is its origin_server_ts; `replaces` whether an m.replace has, or may have encrypted, new content.
+    """
+
+    ordinal: int
+    event_id: str
+    event_type: str
+    rel_type: str
+    sender: str
+    ts: int
+    replaces: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """What relates to one event: the groups of relations, and how many events are in its thread."""
+
+    event_id: str
+    groups: frozenset[str] = field(default_factory=frozenset)
+    replies: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread of the room, by its root's event ID and its newest event's ordinal."""
+
+    root_id: str
+    latest: int
+
+
+def group_of(rel_type: str) -> str:
+    """The group that relations of this type are kept in."""
+    return rel_type if rel_type in GROUPS else OTHER
+
+
+def parent_of(event: Event) -> tuple[str, str] | None:
+    """(event ID, rel_type) of what a message event relates to; None where it doesn't, or malformed."""
+    relates_to = event.content.get("m.relates_to")
+    if event.is_state or not isinstance(relates_to, dict):
+        return None
+    parent_id, rel_type = relates_to.get("event_id"), relates_to.get("rel_type")
+    if not (isinstance(parent_id, str) and isinstance(rel_type, str)) or not rel_type:
+        return None
+    return (parent_id, rel_type) if 0 < len(parent_id.encode()) <= _MAX_ID_LENGTH else None
+
+
+# -- Keys ------------------------------------------------------------------------------------------------
+
+
+def _escape(text: str) -> str:
+    return text.replace("~", "~0").replace("#", "~1")
+
+
+def _marker_key(room_id: str, parent_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": f"relation#{_escape(parent_id)}"}
+
+
+def _relation_sk(parent_id: str, group: str, ordinal: int) -> str:
+    return f"relation#{_escape(parent_id)}#{group}#{ordinal + _ORDINAL_OFFSET:016d}"
+
+
+def _replies_key(room_id: str, root_id: str, user_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": f"replies#{_escape(root_id)}#{user_id}"}
+
+
+def _annotation_key(
+    room_id: str, parent_id: str, sender: str, event_type: str, annotation: str
+) -> dict[str, str]:
+    parts = "".join(f"{len(part)}:{part}" for part in (sender, event_type, annotation))
+    digest = urlsafe_b64encode(blake2b(parts.encode(), digest_size=18).digest()).decode()
+    return {"room_id": room_id, "sk": f"annotation#{_escape(parent_id)}#{digest}"}
+
+
+# -- Writing ---------------------------------------------------------------------------------------------
+
+
+def relation_writes(entry: LogEntry) -> list[Write]:
+    """What records the relation of a new event, if it has any."""
+    event, room_id = entry.event, entry.room_id
+    parent = parent_of(event)
+    if parent is None:
+        return []
+    parent_id, rel_type = parent
+    group = group_of(rel_type)
+    relation = {
+        "room_id": room_id,
+        "sk": _relation_sk(parent_id, group, entry.ordinal),
+        "ordinal": entry.ordinal,
+        "event_id": event.event_id,
+        "event_type": event.type,
+        "rel_type": rel_type,
+        "sender": event.sender,
+        "ts": event.origin_server_ts,
+    }
+    if group == REPLACE:
+        new_content = event.content.get("m.new_content")
+        relation["replaces"] = isinstance(new_content, dict) or event.type == "m.room.encrypted"
+    writes = [dynamodb.put(ROOMS, relation), _marker_write(room_id, parent_id, group)]
+    if group == THREAD:
+        thread = {"room_id": room_id, "sk": f"thread#{_escape(parent_id)}", "root_id": parent_id}
+        writes.append(dynamodb.put(ROOMS, {**thread, "latest": entry.ordinal}))
+        writes.append(_count(_replies_key(room_id, parent_id, event.sender), 1))
+    if (key := annotation_key(event)) is not None:
+        annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
+        writes.append(dynamodb.put(ROOMS, {**annotated, "event_id": event.event_id}))
+    return writes
+
+
+def _marker_write(room_id: str, parent_id: str, group: str) -> Write:
+    key = _marker_key(room_id, parent_id)
+    if group == THREAD:
+        return dynamodb.update(
+            ROOMS, key, "ADD groups :groups, replies :one", values={":groups": {group}, ":one": 1}
+        )
+    return dynamodb.update(ROOMS, key, "ADD groups :groups", values={":groups": {group}})
+
+
+def _count(key: Mapping[str, Any], step: int) -> Write:
+    return dynamodb.update(ROOMS, key, "ADD replies :step", values={":step": step})
+
+
+def annotation_key(event: Event) -> str | None:
+    """The `key` of an m.annotation."""
+    relates_to = event.content.get("m.relates_to")
+    if not isinstance(relates_to, dict) or relates_to.get("rel_type") != ANNOTATION:
+        return None
+    key = relates_to.get("key")
+    return key if isinstance(key, str) else None
+
+
+def relation_removals(entry: LogEntry) -> list[Write]:
+    """What undoes `relation_writes` for an event that is redacted: to be done once."""
+    event, room_id = entry.event, entry.room_id
+    parent = parent_of(event)
+    if parent is None:
+        return []
+    parent_id, rel_type = parent
+    group = group_of(rel_type)
+    relation_key = {"room_id": room_id, "sk": _relation_sk(parent_id, group, entry.ordinal)}
+    removals = [dynamodb.delete(ROOMS, relation_key)]
+    if group == THREAD:
+        removals.append(_count(_marker_key(room_id, parent_id), -1))
+        removals.append(_count(_replies_key(room_id, parent_id, event.sender), -1))
+    if (key := annotation_key(event)) is not None:
+        annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
+        removals.append(dynamodb.delete(ROOMS, annotated))
+    return removals
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def read_markers(room_id: str, event_ids: Iterable[str]) -> dict[str, Marker]:
+    """The markers of those events that anything relates to; eventually consistent."""
+    keys = {_marker_key(room_id, event_id)["sk"]: event_id for event_id in event_ids}
+    if not keys:
+        return {}
+    items = dynamodb.batch_get({ROOMS: [{"room_id": room_id, "sk": sk} for sk in keys]}, eventual=(ROOMS,))[
+        ROOMS
+    ]
+    markers = [
+        Marker(keys[item["sk"]], frozenset(item.get("groups", ())), item.get("replies", 0)) for item in items
+    ]
+    return {marker.event_id: marker for marker in markers}
+
+
+def read_relations(
+    room_id: str,
+    parent_id: str,
+    group: str,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+    forward: bool = True,
+) -> list[Relation]:
+    """The relations of one group with `after` < ordinal < `before`, from the near end of the direction."""
+    low = after + 1 if after is not None else -_ORDINAL_OFFSET
+    high = before - 1 if before is not None else _ORDINAL_OFFSET
+    if low > high:
+        return []
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND sk BETWEEN :low AND :high",
+        {
+            ":room": room_id,
+            ":low": _relation_sk(parent_id, group, low),
+            ":high": _relation_sk(parent_id, group, high),
+        },
+        limit=limit,
+        forward=forward,
+    )
+    return [_relation(item) for item in items]
+
+
+def _relation(item: Item) -> Relation:
+    return Relation(
+        item["ordinal"],
+        item["event_id"],
+        item["event_type"],
+        item["rel_type"],
+        item["sender"],
+        item["ts"],
+        item.get("replaces", False),
+    )
+
+
+def read_reply_counts(
+    room_id: str, threads: Sequence[str], users: Iterable[str]
+) -> dict[tuple[str, str], int]:
+    """How many events of each thread (by root) each of `users` sent, where any."""
+    keys = {
+        _replies_key(room_id, root_id, user_id)["sk"]: (root_id, user_id)
+        for user_id in users
+        for root_id in threads
+    }
+    if not keys:
+        return {}
+    items = dynamodb.batch_get({ROOMS: [{"room_id": room_id, "sk": sk} for sk in keys]})[ROOMS]
+    return {keys[item["sk"]]: item["replies"] for item in items if item["replies"] > 0}
+
+
+def read_threads(room_id: str) -> list[Thread]:
+    """The room's threads, that with the newest event first."""
+    items = dynamodb.query(
+        ROOMS, "room_id = :room AND begins_with(sk, :prefix)", {":room": room_id, ":prefix": "thread#"}
+    )
+    threads = [Thread(item["root_id"], item["latest"]) for item in items]
+    return sorted(threads, key=lambda thread: -thread.latest)
+
+
+def read_annotation(room_id: str, parent_id: str, sender: str, event_type: str, key: str) -> str | None:
+    """The event with which a user annotated another with this key; None where they didn't."""
+    item = dynamodb.get(ROOMS, _annotation_key(room_id, parent_id, sender, event_type, key))
+    return str(item["event_id"]) if item else None
