@@ -5,6 +5,7 @@ The layouts are told in `docs/storage.md`; nobody else builds or takes apart the
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -52,8 +53,8 @@ class LogEntry:
     """An event of a room's log, with what the log knows of it.
 
     `state_root` is the snapshot of the state before it, `visibility` the history visibility in force,
-    `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state event
-    that this one replaced. `redacted_because` is the redaction's PDU.
+    `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state
+    event that this one replaced. `redacted_because` is the redaction's PDU.
     """
 
     ordinal: int
@@ -210,38 +211,6 @@ def state_removal(room_id: str, pair: StateKey) -> Write:
 # -- Reading ---------------------------------------------------------------------------------------------
 
 
-def relation_sk(parent_id: str, ordinal: int | None = None) -> str:
-    """The sort key of the relation at `ordinal` to an event; without it, of its marker."""
-    marker = f"relation#{parent_id}"
-    return marker if ordinal is None else f"{marker}#{ordinal + _ORDINAL_OFFSET:016d}"
-
-
-def relation_writes(entry: LogEntry) -> list[Write]:
-    """What finds an event again from the event that it relates to: the relation, and the parent's marker."""
-    relates_to = entry.event.content.get("m.relates_to")
-    if entry.event.is_state or not isinstance(relates_to, dict):
-        return []
-    parent, rel_type = relates_to.get("event_id"), relates_to.get("rel_type")
-    if not (isinstance(parent, str) and isinstance(rel_type, str)) or not parent or len(parent) > 255:
-        return []
-    relation = {
-        "room_id": entry.room_id,
-        "sk": relation_sk(parent, entry.ordinal),
-        "ordinal": entry.ordinal,
-        "event_id": entry.event.event_id,
-        "event_type": entry.event.type,
-        "rel_type": rel_type,
-        "sender": entry.event.sender,
-    }
-    marker = dynamodb.update(
-        ROOMS,
-        {"room_id": entry.room_id, "sk": relation_sk(parent)},
-        "ADD rel_types :rel_types",
-        values={":rel_types": {rel_type}},
-    )
-    return [dynamodb.put(ROOMS, relation), marker]
-
-
 def read_head(room_id: str) -> RoomHead | None:
     """The room's head; None for a room that isn't known."""
     item = dynamodb.get(ROOMS, head_key(room_id))
@@ -259,14 +228,34 @@ def read_state_entries(
     return {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
 
 
-def read_state_of_type(room_id: str, version: RoomVersion, event_type: str | None = None) -> list[StateEntry]:
-    """The whole current state, or all of one type."""
+def read_state_of_type(
+    room_id: str, version: RoomVersion, event_type: str | None = None, *, limit: int | None = None
+) -> list[StateEntry]:
+    """The whole current state, or all of one type, by state key; at most `limit` events."""
     items = dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",
         {":room": room_id, ":prefix": state_prefix(event_type) if event_type is not None else "state#"},
+        limit=limit,
     )
     return [state_entry_from_item(item, version) for item in items]
+
+
+def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:
+    """The current state without membership events, which in a large room are nearly all of it."""
+    members = state_prefix("m.room.member")
+    # "$" comes right after "#", which ends the prefix.
+    ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
+    pages = dynamodb.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
+    return [state_entry_from_item(item, version) for items in pages for item in items]
+
+
+def _state_between(room_id: str, low: str, high: str) -> list[Item]:
+    return dynamodb.query(
+        ROOMS,
+        "room_id = :room AND sk BETWEEN :low AND :high",
+        {":room": room_id, ":low": low, ":high": high},
+    )
 
 
 def read_log(
@@ -279,19 +268,38 @@ def read_log(
     forward: bool = True,
 ) -> list[LogEntry]:
     """Entries with `after` < ordinal < `before`, from the near end of the direction, at most `limit`."""
+    arguments = _log_range(room_id, after, before)
+    if arguments is None:
+        return []
+    items = dynamodb.query(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
+    return [log_entry_from_item(item, version) for item in items]
+
+
+def read_log_page(
+    room_id: str,
+    version: RoomVersion,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int,
+    forward: bool = True,
+) -> list[LogEntry]:
+    """`read_log` in one request, so with at most 1 MB of entries: there may be more even below `limit`."""
+    arguments = _log_range(room_id, after, before)
+    if arguments is None:
+        return []
+    page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
+    return [log_entry_from_item(item, version) for item in page.items]
+
+
+def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, dict[str, Any]] | None:
+    """The key condition of a range of a room's log, and its values; None for an empty range."""
     low = after + 1 if after is not None else -_ORDINAL_OFFSET
     high = before - 1 if before is not None else _ORDINAL_OFFSET
     if low > high:
-        return []
-    items = dynamodb.query(
-        LOG,
-        "room_id = :room AND #ordinal BETWEEN :low AND :high",
-        {":room": room_id, ":low": low, ":high": high},
-        names={"#ordinal": "ordinal"},
-        limit=limit,
-        forward=forward,
-    )
-    return [log_entry_from_item(item, version) for item in items]
+        return None
+    values = {":room": room_id, ":low": low, ":high": high}
+    return "room_id = :room AND #ordinal BETWEEN :low AND :high", values
 
 
 def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, RoomVersion]) -> list[LogEntry]:
