@@ -85,6 +85,26 @@ def test_numbers_outside_the_grammar_are_refused_where_strict(number: float) -> 
         assert canonical_json.loads(canonical_json.encode(value, strict=False)) is not None
 
 
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.integers(2**53 - 9, 2**53 + 9)
+LOOKS_LIKE_NUMBERS = st.from_regex(r"[\[:,]?-?[0-9]{1,20}[.e]?[0-9]*", fullmatch=True)
+WITH_NUMBERS = st.recursive(
+    NUMBERS | LOOKS_LIKE_NUMBERS,
+    lambda inner: st.lists(inner) | st.dictionaries(LOOKS_LIKE_NUMBERS, inner),
+    max_leaves=6,
+)
+
+
+@given(WITH_NUMBERS)
+def test_what_strict_refuses_is_what_a_walk_over_the_value_finds(value: Any) -> None:
+    try:
+        canonical_json.check_numbers(value)
+    except BadJson:
+        with pytest.raises(BadJson):
+            canonical_json.encode(value)
+    else:
+        assert canonical_json.encode(value) == canonical_json.encode(value, strict=False)
+
+
 @pytest.mark.parametrize("number", [0, MAX_INTEGER, -MAX_INTEGER, True])
 def test_numbers_at_the_limits_are_taken(number: int) -> None:
     for value in wrap(number):
