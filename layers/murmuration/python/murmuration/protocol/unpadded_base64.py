@@ -5,7 +5,7 @@ from __future__ import annotations
 from binascii import a2b_base64, b2a_base64
 
 _TO_STANDARD = str.maketrans("-_", "+/")
-_TO_URLSAFE = str.maketrans("+/", "-_")
+_TO_URLSAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def encode(data: bytes) -> str:
@@ -15,7 +15,7 @@ def encode(data: bytes) -> str:
 
 def encode_urlsafe(data: bytes) -> str:
     """URL-safe alphabet, no padding."""
-    return encode(data).translate(_TO_URLSAFE)
+    return b2a_base64(data, newline=False).translate(_TO_URLSAFE, b"=").decode("ascii")
 
 
 def decode(text: str) -> bytes:
@@ -23,5 +23,7 @@ def decode(text: str) -> bytes:
 
     Bits beyond the last whole byte may be set: the value is what the bytes are, not how they were written.
     """
-    data = text.translate(_TO_STANDARD).rstrip("=")
+    data = text.rstrip("=")
+    if "-" in data or "_" in data:
+        data = data.translate(_TO_STANDARD)
     return a2b_base64(data + "=" * (-len(data) % 4), strict_mode=True)
