@@ -143,8 +143,6 @@ class RuleTable:
     def __call__(self, facts: Facts) -> Verdict:
         for number, check in enumerate(self.checks(facts.version), 1):
             verdict = check(facts)
-            if isinstance(verdict, Refusal):
-                return verdict.under(number)
-            if verdict is ALLOW:
-                return ALLOW
+            if verdict is not None:
+                return ALLOW if verdict is ALLOW else verdict.under(number)
         return None
