@@ -220,6 +220,10 @@ class EventStore:
         return dict(run(v2.resolve_events_with_store(Clock(), room_id, self.version, state_sets, None, self)))
 
 
+def state_map(events: Iterable[EventBase]) -> StateMap:
+    return {(event.type, event.state_key): event.event_id for event in events}
+
+
 def complete(pdu: Pdu, version: RoomVersion) -> Pdu:
     """The PDU with what Synapse insists on: (empty) hashes and signatures, references as versions 1 and 2."""
     completed = {"hashes": {}, "signatures": {}, **pdu}

@@ -19,6 +19,7 @@ from .synapse_library import (
     describe,
     room_version,
     signature_verifies,
+    state_map,
     verdict,
 )
 
@@ -58,10 +59,6 @@ def resolve(version: str, events: list[Any], cases: list[list[list[int]]]) -> li
         answer = store.resolve(made[0].room_id, states)
         resolved.append(sorted(position[event_id] for event_id in answer.values()))
     return resolved
-
-
-def state_map(events: list[Any]) -> dict[tuple[str, str], str]:
-    return {(event.type, event.state_key): event.event_id for event in events}
 
 
 QUESTIONS: dict[str, Callable[..., Any]] = {
