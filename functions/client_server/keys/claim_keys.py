@@ -1,0 +1,16 @@
+"""Claim one-time keys.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.keys.claim import claim_keys
+
+
+@endpoint("POST", "/_matrix/client/{version}/keys/claim", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return claim_keys(request.json_object())

@@ -1,0 +1,16 @@
+"""Look up identity keys.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.keys.query import query_keys
+
+
+@endpoint("POST", "/_matrix/client/{version}/keys/query", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return query_keys(request.requester, request.json_object())

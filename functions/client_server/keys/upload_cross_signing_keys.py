@@ -1,0 +1,23 @@
+"""Publish cross-signing keys.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysdevice_signingupload
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts.interactive_auth import Attempt
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.keys.cross_signing import upload_cross_signing_keys
+
+
+@endpoint(
+    "POST",
+    "/_matrix/client/{version}/keys/device_signing/upload",
+    versions=(*CLIENT_VERSIONS, "unstable"),
+)
+def handler(request: Request) -> dict[str, Any]:
+    attempt = Attempt(request.method, request.path, request.json_object(), request.source_ip)
+    upload_cross_signing_keys(request.requester, attempt)
+    return {}

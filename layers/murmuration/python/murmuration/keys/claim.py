@@ -1,0 +1,48 @@
+"""Claiming one-time keys. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.keys.bodies import object_of, required
+from murmuration.keys.query import UNREACHABLE, check_timeout, split_by_server
+from murmuration.protocol.errors import BadJson
+from murmuration.protocol.identifiers import is_namespaced_identifier, is_valid_device_id
+from murmuration.storage import dynamodb, one_time_keys
+
+
+def claim_keys(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A key of each device that `body["one_time_keys"]` names, as the response.
+
+    Raises MissingParam, BadJson, InvalidParam.
+    """
+    wanted = object_of(required(body, "one_time_keys"), "one_time_keys")
+    for by_device in wanted.values():
+        for algorithm in object_of(by_device, "The devices of a user").values():
+            if not isinstance(algorithm, str):
+                raise BadJson("An algorithm must be a string")
+    check_timeout(body)
+    local, servers = split_by_server(wanted)
+    return {"one_time_keys": claim_local(local), "failures": dict.fromkeys(servers, UNREACHABLE)}
+
+
+def claim_local(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """A one-time or fallback key of each device, as `{user ID: {device ID: {key ID: key}}}`.
+
+    `wanted` names an algorithm for each device. Devices without such a key are left out.
+    """
+    claims = [
+        (user_id, device_id, algorithm)
+        for user_id, by_device in wanted.items()
+        for device_id, algorithm in by_device.items()
+        if is_valid_device_id(device_id) and is_namespaced_identifier(algorithm)
+    ]
+    found = dynamodb.parallel(*(functools.partial(one_time_keys.claim, *claim) for claim in claims))
+    keys: dict[str, dict[str, dict[str, Any]]] = {}
+    for (user_id, device_id, algorithm), result in zip(claims, found, strict=True):
+        if result is not None:
+            key_id, key = result
+            keys.setdefault(user_id, {})[device_id] = {f"{algorithm}:{key_id}": key}
+    return keys

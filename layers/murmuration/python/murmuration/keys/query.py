@@ -1,0 +1,115 @@
+"""Looking up identity keys. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.accounts.tokens import Requester
+from murmuration.keys.bodies import object_of, required, strings_of
+from murmuration.protocol.errors import BadJson
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.settings import settings
+from murmuration.storage import identity_keys
+from murmuration.storage.identity_keys import Identity, KeyObject, Signature, public_key
+
+UNREACHABLE = {"errcode": "M_UNAVAILABLE", "error": "This server doesn't federate yet"}
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKeys:
+    """Keys of users by user ID, as /keys/query answers; devices by ID within."""
+
+    device_keys: dict[str, dict[str, KeyObject]] = field(default_factory=dict)
+    master_keys: dict[str, KeyObject] = field(default_factory=dict)
+    self_signing_keys: dict[str, KeyObject] = field(default_factory=dict)
+    user_signing_keys: dict[str, KeyObject] = field(default_factory=dict)
+
+
+def query_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of the users and devices that `body["device_keys"]` names, as the response.
+
+    Raises MissingParam, BadJson, InvalidParam.
+    """
+    wanted = {
+        user_id: strings_of(device_ids, "The device IDs of a user")
+        for user_id, device_ids in object_of(required(body, "device_keys"), "device_keys").items()
+    }
+    check_timeout(body)
+    local, servers = split_by_server(wanted)
+    found = query_local(local, requester_id=requester.user_id)
+    return {
+        "device_keys": found.device_keys,
+        "master_keys": found.master_keys,
+        "self_signing_keys": found.self_signing_keys,
+        "user_signing_keys": found.user_signing_keys,
+        "failures": dict.fromkeys(servers, UNREACHABLE),
+    }
+
+
+def check_timeout(body: Mapping[str, Any]) -> None:
+    """Raises BadJson unless `timeout`, which only requests to other servers need, is a number."""
+    timeout = body.get("timeout", 0)
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise BadJson("timeout must be a number of milliseconds")
+
+
+def split_by_server(wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What is wanted of local users, and the other servers that something is wanted of.
+
+    Raises InvalidParam where what should be a user ID isn't.
+    """
+    own = settings().server_name
+    servers = {user_id: parse_user_id(user_id).server_name for user_id in wanted}
+    local = {user_id: value for user_id, value in wanted.items() if servers[user_id] == own}
+    return local, sorted(set(servers.values()) - {own})
+
+
+def query_local(wanted: Mapping[str, Collection[str]], *, requester_id: str | None) -> FoundKeys:
+    """The keys of local users; of all their devices where none are named.
+
+    Without a requester (another server) or for another than the user, the user-signing key, and what it
+    signed, stay private. Unknown users and devices are left out. One round trip, two if the requester has
+    signed any of the master keys.
+    """
+    found = FoundKeys()
+    others = [user_id for user_id in wanted if user_id != requester_id]
+    signed = _signatures_on_others(requester_id, others)
+    for identity in identity_keys.read_identities(list(wanted)):
+        if identity.exists:
+            _show(found, identity, wanted[identity.user_id], requester_id)
+    for signature in signed:
+        master = found.master_keys.get(signature.user_id)
+        if master is not None and requester_id is not None and public_key(master) == signature.key:
+            found.master_keys[signature.user_id] = signature.add_to(master, requester_id)
+    return found
+
+
+def _signatures_on_others(requester_id: str | None, others: list[str]) -> list[Signature]:
+    return identity_keys.read_signatures_on_others(requester_id, others) if requester_id else []
+
+
+def _show(
+    found: FoundKeys, identity: Identity, device_ids: Collection[str], requester_id: str | None
+) -> None:
+    user_id = identity.user_id
+    found.device_keys[user_id] = {
+        device_id: _device(identity, device_id, keys)
+        for device_id, keys in identity.devices.items()
+        if not device_ids or device_id in device_ids
+    }
+    for purpose, target in (
+        ("master", found.master_keys),
+        ("self_signing", found.self_signing_keys),
+        ("user_signing", found.user_signing_keys),
+    ):
+        key = identity.cross_signing.get(purpose)  # type: ignore[call-overload]
+        if key is not None and (purpose != "user_signing" or user_id == requester_id):
+            target[user_id] = identity.with_signatures(public_key(key), key)
+
+
+def _device(identity: Identity, device_id: str, keys: KeyObject) -> KeyObject:
+    name = identity.display_names.get(device_id)
+    unsigned = {"device_display_name": name} if name else {}
+    return {**identity.with_signatures(device_id, keys), "unsigned": unsigned}

@@ -1,0 +1,92 @@
+"""Uploads of a device's keys. https://spec.matrix.org/v1.19/client-server-api/#uploading-keys"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from murmuration.accounts.tokens import Requester
+from murmuration.keys.bodies import limit_size, object_of, required, strings_of
+from murmuration.keys.device_lists import record_change
+from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
+from murmuration.protocol.identifiers import parse_key_id
+from murmuration.storage import identity_keys, one_time_keys
+from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.storage.one_time_keys import KeyID
+
+MAX_DEVICE_KEYS_BYTES = 65_536
+MAX_ONE_TIME_KEY_BYTES = 8_192
+MAX_KEY_ID_BYTES = 255
+ALWAYS_COUNTED = "signed_curve25519"
+"""Some clients take a missing count for "unchanged" rather than the zero it is."""
+
+
+def upload_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, int]:
+    """Store the device, one-time and fallback keys of `body`; the device's count of one-time keys.
+
+    Raises BadJson, MissingParam, InvalidParam, TooLarge.
+    """
+    device_keys = body.get("device_keys")
+    one_time = _parse_keys(body, "one_time_keys")
+    fallback = _parse_keys(body, "fallback_keys")
+    if len({algorithm for algorithm, _ in fallback}) < len(fallback):
+        raise InvalidParam("fallback_keys may hold one key for each algorithm")
+    if device_keys is not None:
+        _check_device_keys(requester, device_keys)
+        upload_device_keys(requester, device_keys)
+    if one_time or fallback:
+        counts = one_time_keys.upload(requester.user_id, requester.device_id, one_time, fallback)
+    else:
+        counts = one_time_keys.read_counts(requester.user_id, requester.device_id)
+    return with_zero(counts.one_time)
+
+
+def upload_device_keys(requester: Requester, device_keys: dict[str, Any]) -> None:
+    """Store the device's identity keys, and let everyone know if that changes anything."""
+    user_id, device_id = requester.user_id, requester.device_id
+    try:
+        changed = identity_keys.write_device(user_id, device_id, device_keys)
+    except ConditionFailed as error:
+        raise UnknownToken("The device was logged out") from error
+    if changed:
+        record_change(user_id)
+        with suppress(ConditionFailed):  # another upload came after, and tells of itself
+            identity_keys.mark_device_announced(user_id, device_id, device_keys)
+
+
+def with_zero(counts: Mapping[str, int]) -> dict[str, int]:
+    """Counts as clients are shown them."""
+    return {ALWAYS_COUNTED: 0, **counts}
+
+
+def _check_device_keys(requester: Requester, value: object) -> None:
+    device_keys = object_of(value, "device_keys")
+    limit_size(device_keys, "device_keys", MAX_DEVICE_KEYS_BYTES)
+    if (required(device_keys, "user_id"), required(device_keys, "device_id")) != (
+        requester.user_id,
+        requester.device_id,
+    ):
+        raise InvalidParam("user_id and device_id of device_keys must be those of the access token")
+    strings_of(required(device_keys, "algorithms"), "algorithms")
+    keys = object_of(required(device_keys, "keys"), "keys")
+    if not all(isinstance(key, str) for key in keys.values()):
+        raise BadJson("Each of the keys must be a string")
+    signatures = object_of(device_keys.get("signatures", {}), "signatures")
+    for of_user in signatures.values():
+        object_of(of_user, "The signatures of a user")
+
+
+def _parse_keys(body: Mapping[str, Any], name: str) -> dict[KeyID, Any]:
+    """One-time or fallback keys by algorithm and ID. Raises BadJson, InvalidParam, TooLarge."""
+    given, keys = body.get(name), {}
+    for full_id, value in object_of({} if given is None else given, name).items():
+        algorithm, key_id = parse_key_id(full_id)
+        if len(full_id.encode()) > MAX_KEY_ID_BYTES:
+            raise InvalidParam(f"The ID of a key has at most {MAX_KEY_ID_BYTES} bytes")
+        key = value.get("key") if isinstance(value, dict) else value
+        if not isinstance(key, str):
+            raise BadJson("A key must be a string, or an object with a string 'key'")
+        limit_size(value, "A key", MAX_ONE_TIME_KEY_BYTES)
+        keys[algorithm, key_id] = value
+    return keys
