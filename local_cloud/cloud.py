@@ -133,9 +133,10 @@ class Cloud:
         return found
 
     def _provision(self, functions: list[Function]) -> str:
-        from botocore.session import Session
+        from murmuration.storage import dynamodb, parameters
 
-        self.dynamodb = Session().create_client("dynamodb")
+        self.dynamodb = dynamodb.client()  # made before the first requests would make one each
+        parameters.client()
         if self._given_tables is None:
             from murmuration.storage.tables import TABLES
 

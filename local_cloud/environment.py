@@ -33,6 +33,7 @@ def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
         "MURMURATION_SERVER_NAME": config.name,
         "MURMURATION_PUBLIC_URL": config.url,
         "MURMURATION_PREFIX": PREFIX,

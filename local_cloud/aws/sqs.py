@@ -23,6 +23,7 @@ class Sqs:
     def __init__(self) -> None:
         self._queues: dict[str, Queue] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def queue(self, name: str) -> Queue:
         """The queue called `name`. Raises AwsError."""
@@ -35,7 +36,8 @@ class Sqs:
         return self.queue(params["QueueUrl"].rsplit("/", 1)[-1])
 
     def close(self) -> None:
-        """Send every waiting receiver home with nothing."""
+        """Send every waiting receiver home with nothing, those to come as well."""
+        self._closed = True
         for queue in list(self._queues.values()):
             queue.close()
 
@@ -75,6 +77,8 @@ class Sqs:
                 queue = Queue(name, attributes)
                 self._redrive(queue)
                 self._queues[name] = queue
+                if self._closed:
+                    queue.close()
             elif any(existing.attributes.get(key) != value for key, value in attributes.items()):
                 raise AwsError(
                     "QueueAlreadyExists",
