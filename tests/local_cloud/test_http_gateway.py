@@ -58,7 +58,8 @@ def test_the_event_has_every_field_of_a_rest_proxy_event(event_of):
     context = event["requestContext"]
     assert set(context) >= {
         "accountId", "apiId", "domainName", "domainPrefix", "extendedRequestId", "httpMethod", "identity",
-        "path", "protocol", "requestId", "requestTime", "requestTimeEpoch", "resourceId", "resourcePath", "stage",
+        "path", "protocol", "requestId", "requestTime", "requestTimeEpoch", "resourceId", "resourcePath",
+        "stage",
     }  # fmt: skip
     assert context["identity"]["userAgent"] == "tester"
     assert abs(context["requestTimeEpoch"] / 1000 - time.time()) < 60

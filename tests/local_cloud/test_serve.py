@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from local_cloud.dynoxide import DynoxideError, find_binary
+from local_cloud.testing import LocalCloud, LocalCloudError, local_cloud
+from tests.local_cloud.conftest import Gateway
+from tests.local_cloud.waiting import until
+
+FUNCTIONS = "tests.local_cloud.fake_functions"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _needs_dynoxide():
+    try:
+        find_binary()
+    except DynoxideError as error:
+        pytest.skip(str(error))
+
+
+class Things:
+    """The fake functions over HTTP."""
+
+    def __init__(self, cloud: LocalCloud) -> None:
+        self.cloud = cloud
+
+    def get(self, kind, name):
+        answer = Gateway(self.cloud.port, None).request("GET", f"/things/{kind}/{name}")  # type: ignore[arg-type]
+        return answer.json if answer.status == 200 else None
+
+    def put(self, kind, name, body):
+        gateway = Gateway(self.cloud.port, None)  # type: ignore[arg-type]
+        answer = gateway.request("PUT", f"/things/{kind}/{name}", body.encode())
+        assert answer.status == 200, self.cloud.output
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """One local cloud for the tests that leave it running."""
+    with local_cloud(tmp_path_factory.mktemp("data"), functions=FUNCTIONS) as cloud:
+        yield Things(cloud)
+
+
+def test_it_starts_quickly_and_says_how_to_connect(tmp_path):
+    started = time.monotonic()
+    with local_cloud(tmp_path, functions=FUNCTIONS) as cloud:
+        assert time.monotonic() - started < 5  # about 1 s on an idle machine
+        assert f"homeserver URL http://localhost:{cloud.port}" in cloud.output[-1]
+
+
+def test_the_functions_settings(shared):
+    assert shared.get("environment", "MURMURATION_SERVER_NAME") == f"localhost:{shared.cloud.port}"
+    assert shared.get("environment", "MURMURATION_REGISTRATION") == "open"
+    assert shared.get("environment", "MURMURATION_RATE_LIMITS") == "off"
+
+
+def test_a_write_reaches_the_stream_worker_and_its_queue_worker(shared):
+    written = time.time()
+    shared.put("item", "room", "hello")
+    until(lambda: shared.get("seen", "room"))
+    note = shared.get("seen", "room")
+    assert (note["json"], note["event"]) == ("hello", "INSERT")
+    assert note["at"] - written < 1  # some 10 ms on an idle machine
+    until(lambda: shared.get("seen", "queued-room"))
+
+
+def test_everything_stored_survives_kill_9(tmp_path):
+    with local_cloud(tmp_path, functions=FUNCTIONS) as cloud:
+        things = Things(cloud)
+        stop = threading.Event()
+        answered: list[int] = []
+
+        def write():
+            number = 0
+            while not stop.is_set():
+                number += 1
+                try:
+                    things.put("item", f"room-{number}", "kept")
+                    things.put("object", f"object-{number}", "kept")
+                except (OSError, AssertionError):
+                    return
+                answered.append(number)
+
+        things.put("parameter", "given", "kept")
+        key = things.get("signing-key", "x")
+        writer = threading.Thread(target=write)
+        writer.start()
+        until(lambda: len(answered) > 20)
+        cloud.kill9()
+        stop.set()
+        writer.join(10)
+        cloud.restart()
+        assert things.get("signing-key", "x") == key
+        assert things.get("parameter", "given") == "kept"
+        for number in answered:
+            assert things.get("item", f"room-{number}") == "kept"
+            assert things.get("object", f"object-{number}") == "kept"
+
+
+def test_records_not_yet_processed_at_kill_9_are_processed_after(tmp_path):
+    obstacle = tmp_path / "obstacle"
+    obstacle.touch()
+    environment = {"TEST_OBSTACLE": str(obstacle)}
+    with local_cloud(tmp_path / "data", environment=environment, functions=FUNCTIONS) as cloud:
+        things = Things(cloud)
+        things.put("item", "room", "hello")
+        cloud.kill9()
+        obstacle.unlink()
+        cloud.restart()
+        until(lambda: things.get("seen", "room"))
+        assert things.get("seen", "room")["json"] == "hello"
+
+
+def test_a_second_server_on_the_same_data_is_refused_in_a_sentence(shared):
+    second = LocalCloud(shared.cloud.data, {"functions": FUNCTIONS})
+    with pytest.raises(LocalCloudError, match="is using the data folder") as refused:
+        second.start()
+    assert "Traceback" not in str(refused.value)
+
+
+def test_a_port_in_use_is_refused_in_a_sentence(shared, tmp_path):
+    second = LocalCloud(tmp_path, {"functions": FUNCTIONS}, port=shared.cloud.port)
+    with pytest.raises(LocalCloudError, match="Can't listen on") as refused:
+        second.start()
+    assert "Traceback" not in str(refused.value)
+
+
+def test_two_servers_run_side_by_side(shared, tmp_path):
+    with local_cloud(tmp_path, functions=FUNCTIONS) as other:
+        Things(other).put("item", "mine", "other")
+        assert shared.get("item", "mine") is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_quickly_with_long_polls_open(tmp_path, number):
+    cloud = LocalCloud(tmp_path, {"functions": FUNCTIONS})
+    cloud.start()
+    things = Things(cloud)
+    answers: list[object] = []
+    polls = [threading.Thread(target=lambda n=n: answers.append(things.get("wait", n))) for n in range(20)]
+    for poll in polls:
+        poll.start()
+    until(lambda: all(things.get("object", f"waiting-{n}") is not None for n in range(20)))
+    started = time.monotonic()
+    assert cloud._end(number, 10) == 0
+    assert time.monotonic() - started < 3
+    for poll in polls:
+        poll.join(5)
+    assert answers == [[]] * 20, "each poll is told that nothing happened"
+
+
+def test_the_database_dies_with_the_server(tmp_path):
+    with local_cloud(tmp_path, functions=FUNCTIONS) as cloud:
+        port = int(cloud.output[0].split(":")[3].split(",")[0])
+        socket.create_connection(("127.0.0.1", port)).close()
+        cloud.kill9()
+        until(lambda: _refused(port))
+
+
+def test_options_come_from_the_environment_too(tmp_path):
+    environment = {"MURMURATION_SERVER_NAME": "example.org", "MURMURATION_FUNCTIONS": FUNCTIONS}
+    with local_cloud(tmp_path, environment=environment) as cloud:
+        assert Things(cloud).get("environment", "MURMURATION_SERVER_NAME") == "example.org"
+
+
+def test_moto_serves_small_tests(tmp_path):
+    with local_cloud(tmp_path, functions=FUNCTIONS, dynamodb="moto") as cloud:
+        things = Things(cloud)
+        things.put("item", "room", "hello")
+        assert things.get("item", "room") == "hello"
+        until(lambda: things.get("seen", "room"))
+        assert not (Path(cloud.data) / "dynamodb.sqlite3").exists()
+
+
+def test_help_names_the_commands():
+    shown = subprocess.run(
+        [sys.executable, "-m", "local_cloud.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Serve the homeserver on this machine." in shown.stdout
+
+
+def _refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
