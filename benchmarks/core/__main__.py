@@ -1,4 +1,4 @@
-"""`python -m benchmarks.core`: times us and Synapse in turn, and prints the median ratio of each kind of work.
+"""`python -m benchmarks.core`: times us and Synapse in turn, prints the median ratio for each kind of work.
 
 A ratio of 2 says that we take half the time. Of Synapse's state resolution, what its store takes is left out
 (that is a dict here and a database there); of ours nothing is.

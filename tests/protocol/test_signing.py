@@ -103,6 +103,15 @@ def test_signatures_add_up_and_the_object_stays_as_it_was() -> None:
     verify_json({**signed, "unsigned": {"age": 2}}, SERVER, "ed25519:1", KEY.public_key)
 
 
+@pytest.mark.parametrize("public_key", [b"\1" + bytes(31), bytes(32), b"\xec" + b"\xff" * 30 + b"\x7f"])
+def test_keys_of_small_order_sign_nothing(public_key: bytes) -> None:
+    """With such a key the equation of Ed25519 holds for signatures of anything that nobody made."""
+    for point in (b"\1" + bytes(31), bytes(32), b"\xec" + b"\xff" * 30 + b"\x7f"):
+        forged = {"a": 1, "signatures": signatures(unpadded_base64.encode(point + bytes(32)))}
+        with pytest.raises(InvalidSignature):
+            verify_json(forged, DOMAIN, "ed25519:1", public_key)
+
+
 @settings(max_examples=60)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), VALUES), st.data())
 def test_any_flipped_bit_fails(value: dict[str, Any], data: st.DataObject) -> None:

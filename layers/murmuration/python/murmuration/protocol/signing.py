@@ -1,12 +1,14 @@
 """Ed25519 signatures of JSON objects and events. https://spec.matrix.org/v1.19/appendices/#signing-json
 
-Keys and signatures are raw bytes here, and unpadded Base64 inside the objects. `cryptography` is imported
-with the first signature made or checked, not with this module.
+Keys and signatures are raw bytes here, and unpadded Base64 inside the objects.PyNaCl is imported with the
+first signature made or checked, not with this module. Its libsodium takes half the time of OpenSSL, and
+refuses points of small order and encodings that aren't canonical, on which implementations of Ed25519 differ:
+a signature is good here that is good on the other servers that use it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from murmuration.protocol import canonical_json, unpadded_base64
 from murmuration.protocol.errors import BadJson, Forbidden
@@ -14,11 +16,9 @@ from murmuration.protocol.identifiers import is_valid_server_key_id
 from murmuration.protocol.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 ALGORITHM = "ed25519"
 _SEED_BYTES = 32
+_SIGNATURE_BYTES = 64
 _UNSIGNED_KEYS = ("signatures", "unsigned")
 
 
@@ -33,15 +33,16 @@ class SigningKey:
 
     def __init__(self, seed: bytes, version: str) -> None:
         """`seed` is the 32-byte secret, `version` the part of the key ID after the colon; else ValueError."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from nacl.bindings import crypto_sign_seed_keypair
 
         self.key_id = f"{ALGORITHM}:{version}"
         if len(seed) != _SEED_BYTES:
             raise ValueError("An Ed25519 seed has 32 bytes")
         if not is_valid_server_key_id(self.key_id):
             raise ValueError("A key version has only letters, digits and underscores")
-        self._private_key: Ed25519PrivateKey = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public_key: bytes = self._private_key.public_key().public_bytes_raw()
+        self.public_key: bytes
+        self._private_key: bytes
+        self.public_key, self._private_key = crypto_sign_seed_keypair(seed)
 
     @property
     def public_base64(self) -> str:
@@ -50,7 +51,9 @@ class SigningKey:
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature of `message`."""
-        return self._private_key.sign(message)
+        from nacl.bindings import crypto_sign
+
+        return crypto_sign(message, self._private_key)[:_SIGNATURE_BYTES]
 
     def __repr__(self) -> str:
         return f"SigningKey({self.key_id!r}, public {self.public_base64!r})"
@@ -115,15 +118,16 @@ def _with_signature(obj: dict[str, Any], server_name: str, key: SigningKey, mess
 
 
 def _verify(obj: dict[str, Any], server_name: str, key_id: str, public_key: bytes, *, strict: bool) -> None:
-    from cryptography.exceptions import InvalidSignature as WrongSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from nacl.bindings import crypto_sign_open
+    from nacl.exceptions import CryptoError
 
     encoded = obj["signatures"][server_name][key_id] if key_id in key_ids_of(obj, server_name) else None
     if not isinstance(encoded, str):
         raise InvalidSignature(f"There is no signature by {server_name} with {key_id}")
     try:
         signature = unpadded_base64.decode(encoded)
-        key = Ed25519PublicKey.from_public_bytes(public_key)
-        key.verify(signature, _signed_bytes(obj, strict=strict))
-    except (ValueError, BadJson, WrongSignature) as error:
+        if len(signature) != _SIGNATURE_BYTES:
+            raise ValueError("An Ed25519 signature has 64 bytes")
+        crypto_sign_open(signature + _signed_bytes(obj, strict=strict), public_key)
+    except (ValueError, BadJson, CryptoError) as error:
         raise InvalidSignature(f"The signature by {server_name} with {key_id} is not valid") from error
