@@ -84,5 +84,6 @@ def local_user_id(user: str) -> str | None:
         if user.partition(":")[2] != server_name:
             return None
         localpart = parse_user_id(user).localpart
-    localpart = localpart.lower()
+    # Beyond ASCII, lower case could make one of today's characters of another: the Kelvin sign becomes a k.
+    localpart = localpart.lower() if localpart.isascii() else localpart
     return f"@{localpart}:{server_name}" if is_valid_new_localpart(localpart, server_name) else None

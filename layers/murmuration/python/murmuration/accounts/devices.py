@@ -9,7 +9,7 @@ from typing import Any
 from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
 from murmuration.accounts.sessions import check_display_name
 from murmuration.accounts.tokens import Requester
-from murmuration.protocol.errors import BadJson, MissingParam, NotFound
+from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound
 from murmuration.storage import accounts, dynamodb
 
 
@@ -111,7 +111,15 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
 
 
 def prepare_device_id(user_id: str, device_id: str) -> None:
-    """Remove what a former device of that ID may have left, for a new one to begin with nothing."""
+    """Let a new device have the ID that its client chose: what a former one may have left goes.
+
+    Raises Forbidden for the ID of a cross-signing key.
+    """
+    from murmuration.storage.identity_keys import public_key, read_identities
+
+    (identity,) = read_identities([user_id])
+    if device_id in map(public_key, identity.cross_signing.values()):
+        raise Forbidden("The device ID is that of a cross-signing key")
     accounts.purge_device_data(user_id, device_id)
 
 

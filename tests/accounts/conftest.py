@@ -1,0 +1,118 @@
+"""Users who registered as clients do, a clock that tests set, and the deployment's settings to choose."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.in_process import Client
+
+PASSWORD = "correct horse"
+
+
+@dataclass
+class Clock:
+    """Stands still until it's moved."""
+
+    now: int
+
+    def advance(self, milliseconds: int) -> None:
+        self.now += milliseconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time as the accounts' code sees it."""
+    from murmuration.clock import now_ms
+
+    clock = Clock(now_ms())
+    for module in (
+        "murmuration.rate_limits",
+        "murmuration.accounts.authentication",
+        "murmuration.accounts.login",
+        "murmuration.accounts.management",
+        "murmuration.accounts.openid",
+        "murmuration.accounts.registration",
+        "murmuration.accounts.registration_tokens",
+        "murmuration.accounts.sessions",
+        "murmuration.storage.auth_sessions",
+        "murmuration.storage.user_tokens",
+    ):
+        monkeypatch.setattr(importlib.import_module(module), "now_ms", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def configure(deployment: None) -> Iterator[Callable[..., None]]:
+    """Changes settings for the test: `configure(REGISTRATION="closed")`."""
+    from murmuration.settings import settings
+
+    with pytest.MonkeyPatch.context() as patch:
+
+        def change(**environment: str) -> None:
+            for name, value in environment.items():
+                patch.setenv(f"MURMURATION_{name}", value)
+            settings.cache_clear()
+
+        yield change
+    settings.cache_clear()
+
+
+@pytest.fixture
+def fresh_name(fresh_user_id: Callable[..., str]) -> Callable[..., str]:
+    """Makes localparts that no other test uses."""
+    return lambda name="user": fresh_user_id(name)[1:].partition(":")[0]
+
+
+@pytest.fixture
+def register(fresh_name: Callable[..., str]) -> Callable[..., Client]:
+    """Registers a user and gives their client."""
+
+    def make(name: str | None = None, **fields: Any) -> Client:
+        answer = Client().post(
+            "/_matrix/client/v3/register",
+            {
+                "username": name or fresh_name(),
+                "password": PASSWORD,
+                "auth": {"type": "m.login.dummy"},
+                **fields,
+            },
+        )
+        assert answer.status == 200, answer.json
+        return Client(answer.json["access_token"], answer.json["user_id"], answer.json["device_id"])
+
+    return make
+
+
+@pytest.fixture
+def log_in() -> Callable[..., Client]:
+    """Logs a user in on another device and gives that client."""
+
+    def make(user: Client, **fields: Any) -> Client:
+        answer = Client().post(
+            "/_matrix/client/v3/login",
+            {
+                "type": "m.login.password",
+                "identifier": {"type": "m.id.user", "user": user.user_id},
+                "password": PASSWORD,
+                **fields,
+            },
+        )
+        assert answer.status == 200, answer.json
+        return Client(answer.json["access_token"], answer.json["user_id"], answer.json["device_id"])
+
+    return make
+
+
+def password_auth(user: Client, password: str = PASSWORD, session: str | None = None) -> dict[str, Any]:
+    """The `auth` of a password stage."""
+    auth: dict[str, Any] = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": user.user_id},
+        "password": password,
+    }
+    return auth if session is None else {**auth, "session": session}

@@ -1,0 +1,102 @@
+"""What the server says of itself, and of what it doesn't serve."""
+
+from __future__ import annotations
+
+import pytest
+
+from murmuration.accounts.tokens import Requester
+from murmuration.endpoint.http import CORS_HEADERS
+from murmuration.server_discovery import get_capabilities
+from tests.in_process import Client
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+
+def test_versions_need_no_token_and_take_any():
+    for client in (Client(), Client("nonsense")):
+        answer = client.get("/_matrix/client/versions")
+        assert answer.status == 200
+        assert {"r0.0.1", "r0.6.1", "v1.1", "v1.19"} <= set(answer.json["versions"])
+        assert set(answer.json["unstable_features"].values()) <= {True}
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+def test_the_well_known_file(configure):
+    path = "/.well-known/matrix/client"
+    assert Client().get(path).json == {"m.homeserver": {"base_url": "https://example.org"}}
+    configure(PUBLIC_URL="https://matrix.example.org/", IDENTITY_SERVER_URL="https://id.example.org")
+    assert Client().get(path).json == {
+        "m.homeserver": {"base_url": "https://matrix.example.org"},
+        "m.identity_server": {"base_url": "https://id.example.org"},
+    }
+
+
+def test_capabilities(make_client):
+    for version in ("r0", "v3"):
+        answer = make_client().get(f"/_matrix/client/{version}/capabilities")
+        assert answer.json == {
+            "capabilities": {
+                "m.change_password": {"enabled": True},
+                "m.room_versions": {
+                    "default": "12",
+                    "available": {str(number): "stable" for number in range(1, 13)},
+                },
+                "m.set_displayname": {"enabled": True},
+                "m.set_avatar_url": {"enabled": True},
+                "m.3pid_changes": {"enabled": False},
+                "m.get_login_token": {"enabled": True},
+                "m.profile_fields": {"enabled": True},
+                "m.forget_forced_upon_leave": {"enabled": False},
+            }
+        }
+    assert Client().get("/_matrix/client/v3/capabilities").status == 401
+
+
+def test_guests_can_change_their_display_name_alone():
+    found = get_capabilities(Requester("@g:example.org", "D", is_guest=True))["capabilities"]
+    assert found["m.profile_fields"] == {"enabled": True, "allowed": ["displayname"]}
+    assert not found["m.change_password"]["enabled"]
+
+
+# -- The fallback ----------------------------------------------------------------------------------------
+
+
+def call(method, resource):
+    from functions.client_server.fallback.answer_unrecognized import handler
+
+    return handler(
+        {
+            "resource": resource,
+            "path": "/_matrix/client/v3/login",
+            "httpMethod": method,
+            "headers": None,
+            "queryStringParameters": None,
+            "pathParameters": None,
+            "requestContext": {"identity": {"sourceIp": "127.0.0.1"}},
+            "body": None,
+            "isBase64Encoded": False,
+        }
+    )
+
+
+@pytest.mark.parametrize("resource", ["/{proxy+}", "/_matrix/client/{version}/login"])
+def test_preflights(resource):
+    answer = call("OPTIONS", resource)
+    assert answer["statusCode"] == 200
+    assert CORS_HEADERS.items() <= answer["headers"].items()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "PATCH"])
+def test_unknown_paths_and_methods(method):
+    unknown = call(method, "/{proxy+}")
+    assert unknown["statusCode"] == 404
+    assert '"M_UNRECOGNIZED"' in unknown["body"]
+    wrong_method = call(method, "/_matrix/client/{version}/login")
+    assert wrong_method["statusCode"] == 405
+    assert '"M_UNRECOGNIZED"' in wrong_method["body"]
+    assert CORS_HEADERS.items() <= wrong_method["headers"].items()
+
+
+def test_the_fallback_serves_what_nothing_else_does():
+    answer = Client().get("/_matrix/client/v3/no_such_endpoint")
+    assert (answer.status, answer.json["errcode"]) == (404, "M_UNRECOGNIZED")

@@ -1,0 +1,223 @@
+"""Passwords, deactivation, OpenID tokens.
+
+https://spec.matrix.org/v1.19/client-server-api/#legacy-account-management
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from murmuration.accounts.openid import openid_user
+from murmuration.protocol.errors import UnknownToken
+from murmuration.rooms import membership
+from murmuration.storage import accounts, dynamodb, streams
+from tests.accounts.conftest import PASSWORD, password_auth
+from tests.in_process import Client
+
+CHANGE = "/_matrix/client/v3/account/password"
+DEACTIVATE = "/_matrix/client/v3/account/deactivate"
+WHOAMI = "/_matrix/client/v3/account/whoami"
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+
+def errcode(answer):
+    return answer.status, answer.json.get("errcode")
+
+
+def log_in_status(user, password):
+    body = {"type": "m.login.password", "user": user.user_id, "password": password}
+    return errcode(Client().post("/_matrix/client/v3/login", body))
+
+
+# -- Password --------------------------------------------------------------------------------------------
+
+
+def test_changing_the_password_logs_the_other_devices_out(register, log_in):
+    user = register()
+    other = log_in(user)
+    body = {"new_password": "new"}
+    challenge = user.post(CHANGE, body)
+    assert challenge.status == 401
+    assert challenge.json["flows"] == [{"stages": ["m.login.password"]}]
+    auth = password_auth(user, session=challenge.json["session"])
+    assert user.post(CHANGE, {**body, "auth": auth}).json == {}
+    assert log_in_status(user, PASSWORD) == (403, "M_FORBIDDEN")
+    assert log_in_status(user, "new") == (200, None)
+    assert user.get(WHOAMI).status == 200
+    assert other.get(WHOAMI).status == 401
+    # The answer may have been lost: the session is good for the same request again.
+    assert user.post(CHANGE, {**body, "auth": auth}).status == 200
+
+
+def test_the_other_devices_may_stay(register, log_in):
+    user = register()
+    other = log_in(user)
+    body = {"new_password": "new", "logout_devices": False, "auth": password_auth(user)}
+    assert user.post(CHANGE, body).status == 200
+    assert other.get(WHOAMI).status == user.get(WHOAMI).status == 200
+
+
+def test_the_old_password_suffices_without_an_access_token(register):
+    user = register()
+    stranger = Client()
+    session = stranger.post(CHANGE, {"new_password": "new"}).json["session"]
+    body = {"new_password": "new", "auth": password_auth(user, session=session)}
+    assert stranger.post(CHANGE, body).status == 200
+    assert log_in_status(user, "new") == (200, None)
+    assert user.get(WHOAMI).status == 401
+
+
+def test_a_session_for_one_password_sets_no_other(register):
+    user = register()
+    session = user.post(CHANGE, {"new_password": "new"}).json["session"]
+    body = {"new_password": "other", "auth": password_auth(user, session=session)}
+    assert errcode(user.post(CHANGE, body)) == (403, "M_FORBIDDEN")
+    assert log_in_status(user, PASSWORD) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({}, (400, "M_MISSING_PARAM")),
+        ({"new_password": 3}, (400, "M_BAD_JSON")),
+        ({"new_password": ""}, (400, "M_WEAK_PASSWORD")),
+        ({"new_password": "x" * 513}, (400, "M_INVALID_PARAM")),
+        ({"new_password": "x", "logout_devices": "no"}, (400, "M_BAD_JSON")),
+    ],
+)
+def test_malformed_password_changes(register, body, expected):
+    user = register()
+    assert errcode(user.post(CHANGE, {**body, "auth": password_auth(user)})) == expected
+    assert log_in_status(user, PASSWORD) == (200, None)
+
+
+def test_a_wrong_access_token_is_not_taken_for_none(register):
+    assert errcode(Client("nonsense").post(CHANGE, {"new_password": "x"})) == (401, "M_UNKNOWN_TOKEN")
+
+
+# -- Deactivation ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def departures(monkeypatch):
+    """The users who left all their rooms."""
+    left = []
+    original = membership.leave_all_rooms
+    monkeypatch.setattr(membership, "leave_all_rooms", lambda user: left.append(user) or original(user))
+    return left
+
+
+def test_deactivation(register, log_in, departures):
+    user = register()
+    other = log_in(user)
+    items = [
+        ("keys", {"user_id": user.user_id, "sk": "cross#master"}),
+        ("users", {"user_id": user.user_id, "sk": "filter#1"}),
+        ("streams", {"stream_id": f"user:{user.user_id}", "sk": "data##m.direct"}),
+    ]
+    for table, key in items:
+        dynamodb.execute(dynamodb.put(table, {**key, "seq": 1, "key": '{"keys":{"a":"b"}}'}))
+    challenge = user.post(DEACTIVATE)
+    assert challenge.status == 401
+    assert challenge.json["flows"] == [{"stages": ["m.login.password"]}]
+    body = {"auth": password_auth(user, session=challenge.json["session"])}
+    assert user.post(DEACTIVATE, body).json == {"id_server_unbind_result": "success"}
+
+    assert departures == [user.user_id]
+    assert user.get(WHOAMI).status == other.get(WHOAMI).status == 401
+    assert log_in_status(user, PASSWORD) == (403, "M_USER_DEACTIVATED")
+    assert log_in_status(user, "wrong") == (403, "M_USER_DEACTIVATED")
+    assert [dynamodb.get(table, key) for table, key in items] == [None] * 3
+    assert Client().get(f"/_matrix/client/v3/profile/{user.user_id}").status == 404
+    account = accounts.read_account(user.user_id)
+    assert account is not None
+    assert "password_hash" not in account
+    assert "erased" not in account
+
+
+def test_a_deactivated_name_is_not_given_out_again(register):
+    user = register()
+    user.post(DEACTIVATE, {"auth": password_auth(user)})
+    name = user.user_id[1:].partition(":")[0]
+    available = Client().get("/_matrix/client/v3/register/available", username=name)
+    assert errcode(available) == (400, "M_USER_IN_USE")
+    body = {"username": name, "password": "x", "auth": {"type": "m.login.dummy"}}
+    assert errcode(Client().post("/_matrix/client/v3/register", body)) == (400, "M_USER_IN_USE")
+
+
+def test_erasure_is_noted(register):
+    user = register()
+    user.post(DEACTIVATE, {"auth": password_auth(user), "erase": True})
+    account = accounts.read_account(user.user_id)
+    assert account is not None
+    assert account["erased"] is True
+
+
+def test_deactivation_without_an_access_token(register):
+    user = register()
+    assert Client().post(DEACTIVATE, {"auth": password_auth(user)}).status == 200
+    assert user.get(WHOAMI).status == 401
+
+
+def test_a_wrong_password_deactivates_nobody(register, departures):
+    user = register()
+    body = {"auth": password_auth(user, "wrong")}
+    assert errcode(user.post(DEACTIVATE, body)) == (401, "M_FORBIDDEN")
+    assert errcode(user.post(DEACTIVATE, {**body, "erase": "yes"})) == (400, "M_BAD_JSON")
+    assert departures == []
+    assert log_in_status(user, PASSWORD) == (200, None)
+
+
+def test_a_deactivation_that_stopped_halfway_can_be_repeated(register, log_in, monkeypatch):
+    user = register()
+    other = log_in(user)
+    body = {"auth": password_auth(user)}
+
+    def stop(user_id):
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(membership, "leave_all_rooms", stop)
+        assert user.post(DEACTIVATE, body).status == 500
+    assert other.get(WHOAMI).status == 401
+    assert log_in_status(user, PASSWORD) == (403, "M_USER_DEACTIVATED")
+    assert user.post(DEACTIVATE, body).json == {"id_server_unbind_result": "success"}
+    assert user.get(WHOAMI).status == 401
+    assert accounts.read_devices(user.user_id) == []
+
+
+def test_a_deactivated_users_stream_keeps_its_position(register):
+    user = register()
+    streams.append(streams.user_stream(user.user_id), lambda: [{"sk": "data##a"}])
+    before = streams.read_head(streams.user_stream(user.user_id))
+    user.post(DEACTIVATE, {"auth": password_auth(user)})
+    assert streams.read_head(streams.user_stream(user.user_id)) >= before
+
+
+# -- OpenID ----------------------------------------------------------------------------------------------
+
+
+def test_an_openid_token_proves_its_user_for_an_hour(register, clock):
+    user = register()
+    path = f"/_matrix/client/v3/user/{user.user_id}/openid/request_token"
+    answer = user.post(path)
+    assert answer.json == {
+        "access_token": answer.json["access_token"],
+        "token_type": "Bearer",
+        "matrix_server_name": "example.org",
+        "expires_in": 3600,
+    }
+    token = answer.json["access_token"]
+    assert openid_user(token) == openid_user(token) == user.user_id
+    assert Client(token).get(WHOAMI).status == 401
+    clock.advance(3_600_000)
+    with pytest.raises(UnknownToken):
+        openid_user(token)
+
+
+def test_openid_tokens_are_for_oneself(register):
+    user, other = register(), register()
+    path = f"/_matrix/client/v3/user/{other.user_id}/openid/request_token"
+    assert errcode(user.post(path)) == (403, "M_FORBIDDEN")
+    assert errcode(Client().post(path)) == (401, "M_MISSING_TOKEN")

@@ -1,0 +1,207 @@
+"""Limits hold over all processes together, and cost one write a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from murmuration import rate_limits
+from murmuration.protocol.errors import LimitExceeded
+from murmuration.rate_limits import LIMITS, check, require_open
+from murmuration.settings import settings
+from murmuration.storage import dynamodb
+from tests.in_process import Client
+
+pytestmark = pytest.mark.usefixtures("deployment")
+
+KIND = "message"
+LIMIT = LIMITS[KIND]
+
+
+class Clock:
+    now = 1_700_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def limits_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
+    settings.cache_clear()
+    rate_limits._full.clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+    rate_limits._full.clear()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Each write that is sent to the database."""
+    sent: list[object] = []
+    execute = dynamodb.execute
+
+    def record(write, **options):
+        sent.append(write)
+        return execute(write, **options)
+
+    monkeypatch.setattr(dynamodb, "execute", record)
+    return sent
+
+
+@pytest.fixture
+def key(fresh_user_id: Callable[..., str]) -> str:
+    return fresh_user_id()
+
+
+def take_all(key: str) -> None:
+    for _ in range(LIMIT.burst):
+        check(KIND, key)
+
+
+def test_a_burst_is_allowed_and_then_one_request_an_interval(clock, key):
+    take_all(key)
+    for _ in range(2):
+        with pytest.raises(LimitExceeded) as refusal:
+            check(KIND, key)
+        assert refusal.value.fields["retry_after_ms"] == LIMIT.interval_ms == 5000
+    clock.now += LIMIT.interval_ms - 1
+    with pytest.raises(LimitExceeded) as refusal:
+        check(KIND, key)
+    assert refusal.value.fields["retry_after_ms"] == 1
+    clock.now += 1
+    check(KIND, key)
+    with pytest.raises(LimitExceeded):
+        check(KIND, key)
+
+
+def test_the_bucket_never_holds_more_than_the_burst(clock, key):
+    check(KIND, key)
+    clock.now += 1000 * LIMIT.interval_ms
+    take_all(key)
+    with pytest.raises(LimitExceeded):
+        check(KIND, key)
+
+
+def test_keys_and_kinds_are_apart(clock, key):
+    take_all(key)
+    check(KIND, key + "2")
+    check("join", key)
+
+
+def test_one_process_needs_one_write_a_request(clock, key, writes):
+    take_all(key)
+    assert len(writes) == LIMIT.burst
+    clock.now += 1000 * LIMIT.interval_ms
+    check(KIND, key)
+    assert len(writes) == LIMIT.burst + 1
+
+
+def test_processes_that_know_nothing_of_each_other_share_the_bucket(clock, key, writes):
+    for _ in range(LIMIT.burst):
+        rate_limits._full.clear()
+        check(KIND, key)
+    rate_limits._full.clear()
+    with pytest.raises(LimitExceeded):
+        check(KIND, key)
+    assert len(writes) <= 2 * LIMIT.burst
+
+
+def test_a_process_that_took_the_bucket_for_full_learns_better(clock, key):
+    take_all(key)
+    clock.now += 1000 * LIMIT.interval_ms
+    rate_limits._full[KIND, key] = clock.now + LIMIT.interval_ms
+    check(KIND, key)
+    assert rate_limits._full[KIND, key] == clock.now + LIMIT.interval_ms
+
+
+def test_many_at_once_get_no_more_than_the_burst(clock, key):
+    def attempt(_: int) -> bool:
+        try:
+            check(KIND, key)
+        except LimitExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        allowed = sum(pool.map(attempt, range(40)))
+    assert LIMIT.burst <= allowed <= LIMIT.burst + 2
+
+
+def test_looking_takes_nothing(clock, key, writes):
+    require_open(KIND, key)
+    assert writes == []
+    take_all(key)
+    with pytest.raises(LimitExceeded):
+        require_open(KIND, key)
+    clock.now += LIMIT.interval_ms
+    require_open(KIND, key)
+
+
+def test_the_item_expires(clock, key):
+    take_all(key)
+    item = dynamodb.get("transient", {"id": f"limit#{KIND}#{key}"})
+    assert item is not None
+    assert item["expires"] * 1000 > item["full_ms"]
+
+
+def test_nothing_is_limited_where_limits_are_off(monkeypatch, key, writes):
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "off")
+    settings.cache_clear()
+    take_all(key)
+    take_all(key)
+    require_open(KIND, key)
+    assert writes == []
+
+
+# -- Where they apply ------------------------------------------------------------------------------------
+
+
+def test_login_is_limited_by_address(clock, key):
+    body = {"type": "m.login.password", "user": key, "password": "x"}
+    dynamodb.execute(dynamodb.delete("transient", {"id": "limit#login#127.0.0.1"}))
+    answers = []
+    for _ in range(LIMITS["login"].burst + 1):
+        # Another account each time: it's the address that is limited here.
+        answers.append(Client().post("/_matrix/client/v3/login", {**body, "user": f"u{len(answers)}"}))
+    assert [answer.status for answer in answers] == [403] * LIMITS["login"].burst + [429]
+    last = answers[-1]
+    assert last.json["errcode"] == "M_LIMIT_EXCEEDED"
+    assert last.json["retry_after_ms"] > 0
+    assert last.headers["Retry-After"] == str(-(-last.json["retry_after_ms"] // 1000))
+
+
+def test_failures_lock_an_account_even_for_the_right_password(clock, monkeypatch, key):
+    from murmuration.accounts.credentials import prove_by_password
+    from murmuration.accounts.registration import create_account
+    from murmuration.protocol.errors import Forbidden
+
+    user_id = create_account(key[1:].partition(":")[0], "right")
+    for _ in range(LIMITS["failed_login"].burst):
+        prove_by_password({"user": user_id, "password": "right"})
+        with pytest.raises(Forbidden):
+            prove_by_password({"user": user_id, "password": "wrong"})
+    with pytest.raises(LimitExceeded):
+        prove_by_password({"user": user_id, "password": "right"})
+    clock.now += LIMITS["failed_login"].interval_ms
+    prove_by_password({"user": user_id, "password": "right"})
+
+
+def test_registration_is_limited_by_address(clock, key):
+    dynamodb.execute(dynamodb.delete("transient", {"id": "limit#registration#127.0.0.1"}))
+    body = {"username": "", "password": "x"}
+    statuses = []
+    for number in range(LIMITS["registration"].burst + 1):
+        name = f"{key[1:].partition(':')[0]}-{number}"
+        assert Client().post("/_matrix/client/v3/register", {**body, "username": name}).status == 401
+        auth = {"type": "m.login.dummy"}
+        answer = Client().post("/_matrix/client/v3/register", {**body, "username": name, "auth": auth})
+        statuses.append(answer.status)
+    assert statuses == [200] * LIMITS["registration"].burst + [429]
