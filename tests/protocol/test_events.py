@@ -56,6 +56,14 @@ def test_the_room_of_a_create_event(version: RoomVersion) -> None:
         assert create.room_id == create.pdu["room_id"]
 
 
+@pytest.mark.parametrize("changes", [{"state_key": "other"}, {"type": "m.room.topic"}])
+def test_a_create_event_has_its_type_and_an_empty_state_key(changes: dict[str, str]) -> None:
+    create = SmallRoom(ROOM_VERSIONS["12"]).create
+    event = Event({**create.pdu, **changes, "room_id": "!elsewhere"}, create.room_version)
+    assert not event.is_create
+    assert event.room_id == "!elsewhere"
+
+
 @each_version
 def test_membership_is_a_string_or_nothing(version: RoomVersion) -> None:
     room = SmallRoom(version)

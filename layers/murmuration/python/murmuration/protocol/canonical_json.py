@@ -3,13 +3,12 @@
 https://spec.matrix.org/v1.19/appendices/#canonical-json
 
 Python's C encoder already writes the shortest form with keys sorted by code point. What is left to refuse are
-the numbers outside the grammar, for which a search of the text finds out whether the value need be walked.
+the numbers outside the grammar, which a walk over the value finds in a fifth of the time that encoding takes.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from murmuration.protocol.errors import BadJson, NotJson
@@ -22,10 +21,6 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-# A number of 16 digits or with a fraction or exponent; or what looks so inside a string.
-_maybe_bad_number = re.compile(r"(?:^|[\[:,])-?(?:[0-9]{16}|[0-9]+[.e])").search
-
-
 def encode(value: Any, *, strict: bool = True) -> bytes:
     """The canonical JSON of `value`, in UTF-8.
 
@@ -35,11 +30,10 @@ def encode(value: Any, *, strict: bool = True) -> bytes:
     that are not JSON, nesting too deep.
     """
     try:
-        text = _encode(value)
-        encoded = text.encode()
+        encoded = _encode(value).encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise BadJson("The value has no canonical JSON") from error
-    if strict and _maybe_bad_number(text):
+    if strict:
         check_numbers(value)
     return encoded
 

@@ -1,6 +1,6 @@
 """Ed25519 signatures of JSON objects and events. https://spec.matrix.org/v1.19/appendices/#signing-json
 
-Keys and signatures are raw bytes here, and unpadded Base64 inside the objects.PyNaCl is imported with the
+Keys and signatures are raw bytes here, and unpadded Base64 inside the objects. PyNaCl is imported with the
 first signature made or checked, not with this module. Its libsodium takes half the time of OpenSSL, and
 refuses points of small order and encodings that aren't canonical, on which implementations of Ed25519 differ:
 a signature is good here that is good on the other servers that use it.
