@@ -29,7 +29,7 @@ VERSION = RoomVersions.V11
 
 
 def signing_key() -> Any:
-    key = SigningKey(SEED)
+    key: Any = SigningKey(SEED)
     key.alg, key.version = "ed25519", KEY_VERSION
     return key
 

@@ -56,7 +56,7 @@ def room_version(identifier: str) -> RoomVersion:
 
 def signing_key(server_name: str) -> SigningKey:
     seed = KEYS[server_name]
-    key = NaclSigningKey(seed.seed)
+    key: Any = NaclSigningKey(seed.seed)
     key.alg, key.version = "ed25519", seed.version
     return key
 
