@@ -48,7 +48,7 @@ def discover(package: str = "functions") -> list[Function]:
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"no package {package!r}: run from the repository's top folder")
     functions = []
-    for location in spec.submodule_search_locations:
+    for location in dict.fromkeys(spec.submodule_search_locations):
         for name in module_names(Path(location), package):
             handler = importlib.import_module(name).handler
             functions.append(Function(function_name(name), name, handler, handler.route))
