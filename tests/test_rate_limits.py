@@ -167,10 +167,11 @@ def test_nothing_is_limited_where_limits_are_off(monkeypatch, key, writes):
 def test_login_is_limited_by_address(clock, key):
     body = {"type": "m.login.password", "user": key, "password": "x"}
     dynamodb.execute(dynamodb.delete("transient", {"id": "limit#login#127.0.0.1"}))
-    answers = []
-    for _ in range(LIMITS["login"].burst + 1):
-        # Another account each time: it's the address that is limited here.
-        answers.append(Client().post("/_matrix/client/v3/login", {**body, "user": f"u{len(answers)}"}))
+    # Another account each time: it's the address that is limited here.
+    answers = [
+        Client().post("/_matrix/client/v3/login", {**body, "user": f"u{number}"})
+        for number in range(LIMITS["login"].burst + 1)
+    ]
     assert [answer.status for answer in answers] == [403] * LIMITS["login"].burst + [429]
     last = answers[-1]
     assert last.json["errcode"] == "M_LIMIT_EXCEEDED"
@@ -205,3 +206,11 @@ def test_registration_is_limited_by_address(clock, key):
         answer = Client().post("/_matrix/client/v3/register", {**body, "username": name, "auth": auth})
         statuses.append(answer.status)
     assert statuses == [200] * LIMITS["registration"].burst + [429]
+
+
+def test_changes_of_a_profile_are_limited(clock, make_client):
+    user = make_client()
+    path = f"/_matrix/client/v3/profile/{user.user_id}/m.tz"
+    statuses = [user.put(path, {"m.tz": "UTC"}).status for _ in range(LIMITS["profile"].burst)]
+    assert statuses == [200] * LIMITS["profile"].burst
+    assert user.delete(path).status == 429

@@ -44,7 +44,12 @@ def changes(monkeypatch):
     """The users of whom a change of devices was recorded."""
     recorded = []
     original = device_lists.record_change
-    monkeypatch.setattr(device_lists, "record_change", lambda user: recorded.append(user) or original(user))
+
+    def record(user_id):
+        recorded.append(user_id)
+        original(user_id)
+
+    monkeypatch.setattr(device_lists, "record_change", record)
     return recorded
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -78,13 +79,13 @@ def test_the_answer_tells_of_a_base_url_that_the_server_name_does_not_tell(confi
 
 def test_an_unknown_user_and_a_wrong_password_look_the_same(register, fresh_name, monkeypatch):
     hashed = []
-    scrypt = passwords.hashlib.scrypt
+    scrypt = hashlib.scrypt
 
     def record(secret, **options):
         hashed.append(options)
         return scrypt(secret, **options)
 
-    monkeypatch.setattr(passwords.hashlib, "scrypt", record)
+    monkeypatch.setattr(hashlib, "scrypt", record)
     user = register()
     hashed.clear()
     wrong = Client().post(LOGIN, by_password(user.user_id, "wrong"))

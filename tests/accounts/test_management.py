@@ -104,7 +104,12 @@ def departures(monkeypatch):
     """The users who left all their rooms."""
     left = []
     original = membership.leave_all_rooms
-    monkeypatch.setattr(membership, "leave_all_rooms", lambda user: left.append(user) or original(user))
+
+    def record(user_id):
+        left.append(user_id)
+        original(user_id)
+
+    monkeypatch.setattr(membership, "leave_all_rooms", record)
     return left
 
 

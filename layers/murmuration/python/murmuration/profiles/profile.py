@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from murmuration import rate_limits
 from murmuration.accounts.tokens import Requester
 from murmuration.profiles.fields import check_key, check_size, value_from_body
 from murmuration.protocol.errors import Forbidden, NotFound, Unavailable
@@ -57,10 +58,11 @@ def set_profile_field(
 ) -> dict[str, Any]:
     """Set one field to what the body has for it.
 
-    Raises Forbidden, InvalidParam, MissingParam, KeyTooLarge, ProfileTooLarge, BadJson.
+    Raises Forbidden, InvalidParam, MissingParam, KeyTooLarge, ProfileTooLarge, BadJson, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
     """
     _check_may_change(requester, user_id, key)
+    rate_limits.check("profile", user_id)
     value = value_from_body(key, body)
     if key in MEMBER_FIELDS and not value:
         return _change(requester, key, lambda fields: _without(fields, key))
@@ -68,11 +70,12 @@ def set_profile_field(
 
 
 def delete_profile_field(requester: Requester, user_id: str, key: str) -> dict[str, Any]:
-    """Remove one field, which needn't be there. Raises Forbidden, InvalidParam, KeyTooLarge.
+    """Remove one field, which needn't be there. Raises Forbidden, InvalidParam, KeyTooLarge, LimitExceeded.
 
     https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname
     """
     _check_may_change(requester, user_id, key)
+    rate_limits.check("profile", user_id)
     return _change(requester, key, lambda fields: _without(fields, key))
 
 
