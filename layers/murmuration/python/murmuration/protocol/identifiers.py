@@ -7,7 +7,7 @@ domain.
 
 from __future__ import annotations
 
-import re
+from re import fullmatch
 from typing import NamedTuple
 
 from murmuration.protocol.errors import InvalidParam
@@ -15,25 +15,25 @@ from murmuration.protocol.room_versions import EventIDFormat, RoomVersion
 
 MAX_IDENTIFIER_BYTES = 255
 
-# A localpart of other times or of other kinds than a user's: any character but the separator, NUL and
-# surrogates.
+# The patterns are compiled on first use (and then kept by `re`): most functions need few of them. A
+# localpart of other times or of other kinds than a user's: any character but the separator, NUL, surrogates.
 _LOCALPART = "[^:\0\ud800-\udfff]*"
-_WITH_DOMAIN = re.compile(f"(.)({_LOCALPART}):(.*)", re.DOTALL)
-_SERVER_NAME = re.compile(
+_WITH_DOMAIN = f"(?s:(.)({_LOCALPART}):(.*))"
+_SERVER_NAME = (
     r"(?:(?P<ipv4>[0-9]{1,3}(?:\.[0-9]{1,3}){3})"
     r"|\[(?P<ipv6>[0-9A-Fa-f:.]{2,45})\]"
     r"|[0-9A-Za-z.-]{1,255})"
     r"(?::[0-9]{1,5})?"
 )
-_URLSAFE_HASH = re.compile("[0-9A-Za-z_-]{43}")
-_STANDARD_HASH = re.compile("[0-9A-Za-z+/]{43}")
-_NEW_USER_LOCALPART = re.compile("[a-z0-9._=/+-]+")
-_COMPLIANT_USER_LOCALPART = re.compile("[\x21-\x7e]+")
-_KEY_ID = re.compile("([a-z0-9_]+):([^:\0\ud800-\udfff]+)")
-_SERVER_KEY_ID = re.compile("ed25519:[a-zA-Z0-9_]+")
-_DEVICE_ID = re.compile("[^\0-\x1f\x7f-\x9f\ud800-\udfff]+")
-_OPAQUE = re.compile("[0-9A-Za-z._~-]{1,255}")
-_NAMESPACED = re.compile("[a-z][a-z0-9._-]{0,254}")
+_URLSAFE_HASH = "[0-9A-Za-z_-]{43}"
+_STANDARD_HASH = "[0-9A-Za-z+/]{43}"
+_NEW_USER_LOCALPART = "[a-z0-9._=/+-]+"
+_COMPLIANT_USER_LOCALPART = "[\x21-\x7e]+"
+_KEY_ID = "([a-z0-9_]+):([^:\0\ud800-\udfff]+)"
+_SERVER_KEY_ID = "ed25519:[a-zA-Z0-9_]+"
+_DEVICE_ID = "[^\0-\x1f\x7f-\x9f\ud800-\udfff]+"
+_OPAQUE = "[0-9A-Za-z._~-]{1,255}"
+_NAMESPACED = "[a-z][a-z0-9._-]{0,254}"
 
 
 class UserID(NamedTuple):
@@ -95,7 +95,7 @@ def parse_server_name(server_name: str) -> ServerName:
 
 def is_valid_server_name(server_name: str) -> bool:
     """https://spec.matrix.org/v1.19/appendices/#server-name"""
-    match = _SERVER_NAME.fullmatch(server_name)
+    match = fullmatch(_SERVER_NAME, server_name)
     if match is None:
         return False
     if match["ipv4"]:
@@ -123,13 +123,13 @@ def is_compliant_user_id(user_id: str) -> bool:
     Localparts that are empty or leave U+0021 to U+007E may not.
     """
     parts = _try_split("@", user_id)
-    return parts is not None and _COMPLIANT_USER_LOCALPART.fullmatch(parts[0]) is not None
+    return parts is not None and fullmatch(_COMPLIANT_USER_LOCALPART, parts[0]) is not None
 
 
 def is_valid_new_localpart(localpart: str, server_name: str) -> bool:
     """Whether a server may give a new user this localpart: today's characters, and the whole ID in bounds."""
     fits = len(localpart) + len(server_name.encode()) + 2 <= MAX_IDENTIFIER_BYTES
-    return fits and _NEW_USER_LOCALPART.fullmatch(localpart) is not None
+    return fits and fullmatch(_NEW_USER_LOCALPART, localpart) is not None
 
 
 def parse_room_alias(alias: str) -> RoomAlias:
@@ -144,7 +144,7 @@ def is_valid_room_alias(alias: str) -> bool:
 
 def parse_room_id(room_id: str) -> RoomID:
     """Takes apart a room ID of either format; raises InvalidParam."""
-    if room_id.startswith("!") and _URLSAFE_HASH.fullmatch(room_id, 1):
+    if room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]):
         return RoomID(room_id[1:], None)
     return RoomID(*_split("!", room_id, "room ID"))
 
@@ -160,13 +160,13 @@ def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> bool:
 
 def is_valid_room_id_hash(room_id: str) -> bool:
     """Whether it is a room ID without a domain: the hash of a create event."""
-    return room_id.startswith("!") and _URLSAFE_HASH.fullmatch(room_id, 1) is not None
+    return room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]) is not None
 
 
 def parse_event_id(event_id: str) -> EventID:
     """Takes apart an event ID of any format; raises InvalidParam."""
     if event_id.startswith("$") and (
-        _URLSAFE_HASH.fullmatch(event_id, 1) or _STANDARD_HASH.fullmatch(event_id, 1)
+        fullmatch(_URLSAFE_HASH, event_id[1:]) or fullmatch(_STANDARD_HASH, event_id[1:])
     ):
         return EventID(event_id[1:], None)
     return EventID(*_split("$", event_id, "event ID"))
@@ -178,8 +178,8 @@ def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> bool
         return False
     if version is None:
         return (
-            _URLSAFE_HASH.fullmatch(event_id, 1) is not None
-            or _STANDARD_HASH.fullmatch(event_id, 1) is not None
+            fullmatch(_URLSAFE_HASH, event_id[1:]) is not None
+            or fullmatch(_STANDARD_HASH, event_id[1:]) is not None
             or _try_split("$", event_id) is not None
         )
     if version.event_id_format is EventIDFormat.SERVER_ASSIGNED:
@@ -187,12 +187,12 @@ def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> bool
     hash_format = (
         _STANDARD_HASH if version.event_id_format is EventIDFormat.HASH_STANDARD_B64 else _URLSAFE_HASH
     )
-    return hash_format.fullmatch(event_id, 1) is not None
+    return fullmatch(hash_format, event_id[1:]) is not None
 
 
 def parse_key_id(key_id: str) -> KeyID:
     """Takes apart the ID of a signing, device or one-time key; raises InvalidParam."""
-    match = _KEY_ID.fullmatch(key_id)
+    match = fullmatch(_KEY_ID, key_id)
     if match is None:
         raise InvalidParam("This is not a valid key ID")
     return KeyID(match[1], match[2])
@@ -200,7 +200,7 @@ def parse_key_id(key_id: str) -> KeyID:
 
 def is_valid_server_key_id(key_id: str) -> bool:
     """Whether it can be the ID of a server's Ed25519 key."""
-    return _SERVER_KEY_ID.fullmatch(key_id) is not None
+    return fullmatch(_SERVER_KEY_ID, key_id) is not None
 
 
 def is_valid_device_id(device_id: str) -> bool:
@@ -208,22 +208,22 @@ def is_valid_device_id(device_id: str) -> bool:
 
     The specification leaves it opaque; empty ones, control characters and more than 255 bytes are refused.
     """
-    return _DEVICE_ID.fullmatch(device_id) is not None and _fits(device_id)
+    return fullmatch(_DEVICE_ID, device_id) is not None and _fits(device_id)
 
 
 def is_opaque_identifier(identifier: str) -> bool:
     """https://spec.matrix.org/v1.19/appendices/#opaque-identifiers"""
-    return _OPAQUE.fullmatch(identifier) is not None
+    return fullmatch(_OPAQUE, identifier) is not None
 
 
 def is_namespaced_identifier(identifier: str) -> bool:
     """https://spec.matrix.org/v1.19/appendices/#common-namespaced-identifier-grammar"""
-    return _NAMESPACED.fullmatch(identifier) is not None
+    return fullmatch(_NAMESPACED, identifier) is not None
 
 
 def _try_split(sigil: str, identifier: str) -> tuple[str, str] | None:
     """Localpart and server name, or None if it is no identifier of this sigil with a domain."""
-    match = _WITH_DOMAIN.fullmatch(identifier)
+    match = fullmatch(_WITH_DOMAIN, identifier)
     if match is None or match[1] != sigil or not is_valid_server_name(match[3]) or not _fits(identifier):
         return None
     return match[2], match[3]

@@ -28,9 +28,9 @@ class EventIDFormat(Enum):
     """`$` and the reference hash in unpadded URL-safe Base64 (4 and later)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RoomVersion:
-    """One room version's rules; every flag is False in version 1 unless its comment says otherwise."""
+    """One room version's rules. There is one object a version, compared by identity."""
 
     id: str
     stable: bool = True
@@ -75,6 +75,9 @@ class RoomVersion:
     def server_assigned_event_ids(self) -> bool:
         """Whether PDUs carry an `event_id`, and refer to others by (ID, hashes) pairs (1, 2)."""
         return self.event_id_format is EventIDFormat.SERVER_ASSIGNED
+
+    def __repr__(self) -> str:
+        return f"RoomVersion({self.id!r})"
 
 
 _V1 = RoomVersion(id="1")
