@@ -1,21 +1,25 @@
 """DynamoDB on this machine: dynoxide, a child process over a SQLite file in the data folder.
 
-Two departures from its defaults: its stream table gets the indexes without which each write scans the stream,
-and the process ends when this one does, however this one ends.
+Its stream table gets the indexes without which each write scans the stream. The process ends when this one
+does, however this one ends, and is started again should it end alone.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
 import socket
 import sqlite3
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 from local_cloud.data_folder import DataFolder
+
+log = logging.getLogger("local_cloud.dynoxide")
 
 _KILLED_WITH_PARENT = """
 exec 3<&0
@@ -71,6 +75,8 @@ class Dynoxide:
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = False
+        self._lock = threading.Lock()
         self.port = 0
 
     @property
@@ -85,7 +91,9 @@ class Dynoxide:
             self._process = self._spawn(binary)
             if self._ready(self._process, patience):
                 self._index()
+                threading.Thread(target=self._guard, args=(binary,), name="dynoxide", daemon=True).start()
                 return
+            _end(self._process)
         raise DynoxideError(f"dynoxide did not start; see {self._folder.database_log}")
 
     def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
@@ -119,14 +127,27 @@ class Dynoxide:
         finally:
             connection.close()
 
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+    def _guard(self, binary: Path) -> None:
+        """Start it again, on its port, whenever it ends unasked; at most once a second."""
+        while self._process is not None:
+            status = self._process.wait()
+            with self._lock:
+                if self._stopping:
+                    return
+                log.error("dynoxide ended with status %d; starting it again", status)
+                self._process = self._spawn(binary)
+            time.sleep(1)
 
     def stop(self) -> None:
         """End it. Its data needs no goodbye: every answered write is in SQLite's log."""
-        if self._process is None:
-            return
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
-        self._process = None
+        with self._lock:
+            self._stopping = True
+            process = self._process
+        if process is not None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+    process.wait()

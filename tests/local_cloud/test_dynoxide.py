@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import subprocess
 import threading
 import time
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from botocore.session import Session
 
 from local_cloud.data_folder import DataFolder, DataFolderInUse
@@ -12,6 +16,7 @@ from local_cloud.dynoxide import Dynoxide, DynoxideError, find_binary
 from local_cloud.names import REGION
 from local_cloud.pollers.stream_source import Changes, StreamReader, sequence_number, trim, watch
 from local_cloud.time_to_live import sweep
+from tests.local_cloud.waiting import until
 
 TABLE = "murmuration-local-things"
 
@@ -176,6 +181,31 @@ def test_the_stream_table_is_indexed(client, folder):
     ).fetchall()
     connection.close()
     assert "murmuration_stream" in plan[0][3]
+
+
+def test_it_is_started_again_when_it_ends_alone(database, client):
+    put(client, "before")
+    (first,) = processes(database.port)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: processes(database.port) not in ([first], []))
+    until(lambda: answers(client))
+    item = client.get_item(TableName=TABLE, Key={"pk": {"S": "before"}, "n": {"N": "-1"}})
+    assert "Item" in item
+
+
+def processes(port):
+    """The ids of the database processes on a port, their shells apart."""
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
+    lines = [line for line in listed.stdout.splitlines() if f"--port {port} " in line]
+    return [int(line.split()[0]) for line in lines if "/bin/sh" not in line]
+
+
+def answers(client):
+    try:
+        client.list_tables()
+    except EndpointConnectionError:
+        return False
+    return True
 
 
 def test_a_folder_has_one_server(folder):

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from local_cloud.aws import sqs_queue
 from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.sqs_queue import Queue
+from tests.local_cloud.waiting import until
 
 
 @pytest.fixture
@@ -276,8 +277,7 @@ def test_waiting_receivers_wake_at_once():
 
     thread = threading.Thread(target=wait)
     thread.start()
-    while not queue._changed._waiters:  # type: ignore[attr-defined]
-        pass
+    until(lambda: queue._changed._waiters)  # type: ignore[attr-defined]
     sent = time.perf_counter()
     queue.send("m")
     thread.join(5)
@@ -293,9 +293,7 @@ def test_a_thousand_waiting_receivers_cost_next_to_nothing():
     threads = [threading.Thread(target=queue.receive, args=(1, 20)) for queue in queues]
     for thread in threads:
         thread.start()
-    for queue in queues:
-        while not queue._changed._waiters:  # type: ignore[attr-defined]
-            pass
+    until(lambda: all(queue._changed._waiters for queue in queues))  # type: ignore[attr-defined]
     before = resource.getrusage(resource.RUSAGE_SELF)
     started = time.monotonic()
     threads[0].join(0.5)
