@@ -15,9 +15,10 @@ from murmuration.accounts.authentication import verify
 from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.rooms.lookup import find_entry, fits_id
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
-from murmuration.rooms.threads import find_entry, fits_id, is_in_thread
+from murmuration.rooms.threads import is_in_thread
 from murmuration.storage import account_data, dynamodb, memberships, room_items, streams
 from murmuration.storage.dynamodb import Item
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.client_events import client_event
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import STILL_JOINED, Seen, Viewer, seen_by
@@ -51,6 +52,21 @@ def _bundle(
     page.read_children()
     bundles = {parent.event_id: page.aggregate(parent) for parent in wanted}
     return {event_id: found for event_id, found in bundles.items() if found}
+
+
+def matching_relations(room: Room, seen: Sequence[Seen], event_filter: EventFilter) -> list[Seen]:
+    """Those events to which others relate as the filter's `related_by_` properties ask."""
+    markers = relations.read_markers(room.room_id, [each.entry.event.event_id for each in seen])
+    rel_types = event_filter.related_by_rel_types
+    groups = relations.GROUPS if rel_types is None else {relations.group_of(each) for each in rel_types}
+    wanted = [
+        (marker.event_id, group) for marker in markers.values() for group in marker.groups & set(groups)
+    ]
+    pages = parallel(*(functools.partial(relations.read_relations, room.room_id, *each) for each in wanted))
+    found: dict[str, list[tuple[str, str]]] = {}
+    for (event_id, _), page in zip(wanted, pages, strict=True):
+        found.setdefault(event_id, []).extend((relation.rel_type, relation.sender) for relation in page)
+    return [each for each in seen if event_filter.matches_relations(found.get(each.entry.event.event_id, ()))]
 
 
 @dataclass(slots=True)
