@@ -9,7 +9,7 @@ import pytest
 from moto import mock_aws
 
 from murmuration.settings import settings
-from murmuration.storage import aws, dynamodb, parameters
+from murmuration.storage import aws, dynamodb, objects, parameters
 
 
 @contextmanager
@@ -29,5 +29,6 @@ def mocked_aws(**environment: str) -> Iterator[None]:
 
 
 def _forget() -> None:
-    for accessor in (settings, aws.session, dynamodb.client, parameters.client, parameters.read_secret):
+    for accessor in (settings, aws.session, dynamodb.client, objects.client, parameters.client):
         accessor.cache_clear()
+    parameters.read_secret.cache_clear()

@@ -1,0 +1,16 @@
+"""Tell how large uploads may be, by the old path.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3config
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.media.repository import upload_limit
+
+
+@endpoint("GET", "/_matrix/media/{version}/config", versions=("r0", "v3", "v1"))
+def handler(_request: Request) -> dict[str, Any]:
+    return {"m.upload.size": upload_limit()}

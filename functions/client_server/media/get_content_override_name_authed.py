@@ -1,0 +1,23 @@
+"""Download media under a name that the client chooses.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaidfilename
+"""
+
+from __future__ import annotations
+
+from murmuration.endpoint import Request, Response, endpoint
+from murmuration.media.headers import file_headers
+from murmuration.media.repository import DEFAULT_WAIT_MS, get_content
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/media/download/{serverName}/{mediaId}/{fileName}",
+    versions=("v1",),
+)
+def handler(request: Request) -> Response:
+    params = request.params
+    file = get_content(
+        params["serverName"], params["mediaId"], timeout_ms=request.query_int("timeout_ms", DEFAULT_WAIT_MS)
+    )
+    return Response(file.data, headers=file_headers(file.content_type, params["fileName"]))

@@ -1,0 +1,19 @@
+"""Upload media to an mxc: URI created before.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadservernamemediaid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.media.repository import Upload, upload_content_to_mxc
+
+
+@endpoint("PUT", "/_matrix/media/{version}/upload/{serverName}/{mediaId}", versions=("r0", "v3", "v1"))
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    upload = Upload(request.body, request.headers.get("content-type"), request.query.get("filename"))
+    upload_content_to_mxc(request.requester, params["serverName"], params["mediaId"], upload)
+    return {}

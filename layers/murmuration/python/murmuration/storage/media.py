@@ -1,0 +1,135 @@
+"""Metadata of media: the table `media`, one item for each ID, and one for what a user has yet to upload.
+
+An item whose content isn't uploaded has `pending_until_ms` instead of `object`, the key of its object.
+`pending#<user>` lists a user's pending uploads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import ConditionFailed, Write
+from murmuration.storage.streams import ATTEMPTS, pause
+
+TABLE = "media"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What was uploaded: `object` is the key in the bucket, `file_name` None where none was given."""
+
+    object: str
+    content_type: str
+    file_name: str | None
+    size: int
+    uploaded_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An ID: its owner, and the content or until when that may be uploaded."""
+
+    media_id: str
+    user_id: str
+    content: Content | None
+    pending_until_ms: int | None
+
+
+def read(media_id: str) -> Media | None:
+    item = dynamodb.get(TABLE, {"media_id": media_id})
+    if item is None:
+        return None
+    content = None
+    if "object" in item:
+        content = Content(
+            item["object"], item["content_type"], item["file_name"], item["size"], item["uploaded_ms"]
+        )
+    return Media(media_id, item["user_id"], content, item.get("pending_until_ms"))
+
+
+def _content_attributes(content: Content) -> dict[str, Any]:
+    return {
+        "object": content.object,
+        "content_type": content.content_type,
+        "file_name": content.file_name,
+        "size": content.size,
+        "uploaded_ms": content.uploaded_ms,
+    }
+
+
+def create(media_id: str, user_id: str, content: Content) -> None:
+    """Add an ID with its content. Raises ConditionFailed where the ID is taken."""
+    item = {"media_id": media_id, "user_id": user_id, **_content_attributes(content)}
+    dynamodb.execute(dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)"))
+
+
+# -- Pending uploads -------------------------------------------------------------------------------------
+
+
+def create_pending(media_id: str, user_id: str, *, now_ms: int, until_ms: int, limit: int) -> int | None:
+    """Add an ID without content, unless the user has `limit` pending already.
+
+    Then, when the first of those ends (milliseconds since the epoch); else None. Raises ConditionFailed
+    where the ID is taken, or others keep changing the list.
+    """
+    for attempt in range(ATTEMPTS):
+        listed = dynamodb.get(TABLE, _list_key(user_id))
+        pending: dict[str, int] = listed["pending"] if listed else {}
+        current = {each: ends for each, ends in pending.items() if ends > now_ms}
+        if len(current) >= limit:
+            return min(current.values())
+        item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms}
+        writes = [
+            dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)"),
+            _list_write(user_id, pending if listed else None, {**current, media_id: until_ms}),
+        ]
+        try:
+            dynamodb.transact(writes)
+        except ConditionFailed as error:
+            if 0 in error.failed:
+                raise
+            pause(attempt)
+            continue
+        return None
+    raise ConditionFailed()
+
+
+def complete(media: Media, content: Content) -> None:
+    """Give a pending ID its content. Raises ConditionFailed where it has some already."""
+    attributes = _content_attributes(content)
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            {"media_id": media.media_id},
+            f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms",
+            names={f"#{name}": name for name in attributes},
+            values={f":{name}": value for name, value in attributes.items()},
+            condition="attribute_exists(pending_until_ms)",
+        )
+    )
+    # Should this not happen, the upload counts as pending until its time ends: no more than that.
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            _list_key(media.user_id),
+            "REMOVE pending.#media_id",
+            names={"#media_id": media.media_id},
+            condition="attribute_exists(media_id)",
+        )
+    )
+
+
+def _list_key(user_id: str) -> dict[str, str]:
+    return {"media_id": f"pending#{user_id}"}
+
+
+def _list_write(user_id: str, old: Mapping[str, int] | None, new: Mapping[str, int]) -> Write:
+    return dynamodb.put(
+        TABLE,
+        {**_list_key(user_id), "pending": dict(new)},
+        condition="attribute_not_exists(media_id)" if old is None else "pending = :old",
+        values=None if old is None else {":old": dict(old)},
+    )

@@ -1,0 +1,33 @@
+"""A bucket for media."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from murmuration.storage import objects
+from tests.aws import mocked_aws
+from tests.logged_in import log_in
+
+BUCKET = "murmuration-test-media"
+
+
+@pytest.fixture(scope="module")
+def bucket(deployment: None) -> Iterator[str]:
+    """The deployment's bucket."""
+    with mocked_aws(MURMURATION_MEDIA_BUCKET=BUCKET):
+        objects.client().create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+        )
+        yield BUCKET
+
+
+@pytest.fixture
+def alice(bucket, fresh_user_id):
+    return log_in(fresh_user_id("alice"))
+
+
+@pytest.fixture
+def bob(bucket, fresh_user_id):
+    return log_in(fresh_user_id("bob"))

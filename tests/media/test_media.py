@@ -1,0 +1,250 @@
+"""Media: what was uploaded comes back as it was, and an ID's content never changes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from murmuration import clock
+from murmuration.media import repository
+from murmuration.settings import settings
+from murmuration.storage import dynamodb, objects
+from murmuration.storage import media as storage
+from tests.in_process import segment
+from tests.logged_in import log_in
+
+UPLOAD = "/_matrix/media/v3/upload"
+CREATE = "/_matrix/media/v1/create"
+DOWNLOADS = ["/_matrix/client/v1/media/download", "/_matrix/media/v3/download", "/_matrix/media/r0/download"]
+EVERYTHING = bytes(range(256)) * 3
+
+
+def upload(client, data=EVERYTHING, content_type="image/png", **query):
+    answer = client.post(UPLOAD, data, headers={"Content-Type": content_type}, **query)
+    assert answer.status == 200, answer.json
+    return answer.json["content_uri"].removeprefix("mxc://")
+
+
+def objects_of(media_id):
+    listed = objects.client().list_objects_v2(Bucket=settings().media_bucket, Prefix=f"media/{media_id}/")
+    return listed.get("KeyCount", 0)
+
+
+@pytest.mark.parametrize("download", DOWNLOADS)
+def test_what_is_uploaded_comes_back(alice, bob, download):
+    name = upload(alice, filename="a picture.png")
+    server, media_id = name.split("/")
+    assert server == "example.org"
+    assert set(media_id) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    answer = bob.get(f"{download}/{name}")
+    assert (answer.status, answer.body) == (200, EVERYTHING)
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.headers["Content-Disposition"] == 'inline; filename="a picture.png"'
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.parametrize("download", DOWNLOADS)
+def test_a_download_can_name_the_file(alice, download):
+    name = upload(alice, filename="a.png")
+    answer = alice.get(f"{download}/{name}/{segment('ö.png')}")
+    assert (answer.status, answer.body) == (200, EVERYTHING)
+    assert answer.headers["Content-Disposition"] == "inline; filename*=utf-8''%C3%B6.png"
+
+
+def test_without_a_name_there_is_none(alice):
+    answer = alice.get(f"{DOWNLOADS[0]}/{upload(alice)}")
+    assert answer.headers["Content-Disposition"] == "inline"
+
+
+def test_html_is_an_attachment(alice):
+    answer = alice.get(f"{DOWNLOADS[0]}/{upload(alice, b'<script>', 'text/html')}")
+    assert (answer.headers["Content-Type"], answer.headers["Content-Disposition"]) == (
+        "text/html",
+        "attachment",
+    )
+
+
+def test_an_empty_file_is_a_file(alice):
+    answer = alice.get(f"{DOWNLOADS[0]}/{upload(alice, b'')}")
+    assert (answer.status, answer.body) == (200, b"")
+
+
+def test_each_upload_has_an_id_of_its_own(alice):
+    assert upload(alice) != upload(alice)
+
+
+def test_the_old_paths_need_no_token_and_the_new_one_does(alice):
+    name = upload(alice)
+    alice.token = None
+    assert alice.get(f"{DOWNLOADS[1]}/{name}").status == 200
+    answer = alice.get(f"{DOWNLOADS[0]}/{name}")
+    assert (answer.status, answer.json["errcode"]) == (401, "M_MISSING_TOKEN")
+    for path in (UPLOAD, CREATE):
+        assert alice.post(path, b"").status == 401
+
+
+@pytest.mark.parametrize("path", ["/_matrix/client/v1/media/config", "/_matrix/media/v3/config"])
+def test_the_limit_is_told(alice, path):
+    assert alice.get(path).json == {"m.upload.size": 4_194_304}
+
+
+def test_uploads_beyond_the_limit_are_refused(alice, monkeypatch):
+    monkeypatch.setattr(repository, "upload_limit", lambda: 100)
+    assert alice.post(UPLOAD, b"x" * 100).status == 200
+    answer = alice.post(UPLOAD, b"x" * 101)
+    assert (answer.status, answer.json["errcode"]) == (413, "M_TOO_LARGE")
+    assert "100 bytes" in answer.json["error"]
+
+
+def test_names_beyond_reason_are_refused(alice):
+    answer = alice.post(UPLOAD, b"x", filename="x" * 2000)
+    assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+
+
+def test_guests_upload_nothing(bucket, fresh_user_id):
+    guest = log_in(fresh_user_id("guest"))
+    dynamodb.execute(
+        dynamodb.update(
+            "users",
+            {"user_id": guest.user_id, "sk": "device#DEVICE"},
+            "SET guest = :true",
+            values={":true": True},
+        )
+    )
+    for path in (UPLOAD, CREATE):
+        answer = guest.post(path, b"x")
+        assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "example.org/none",
+        "remote.example.com/abc",
+        f"example.org/{segment('../../etc/passwd')}",
+        f"example.org/{segment('pending#@a:b')}",
+        f"{segment('exam ple')}/abc",
+        f"example.org/{'x' * 3000}",
+    ],
+)
+@pytest.mark.parametrize("download", DOWNLOADS[:2])
+def test_what_does_not_exist_is_not_found(alice, name, download):
+    for answer in (alice.get(f"{download}/{name}"), alice.get(f"{download}/{name}/file.txt")):
+        assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
+
+
+def test_media_lost_by_the_bucket_are_not_found(alice):
+    name = upload(alice)
+    media = storage.read(name.split("/")[1])
+    assert media is not None
+    assert media.content is not None
+    objects.delete([media.content.object])
+    assert alice.get(f"{DOWNLOADS[0]}/{name}").json["errcode"] == "M_NOT_FOUND"
+
+
+def test_the_time_to_wait_must_be_a_number(alice):
+    answer = alice.get(f"{DOWNLOADS[0]}/{upload(alice)}", timeout_ms="soon")
+    assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+
+
+# -- Uploading to a URI created before ---------------------------------------------------------------------
+
+
+def create(client):
+    answer = client.post(CREATE)
+    assert answer.status == 200, answer.json
+    return answer.json["content_uri"].removeprefix("mxc://")
+
+
+def put(client, name, data=EVERYTHING, **query):
+    return client.put(f"{UPLOAD}/{name}", data, headers={"Content-Type": "image/gif"}, **query)
+
+
+def test_a_created_uri_takes_content_once(alice):
+    before = clock.now_ms()
+    answer = alice.post(CREATE)
+    assert 86_300_000 < answer.json["unused_expires_at"] - before < 86_500_000
+    name = answer.json["content_uri"].removeprefix("mxc://")
+    assert put(alice, name, filename="a.gif").json == {}
+    found = alice.get(f"{DOWNLOADS[0]}/{name}")
+    assert (found.body, found.headers["Content-Type"]) == (EVERYTHING, "image/gif")
+    assert found.headers["Content-Disposition"] == 'inline; filename="a.gif"'
+    answer = put(alice, name, b"other")
+    assert (answer.status, answer.json["errcode"]) == (409, "M_CANNOT_OVERWRITE_MEDIA")
+    assert alice.get(f"{DOWNLOADS[0]}/{name}").body == EVERYTHING
+
+
+def test_media_uploaded_at_once_cannot_be_overwritten(alice):
+    answer = put(alice, upload(alice))
+    assert (answer.status, answer.json["errcode"]) == (409, "M_CANNOT_OVERWRITE_MEDIA")
+
+
+def test_of_four_uploads_to_one_uri_one_counts(alice):
+    name = create(alice)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda n: put(alice, name, f"content {n}".encode()), range(4)))
+    assert sorted(answer.status for answer in answers) == [200, 409, 409, 409]
+    winner = [answer.status for answer in answers].index(200)
+    assert alice.get(f"{DOWNLOADS[0]}/{name}").body == f"content {winner}".encode()
+    assert objects_of(name.split("/")[1]) == 1, "the others' content is cleaned up"
+
+
+def test_content_that_is_not_there_yet(alice):
+    name = create(alice)
+    for download in DOWNLOADS:
+        answer = alice.get(f"{download}/{name}", timeout_ms=0)
+        assert (answer.status, answer.json["errcode"]) == (504, "M_NOT_YET_UPLOADED")
+
+
+def test_a_download_waits_for_the_upload(alice, monkeypatch):
+    name = create(alice)
+    monkeypatch.setattr("murmuration.media.repository.time.sleep", lambda _: put(alice, name))
+    answer = alice.get(f"{DOWNLOADS[0]}/{name}")
+    assert (answer.status, answer.body) == (200, EVERYTHING)
+
+
+def test_other_users_cannot_upload_to_it(alice, bob):
+    answer = put(bob, create(alice))
+    assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
+
+
+def test_uploads_to_what_was_never_created_are_not_found(alice):
+    for name in ("example.org/none", "remote.example.com/abc"):
+        answer = put(alice, name)
+        assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
+
+
+def test_a_created_uri_ends_unless_it_is_used(alice, monkeypatch):
+    name, used = create(alice), create(alice)
+    put(alice, used)
+    later = clock.now_ms() + repository.PENDING_MS + 1
+    monkeypatch.setattr(repository, "now_ms", lambda: later)
+    for answer in (put(alice, name), alice.get(f"{DOWNLOADS[0]}/{name}")):
+        assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
+    assert alice.get(f"{DOWNLOADS[0]}/{used}").status == 200
+
+
+def test_only_so_many_uploads_may_be_pending(alice, monkeypatch):
+    names = [create(alice) for _ in range(repository.PENDING_LIMIT)]
+    answer = alice.post(CREATE)
+    assert (answer.status, answer.json["errcode"]) == (429, "M_LIMIT_EXCEEDED")
+    assert 86_000_000 < answer.json["retry_after_ms"] <= repository.PENDING_MS
+    put(alice, names[0])
+    create(alice)
+    assert alice.post(CREATE).status == 429
+    later = clock.now_ms() + repository.PENDING_MS + 1
+    monkeypatch.setattr(repository, "now_ms", lambda: later)
+    assert alice.post(CREATE).status == 200
+
+
+def test_the_limit_holds_for_creations_at_once(alice):
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: alice.post(CREATE).status, range(repository.PENDING_LIMIT + 6)))
+    assert sorted(statuses) == [200] * repository.PENDING_LIMIT + [429] * 6
+
+
+def test_ids_cannot_be_guessed():
+    assert len({repository._new_media_id() for _ in range(1000)}) == 1000
+    assert len(repository._new_media_id()) == 24
