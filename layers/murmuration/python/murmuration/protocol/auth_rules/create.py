@@ -23,11 +23,9 @@ def _room_id_of_sender(facts: Facts) -> Verdict:
 
 
 def _no_room_id(facts: Facts) -> Verdict:
-    return (
-        Refusal("A create event has no room_id, as its hash is that")
-        if "room_id" in facts.event.pdu
-        else None
-    )
+    if "room_id" in facts.event.pdu:
+        return Refusal("A create event has no room_id: its own hash is that")
+    return None
 
 
 def _known_room_version(facts: Facts) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from murmuration.protocol.auth_rules.table import (
     ALLOW,
@@ -15,7 +15,7 @@ from murmuration.protocol.auth_rules.table import (
     allow,
 )
 from murmuration.protocol.identifiers import is_valid_user_id
-from murmuration.protocol.power_levels import DEFAULT_LEVELS, PowerLevels
+from murmuration.protocol.power_levels import DEFAULT_LEVELS
 
 
 def check_power_levels(facts: Facts) -> Verdict:
@@ -41,8 +41,8 @@ def _users_are_levels_of_user_ids(facts: Facts) -> Verdict:
     return _refuse_malformed(facts, ("users",))
 
 
-def _refuse_malformed(facts: Facts, names: Collection[str]) -> Refusal | None:
-    malformed = ", ".join(name for name in _new_levels(facts).malformed() if name in names)
+def _refuse_malformed(facts: Facts, names: Iterable[str]) -> Refusal | None:
+    malformed = ", ".join(facts.new_levels.malformed(names))
     return Refusal(f"Not a power level, or not an object of them: {malformed}") if malformed else None
 
 
@@ -65,10 +65,12 @@ def _changed_properties(facts: Facts) -> Verdict:
     What is no level in any accepted form can't be compared, and so is refused here; a room's first
     m.room.power_levels event may hold it, as the rule before has allowed that.
     """
-    if refusal := _refuse_malformed(facts, (*DEFAULT_LEVELS, "events", "notifications")):
+    if not facts.version.integer_power_levels and (
+        refusal := _refuse_malformed(facts, (*DEFAULT_LEVELS, "events", "notifications"))
+    ):
         return refusal
     old = {name: facts.power_levels.property_level(name) for name in DEFAULT_LEVELS}
-    new = {name: _new_levels(facts).property_level(name) for name in DEFAULT_LEVELS}
+    new = {name: facts.new_levels.property_level(name) for name in DEFAULT_LEVELS}
     changed = [name for name in DEFAULT_LEVELS if old[name] != new[name]]
     if exceeding := _above(facts.sender_level, ((name, old[name]) for name in changed)):
         return Refusal(f"The sender's level is below the current one of {exceeding}", (1,))
@@ -125,11 +127,7 @@ def _limited_sections(facts: Facts) -> tuple[str, ...]:
 
 def _entries(facts: Facts, section: str) -> tuple[dict[str, int], dict[str, int]]:
     """The section's levels now, and as the event would have them."""
-    return facts.power_levels.entry_levels(section), _new_levels(facts).entry_levels(section)
-
-
-def _new_levels(facts: Facts) -> PowerLevels:
-    return PowerLevels(facts.event.content, frozenset(), facts.version)
+    return facts.power_levels.entry_levels(section), facts.new_levels.entry_levels(section)
 
 
 _POWER_LEVELS_RULES = RuleTable(

@@ -56,7 +56,7 @@ Verdict: TypeAlias = Literal[True] | Refusal | None
 class Facts:
     """What the checks look at: the event, and the state of the room that it is judged by."""
 
-    __slots__ = ("_power_levels", "event", "state", "template", "version")
+    __slots__ = ("_new_levels", "_power_levels", "event", "state", "template", "version")
 
     def __init__(self, event: Event, state: Mapping[StateKey, Event], *, template: bool = False) -> None:
         self.event = event
@@ -64,6 +64,7 @@ class Facts:
         self.template = template
         self.version = event.room_version
         self._power_levels: PowerLevels | None = None
+        self._new_levels: PowerLevels | None = None
 
     @property
     def create(self) -> Event:
@@ -77,6 +78,13 @@ class Facts:
                 self.create, self.state.get((POWER_LEVELS, "")), self.version
             )
         return self._power_levels
+
+    @property
+    def new_levels(self) -> PowerLevels:
+        """The levels of users and actions that the event itself, an m.room.power_levels event, sets."""
+        if self._new_levels is None:
+            self._new_levels = PowerLevels(self.event.content, frozenset(), self.version)
+        return self._new_levels
 
     @property
     def sender_level(self) -> int | float:

@@ -1,0 +1,84 @@
+"""State resolution: the one state that the forks of a room come to.
+
+`resolve` takes whole state sets; `resolve_conflicted` only where they differ, for a caller that finds out the
+few differences between large states without reading them, and looks up no more of the rest than decides the
+matter. The algorithm is the room version's: `v1` for version 1, `v2` for 2 to 11 and, with changes, for 12
+(2.1).
+
+Pure: events come from a `Fetch`, which is asked for many at once, as few times as their graph allows.
+
+https://spec.matrix.org/v1.19/rooms/, "State resolution" of each version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Container, Mapping, Sequence
+
+from murmuration.protocol.events import StateKey
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.protocol.state_resolution.known import Conflicts, Fetch, Known, UnconflictedState
+from murmuration.protocol.state_resolution.v1 import resolve_v1
+from murmuration.protocol.state_resolution.v2 import resolve_v2
+
+__all__ = ["Conflicts", "Fetch", "UnconflictedState", "resolve", "resolve_conflicted"]
+
+
+def resolve(
+    version: RoomVersion,
+    state_sets: Sequence[Mapping[StateKey, str]],
+    fetch: Fetch,
+    *,
+    rejected: Container[str] = frozenset(),
+) -> dict[StateKey, str]:
+    """The resolution of one state set or more, each a map from (type, state key) to event ID.
+
+    `fetch` and `rejected` are those of `resolve_conflicted`.
+    """
+    first, *others = state_sets
+    unconflicted = dict(first)
+    conflicts: dict[StateKey, tuple[str | None, ...]] = {}
+    for other in others:
+        for key, _ in other.items() ^ first.items():
+            conflicts.setdefault(key, tuple(state_set.get(key) for state_set in state_sets))
+            unconflicted.pop(key, None)
+    if not conflicts:
+        return unconflicted
+    resolved = resolve_conflicted(version, conflicts, _InMemory(unconflicted), fetch, rejected=rejected)
+    return unconflicted | resolved
+
+
+def resolve_conflicted(
+    version: RoomVersion,
+    conflicts: Conflicts,
+    unconflicted: UnconflictedState,
+    fetch: Fetch,
+    *,
+    rejected: Container[str] = frozenset(),
+) -> dict[StateKey, str]:
+    """What state sets that differ in `conflicts` resolve to, but for what they have in common.
+
+    `conflicts` gives, for each (type, state key) in which the sets are not all the same, the event ID in each
+    set in turn, None where a set has no such entry. A key of `conflicts` that is not in the result has no
+    event in the resolved state; in rare cases the result has a key that no set had.
+
+    `fetch` returns those it has of the events asked for, and may return others that it expects to be asked
+    for next (events ask for their auth events in turn). `rejected` has the IDs of events that were rejected
+    when they came in; it is asked about an event only once that has been fetched.
+    """
+    known = Known(fetch, conflicts, unconflicted, rejected)
+    if version.state_resolution == "v1":
+        return resolve_v1(known)
+    return resolve_v2(version, known)
+
+
+class _InMemory:
+    """Unconflicted state that is all at hand."""
+
+    def __init__(self, entries: Mapping[StateKey, str]) -> None:
+        self._entries = entries
+
+    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, str]:
+        return {key: self._entries[key] for key in keys if key in self._entries}
+
+    def event_ids(self) -> Collection[str]:
+        return self._entries.values()

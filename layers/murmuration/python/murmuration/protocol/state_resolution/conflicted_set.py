@@ -1,0 +1,166 @@
+"""The full conflicted set of state resolution 2 and 2.1: which events the algorithm decides about.
+
+It holds the conflicting entries, the auth difference (events in the auth chain of some state sets, not of
+all) and, in 2.1, the conflicted state subgraph (events on a path of auth events between conflicting entries).
+The auth chain of a state set includes the set's own events, as all implementations have it: those of its
+events that are unconflicted are in every set's chain.
+
+To take this literally means to walk the auth chains of whole states down to the room's creation. Instead the
+graph is walked a layer at a time from the conflicting entries, beside them from those unconflicted entries
+that authorise what was met, until what lies below the last layer is known to be in every chain. That leaves
+events which were found from some sets' conflicting entries only. They are in the auth difference unless yet
+another unconflicted entry leads to them, so they are `doubtful`; only `exact=True` goes and asks all of
+those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from murmuration.protocol.state_resolution.known import Known
+
+_CITABLE_TYPES = frozenset(
+    {
+        "m.room.create",
+        "m.room.member",
+        "m.room.join_rules",
+        "m.room.power_levels",
+        "m.room.third_party_invite",
+    }
+)
+
+
+class FullConflictedSet(NamedTuple):
+    """Events that are in the set, and events of which it is not known whether they are."""
+
+    certain: frozenset[str]
+    doubtful: frozenset[str]
+
+
+def full_conflicted_set(known: Known, *, with_subgraph: bool, exact: bool = False) -> FullConflictedSet:
+    """The full conflicted set of `known.conflicts`; with nothing doubtful if it is to be `exact`.
+
+    All its events are loaded, and the unconflicted entries that their authorisation looks at are looked up.
+    """
+    walk = _Walk(known, with_subgraph=with_subgraph)
+    walk.run(exact=exact)
+    conflicting = frozenset(event_id for ids in known.conflicts.values() for event_id in ids if event_id)
+    certain = conflicting | walk.subgraph() if with_subgraph else conflicting
+    difference = walk.difference() - certain
+    return (
+        FullConflictedSet(certain | difference, frozenset())
+        if exact
+        else FullConflictedSet(certain, difference)
+    )
+
+
+class _Walk:
+    """A walk along auth events, which notes for every event it meets from where it can be reached.
+
+    What is noted is a set of bits: one for each state set in whose chain the event is, one that says whether
+    any conflicting entry leads to it, and one for each conflicting entry that does, of those that can be auth
+    events.
+    """
+
+    def __init__(self, known: Known, *, with_subgraph: bool) -> None:
+        self._known = known
+        number_of_sets = max(map(len, known.conflicts.values()))
+        self._all_chains = (1 << number_of_sets) - 1
+        self._from_conflicting = 1 << number_of_sets
+        self._reached: dict[str, int] = {}
+        self._own_bit: dict[str, int] = {}
+        for (event_type, _), event_ids in sorted(known.conflicts.items()):
+            for index, event_id in enumerate(event_ids):
+                if event_id is not None:
+                    self._reached[event_id] = self._reached.get(event_id, 0) | 1 << index
+                    if with_subgraph and event_type in _CITABLE_TYPES:
+                        self._own_bit.setdefault(event_id, 2 << (number_of_sets + len(self._own_bit)))
+        self._conflicting = frozenset(self._reached)
+        self._all_citable = sum(self._own_bit.values())
+        # The last layer: events met but not yet passed through, as that takes loading them.
+        self._frontier: set[str] = set(self._reached)
+
+    def run(self, *, exact: bool) -> None:
+        """Walks until nothing below the last layer matters; if `exact`, from all entries to the very end."""
+        if exact:
+            self._enter(self._known.all_unconflicted())
+        layer = set(self._frontier)
+        while layer:
+            self._known.load(layer)
+            self._frontier -= layer
+            entries = self._known.look_up_auth_entries(self._known.events(layer))
+            self._enter(entries)
+            self._pass_on(layer.union(entries))
+            layer = set(self._frontier) if exact else self._next_layer()
+
+    def difference(self) -> frozenset[str]:
+        """The events that were found from conflicting entries, but not for every state set."""
+        return self._where(self._has_conflicting_above) - self._where(self._in_all)
+
+    def subgraph(self) -> frozenset[str]:
+        """The events on paths between conflicting entries."""
+        cited_by: dict[str, list[str]] = {}
+        for event_id in self._reached.keys() - self._frontier:
+            for cited in self._cites(event_id):
+                cited_by.setdefault(cited, []).append(event_id)
+        leading: set[str] = set(self._own_bit)
+        pending = list(leading)
+        while pending:
+            found = [event_id for event_id in cited_by.get(pending.pop(), ()) if event_id not in leading]
+            leading.update(found)
+            pending += found
+        return self._conflicting.union(self._where(self._has_conflicting_above)) & leading
+
+    def _enter(self, event_ids: Iterable[str]) -> None:
+        """Begins at unconflicted entries too: they are in every state set's chain."""
+        for event_id in event_ids:
+            if event_id not in self._reached:
+                self._frontier.add(event_id)
+            self._reached[event_id] = self._reached.get(event_id, 0) | self._all_chains
+
+    def _pass_on(self, event_ids: Iterable[str]) -> None:
+        """Tells the auth events of these, and theirs in turn, what they are reached from."""
+        pending = [event_id for event_id in event_ids if event_id not in self._frontier]
+        while pending:
+            event_id = pending.pop()
+            passed = self._reached[event_id] | self._own_bit.get(event_id, 0)
+            if event_id in self._conflicting:
+                passed |= self._from_conflicting
+            for cited in self._cites(event_id):
+                before = self._reached.get(cited)
+                if before is None:
+                    self._frontier.add(cited)
+                if before is None or before | passed != before:
+                    self._reached[cited] = (before or 0) | passed
+                    if cited not in self._frontier:
+                        pending.append(cited)
+
+    def _next_layer(self) -> set[str]:
+        """The events to pass through next; none if what is below the last layer is settled.
+
+        Below an event in every chain, all events are. They matter still while the last layer has others,
+        which may turn out to be among them; and (for the subgraph) below an event to which conflicting
+        entries lead, unless all those do that could lie there.
+        """
+        if not all(map(self._in_all, map(self._reached.__getitem__, self._frontier))):
+            return set(self._frontier)
+        return {
+            event_id
+            for event_id in self._frontier
+            if self._has_conflicting_above(self._reached[event_id])
+            and self._reached[event_id] & self._all_citable != self._all_citable
+        }
+
+    def _has_conflicting_above(self, reached: int) -> bool:
+        return reached & self._from_conflicting != 0
+
+    def _in_all(self, reached: int) -> bool:
+        return reached & self._all_chains == self._all_chains
+
+    def _where(self, condition: Callable[[int], bool]) -> frozenset[str]:
+        return frozenset(event_id for event_id, reached in self._reached.items() if condition(reached))
+
+    def _cites(self, event_id: str) -> tuple[str, ...]:
+        event = self._known.event(event_id)
+        return event.auth_events if event is not None else ()

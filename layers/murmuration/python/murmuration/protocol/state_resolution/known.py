@@ -1,0 +1,76 @@
+"""What a resolution knows so far: events and unconflicted entries, looked up together and never twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from murmuration.protocol.auth_rules import auth_state_types_of
+from murmuration.protocol.events import Event, StateKey
+
+Fetch: TypeAlias = Callable[[Collection[str]], Mapping[str, Event]]
+"""Looks events up by ID."""
+
+Conflicts: TypeAlias = Mapping[StateKey, Sequence[str | None]]
+"""The entries in which state sets differ: per key the event ID in each set, None where a set has none."""
+
+
+class UnconflictedState(Protocol):
+    """The entries that all state sets have in common."""
+
+    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, str]:
+        """The entries at those of `keys` that have one; never asked for a conflicting key."""
+
+    def event_ids(self) -> Collection[str]:
+        """The event IDs of all entries; asked for only where the outcome hangs on which events they cite."""
+
+
+class Known:
+    """The events and unconflicted entries met so far."""
+
+    def __init__(
+        self, fetch: Fetch, conflicts: Conflicts, unconflicted: UnconflictedState, rejected: Container[str]
+    ) -> None:
+        self._fetch = fetch
+        self._unconflicted = unconflicted
+        self._events: dict[str, Event | None] = {}
+        self._entries: dict[StateKey, str | None] = dict.fromkeys(conflicts)
+        self.conflicts = conflicts
+        self.rejected = rejected
+
+    def load(self, event_ids: Iterable[str]) -> None:
+        """Fetches those of the events that are not known yet, in one go; what nobody has is known as None."""
+        missing = [event_id for event_id in dict.fromkeys(event_ids) if event_id not in self._events]
+        if missing:
+            self._events |= {**dict.fromkeys(missing), **self._fetch(missing)}
+
+    def look_up(self, keys: Iterable[StateKey]) -> None:
+        """Looks up those of the unconflicted entries that are not known yet, in one go."""
+        missing = [key for key in dict.fromkeys(keys) if key not in self._entries]
+        if missing:
+            self._entries |= {**dict.fromkeys(missing), **self._unconflicted.get(missing)}
+
+    def look_up_auth_entries(self, events: Iterable[Event]) -> list[str]:
+        """The unconflicted event IDs at all keys that the authorisation of these events looks at."""
+        keys = {key for event in events for key in auth_state_types_of(event)}
+        self.look_up(keys)
+        return [event_id for key in keys if (event_id := self._entries[key]) is not None]
+
+    def all_unconflicted(self) -> Collection[str]:
+        return self._unconflicted.event_ids()
+
+    def unconflicted(self, key: StateKey) -> str | None:
+        """The unconflicted entry at a key, if there is one."""
+        self.look_up((key,))
+        return self._entries[key]
+
+    def event(self, event_id: str) -> Event | None:
+        """An event that has been loaded; None if nobody has it."""
+        return self._events[event_id]
+
+    def is_loaded(self, event_id: str) -> bool:
+        return event_id in self._events
+
+    def events(self, event_ids: Iterable[str]) -> list[Event]:
+        """Those of the loaded events that exist."""
+        return [event for event_id in event_ids if (event := self._events[event_id]) is not None]

@@ -1,0 +1,116 @@
+"""The two orders in which state resolution 2 tries events: by power, and by the mainline of power levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from heapq import heapify, heappop, heappush
+
+from murmuration.protocol.events import Event
+from murmuration.protocol.power_levels import Level, PowerLevels
+from murmuration.protocol.state_resolution.known import Known
+
+_POWER_LEVELS = ("m.room.power_levels", "")
+
+
+def by_power(
+    events: Mapping[str, Event], known: Known, create_of: Callable[[Event], Event | None]
+) -> list[Event]:
+    """The events in reverse topological power ordering, earliest first; their auth events must be loaded.
+
+    The lexicographically smallest of the topological orderings, where an event is smaller than another if its
+    sender has the greater power, or the same and it is earlier, or also that and its ID is smaller.
+    """
+    waits_for = {
+        event_id: {cited for cited in event.auth_events if cited in events}
+        for event_id, event in events.items()
+    }
+    cited_by: dict[str, list[str]] = {}
+    for event_id, cited_ids in waits_for.items():
+        for cited in cited_ids:
+            cited_by.setdefault(cited, []).append(event_id)
+
+    def rank(event_id: str) -> tuple[Level, int, str]:
+        event = events[event_id]
+        return -_sender_level(event, known, create_of(event)), event.origin_server_ts, event_id
+
+    ready = [rank(event_id) for event_id, cited_ids in waits_for.items() if not cited_ids]
+    heapify(ready)
+    ordered: list[Event] = []
+    while ready:
+        *_, event_id = heappop(ready)
+        ordered.append(events[event_id])
+        for citing in cited_by.get(event_id, ()):
+            waits_for[citing].discard(event_id)
+            if not waits_for[citing]:
+                heappush(ready, rank(citing))
+    return ordered
+
+
+def by_mainline(events: Iterable[Event], power_levels_id: str | None, known: Known) -> list[Event]:
+    """The events in the mainline ordering based on an m.room.power_levels event, or none.
+
+    Their auth events must be loaded.
+    """
+    cited = {event.event_id: _power_levels_of(event, known) for event in events}
+    heads = {power_levels for power_levels in cited.values() if power_levels is not None}
+    positions = _mainline_positions(heads, power_levels_id, known)
+
+    def rank(event: Event) -> tuple[float, int, str]:
+        position = positions.get(cited[event.event_id] or "", math.inf)
+        return -position, event.origin_server_ts, event.event_id
+
+    return sorted(events, key=rank)
+
+
+def _mainline_positions(heads: Iterable[str], mainline_id: str | None, known: Known) -> dict[str, float]:
+    """The mainline position of each of `heads`, which are m.room.power_levels events; infinite if left out.
+
+    The mainline, and the chain of m.room.power_levels events from each head, are followed one step at a time
+    and together, until each chain has met the mainline: no more than that is loaded.
+    """
+    positions: dict[str, float] = {}
+    mainline: dict[str, int] = {}
+    met_by: dict[str, set[str]] = {}  # the heads in whose chains an event is
+    tip = mainline_id
+    chains = {head: head for head in heads} if tip is not None else {}
+    unplaced = set(chains)
+    while tip is not None or chains:
+        if tip is not None:
+            mainline[tip] = len(mainline)
+        for head, event_id in chains.items():
+            met_by.setdefault(event_id, set()).add(head)
+        # From where two chains meet they are one, so the first meeting found has the smallest index.
+        met = mainline.keys() & {tip, *chains.values()}
+        for event_id in met:
+            for head in unplaced & met_by.get(event_id, set()):
+                positions[head] = mainline[event_id]
+                unplaced.remove(head)
+        if not unplaced:
+            break
+        chains = {head: event_id for head, event_id in chains.items() if head in unplaced}
+        below = _power_levels_below({*chains.values(), *([tip] if tip is not None else [])}, known)
+        tip = below.get(tip) if tip is not None else None
+        chains = {head: below[event_id] for head, event_id in chains.items() if event_id in below}
+    return positions
+
+
+def _power_levels_below(event_ids: Iterable[str], known: Known) -> dict[str, str]:
+    """For each event, which must be loaded, the m.room.power_levels event that it cites, if it does."""
+    events = known.events(event_ids)
+    known.load(cited for event in events for cited in event.auth_events)
+    cited = ((event.event_id, _power_levels_of(event, known)) for event in events)
+    return {event_id: below for event_id, below in cited if below is not None}
+
+
+def _sender_level(event: Event, known: Known, create: Event | None) -> Level:
+    """The power level of the event's sender by its own auth events."""
+    cited = _power_levels_of(event, known)
+    power_levels = known.event(cited) if cited is not None else None
+    return PowerLevels.from_state(create, power_levels, event.room_version).user_level(event.sender)
+
+
+def _power_levels_of(event: Event, known: Known) -> str | None:
+    """The m.room.power_levels event among the event's auth events."""
+    cited = (known.event(event_id) for event_id in event.auth_events)
+    return next((it.event_id for it in cited if it is not None and it.state_pair == _POWER_LEVELS), None)

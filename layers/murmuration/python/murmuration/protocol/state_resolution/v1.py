@@ -1,0 +1,78 @@
+"""State resolution of room version 1. https://spec.matrix.org/v1.19/rooms/v1/#state-resolution
+
+Where the specification is silent this is as rooms of version 1 have always been resolved: the events of one
+(type, state key) are resolved among themselves, no membership is judged by how another comes out, and if the
+rules allow none of an entry's events, the one of least depth stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import sha1
+
+from murmuration.protocol.auth_rules import AuthRuleViolation, auth_state_types_of, check_auth
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.state_resolution.known import Known
+
+
+def resolve_v1(known: Known) -> dict[StateKey, str]:
+    """What the conflicting entries resolve to."""
+    candidates = {key: {event_id for event_id in ids if event_id} for key, ids in known.conflicts.items()}
+    known.load(event_id for ids in candidates.values() for event_id in ids)
+    ordered = {key: sorted(known.events(ids), key=_least_deep_first) for key, ids in candidates.items()}
+    # An entry that some sets lack is no conflict in this version.
+    resolved = {key: events[0] for key, events in ordered.items() if len(events) == 1}
+    conflicting = {key: events for key, events in ordered.items() if len(events) > 1}
+    known.load(known.look_up_auth_entries(event for events in conflicting.values() for event in events))
+    for event_type in ("m.room.power_levels", "m.room.join_rules", "m.room.member"):
+        resolved |= {
+            key: _last_of_allowed_chain(events, resolved, known)
+            for key, events in conflicting.items()
+            if key[0] == event_type
+        }
+    resolved |= {
+        key: _deepest_allowed(events, resolved, known)
+        for key, events in conflicting.items()
+        if key not in resolved
+    }
+    return {key: event.event_id for key, event in resolved.items()}
+
+
+def _least_deep_first(event: Event) -> tuple[int, int]:
+    """Sorts by ascending depth, then descending SHA-1 of the event ID."""
+    digest = sha1(event.event_id.encode(), usedforsecurity=False).digest()
+    return event.depth, -int.from_bytes(digest, "big")
+
+
+def _last_of_allowed_chain(events: list[Event], resolved: Mapping[StateKey, Event], known: Known) -> Event:
+    """Goes from each event to the next for as long as the state with the one before allows it."""
+    last, *others = events
+    for event in others:
+        if not _is_allowed(event, {**resolved, _pair(last): last}, known):
+            break
+        last = event
+    return last
+
+
+def _deepest_allowed(events: list[Event], resolved: Mapping[StateKey, Event], known: Known) -> Event:
+    allowed: Iterable[Event] = (event for event in reversed(events) if _is_allowed(event, resolved, known))
+    return next(iter(allowed), events[0])
+
+
+def _is_allowed(event: Event, resolved: Mapping[StateKey, Event], known: Known) -> bool:
+    state: dict[StateKey, Event] = {}
+    for key in auth_state_types_of(event):
+        entry = resolved.get(key)
+        if entry is None and (event_id := known.unconflicted(key)) is not None:
+            entry = known.event(event_id)
+        if entry is not None:
+            state[key] = entry
+    try:
+        check_auth(event, state)
+    except AuthRuleViolation:
+        return False
+    return True
+
+
+def _pair(event: Event) -> StateKey:
+    return event.type, event.state_key or ""

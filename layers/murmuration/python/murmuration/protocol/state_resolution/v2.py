@@ -1,0 +1,146 @@
+"""State resolution of room versions 2 to 11, and of 12 (2.1).
+
+https://spec.matrix.org/v1.19/rooms/v11/#state-resolution,
+https://spec.matrix.org/v1.19/rooms/v12/#state-resolution
+
+The graph of auth events in which power events are ordered, and which adds to them events of their auth
+chains, is that of the full conflicted set alone, as all implementations have it: a path through other events
+doesn't count. Version 2.1 has no such paths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from itertools import combinations
+
+from murmuration.protocol.auth_rules import (
+    AuthRuleViolation,
+    auth_state_types_of,
+    check_auth,
+    create_event_id,
+)
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.protocol.state_resolution.conflicted_set import full_conflicted_set
+from murmuration.protocol.state_resolution.known import Known
+from murmuration.protocol.state_resolution.ordering import by_mainline, by_power
+
+_POWER_LEVELS = ("m.room.power_levels", "")
+_CREATE = ("m.room.create", "")
+_MOST_DOUBTS = 6
+
+
+def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
+    """What the conflicting entries resolve to, apart from entries that are unconflicted.
+
+    Where the full conflicted set is in doubt, all it could be are tried: mostly the outcome is the same, and
+    there is no need to read the whole of the unconflicted state, which alone would settle it.
+    """
+    with_subgraph = version.state_resolution == "v2.1"
+    found = full_conflicted_set(known, with_subgraph=with_subgraph)
+    if len(found.doubtful) <= _MOST_DOUBTS:
+        first, *others = (
+            _Resolution(version, known, found.certain | found.doubtful - excluded).outcome()
+            for excluded in _possibly_in_every_chain(known, found.doubtful)
+        )
+        if all(other == first for other in others):
+            return first
+    exact = full_conflicted_set(known, with_subgraph=with_subgraph, exact=True)
+    return _Resolution(version, known, exact.certain).outcome()
+
+
+def _possibly_in_every_chain(known: Known, doubtful: frozenset[str]) -> Iterator[frozenset[str]]:
+    """The subsets of doubtful events that may be in every state set's chain: with each, those it cites."""
+    cited = {event.event_id: doubtful.intersection(event.auth_events) for event in known.events(doubtful)}
+    for size in range(len(doubtful) + 1):
+        for chosen in combinations(sorted(doubtful), size):
+            if all(cited[event_id].issubset(chosen) for event_id in chosen):
+                yield frozenset(chosen)
+
+
+class _Resolution:
+    """One run of the algorithm on a full conflicted set."""
+
+    def __init__(self, version: RoomVersion, known: Known, full_conflicted: Collection[str]) -> None:
+        self._version = version
+        self._known = known
+        self._events = {event.event_id: event for event in known.events(full_conflicted) if event.is_state}
+        self._starts_empty = version.state_resolution == "v2.1"
+        self._state: dict[StateKey, str] = {}
+
+    def outcome(self) -> dict[StateKey, str]:
+        """The steps of the algorithm, as the specification numbers them."""
+        self._load_auth_events()
+        power_events = self._with_conflicted_chain(filter(_is_power_event, self._events.values()))  # 1
+        self._check_iteratively(by_power(power_events, self._known, self._create_of))  # 1, 2
+        others = [event for event_id, event in self._events.items() if event_id not in power_events]  # 3
+        self._check_iteratively(by_mainline(others, self._entry(_POWER_LEVELS), self._known))  # 3, 4
+        self._known.look_up(self._state)
+        return {key: it for key, it in self._state.items() if self._known.unconflicted(key) is None}  # 5
+
+    def _load_auth_events(self) -> None:
+        events = self._events.values()
+        entries = self._known.look_up_auth_entries(events)
+        needed = [] if self._starts_empty else entries
+        needed += [event_id for event in events for event_id in event.auth_events]
+        if self._version.create_event_is_room_id:
+            needed += map(create_event_id, events)
+        self._known.load(needed)
+
+    def _with_conflicted_chain(self, power_events: Iterator[Event]) -> dict[str, Event]:
+        """The events, and those of their auth chains that belong to the full conflicted set."""
+        chosen: dict[str, Event] = {}
+        pending = list(power_events)
+        while pending:
+            event = pending.pop()
+            if event.event_id not in chosen:
+                chosen[event.event_id] = event
+                pending += (self._events[cited] for cited in event.auth_events if cited in self._events)
+        return chosen
+
+    def _check_iteratively(self, events: list[Event]) -> None:
+        """Adds each event to the state if the rules allow it there, and passes over it if not."""
+        for event in events:
+            try:
+                check_auth(event, self._auth_state(event))
+            except AuthRuleViolation:
+                continue
+            self._state[event.type, event.state_key or ""] = event.event_id
+
+    def _auth_state(self, event: Event) -> dict[StateKey, Event]:
+        """The state to judge an event by: where it has no entry, what the event itself cites serves."""
+        cited = {
+            auth_event.state_pair: auth_event
+            for auth_event in self._known.events(event.auth_events)
+            if auth_event.event_id not in self._known.rejected
+        }
+        if (create := self._create_of(event)) is not None:
+            cited[_CREATE] = create
+        state: dict[StateKey, Event] = {}
+        for key in auth_state_types_of(event):
+            entry = self._entry(key)
+            chosen = cited.get(key) if entry is None else self._known.event(entry)
+            if chosen is not None:
+                state[key] = chosen
+        return state
+
+    def _entry(self, key: StateKey) -> str | None:
+        """The event ID that the partially resolved state has at a key."""
+        entry = self._state.get(key)
+        if entry is None and not self._starts_empty:
+            return self._known.unconflicted(key)
+        return entry
+
+    def _create_of(self, event: Event) -> Event | None:
+        """The create event that an event cites, be it by its room ID."""
+        if self._version.create_event_is_room_id:
+            return self._known.event(create_event_id(event))
+        cited = self._known.events(event.auth_events)
+        return next((auth_event for auth_event in cited if auth_event.state_pair == _CREATE), None)
+
+
+def _is_power_event(event: Event) -> bool:
+    """Whether the event might remove someone's ability to do something in the room."""
+    if event.type == "m.room.member":
+        return event.membership in ("leave", "ban") and event.sender != event.state_key
+    return event.type in ("m.room.power_levels", "m.room.join_rules")
