@@ -104,6 +104,12 @@ class InvalidRoomState(MatrixError):
     errcode = "M_INVALID_ROOM_STATE"
 
 
+class AliasInUse(MatrixError):
+    """The alias that is to be created exists already."""
+
+    status = 409
+
+
 class BadAlias(MatrixError):
     errcode = "M_BAD_ALIAS"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
-from murmuration.storage import room_items
+from murmuration.storage import dynamodb, room_items
 from murmuration.storage.cache import LruCache
 from murmuration.storage.room_items import RoomHead, StateEntry
 
@@ -85,3 +85,15 @@ def advance(room: Room, head: RoomHead, changes: Sequence[StateEntry]) -> Room:
         after._known.update(room._known)
     after.remember(changes)
     return after
+
+
+def prefetch(rooms: Sequence[Room], pairs: Sequence[StateKey]) -> None:
+    """Read the state events with these (type, state key) pairs of all `rooms` together, where unknown."""
+    missing = {room.room_id: [pair for pair in pairs if pair not in room._known] for room in rooms}
+    keys = [room_items.state_item_key(room_id, pair) for room_id, some in missing.items() for pair in some]
+    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
+    found = {(item["room_id"], item["sk"]): item for item in items}
+    for room in rooms:
+        for pair in missing[room.room_id]:
+            item = found.get((room.room_id, room_items.state_sk(pair)))
+            room._known[pair] = room_items.state_entry_from_item(item, room.version) if item else None
