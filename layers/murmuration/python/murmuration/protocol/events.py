@@ -86,8 +86,8 @@ class Event:
     @property
     def state_pair(self) -> StateKey | None:
         """(type, state_key) of a state event, None of any other."""
-        state_key = self.state_key
-        return None if state_key is None else (self.type, state_key)
+        state_key = self.pdu.get("state_key")
+        return None if state_key is None else (self.pdu["type"], state_key)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -97,9 +97,9 @@ class Event:
     @property
     def membership(self) -> str | None:
         """`content.membership` of an m.room.member event, if it is a string."""
-        if self.type != "m.room.member":
+        if self.pdu["type"] != "m.room.member":
             return None
-        membership = self.content.get("membership")
+        membership = self.pdu["content"].get("membership")
         return membership if isinstance(membership, str) else None
 
     @property

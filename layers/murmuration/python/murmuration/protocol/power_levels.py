@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class PowerLevels:
     A malformed value, which the authorisation rules keep out of rooms, reads as if it were absent.
     """
 
-    __slots__ = ("_content", "_creators", "_version")
+    __slots__ = ("_content", "_creators", "_entry_levels", "_version")
 
     def __init__(
         self, content: Mapping[str, Any] | None, creators: frozenset[str], version: RoomVersion
@@ -101,6 +101,7 @@ class PowerLevels:
         self._content = content
         self._creators = creators
         self._version = version
+        self._entry_levels: dict[str, dict[str, int]] = {}
 
     @classmethod
     def from_state(
@@ -182,21 +183,26 @@ class PowerLevels:
         return self._parsed(self._content, name)
 
     def entry_levels(self, section: str) -> dict[str, int]:
-        """The levels that the content's `users`, `events` or `notifications` gives."""
-        entries = self._section(section)
-        parsed = ((name, self._parsed(entries, name)) for name in entries)
-        return {name: level for name, level in parsed if level is not None}
+        """The levels that the content's `users`, `events` or `notifications` gives; not to be changed."""
+        levels = self._entry_levels.get(section)
+        if levels is None:
+            entries = self._section(section)
+            parsed = ((name, self._parsed(entries, name)) for name in entries)
+            levels = {name: level for name, level in parsed if level is not None}
+            self._entry_levels[section] = levels
+        return levels
 
-    def malformed(self) -> Iterator[str]:
-        """The names of the sections and properties whose values are not power levels in this room version."""
+    def malformed(self, names: Iterable[str]) -> Iterator[str]:
+        """Those of the properties and sections whose values are not power levels in this room version."""
         content = self._content or {}
-        for name in DEFAULT_LEVELS:
-            if name in content and self._parsed(content, name) is None:
+        for name in names:
+            if name in content and not self._is_well_formed(content, name):
                 yield name
-        for section in ("events", "notifications", "users"):
-            entries = content.get(section, {})
-            if not isinstance(entries, dict) or any(self._parsed(entries, name) is None for name in entries):
-                yield section
+
+    def _is_well_formed(self, content: Mapping[str, Any], name: str) -> bool:
+        if name in DEFAULT_LEVELS:
+            return self._parsed(content, name) is not None
+        return isinstance(content[name], dict) and len(self.entry_levels(name)) == len(content[name])
 
     def _named(self, name: str) -> int:
         level = self._parsed(self._content, name)
