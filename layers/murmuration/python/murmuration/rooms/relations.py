@@ -1,230 +1,230 @@
-"""Bundled aggregations: what relates to an event, summed up in its `unsigned`.
+"""Asking for what relates to an event, and for a room's threads.
 
-https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events
+https://spec.matrix.org/v1.19/client-server-api/#relationships-api
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from murmuration.protocol.filters import EventFilter
-from murmuration.rooms.client_events import client_event
+from murmuration.accounts.tokens import AccessToken
+from murmuration.rooms.aggregations import bundle
+from murmuration.rooms.client_events import client_events
+from murmuration.rooms.lookup import find_entries
+from murmuration.rooms.pagination import position_token, resolve_token
 from murmuration.rooms.room import Room
-from murmuration.rooms.visibility import STILL_JOINED, Seen, Viewer, seen_by
+from murmuration.rooms.viewing import View, open_view
+from murmuration.rooms.visibility import Seen, Viewer, seen_by
 from murmuration.storage import relations, room_items
 from murmuration.storage.dynamodb import parallel
-from murmuration.storage.relations import REFERENCE, REPLACE, THREAD, Marker, Relation
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.relations import Relation, Thread
 
-Bundles = dict[str, dict[str, Any]]
-"""`m.relations` by the ID of the event that it belongs to."""
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+RECURSION_DEPTH = 3
+_READ_AT_ONCE = 200
+_RECURSION_LIMIT = 1000
+"""How many relations one recursive request follows."""
+_THREAD_PAGES = 5
 
-_CANDIDATES = 10
-"""How many edits, or newest events of a thread, are looked through for one that the viewer may see."""
+
+@dataclass(frozen=True, slots=True)
+class RelationsRequest:
+    """What a client asks of an event's relations. `start` and `end` are tokens."""
+
+    rel_type: str | None = None
+    event_type: str | None = None
+    start: str | None = None
+    end: str | None = None
+    limit: int = DEFAULT_LIMIT
+    forward: bool = False
+    recurse: bool = False
 
 
-def bundle(room: Room, entries: Sequence[LogEntry], viewer: Viewer, *, with_room_id: bool = True) -> Bundles:
-    """The aggregations of a page of a room's events, those that have any.
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """The relations wanted: those with `after` < ordinal < `before` of these types, in one direction."""
 
-    One eventually consistent read finds out which events have; for these it takes two or three more round
-    trips, for all of them together. State events have none.
+    rel_type: str | None
+    event_type: str | None
+    after: int | None
+    before: int | None
+    forward: bool
+    ignored: frozenset[str]
+
+    def takes(self, relation: Relation) -> bool:
+        return (
+            self.rel_type in (None, relation.rel_type)
+            and self.event_type in (None, relation.event_type)
+            and relation.sender not in self.ignored
+            and (self.after is None or relation.ordinal > self.after)
+            and (self.before is None or relation.ordinal < self.before)
+        )
+
+    def sort(self, found: Iterable[Relation]) -> list[Relation]:
+        """In the direction's order, each event once."""
+        by_ordinal = {relation.ordinal: relation for relation in found}
+        return [by_ordinal[ordinal] for ordinal in sorted(by_ordinal, reverse=not self.forward)]
+
+
+def get_relations(
+    token: AccessToken, room_id: str, event_id: str, request: RelationsRequest
+) -> dict[str, Any]:
+    """A page of the events that relate to one event, directly or, if asked for, by way of others.
+
+    Raises UnknownToken, Forbidden, InvalidParam, NotFound for an event that the requester may not see.
     """
-    return _bundle(room, entries, viewer, (REPLACE, REFERENCE, THREAD), with_room_id)
+    view = open_view(token, room_id)
+    view.require_reading()
+    view.find(event_id)
+    wanted = _range(view, request)
+    limit = min(request.limit, MAX_LIMIT)
+    read = _descendants if request.recurse else _children
+    found = read(view.room, event_id, wanted, limit + 1)
+    page = found[:limit]
+    entries = room_items.read_log_entries(
+        [(room_id, relation.ordinal) for relation in page], {room_id: view.room.version}
+    )
+    entries.sort(key=lambda entry: entry.ordinal, reverse=not request.forward)
+    answer: dict[str, Any] = {"chunk": _rendered(view, view.see(entries), view.viewer)}
+    if len(found) > limit:
+        last = page[-1].ordinal if page else found[0].ordinal - (1 if request.forward else 0)
+        answer["next_batch"] = position_token(last if request.forward else last - 1)
+    if request.start is not None:
+        answer["prev_batch"] = request.start
+    if request.recurse:
+        answer["recursion_depth"] = RECURSION_DEPTH
+    return answer
 
 
-def _bundle(
-    room: Room, entries: Sequence[LogEntry], viewer: Viewer, groups: Sequence[str], with_room_id: bool
-) -> Bundles:
-    parents = {entry.event.event_id: entry for entry in entries if not entry.event.is_state}
-    markers = relations.read_markers(room.room_id, parents)
-    wanted = [
-        _Parent(parents[event_id], marker, marker.groups.intersection(groups))
-        for event_id, marker in markers.items()
-    ]
-    wanted = [parent for parent in wanted if parent.groups]
-    if not wanted:
-        return {}
-    page = _Page(room, viewer, wanted, with_room_id)
-    page.read_relations()
-    page.read_children()
-    bundles = {parent.event_id: page.aggregate(parent) for parent in wanted}
-    return {event_id: found for event_id, found in bundles.items() if found}
+def _range(view: View, request: RelationsRequest) -> _Range:
+    def position(token: str | None) -> int | None:
+        if token is None:
+            return None
+        return resolve_token(token, view.requester.user_id, view.room.room_id)
+
+    near, far = position(request.start), position(request.end)
+    after, last = (near, far) if request.forward else (far, near)
+    return _Range(
+        rel_type=request.rel_type,
+        event_type=request.event_type,
+        after=after,
+        before=None if last is None else last + 1,
+        forward=request.forward,
+        ignored=view.viewer.ignored,
+    )
 
 
-def matching_relations(room: Room, seen: Sequence[Seen], event_filter: EventFilter) -> list[Seen]:
-    """Those events to which others relate as the filter's `related_by_` properties ask."""
-    markers = relations.read_markers(room.room_id, [each.entry.event.event_id for each in seen])
-    rel_types = event_filter.related_by_rel_types
-    groups = relations.GROUPS if rel_types is None else {relations.group_of(each) for each in rel_types}
-    wanted = [
-        (marker.event_id, group) for marker in markers.values() for group in marker.groups & set(groups)
-    ]
-    pages = parallel(*(functools.partial(relations.read_relations, room.room_id, *each) for each in wanted))
-    found: dict[str, list[tuple[str, str]]] = {}
-    for (event_id, _), page in zip(wanted, pages, strict=True):
-        found.setdefault(event_id, []).extend((relation.rel_type, relation.sender) for relation in page)
-    return [each for each in seen if event_filter.matches_relations(found.get(each.entry.event.event_id, ()))]
+def _children(room: Room, event_id: str, wanted: _Range, limit: int) -> list[Relation]:
+    """The first `limit` events that relate directly."""
+    if wanted.rel_type is not None:
+        groups: Iterable[str] = [relations.group_of(wanted.rel_type)]
+    else:
+        marker = relations.read_markers(room.room_id, [event_id]).get(event_id)
+        groups = marker.groups if marker else ()
+    pages = parallel(
+        *(functools.partial(_of_group, room, event_id, group, wanted, limit) for group in groups)
+    )
+    return wanted.sort(relation for page in pages for relation in page)[:limit]
 
 
-@dataclass(slots=True)
-class _Parent:
-    """An event that others relate to, and the relations that are of use."""
-
-    entry: LogEntry
-    marker: Marker
-    groups: frozenset[str]
-    edits: list[Relation] = field(default_factory=list)
-    references: list[Relation] = field(default_factory=list)
-    thread: list[Relation] = field(default_factory=list)
-    replies: int = 0
-
-    @property
-    def event_id(self) -> str:
-        return self.entry.event.event_id
-
-
-@dataclass(slots=True)
-class _Page:
-    """The aggregation of several events of a room for one viewer."""
-
-    room: Room
-    viewer: Viewer
-    parents: list[_Parent]
-    with_room_id: bool
-    participated: set[str] = field(default_factory=set)
-    ignored_replies: dict[str, int] = field(default_factory=dict)
-    children: dict[int, Seen] = field(default_factory=dict)
-    of_children: Bundles = field(default_factory=dict)
-
-    def read_relations(self) -> None:
-        """Read what relates to the parents: one round trip."""
-        calls: list[Callable[[], None]] = []
-        for parent in self.parents:
-            if REPLACE in parent.groups and parent.entry.redacted_because is None:
-                calls.append(functools.partial(self._read_edits, parent))
-            if REFERENCE in parent.groups:
-                calls.append(functools.partial(self._read_references, parent))
-            if THREAD in parent.groups and parent.marker.replies > 0:
-                calls.append(functools.partial(self._read_thread, parent))
-        threads = [parent for parent in self.parents if THREAD in parent.groups]
-        if threads:
-            calls.append(functools.partial(self._read_participants, threads))
-        parallel(*calls)
-
-    def _read(self, parent: _Parent, group: str, limit: int | None = None) -> list[Relation]:
-        """The newest relations of a group, of senders who aren't ignored, from before the viewer left."""
-        until = self.viewer.joined_until
-        before = None if until is None or until == STILL_JOINED else until + 1
-        found = relations.read_relations(
-            self.room.room_id, parent.event_id, group, before=before, limit=limit, forward=False
+def _of_group(room: Room, event_id: str, group: str, wanted: _Range, limit: int) -> list[Relation]:
+    sifted = wanted.event_type is not None or wanted.ignored or group == relations.OTHER
+    at_once = _READ_AT_ONCE if sifted else limit
+    found: list[Relation] = []
+    after, before = wanted.after, wanted.before
+    while len(found) < limit:
+        page = relations.read_relations(
+            room.room_id,
+            event_id,
+            group,
+            after=after,
+            before=before,
+            limit=at_once,
+            forward=wanted.forward,
         )
-        return [relation for relation in found if relation.sender not in self.viewer.ignored]
+        found += [relation for relation in page if wanted.takes(relation)]
+        if len(page) < at_once:
+            break
+        after, before = (page[-1].ordinal, before) if wanted.forward else (after, page[-1].ordinal)
+    return found[:limit]
 
-    def _read_edits(self, parent: _Parent) -> None:
-        event = parent.entry.event
-        if (relations.parent_of(event) or ("", ""))[1] == REPLACE:
-            return
-        valid = [
-            relation
-            for relation in self._read(parent, REPLACE)
-            if relation.replaces and (relation.sender, relation.event_type) == (event.sender, event.type)
-        ]
-        parent.edits = sorted(valid, key=lambda edit: (edit.ts, edit.event_id), reverse=True)[:_CANDIDATES]
 
-    def _read_references(self, parent: _Parent) -> None:
-        parent.references = self._read(parent, REFERENCE)[::-1]
-
-    def _read_thread(self, parent: _Parent) -> None:
-        """The thread's newest events; for one who left the room also how many there were by then."""
-        ignoring = len(self.viewer.ignored)
-        limit = _CANDIDATES + min(ignoring, 40) if self.viewer.is_joined else None
-        found = self._read(parent, THREAD, limit)
-        parent.replies = parent.marker.replies if self.viewer.is_joined else len(found)
-        parent.thread = found[:_CANDIDATES]
-
-    def _read_participants(self, threads: Sequence[_Parent]) -> None:
-        users = {self.viewer.user_id, *(self.viewer.ignored if self.viewer.is_joined else ())}
-        counts = relations.read_reply_counts(
-            self.room.room_id, [parent.event_id for parent in threads], users
-        )
-        for (root_id, user_id), count in counts.items():
-            if user_id == self.viewer.user_id:
-                self.participated.add(root_id)
-            else:
-                self.ignored_replies[root_id] = self.ignored_replies.get(root_id, 0) + count
-
-    def read_children(self) -> None:
-        """Read the related events that are shown or may not be visible, and what relates to them."""
-        doubtful = [
-            relation.ordinal
-            for parent in self.parents
-            for relation in parent.references
-            if not self.viewer.was_joined_throughout(relation.ordinal)
-        ]
-        shown = [
-            ordinal
-            for parent in self.parents
-            for candidates in (parent.edits, parent.thread)
-            for ordinal in self._first_visible(candidates)
-        ]
-        self.children = self._read_entries([*doubtful, *shown])
-        latest = [seen.entry for parent in self.parents if (seen := self._first(parent.thread))]
-        if latest:
-            self.of_children = _bundle(
-                self.room, latest, self.viewer, (REPLACE, REFERENCE), self.with_room_id
+def _descendants(room: Room, event_id: str, wanted: _Range, limit: int) -> list[Relation]:
+    """The first `limit` events that relate by at most `RECURSION_DEPTH` steps, each of any type."""
+    known: dict[str, Relation] = {}
+    level = [event_id]
+    for _ in range(RECURSION_DEPTH):
+        markers = relations.read_markers(room.room_id, level)
+        pages = parallel(
+            *(
+                functools.partial(
+                    relations.read_relations, room.room_id, parent_id, group, limit=_RECURSION_LIMIT
+                )
+                for parent_id, marker in markers.items()
+                for group in marker.groups
             )
-
-    def _first_visible(self, candidates: Sequence[Relation]) -> list[int]:
-        """The ordinals to read to know the first of them that the viewer may see."""
-        ordinals = []
-        for relation in candidates:
-            ordinals.append(relation.ordinal)
-            if self.viewer.was_joined_throughout(relation.ordinal):
-                break
-        return ordinals
-
-    def _read_entries(self, ordinals: Iterable[int]) -> dict[int, Seen]:
-        room_id = self.room.room_id
-        keys = [(room_id, ordinal) for ordinal in dict.fromkeys(ordinals)]
-        entries = room_items.read_log_entries(keys, {room_id: self.room.version})
-        return {seen.entry.ordinal: seen for seen in seen_by(self.viewer, entries)}
-
-    def _first(self, candidates: Iterable[Relation]) -> Seen | None:
-        found = (self.children.get(relation.ordinal) for relation in candidates)
-        return next((seen for seen in found if seen is not None), None)
-
-    def _is_visible(self, relation: Relation) -> bool:
-        return relation.ordinal in self.children or self.viewer.was_joined_throughout(relation.ordinal)
-
-    def aggregate(self, parent: _Parent) -> dict[str, Any]:
-        """The parent's `m.relations`."""
-        bundled: dict[str, Any] = {}
-        edit = self._first(parent.edits)
-        if edit is not None:
-            bundled[REPLACE] = self._render(edit)
-        referring = [{"event_id": each.event_id} for each in parent.references if self._is_visible(each)]
-        if referring:
-            bundled[REFERENCE] = {"chunk": referring}
-        latest = self._first(parent.thread)
-        if latest is not None:
-            sender = parent.entry.event.sender
-            bundled[THREAD] = {
-                "latest_event": self._render(latest),
-                "count": parent.replies - self.ignored_replies.get(parent.event_id, 0),
-                "current_user_participated": (
-                    sender == self.viewer.user_id or parent.event_id in self.participated
-                ),
-            }
-        return bundled
-
-    def _render(self, seen: Seen) -> dict[str, Any]:
-        return client_event(
-            seen.entry,
-            self.viewer,
-            membership=seen.membership or "leave",
-            relations=self.of_children.get(seen.entry.event.event_id),
-            with_room_id=self.with_room_id,
         )
+        fresh = [each for page in pages for each in page if each.event_id not in known]
+        fresh = fresh[: _RECURSION_LIMIT - len(known)]
+        if not fresh:
+            break
+        known |= {relation.event_id: relation for relation in fresh}
+        level = [relation.event_id for relation in fresh]
+    return wanted.sort(filter(wanted.takes, known.values()))[:limit]
+
+
+def _rendered(view: View, seen: Sequence[Seen], viewer: Viewer) -> list[dict[str, Any]]:
+    aggregations = bundle([each.entry for each in seen], view.viewer)
+    return client_events(seen, viewer, aggregations=aggregations)
+
+
+def get_threads(
+    token: AccessToken,
+    room_id: str,
+    *,
+    participated: bool = False,
+    start: str | None = None,
+    limit: int = DEFAULT_LIMIT,
+) -> dict[str, Any]:
+    """A page of thread roots, that of the thread with the newest event first.
+
+    Raises UnknownToken, Forbidden, InvalidParam.
+    """
+    view = open_view(token, room_id)
+    view.require_reading()
+    limit = min(limit, MAX_LIMIT)
+    threads = relations.read_threads(room_id)
+    if start is not None:
+        position = resolve_token(start, view.requester.user_id, room_id)
+        threads = [thread for thread in threads if thread.latest <= position]
+    chunk: list[dict[str, Any]] = []
+    for _ in range(_THREAD_PAGES):
+        if not threads or len(chunk) >= limit:
+            break
+        page, threads = threads[: limit - len(chunk)], threads[limit - len(chunk) :]
+        chunk += _thread_roots(view, page, participated)
+        last = page[-1].latest
+    return {"chunk": chunk} | ({"next_batch": position_token(last - 1)} if threads else {})
+
+
+def _thread_roots(view: View, threads: Sequence[Thread], participated: bool) -> list[dict[str, Any]]:
+    """The roots of those threads that the viewer may see, redacted where they ignore the sender."""
+    found = find_entries(view.room, [thread.root_id for thread in threads])
+    entries = [found[thread.root_id] for thread in threads if thread.root_id in found]
+    seen = [
+        Seen(replace(entry, event=entry.event.redacted()), membership)
+        if view.viewer.ignores(entry)
+        else Seen(entry, membership)
+        for entry, membership in seen_by(replace(view.viewer, ignored=frozenset()), entries)
+    ]
+    rendered = _rendered(view, seen, view.viewer)
+    return [root for root in rendered if _has_thread(root, participated)]
+
+
+def _has_thread(root: dict[str, Any], participated: bool) -> bool:
+    thread = root["unsigned"].get("m.relations", {}).get(relations.THREAD)
+    return thread is not None and (thread["current_user_participated"] or not participated)

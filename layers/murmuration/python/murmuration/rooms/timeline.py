@@ -13,10 +13,10 @@ from typing import Any
 from murmuration.accounts.tokens import AccessToken
 from murmuration.protocol.errors import NotFound, NotJson
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
+from murmuration.rooms.aggregations import bundle, matching_relations
 from murmuration.rooms.client_events import client_events, state_event
 from murmuration.rooms.pagination import position_token, resolve_token
 from murmuration.rooms.past_state import pick_state_after, state_after
-from murmuration.rooms.relations import bundle, matching_relations
 from murmuration.rooms.viewing import View, open_view
 from murmuration.rooms.visibility import Seen
 from murmuration.storage import room_items
@@ -145,7 +145,7 @@ def _render(
     """The events with what relates to them, and the members that their senders were where asked for."""
     entries = [seen.entry for seen in found]
     calls: tuple[Callable[[], Any], ...] = (
-        functools.partial(bundle, view.room, entries, view.viewer),
+        functools.partial(bundle, entries, view.viewer),
         functools.partial(_senders, view, entries, event_filter),
     )
     aggregations, state = parallel(*calls)
@@ -168,7 +168,7 @@ def get_event(token: AccessToken, room_id: str, event_id: str) -> dict[str, Any]
 
 
 def _rendered(view: View, found: Sequence[Seen]) -> list[dict[str, Any]]:
-    aggregations = bundle(view.room, [seen.entry for seen in found], view.viewer)
+    aggregations = bundle([seen.entry for seen in found], view.viewer)
     return client_events(found, view.viewer, aggregations=aggregations)
 
 

@@ -1,0 +1,17 @@
+"""Remove a room alias.
+
+https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3directoryroomroomalias
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.rooms import aliases
+
+
+@endpoint("DELETE", "/_matrix/client/{version}/directory/room/{roomAlias}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    aliases.delete_room_alias(request.requester, request.params["roomAlias"])
+    return {}

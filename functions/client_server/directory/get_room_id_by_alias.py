@@ -1,0 +1,18 @@
+"""Resolve a room alias.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroomroomalias
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.rooms import aliases
+
+
+@endpoint(
+    "GET", "/_matrix/client/{version}/directory/room/{roomAlias}", auth=Auth.NONE, versions=CLIENT_VERSIONS
+)
+def handler(request: Request) -> dict[str, Any]:
+    return aliases.get_room_id_by_alias(request.params["roomAlias"])

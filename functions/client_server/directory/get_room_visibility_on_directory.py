@@ -1,0 +1,18 @@
+"""Tell whether a room is published.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directorylistroomroomid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.rooms.public_rooms import get_room_visibility
+
+
+@endpoint(
+    "GET", "/_matrix/client/{version}/directory/list/room/{roomId}", auth=Auth.NONE, versions=CLIENT_VERSIONS
+)
+def handler(request: Request) -> dict[str, Any]:
+    return {"visibility": get_room_visibility(request.params["roomId"])}

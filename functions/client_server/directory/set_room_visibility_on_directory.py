@@ -1,0 +1,18 @@
+"""Publish a room, or withdraw it.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylistroomroomid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.rooms.public_rooms import set_room_visibility
+
+
+@endpoint("PUT", "/_matrix/client/{version}/directory/list/room/{roomId}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    visibility = request.json_object().get("visibility", "public")
+    set_room_visibility(request.requester, request.params["roomId"], visibility)
+    return {}

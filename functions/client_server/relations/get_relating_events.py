@@ -1,0 +1,29 @@
+"""List what relates to an event.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidrelationseventid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.rooms.relations import DEFAULT_LIMIT, RelationsRequest, get_relations
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/rooms/{roomId}/relations/{eventId}",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    versions=("v1",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    wanted = RelationsRequest(
+        start=request.query.get("from"),
+        end=request.query.get("to"),
+        limit=request.query_int("limit", DEFAULT_LIMIT, low=1),
+        forward=request.query_choice("dir", ("b", "f"), "b") == "f",
+        recurse=request.query_bool("recurse"),
+    )
+    return get_relations(request.access_token, params["roomId"], params["eventId"], wanted)

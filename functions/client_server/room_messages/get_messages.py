@@ -1,0 +1,29 @@
+"""Read a page of a room's timeline.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.rooms.timeline import DEFAULT_LIMIT, PageRequest, get_messages, parse_filter
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/rooms/{roomId}/messages",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    versions=CLIENT_VERSIONS,
+)
+def handler(request: Request) -> dict[str, Any]:
+    event_filter = parse_filter(request.query.get("filter"))
+    page = PageRequest(
+        forward=request.query_choice("dir", ("b", "f")) == "f",
+        start=request.query.get("from"),
+        end=request.query.get("to"),
+        limit=request.query_int("limit", event_filter.limit or DEFAULT_LIMIT),
+        filter=event_filter,
+    )
+    return get_messages(request.access_token, request.params["roomId"], page)

@@ -1,0 +1,28 @@
+"""Read a piece of a room's state whose state key is empty.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstateeventtypestatekey
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.rooms.state_reads import get_room_state_with_key
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    versions=CLIENT_VERSIONS,
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    return get_room_state_with_key(
+        request.access_token,
+        params["roomId"],
+        params["eventType"],
+        "",
+        form=request.query_choice("format", ("content", "event"), "content"),
+    )

@@ -1,0 +1,21 @@
+"""Summarise a room.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.rooms import summaries
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/room_summary/{roomIdOrAlias}",
+    auth=Auth.OPTIONAL_ACCESS_TOKEN,
+    versions=("v1",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    return summaries.get_room_summary(request.optional_requester, request.params["roomIdOrAlias"])
