@@ -174,9 +174,7 @@ class _Page:
         self.children = self._read_entries([*doubtful, *shown])
         latest = [seen.entry for parent in self.parents if (seen := self._first(parent.thread))]
         if latest:
-            self.of_children = _bundle(
-                self.room, latest, self.viewer, (REPLACE, REFERENCE), self.with_room_id
-            )
+            self.of_children = _bundle(latest, self.viewer, (REPLACE, REFERENCE), self.with_room_id)
 
     def _first_visible(self, candidates: Sequence[Relation]) -> list[int]:
         """The ordinals to read to know the first of them that the viewer may see."""
