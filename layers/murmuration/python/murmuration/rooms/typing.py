@@ -49,12 +49,12 @@ def typing_users(item: Mapping[str, Any] | None, now: int) -> list[str]:
 def typing_event(items: Iterable[Item], now: int) -> tuple[dict[str, Any] | None, int]:
     """The m.typing event for the typing item among changed items of a room's stream, None without one.
 
-    With it the time, in milliseconds, at which the last of those who type stops by itself: 0 if nobody does.
+    With it the time, in milliseconds, at which the first of those who type stops by itself: 0 if nobody does.
     """
     item = next((item for item in items if item["sk"] == KEY), None)
     if item is None:
         return None, 0
-    until = max(_running(item, now).values(), default=0)
+    until = min(_running(item, now).values(), default=0)
     return {"type": "m.typing", "content": {"user_ids": typing_users(item, now)}}, until
 
 

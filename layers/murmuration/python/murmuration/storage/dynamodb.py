@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from murmuration.settings import settings
 
 Item = dict[str, Any]
 Key = Mapping[str, Any]
 T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
@@ -428,3 +431,16 @@ def parallel(*calls: Callable[[], T]) -> list[T]:
     futures = [_threads().submit(call) for call in calls[1:]]
     first = calls[0]()
     return [first, *(future.result() for future in futures)]
+
+
+@overload
+def gather(first: Callable[[], A], second: Callable[[], B], /) -> tuple[A, B]: ...
+
+
+@overload
+def gather(first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /) -> tuple[A, B, C]: ...
+
+
+def gather(*calls: Callable[[], Any]) -> tuple[Any, ...]:
+    """`parallel` for calls whose results differ in type."""
+    return tuple(parallel(*calls))

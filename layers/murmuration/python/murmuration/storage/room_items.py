@@ -176,6 +176,8 @@ def log_write(entry: LogEntry) -> Write:
         ("txn_id", entry.txn_id),
         ("replaced", _dump(entry.replaced)),
         ("redacted_because", _dump(entry.redacted_because)),
+        # Whom the Streams worker wakes beside the members.
+        ("member", entry.event.state_key if entry.event.membership is not None else None),
     ):
         if value is not None:
             item[name] = value

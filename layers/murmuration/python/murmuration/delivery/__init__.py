@@ -1,0 +1,1 @@
+"""Delivery: telling those who wait that something has happened."""

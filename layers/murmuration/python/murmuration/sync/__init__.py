@@ -1,0 +1,1 @@
+"""Sync: what a client has seen, what it has yet to see, and how it waits for more."""

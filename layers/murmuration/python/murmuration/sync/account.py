@@ -1,0 +1,101 @@
+"""The user's own streams in a sync: account data, to-device messages, key counts."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.keys.device_lists import users_in
+from murmuration.storage import account_data, dynamodb, one_time_keys, streams, to_device
+from murmuration.storage.dynamodb import Item
+from murmuration.sync.context import Context
+from murmuration.sync.first_look import FirstLook
+
+MESSAGES_PER_SYNC = 100
+PUSH_RULES = "m.push_rules"
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is new in the streams of the user and the device.
+
+    `key_counts` are (one-time keys by algorithm, unused fallback key algorithms), None where nothing moved.
+    """
+
+    account_items: Sequence[Item]
+    by_room: Mapping[str, list[Item]]
+    own_devices: set[str]
+    to_device: Sequence[dict[str, Any]]
+    user_position: int
+    device_position: int
+    key_counts: tuple[dict[str, int], list[str]] | None
+
+
+def acknowledge(first: FirstLook) -> None:
+    """Forget the to-device messages that the client's token shows it has."""
+    if first.base is not None and first.base.device > 0 and first.base.unacknowledged:
+        requester = first.requester
+        to_device.acknowledge(requester.user_id, requester.device_id, first.base.device)
+
+
+def changes(first: FirstLook) -> Changes:
+    """Read what has moved; one round trip."""
+    base_user = first.base.user if first.base is not None else 0
+    base_device = first.base.device if first.base is not None else 0
+    items, inbox, key_counts = dynamodb.gather(
+        functools.partial(_user_items, first, base_user),
+        functools.partial(_inbox, first, base_device),
+        functools.partial(_key_counts, first, base_device),
+    )
+    by_room: dict[str, list[Item]] = {}
+    account_items: list[Item] = []
+    for item in items:
+        if item.get("room_id"):
+            by_room.setdefault(item["room_id"], []).append(item)
+        elif "type" in item and "content" in item:
+            account_items.append(item)
+    return Changes(
+        account_items, by_room, users_in(items), inbox.events, first.user_head, inbox.position, key_counts
+    )
+
+
+def _user_items(first: FirstLook, after: int) -> list[Item]:
+    if first.user_head <= after:
+        return []
+    items = streams.read_after(streams.user_stream(first.requester.user_id), after)
+    return [item for item in items if item["seq"] <= first.user_head]
+
+
+def _inbox(first: FirstLook, after: int) -> to_device.Inbox:
+    requester = first.requester
+    return to_device.read(
+        requester.user_id, requester.device_id, after, MESSAGES_PER_SYNC, head=first.device_head
+    )
+
+
+def _key_counts(first: FirstLook, after: int) -> tuple[dict[str, int], list[str]] | None:
+    if first.base is not None and first.device_head <= after:
+        return None
+    counts = one_time_keys.read_counts(first.requester.user_id, first.requester.device_id)
+    return dict(counts.one_time), sorted(counts.unused_fallback)
+
+
+def account_events(ctx: Context, news: Changes) -> list[dict[str, Any]]:
+    """The account data to show: at first, push rules too, even where the user has changed none."""
+    from murmuration.push_rules import as_account_data
+
+    contents = {
+        item["type"]: account_data.content_of(item)
+        for item in news.account_items
+        if item["type"] != PUSH_RULES
+    }
+    rules_changed = any(item["type"] == PUSH_RULES for item in news.account_items)
+    if ctx.base is None or rules_changed:
+        contents[PUSH_RULES] = as_account_data(ctx.user_id, ctx.push_changes)
+    return [
+        {"type": data_type, "content": content}
+        for data_type, content in contents.items()
+        if ctx.filter.account_data.admits_type(data_type)
+    ]

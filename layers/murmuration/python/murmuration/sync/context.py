@@ -1,0 +1,73 @@
+"""What the parts of one sync share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.accounts.tokens import Requester
+from murmuration.protocol.filters import SyncFilter
+from murmuration.protocol.push_rules.evaluation import CompiledRuleset, compile_ruleset
+from murmuration.protocol.push_rules.ruleset import Changes, ruleset_of
+from murmuration.rooms.room import Room
+from murmuration.rooms.visibility import Viewer, make_viewer
+from murmuration.storage.dynamodb import Item
+from murmuration.storage.memberships import Membership
+from murmuration.sync.positions import Positions, RoomPosition, room_hash
+
+
+@dataclass
+class Context:
+    """One sync's facts: who asks, for what, what they have seen (`base`, None at first), and at what time.
+
+    `room_data` are the changed items of the user's stream that belong to a room, by room ID.
+    """
+
+    requester: Requester
+    filter: SyncFilter
+    base: Positions | None
+    now_ms: int
+    push_changes: Changes
+    full_state: bool = False
+    state_after: bool = False
+    ignored: frozenset[str] = frozenset()
+    room_data: Mapping[str, list[Item]] = field(default_factory=dict)
+
+    @property
+    def user_id(self) -> str:
+        return self.requester.user_id
+
+    def hash(self, room_id: str) -> str:
+        return room_hash(self.user_id, room_id)
+
+    def position(self, room_id: str) -> RoomPosition | None:
+        """What was shown of a joined room."""
+        return self.base.rooms.get(self.hash(room_id)) if self.base is not None else None
+
+    def viewer(self, membership: Membership, room: Room) -> Viewer:
+        """The user as one who looks at a room."""
+        return make_viewer(
+            self.user_id, self.requester.device_id, membership, room.version, ignored=self.ignored
+        )
+
+    @functools.cached_property
+    def push_rules(self) -> CompiledRuleset:
+        return compile_ruleset(ruleset_of(self.user_id, self.push_changes))
+
+
+@dataclass
+class DeviceLists:
+    """Users whose devices the client should look up anew, and those it need not follow any more."""
+
+    changed: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+
+    def __ior__(self, other: DeviceLists) -> DeviceLists:
+        self.changed |= other.changed
+        self.left |= other.left
+        return self
+
+    def as_json(self) -> dict[str, Any]:
+        return {"changed": sorted(self.changed), "left": sorted(self.left - self.changed)}

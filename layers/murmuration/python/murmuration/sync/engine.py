@@ -1,0 +1,185 @@
+"""The sync engine: from a stream token to all that its client hasn't seen.
+
+One look takes three round trips: what the user has (memberships, streams), where their rooms stand, and then
+only the rooms that moved. A fourth writes the new token, when something changed.
+https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.accounts.tokens import AccessToken
+from murmuration.clock import now_ms
+from murmuration.rooms.room import Room
+from murmuration.rooms.visibility import ignored_users
+from murmuration.storage import account_data, dynamodb, room_items
+from murmuration.storage.memberships import Membership
+from murmuration.sync import account, joined, other_rooms, tokens, waiting
+from murmuration.sync.context import Context, DeviceLists
+from murmuration.sync.device_lists import after_leaving
+from murmuration.sync.first_look import FirstLook, look
+from murmuration.sync.positions import Positions, mark
+
+MAXIMUM_TIMEOUT_MS = 25_000
+"""API Gateway gives up after 29 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRequest:
+    """What a client asks for; `filter` is a filter's ID or its JSON."""
+
+    token: AccessToken
+    since: str | None = None
+    filter: str | None = None
+    full_state: bool = False
+    state_after: bool = False
+    timeout_ms: int = 0
+
+
+@dataclass
+class Answer:
+    """A sync's answer in the making, and where the client stands with it."""
+
+    positions: Positions
+    sections: dict[str, Any] = field(default_factory=dict)
+    rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    device_lists: DeviceLists = field(default_factory=DeviceLists)
+
+    @property
+    def has_news(self) -> bool:
+        return bool(self.sections or self.rooms or self.device_lists.changed or self.device_lists.left)
+
+    def as_json(self, next_batch: str) -> dict[str, Any]:
+        body: dict[str, Any] = {"next_batch": next_batch, **self.sections}
+        if self.rooms:
+            body["rooms"] = self.rooms
+        if self.device_lists.changed or self.device_lists.left:
+            body["device_lists"] = self.device_lists.as_json()
+        body["device_one_time_keys_count"] = self.positions.one_time_keys
+        body["device_unused_fallback_key_types"] = self.positions.fallback_keys
+        return body
+
+
+def sync(request: SyncRequest) -> dict[str, Any]:
+    """What the client hasn't seen, at once if there is something, else when there is or the time is over.
+
+    Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist.
+    """
+    deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
+    first = look(request.token, request.since, request.filter)
+    patient = request.since is not None and first.base is not None and not request.full_state
+    listening = patient and request.timeout_ms > 0 and waiting.listen(first)
+    account.acknowledge(first)
+    while True:
+        answer = assemble(request, first)
+        if answer.has_news or not patient or time.monotonic() >= deadline:
+            break
+        if listening:
+            waiting.wait(first, answer.positions, deadline)
+        listening = True
+        first = look(request.token, request.since, request.filter, listener=first)
+    if request.since is not None and first.base is not None and answer.positions == first.base:
+        return answer.as_json(request.since)
+    return answer.as_json(tokens.write(request.token.user_id, request.token.device_id, answer.positions))
+
+
+def assemble(request: SyncRequest, first: FirstLook) -> Answer:
+    """Look at everything once."""
+    ctx = Context(
+        requester=first.requester,
+        filter=first.filter,
+        base=first.base,
+        now_ms=now_ms(),
+        push_changes=first.push_changes,
+        full_state=request.full_state,
+        state_after=request.state_after,
+    )
+    answer = Answer(first.base.copy() if first.base is not None else Positions())
+    others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
+    member_of = [row for row in first.memberships if row.membership == "join"]
+    member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
+    rooms, changes = dynamodb.gather(
+        functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)]),
+        functools.partial(account.changes, first),
+    )
+    ctx.ignored = frozenset(answer.positions.ignored)
+    _take_account(ctx, answer, changes)
+    _add_joined(ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms])
+    _add_others(ctx, answer, others, rooms)
+    keep = {ctx.hash(row.room_id) for row in first.memberships}
+    answer.positions.rooms = {
+        room: position for room, position in answer.positions.rooms.items() if room in keep
+    }
+    answer.positions.others = {
+        ctx.hash(row.room_id): mark(row.event_id) for row in first.memberships if row.membership != "join"
+    }
+    return answer
+
+
+def _rooms(room_ids: Sequence[str]) -> dict[str, Room]:
+    """The rooms as they are now; one round trip."""
+    if not room_ids:
+        return {}
+    keys = [room_items.head_key(room_id) for room_id in room_ids]
+    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS]
+    return {item["room_id"]: Room(room_items.head_from_item(item)) for item in items if "ordinal" in item}
+
+
+def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> None:
+    """The user's own streams: account data, to-device messages, key counts."""
+    positions = answer.positions
+    positions.user, positions.device = changes.user_position, changes.device_position
+    if changes.key_counts is not None:
+        positions.one_time_keys, positions.fallback_keys = changes.key_counts
+        if ctx.base is not None and ctx.base.one_time_keys != positions.one_time_keys:
+            answer.sections["device_one_time_keys_count"] = positions.one_time_keys
+    ctx.room_data = changes.by_room
+    for item in changes.account_items:
+        if item["type"] == "m.ignored_user_list":
+            positions.ignored = sorted(ignored_users(account_data.content_of(item)) - {ctx.user_id})
+    ctx.ignored = frozenset(positions.ignored)
+    events = account.account_events(ctx, changes)
+    if events:
+        answer.sections["account_data"] = {"events": events}
+    positions.unacknowledged = bool(changes.to_device)
+    if changes.to_device:
+        answer.sections["to_device"] = {"events": changes.to_device}
+    if ctx.base is not None:
+        answer.device_lists.changed |= changes.own_devices
+
+
+def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]]) -> None:
+    to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
+    calls = [functools.partial(joined.joined_room, ctx, room, row) for room, row in to_look_at]
+    for (room, _), part in zip(to_look_at, dynamodb.parallel(*calls), strict=True):
+        room_hash = ctx.hash(room.room_id)
+        answer.positions.rooms[room_hash] = part.position
+        answer.positions.typing_until_ms.pop(room_hash, None)
+        if part.typing_until_ms:
+            answer.positions.typing_until_ms[room_hash] = part.typing_until_ms
+        answer.device_lists |= part.device_lists
+        if part.section is not None:
+            answer.rooms.setdefault("join", {})[room.room_id] = part.section
+
+
+def _add_others(ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room]) -> None:
+    for row in others.invited:
+        section = other_rooms.stripped_room(row, "invite_state")
+        answer.rooms.setdefault("invite", {})[row.room_id] = section
+    for row in others.knocked:
+        section = other_rooms.stripped_room(row, "knock_state")
+        answer.rooms.setdefault("knock", {})[row.room_id] = section
+    left = [row for row in others.left if row.room_id in rooms]
+    calls = [functools.partial(other_rooms.left_room, ctx, rooms[row.room_id], row) for row in left]
+    for row, section in zip(left, dynamodb.parallel(*calls), strict=True):
+        room_hash = ctx.hash(row.room_id)
+        answer.rooms.setdefault("leave", {})[row.room_id] = section
+        if ctx.base is not None and room_hash in ctx.base.rooms:
+            answer.device_lists |= after_leaving(ctx, rooms[row.room_id])
+        answer.positions.rooms.pop(room_hash, None)
+        answer.positions.typing_until_ms.pop(room_hash, None)

@@ -1,0 +1,116 @@
+"""A sync's first round trip: who asks, what they've seen, their rooms, where their streams stand."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.accounts.authentication import verify
+from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.filters import SyncFilter, parse_filter
+from murmuration.protocol.push_rules.ruleset import Changes
+from murmuration.storage import account_data, dynamodb, memberships, streams
+from murmuration.storage.cache import LruCache
+from murmuration.storage.dynamodb import Item
+from murmuration.storage.memberships import Membership
+from murmuration.sync import tokens
+from murmuration.sync.positions import Positions
+
+_filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
+"""Filters by user and ID, which names its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """What the first round trip found. `base` is None for a first sync, or when the token has expired."""
+
+    requester: Requester
+    filter: SyncFilter
+    base: Positions | None
+    memberships: Sequence[Membership]
+    user_head: int
+    device_head: int
+    push_changes: Changes
+    listener: Mapping[str, Any] | None
+
+
+def look(
+    token: AccessToken, since: str | None, filter_text: str | None, *, listener: FirstLook | None = None
+) -> FirstLook:
+    """Read it all at once. Raises UnknownToken, InvalidParam, BadJson, NotFound.
+
+    `listener` is an earlier look, after which the user listens.
+    """
+    keys: dict[str, list[dict[str, str]]] = {
+        "users": [token.key],
+        streams.TABLE: [
+            streams.head_key(streams.user_stream(token.user_id)),
+            streams.head_key(streams.device_stream(token.user_id, token.device_id)),
+            {
+                "stream_id": streams.user_stream(token.user_id),
+                "sk": account_data.data_key("", "m.push_rules"),
+            },
+        ],
+    }
+    if listener is None:
+        keys["listeners"] = [{"user_id": token.user_id}]
+    if since is not None:
+        keys[tokens.TABLE] = [tokens.token_key(token.user_id, tokens.parse(since))]
+    found, rows, sync_filter = dynamodb.gather(
+        functools.partial(dynamodb.batch_get, keys, eventual=("listeners", tokens.TABLE)),
+        functools.partial(memberships.read_memberships, token.user_id),
+        functools.partial(_filter, token.user_id, filter_text),
+    )
+    requester = verify(token, next(iter(found["users"]), None))
+    heads = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
+    return FirstLook(
+        requester=requester,
+        filter=sync_filter,
+        base=_base(token, since, found),
+        memberships=rows,
+        user_head=_seq(heads, streams.user_stream(token.user_id)),
+        device_head=_seq(heads, streams.device_stream(token.user_id, token.device_id)),
+        push_changes=_push_changes(heads),
+        listener=listener.listener if listener is not None else next(iter(found["listeners"]), None),
+    )
+
+
+def _base(token: AccessToken, since: str | None, found: Mapping[str, Sequence[Item]]) -> Positions | None:
+    if since is None:
+        return None
+    row = next(iter(found[tokens.TABLE]), None)
+    if row is None:
+        # Written a moment ago, a token may not have reached the replica that was asked.
+        row = dynamodb.get(tokens.TABLE, tokens.token_key(token.user_id, since))
+    return tokens.positions_of(row, token.device_id)
+
+
+def _seq(heads: Mapping[tuple[str, str], Item], stream: str) -> int:
+    return streams.head_seq(heads.get((stream, streams.HEAD)))
+
+
+def _push_changes(items: Mapping[tuple[str, str], Item]) -> Changes:
+    key = account_data.data_key("", "m.push_rules")
+    return next((account_data.content_of(item) for (_, sk), item in items.items() if sk == key), {})
+
+
+def _filter(user_id: str, text: str | None) -> SyncFilter:
+    """The filter that `text` is (JSON) or names (an ID)."""
+    if not text:
+        return SyncFilter()
+    if text.lstrip().startswith("{"):
+        try:
+            return parse_filter(json.loads(text))
+        except ValueError as error:
+            raise InvalidParam("filter is neither a filter's ID nor JSON") from error
+    known = _filters.get((user_id, text))
+    if known is None:
+        from murmuration.filters import read_filter
+
+        known = read_filter(user_id, text)
+        _filters.put((user_id, text), known)
+    return known

@@ -1,0 +1,272 @@
+"""A joined room's part of a sync. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.protocol.events import Event, StateKey
+from murmuration.rooms import aggregations, client_events, pagination, receipts, typing, visibility
+from murmuration.rooms.room import Room
+from murmuration.rooms.visibility import Viewer
+from murmuration.storage import account_data, dynamodb, room_items, streams
+from murmuration.storage.dynamodb import Item
+from murmuration.storage.memberships import Membership
+from murmuration.storage.room_items import LogEntry
+from murmuration.sync import timeline, unread
+from murmuration.sync.context import Context, DeviceLists
+from murmuration.sync.device_lists import device_lists_of
+from murmuration.sync.positions import MAIN, Counts, RoomPosition, as_counts, mark, total
+from murmuration.sync.timeline import MEMBER, Window
+
+MEMBERS_REMEMBERED = 64
+HEROES = 5
+
+
+@dataclass
+class RoomPart:
+    """What a sync says of one room: its section (None: nothing), and where the client then stands."""
+
+    position: RoomPosition
+    section: dict[str, Any] | None = None
+    device_lists: DeviceLists = field(default_factory=DeviceLists)
+    typing_until_ms: int = 0
+
+
+def moved(ctx: Context, room: Room) -> bool:
+    """Whether there is anything to look at."""
+    position = ctx.position(room.room_id)
+    return (
+        position is None
+        or ctx.full_state
+        or (position.ordinal, position.seq) != (room.head.ordinal, room.head.seq)
+        or room.room_id in ctx.room_data
+        or (
+            ctx.base is not None and 0 < ctx.base.typing_until_ms.get(ctx.hash(room.room_id), 0) <= ctx.now_ms
+        )
+    )
+
+
+def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart:
+    """The section of a room that has moved. Reads its log and stream at once, then what those ask for."""
+    position = ctx.position(room.room_id)
+    since = membership.since or 0
+    if position is not None and since > position.ordinal:
+        # The user left and came back: what they know of the room may have a hole.
+        position = None
+    head = room.head
+    viewer = ctx.viewer(membership, room)
+    window, items, _ = dynamodb.gather(
+        functools.partial(_window, ctx, room, viewer, position),
+        functools.partial(_stream_items, room, position.seq if position else 0),
+        functools.partial(room.entries, [*_PUSH_STATE, (MEMBER, ctx.user_id)]),
+    )
+    part = RoomPart(RoomPosition(head.ordinal, head.seq))
+    state, remembered = _state(ctx, room, window, position)
+    counts = _unread(ctx, room, window, position, items, since)
+    part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
+    part.device_lists = device_lists_of(ctx, room, position, window, items)
+    ephemeral, part.typing_until_ms = _ephemeral(ctx, room.room_id, items, position)
+    events = {
+        "timeline": _timeline(ctx, viewer, window, fresh=position is None),
+        "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, viewer, state)},
+        "ephemeral": {"events": ephemeral},
+        "account_data": {"events": room_account_data(ctx, room.room_id)},
+    }
+    summary = _summary(ctx, room, window, position, state)
+    changed = any(section.get("events") for section in events.values()) or window.limited or bool(summary)
+    unread_changed = position is not None and position.unread != counts
+    if changed or unread_changed or position is None or ctx.full_state:
+        part.section = {**events, "summary": summary, **_unread_section(ctx, counts)}
+    return part
+
+
+_PUSH_STATE = [("m.room.create", ""), ("m.room.power_levels", "")]
+
+
+def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
+    after = position.ordinal if position is not None else None
+    visible = functools.partial(visibility.seen_by, viewer)
+    return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)
+
+
+def _stream_items(room: Room, after: int) -> list[Item]:
+    if room.head.seq <= after:
+        return []
+    items = streams.read_after(streams.room_stream(room.room_id), after)
+    return [item for item in items if item["seq"] <= room.head.seq]
+
+
+# -- Timeline --------------------------------------------------------------------------------------------
+
+
+def _timeline(ctx: Context, viewer: Viewer, window: Window, *, fresh: bool) -> dict[str, Any]:
+    return {
+        "events": client_timeline(ctx, viewer, window),
+        "limited": window.limited or (fresh and ctx.base is not None),
+        "prev_batch": pagination.position_token(window.before_first),
+    }
+
+
+def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[dict[str, Any]]:
+    """Events as the filter wants them."""
+    events = client_events.client_events(
+        window.seen,
+        viewer,
+        aggregations=aggregations.bundle(window.entries, viewer, with_room_id=False),
+        with_room_id=False,
+        event_format=ctx.filter.event_format,
+    )
+    return [ctx.filter.project(event) for event in events]
+
+
+# -- State -----------------------------------------------------------------------------------------------
+
+
+def _state(
+    ctx: Context, room: Room, window: Window, position: RoomPosition | None
+) -> tuple[dict[StateKey, Event], tuple[str, ...]]:
+    """The state to send, and the marks of the members whose events the client then has."""
+    at_end = ctx.state_after
+    root, before = (room.head.state_root, room.head.ordinal + 1) if at_end else (window.root, window.start)
+    lazy = ctx.filter.room.state.lazy_load_members
+    senders = {entry.event.sender for entry in window.entries} if lazy else set()
+    if position is None or ctx.full_state:
+        members = senders | {ctx.user_id} if lazy else None
+        state = timeline.full_state(room, root, before, members=members)
+        return state, _remember((), members or ())
+    state = {}
+    if window.limited or at_end:
+        state = timeline.state_delta(room, position.ordinal, root)
+    if not lazy:
+        return state, ()
+    known = set(position.members)
+    redundant = ctx.filter.room.state.include_redundant_members
+    missing = {sender for sender in senders if redundant or mark(sender) not in known}
+    current = room.entries([(MEMBER, sender) for sender in missing])
+    state = timeline.state_at(room, root, before, current.values()) | state
+    return state, _remember(position.members, senders)
+
+
+def _remember(marks: Sequence[str], user_ids: Iterable[str]) -> tuple[str, ...]:
+    fresh = {mark(user_id) for user_id in user_ids} - set(marks)
+    return (*marks, *sorted(fresh))[-MEMBERS_REMEMBERED:]
+
+
+def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> list[dict[str, Any]]:
+    """State events as the filter wants them."""
+    return [
+        ctx.filter.project(client_events.state_event(event, viewer, with_room_id=False))
+        for event in state.values()
+        if ctx.filter.room.state.matches(event.pdu)
+    ]
+
+
+def _summary(
+    ctx: Context,
+    room: Room,
+    window: Window,
+    position: RoomPosition | None,
+    state: Mapping[StateKey, Event],
+) -> dict[str, Any]:
+    """The counts of members, and who the room may be named for; empty where nothing of it changed."""
+    recent = [entry.event for entry in window.passed] + list(state.values())
+    if position is not None and not ctx.full_state and not any(event.type in _SUMMARISED for event in recent):
+        return {}
+    summary: dict[str, Any] = {
+        "m.joined_member_count": room.head.joined,
+        "m.invited_member_count": room.head.invited,
+    }
+    name, alias = ("m.room.name", ""), ("m.room.canonical_alias", "")
+    named = room.events([name, alias])
+    if not (
+        (name in named and named[name].content.get("name"))
+        or (alias in named and named[alias].content.get("alias"))
+    ):
+        summary["m.heroes"] = _heroes(ctx, room)
+    return summary
+
+
+_SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
+
+
+def _heroes(ctx: Context, room: Room) -> list[str]:
+    """Up to five others who are in the room or invited; or else who left."""
+    members = room_items.read_state_of_type(room.room_id, room.version, MEMBER, limit=HEROES * 4)
+    others = [entry.event for entry in members if entry.event.state_key != ctx.user_id]
+    present = [event.state_key or "" for event in others if event.membership in ("join", "invite")]
+    return (present or [event.state_key or "" for event in others])[:HEROES]
+
+
+# -- Unread counts ---------------------------------------------------------------------------------------
+
+
+def _unread(
+    ctx: Context,
+    room: Room,
+    window: Window,
+    position: RoomPosition | None,
+    items: Sequence[Item],
+    since: int,
+) -> Counts:
+    own = unread.receipts_of([*items, *ctx.room_data.get(room.room_id, ())], ctx.user_id)
+    if position is None:
+        start = max(unread.unread_from(own, since), room.head.ordinal - unread.MOST_COUNTED)
+        entries = _between(room, window, start)
+        return unread.count(ctx, room, entries, own)
+    counts = unread.recount(ctx, room, position.unread, own, own, position.ordinal)
+    return unread.add(counts, unread.count(ctx, room, _between(room, window, position.ordinal), own))
+
+
+def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
+    """The log after an ordinal: what the window passed, and what lies before it."""
+    passed = [entry for entry in window.passed if entry.ordinal > after]
+    first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
+    if first <= after + 1:
+        return passed
+    floor = max(after, first - unread.MOST_COUNTED)
+    return room_items.read_log(room.room_id, room.version, after=floor, before=first) + passed
+
+
+def _unread_section(ctx: Context, counts: Counts) -> dict[str, Any]:
+    if not ctx.filter.room.timeline.unread_thread_notifications:
+        return {"unread_notifications": as_counts(total(counts))}
+    section: dict[str, Any] = {"unread_notifications": as_counts(counts.get(MAIN, (0, 0)))}
+    threads = {thread: as_counts(pair) for thread, pair in counts.items() if thread != MAIN}
+    if threads:
+        section["unread_thread_notifications"] = threads
+    return section
+
+
+# -- Ephemeral events and account data -------------------------------------------------------------------
+
+
+def _ephemeral(
+    ctx: Context, room_id: str, items: Sequence[Item], position: RoomPosition | None
+) -> tuple[list[dict[str, Any]], int]:
+    """The ephemeral events, and when the typing they tell of ends (0: nobody types)."""
+    private = [item for item in ctx.room_data.get(room_id, ()) if "receipt_type" in item]
+    events = []
+    read = receipts.receipt_event([*items, *private], ctx.user_id)
+    if read is not None:
+        events.append(read)
+    shown, until = typing.typing_event(items, ctx.now_ms)
+    if shown is None and ctx.base is not None:
+        until = ctx.base.typing_until_ms.get(ctx.hash(room_id), 0)
+        if 0 < until <= ctx.now_ms:
+            item = streams.get(streams.room_stream(room_id), typing.KEY)
+            shown, until = typing.typing_event([item] if item else [], ctx.now_ms)
+    if shown is not None and (position is not None or shown["content"]["user_ids"]):
+        events.append(shown)
+    return [event for event in events if ctx.filter.room.ephemeral.admits_type(event["type"])], until
+
+
+def room_account_data(ctx: Context, room_id: str) -> list[dict[str, Any]]:
+    """What changed of the user's data about a room."""
+    return [
+        {"type": item["type"], "content": account_data.content_of(item)}
+        for item in ctx.room_data.get(room_id, ())
+        if "content" in item and ctx.filter.room.account_data.admits_type(item["type"])
+    ]

@@ -1,0 +1,85 @@
+"""The rooms that a user isn't in: invites, knocks, and those they left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.rooms import pagination
+from murmuration.rooms.room import Room
+from murmuration.rooms.visibility import Seen, seen_by
+from murmuration.storage.memberships import Membership
+from murmuration.storage.room_items import LogEntry
+from murmuration.sync import timeline
+from murmuration.sync.context import Context
+from murmuration.sync.joined import client_timeline, room_account_data, shown_state
+from murmuration.sync.positions import mark
+
+
+@dataclass(frozen=True, slots=True)
+class OtherRooms:
+    """The changed memberships, by kind."""
+
+    invited: Sequence[Membership]
+    knocked: Sequence[Membership]
+    left: Sequence[Membership]
+
+
+def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
+    """Those of the user's memberships other than joined ones that they haven't been shown.
+
+    Rooms left before a first sync are shown only where the filter asks for them.
+    """
+    known = ctx.base.others if ctx.base is not None else {}
+    new = [row for row in rows if known.get(ctx.hash(row.room_id)) != mark(row.event_id)]
+    new = [row for row in new if ctx.filter.room.admits_room(row.room_id)]
+    show_left = ctx.base is not None or ctx.filter.room.include_leave
+    return OtherRooms(
+        invited=[row for row in new if row.membership == "invite" and row.sender not in ctx.ignored],
+        knocked=[row for row in new if row.membership == "knock"],
+        left=[row for row in new if row.membership in ("leave", "ban") and show_left],
+    )
+
+
+def stripped_room(row: Membership, section: str) -> dict[str, Any]:
+    """A room that the user is invited to or knocks on: its stripped state."""
+    return {section: {"events": list(row.stripped_state)}}
+
+
+def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
+    """A left room's section: what happened up to the leaving.
+
+    The user's own leaving is shown even where the room's history isn't theirs to see.
+    """
+    position = ctx.position(room.room_id)
+    before = (row.ordinal or room.head.ordinal) + 1
+    after = position.ordinal if position is not None else None
+
+    viewer = ctx.viewer(row, room)
+
+    def visible(entries: Sequence[LogEntry]) -> list[Seen]:
+        seen = {one.entry.ordinal: one for one in seen_by(viewer, entries)}
+        own = {
+            entry.ordinal: Seen(entry, row.membership) for entry in entries if entry.ordinal == row.ordinal
+        }
+        both = own | seen
+        return [both[entry.ordinal] for entry in entries if entry.ordinal in both]
+
+    if row.previous != "join":
+        after = before - 2
+    window = timeline.read_window(room, after, before, ctx.filter.room.timeline, visible)
+    state = {}
+    if ctx.full_state or (position is None and row.previous == "join"):
+        state = timeline.full_state(room, window.root, window.start)
+    elif position is not None and window.limited:
+        state = timeline.state_delta(room, position.ordinal, window.root)
+    return {
+        "timeline": {
+            "events": client_timeline(ctx, viewer, window),
+            "limited": window.limited,
+            "prev_batch": pagination.position_token(window.before_first),
+        },
+        "state": {"events": shown_state(ctx, viewer, state)},
+        "account_data": {"events": room_account_data(ctx, room.room_id)},
+    }

@@ -1,0 +1,135 @@
+"""The newest part of a room's log that a client hasn't seen, and the state that it begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from murmuration.protocol import state_trie
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.state_trie import NodeId
+from murmuration.rooms.room import Room
+from murmuration.rooms.visibility import Seen
+from murmuration.storage import room_items, snapshots
+from murmuration.storage.room_items import LogEntry, StateEntry
+
+DEFAULT_LIMIT = 10
+MAXIMUM_LIMIT = 100
+PAGES = 5
+"""How many pages a sync reads for a filter that lets little pass; what lies behind is `limited`."""
+
+Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
+MEMBER = "m.room.member"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of the log: the events to show, oldest first, with the viewer's membership at each.
+
+    `start` is the first ordinal of the stretch, `root` the snapshot of the state before it. `limited` says
+    that something between what was shown and the stretch is left out. `passed` are all events of the
+    stretch, also those that the filter left out.
+    """
+
+    seen: tuple[Seen, ...]
+    start: int
+    root: NodeId
+    limited: bool
+    passed: tuple[LogEntry, ...]
+
+    @property
+    def entries(self) -> list[LogEntry]:
+        return [entry for entry, _ in self.seen]
+
+    @property
+    def before_first(self) -> int:
+        """The ordinal right before the first event shown."""
+        return (self.seen[0].entry.ordinal if self.seen else self.start) - 1
+
+
+def read_window(
+    room: Room, after: int | None, before: int, event_filter: EventFilter, visible: Visible
+) -> Window:
+    """The newest events with `after` < ordinal < `before` that pass, up to the filter's limit."""
+    limit = event_filter.limit_within(default=DEFAULT_LIMIT, maximum=MAXIMUM_LIMIT)
+    shown: list[Seen] = []
+    passed: list[LogEntry] = []
+    cursor, exhausted = before, False
+    for _ in range(PAGES):
+        page = room_items.read_log(
+            room.room_id, room.version, after=after, before=cursor, limit=limit + 1, forward=False
+        )
+        allowed = {one.entry.ordinal: one for one in visible(page)}
+        for entry in page:
+            if entry.ordinal in allowed and event_filter.matches(entry.event.pdu):
+                if len(shown) == limit:
+                    return _window(room, shown, passed, limited=True, before=before)
+                shown.append(allowed[entry.ordinal])
+            passed.append(entry)
+            cursor = entry.ordinal
+        if len(page) <= limit:
+            exhausted = True
+            break
+    return _window(room, shown, passed, limited=not exhausted, before=before)
+
+
+def _window(
+    room: Room, shown: Sequence[Seen], passed: Sequence[LogEntry], *, limited: bool, before: int
+) -> Window:
+    """`shown` and `passed` come newest first."""
+    first = (shown[-1].entry if limited and shown else passed[-1]) if passed else None
+    return Window(
+        seen=tuple(reversed(shown)),
+        start=first.ordinal if first else before,
+        root=first.state_root if first else room.head.state_root,
+        limited=limited,
+        passed=tuple(reversed(passed)),
+    )
+
+
+def full_state(
+    room: Room, root: NodeId, before: int, *, members: Iterable[str] | None = None
+) -> dict[StateKey, Event]:
+    """The state of the snapshot `root`, which is the state before the ordinal `before`.
+
+    Reads the current state, and snapshots only for what has changed since. With `members`, of the membership
+    events only those of these users.
+    """
+    if members is None:
+        current = room_items.read_state_of_type(room.room_id, room.version)
+    else:
+        current = room_items.read_state_but_members(room.room_id, room.version)
+        current += room.entries([(MEMBER, user_id) for user_id in members]).values()
+    return state_at(room, root, before, current)
+
+
+def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry]) -> dict[StateKey, Event]:
+    """What the pairs of `current` state entries were in the snapshot `root`, before the ordinal `before`."""
+    kept: dict[StateKey, Event] = {}
+    changed: list[StateKey] = []
+    for entry in current:
+        pair = (entry.event.type, entry.event.state_key or "")
+        if entry.ordinal is not None and entry.ordinal < before:
+            kept[pair] = entry.event
+        else:
+            changed.append(pair)
+    if changed and root != state_trie.EMPTY:
+        earlier = state_trie.get(root, changed, snapshots.fetch_from(room.room_id))
+        kept |= read_state_events(room, earlier)
+    return kept
+
+
+def state_delta(room: Room, after: int, root: NodeId) -> dict[StateKey, Event]:
+    """What changed from the state after the ordinal `after` to the snapshot `root`."""
+    next_entries = room_items.read_log(room.room_id, room.version, after=after, before=after + 2)
+    if not next_entries or next_entries[0].state_root == root:
+        return {}
+    changes = state_trie.diff(next_entries[0].state_root, root, snapshots.fetch_from(room.room_id))
+    return read_state_events(room, {pair: new for pair, (_, new) in changes.items() if new is not None})
+
+
+def read_state_events(room: Room, event_ids: dict[StateKey, str]) -> dict[StateKey, Event]:
+    """The events of a state map."""
+    events = room_items.read_events(list(event_ids.values()), room.version)
+    return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}

@@ -1,0 +1,141 @@
+"""Unread counts: what a user's push rules say of the events after their read receipts, thread by thread.
+
+Counted when the user syncs, not when an event is sent: a message to a room of thousands costs its sender
+nothing for it. Counts travel in the token, so that a sync evaluates only what is new; a receipt of the
+user's own counts anew what lies behind it.
+https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from murmuration.protocol.power_levels import PowerLevels
+from murmuration.protocol.push_rules.conditions import PushContext
+from murmuration.protocol.push_rules.evaluation import evaluate
+from murmuration.rooms.room import Room
+from murmuration.storage import room_items
+from murmuration.storage.room_items import LogEntry
+from murmuration.sync.context import Context
+from murmuration.sync.positions import MAIN, Counts
+
+MOST_COUNTED = 1000
+"""An unread stretch longer than this is counted from its newest events alone."""
+
+Receipts = Mapping[str, int]
+"""The ordinal up to which the user has read, by thread: "" for an unthreaded receipt, MAIN, or a root."""
+
+
+def thread_of(entry: LogEntry) -> str:
+    """The thread that an event belongs to: its root's ID, or MAIN."""
+    relates_to = entry.event.content.get("m.relates_to")
+    if isinstance(relates_to, Mapping) and relates_to.get("rel_type") == "m.thread":
+        root = relates_to.get("event_id")
+        if isinstance(root, str):
+            return root
+    return MAIN
+
+
+def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Receipts) -> Counts:
+    """The notifications and highlights among `entries` that `receipts` leave unread."""
+    counts: Counts = {}
+    read_everywhere = receipts.get("", 0)
+    context = _ContextMaker(ctx, room)
+    for entry in entries:
+        if entry.event.sender == ctx.user_id or entry.event.sender in ctx.ignored:
+            continue
+        thread = thread_of(entry)
+        if entry.ordinal <= max(read_everywhere, receipts.get(thread, 0)):
+            continue
+        outcome = evaluate(ctx.push_rules, _client_form(entry, room.room_id), context(entry.event.sender))
+        if outcome.notify or outcome.highlight:
+            notifications, highlights = counts.get(thread, (0, 0))
+            counts[thread] = (notifications + outcome.notify, highlights + outcome.highlight)
+    return counts
+
+
+def add(counts: Counts, more: Counts) -> Counts:
+    """Both together."""
+    threads = counts.keys() | more.keys()
+    zero = (0, 0)
+    return {
+        thread: (
+            counts.get(thread, zero)[0] + more.get(thread, zero)[0],
+            counts.get(thread, zero)[1] + more.get(thread, zero)[1],
+        )
+        for thread in threads
+    }
+
+
+def recount(
+    ctx: Context, room: Room, counts: Counts, moved: Mapping[str, int], receipts: Receipts, up_to: int
+) -> Counts:
+    """`counts` after the receipts in `moved` (by thread, ordinals) changed, for the log up to `up_to`."""
+    if not moved:
+        return counts
+    lowest = max(min(moved.values()), up_to - MOST_COUNTED)
+    entries = room_items.read_log(room.room_id, room.version, after=lowest, before=up_to + 1)
+    fresh = count(ctx, room, entries, receipts)
+    if "" in moved:
+        return fresh
+    return {thread: pair for thread, pair in counts.items() if thread not in moved} | {
+        thread: pair for thread, pair in fresh.items() if thread in moved
+    }
+
+
+def unread_from(receipts: Receipts, since: int) -> int:
+    """The ordinal behind which a first count begins, for a member `since` an ordinal."""
+    return max(receipts.get("", 0), receipts.get(MAIN, 0), since)
+
+
+def _client_form(entry: LogEntry, room_id: str) -> dict[str, Any]:
+    event = entry.event
+    form: dict[str, Any] = {
+        "type": event.type,
+        "sender": event.sender,
+        "content": event.content,
+        "room_id": room_id,
+        "event_id": event.event_id,
+    }
+    if event.is_state:
+        form["state_key"] = event.state_key
+    return form
+
+
+class _ContextMaker:
+    """What push rules want to know of the room, read once when the first event is evaluated."""
+
+    def __init__(self, ctx: Context, room: Room) -> None:
+        self._ctx = ctx
+        self._room = room
+        self._levels: PowerLevels | None = None
+        self._notifications: dict[str, int] = {}
+        self._display_name: str | None = None
+
+    def __call__(self, sender: str) -> PushContext:
+        if self._levels is None:
+            create, levels = ("m.room.create", ""), ("m.room.power_levels", "")
+            member = ("m.room.member", self._ctx.user_id)
+            state = self._room.events([create, levels, member])
+            self._levels = PowerLevels.from_state(state.get(create), state.get(levels), self._room.version)
+            self._notifications = self._levels.entry_levels("notifications")
+            name = state[member].content.get("displayname") if member in state else None
+            self._display_name = name if isinstance(name, str) else None
+        return PushContext(
+            self._ctx.user_id,
+            self._display_name,
+            self._room.head.joined,
+            self._levels.user_level(sender),
+            self._notifications,
+        )
+
+
+def receipts_of(items: Sequence[Mapping[str, Any]], user_id: str) -> dict[str, int]:
+    """The user's own read receipts among stream items: the furthest ordinal by thread."""
+    found: dict[str, int] = {}
+    for item in items:
+        if item.get("user_id") == user_id and item.get("receipt_type") in ("m.read", "m.read.private"):
+            thread = item.get("thread_id") or ""
+            found[thread] = max(found.get(thread, 0), item.get("ordinal", 0))
+    return found
