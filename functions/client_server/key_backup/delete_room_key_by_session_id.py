@@ -1,0 +1,16 @@
+"""Delete the key of a session from a backup.
+
+https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3room_keyskeysroomidsessionid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.keys import backups
+
+
+@endpoint("DELETE", "/_matrix/client/{version}/room_keys/keys/{roomId}/{sessionId}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return backups.delete_keys(request.requester.user_id, request.query.get("version"), request.params["roomId"], request.params["sessionId"])

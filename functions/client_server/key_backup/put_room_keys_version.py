@@ -1,0 +1,19 @@
+"""Change what a backup of room keys says of itself.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keysversionversion
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.keys import backups
+
+
+@endpoint("PUT", "/_matrix/client/{version}/room_keys/version/{backupVersion}", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    backups.update_version(
+        request.requester.user_id, request.params["backupVersion"], request.json_object()
+    )
+    return {}

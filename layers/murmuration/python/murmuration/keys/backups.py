@@ -1,0 +1,238 @@
+"""Backups of room keys. https://spec.matrix.org/v1.19/client-server-api/#server-side-key-backups"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.keys.bodies import limit_size, object_of, required
+from murmuration.protocol.errors import (
+    BadJson,
+    InvalidParam,
+    MissingParam,
+    NotFound,
+    WrongRoomKeysVersion,
+)
+from murmuration.storage import key_backups as storage
+from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.storage.key_backups import SessionID, Version
+
+MAX_AUTH_DATA_BYTES = 65_536
+MAX_KEY_BYTES = 65_536
+MAX_ID_BYTES = 255
+MAX_ANSWER_BYTES = 5_500_000
+"""What a function's response can carry."""
+
+
+# -- Versions --------------------------------------------------------------------------------------------
+
+
+def create_version(user_id: str, body: Mapping[str, Any]) -> str:
+    """Begin a new backup, which becomes the current one; its version.
+
+    Raises MissingParam, BadJson, TooLarge.
+    """
+    algorithm, auth_data = _parse_version(body)
+    return str(storage.create_version(user_id, algorithm, auth_data))
+
+
+def get_current_version(user_id: str) -> dict[str, Any]:
+    """The latest backup. Raises NotFound."""
+    version = storage.read_current(user_id)
+    if version is None:
+        raise NotFound("No current backup version")
+    return _info(version)
+
+
+def get_version(user_id: str, name: str) -> dict[str, Any]:
+    """A backup. Raises NotFound."""
+    return _info(_existing(user_id, name))
+
+
+def update_version(user_id: str, name: str, body: Mapping[str, Any]) -> None:
+    """Change a backup's `auth_data`. Raises MissingParam, BadJson, InvalidParam, TooLarge, NotFound."""
+    algorithm, auth_data = _parse_version(body)
+    if body.get("version", name) != name:
+        raise InvalidParam("The version in the body is not that of the path")
+    version = _existing(user_id, name)
+    if version.algorithm != algorithm:
+        raise InvalidParam("Algorithm does not match")
+    try:
+        storage.update_auth_data(user_id, version.number, auth_data)
+    except ConditionFailed as error:
+        raise NotFound("Unknown backup version") from error
+
+
+def delete_version(user_id: str, name: str) -> None:
+    """Delete a backup with its keys; again is no error. Raises NotFound for one that never was."""
+    try:
+        storage.delete_version(user_id, _number(name))
+    except ConditionFailed as error:
+        raise NotFound("Unknown backup version") from error
+
+
+def _parse_version(body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    algorithm = required(body, "algorithm")
+    if not isinstance(algorithm, str) or len(algorithm) > MAX_ID_BYTES:
+        raise BadJson("algorithm must be a string")
+    auth_data = object_of(required(body, "auth_data"), "auth_data")
+    limit_size(auth_data, "auth_data", MAX_AUTH_DATA_BYTES)
+    return algorithm, auth_data
+
+
+def _number(name: str) -> int:
+    if not (name.isascii() and name.isdecimal()) or len(name) > 8 or name != str(int(name)):
+        raise NotFound("Unknown backup version")
+    return int(name)
+
+
+def _existing(user_id: str, name: str) -> Version:
+    version = storage.read_version(user_id, _number(name))
+    if version is None or version.deleted:
+        raise NotFound("Unknown backup version")
+    return version
+
+
+def _info(version: Version) -> dict[str, Any]:
+    return {
+        "version": str(version.number),
+        "algorithm": version.algorithm,
+        "auth_data": version.auth_data,
+        **_totals(version),
+    }
+
+
+def _totals(version: Version) -> dict[str, Any]:
+    return {"count": version.count, "etag": str(version.etag)}
+
+
+# -- Keys ------------------------------------------------------------------------------------------------
+
+
+def put_keys(user_id: str, name: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Store keys of several rooms, where they're better than what is stored; the backup's count and etag.
+
+    Raises WrongRoomKeysVersion unless it's the current backup, NotFound, MissingParam, BadJson, InvalidParam,
+    TooLarge.
+    """
+    rooms = object_of(required(body, "rooms"), "rooms")
+    keys = {
+        session: key
+        for room_id, room in rooms.items()
+        for session, key in _parse_room(room_id, object_of(room, "A room")).items()
+    }
+    return _put(user_id, name, keys)
+
+
+def put_room_keys(user_id: str, name: str | None, room_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Store keys of one room, as `put_keys` does."""
+    return _put(user_id, name, _parse_room(room_id, body))
+
+
+def put_session_key(
+    user_id: str, name: str | None, room_id: str, session_id: str, body: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Store the key of one session, as `put_keys` does."""
+    return _put(user_id, name, {(room_id, session_id): _parse_key(room_id, session_id, body)})
+
+
+def _put(user_id: str, name: str | None, keys: Mapping[SessionID, Mapping[str, Any]]) -> dict[str, Any]:
+    wanted = _required_version(name)
+    current = storage.read_current(user_id)
+    if current is None:
+        raise NotFound("Unknown backup version")
+    if str(current.number) != wanted:
+        raise WrongRoomKeysVersion("Wrong backup version", current_version=str(current.number))
+    return _totals(storage.put_keys(user_id, current.number, keys, is_better))
+
+
+def is_better(new: Mapping[str, Any], stored: Mapping[str, Any]) -> bool:
+    """Whether a key replaces a stored one of its session.
+
+    Verified ones go first, then those that decrypt from an earlier message on, then those forwarded less.
+    """
+    return _rank(new) < _rank(stored)
+
+
+def _rank(key: Mapping[str, Any]) -> tuple[bool, int, int]:
+    return not key["is_verified"], key["first_message_index"], key["forwarded_count"]
+
+
+def get_keys(user_id: str, name: str | None) -> dict[str, Any]:
+    """All keys of a backup, as `{"rooms": {room ID: {"sessions": {session ID: key}}}}`.
+
+    Raises MissingParam, NotFound for an unknown backup, TooLarge for more than an answer carries.
+    """
+    rooms: dict[str, Any] = {}
+    for (room_id, session_id), key in _read(user_id, name).items():
+        rooms.setdefault(room_id, {"sessions": {}})["sessions"][session_id] = key
+    return {"rooms": rooms}
+
+
+def get_room_keys(user_id: str, name: str | None, room_id: str) -> dict[str, Any]:
+    """A room's keys, as `{"sessions": {session ID: key}}`. Raises what `get_keys` does."""
+    keys = _read(user_id, name, room_id)
+    return {"sessions": {session_id: key for (_, session_id), key in keys.items()}}
+
+
+def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[str, Any]:
+    """A session's key. Raises NotFound too where there's none."""
+    key = _read(user_id, name, room_id, session_id).get((room_id, session_id))
+    if key is None:
+        raise NotFound("Key not found")
+    return key
+
+
+def delete_keys(
+    user_id: str, name: str | None, room_id: str | None = None, session_id: str | None = None
+) -> dict[str, Any]:
+    """Delete keys: all, those of a room, or the one of a session; the backup's count and etag.
+
+    Raises MissingParam, InvalidParam, NotFound for an unknown backup.
+    """
+    _check_ids(room_id, session_id)
+    version = _existing(user_id, _required_version(name))
+    return _totals(storage.delete_keys(user_id, version.number, room_id, session_id))
+
+
+def _read(
+    user_id: str, name: str | None, room_id: str | None = None, session_id: str | None = None
+) -> dict[SessionID, dict[str, Any]]:
+    _check_ids(room_id, session_id)
+    version = _existing(user_id, _required_version(name))
+    keys = storage.read_keys(user_id, version.number, room_id, session_id)
+    limit_size(list(keys.values()), "The keys asked for at once", MAX_ANSWER_BYTES)
+    return keys
+
+
+def _required_version(name: str | None) -> str:
+    if name is None:
+        raise MissingParam("version is missing")
+    return name
+
+
+def _check_ids(*identifiers: str | None) -> None:
+    for identifier in identifiers:
+        if identifier is not None and not 0 < len(identifier.encode()) <= MAX_ID_BYTES:
+            raise InvalidParam(f"Room and session IDs have 1 to {MAX_ID_BYTES} bytes")
+
+
+def _parse_room(room_id: str, room: Mapping[str, Any]) -> dict[SessionID, dict[str, Any]]:
+    sessions = object_of(required(room, "sessions"), "sessions")
+    return {
+        (room_id, session_id): _parse_key(room_id, session_id, key) for session_id, key in sessions.items()
+    }
+
+
+def _parse_key(room_id: str, session_id: str, value: object) -> dict[str, Any]:
+    _check_ids(room_id, session_id)
+    key = object_of(value, "A key")
+    for name in ("first_message_index", "forwarded_count"):
+        number = required(key, name)
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise BadJson(f"{name} must be an integer")
+    if not isinstance(required(key, "is_verified"), bool):
+        raise BadJson("is_verified must be true or false")
+    object_of(required(key, "session_data"), "session_data")
+    limit_size(key, "A key", MAX_KEY_BYTES)
+    return key
