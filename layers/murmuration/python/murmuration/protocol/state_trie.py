@@ -22,11 +22,13 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
+
+from murmuration.protocol import unpadded_base64
 
 StateKey: TypeAlias = tuple[str, str]
 NodeId: TypeAlias = bytes
@@ -276,8 +278,8 @@ def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[str
                     entries[number].update(node)
                 else:
                     nodes |= {child.node_id: _rank(child.size) for child in node}
-    compared = {key: tuple(found.get(key) for found in entries) for found in entries for key in found}
-    return {key: events for key, events in compared.items() if len(set(events)) > 1}
+    differing = {key for found in entries[1:] for key, _ in found.items() ^ entries[0].items()}
+    return {key: tuple(found.get(key) for found in entries) for key in differing}
 
 
 def reachable(roots: Iterable[NodeId], fetch: Fetch) -> set[NodeId]:
@@ -440,4 +442,4 @@ def _event_hash(event_id: str) -> bytes | None:
 
 
 def _event_id(digest: bytes) -> str:
-    return "$" + urlsafe_b64encode(digest)[:-1].decode("ascii")
+    return "$" + unpadded_base64.encode_urlsafe(digest)
