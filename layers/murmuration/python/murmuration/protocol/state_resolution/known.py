@@ -35,6 +35,7 @@ class Known:
         self._unconflicted = unconflicted
         self._events: dict[str, Event | None] = {}
         self._entries: dict[StateKey, str | None] = dict.fromkeys(conflicts)
+        self._auth_keys: dict[str, list[StateKey]] = {}
         self.conflicts = conflicts
         self.rejected = rejected
 
@@ -52,9 +53,16 @@ class Known:
 
     def look_up_auth_entries(self, events: Iterable[Event]) -> list[str]:
         """The unconflicted event IDs at all keys that the authorisation of these events looks at."""
-        keys = {key for event in events for key in auth_state_types_of(event)}
+        keys = {key for event in events for key in self.auth_keys(event)}
         self.look_up(keys)
         return [event_id for key in keys if (event_id := self._entries[key]) is not None]
+
+    def auth_keys(self, event: Event) -> list[StateKey]:
+        """The keys of the state that the event's authorisation looks at."""
+        keys = self._auth_keys.get(event.event_id)
+        if keys is None:
+            keys = self._auth_keys[event.event_id] = auth_state_types_of(event)
+        return keys
 
     def all_unconflicted(self) -> Collection[str]:
         return self._unconflicted.event_ids()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from hashlib import sha1
 
-from murmuration.protocol.auth_rules import AuthRuleViolation, auth_state_types_of, check_auth
+from murmuration.protocol.auth_rules import AuthRuleViolation, check_auth
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.state_resolution.known import Known
 
@@ -61,7 +61,7 @@ def _deepest_allowed(events: list[Event], resolved: Mapping[StateKey, Event], kn
 
 def _is_allowed(event: Event, resolved: Mapping[StateKey, Event], known: Known) -> bool:
     state: dict[StateKey, Event] = {}
-    for key in auth_state_types_of(event):
+    for key in known.auth_keys(event):
         entry = resolved.get(key)
         if entry is None and (event_id := known.unconflicted(key)) is not None:
             entry = known.event(event_id)

@@ -15,7 +15,6 @@ from itertools import combinations
 
 from murmuration.protocol.auth_rules import (
     AuthRuleViolation,
-    auth_state_types_of,
     check_auth,
     create_event_id,
 )
@@ -109,20 +108,23 @@ class _Resolution:
 
     def _auth_state(self, event: Event) -> dict[StateKey, Event]:
         """The state to judge an event by: where it has no entry, what the event itself cites serves."""
-        cited = {
-            auth_event.state_pair: auth_event
-            for auth_event in self._known.events(event.auth_events)
-            if auth_event.event_id not in self._known.rejected
-        }
-        if (create := self._create_of(event)) is not None:
-            cited[_CREATE] = create
-        state: dict[StateKey, Event] = {}
-        for key in auth_state_types_of(event):
-            entry = self._entry(key)
-            chosen = cited.get(key) if entry is None else self._known.event(entry)
-            if chosen is not None:
-                state[key] = chosen
+        entries = {key: self._entry(key) for key in self._known.auth_keys(event)}
+        known = self._known.event
+        state = {key: it for key, entry in entries.items() if entry and (it := known(entry)) is not None}
+        if None in entries.values():
+            for cited in self._cited(event):
+                pair = cited.state_pair
+                if pair is not None and entries.get(pair, "") is None:
+                    state[pair] = cited
         return state
+
+    def _cited(self, event: Event) -> list[Event]:
+        """The auth events of an event that were not rejected, and its create event."""
+        cited = [
+            it for it in self._known.events(event.auth_events) if it.event_id not in self._known.rejected
+        ]
+        create = self._create_of(event)
+        return cited if create is None else [*cited, create]
 
     def _entry(self, key: StateKey) -> str | None:
         """The event ID that the partially resolved state has at a key."""
