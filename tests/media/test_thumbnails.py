@@ -73,7 +73,9 @@ def test_small_images_are_served_as_they_are_but_for_what_they_claim_to_be(alice
     assert answer.headers["Content-Disposition"] == 'inline; filename="thumbnail.png"'
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", b"<svg/>", picture(50, 50)[:100], b"GIF89a"])
+@pytest.mark.parametrize(
+    "data", [b"", b"no image", b"<svg/>", picture(50, 50)[:100], b"GIF89a", picture(50, 50, "TIFF")]
+)
 def test_what_is_no_image_has_no_thumbnail(alice, data):
     answer = thumbnail(alice, upload(alice, data, "image/png"), "width=32&height=32")
     assert (answer.status, answer.json["errcode"]) == (400, "M_UNKNOWN")
@@ -169,7 +171,7 @@ def make(data, size=(96, 96), method="scale", *, animated=False):
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB"])
-@pytest.mark.parametrize("image_format", ["PNG", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("image_format", ["PNG", "GIF"])
 def test_formats_and_modes(image_format, mode):
     made = make(picture(400, 200, image_format, mode))
     assert opened(made.data).size == (96, 48)
@@ -287,14 +289,13 @@ SAMPLES = [
     picture(60, 40, "JPEG"),
     picture(60, 40, "GIF"),
     picture(60, 40, "WEBP"),
-    picture(60, 40, "TIFF"),
-    picture(60, 40, "BMP"),
     animation(40, 40, 3),
     animation(40, 40, 3, "WEBP"),
     animation(40, 40, 3, "PNG"),
 ]
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's, of what is broken
 @settings(max_examples=300, deadline=None)
 @given(
     sample=st.sampled_from(SAMPLES),

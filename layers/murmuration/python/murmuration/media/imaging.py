@@ -20,9 +20,8 @@ from murmuration.protocol.errors import TooLarge, Unknown
 Method = Literal["crop", "scale"]
 Size = tuple[int, int]
 
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-WEB_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
-"""Formats that are served as they are when an image is small enough."""
+TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+"""The formats that are decoded; browsers show them all, so that small images can stay as they are."""
 MAX_PIXELS = 32_000_000
 MAX_FRAMES = 150
 MAX_ANIMATED_PIXELS = 30_000_000
@@ -63,9 +62,9 @@ def make_thumbnail(data: bytes, size: Size, method: Method, *, animated: bool) -
         if animated and (frames := _frames(image)):
             return _checked(_animation(image, frames, size, method))
         still = not getattr(image, "is_animated", False)
-        if still and image.format in WEB_TYPES and _fits(image.size, size):
+        if still and image.format in TYPES and _fits(image.size, size):
             image.load()
-            return Thumbnail(data, WEB_TYPES[image.format])
+            return Thumbnail(data, TYPES[image.format])
         return _checked(_still(image, size, method))
 
 
@@ -73,7 +72,7 @@ def make_thumbnail(data: bytes, size: Size, method: Method, *, animated: bool) -
 def _decoding(data: bytes) -> Iterator[Image.Image]:
     """The image in `data`, not decoded yet. Raises Unknown, TooLarge; within, turns errors into Unknown."""
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
+        with Image.open(BytesIO(data), formats=tuple(TYPES)) as image:
             _check_pixels(image.size)
             yield image
     except Image.DecompressionBombError as error:
