@@ -31,14 +31,14 @@ class Viewer:
 
     `since` is the event with which they joined, for those who are in the room now. `joined_until` is the
     event that ended the last time they were in it, `STILL_JOINED`, or None for one who never was.
-    `first_stay` says that they had no membership at all before `since`.
+    `no_past` says that they had no membership before `since`, or at all, or have forgotten the room.
     """
 
     user_id: str
     device_id: str = ""
     since: int | None = None
     joined_until: int | None = None
-    first_stay: bool = False
+    no_past: bool = False
     ignored: frozenset[str] = frozenset()
 
     @property
@@ -79,11 +79,11 @@ def make_viewer(
     """
     others = frozenset(ignored) - {user_id}
     if membership is None or membership.since is None:
-        return Viewer(user_id, device_id, ignored=others)
+        return Viewer(user_id, device_id, no_past=True, ignored=others)
     since = membership.since
     if membership.membership == "join":
         first = membership.previous is None
-        return Viewer(user_id, device_id, since, STILL_JOINED, first_stay=first, ignored=others)
+        return Viewer(user_id, device_id, since, STILL_JOINED, no_past=first, ignored=others)
     if membership.previous == "join":
         return Viewer(user_id, device_id, None, since, ignored=others)
     until = None if membership.previous is None else _end_of_last_stay(membership, version)
@@ -146,7 +146,7 @@ def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int
     Where it decides what they may see, it is that of the state before the event. Elsewhere it is that of the
     log, in which only their own member events change it: one look at the state for each run of entries.
     """
-    if not entries or viewer.first_stay:
+    if not entries or viewer.no_past:
         return {}
     ordered = sorted(entries, key=lambda entry: entry.ordinal)
     known = {entry.ordinal for entry in ordered}
