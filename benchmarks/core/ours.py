@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
@@ -86,8 +87,9 @@ class ResolvableRoom:
         self.version = get_room_version(room.version)
         events = [Event(pdu, self.version) for pdu in room.events]
         self.by_id = {event.event_id: event for event in events}
+        # Strings of their own for each, as states have that are read from a database.
         self.state_sets = [
-            {pair: events[position].event_id for pair, position in state.items()} for state in room.state_sets
+            _copied({key: events[it].event_id for key, it in state.items()}) for state in room.state_sets
         ]
         self.nodes: dict[state_trie.NodeId, bytes] = {}
         self.roots = []
@@ -109,6 +111,11 @@ class ResolvableRoom:
         """Only the entries in which the states differ."""
         conflicts = state_trie.conflicts(self.roots, self.fetch_nodes)
         return resolve_conflicted(self.version, conflicts, _Unconflicted(self, conflicts), self.fetch)
+
+
+def _copied(state: dict[StateKey, str]) -> dict[StateKey, str]:
+    entries = json.loads(json.dumps(list(state.items())))
+    return {(event_type, state_key): event_id for (event_type, state_key), event_id in entries}
 
 
 class _Unconflicted:
