@@ -75,7 +75,7 @@ class Resolution2:
             {it for event_id in state.values() for it in (event_id, *self.auth_chain(event_id))}
             for state in self.state_sets
         ]
-        return set.union(*chains) - set.intersection(*chains)
+        return {it for it in set().union(*chains) if not all(it in chain for chain in chains)}
 
     def conflicted_state_subgraph(self) -> set[str]:
         conflicted = self.conflicted_state_set()

@@ -88,7 +88,7 @@ def forks(version: str) -> dict[str, tuple[Room, list[str]]]:
     }
 
 
-@pytest.mark.parametrize("version", ["1", "2", "11", "12"])
+@pytest.mark.parametrize("version", ["1", "11", "12"])
 def test_a_fork_of_a_large_room_touches_only_what_differs_and_what_authorises_it(version):
     for name, (room, tips) in forks(version).items():
         conflicts, unconflicted = split(room.states_after(*tips))
@@ -125,7 +125,7 @@ def test_the_whole_state_is_read_only_if_the_outcome_hangs_on_it():
     assert resolved == {POWER_LEVELS: room["third"].event_id}
 
 
-@pytest.mark.parametrize("version", FROM_2)
+@pytest.mark.parametrize("version", ["2", "12"])
 def test_an_auth_chain_of_any_length_is_walked_a_layer_at_a_time(version):
     """2,000 power levels, each standing on the one before: more than Python's recursion would bear."""
     room = Room(version)
@@ -148,7 +148,7 @@ def test_an_auth_chain_of_any_length_is_walked_a_layer_at_a_time(version):
     assert near[TOPIC] == "alices"
 
 
-@pytest.mark.parametrize("version", FROM_2)
+@pytest.mark.parametrize("version", ["2", "12"])
 def test_a_fork_at_the_end_of_a_long_history_does_not_walk_it(version):
     room = Room(version)
     users = {BOB: 50} if room.version.privileged_creators else {ALICE: 100, BOB: 50}

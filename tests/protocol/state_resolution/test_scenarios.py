@@ -232,7 +232,7 @@ def test_what_no_power_levels_stand_behind_comes_first(version):
 def test_power_levels_that_lost_count_as_those_they_stand_on(version):
     """bob ◄─ promotion (bob's, loses) ◄─ bobs (topic);  bob ◄─ demotion (alice's);  bob ◄─ alices (topic).
 
-    Both topics stand on `powers`, so time decides between them; bob, demoted to 40, may still set topics here.
+    Both topics stand on `powers`, so time decides between them; bob, demoted to 40, may still set topics.
     """
     room = Room(version)
     lenient = {"state_default": 30}
