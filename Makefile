@@ -1,0 +1,66 @@
+# Murmuration. The two commands to know: `make serve` and `make test`; both set up what they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := .setup
+ARGS ?=
+TESTS ?= tests
+# Two workers suit two cores; the suites need no more than that.
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint types format budgets bench-core bench-live soak cold deploy-local synth synapse lock clean
+
+help:  ## List the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# -- Setting up: once, and again when a lock changes ------------------------------------------------------
+
+$(SETUP)/python: requirements.lock pyproject.toml
+	@echo "Setting up Python packages in $(VENV) (a minute or two the first time) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@mkdir -p $(SETUP) && touch $@
+
+$(SETUP)/node: package-lock.json .npmrc
+	@echo "Setting up Node packages in node_modules ..."
+	@npm ci --silent --no-fund --no-audit
+	@mkdir -p $(SETUP) && touch $@
+
+SET_UP := $(SETUP)/python $(SETUP)/node
+
+# -- Running ----------------------------------------------------------------------------------------------
+
+serve: $(SET_UP)  ## Run the homeserver on http://localhost:8008; ARGS='--port 8009 …' passes options on
+	@$(BIN)/murmuration serve --registration open $(ARGS)
+
+# -- Testing ----------------------------------------------------------------------------------------------
+
+test: $(SET_UP) lint types  ## Run lint, types and every test
+	@echo "Running the tests ..."
+	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+lint: $(SET_UP)
+	@echo "Linting ..."
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: $(SET_UP)
+	@echo "Checking types ..."
+	@$(BIN)/mypy --no-error-summary
+
+format: $(SET_UP)  ## Format the code and mend what lint can
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+lock: $(SETUP)/python  ## Renew requirements.lock from pyproject.toml
+	@$(BIN)/python -m pip install --quiet pip-tools
+	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --no-header \
+		--extra local --extra infra --extra test --output-file requirements.lock pyproject.toml
+
+clean:  ## Remove what was set up and built
+	@rm -rf $(VENV) $(SETUP) node_modules build cdk.out .mypy_cache .ruff_cache .pytest_cache
