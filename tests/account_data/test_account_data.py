@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration import account_data
-from murmuration.storage import streams
 from tests.in_process import segment
 from tests.logged_in import log_in
 
@@ -123,16 +121,12 @@ def test_a_type_that_no_key_holds_is_refused(alice):
     assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
 
 
-def test_a_sync_reads_what_changed_after_a_position(alice):
-    account, room = paths(alice)
+def test_a_sync_brings_what_changed(alice):
+    (account, _), sync = paths(alice), "/_matrix/client/v3/sync"
     alice.put(account, {"n": 1})
-    alice.put(room, {"n": 2})
-    stream = streams.user_stream(alice.user_id)
-    position = streams.read_head(stream)
-    alice.put(account, {"n": 3})
-    changed = account_data.from_items(alice.user_id, streams.read_after(stream, position))
-    assert changed.of_account == [{"type": "org.example.config", "content": {"n": 3}}]
-    assert changed.by_room == {}
-    everything = account_data.read_all(alice.user_id)
-    assert everything.by_room == {ROOM: [{"type": "org.example.config", "content": {"n": 2}}]}
-    assert [event["type"] for event in everything.of_account] == ["org.example.config", "m.push_rules"]
+    first = alice.get(sync).json
+    assert {"type": "org.example.config", "content": {"n": 1}} in first["account_data"]["events"]
+    assert any(event["type"] == "m.push_rules" for event in first["account_data"]["events"])
+    alice.put(account, {"n": 2})
+    second = alice.get(sync, since=first["next_batch"]).json
+    assert second["account_data"]["events"] == [{"type": "org.example.config", "content": {"n": 2}}]

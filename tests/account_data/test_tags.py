@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration import account_data
 from tests.in_process import segment
 from tests.logged_in import log_in
 
@@ -41,9 +40,6 @@ def test_tags_are_the_rooms_m_tag_account_data(alice):
     alice.put(f"{tags(alice)}/u.a", {"order": 1})
     path = tags(alice).removesuffix("tags") + "account_data/m.tag"
     assert alice.get(path).json == {"tags": {"u.a": {"order": 1}}}
-    assert account_data.read_all(alice.user_id).by_room == {
-        ROOM: [{"type": "m.tag", "content": {"tags": {"u.a": {"order": 1}}}}]
-    }
     alice.put(path, {"tags": "nonsense"})
     assert alice.get(tags(alice)).json == {"tags": {}}
     alice.put(f"{tags(alice)}/u.b", {})

@@ -160,31 +160,6 @@ def test_one_time_keys_alone_tell_nobody(bob):
     assert changed(streams.user_stream(bob.user_id)) == [set()]
 
 
-def test_changes_between_two_positions(alice, bob):
-    room_a, room_b = (f"!{name}-{bob.user_id[1:]}" for name in ("a", "b"))
-    put_membership(alice.user_id, room_a)
-    put_membership(bob.user_id, room_a)
-    put_membership(bob.user_id, room_b)
-    names = [streams.room_stream(room_a), streams.room_stream(room_b)]
-
-    def position():
-        return {name: streams.read_head(name) for name in names}
-
-    start = position()
-    publish(alice)
-    middle = position()
-    publish(bob)
-    end = position()
-    between = device_lists.changes_between
-    assert between(start, end) == {alice.user_id, bob.user_id}
-    assert between(start, start) == between(end, end) == set()
-    assert between(middle, end) == {bob.user_id}
-    assert alice.user_id in between(start, middle)
-    assert between({}, end) == set()
-    publish(alice)
-    assert between(middle, end) == {alice.user_id, bob.user_id}, "rather once too often than never"
-
-
 # -- Bad input -------------------------------------------------------------------------------------------
 
 

@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration import account_data, push_rules
-from murmuration.storage import streams
+from murmuration import push_rules
 from tests.in_process import segment
 from tests.logged_in import log_in
 
@@ -133,13 +132,12 @@ def test_default_rules_cannot_be_deleted(alice):
 
 
 def test_a_change_reaches_sync_as_the_whole_merged_set(alice):
-    stream = streams.user_stream(alice.user_id)
-    position = streams.read_head(stream)
+    sync = "/_matrix/client/v3/sync"
+    since = alice.get(sync).json["next_batch"]
     put_content_rule(alice, "cake")
-    changed = account_data.from_items(alice.user_id, streams.read_after(stream, position))
-    assert changed.of_account == [{"type": "m.push_rules", "content": alice.get(f"{BASE}/").json}]
-    assert account_data.read_all(alice.user_id).of_account == changed.of_account
-    assert push_rules.ruleset_for(alice.user_id) == changed.of_account[0]["content"]["global"]
+    news = alice.get(sync, since=since).json["account_data"]["events"]
+    assert news == [{"type": "m.push_rules", "content": alice.get(f"{BASE}/").json}]
+    assert push_rules.ruleset_for(alice.user_id) == news[0]["content"]["global"]
 
 
 def test_rules_put_at_once_are_all_kept(alice):

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration import to_device
 from murmuration.storage import dynamodb, streams
 from murmuration.storage import to_device as storage
 from tests.in_process import segment
@@ -33,7 +32,7 @@ def send(sender, messages, *, txn_id=None, event_type="m.test"):
 
 
 def inbox(client, after=0, limit=100):
-    return to_device.read(client.user_id, client.device_id, after, limit)
+    return storage.read(client.user_id, client.device_id, after, limit)
 
 
 def contents(client):
@@ -79,9 +78,9 @@ def test_messages_arrive_in_order_until_acknowledged(alice, bob):
     assert inbox(bob, limit=3) == first, "what isn't acknowledged is delivered again"
     rest = inbox(bob, after=first.position)
     assert [event["content"]["n"] for event in rest.events] == [3, 4]
-    to_device.acknowledge(bob.user_id, "BOB1", first.position)
+    storage.acknowledge(bob.user_id, "BOB1", first.position)
     assert [content["n"] for content in contents(bob)] == [3, 4]
-    to_device.acknowledge(bob.user_id, "BOB1", rest.position)
+    storage.acknowledge(bob.user_id, "BOB1", rest.position)
     assert inbox(bob) == storage.Inbox([], rest.position)
     send(alice, {bob.user_id: {"BOB1": {"n": 5}}})
     assert [event["content"]["n"] for event in inbox(bob, after=rest.position).events] == [5]
@@ -92,7 +91,7 @@ def test_acknowledging_again_harms_nothing(alice, bob):
     position = inbox(bob).position
     send(alice, {bob.user_id: {"BOB1": {"n": 1}}})
     for _ in range(2):
-        to_device.acknowledge(bob.user_id, "BOB1", position)
+        storage.acknowledge(bob.user_id, "BOB1", position)
     assert contents(bob) == [{"n": 1}]
 
 
@@ -102,7 +101,7 @@ def test_other_items_of_the_stream_are_no_messages(alice, bob):
     send(alice, {bob.user_id: {"BOB1": {}}})
     found = inbox(bob)
     assert (len(found.events), found.position) == (1, 2)
-    to_device.acknowledge(bob.user_id, "BOB1", found.position)
+    storage.acknowledge(bob.user_id, "BOB1", found.position)
     assert [item["sk"] for item in streams.read_after(stream, 0)] == ["otk"]
 
 
@@ -110,7 +109,7 @@ def test_what_arrives_during_the_reading_waits_for_the_next(alice, bob):
     send(alice, {bob.user_id: {"BOB1": {"n": 0}}})
     head = streams.read_head(streams.device_stream(bob.user_id, "BOB1"))
     send(alice, {bob.user_id: {"BOB1": {"n": 1}}})
-    found = to_device.read(bob.user_id, "BOB1", 0, head=head)
+    found = storage.read(bob.user_id, "BOB1", 0, 100, head=head)
     assert ([event["content"]["n"] for event in found.events], found.position) == ([0], head)
 
 
@@ -125,7 +124,7 @@ def test_a_repeated_request_delivers_once(alice, bob):
 
 def test_a_repetition_after_delivery_delivers_nothing(alice, bob):
     send(alice, {bob.user_id: {"BOB1": {}}}, txn_id="same")
-    to_device.acknowledge(bob.user_id, "BOB1", inbox(bob).position)
+    storage.acknowledge(bob.user_id, "BOB1", inbox(bob).position)
     send(alice, {bob.user_id: {"BOB1": {}}}, txn_id="same")
     assert contents(bob) == []
 
@@ -160,7 +159,7 @@ def many_devices(user_id, count):
 
 
 def arrived(devices):
-    return [len(to_device.read(user_id, device_id, 0).events) for user_id, device_id in devices]
+    return [len(storage.read(user_id, device_id, 0, 100).events) for user_id, device_id in devices]
 
 
 def test_more_devices_than_a_transaction_holds(alice, fresh_user_id):

@@ -5,8 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#client-config
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 from murmuration import push_rules
@@ -14,13 +13,10 @@ from murmuration.accounts.tokens import Requester
 from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged
 from murmuration.protocol.identifiers import parse_room_id
 from murmuration.storage import account_data as storage
-from murmuration.storage import streams
 
 SERVER_MANAGED = ("m.fully_read", push_rules.TYPE)
 TAGS = "m.tag"
 MAX_TAG_BYTES = 255
-
-Event = dict[str, Any]
 
 
 def set_account_data(requester: Requester, user_id: str, data_type: str, content: Mapping[str, Any]) -> None:
@@ -105,40 +101,3 @@ def delete_room_tag(requester: Requester, user_id: str, room_id: str, tag: str) 
 def _tags(content: dict[str, Any] | None) -> dict[str, Any]:
     tags = (content or {}).get("tags")
     return tags if isinstance(tags, dict) else {}
-
-
-# -- For /sync -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class AccountData:
-    """Account data as /sync shows it: events with `type` and `content`, of the account and by room."""
-
-    of_account: list[Event] = field(default_factory=list)
-    by_room: dict[str, list[Event]] = field(default_factory=dict)
-
-
-def read_all(user_id: str) -> AccountData:
-    """All of a user's account data, for an initial sync; the push rules are always there."""
-    items = streams.read_prefix(streams.user_stream(user_id), storage.PREFIX)
-    data = from_items(user_id, items)
-    if not any(event["type"] == push_rules.TYPE for event in data.of_account):
-        data.of_account.append({"type": push_rules.TYPE, "content": push_rules.get_push_rules(user_id)})
-    return data
-
-
-def from_items(user_id: str, items: Iterable[Mapping[str, Any]]) -> AccountData:
-    """The account data among items of the user's stream, in their order."""
-    data = AccountData()
-    for item in items:
-        if not item["sk"].startswith(storage.PREFIX):
-            continue
-        content = storage.content_of(item)
-        if item["room_id"]:
-            events = data.by_room.setdefault(item["room_id"], [])
-        else:
-            events = data.of_account
-            if item["type"] == push_rules.TYPE:
-                content = push_rules.as_account_data(user_id, content)
-        events.append({"type": item["type"], "content": content})
-    return data

@@ -11,11 +11,9 @@ from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
 from murmuration.protocol.identifiers import is_valid_device_id, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage import to_device as storage
-from murmuration.storage.to_device import Inbox, Target
+from murmuration.storage.to_device import Target
 
 MAX_EVENT_BYTES = 65_536
-LIMIT = 100
-"""How many messages one sync response has at most, as the specification recommends."""
 
 
 def send_to_device(requester: Requester, event_type: str, txn_id: str, body: Mapping[str, Any]) -> None:
@@ -50,15 +48,3 @@ def _object(value: object, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadJson(f"{name} must be an object")
     return value
-
-
-def read(
-    user_id: str, device_id: str, after_seq: int, limit: int = LIMIT, *, head: int | None = None
-) -> Inbox:
-    """Up to `limit` events that arrived after `after_seq`, and the position to ask from the next time."""
-    return storage.read(user_id, device_id, after_seq, limit, head=head)
-
-
-def acknowledge(user_id: str, device_id: str, up_to_seq: int) -> None:
-    """Forget the messages up to `up_to_seq`: a client that presents a later token has received them."""
-    storage.acknowledge(user_id, device_id, up_to_seq)

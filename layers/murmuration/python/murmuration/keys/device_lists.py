@@ -41,18 +41,3 @@ def _append(stream: str, user_id: str) -> None:
 def users_in(items: Iterable[Mapping[str, Any]]) -> set[str]:
     """The users whose devices changed, according to items of a room's or user's stream."""
     return {str(item["user_id"]) for item in items if item["sk"].startswith(PREFIX)}
-
-
-def changes_between(after: Mapping[str, int], until: Mapping[str, int]) -> set[str]:
-    """The users whose devices changed between two positions, each given as sequence numbers by stream.
-
-    `after` and `until` are of the streams (`room:…`, `user:…`) that both positions know. Who came to share a
-    room, or ceased to, isn't among these changes: memberships tell. One round trip.
-    """
-    # An item beyond `until` may have changed before as well; to tell of it twice is harmless.
-    moved = [
-        functools.partial(streams.read_after, stream, after[stream])
-        for stream, seq in until.items()
-        if stream in after and seq > after[stream]
-    ]
-    return {user_id for items in dynamodb.parallel(*moved) for user_id in users_in(items)}
