@@ -56,7 +56,7 @@ Verdict: TypeAlias = Literal[True] | Refusal | None
 class Facts:
     """What the checks look at: the event, and the state of the room that it is judged by."""
 
-    __slots__ = ("_new_levels", "_power_levels", "event", "state", "template", "version")
+    __slots__ = ("_new_levels", "_power_levels", "_sender_level", "event", "state", "template", "version")
 
     def __init__(self, event: Event, state: Mapping[StateKey, Event], *, template: bool = False) -> None:
         self.event = event
@@ -65,6 +65,7 @@ class Facts:
         self.version = event.room_version
         self._power_levels: PowerLevels | None = None
         self._new_levels: PowerLevels | None = None
+        self._sender_level: int | float | None = None
 
     @property
     def create(self) -> Event:
@@ -88,7 +89,9 @@ class Facts:
 
     @property
     def sender_level(self) -> int | float:
-        return self.power_levels.user_level(self.event.sender)
+        if self._sender_level is None:
+            self._sender_level = self.power_levels.user_level(self.event.sender)
+        return self._sender_level
 
     @property
     def join_rule(self) -> str:
