@@ -22,6 +22,7 @@ from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room, advance
 from murmuration.rooms.stripped_state import stripped_state
+from murmuration.rooms.succession import successor_of
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 from murmuration.storage import dynamodb, memberships, relations, room_items, snapshots
@@ -207,7 +208,7 @@ class Append:
     def redact(self, target: LogEntry, redaction: Event) -> None:
         """Let `redaction`, added before, take effect on `target`: only the redacted form is kept.
 
-        A redacted state event stays current in its redacted form.
+        A redacted state event stays current in its redacted form, and what replaced it tells no more of it.
         """
         if target.redacted_because is not None:
             return
@@ -216,6 +217,10 @@ class Append:
         )
         self._redactions.append(room_items.log_write(redacted))
         self._redactions += relations.relation_removals(target)
+        successor = successor_of(self.room, target) if self.room else None
+        if successor is not None and successor.replaced is not None:
+            kept = {**successor.replaced, "content": redacted.event.content}
+            self._redactions.append(room_items.log_write(replace(successor, replaced=kept)))
         pair = redacted.event.state_pair
         current = self.state([pair]).get(pair) if pair else None
         if pair and current and current.event_id == redacted.event.event_id:
