@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration import push_rules
 from murmuration.accounts.tokens import Requester
 from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged
 from murmuration.protocol.identifiers import parse_room_id
 from murmuration.storage import account_data as storage
 
-SERVER_MANAGED = ("m.fully_read", push_rules.TYPE)
+PUSH_RULES = "m.push_rules"
+SERVER_MANAGED = ("m.fully_read", PUSH_RULES)
 TAGS = "m.tag"
 MAX_TAG_BYTES = 255
 
@@ -39,8 +39,10 @@ def set_account_data_per_room(
 def get_account_data(requester: Requester, user_id: str, data_type: str) -> dict[str, Any]:
     """Data of the account. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
-    if data_type == push_rules.TYPE:
-        return push_rules.get_push_rules(user_id)
+    if data_type == PUSH_RULES:
+        from murmuration.push_rules import get_push_rules
+
+        return get_push_rules(user_id)
     return _found(storage.read(user_id, "", data_type))
 
 

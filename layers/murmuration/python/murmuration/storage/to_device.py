@@ -53,10 +53,10 @@ def send(transaction: str, events: Mapping[Target, str]) -> None:
     The device ID `*` stands for all of the user's devices that aren't named; devices that don't exist get
     nothing. Raises TooLarge, Unavailable.
     """
-    begun = _read_claims(transaction)
+    begun, targets = dynamodb.gather(lambda: _read_claims(transaction), lambda: _existing(events))
     if begun is None:
         return
-    chunks = begun or _agree(transaction, _chunks(_existing(events), events))
+    chunks = begun or _agree(transaction, _chunks(targets, events))
     deliveries = [
         functools.partial(_deliver, _claim_id(transaction, number), transaction, chunk, events)
         for number, chunk in enumerate(chunks)
