@@ -21,6 +21,10 @@ from types import TracebackType
 from local_cloud.dynoxide import free_port
 
 
+KEPT = ("MURMURATION_DYNOXIDE", "MURMURATION_PASSWORD_COST")
+"""Settings of the test's own process that a server under test shares."""
+
+
 class LocalCloudError(Exception):
     """The server did not start, or not in time; the message has what it printed."""
 
@@ -68,7 +72,7 @@ class LocalCloud:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **self.environment},
+            env={**_clean_environment(), **self.environment},
         )
         threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
         if not self._serving.wait(patience) or self._process.poll() is not None:
@@ -125,3 +129,12 @@ def local_cloud(
     dashed = {name.replace("_", "-"): value for name, value in options.items()}
     with LocalCloud(data, dashed, port=port, environment=environment) as cloud:
         yield cloud
+
+
+def _clean_environment() -> dict[str, str]:
+    """This process's environment without what it has set up for functions of its own."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in KEPT or not name.startswith(("MURMURATION_", "AWS_"))
+    }
