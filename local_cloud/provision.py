@@ -21,7 +21,7 @@ from local_cloud.names import PREFIX
 log = logging.getLogger("local_cloud.provision")
 
 
-def create_tables(client: Any, tables: Iterable[Any]) -> None:
+def create_tables(client: Any, tables: Iterable[Any], *, prefix: str = PREFIX) -> None:
     """Create the missing ones of `murmuration.storage.tables.TABLES`."""
     existing = set()
     page: dict[str, Any] = {}
@@ -33,7 +33,7 @@ def create_tables(client: Any, tables: Iterable[Any]) -> None:
         if "LastEvaluatedTableName" not in page:
             break
     for table in tables:
-        name = f"{PREFIX}-{table.name}"
+        name = f"{prefix}-{table.name}"
         if name in existing:
             continue
         client.create_table(**table.create_request(name))
@@ -47,9 +47,9 @@ def create_bucket(s3: S3) -> None:
     s3.create_bucket({"Bucket": MEDIA_BUCKET})
 
 
-def physical_queue(name: str, fifo: bool) -> str:
+def physical_queue(name: str, fifo: bool, *, prefix: str = PREFIX) -> str:
     """A queue's name in SQS, from its logical name."""
-    physical = f"{PREFIX}-{name}"
+    physical = f"{prefix}-{name}"
     return f"{physical}.fifo" if fifo and not physical.endswith(".fifo") else physical
 
 

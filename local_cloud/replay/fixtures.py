@@ -1,0 +1,93 @@
+"""Fixture files: a raw event, and beside it what must come of it."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = "events_fixtures"
+WORLDS = "worlds"
+_SUFFIX = ".expected.json"
+_FIELDS = frozenset(
+    ("about", "worlds", "clock", "settings", "status", "headers", "body", "answer", "items", "deleted",
+     "objects", "messages")
+)  # fmt: skip
+
+
+class BadFixture(Exception):
+    """A fixture's file can't be used; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fixture:
+    """An event for a function, and what must come of it (the `*.expected.json`'s content, {} without one)."""
+
+    path: Path
+    root: Path
+    event: Mapping[str, Any]
+    expected: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Such as `client_server/devices/get_device/good`."""
+        return self.path.relative_to(self.root).with_suffix("").as_posix()
+
+    @property
+    def module(self) -> str:
+        """The function's module."""
+        return ".".join(("functions", *self.path.relative_to(self.root).parent.parts))
+
+    @property
+    def worlds(self) -> tuple[str, ...]:
+        return tuple(self.expected.get("worlds", ()))
+
+    @property
+    def worlds_folder(self) -> Path:
+        return self.root / WORLDS
+
+    def handler(self) -> Callable[[Any, Any], Any]:
+        """The function's entry point. Raises BadFixture."""
+        try:
+            found: Callable[[Any, Any], Any] = importlib.import_module(self.module).handler
+        except ModuleNotFoundError as error:
+            raise BadFixture(f"{self.path} is for {self.module}, which there isn't") from error
+        return found
+
+
+def fixtures_root(path: Path) -> Path:
+    """The folder of all fixtures, above `path`. Raises BadFixture."""
+    for folder in path.resolve().parents:
+        if folder.name == FOLDER:
+            return folder
+    raise BadFixture(f"{path} is not in a folder {FOLDER}, whose layout tells which function it is for")
+
+
+def expected_path(path: Path) -> Path:
+    """Where it is written what must come of the event in `path`."""
+    return path.with_suffix(_SUFFIX)
+
+
+def read_fixture(path: Path) -> Fixture:
+    """The fixture whose event is in `path`. Raises BadFixture."""
+    path = path.resolve()
+    root = fixtures_root(path)
+    beside = expected_path(path)
+    try:
+        event = json.loads(path.read_text())
+        expected = json.loads(beside.read_text()) if beside.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise BadFixture(f"{path}: {error}") from error
+    if unknown := expected.keys() - _FIELDS:
+        raise BadFixture(f"{beside} has unknown fields {sorted(unknown)}")
+    return Fixture(path, root, event, expected)
+
+
+def event_paths(root: Path) -> Iterator[Path]:
+    """The events' files below the folder of all fixtures, in order."""
+    for path in sorted(root.rglob("*.json")):
+        if not path.name.endswith(_SUFFIX) and path.relative_to(root).parts[0] != WORLDS:
+            yield path
