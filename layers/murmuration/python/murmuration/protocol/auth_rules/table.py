@@ -152,8 +152,8 @@ class RuleTable:
         return self.checks(version).index(check) + 1
 
     def __call__(self, facts: Facts) -> Verdict:
-        for number, check in enumerate(self.checks(facts.version), 1):
+        for check in self.checks(facts.version):
             verdict = check(facts)
             if verdict is not None:
-                return ALLOW if verdict is ALLOW else verdict.under(number)
+                return ALLOW if verdict is ALLOW else verdict.under(self.number(check, facts.version))
         return None
