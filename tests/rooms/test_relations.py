@@ -185,7 +185,7 @@ class TestThread:
         relate(bob, room_id, root, "m.reference")
         theirs = send(bob, room_id, "their root")
         relate(alice, room_id, theirs, "m.thread")
-        content = {"ignored_users": {bob.user_id: {}}}
+        content: dict[str, Any] = {"ignored_users": {bob.user_id: {}}}
         ok(alice.put(f"{V3}/user/{segment(alice.user_id)}/account_data/m.ignored_user_list", content))
         found = bundled(alice, room_id, root)
         assert "m.reference" not in found
@@ -266,7 +266,7 @@ class TestRelationsEndpoint:
         seen: list[str] = []
         token = None
         for _ in range(20):
-            query = {"from": token} if token else {}
+            query: dict[str, Any] = {"from": token} if token else {}
             answer = ok(
                 alice.get(
                     path(room_id, "relations", parent, version=V1),
@@ -326,7 +326,7 @@ class TestThreads:
         seen: list[str] = []
         token = None
         while True:
-            query = {"from": token} if token else {}
+            query: dict[str, Any] = {"from": token} if token else {}
             page = ok(alice.get(path(room_id, "threads", version=V1), limit=2, **query))
             assert len(page["chunk"]) <= 2
             seen += event_ids(page["chunk"])

@@ -209,7 +209,7 @@ class TestMessages:
         join(bob, room_id)
         hidden = send(bob, room_id, "noise")
         shown = set_state(bob, room_id, "org.example.state", {})
-        ignored = {"ignored_users": {bob.user_id: {}}}
+        ignored: dict[str, Any] = {"ignored_users": {bob.user_id: {}}}
         ok(alice.put(f"{V3}/user/{segment(alice.user_id)}/account_data/m.ignored_user_list", ignored))
         seen = event_ids(messages(alice, room_id)["chunk"])
         assert hidden not in seen

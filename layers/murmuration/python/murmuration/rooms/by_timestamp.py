@@ -12,6 +12,7 @@ from murmuration.rooms.viewing import View, open_view
 from murmuration.storage import room_items
 
 _PROBES = 15
+_RUNS = 10
 _WINDOW = 50
 """How many events out of place, to either side, don't keep the closest one from being found."""
 
@@ -57,9 +58,17 @@ def _narrow(view: View, low: int, high: int, ts: int) -> tuple[int, int]:
 
 
 def _further(view: View, position: int, ts: int, forward: bool) -> dict[str, int]:
-    """The next visible event in the direction, if it is on the right side of `ts`."""
+    """The next visible event in the direction, if it is on the right side of `ts`.
+
+    Behind a long stretch of hidden history nothing is found, but for what the viewer saw happen themselves.
+    """
     stop = view.horizon() if forward else view.room.head.oldest - 1
     scan = Scan(view, EventFilter(), position, stop, forward=forward)
-    scan.run(1)
+    for _ in range(_RUNS):
+        scan.run(1)
+    since = view.viewer.since
+    if not scan.found and forward and since is not None and since > scan.position:
+        scan.position = since - 1
+        scan.run(1)
     times = {seen.entry.event.event_id: seen.entry.event.origin_server_ts for seen in scan.found}
     return {event_id: at for event_id, at in times.items() if (at >= ts if forward else at <= ts)}

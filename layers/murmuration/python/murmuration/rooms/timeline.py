@@ -103,14 +103,14 @@ class Scan:
         """Find up to `limit` events, in the direction's order, with a bounded number of reads."""
         if self.filter.admits_nothing or not self.filter.admits_room(self.view.room.room_id):
             self.position = self.stop
-        for _ in range(_SCANS):
+        for number in range(_SCANS):
             if self.exhausted or len(self.found) >= limit:
                 return
-            self._step(limit)
+            wanted = limit - len(self.found)
+            sifted = number > 0 or self.filter != EventFilter()
+            self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
 
-    def _step(self, limit: int) -> None:
-        wanted = limit - len(self.found)
-        at_once = wanted if self.filter == EventFilter() else max(wanted, _SCANNED_AT_ONCE)
+    def _step(self, limit: int, at_once: int) -> None:
         room = self.view.room
         near, far = self.position, self.stop
         entries = room_items.read_log_page(

@@ -11,6 +11,7 @@ from typing import Any
 
 from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
+from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.opening import unknown_room
 from murmuration.storage import memberships, streams
 from murmuration.storage.dynamodb import Item
@@ -25,7 +26,7 @@ def set_typing(
 ) -> None:
     """Say that the requester types, for at most `timeout_ms`, or has stopped. Raises Forbidden."""
     requester.require_self(user_id)
-    membership = memberships.read_membership(user_id, room_id)
+    membership = memberships.read_membership(user_id, room_id) if fits_id(room_id) else None
     if membership is None or membership.membership != "join":
         raise unknown_room(room_id)
     stream = streams.room_stream(room_id)

@@ -1,0 +1,116 @@
+"""Typing notifications, which end by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from murmuration.rooms import typing
+from murmuration.storage import streams
+from tests.in_process import Client
+from tests.rooms.people import create_room, join, ok, path, refused
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def alice(make_client: MakeClient) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the time at which typing is told."""
+
+    def set_time(now: int) -> None:
+        monkeypatch.setattr(typing, "now_ms", lambda: now)
+
+    set_time(1_000_000)
+    return set_time
+
+
+def tell(client: Client, room_id: str, body: Any, user_id: str | None = None) -> Any:
+    return client.put(path(room_id, "typing", user_id or client.user_id), body)
+
+
+def typists(room_id: str, now: int) -> list[str]:
+    return typing.typing_users(streams.get(streams.room_stream(room_id), typing.KEY), now)
+
+
+def test_typing_ends_by_itself(alice: Client, clock: Callable[[int], None]) -> None:
+    room_id = create_room(alice)
+    ok(tell(alice, room_id, {"typing": True, "timeout": 5000}))
+    assert typists(room_id, 1_004_999) == [alice.user_id]
+    assert typists(room_id, 1_005_000) == []
+
+
+def test_typing_ends_when_told(alice: Client, clock: Callable[[int], None]) -> None:
+    room_id = create_room(alice)
+    ok(tell(alice, room_id, {"typing": True}))
+    assert typists(room_id, 1_029_999) == [alice.user_id]
+    ok(tell(alice, room_id, {"typing": False}))
+    assert typists(room_id, 1_000_000) == []
+    seq = streams.read_head(streams.room_stream(room_id))
+    ok(tell(alice, room_id, {"typing": False}))
+    assert streams.read_head(streams.room_stream(room_id)) == seq
+
+
+def test_who_has_stopped_is_dropped_on_the_next_write(
+    alice: Client, make_client: MakeClient, clock: Callable[[int], None]
+) -> None:
+    room_id, bob = create_room(alice, preset="public_chat"), make_client("bob")
+    join(bob, room_id)
+    ok(tell(alice, room_id, {"typing": True, "timeout": 5000}))
+    ok(tell(bob, room_id, {"typing": True, "timeout": 20_000}))
+    assert typists(room_id, 1_000_000) == sorted([alice.user_id, bob.user_id])
+    assert typists(room_id, 1_010_000) == [bob.user_id]
+    clock(1_010_000)
+    ok(tell(bob, room_id, {"typing": True, "timeout": 20_000}))
+    item = streams.get(streams.room_stream(room_id), typing.KEY)
+    assert item is not None
+    assert item["users"] == {bob.user_id: 1_030_000}
+
+
+def test_time_is_limited(alice: Client, clock: Callable[[int], None]) -> None:
+    room_id = create_room(alice)
+    ok(tell(alice, room_id, {"typing": True, "timeout": 10**12}))
+    assert typists(room_id, 1_000_000 + typing.MAX_TIMEOUT_MS) == []
+
+
+def test_event(alice: Client, clock: Callable[[int], None]) -> None:
+    room_id = create_room(alice)
+    stream = streams.room_stream(room_id)
+    assert typing.typing_event(streams.read_after(stream, 0), 1_000_000) == (None, 0)
+    ok(tell(alice, room_id, {"typing": True, "timeout": 5000}))
+    items = streams.read_after(stream, 0)
+    event = {"type": "m.typing", "content": {"user_ids": [alice.user_id]}}
+    assert typing.typing_event(items, 1_000_000) == (event, 1_005_000)
+    silence = {"type": "m.typing", "content": {"user_ids": []}}
+    assert typing.typing_event(items, 1_005_000) == (silence, 0)
+
+
+def test_many_at_once_are_all_heard(alice: Client, make_client: MakeClient) -> None:
+    room_id = create_room(alice, preset="public_chat")
+    others = [make_client("other") for _ in range(6)]
+    for other in others:
+        join(other, room_id)
+    with ThreadPoolExecutor(6) as threads:
+        for answer in threads.map(lambda other: tell(other, room_id, {"typing": True}), others):
+            ok(answer)
+    item = streams.get(streams.room_stream(room_id), typing.KEY)
+    assert item is not None
+    assert set(item["users"]) == {other.user_id for other in others}
+
+
+def test_errors(alice: Client, make_client: MakeClient) -> None:
+    room_id, bob = create_room(alice), make_client("bob")
+    refused(tell(bob, room_id, {"typing": True}), 403, "M_FORBIDDEN")
+    refused(tell(bob, room_id, {"typing": True}, alice.user_id), 403, "M_FORBIDDEN")
+    refused(tell(alice, "!unknown:example.org", {"typing": True}), 403, "M_FORBIDDEN")
+    refused(tell(alice, "!" + "x" * 3000, {"typing": True}), 403, "M_FORBIDDEN")
+    refused(tell(alice, room_id, {}), 400, "M_MISSING_PARAM")
+    for body in ({"typing": "yes"}, {"typing": True, "timeout": "1"}, {"typing": True, "timeout": True}):
+        refused(tell(alice, room_id, body), 400, "M_BAD_JSON")
