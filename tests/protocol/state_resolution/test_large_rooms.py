@@ -18,6 +18,7 @@ from tests.protocol.dag import (
     join_rules,
     make_event,
     member,
+    message,
     power_levels,
     topic,
 )
@@ -102,6 +103,24 @@ def test_a_fork_of_a_large_room_touches_only_what_differs_and_what_authorises_it
         assert len(room.fetched) <= 4, name
         whole = resolve(room.version, room.states_after(*tips), room.fetch)
         assert {**unconflicted.entries, **resolved} == whole, name
+
+
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_two_halves_of_a_room_that_both_took_in_guests_do_not_read_the_whole_of_it(version):
+    """Each guest's invite may be in the auth chain of anyone in the room, but makes no difference to the others."""
+    room = crowded_room(version)
+    for half in ("left", "right"):
+        room.send(half, BOB, message(), after="carol")
+        for number in range(12):
+            guest = f"@{half}{number}:other.example"
+            room.send(f"{half}-invite{number}", BOB, member(guest, "invite"))
+            room.send(f"{half}{number}", guest, member(guest, "join"))
+    conflicts, unconflicted = split(room.states_after("left11", "right11"))
+    room.fetched.clear()
+    resolved = resolve_conflicted(room.version, conflicts, unconflicted, room.fetch)
+    assert len(resolved) == 24
+    assert unconflicted.read_whole == 0
+    assert len(room.fetched) <= 4
 
 
 def test_the_whole_state_is_read_only_if_the_outcome_hangs_on_it():

@@ -89,7 +89,8 @@ def creators_of(create: Event) -> frozenset[str]:
 class PowerLevels:
     """The levels of a room's users, and the levels that actions need.
 
-    A malformed value, which the authorisation rules keep out of rooms, reads as if it were absent.
+    A malformed value reads as if it were absent. The authorisation rules keep such values out of rooms, but
+    for a room's first m.room.power_levels event before version 10.
     """
 
     __slots__ = ("_content", "_creators", "_entry_levels", "_version")

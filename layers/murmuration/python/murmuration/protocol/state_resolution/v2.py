@@ -11,7 +11,6 @@ doesn't count. Version 2.1 has no such paths.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from itertools import combinations
 
 from murmuration.protocol.auth_rules import (
     AuthRuleViolation,
@@ -20,41 +19,43 @@ from murmuration.protocol.auth_rules import (
 )
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
-from murmuration.protocol.state_resolution.conflicted_set import full_conflicted_set
+from murmuration.protocol.state_resolution.conflicted_set import FullConflictedSet, full_conflicted_set
+from murmuration.protocol.state_resolution.doubt import independent_parts, possible_sets
 from murmuration.protocol.state_resolution.known import Known
 from murmuration.protocol.state_resolution.ordering import by_mainline, by_power
 
 _POWER_LEVELS = ("m.room.power_levels", "")
 _CREATE = ("m.room.create", "")
-_MOST_DOUBTS = 6
 
 
 def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
-    """What the conflicting entries resolve to, apart from entries that are unconflicted.
-
-    Where the full conflicted set is in doubt, all it could be are tried: mostly the outcome is the same, and
-    there is no need to read the whole of the unconflicted state, which alone would settle it.
-    """
+    """What the conflicting entries resolve to, apart from entries that are unconflicted."""
     with_subgraph = version.state_resolution == "v2.1"
     found = full_conflicted_set(known, with_subgraph=with_subgraph)
-    if len(found.doubtful) <= _MOST_DOUBTS:
-        first, *others = (
-            _Resolution(version, known, found.certain | found.doubtful - excluded).outcome()
-            for excluded in _possibly_in_every_chain(known, found.doubtful)
-        )
-        if all(other == first for other in others):
-            return first
-    exact = full_conflicted_set(known, with_subgraph=with_subgraph, exact=True)
-    return _Resolution(version, known, exact.certain).outcome()
+    outcome = _outcome_in_doubt(version, known, found) if found.doubtful else None
+    if outcome is not None:
+        return outcome
+    if found.doubtful:
+        found = full_conflicted_set(known, with_subgraph=with_subgraph, exact=True)
+    return _Resolution(version, known, found.certain).outcome()
 
 
-def _possibly_in_every_chain(known: Known, doubtful: frozenset[str]) -> Iterator[frozenset[str]]:
-    """The subsets of doubtful events that may be in every state set's chain: with each, those it cites."""
-    cited = {event.event_id: doubtful.intersection(event.auth_events) for event in known.events(doubtful)}
-    for size in range(len(doubtful) + 1):
-        for chosen in combinations(sorted(doubtful), size):
-            if all(cited[event_id].issubset(chosen) for event_id in chosen):
-                yield frozenset(chosen)
+def _outcome_in_doubt(
+    version: RoomVersion, known: Known, found: FullConflictedSet
+) -> dict[StateKey, str] | None:
+    """The outcome of all that the full conflicted set may be; None if that is not one and the same."""
+    events = found.certain | found.doubtful
+    _Resolution(version, known, events).load_auth_events()
+    outcome: dict[StateKey, str] = {}
+    for part in independent_parts(known, events):
+        possible = possible_sets(known, part & found.certain, part & found.doubtful)
+        if possible is None:
+            return None
+        first, *others = (_Resolution(version, known, events).outcome() for events in possible)
+        if any(other != first for other in others):
+            return None
+        outcome |= first
+    return outcome
 
 
 class _Resolution:
@@ -69,7 +70,7 @@ class _Resolution:
 
     def outcome(self) -> dict[StateKey, str]:
         """The steps of the algorithm, as the specification numbers them."""
-        self._load_auth_events()
+        self.load_auth_events()
         power_events = self._with_conflicted_chain(filter(_is_power_event, self._events.values()))  # 1
         self._check_iteratively(by_power(power_events, self._known, self._create_of))  # 1, 2
         others = [event for event_id, event in self._events.items() if event_id not in power_events]  # 3
@@ -77,7 +78,8 @@ class _Resolution:
         self._known.look_up(self._state)
         return {key: it for key, it in self._state.items() if self._known.unconflicted(key) is None}  # 5
 
-    def _load_auth_events(self) -> None:
+    def load_auth_events(self) -> None:
+        """Loads all that the events are judged by."""
         events = self._events.values()
         entries = self._known.look_up_auth_entries(events)
         needed = [] if self._starts_empty else entries
