@@ -100,6 +100,7 @@ def assemble(request: SyncRequest, first: FirstLook) -> Answer:
         state_after=request.state_after,
     )
     answer = Answer(first.base.copy() if first.base is not None else Positions())
+    ctx.ignored = frozenset(answer.positions.ignored)
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
@@ -107,7 +108,6 @@ def assemble(request: SyncRequest, first: FirstLook) -> Answer:
         functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)]),
         functools.partial(account.changes, first),
     )
-    ctx.ignored = frozenset(answer.positions.ignored)
     _take_account(ctx, answer, changes)
     _add_joined(ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms])
     _add_others(ctx, answer, others, rooms)
@@ -136,7 +136,8 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
     positions.user, positions.device = changes.user_position, changes.device_position
     if changes.key_counts is not None:
         positions.one_time_keys, positions.fallback_keys = changes.key_counts
-        if ctx.base is not None and ctx.base.one_time_keys != positions.one_time_keys:
+        before = ctx.base and (ctx.base.one_time_keys, ctx.base.fallback_keys)
+        if before and before != (positions.one_time_keys, positions.fallback_keys):
             answer.sections["device_one_time_keys_count"] = positions.one_time_keys
     ctx.room_data = changes.by_room
     for item in changes.account_items:
@@ -157,6 +158,8 @@ def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Member
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
     calls = [functools.partial(joined.joined_room, ctx, room, row) for room, row in to_look_at]
     for (room, _), part in zip(to_look_at, dynamodb.parallel(*calls), strict=True):
+        if part is None:
+            continue
         room_hash = ctx.hash(room.room_id)
         answer.positions.rooms[room_hash] = part.position
         answer.positions.typing_until_ms.pop(room_hash, None)

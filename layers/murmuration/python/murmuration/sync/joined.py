@@ -49,8 +49,12 @@ def moved(ctx: Context, room: Room) -> bool:
     )
 
 
-def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart:
-    """The section of a room that has moved. Reads its log and stream at once, then what those ask for."""
+def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | None:
+    """The section of a room that has moved. Reads its log and stream at once, then what those ask for.
+
+    None where the user's membership has changed since it was read: what has happened in the room since then
+    may not be theirs to see, so the room is left for the next look, which the change itself will call for.
+    """
     position = ctx.position(room.room_id)
     since = membership.since or 0
     if position is not None and since > position.ordinal:
@@ -58,11 +62,14 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart:
         position = None
     head = room.head
     viewer = ctx.viewer(membership, room)
-    window, items, _ = dynamodb.gather(
+    own = (MEMBER, ctx.user_id)
+    window, items, entries = dynamodb.gather(
         functools.partial(_window, ctx, room, viewer, position),
         functools.partial(_stream_items, room, position.seq if position else 0),
-        functools.partial(room.entries, [*_PUSH_STATE, (MEMBER, ctx.user_id)]),
+        functools.partial(room.entries, [*_PUSH_STATE, own]),
     )
+    if own not in entries or entries[own].event.event_id != membership.event_id:
+        return None
     part = RoomPart(RoomPosition(head.ordinal, head.seq))
     state, remembered = _state(ctx, room, window, position)
     counts = _unread(ctx, room, window, position, items, since)
@@ -136,10 +143,14 @@ def _state(
     if position is None or ctx.full_state:
         members = senders | {ctx.user_id} if lazy else None
         state = timeline.full_state(room, root, before, members=members)
+        if not at_end:
+            state |= timeline.unshown_state(window, members)
         return state, _remember((), members or ())
     state = {}
     if window.limited or at_end:
         state = timeline.state_delta(room, position.ordinal, root)
+    if not at_end:
+        state |= timeline.unshown_state(window)
     if not lazy:
         return state, ()
     known = set(position.members)
@@ -211,13 +222,15 @@ def _unread(
     items: Sequence[Item],
     since: int,
 ) -> Counts:
-    own = unread.receipts_of([*items, *ctx.room_data.get(room.room_id, ())], ctx.user_id)
+    receipts = unread.receipts_of([*items, *ctx.room_data.get(room.room_id, ())], ctx.user_id)
     if position is None:
-        start = max(unread.unread_from(own, since), room.head.ordinal - unread.MOST_COUNTED)
+        start = max(unread.unread_from(receipts, since), room.head.ordinal - unread.MOST_COUNTED)
         entries = _between(room, window, start)
-        return unread.count(ctx, room, entries, own)
-    counts = unread.recount(ctx, room, position.unread, own, own, position.ordinal)
-    return unread.add(counts, unread.count(ctx, room, _between(room, window, position.ordinal), own))
+        return unread.count(ctx, room, entries, unread.with_own_events(receipts, entries, ctx.user_id))
+    entries = _between(room, window, position.ordinal)
+    receipts = unread.with_own_events(receipts, entries, ctx.user_id)
+    counts = unread.recount(ctx, room, position.unread, receipts, position.ordinal)
+    return unread.add(counts, unread.count(ctx, room, entries, receipts))
 
 
 def _between(room: Room, window: Window, after: int) -> list[LogEntry]:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms import pagination
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import Seen, seen_by
+from murmuration.storage import room_items
 from murmuration.storage.memberships import Membership
 from murmuration.storage.room_items import LogEntry
 from murmuration.sync import timeline
@@ -69,17 +71,24 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     if row.previous != "join":
         after = before - 2
     window = timeline.read_window(room, after, before, ctx.filter.room.timeline, visible)
+    root, at = (window.root, window.start) if not ctx.state_after else _after(room, before)
     state = {}
     if ctx.full_state or (position is None and row.previous == "join"):
-        state = timeline.full_state(room, window.root, window.start)
-    elif position is not None and window.limited:
-        state = timeline.state_delta(room, position.ordinal, window.root)
+        state = timeline.full_state(room, root, at)
+    elif position is not None and (window.limited or ctx.state_after):
+        state = timeline.state_delta(room, position.ordinal, root)
     return {
         "timeline": {
             "events": client_timeline(ctx, viewer, window),
             "limited": window.limited,
             "prev_batch": pagination.position_token(window.before_first),
         },
-        "state": {"events": shown_state(ctx, viewer, state)},
+        "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, viewer, state)},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
+
+
+def _after(room: Room, ordinal: int) -> tuple[NodeId, int]:
+    """The snapshot of the state right before `ordinal`, and that ordinal."""
+    following = room_items.read_log(room.room_id, room.version, after=ordinal - 1, before=ordinal + 1)
+    return (following[0].state_root if following else room.head.state_root), ordinal

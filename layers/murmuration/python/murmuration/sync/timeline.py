@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from murmuration.protocol import state_trie
@@ -86,6 +86,23 @@ def _window(
         limited=limited,
         passed=tuple(reversed(passed)),
     )
+
+
+def unshown_state(window: Window, members: Collection[str] | None = None) -> dict[StateKey, Event]:
+    """The newest state within the window that its events, being filtered, don't tell of.
+
+    With `members`, of the membership events only those of these users.
+    """
+    shown = {entry.event.event_id for entry in window.entries}
+    newest: dict[StateKey, Event] = {}
+    for entry in window.passed:
+        if (pair := entry.event.state_pair) is not None:
+            newest[pair] = entry.event
+    return {
+        pair: event
+        for pair, event in newest.items()
+        if event.event_id not in shown and (members is None or pair[0] != MEMBER or pair[1] in members)
+    }
 
 
 def full_state(

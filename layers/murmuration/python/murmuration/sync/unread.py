@@ -68,20 +68,29 @@ def add(counts: Counts, more: Counts) -> Counts:
     }
 
 
-def recount(
-    ctx: Context, room: Room, counts: Counts, moved: Mapping[str, int], receipts: Receipts, up_to: int
-) -> Counts:
-    """`counts` after the receipts in `moved` (by thread, ordinals) changed, for the log up to `up_to`."""
-    if not moved:
+def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: int) -> Counts:
+    """`counts` of the log up to `up_to` after the receipts in `moved` changed."""
+    counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
+    if not counts or not moved:
         return counts
     lowest = max(min(moved.values()), up_to - MOST_COUNTED)
     entries = room_items.read_log(room.room_id, room.version, after=lowest, before=up_to + 1)
-    fresh = count(ctx, room, entries, receipts)
+    fresh = count(ctx, room, entries, moved)
     if "" in moved:
         return fresh
     return {thread: pair for thread, pair in counts.items() if thread not in moved} | {
         thread: pair for thread, pair in fresh.items() if thread in moved
     }
+
+
+def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:
+    """The receipts, moved by what the user sent: who writes in a thread has read it up to there."""
+    moved = dict(receipts)
+    for entry in entries:
+        if entry.event.sender == user_id:
+            thread = thread_of(entry)
+            moved[thread] = max(moved.get(thread, 0), entry.ordinal)
+    return moved
 
 
 def unread_from(receipts: Receipts, since: int) -> int:

@@ -1,0 +1,168 @@
+"""Invites, knocks, leaving, kicks, bans and coming back, as a sync shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from murmuration.storage import memberships
+from murmuration.sync import first_look
+from tests.in_process import Client
+from tests.rooms.people import bodies, create_room, invite, join, leave, ok, path, send, set_state
+from tests.sync.client import Syncing, has_nothing, state, timeline
+
+Make = Callable[..., Client]
+
+
+def pair(make_client: Make) -> tuple[Client, Client, str, Syncing]:
+    """Alice's room, which Bob is in, and Bob's place in the stream."""
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    syncing = Syncing(bob)
+    syncing.sync()
+    return alice, bob, room_id, syncing
+
+
+def test_an_invite_comes_once_with_stripped_state(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, name="Come in")
+    syncing = Syncing(bob)
+    syncing.sync()
+    invite(alice, room_id, bob)
+    section = syncing.sync()["rooms"]["invite"][room_id]
+    events = section["invite_state"]["events"]
+    assert {"m.room.name", "m.room.member"} <= {event["type"] for event in events}
+    stripped = {"type", "sender", "state_key", "content"}
+    assert all(set(event) == stripped for event in events if event["type"] == "m.room.name"), events
+    assert has_nothing(syncing.sync())
+    assert room_id in Syncing(bob).sync()["rooms"]["invite"]
+
+
+def test_a_rejected_invite_is_a_left_room(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, invite=[bob.user_id])
+    send(alice, room_id, "secret")
+    syncing = Syncing(bob)
+    syncing.sync()
+    leave(bob, room_id)
+    section = syncing.sync()["rooms"]["leave"][room_id]
+    assert [event["content"]["membership"] for event in timeline(section)] == ["leave"]
+    assert has_nothing(syncing.sync())
+
+
+def test_an_accepted_invite_brings_the_room(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, invite=[bob.user_id])
+    syncing = Syncing(bob)
+    syncing.sync()
+    join(bob, room_id)
+    answer = syncing.sync()
+    assert "invite" not in answer["rooms"]
+    section = answer["rooms"]["join"][room_id]
+    assert timeline(section)[-1]["content"]["membership"] == "join"
+
+
+def test_a_knock(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    rules = [{"type": "m.room.join_rules", "content": {"join_rule": "knock"}}]
+    room_id = create_room(alice, initial_state=rules, name="Knock")
+    syncing = Syncing(bob)
+    syncing.sync()
+    ok(bob.post(f"/_matrix/client/v3/knock/{room_id}"))
+    events = syncing.sync()["rooms"]["knock"][room_id]["knock_state"]["events"]
+    assert "m.room.name" in {event["type"] for event in events}
+    leave(bob, room_id)
+    assert room_id in syncing.sync()["rooms"]["leave"]
+
+
+def test_leaving_shows_all_up_to_it_and_nothing_after(make_client: Make) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    send(alice, room_id, "seen")
+    leave(bob, room_id)
+    send(alice, room_id, "unseen")
+    section = syncing.sync()["rooms"]["leave"][room_id]
+    assert bodies(timeline(section)) == ["seen"]
+    assert timeline(section)[-1]["content"]["membership"] == "leave"
+    send(alice, room_id, "later")
+    assert has_nothing(syncing.sync())
+
+
+@pytest.mark.parametrize("way", ["kick", "ban"])
+def test_being_removed(make_client: Make, way: str) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    ok(alice.post(path(room_id, way), {"user_id": bob.user_id, "reason": "rude"}))
+    section = syncing.sync()["rooms"]["leave"][room_id]
+    content = timeline(section)[-1]["content"]
+    assert content["membership"] == ("leave" if way == "kick" else "ban")
+    assert content["reason"] == "rude"
+    assert has_nothing(syncing.sync())
+
+
+def test_coming_back_between_two_syncs(make_client: Make) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    leave(bob, room_id)
+    set_state(alice, room_id, "m.room.topic", {"topic": "While you were away"})
+    join(bob, room_id)
+    answer = syncing.sync()
+    assert "leave" not in answer["rooms"]
+    section = answer["rooms"]["join"][room_id]
+    assert section["timeline"]["limited"] is True
+    topics = {**state(section), **{(e["type"], e.get("state_key")): e for e in timeline(section)}}
+    assert ("m.room.topic", "") in topics
+
+
+def test_coming_back_after_a_sync(make_client: Make) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    leave(bob, room_id)
+    syncing.sync()
+    send(alice, room_id, "missed")
+    join(bob, room_id)
+    section = syncing.room(room_id)
+    assert ("m.room.create", "") in {
+        **state(section),
+        **{(event["type"], event.get("state_key")): event for event in timeline(section)},
+    }
+    assert timeline(section)[-1]["content"]["membership"] == "join"
+
+
+def test_left_rooms_in_a_first_sync_only_on_demand(make_client: Make) -> None:
+    _, bob, room_id, _ = pair(make_client)
+    leave(bob, room_id)
+    assert "rooms" not in Syncing(bob).sync()
+    answer = Syncing(bob, filter={"room": {"include_leave": True}}).sync()
+    assert room_id in answer["rooms"]["leave"]
+
+
+def test_a_left_room_in_state_after(make_client: Make) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    set_state(alice, room_id, "m.room.topic", {"topic": "Last words"})
+    leave(bob, room_id)
+    set_state(alice, room_id, "m.room.topic", {"topic": "Behind your back"})
+    section = syncing.sync(use_state_after="true")["rooms"]["leave"][room_id]
+    after = state(section, "state_after")
+    assert after[("m.room.topic", "")]["content"]["topic"] == "Last words"
+    assert after[("m.room.member", bob.user_id)]["content"]["membership"] == "leave"
+
+
+def test_what_follows_a_leave_that_a_look_overlooked_stays_hidden(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memberships are read before the rooms: one that changes in between must not show what follows."""
+    alice, bob, room_id, syncing = pair(make_client)
+    read = memberships.read_memberships
+
+    def overtaken(user_id: str, **options: Any) -> Any:
+        rows = read(user_id, **options)
+        monkeypatch.undo()
+        leave(bob, room_id)
+        send(alice, room_id, "not for Bob")
+        return rows
+
+    monkeypatch.setattr(first_look.memberships, "read_memberships", overtaken)
+    assert has_nothing(syncing.sync())
+    section = syncing.sync()["rooms"]["leave"][room_id]
+    assert bodies(timeline(section)) == []
+    assert timeline(section)[-1]["content"]["membership"] == "leave"

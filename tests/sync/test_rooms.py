@@ -1,0 +1,296 @@
+"""Joined rooms in a sync: timeline, state, summary, filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.in_process import Client
+from tests.rooms.people import (
+    bodies,
+    create_room,
+    event_ids,
+    invite,
+    join,
+    messages,
+    redact,
+    send,
+    set_state,
+)
+from tests.sync.client import Syncing, has_nothing, state, timeline, types
+
+Make = Callable[..., Client]
+LAZY = {"room": {"state": {"lazy_load_members": True}}}
+
+
+def members(section: Any, name: str = "state") -> set[str]:
+    return {key for kind, key in state(section, name) if kind == "m.room.member"}
+
+
+def test_first_sync_has_the_room_whole(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice, name="A room")
+    sent = [send(alice, room_id, str(number)) for number in range(3)]
+    section = Syncing(alice).room(room_id)
+    assert event_ids(timeline(section))[-3:] == sent
+    seen = {(event["type"], event.get("state_key")) for event in timeline(section)} | set(state(section))
+    assert {("m.room.create", ""), ("m.room.name", ""), ("m.room.member", alice.user_id)} <= seen
+    assert section["unread_notifications"] == {"notification_count": 0, "highlight_count": 0}
+    assert all("room_id" not in event for event in timeline(section))
+
+
+def test_limited_first_sync_has_the_state_before_its_timeline(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice, name="Before")
+    for number in range(12):
+        send(alice, room_id, str(number))
+    set_state(alice, room_id, "m.room.name", {"name": "After"})
+    section = Syncing(alice).room(room_id)
+    assert section["timeline"]["limited"] is True
+    assert len(timeline(section)) == 10
+    assert state(section)[("m.room.name", "")]["content"]["name"] == "Before"
+    assert timeline(section)[-1]["content"] == {"name": "After"}
+    earlier = messages(alice, room_id, start=None, **{"from": section["timeline"]["prev_batch"]})
+    assert not set(event_ids(earlier["chunk"])) & set(event_ids(timeline(section)))
+    assert bodies(earlier["chunk"])[0] == "2"
+
+
+def test_nothing_new_keeps_the_token(make_client: Make) -> None:
+    alice = make_client("alice")
+    create_room(alice)
+    syncing = Syncing(alice)
+    token = syncing.sync()["next_batch"]
+    answer = syncing.sync()
+    assert has_nothing(answer)
+    assert answer["next_batch"] == token
+    assert answer["device_one_time_keys_count"] == {}
+
+
+def test_incremental_sync_has_each_event_once_in_order(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    syncing = Syncing(alice)
+    syncing.sync()
+    sent = [send(alice, room_id, str(number)) for number in range(4)]
+    section = syncing.room(room_id)
+    assert event_ids(timeline(section)) == sent
+    assert section["timeline"]["limited"] is False
+    assert state(section) == {}
+    assert has_nothing(syncing.sync())
+
+
+def test_an_old_token_gives_the_same_again(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    syncing = Syncing(alice)
+    syncing.sync()
+    send(alice, room_id)
+    first, second = syncing.peek(), syncing.peek()
+    pick = [event_ids(timeline(answer["rooms"]["join"][room_id])) for answer in (first, second)]
+    assert pick[0] == pick[1] != []
+
+
+def test_limited_incremental_sync_has_the_state_that_changed_in_the_gap(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, preset="public_chat", name="Before")
+    syncing = Syncing(alice)
+    syncing.sync()
+    set_state(alice, room_id, "m.room.name", {"name": "Gap"})
+    join(bob, room_id)
+    for number in range(11):
+        send(bob, room_id, str(number))
+    section = syncing.room(room_id)
+    assert section["timeline"]["limited"] is True
+    assert set(state(section)) == {("m.room.name", ""), ("m.room.member", bob.user_id)}
+    assert section["summary"]["m.joined_member_count"] == 2
+
+
+def test_state_that_the_timeline_filter_drops_is_not_lost(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice, name="First")
+    only_messages = {"room": {"timeline": {"types": ["m.room.message"]}}}
+    syncing = Syncing(alice, filter=only_messages)
+    send(alice, room_id)
+    section = syncing.room(room_id)
+    assert types(timeline(section)) == ["m.room.message"]
+    assert state(section)[("m.room.name", "")]["content"]["name"] == "First"
+    set_state(alice, room_id, "m.room.name", {"name": "Second"})
+    section = syncing.room(room_id)
+    assert timeline(section) == []
+    assert state(section)[("m.room.name", "")]["content"]["name"] == "Second"
+
+
+def test_a_newcomer_has_the_state_that_history_hides(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    hidden = [{"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}]
+    room_id = create_room(alice, preset="public_chat", initial_state=hidden)
+    send(alice, room_id, "secret")
+    syncing = Syncing(bob)
+    syncing.sync()
+    join(bob, room_id)
+    send(alice, room_id, "hello")
+    section = syncing.room(room_id)
+    assert bodies(timeline(section)) == ["hello"]
+    assert section["timeline"]["limited"] is True
+    told = {(event["type"], event.get("state_key")) for event in timeline(section)} | set(state(section))
+    assert {("m.room.create", ""), ("m.room.member", alice.user_id)} <= told
+    assert ("m.room.history_visibility", "") in told
+
+
+def test_lazy_loading_sends_members_once(make_client: Make) -> None:
+    alice, bob, carol = make_client("alice"), make_client("bob"), make_client("carol")
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    join(carol, room_id)
+    for number in range(11):
+        send(bob, room_id, str(number))
+    syncing = Syncing(alice, filter=LAZY)
+    section = syncing.room(room_id)
+    assert members(section) == {alice.user_id, bob.user_id}
+    send(bob, room_id)
+    assert members(syncing.room(room_id)) == set()
+    send(carol, room_id)
+    assert members(syncing.room(room_id)) == {carol.user_id}
+    send(carol, room_id)
+    assert members(syncing.room(room_id)) == set()
+
+
+def test_redundant_members_are_sent_again_on_demand(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    again = {"room": {"state": {"lazy_load_members": True, "include_redundant_members": True}}}
+    syncing = Syncing(alice, filter=again)
+    syncing.sync()
+    for _ in range(2):
+        send(bob, room_id)
+        assert members(syncing.room(room_id)) == {bob.user_id}
+
+
+def test_full_state(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice, name="Name")
+    syncing = Syncing(alice)
+    syncing.sync()
+    section = syncing.room(room_id, full_state="true")
+    assert state(section)[("m.room.name", "")]["content"]["name"] == "Name"
+    assert timeline(section) == []
+    send(alice, room_id)
+    section = syncing.room(room_id, full_state="true", timeout=20_000)
+    assert ("m.room.create", "") in state(section)
+    assert len(timeline(section)) == 1
+
+
+def test_state_after(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice, name="First")
+    syncing = Syncing(alice)
+    section = syncing.room(room_id, use_state_after="true")
+    assert "state" not in section
+    assert state(section, "state_after")[("m.room.name", "")]["content"]["name"] == "First"
+    set_state(alice, room_id, "m.room.name", {"name": "Second"})
+    send(alice, room_id)
+    section = syncing.room(room_id, use_state_after="true")
+    assert set(state(section, "state_after")) == {("m.room.name", "")}
+    assert types(timeline(section)) == ["m.room.name", "m.room.message"]
+
+
+def test_filters_of_rooms_and_types(make_client: Make) -> None:
+    alice = make_client("alice")
+    wanted, unwanted = create_room(alice), create_room(alice)
+    syncing = Syncing(alice, filter={"room": {"not_rooms": [unwanted]}})
+    assert set(syncing.sync()["rooms"]["join"]) == {wanted}
+    send(alice, unwanted)
+    assert has_nothing(syncing.sync())
+    by_limit = Syncing(alice, filter={"room": {"timeline": {"limit": 1}}, "event_fields": ["type"]})
+    section = by_limit.room(wanted)
+    assert timeline(section) == [{"type": timeline(section)[0]["type"]}]
+
+
+def test_stored_filter_by_its_id(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    body = {"room": {"timeline": {"types": ["m.room.message"]}}}
+    stored = alice.post(f"/_matrix/client/v3/user/{alice.user_id}/filter", body).json["filter_id"]
+    send(alice, room_id)
+    answer = Syncing(alice).sync(filter=stored)
+    assert types(timeline(answer["rooms"]["join"][room_id])) == ["m.room.message"]
+    assert alice.get("/_matrix/client/v3/sync", filter="nonsense").status in (400, 404)
+
+
+def test_summary_names_heroes_where_the_room_has_no_name(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, invite=[bob.user_id])
+    syncing = Syncing(alice)
+    summary = syncing.room(room_id)["summary"]
+    assert summary == {
+        "m.joined_member_count": 1,
+        "m.invited_member_count": 1,
+        "m.heroes": [bob.user_id],
+    }
+    send(alice, room_id)
+    assert syncing.room(room_id)["summary"] == {}
+    join(bob, room_id)
+    assert syncing.room(room_id)["summary"]["m.joined_member_count"] == 2
+    set_state(alice, room_id, "m.room.name", {"name": "Named"})
+    assert "m.heroes" not in syncing.room(room_id)["summary"]
+
+
+def test_the_sender_sees_the_transaction_id(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, invite=[bob.user_id])
+    join(bob, room_id)
+    syncing = {alice.user_id: Syncing(alice), bob.user_id: Syncing(bob)}
+    for each in syncing.values():
+        each.sync()
+    alice.put(f"/_matrix/client/v3/rooms/{room_id}/send/m.room.message/mine", {"body": "x"})
+    own, other = (timeline(each.room(room_id))[0]["unsigned"] for each in syncing.values())
+    assert own["transaction_id"] == "mine"
+    assert "transaction_id" not in other
+
+
+def test_redacted_events_come_redacted(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    syncing = Syncing(alice)
+    syncing.sync()
+    event_id = send(alice, room_id, "regretted")
+    redact(alice, room_id, event_id)
+    first, second = timeline(syncing.room(room_id))
+    assert first["content"] == {}
+    assert second["type"] == "m.room.redaction"
+
+
+def test_bad_requests(make_client: Make) -> None:
+    alice = make_client("alice")
+
+    def errcode(**query: Any) -> tuple[int, str]:
+        answer = alice.get("/_matrix/client/v3/sync", **query)
+        return answer.status, answer.json["errcode"]
+
+    assert errcode(since="never ours") == (400, "M_INVALID_PARAM")
+    assert errcode(filter="{not json") == (400, "M_INVALID_PARAM")
+    assert errcode(timeout="soon") == (400, "M_INVALID_PARAM")
+    assert errcode(full_state="maybe") == (400, "M_INVALID_PARAM")
+    stranger = Client("mma_eA.eA.secret.00000000")
+    answer = stranger.get("/_matrix/client/v3/sync")
+    assert (answer.status, answer.json["errcode"]) == (401, "M_UNKNOWN_TOKEN")
+
+
+def test_an_expired_token_begins_anew(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    section = Syncing(alice, "s_AAAAAAAAAAAA").room(room_id)
+    assert timeline(section)
+
+
+def test_invited_without_state_changes(make_client: Make) -> None:
+    """An event that isn't for a client keeps the client's place all the same."""
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice)
+    syncing = Syncing(bob)
+    syncing.sync()
+    send(alice, room_id)
+    assert has_nothing(syncing.sync())
+    invite(alice, room_id, bob)
+    assert room_id in syncing.sync()["rooms"]["invite"]
