@@ -107,7 +107,7 @@ def test_a_fork_of_a_large_room_touches_only_what_differs_and_what_authorises_it
 
 @pytest.mark.parametrize("version", ["11", "12"])
 def test_two_halves_of_a_room_that_both_took_in_guests_do_not_read_the_whole_of_it(version):
-    """Each guest's invite may be in the auth chain of anyone in the room, but makes no difference to the others."""
+    """Each guest's invite may be in the auth chain of anyone in the room, but it makes no difference."""
     room = crowded_room(version)
     for half in ("left", "right"):
         room.send(half, BOB, message(), after="carol")

@@ -9,7 +9,6 @@ check of the fifth.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from murmuration.protocol.errors import Forbidden
@@ -124,8 +123,7 @@ def refuse(message: str) -> Check:
     return lambda _facts: refusal
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A check, and which room versions have it."""
 
     check: Check
