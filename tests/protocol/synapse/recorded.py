@@ -16,10 +16,3 @@ VERSIONS = tuple(str(number) for number in range(1, 13))
 def load(name: str) -> Any:
     """A fixture by name; treat it as constant."""
     return json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
-
-
-def version_ids() -> list[str]:
-    """Every room version recorded, which must be all that there are."""
-    recorded = load("events")["versions"]
-    assert set(recorded) == set(VERSIONS)
-    return list(VERSIONS)
