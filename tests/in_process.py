@@ -1,6 +1,7 @@
 """A client that calls the functions directly: HTTP request in, proxy event to the function, answer out.
 
-Quicker than a server; what API Gateway does to a request on its way is `local_cloud`'s to show.
+Quicker than a server; what API Gateway does to a request on its way is `local_cloud`'s to show. Each answer
+is held to the specification's OpenAPI files where those are at hand (`tests.openapi`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote
 
 from murmuration.endpoint import Function, Http, discover
+from tests import openapi
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,15 @@ def _routes() -> list[tuple[re.Pattern[str], str, Function]]:
     return [entry[1:] for entry in found]
 
 
+def _find(method: str, path: str) -> tuple[Function, dict[str, str]]:
+    """The function that serves a request, and its path parameters. Raises LookupError."""
+    for pattern, route_method, function in _routes():
+        match = pattern.match(path)
+        if match and route_method in (method, "ANY"):
+            return function, match.groupdict()
+    raise LookupError(f"no function serves {method} {path}")
+
+
 @dataclass
 class Client:
     """Calls endpoints, with `token` where there is one."""
@@ -71,12 +82,7 @@ class Client:
         path, _, inline = path.partition("?")
         values = {name: [str(value)] for name, value in query.items() if value is not None}
         values = parse_qs(inline, keep_blank_values=True) | values
-        for pattern, route_method, function in _routes():
-            match = pattern.match(path)
-            if match and route_method in (method, "ANY"):
-                break
-        else:
-            raise LookupError(f"no function serves {method} {path}")
+        function, params = _find(method, path)
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})}
         if self.token is not None:
@@ -89,7 +95,7 @@ class Client:
             "multiValueHeaders": {name: [value] for name, value in sent.items()},
             "queryStringParameters": {name: found[-1] for name, found in values.items()} or None,
             "multiValueQueryStringParameters": values or None,
-            "pathParameters": match.groupdict() or None,
+            "pathParameters": params or None,
             "stageVariables": None,
             "requestContext": {
                 "requestId": "00000000-0000-4000-8000-000000000000",
@@ -102,7 +108,9 @@ class Client:
         answer = function.handler(event, None)
         text = answer["body"]
         content = base64.b64decode(text) if answer["isBase64Encoded"] else text.encode()
-        return Answer(answer["statusCode"], dict(answer["headers"]), content)
+        status, headers = answer["statusCode"], dict(answer["headers"])
+        openapi.check(openapi.Exchange(method, path, raw, status, headers, content), request=False)
+        return Answer(status, headers, content)
 
     def get(self, path: str, **query: Any) -> Answer:
         return self.request("GET", path, **query)
