@@ -226,8 +226,9 @@ class Handler:
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         request = Request(event, context)
         try:
+            # The fallback serves paths of other routes too: it has no versions of its own.
             version = (event.get("pathParameters") or {}).get("version")
-            if version is not None and version not in self.route.versions:
+            if version is not None and self.route.versions and version not in self.route.versions:
                 raise Unrecognized(f"Version {version} of this endpoint is not supported")
             request.authenticate(self.route.auth)
             answer = self.function(request)
