@@ -1,0 +1,158 @@
+"""Writing down what came of an event, so that it says what must come of it each time.
+
+A case is played twice. What is the same both times is expected exactly; what differs, and the IDs of new
+events and rooms, by a matcher. Items of rooms are reduced to what they say, since how they say it is theirs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from local_cloud.replay.stage import Outcome
+from local_cloud.replay.values import to_json
+from local_cloud.replay.worlds import World
+from tests.fixtures_cases import Case
+
+SHAPES = {
+    "event ID": r"^\$[A-Za-z0-9_-]{43}$",
+    "room ID": r"^![A-Za-z0-9_-]{43}$",
+    "access token": r"^mma_[A-Za-z0-9_.-]+\.[0-9a-f]{8}$",
+    "refresh token": r"^mmr_[A-Za-z0-9_.-]+\.[0-9a-f]{8}$",
+    "digest": r"^[0-9a-f]{64}$",
+}
+_IDS = ("event ID", "room ID")
+_EVENT_FIELDS = ("type", "state_key", "sender", "content", "redacts")
+_KEPT = {
+    "room-log": ("room_id", "ordinal", "json", "visibility", "device_id", "txn_id", "member"),
+    "events": ("event_id", "room_id", "ordinal"),
+    "rooms": ("room_id", "sk", "json", "ordinal", "joined", "invited", "seq_head", "state_version"),
+}
+"""What is expected of these tables' items; of others', everything."""
+_SHORTEST_NAMED = 8
+
+
+def expectation(case: Case, world: World, clock: int, first: Outcome, second: Outcome) -> str:
+    """The text of the case's `*.expected.json`."""
+    known = frozenset(world.names.values())
+    expected: dict[str, Any] = {"about": case.about, "worlds": list(case.worlds), "clock": clock}
+    if case.settings:
+        expected["settings"] = dict(case.settings)
+    if first.status is None:
+        expected["answer"] = _general(first.answer, second.answer, known)
+    else:
+        expected["status"] = first.status
+        if headers := _headers_of_note(first.headers, second.headers, known):
+            expected["headers"] = headers
+        if first.body is not None:
+            expected["body"] = _general(first.body, second.body, known)
+    for what in ("items", "deleted"):
+        tables = {
+            table: _items(table, items, getattr(second, what).get(table, []), known)
+            for table, items in sorted(getattr(first, what).items())
+        }
+        if tables:
+            expected[what] = tables
+    if first.objects:
+        expected["objects"] = _general(first.objects, second.objects, known)
+    if first.messages:
+        expected["messages"] = _general(first.messages, second.messages, known)
+    return _named(json.dumps(expected, indent=2, ensure_ascii=False), world.names) + "\n"
+
+
+def _headers_of_note(
+    first: Mapping[str, str], second: Mapping[str, str], known: frozenset[str]
+) -> dict[str, Any]:
+    """Those that say something about this answer: not CORS, nor that JSON is JSON."""
+    return {
+        name: _general(value, second.get(name), known)
+        for name, value in first.items()
+        if not name.startswith("access-control-") and (name, value) != ("content-type", "application/json")
+    }
+
+
+def _items(table: str, first: Iterable[Any], second: Iterable[Any], known: frozenset[str]) -> Any:
+    pairs = list(zip(_sorted(first), _sorted(second), strict=True))
+    if table == "snapshots":
+        return {"$count": len(pairs)}
+    return [_general(_reduced(table, one), _reduced(table, other), known) for one, other in pairs]
+
+
+def _sorted(items: Iterable[Any]) -> list[Any]:
+    return sorted(items, key=lambda item: json.dumps(to_json(item), sort_keys=True))
+
+
+def _reduced(table: str, item: dict[str, Any]) -> dict[str, Any]:
+    kept = _KEPT.get(table)
+    return item if kept is None else {name: item[name] for name in kept if name in item}
+
+
+def _general(first: Any, second: Any, known: frozenset[str]) -> Any:
+    """What takes both values, and as little else as can be told."""
+    match first, second:
+        case dict(), dict() if first.keys() == second.keys():
+            return {name: _general(first[name], second[name], known) for name in sorted(first)}
+        case list(), list() if len(first) == len(second):
+            return [_general(one, other, known) for one, other in zip(first, second, strict=True)]
+        case str(), str():
+            return _general_text(first, second, known)
+        case bytes(), bytes():
+            return to_json(first) if first == second else {"$any": "bytes"}
+        case _ if first == second:
+            return to_json(first)
+        case int(), int():
+            return {"$any": "integer"}
+        case _:
+            raise ValueError(f"no matcher takes both {first!r} and {second!r}")
+
+
+def _general_text(first: str, second: str, known: frozenset[str]) -> Any:
+    if first == second and (first in known or not any(re.match(SHAPES[name], first) for name in _IDS)):
+        return _parsed(first, second, known) if first.startswith("{") else first
+    for shape in SHAPES.values():
+        if re.match(shape, first) and re.match(shape, second):
+            return {"$match": shape}
+    if first.startswith("{"):
+        return _parsed(first, second, known)
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
+    prefix = "".join(one for one, _ in same)
+    if len(prefix) >= 3:
+        return {"$match": f"^{re.escape(prefix)}"}
+    return {"$any": "string"}
+
+
+def _parsed(first: str, second: str, known: frozenset[str]) -> Any:
+    """A string that is JSON: an event's is reduced to what its sender said."""
+    one, other = json.loads(first), json.loads(second)
+    if "auth_events" in one:
+        one, other = (
+            {name: event[name] for name in _EVENT_FIELDS if name in event} for event in (one, other)
+        )
+        return {"$json": {"$subset": _general(one, other, known)}}
+    return {"$json": _general(one, other, known)}
+
+
+def _named(text: str, names: Mapping[str, str]) -> str:
+    """`text` with what the worlds have a name for under that name, the longest first."""
+    for name, value in sorted(names.items(), key=lambda entry: -len(entry[1])):
+        if len(value) >= _SHORTEST_NAMED and not value.startswith("@"):
+            text = text.replace(value, f"{{{{{name}}}}}")
+    return text
+
+
+def check_expectation(case: Case, outcome: Outcome) -> list[str]:
+    """Where an outcome isn't what the case says, a line each."""
+    if outcome.status is None:
+        return []
+    status, _, errcode = case.expect.partition(" ")
+    body: Any = outcome.body
+    found = body.get("errcode", "") if isinstance(body, dict) and outcome.status >= 400 else ""
+    if (str(outcome.status), found) == (status, errcode):
+        return []
+    return [f"{case.name}: expected {case.expect}, got {outcome.status} {body!r:.300}"]
+
+
+__all__: Sequence[str] = ("check_expectation", "expectation")

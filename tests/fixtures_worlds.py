@@ -1,0 +1,121 @@
+"""The worlds of events_fixtures/worlds, made by the domain's functions: `python -m tests.fixtures_worlds`.
+
+The clock, the randomness and the signing key are fixed, so the same code makes the same bytes. Each world is
+laid over those that it includes and holds only what it adds or changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_cloud.replay.stage import Stage
+from local_cloud.replay.values import to_json
+from local_cloud.replay.worlds import Contents, World, read_worlds
+from tests.fixtures_scene import START, Scene
+from tests.fixtures_stage import WORLDS_FOLDER, fixed_randomness, own_stage
+
+Act = Callable[[Scene], None]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """How a world comes to be."""
+
+    name: str
+    about: str
+    includes: tuple[str, ...]
+    act: Act
+
+
+PLOTS: list[Plot] = []
+"""In an order in which each comes after those that it includes."""
+
+
+def plot(about: str, *includes: str) -> Callable[[Act], Act]:
+    """Make a function the plot of the world with the function's name."""
+
+    def decorate(act: Act) -> Act:
+        PLOTS.append(Plot(act.__name__, about, includes, act))
+        return act
+
+    return decorate
+
+
+def make(stage: Stage, chosen: Plot, folder: Path) -> str:
+    """The text of a world's file; those that it includes are read from `folder`."""
+    before = read_worlds(chosen.includes, folder)
+    stage.set(before)
+    scene = Scene(before.clock or START, before.names)
+    stage.dress()
+    with fixed_randomness(chosen.name):
+        chosen.act(scene)
+    contents = stage.contents()
+    added = {
+        table: [item for key, item in items.items() if before.contents.get(table, {}).get(key) != item]
+        for table, items in contents.items()
+    }
+    _check_nothing_went(before.contents, contents, chosen.name)
+    objects = {key: value for key, value in stage.objects().items() if before.objects.get(key) != value}
+    whole = World(scene.clock, scene.names, contents, {**before.objects, **objects}, before.queues)
+    stage.adopt(whole)
+    return (
+        json.dumps(
+            {
+                "about": chosen.about,
+                "includes": list(chosen.includes),
+                "clock": scene.clock,
+                "names": {name: value for name, value in scene.names.items() if name not in before.names},
+                "queues": scene.queues,
+                "objects": {key: [kind, to_json(data)] for key, (kind, data) in sorted(objects.items())},
+                "tables": {
+                    table: sorted((_ordered(item) for item in items), key=json.dumps)
+                    for table, items in sorted(added.items())
+                    if items
+                },
+            },
+            indent=1,
+            ensure_ascii=False,
+        )
+        + "\n"
+    )
+
+
+def _ordered(item: Any) -> Any:
+    return json.loads(json.dumps(to_json(item), sort_keys=True))
+
+
+def _check_nothing_went(before: Contents, after: Contents, name: str) -> None:
+    """A world can add and change items, not take them away."""
+    for table, items in before.items():
+        gone = items.keys() - after.get(table, {}).keys()
+        if gone:
+            raise ValueError(f"world {name} deletes {sorted(gone)} from {table}")
+
+
+def make_all(stage: Stage, folder: Path) -> Iterator[tuple[str, str]]:
+    """(name, text) of every world's file, each written to `folder` before the next needs it."""
+    import tests.fixtures_plots  # noqa: F401 - registers the plots
+
+    for chosen in PLOTS:
+        text = make(stage, chosen, folder)
+        (folder / f"{chosen.name}.json").write_text(text)
+        yield chosen.name, text
+
+
+def main() -> None:
+    WORLDS_FOLDER.mkdir(parents=True, exist_ok=True)
+    with own_stage() as (stage, _):
+        written = {f"{name}.json" for name, _ in make_all(stage, WORLDS_FOLDER)}
+    for path in WORLDS_FOLDER.glob("*.json"):
+        if path.name not in written:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    from tests import fixtures_worlds
+
+    fixtures_worlds.main()
