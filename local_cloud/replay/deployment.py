@@ -26,6 +26,10 @@ def fixture_stage(database_url: str, objects: Path) -> Stage:
         database_url,
         objects,
         prefix=PREFIX,
-        secrets={"signing-key": SIGNING_KEY, "viewer-secret": VIEWER_SECRET},
+        secrets={
+            "signing-key": SIGNING_KEY,
+            "viewer-secret": VIEWER_SECRET,
+            "turn-secret": "turn-secret-of-the-fixtures",
+        },
         variables=VARIABLES,
     )

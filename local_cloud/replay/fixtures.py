@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 FOLDER = "events_fixtures"
 WORLDS = "worlds"
 _SUFFIX = ".expected.json"
+_NAME = re.compile(r"\{\{(\w+)\}\}")
 _FIELDS = frozenset(
     ("about", "worlds", "clock", "settings", "status", "headers", "body", "answer", "items", "deleted",
      "objects", "messages")
@@ -84,6 +86,25 @@ def read_fixture(path: Path) -> Fixture:
     if unknown := expected.keys() - _FIELDS:
         raise BadFixture(f"{beside} has unknown fields {sorted(unknown)}")
     return Fixture(path, root, event, expected)
+
+
+def fill(value: Any, names: Mapping[str, str]) -> Any:
+    """`value` with each `{{name}}` in its strings replaced by what has the name. Raises BadFixture."""
+
+    def replace(found: re.Match[str]) -> str:
+        if found[1] not in names:
+            raise BadFixture(f"nothing in the fixture's worlds has the name {found[1]}")
+        return names[found[1]]
+
+    match value:
+        case str():
+            return _NAME.sub(replace, value)
+        case dict():
+            return {fill(key, names): fill(inner, names) for key, inner in value.items()}
+        case list():
+            return [fill(inner, names) for inner in value]
+        case _:
+            return value
 
 
 def event_paths(root: Path) -> Iterator[Path]:

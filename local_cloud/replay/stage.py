@@ -37,8 +37,8 @@ class Outcome:
     """What came of an event: the function's answer, and what is now where.
 
     For an HTTP event `status`, `headers` (lower-case names) and `body` are the client's view: `body` is the
-    value of JSON, or bytes. `items` are those written, by table, `deleted` the keys of those gone, `messages`
-    those sent, by queue.
+    value of JSON, or bytes. `items` are those written, by table, `deleted` the keys of those gone,
+    `objects` what the bucket got, `messages` those sent, by queue.
     """
 
     answer: Any
@@ -47,7 +47,7 @@ class Outcome:
     body: Any = None
     items: dict[str, list[Item]] = field(default_factory=dict)
     deleted: dict[str, list[Item]] = field(default_factory=dict)
-    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    objects: list[dict[str, Any]] = field(default_factory=list)
     messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
@@ -226,13 +226,13 @@ class Stage:
         outcome.objects = self._stored_objects()
         outcome.messages = self._queued_messages()
 
-    def _stored_objects(self) -> dict[str, dict[str, Any]]:
+    def _stored_objects(self) -> list[dict[str, Any]]:
         before = self._world.objects if self._world is not None else {}
-        return {
-            key: {"content_type": kind, "size": len(data)}
+        return [
+            {"key": key, "content_type": kind, "size": len(data)}
             for key, (kind, data) in self.objects().items()
             if key not in before
-        }
+        ]
 
     def _queued_messages(self) -> dict[str, list[dict[str, Any]]]:
         every: dict[str, list[dict[str, Any]]] = {}
