@@ -16,7 +16,7 @@ from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import STILL_JOINED, Seen, Viewer, seen_by
 from murmuration.storage import relations, room_items
 from murmuration.storage.dynamodb import parallel
-from murmuration.storage.relations import REFERENCE, REPLACE, THREAD, Marker, Relation
+from murmuration.storage.relations import REFERENCE, REPLACE, THREAD, Relation
 from murmuration.storage.room_items import LogEntry
 
 Bundles = dict[str, dict[str, Any]]
@@ -29,8 +29,8 @@ _CANDIDATES = 10
 def bundle(entries: Sequence[LogEntry], viewer: Viewer, *, with_room_id: bool = True) -> Bundles:
     """The aggregations of a page of a room's events, those that have any.
 
-    One eventually consistent read finds out which events have; for these it takes two or three more round
-    trips, for all of them together. State events have none.
+    Reads nothing where nothing relates to the events, as they tell themselves; else two or three round trips,
+    for all of them together. State events have none.
     """
     return _bundle(entries, viewer, (REPLACE, REFERENCE, THREAD), with_room_id)
 
@@ -38,19 +38,14 @@ def bundle(entries: Sequence[LogEntry], viewer: Viewer, *, with_room_id: bool = 
 def _bundle(
     entries: Sequence[LogEntry], viewer: Viewer, groups: Sequence[str], with_room_id: bool
 ) -> Bundles:
-    parents = {entry.event.event_id: entry for entry in entries if not entry.event.is_state}
-    if not parents:
-        return {}
-    room_id = entries[0].room_id
-    markers = relations.read_markers(room_id, parents)
     wanted = [
-        _Parent(parents[event_id], marker, marker.groups.intersection(groups))
-        for event_id, marker in markers.items()
+        _Parent(entry, entry.groups.intersection(groups))
+        for entry in entries
+        if not entry.groups.isdisjoint(groups) and not entry.event.is_state
     ]
-    wanted = [parent for parent in wanted if parent.groups]
     if not wanted:
         return {}
-    page = _Page(room_id, viewer, wanted, with_room_id)
+    page = _Page(entries[0].room_id, viewer, wanted, with_room_id)
     page.read_relations()
     page.read_children()
     bundles = {parent.event_id: page.aggregate(parent) for parent in wanted}
@@ -59,11 +54,12 @@ def _bundle(
 
 def matching_relations(room: Room, seen: Sequence[Seen], event_filter: EventFilter) -> list[Seen]:
     """Those events to which others relate as the filter's `related_by_` properties ask."""
-    markers = relations.read_markers(room.room_id, [each.entry.event.event_id for each in seen])
     rel_types = event_filter.related_by_rel_types
     groups = relations.GROUPS if rel_types is None else {relations.group_of(each) for each in rel_types}
     wanted = [
-        (marker.event_id, group) for marker in markers.values() for group in marker.groups & set(groups)
+        (each.entry.event.event_id, group)
+        for each in seen
+        for group in each.entry.groups.intersection(groups)
     ]
     pages = parallel(*(functools.partial(relations.read_relations, room.room_id, *each) for each in wanted))
     found: dict[str, list[tuple[str, str]]] = {}
@@ -77,7 +73,6 @@ class _Parent:
     """An event that others relate to, and the relations that are of use."""
 
     entry: LogEntry
-    marker: Marker
     groups: frozenset[str]
     edits: list[Relation] = field(default_factory=list)
     references: list[Relation] = field(default_factory=list)
@@ -110,7 +105,7 @@ class _Page:
                 calls.append(functools.partial(self._read_edits, parent))
             if REFERENCE in parent.groups:
                 calls.append(functools.partial(self._read_references, parent))
-            if THREAD in parent.groups and parent.marker.replies > 0:
+            if THREAD in parent.groups and parent.entry.replies > 0:
                 calls.append(functools.partial(self._read_thread, parent))
         threads = [parent for parent in self.parents if THREAD in parent.groups]
         if threads:
@@ -145,7 +140,7 @@ class _Page:
         ignoring = len(self.viewer.ignored)
         limit = _CANDIDATES + min(ignoring, 40) if self.viewer.is_joined else None
         found = self._read(parent, THREAD, limit)
-        parent.replies = parent.marker.replies if self.viewer.is_joined else len(found)
+        parent.replies = parent.entry.replies if self.viewer.is_joined else len(found)
         parent.thread = found[:_CANDIDATES]
 
     def _read_participants(self, threads: Sequence[_Parent]) -> None:

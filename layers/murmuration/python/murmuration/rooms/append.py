@@ -66,6 +66,7 @@ class Append:
     _nodes: dict[state_trie.NodeId, bytes] = field(default_factory=dict)
     _redactions: list[Write] = field(default_factory=list)
     _redacted_state: dict[StateKey, StateEntry] = field(default_factory=dict)
+    _places: dict[str, int | None] = field(default_factory=dict)
     _root: state_trie.NodeId = state_trie.EMPTY
     _joined: int = 0
     _invited: int = 0
@@ -216,7 +217,9 @@ class Append:
             target, event=target.event.redacted(), redacted_because=redaction.pdu, replaced=None
         )
         self._redactions.append(room_items.log_write(redacted))
-        self._redactions += relations.relation_removals(target)
+        for parent_id in relations.parents_of([target]):
+            ordinal = self.places([parent_id]).get(parent_id)
+            self._redactions += relations.relation_removals(target, ordinal)
         successor = successor_of(self.room, target) if self.room else None
         if successor is not None and successor.replaced is not None:
             kept = {**successor.replaced, "content": redacted.event.content}
@@ -225,6 +228,17 @@ class Append:
         current = self.state([pair]).get(pair) if pair else None
         if pair and current and current.event_id == redacted.event.event_id:
             self._redacted_state[pair] = StateEntry(redacted.event, target.ordinal)
+
+    def places(self, event_ids: Iterable[str]) -> dict[str, int]:
+        """The ordinals of those events that are in the room's log; one read for what isn't known yet."""
+        wanted = set(event_ids)
+        if self.room is not None and (missing := wanted - self._places.keys()):
+            found = room_items.locate(list(missing))
+            here = {name: place for name, place in found.items() if place["room_id"] == self.room_id}
+            self._places |= {
+                name: here[name]["ordinal"] if "ordinal" in here.get(name, ()) else None for name in missing
+            }
+        return {name: place for name in wanted if (place := self._places.get(name)) is not None}
 
     def head(self) -> RoomHead:
         """Where the room's log will stand."""
@@ -254,8 +268,11 @@ class Append:
         head = self.head()
         room_writes = [room_items.head_write(head, self.room.head if self.room else None)]
         for entry in self.entries:
-            room_writes += [room_items.log_write(entry), room_items.pointer_write(entry)]
-            room_writes += relations.relation_writes(entry)
+            whole = relations.with_children(entry, self.entries)
+            room_writes += [room_items.log_write(whole), room_items.pointer_write(entry)]
+        room_writes += relations.relation_writes(
+            self.entries, self.places(relations.parents_of(self.entries))
+        )
         changes = list({**self._redacted_state, **self._state}.values())
         room_writes += [room_items.state_write(self.room_id, entry) for entry in changes]
         room_writes += self._redactions

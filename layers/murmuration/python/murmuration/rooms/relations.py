@@ -21,6 +21,7 @@ from murmuration.rooms.visibility import Seen, Viewer, seen_by
 from murmuration.storage import relations, room_items
 from murmuration.storage.dynamodb import parallel
 from murmuration.storage.relations import Relation, Thread
+from murmuration.storage.room_items import LogEntry
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -79,11 +80,11 @@ def get_relations(
     """
     view = open_view(token, room_id)
     view.require_reading()
-    view.find(event_id)
+    parent = view.find(event_id).entry
     wanted = _range(view, request)
     limit = min(request.limit, MAX_LIMIT)
     read = _descendants if request.recurse else _children
-    found = read(view.room, event_id, wanted, limit + 1)
+    found = read(view.room, parent, wanted, limit + 1)
     page = found[:limit]
     entries = room_items.read_log_entries(
         [(room_id, relation.ordinal) for relation in page], {room_id: view.room.version}
@@ -118,15 +119,14 @@ def _range(view: View, request: RelationsRequest) -> _Range:
     )
 
 
-def _children(room: Room, event_id: str, wanted: _Range, limit: int) -> list[Relation]:
+def _children(room: Room, parent: LogEntry, wanted: _Range, limit: int) -> list[Relation]:
     """The first `limit` events that relate directly."""
     if wanted.rel_type is not None:
         groups: Iterable[str] = [relations.group_of(wanted.rel_type)]
     else:
-        marker = relations.read_markers(room.room_id, [event_id]).get(event_id)
-        groups = marker.groups if marker else ()
+        groups = parent.groups
     pages = parallel(
-        *(functools.partial(_of_group, room, event_id, group, wanted, limit) for group in groups)
+        *(functools.partial(_of_group, room, parent.event.event_id, group, wanted, limit) for group in groups)
     )
     return wanted.sort(relation for page in pages for relation in page)[:limit]
 
@@ -153,19 +153,22 @@ def _of_group(room: Room, event_id: str, group: str, wanted: _Range, limit: int)
     return found[:limit]
 
 
-def _descendants(room: Room, event_id: str, wanted: _Range, limit: int) -> list[Relation]:
+def _descendants(room: Room, parent: LogEntry, wanted: _Range, limit: int) -> list[Relation]:
     """The first `limit` events that relate by at most `RECURSION_DEPTH` steps, each of any type."""
     known: dict[str, Relation] = {}
-    level = [event_id]
+    level = [parent]
     for _ in range(RECURSION_DEPTH):
-        markers = relations.read_markers(room.room_id, level)
         pages = parallel(
             *(
                 functools.partial(
-                    relations.read_relations, room.room_id, parent_id, group, limit=_RECURSION_LIMIT
+                    relations.read_relations,
+                    room.room_id,
+                    entry.event.event_id,
+                    group,
+                    limit=_RECURSION_LIMIT,
                 )
-                for parent_id, marker in markers.items()
-                for group in marker.groups
+                for entry in level
+                for group in entry.groups
             )
         )
         fresh = [each for page in pages for each in page if each.event_id not in known]
@@ -173,7 +176,9 @@ def _descendants(room: Room, event_id: str, wanted: _Range, limit: int) -> list[
         if not fresh:
             break
         known |= {relation.event_id: relation for relation in fresh}
-        level = [relation.event_id for relation in fresh]
+        level = room_items.read_log_entries(
+            [(room.room_id, relation.ordinal) for relation in fresh], {room.room_id: room.version}
+        )
     return wanted.sort(filter(wanted.takes, known.values()))[:limit]
 
 

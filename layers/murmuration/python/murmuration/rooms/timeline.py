@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from murmuration.accounts.tokens import AccessToken
@@ -107,7 +107,7 @@ class Scan:
             if self.exhausted or len(self.found) >= limit:
                 return
             wanted = limit - len(self.found)
-            sifted = number > 0 or self.filter != EventFilter()
+            sifted = number > 0 or _sifts(self.filter)
             self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
 
     def _step(self, limit: int, at_once: int) -> None:
@@ -137,6 +137,13 @@ class Scan:
         if self.filter.needs_relations:
             return matching_relations(self.view.room, passing, self.filter)
         return passing
+
+
+def _sifts(event_filter: EventFilter) -> bool:
+    """Whether the filter may leave events out, rather than only ask for their senders."""
+    return replace(event_filter, limit=None, lazy_load_members=False, include_redundant_members=False) != (
+        EventFilter()
+    )
 
 
 def _render(

@@ -1,28 +1,30 @@
 """Relations between a room's events: what finds an event again from the one that it relates to.
 
-All are items of the table `rooms`, written with the event that relates and removed when it is redacted:
+All are written with the event that relates, and removed when it is redacted:
 
-- `relation#<parent>#<group>#<ordinal>`: one relation. A group is one of the specification's relation types,
-  or `other` for all further ones: so that bundling edits needn't read through reactions.
-- `relation#<parent>`: the parent's marker. `groups` are those it ever had relations of, `replies` counts
-  the events of the thread that it is the root of.
+- In the parent's log item, `groups`: the kinds of relations it ever had, and `replies`: how many events are
+  in the thread that it is the root of. So who reads an event knows whether anything relates to it.
+- `relation#<parent>#<group>#<ordinal>` in the table `rooms`: one relation. A group is one of the
+  specification's relation types, or `other` for all further ones: bundling edits needn't read reactions.
 - `thread#<root>`: a thread, `latest` its newest event's ordinal.
 - `replies#<root>#<user>`: how many events of the thread a user sent.
 - `annotation#<parent>#<digest>`: that a user annotated an event with one key.
+
+A relation to an event that is not in the room's log is none.
 """
 
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
 from murmuration.protocol.events import Event
 from murmuration.storage import dynamodb
 from murmuration.storage.dynamodb import Item, Write
-from murmuration.storage.room_items import ROOMS, LogEntry
+from murmuration.storage.room_items import LOG, ROOMS, LogEntry, log_key
 
 ANNOTATION, REFERENCE, REPLACE, THREAD = "m.annotation", "m.reference", "m.replace", "m.thread"
 OTHER = "other"
@@ -48,15 +50,6 @@ class Relation:
 
 
 @dataclass(frozen=True, slots=True)
-class Marker:
-    """What relates to one event: the groups of relations, and how many events are in its thread."""
-
-    event_id: str
-    groups: frozenset[str] = field(default_factory=frozenset)
-    replies: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Thread:
     """A thread of the room, by its root's event ID and its newest event's ordinal."""
 
@@ -70,9 +63,12 @@ def group_of(rel_type: str) -> str:
 
 
 def parent_of(event: Event) -> tuple[str, str] | None:
-    """(event ID, rel_type) of what a message event relates to; None where it doesn't, or malformed."""
+    """(event ID, rel_type) of what a message event relates to; None where it doesn't, or malformed.
+
+    Neither state nor redactions count as related.
+    """
     relates_to = event.content.get("m.relates_to")
-    if event.is_state or not isinstance(relates_to, dict):
+    if event.is_state or event.type == "m.room.redaction" or not isinstance(relates_to, dict):
         return None
     parent_id, rel_type = relates_to.get("event_id"), relates_to.get("rel_type")
     if not (isinstance(parent_id, str) and isinstance(rel_type, str)) or not rel_type:
@@ -85,10 +81,6 @@ def parent_of(event: Event) -> tuple[str, str] | None:
 
 def _escape(text: str) -> str:
     return text.replace("~", "~0").replace("#", "~1")
-
-
-def _marker_key(room_id: str, parent_id: str) -> dict[str, str]:
-    return {"room_id": room_id, "sk": f"relation#{_escape(parent_id)}"}
 
 
 def _relation_sk(parent_id: str, group: str, ordinal: int) -> str:
@@ -110,15 +102,42 @@ def _annotation_key(
 # -- Writing ---------------------------------------------------------------------------------------------
 
 
-def relation_writes(entry: LogEntry) -> list[Write]:
-    """What records the relation of a new event, if it has any."""
-    event, room_id = entry.event, entry.room_id
-    parent = parent_of(event)
-    if parent is None:
-        return []
-    parent_id, rel_type = parent
-    group = group_of(rel_type)
-    relation = {
+def parents_of(entries: Iterable[LogEntry]) -> set[str]:
+    """The IDs of the events that `entries` relate to."""
+    return {parent[0] for entry in entries if (parent := parent_of(entry.event)) is not None}
+
+
+def relation_writes(entries: Sequence[LogEntry], places: Mapping[str, int]) -> list[Write]:
+    """What records the relations of new events; `places` are the ordinals of their parents in the log.
+
+    A parent among `entries` themselves takes its share by `with_children` instead.
+    """
+    own = {entry.event.event_id for entry in entries}
+    writes: dict[str, Write] = {}
+    families: dict[str, list[LogEntry]] = {}
+    replies: dict[tuple[str, str], int] = {}
+    for entry in entries:
+        parent = parent_of(entry.event)
+        if parent is None or (parent[0] not in places and parent[0] not in own):
+            continue
+        families.setdefault(parent[0], []).append(entry)
+        writes |= _child_writes(entry, *parent)
+        if parent[1] == THREAD:
+            by_user = parent[0], entry.event.sender
+            replies[by_user] = replies.get(by_user, 0) + 1
+    shares = [
+        _share_write(children, places[parent_id])
+        for parent_id, children in families.items()
+        if parent_id in places
+    ]
+    counts = [_count(_replies_key(entries[0].room_id, *by_user), count) for by_user, count in replies.items()]
+    return [*writes.values(), *shares, *counts]
+
+
+def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, Write]:
+    """The items of one relation, by sort key; of the same key the last counts."""
+    event, room_id, group = entry.event, entry.room_id, group_of(rel_type)
+    relation: Item = {
         "room_id": room_id,
         "sk": _relation_sk(parent_id, group, entry.ordinal),
         "ordinal": entry.ordinal,
@@ -131,24 +150,42 @@ def relation_writes(entry: LogEntry) -> list[Write]:
     if group == REPLACE:
         new_content = event.content.get("m.new_content")
         relation["replaces"] = isinstance(new_content, dict) or event.type == "m.room.encrypted"
-    writes = [dynamodb.put(ROOMS, relation), _marker_write(room_id, parent_id, group)]
+    items = [relation]
     if group == THREAD:
         thread = {"room_id": room_id, "sk": f"thread#{_escape(parent_id)}", "root_id": parent_id}
-        writes.append(dynamodb.put(ROOMS, {**thread, "latest": entry.ordinal}))
-        writes.append(_count(_replies_key(room_id, parent_id, event.sender), 1))
+        items.append({**thread, "latest": entry.ordinal})
     if (key := annotation_key(event)) is not None:
         annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
-        writes.append(dynamodb.put(ROOMS, {**annotated, "event_id": event.event_id}))
-    return writes
+        items.append({**annotated, "event_id": event.event_id})
+    return {item["sk"]: dynamodb.put(ROOMS, item) for item in items}
 
 
-def _marker_write(room_id: str, parent_id: str, group: str) -> Write:
-    key = _marker_key(room_id, parent_id)
-    if group == THREAD:
-        return dynamodb.update(
-            ROOMS, key, "ADD groups :groups, replies :one", values={":groups": {group}, ":one": 1}
-        )
-    return dynamodb.update(ROOMS, key, "ADD groups :groups", values={":groups": {group}})
+def _share(children: Iterable[LogEntry]) -> tuple[frozenset[str], int]:
+    """The groups that the relations of some events belong to, and how many are in a thread."""
+    groups = [group_of(parent[1]) for child in children if (parent := parent_of(child.event)) is not None]
+    return frozenset(groups), groups.count(THREAD)
+
+
+def _share_write(children: Sequence[LogEntry], ordinal: int) -> Write:
+    """Tell the log item of the parent at `ordinal` of its new children."""
+    groups, replies = _share(children)
+    return dynamodb.update(
+        LOG,
+        log_key(children[0].room_id, ordinal),
+        "ADD groups :groups, replies :replies" if replies else "ADD groups :groups",
+        values={":groups": groups} | ({":replies": replies} if replies else {}),
+    )
+
+
+def with_children(entry: LogEntry, entries: Iterable[LogEntry]) -> LogEntry:
+    """`entry` as it is once those of `entries` that relate to it are written together with it."""
+    event_id = entry.event.event_id
+    groups, replies = _share(
+        child for child in entries if (parent := parent_of(child.event)) and parent[0] == event_id
+    )
+    if not groups:
+        return entry
+    return replace(entry, groups=entry.groups | groups, replies=entry.replies + replies)
 
 
 def _count(key: Mapping[str, Any], step: int) -> Write:
@@ -164,19 +201,22 @@ def annotation_key(event: Event) -> str | None:
     return key if isinstance(key, str) else None
 
 
-def relation_removals(entry: LogEntry) -> list[Write]:
-    """What undoes `relation_writes` for an event that is redacted: to be done once."""
+def relation_removals(entry: LogEntry, parent_ordinal: int | None) -> list[Write]:
+    """What undoes `relation_writes` for one event that is redacted: to be done once."""
     event, room_id = entry.event, entry.room_id
     parent = parent_of(event)
-    if parent is None:
+    if parent is None or parent_ordinal is None:
         return []
     parent_id, rel_type = parent
     group = group_of(rel_type)
-    relation_key = {"room_id": room_id, "sk": _relation_sk(parent_id, group, entry.ordinal)}
-    removals = [dynamodb.delete(ROOMS, relation_key)]
+    removals = [
+        dynamodb.delete(ROOMS, {"room_id": room_id, "sk": _relation_sk(parent_id, group, entry.ordinal)})
+    ]
     if group == THREAD:
-        removals.append(_count(_marker_key(room_id, parent_id), -1))
-        removals.append(_count(_replies_key(room_id, parent_id, event.sender), -1))
+        share = dynamodb.update(
+            LOG, log_key(room_id, parent_ordinal), "ADD replies :step", values={":step": -1}
+        )
+        removals += [share, _count(_replies_key(room_id, parent_id, event.sender), -1)]
     if (key := annotation_key(event)) is not None:
         annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
         removals.append(dynamodb.delete(ROOMS, annotated))
@@ -184,20 +224,6 @@ def relation_removals(entry: LogEntry) -> list[Write]:
 
 
 # -- Reading ---------------------------------------------------------------------------------------------
-
-
-def read_markers(room_id: str, event_ids: Iterable[str]) -> dict[str, Marker]:
-    """The markers of those events that anything relates to; eventually consistent."""
-    keys = {_marker_key(room_id, event_id)["sk"]: event_id for event_id in event_ids}
-    if not keys:
-        return {}
-    items = dynamodb.batch_get({ROOMS: [{"room_id": room_id, "sk": sk} for sk in keys]}, eventual=(ROOMS,))[
-        ROOMS
-    ]
-    markers = [
-        Marker(keys[item["sk"]], frozenset(item.get("groups", ())), item.get("replies", 0)) for item in items
-    ]
-    return {marker.event_id: marker for marker in markers}
 
 
 def read_relations(

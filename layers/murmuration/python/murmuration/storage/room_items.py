@@ -54,7 +54,8 @@ class LogEntry:
 
     `state_root` is the snapshot of the state before it, `visibility` the history visibility in force,
     `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state
-    event that this one replaced. `redacted_because` is the redaction's PDU.
+    event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
+    relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
     """
 
     ordinal: int
@@ -65,6 +66,8 @@ class LogEntry:
     txn_id: str | None = None
     replaced: Mapping[str, Any] | None = None
     redacted_because: Mapping[str, Any] | None = None
+    groups: frozenset[str] = frozenset()
+    replies: int = 0
 
     @property
     def room_id(self) -> str:
@@ -135,6 +138,8 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         txn_id=item.get("txn_id"),
         replaced=json.loads(replaced) if replaced else None,
         redacted_because=json.loads(because) if because else None,
+        groups=item.get("groups", frozenset()),
+        replies=item.get("replies", 0),
     )
 
 
