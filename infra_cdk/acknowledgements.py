@@ -1,0 +1,82 @@
+"""What cdk-nag finds and we leave as it is, each with the reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import aws_iam as iam
+
+REASONS = {
+    "AwsSolutions-APIG1": "Access logs cost more than the requests; the functions log what went wrong.",
+    "AwsSolutions-APIG2": "Each function validates its requests: Matrix has error answers of its own.",
+    "AwsSolutions-APIG3": "A web ACL costs $5 a month, used or not; the stage limits the rate of requests.",
+    "AwsSolutions-APIG4": "Matrix's access tokens are its authorisation; functions check them.",
+    "AwsSolutions-APIG6": "Execution logs cost more than the requests, and would hold access tokens.",
+    "AwsSolutions-COG4": "Matrix's access tokens are its authorisation; Cognito knows nothing of them.",
+    "AwsSolutions-CFR1": "A homeserver is reached from everywhere: federation has no borders.",
+    "AwsSolutions-CFR2": "A web ACL costs $5 a month, used or not; the API limits the rate of requests.",
+    "AwsSolutions-CFR3": "Access logs would keep the addresses of all users for nobody to read.",
+    "AwsSolutions-CFR4": "Without a domain of one's own CloudFront's certificate comes with its own policy.",
+    "AwsSolutions-DDB3": "What expires by itself is made anew by use; there is nothing to restore.",
+    "AwsSolutions-L1": "Python 3.14 is the newest that Lambda runs.",
+    "AwsSolutions-S1": "Only functions reach the bucket; access logs would cost as much as its use.",
+    "AwsSolutions-SNS3": "CloudWatch alone publishes to the topic, by itself, and always over TLS.",
+    "AwsSolutions-SQS3": "A queue of dead letters has no queue of dead letters.",
+}
+"""By the rule's name, for the whole stack."""
+
+WILDCARDS = (
+    (
+        r":function:[a-z0-9_-]+-\*$",
+        "API Gateway may call what is behind it: a name each would break IAM's limit.",
+    ),
+    (r"\.Arn>/[a-z_-]+/\*$", "One kind of media; an object's name is not known beforehand."),
+    (r":parameter/[a-z0-9-]+/\*$", "The function that makes the deployment's parameters, and only those."),
+    (r":[a-z0-9-]+-wake-\*$", "A device's wake queue is made when it first waits."),
+    (r"/ws/\*/@connections/\*$", "The WebSocket API's own connections, whose names come and go."),
+    (r"<MediaBucket\.Arn>/\*$", "A try's media is deleted with it."),
+)
+"""Which wildcards in roles are meant, by the end of the ARN as cdk-nag writes it."""
+
+
+def acknowledge(stack: Stack) -> None:
+    """Record the reasons. What has none stays a finding."""
+    rules = [Acknowledgment(id=rule, reason=reason) for rule, reason in REASONS.items()]
+    Validations.of(stack).acknowledge(*rules)
+    for child in stack.node.children:
+        if isinstance(child, iam.CfnRole):
+            found = [
+                Acknowledgment(id=f"AwsSolutions-IAM5[Resource::{name}]", reason=reason)
+                for name in _resources(stack, child)
+                if (reason := _reason(name))
+            ]
+            if found:
+                Validations.of(child).acknowledge(*found)
+
+
+def _reason(name: str) -> str | None:
+    return next((reason for pattern, reason in WILDCARDS if re.search(pattern, name)), None)
+
+
+def _resources(stack: Stack, role: iam.CfnRole) -> Iterator[str]:
+    """The ARNs that a role's policies name, as cdk-nag writes them."""
+    for policy in stack.resolve(role.policies):
+        for statement in policy["policyDocument"]["Statement"]:
+            yield from (_text(resource) for resource in statement["Resource"])
+
+
+def _text(value: Any) -> str:
+    match value:
+        case {"Fn::Sub": str(text)}:
+            return re.sub(r"\$\{([^}]+)\}", r"<\1>", text)
+        case {"Fn::Join": [str(separator), list(parts)]}:
+            return separator.join(_text(part) for part in parts)
+        case {"Fn::GetAtt": [str(resource), str(attribute)]}:
+            return f"<{resource}.{attribute}>"
+        case {"Ref": str(resource)}:
+            return f"<{resource}>"
+        case _:
+            return str(value)

@@ -1,0 +1,180 @@
+"""The REST API: one OpenAPI document of every discovered route.
+
+A REST API, not an HTTP API: it hands functions the path as it was sent. Each path has the fallback function
+for the methods that it lacks, so that a wrong method is answered in Matrix's words; what API Gateway answers
+by itself is put in the same words here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aws_cdk import Fn, Stack
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_iam as iam
+
+from infra_cdk.functions import DeploymentError
+from infra_cdk.modules import GATEWAY_SECONDS
+from infra_cdk.names import function_name
+from infra_cdk.policies import allow, arn, assumed_by, inline
+from infra_cdk.settings import Settings
+from murmuration.endpoint import Function, Http
+from murmuration.endpoint.http import CORS_HEADERS
+
+STAGE = "live"
+MOST_RESOURCES = 300
+"""API Gateway's default quota of path nodes in one API."""
+SMALLEST_COMPRESSED = 1024
+"""Bytes. Smaller answers don't gain by compression."""
+FALLBACK_PATH = "/{proxy+}"
+INVOKER = "ApiInvokerRole"
+ANY = "x-amazon-apigateway-any-method"
+
+_GATEWAY_ANSWERS: Mapping[str, tuple[int, str, str]] = {
+    "DEFAULT_4XX": (400, "M_UNRECOGNIZED", "The request can't be understood"),
+    "DEFAULT_5XX": (500, "M_UNKNOWN", "Internal server error"),
+    "INTEGRATION_FAILURE": (502, "M_UNKNOWN", "Internal server error"),
+    "INTEGRATION_TIMEOUT": (504, "M_UNKNOWN", "The server took too long"),
+    "MISSING_AUTHENTICATION_TOKEN": (404, "M_UNRECOGNIZED", "Unrecognized request"),
+    "REQUEST_TOO_LARGE": (413, "M_TOO_LARGE", "The request is too large"),
+    "THROTTLED": (429, "M_LIMIT_EXCEEDED", "Too many requests"),
+}
+"""Status, errcode and message of API Gateway's own answers."""
+
+
+def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]) -> iam.CfnRole:
+    """The one role by which API Gateway calls functions: a statement for each would break IAM's limits."""
+    apis = sorted({function.name.partition("-")[0] for function in functions if not _is_worker(function)})
+    targets = [arn("lambda", f"function:{settings.prefix}-{api}-*") for api in apis]
+    return iam.CfnRole(
+        stack,
+        INVOKER,
+        assume_role_policy_document=assumed_by("apigateway"),
+        policies=inline([allow(["lambda:InvokeFunction"], targets)]),
+    )
+
+
+def _is_worker(function: Function) -> bool:
+    return function.group.startswith("workers.")
+
+
+def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
+    """Where API Gateway finds a function: by name, so that functions may wait for the API's parts."""
+    return {
+        "Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
+        "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}"
+        f":function:{function_name(settings, function)}/invocations"
+    }
+
+
+def openapi(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]:
+    """The API's document, without tokens of the CDK, so that it is the same at each synthesis.
+
+    Raises DeploymentError for routes that API Gateway would refuse.
+    """
+    routes = [(function, function.route) for function in functions if isinstance(function.route, Http)]
+    fallback = next((function for function, route in routes if route.path == FALLBACK_PATH), None)
+    if fallback is None:
+        raise DeploymentError(f"no function serves {FALLBACK_PATH}: unknown paths would go unanswered")
+
+    def operation(function: Function) -> dict[str, Any]:
+        return {
+            "responses": {},
+            "x-amazon-apigateway-integration": {
+                "type": "AWS_PROXY",
+                "httpMethod": "POST",
+                "uri": invocation_uri(settings, function),
+                "credentials": {"Fn::GetAtt": [INVOKER, "Arn"]},
+                "passthroughBehavior": "WHEN_NO_MATCH",
+                "timeoutInMillis": GATEWAY_SECONDS * 1000,
+            },
+        }
+
+    paths: dict[str, dict[str, Any]] = {"/": {}}
+    for function, route in sorted(routes, key=lambda entry: (entry[1].path, entry[1].method)):
+        methods = paths.setdefault(route.path, {})
+        method = ANY if route.method == "ANY" else route.method.lower()
+        if method in methods:
+            raise DeploymentError(f"two functions serve {route.method} {route.path}")
+        methods[method] = operation(function)
+    _check_tree(paths)
+    for methods in paths.values():
+        methods.setdefault(ANY, operation(fallback))
+    return {
+        "openapi": "3.0.1",
+        "info": {"title": settings.prefix, "version": "1"},
+        "x-amazon-apigateway-binary-media-types": ["*/*"],
+        "x-amazon-apigateway-gateway-responses": _gateway_responses(),
+        "paths": paths,
+    }
+
+
+def _check_tree(paths: Iterable[str]) -> None:
+    """Raise DeploymentError where parameters of one place differ in name, or nodes are too many."""
+    names: dict[str, str] = {}
+    nodes: set[str] = set()
+    for path in paths:
+        parent = ""
+        for part in path.strip("/").split("/"):
+            kind = "{+}" if part.endswith("+}") else "{}" if part.startswith("{") else part
+            parent += "/" + kind
+            nodes.add(parent)
+            if names.setdefault(parent, part) != part:
+                raise DeploymentError(
+                    f"{path}: {part} is {names[parent]} in another route, which can't both be"
+                )
+    if len(nodes) > MOST_RESOURCES:
+        raise DeploymentError(f"the routes make {len(nodes)} resources, and an API may have {MOST_RESOURCES}")
+
+
+def _gateway_responses() -> dict[str, Any]:
+    headers = {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in CORS_HEADERS.items()}
+    return {
+        name: {
+            "statusCode": status,
+            "responseParameters": headers,
+            "responseTemplates": {"application/json": json.dumps({"errcode": errcode, "error": message})},
+        }
+        for name, (status, errcode, message) in _GATEWAY_ANSWERS.items()
+    }
+
+
+def make_api(stack: Stack, settings: Settings, body: Mapping[str, Any]) -> apigateway.CfnRestApi:
+    """The API with its one stage. A deployment is a copy of the API, so each body needs one of its own."""
+    api = apigateway.CfnRestApi(
+        stack,
+        "RestApi",
+        name=settings.prefix,
+        body=body,
+        binary_media_types=["*/*"],
+        minimum_compression_size=SMALLEST_COMPRESSED,
+        endpoint_configuration=apigateway.CfnRestApi.EndpointConfigurationProperty(types=["REGIONAL"]),
+    )
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    deployment = apigateway.CfnDeployment(
+        stack, f"RestDeployment{digest[:16]}", rest_api_id=api.ref, description=f"routes {digest[:16]}"
+    )
+    apigateway.CfnStage(
+        stack,
+        "RestStage",
+        rest_api_id=api.ref,
+        deployment_id=deployment.ref,
+        stage_name=STAGE,
+        method_settings=[
+            apigateway.CfnStage.MethodSettingProperty(
+                http_method="*",
+                resource_path="/*",
+                throttling_rate_limit=settings.requests_per_second,
+                throttling_burst_limit=2 * settings.requests_per_second,
+            )
+        ],
+    )
+    return api
+
+
+def origin_domain(api_id: str) -> str:
+    """The domain name that API Gateway gives an API."""
+    return Fn.join("", [api_id, Fn.sub(".execute-api.${AWS::Region}.${AWS::URLSuffix}")])

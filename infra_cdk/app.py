@@ -1,0 +1,36 @@
+"""What `cdk` runs: `python -m infra_cdk.app`. Prints how many of its 500 resources the stack has."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from aws_cdk import App
+
+from infra_cdk.functions import DeploymentError
+from infra_cdk.layers import BUILD, Layers
+from infra_cdk.settings import SettingsError, read_settings
+from infra_cdk.stack import make_stack
+from murmuration.endpoint import discover
+
+
+def make_app(**options: Any) -> App:
+    """An app without what the tests check already, which would cost each synthesis seconds."""
+    return App(builtin_cloud_formation_validation=False, tree_metadata=False, **options)
+
+
+def main() -> int:
+    app = make_app()
+    try:
+        settings = read_settings(app.node.get_all_context())
+        stack = make_stack(app, settings, discover(), Layers(BUILD / "code", BUILD / "dependencies"))
+    except (SettingsError, DeploymentError) as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command's output
+        return 1
+    template = app.synth().get_stack_by_name(stack.stack_name).template
+    print(f"{stack.stack_name}: {len(template['Resources'])} resources", file=sys.stderr)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""What each module of functions gets to run with; where nothing is said here, the defaults hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+GATEWAY_SECONDS = 29
+"""API Gateway gives up on an integration after this; a function that runs longer answers nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Deployment facts of a module; `memory` in megabytes (None: the deployment's setting), times in seconds.
+
+    The rest is for what comes from queues and streams: how many invocations at once, and how often a batch
+    is tried before it goes to the dead letters.
+    """
+
+    memory: int | None = None
+    timeout: int = GATEWAY_SECONDS
+    concurrency: int = 10
+    attempts: int = 10
+
+
+EXCEPTIONS: Mapping[str, Facts] = {}
+"""By the module's name."""
+
+
+def facts(module: str) -> Facts:
+    """The facts of a module such as `client_server.rooms`."""
+    if module in EXCEPTIONS:
+        return EXCEPTIONS[module]
+    return Facts(timeout=60) if module.startswith("workers.") else Facts()

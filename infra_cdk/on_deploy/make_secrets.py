@@ -1,0 +1,80 @@
+"""Makes the deployment's secrets, called by CloudFormation: parameters of SSM, encrypted.
+
+What is there already is left alone, so a secret outlives every deployment; a new signing key would make the
+server a stranger to others. The answer holds the viewer secret, which CloudFormation hands to CloudFront and
+shows nobody (NoEcho). A deployment that is a try has its secrets and media deleted with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import urllib.request
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+
+def handler(event: dict[str, Any], _context: Any) -> None:
+    """Carry out a request of CloudFormation, and answer it whatever comes: else the stack waits an hour."""
+    try:
+        data = _carry_out(event["RequestType"], event["ResourceProperties"])
+    except Exception as error:
+        _answer(event, "FAILED", {}, f"{type(error).__name__}: {error}"[:1000])
+        raise
+    _answer(event, "SUCCESS", data)
+
+
+def _carry_out(request: str, properties: dict[str, Any]) -> dict[str, str]:
+    prefix = properties["Prefix"]
+    if request != "Delete":
+        _ensure(f"/{prefix}/signing-key", _signing_key())
+        return {"ViewerSecret": _ensure(f"/{prefix}/viewer-secret", secrets.token_urlsafe(32))}
+    if properties["Ephemeral"] == "true":
+        boto3.client("ssm").delete_parameters(Names=[f"/{prefix}/signing-key", f"/{prefix}/viewer-secret"])
+        _empty(properties["Bucket"])
+    return {}
+
+
+def _signing_key() -> str:
+    seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+    return f"ed25519 a_{secrets.token_hex(3)} {seed}"
+
+
+def _ensure(name: str, value: str) -> str:
+    """The value of a parameter, which is `value` if there was none."""
+    ssm = boto3.client("ssm")
+    try:
+        ssm.put_parameter(Name=name, Value=value, Type="SecureString", Overwrite=False)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ParameterAlreadyExists":
+            raise
+        value = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    return value
+
+
+def _empty(bucket: str) -> None:
+    s3 = boto3.client("s3")
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        if objects := [{"Key": found["Key"]} for found in page.get("Contents", ())]:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+
+
+def _answer(event: dict[str, Any], status: str, data: dict[str, str], reason: str = "") -> None:
+    body = {
+        "Status": status,
+        "Reason": reason or "done",
+        "PhysicalResourceId": event["ResourceProperties"]["Prefix"] + "-secrets",
+        "StackId": event["StackId"],
+        "RequestId": event["RequestId"],
+        "LogicalResourceId": event["LogicalResourceId"],
+        "NoEcho": True,
+        "Data": data,
+    }
+    request = urllib.request.Request(  # noqa: S310 - CloudFormation's own URL
+        event["ResponseURL"], json.dumps(body).encode(), {"Content-Type": ""}, method="PUT"
+    )
+    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
+        pass

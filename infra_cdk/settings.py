@@ -1,0 +1,106 @@
+"""What an operator decides, read from the CDK context: `cdk.json`, or `-c name=value` on the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+
+class SettingsError(Exception):
+    """The context lacks a setting or has a wrong one; the message has a line for each."""
+
+
+def _list(value: Any) -> Any:
+    """A list as it is written on a command line: `a,b`."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _server_name(value: str) -> str:
+    from murmuration.protocol.identifiers import is_valid_server_name
+
+    if not is_valid_server_name(value):
+        raise ValueError("it must be a server name, such as example.org")
+    return value
+
+
+class Settings(BaseModel):
+    """One deployment's settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    server_name: Annotated[str, AfterValidator(_server_name)]
+    """What follows the colon in user IDs. It can't be changed later."""
+    stage: Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,15}$")] = "prod"
+    """Several deployments of one account differ in it; each physical name has it."""
+    domain: str = ""
+    """The host name that clients and servers connect to; CloudFront's own where there is none."""
+    certificate_arn: str = ""
+    """A certificate for `domain`, in us-east-1, as CloudFront demands."""
+    registration: Literal["open", "closed", "token"] = "closed"
+    rate_limits: bool = True
+    media_max_bytes: Annotated[int, Field(ge=65_536, le=4_194_304)] = 4_194_304
+    """The largest upload. An answer through Lambda holds 6 MB, of which Base64 takes a third."""
+    turn_uris: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    turn_ttl: Annotated[int, Field(ge=60)] = 86_400
+    identity_server_url: str = ""
+    mail_sender: str = ""
+    """The address that mail comes from; its domain must be verified with SES. No mail is sent without one."""
+    alarm_email: str = ""
+    """Who hears of alarms."""
+    memory: Annotated[int, Field(ge=128, le=10_240)] = 512
+    """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
+    requests_per_second: Annotated[int, Field(ge=1)] = 500
+    """What the API answers at most; a bound on what a flood of requests can cost."""
+    log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"
+    """At INFO, Lambda's own lines for each invocation cost more than the invocation."""
+    log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = 30
+    ephemeral: bool = False
+    """Whether `cdk destroy` deletes the data too: for tries and tests only."""
+
+    @model_validator(mode="after")
+    def _domain_with_certificate(self) -> Settings:
+        if bool(self.domain) != bool(self.certificate_arn):
+            raise ValueError("domain and certificate_arn go together: give both or neither")
+        if self.certificate_arn and not self.certificate_arn.startswith("arn:aws:acm:us-east-1:"):
+            raise ValueError(
+                "certificate_arn must name a certificate in us-east-1: CloudFront takes no other"
+            )
+        return self
+
+    @property
+    def prefix(self) -> str:
+        """What each physical name starts with."""
+        return f"murmuration-{self.stage}"
+
+
+def read_settings(context: Mapping[str, Any]) -> Settings:
+    """The settings in a CDK context, less its own flags (`@aws-cdk/…`, `aws:…`). Raises SettingsError."""
+    ours = {name: value for name, value in context.items() if name[:1] != "@" and ":" not in name}
+    try:
+        return Settings.model_validate(ours)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors(include_url=False)]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{name} is missing: set it in the context of cdk.json, or pass -c {name}=…"
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, Settings.model_fields, 1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{name} is not a setting{hint}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name} is {problem['input']!r}: {message}" if name else message

@@ -1,0 +1,103 @@
+"""The stack: every resource of a deployment, made from the functions that discovery found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aws_cdk import App, CfnOutput, Stack
+
+from infra_cdk import acknowledgements
+from infra_cdk.api import make_api, make_invoker, openapi
+from infra_cdk.edge import make_edge, public_url
+from infra_cdk.event_sources import make_event_sources, source_statements
+from infra_cdk.functions import make_functions, make_layers, make_log_group
+from infra_cdk.layers import Layers
+from infra_cdk.media_bucket import make_media_bucket
+from infra_cdk.monitoring import make_monitoring
+from infra_cdk.policies import Resources
+from infra_cdk.queues import fifo_names, make_queues
+from infra_cdk.secrets import VIEWER_SECRET, make_secrets, parameter_name
+from infra_cdk.settings import Settings
+from infra_cdk.tables import make_tables
+from infra_cdk.websocket import (
+    callback_url,
+    connections_arn,
+    make_socket_api,
+    make_socket_routes,
+    socket_functions,
+)
+from murmuration.endpoint import Function
+
+
+def make_stack(app: App, settings: Settings, functions: Sequence[Function], layers: Layers) -> Stack:
+    """The whole deployment. Raises DeploymentError for functions that can't be deployed."""
+    stack = Stack(
+        app,
+        settings.prefix,
+        description=f"Murmuration, a Matrix homeserver: {settings.server_name}",
+        termination_protection=not settings.ephemeral,
+        suppress_template_indentation=True,
+    )
+    tables = make_tables(stack, settings)
+    queues = make_queues(stack, settings, functions)
+    bucket = make_media_bucket(stack, settings)
+    log_group = make_log_group(stack, settings)
+    secrets = make_secrets(stack, settings, log_group, bucket)
+
+    invoker = make_invoker(stack, settings, functions)
+    api = make_api(stack, settings, openapi(settings, functions))
+    socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
+    distribution = make_edge(stack, settings, api, socket_api, secrets)
+
+    resources = Resources(
+        settings,
+        fifo_names(functions),
+        bucket.attr_arn,
+        connections_arn(socket_api) if socket_api else None,
+    )
+    deployed = make_functions(
+        stack,
+        settings,
+        functions,
+        layer_arns=make_layers(stack, settings, layers),
+        log_group=log_group,
+        resources=resources,
+        environment=environment(
+            settings,
+            PUBLIC_URL=public_url(settings, distribution),
+            MEDIA_BUCKET=bucket.ref,
+            SOCKET_ENDPOINT=callback_url(socket_api) if socket_api else "",
+        ),
+        event_statements=source_statements(functions, tables, queues),
+    )
+    if socket_api is not None:
+        make_socket_routes(stack, settings, socket_api, functions, invoker)
+    make_event_sources(stack, deployed, tables, queues)
+    make_monitoring(stack, settings, deployed, queues)
+
+    CfnOutput(
+        stack, "Address", value=distribution.attr_domain_name, description="Where the domain must point to"
+    )
+    CfnOutput(stack, "Url", value=public_url(settings, distribution), description="What clients are given")
+    CfnOutput(stack, "MediaBucketName", value=bucket.ref)
+    acknowledgements.acknowledge(stack)
+    return stack
+
+
+def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
+    """The variables that every function finds; `murmuration.settings` reads them."""
+    values = {
+        "SERVER_NAME": settings.server_name,
+        "PREFIX": settings.prefix,
+        "REGISTRATION": settings.registration,
+        "RATE_LIMITS": "on" if settings.rate_limits else "off",
+        "WAITING": "held",
+        "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
+        "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
+        "TURN_URIS": ",".join(settings.turn_uris),
+        "TURN_TTL": str(settings.turn_ttl),
+        "IDENTITY_SERVER_URL": settings.identity_server_url,
+        **parts,
+    }
+    return {f"MURMURATION_{name}": value for name, value in values.items() if value != ""}

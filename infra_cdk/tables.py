@@ -1,0 +1,78 @@
+"""The DynamoDB tables, as `murmuration.storage.tables` defines them.
+
+On demand, encrypted with keys that AWS owns (a key of one's own costs a dollar a month), kept when the stack
+goes. What expires by itself is rebuilt by use, so only the other tables can be restored to a point in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import CfnDeletionPolicy, CfnResource, Stack
+from aws_cdk import aws_dynamodb as dynamodb
+
+from infra_cdk.names import logical_id
+from infra_cdk.settings import Settings
+from murmuration.storage.tables import TABLES, Table
+
+
+def make_tables(stack: Stack, settings: Settings) -> Mapping[str, dynamodb.CfnTable]:
+    """The tables by their logical names."""
+    return {table.name: _make_table(stack, settings, table) for table in TABLES}
+
+
+def _make_table(stack: Stack, settings: Settings, table: Table) -> dynamodb.CfnTable:
+    request = table.create_request(f"{settings.prefix}-{table.name}")
+    made = dynamodb.CfnTable(
+        stack,
+        logical_id("table", table.name),
+        table_name=request["TableName"],
+        billing_mode=request["BillingMode"],
+        key_schema=_keys(request["KeySchema"]),
+        attribute_definitions=[
+            dynamodb.CfnTable.AttributeDefinitionProperty(
+                attribute_name=attribute["AttributeName"], attribute_type=attribute["AttributeType"]
+            )
+            for attribute in request["AttributeDefinitions"]
+        ],
+        local_secondary_indexes=[
+            dynamodb.CfnTable.LocalSecondaryIndexProperty(
+                index_name=index["IndexName"],
+                key_schema=_keys(index["KeySchema"]),
+                projection=dynamodb.CfnTable.ProjectionProperty(
+                    projection_type=index["Projection"]["ProjectionType"]
+                ),
+            )
+            for index in request.get("LocalSecondaryIndexes", ())
+        ]
+        or None,
+        deletion_protection_enabled=not settings.ephemeral,
+    )
+    if table.streams:
+        made.stream_specification = dynamodb.CfnTable.StreamSpecificationProperty(
+            stream_view_type=request["StreamSpecification"]["StreamViewType"]
+        )
+    if table.ttl:
+        made.time_to_live_specification = dynamodb.CfnTable.TimeToLiveSpecificationProperty(
+            enabled=True, attribute_name=table.ttl
+        )
+    else:
+        made.point_in_time_recovery_specification = (
+            dynamodb.CfnTable.PointInTimeRecoverySpecificationProperty(point_in_time_recovery_enabled=True)
+        )
+    keep(made, settings)
+    return made
+
+
+def _keys(schema: list[dict[str, str]]) -> list[dynamodb.CfnTable.KeySchemaProperty]:
+    return [
+        dynamodb.CfnTable.KeySchemaProperty(attribute_name=key["AttributeName"], key_type=key["KeyType"])
+        for key in schema
+    ]
+
+
+def keep(resource: CfnResource, settings: Settings) -> None:
+    """Keep what holds users' data when the stack goes, unless the deployment is a try."""
+    policy = CfnDeletionPolicy.DELETE if settings.ephemeral else CfnDeletionPolicy.RETAIN
+    resource.cfn_options.deletion_policy = policy
+    resource.cfn_options.update_replace_policy = policy
