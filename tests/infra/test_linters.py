@@ -1,0 +1,61 @@
+"""What others' rules say of the template: CloudFormation's schemas by cfn-lint, good practice by cdk-nag."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cfnlint import api as cfnlint
+from cfnlint.config import ManualArgs
+
+from tests.infra.conftest import SETTINGS, Synthesised, make_layers
+
+
+def test_cfn_lint_finds_nothing(stack: Synthesised) -> None:
+    found = cfnlint.lint(json.dumps(_thinned(stack)), config=ManualArgs(regions=["us-east-1"]))
+    assert [f"{match.rule.id} {match.path}: {match.message}" for match in found] == []
+
+
+def _thinned(stack: Synthesised) -> dict[str, Any]:
+    """The template with one function a role: the others are like it, and each takes cfn-lint its time."""
+    seen = set()
+    resources = {}
+    for name, found in stack.template["Resources"].items():
+        if found["Type"] == "AWS::Lambda::Function":
+            role = found["Properties"]["Role"]["Fn::GetAtt"][0]
+            if role in seen and name not in _referred_to(stack):
+                continue
+            seen.add(role)
+        resources[name] = found
+    return {**stack.template, "Resources": resources}
+
+
+def _referred_to(stack: Synthesised) -> set[str]:
+    return {found["FunctionName"]["Ref"] for found in stack.properties("AWS::Lambda::EventSourceMapping")}
+
+
+def test_cdk_nag_finds_nothing_without_a_reason(tmp_path: Path) -> None:
+    from aws_cdk import Validations
+    from cdk_nag import AwsSolutionsChecks
+
+    from infra_cdk.acknowledgements import REASONS, WILDCARDS
+    from infra_cdk.app import make_app
+    from infra_cdk.settings import read_settings
+    from infra_cdk.stack import make_stack
+    from murmuration.endpoint import discover
+
+    context = {"@aws-cdk/core:failSynthOnValidationErrors": False}
+    app = make_app(outdir=str(tmp_path / "out"), context=context)
+    make_stack(app, read_settings(SETTINGS), discover(), make_layers(tmp_path))
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    app.synth()
+    report = json.loads((tmp_path / "out" / "validation-report.json").read_text())
+    found = [
+        f"{violation['ruleName']} {construct['constructPath']}"
+        for plugin in report["pluginReports"]
+        for violation in plugin["violations"]
+        for construct in violation["violatingConstructs"]
+    ]
+    assert found == []
+    assert all(len(reason) > 20 for reason in [*REASONS.values(), *(reason for _, reason in WILDCARDS)])

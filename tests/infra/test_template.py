@@ -1,0 +1,368 @@
+"""What the deployment's template must say, whatever functions there are."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from infra_cdk.functions import RUNTIME
+from infra_cdk.grants import GRANTS
+from infra_cdk.names import function_name
+from infra_cdk.settings import Settings
+from murmuration.endpoint import Http, Queue, Schedule, Stream, WebSocket, discover
+from murmuration.settings import read_settings
+from murmuration.storage.tables import TABLES
+from tests.infra.conftest import Synthesised, synthesise
+
+PREFIX = "murmuration-prod"
+FUNCTION_FILES = sorted(path for path in Path("functions").rglob("*.py") if not path.name.startswith("_"))
+
+
+def physical_names() -> dict[str, str]:
+    """The functions' physical names by their modules'."""
+    settings = Settings(server_name="example.org")
+    return {function.module: function_name(settings, function) for function in discover()}
+
+
+def routed_paths(stack: Synthesised) -> dict[tuple[str, str], str]:
+    """The function of each method and path of the REST API, by its physical name; the fallback left out."""
+    (api,) = stack.properties("AWS::ApiGateway::RestApi")
+    found = {}
+    for path, methods in api["Body"]["paths"].items():
+        for method, operation in methods.items():
+            uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+            name = re.search(r":function:([^/]+)/invocations$", uri)
+            assert name is not None
+            found[(path, method)] = name[1]
+    return found
+
+
+# -- Functions and routes --------------------------------------------------------------------------------
+
+
+def test_each_endpoint_file_is_one_function(stack: Synthesised) -> None:
+    handlers = {
+        found["Handler"]
+        for found in stack.properties("AWS::Lambda::Function")
+        if found["Handler"].startswith("functions.")
+    }
+    assert handlers == {".".join(path.with_suffix("").parts) + ".handler" for path in FUNCTION_FILES}
+
+
+def test_the_routes_are_those_that_the_files_declare(stack: Synthesised) -> None:
+    declared: dict[tuple[str, str], str] = {}
+    for path in FUNCTION_FILES:
+        for route in _declared_routes(path):
+            declared[route] = physical_names()[".".join(path.with_suffix("").parts)]
+    routed = routed_paths(stack)
+    fallback = routed["/{proxy+}", "x-amazon-apigateway-any-method"]
+    by_fallback = {route for route, name in routed.items() if name == fallback}
+    assert {route: name for route, name in routed.items() if route not in by_fallback} == {
+        route: name for route, name in declared.items() if name != fallback
+    }
+    paths = {path for path, _ in routed}
+    assert by_fallback == {(path, "x-amazon-apigateway-any-method") for path in paths}
+
+
+def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
+    """The method and path of the file's decorator, read from its source."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "endpoint":
+            method, route = (ast.literal_eval(argument) for argument in node.args[:2])
+            yield route, "x-amazon-apigateway-any-method" if method == "ANY" else method.lower()
+
+
+def test_every_function_runs_the_same_way(stack: Synthesised) -> None:
+    for properties in stack.properties("AWS::Lambda::Function"):
+        assert properties["Runtime"] == RUNTIME
+        assert properties["Architectures"] == ["arm64"]
+        assert properties["LoggingConfig"]["LogFormat"] == "JSON"
+        assert properties["LoggingConfig"]["SystemLogLevel"] == "WARN"
+        assert properties["FunctionName"].startswith(f"{PREFIX}-")
+        assert len(properties["FunctionName"]) <= 64
+
+
+def test_the_runtime_is_the_newest_python_that_the_library_knows() -> None:
+    from aws_cdk import aws_lambda
+
+    known = [name for name in vars(aws_lambda.Runtime) if re.fullmatch(r"PYTHON_3_\d+", name)]
+    newest = max(known, key=lambda name: int(name.rpartition("_")[2]))
+    assert newest.lower().replace("_", "", 1).replace("_", ".") == RUNTIME
+
+
+def test_http_functions_end_before_the_gateway_gives_up(stack: Synthesised) -> None:
+    timeouts = {
+        found["FunctionName"]: found["Timeout"] for found in stack.properties("AWS::Lambda::Function")
+    }
+    for function in discover():
+        if isinstance(function.route, Http):
+            assert timeouts[physical_names()[function.module]] <= 29
+
+
+def test_a_functions_asset_is_its_one_file(stack: Synthesised) -> None:
+    import zipfile
+
+    manifest = json.loads(next(stack.path.parent.glob("*.assets.json")).read_text())
+    names = set()
+    for entry in manifest["files"].values():
+        path = stack.path.parent / entry["source"]["path"]
+        if path.suffix == ".zip":
+            names.add(tuple(zipfile.ZipFile(path).namelist()))
+    assert {(str(path),) for path in FUNCTION_FILES} <= names
+
+
+def test_the_environment_is_what_settings_read(stack: Synthesised) -> None:
+    (environment,) = {
+        json.dumps(found["Environment"]["Variables"], sort_keys=True)
+        for found in stack.properties("AWS::Lambda::Function")
+        if "Environment" in found
+    }
+    given = json.loads(environment)
+    asked: set[str] = set()
+
+    class Asked(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return super().get(name, default)
+
+    values = {name: value if isinstance(value, str) else "a-reference" for name, value in given.items()}
+    read = read_settings(Asked(values))
+    assert set(given) <= asked
+    assert read.server_name == "example.org"
+    assert read.public_url == "https://matrix.example.org"
+    assert read.prefix == PREFIX
+    assert read.turn_uris == ("turn:turn.example.org",)
+
+
+# -- Sources of events -----------------------------------------------------------------------------------
+
+
+def test_each_worker_has_its_source(stack: Synthesised) -> None:
+    functions = discover()
+    workers = [function for function in functions if isinstance(function.route, Stream | Queue)]
+    mappings = stack.properties("AWS::Lambda::EventSourceMapping")
+    assert len(mappings) == len(workers)
+    assert all(mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for mapping in mappings)
+    streams = [function for function in workers if isinstance(function.route, Stream)]
+    from_streams = [mapping for mapping in mappings if "StartingPosition" in mapping]
+    assert len(from_streams) == len(streams)
+    for mapping in from_streams:
+        assert mapping["BisectBatchOnFunctionError"] is True
+        assert mapping["DestinationConfig"]["OnFailure"]["Destination"]
+        assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    schedules = [function for function in functions if isinstance(function.route, Schedule)]
+    assert len(stack.of_type("AWS::Events::Rule")) == len(schedules)
+    sockets = [function for function in functions if isinstance(function.route, WebSocket)]
+    assert len(stack.of_type("AWS::ApiGatewayV2::Route")) == len(sockets)
+
+
+def test_what_fails_too_often_is_kept(stack: Synthesised) -> None:
+    for name, queue in stack.of_type("AWS::SQS::Queue").items():
+        properties = queue["Properties"]
+        if "DeadLetters" in name:
+            assert properties["MessageRetentionPeriod"] == 1_209_600
+        else:
+            assert properties["RedrivePolicy"]["maxReceiveCount"] >= 3
+        assert properties["QueueName"].endswith(".fifo") == properties.get("FifoQueue", False)
+
+
+# -- Data ------------------------------------------------------------------------------------------------
+
+
+def test_tables_are_as_the_storage_defines_them(stack: Synthesised) -> None:
+    tables = {
+        found["Properties"]["TableName"]: found for found in stack.of_type("AWS::DynamoDB::Table").values()
+    }
+    assert set(tables) == {f"{PREFIX}-{table.name}" for table in TABLES}
+    for table in TABLES:
+        found = tables[f"{PREFIX}-{table.name}"]
+        properties = found["Properties"]
+        request = table.create_request("any")
+        assert properties["KeySchema"] == request["KeySchema"]
+        assert properties["AttributeDefinitions"] == request["AttributeDefinitions"]
+        assert properties["BillingMode"] == "PAY_PER_REQUEST"
+        assert properties.get("LocalSecondaryIndexes", []) == request.get("LocalSecondaryIndexes", [])
+        assert ("StreamSpecification" in properties) == table.streams
+        if table.ttl:
+            assert properties["TimeToLiveSpecification"] == {"AttributeName": table.ttl, "Enabled": True}
+        else:
+            assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        assert properties["DeletionProtectionEnabled"] is True
+
+
+def test_users_data_outlives_the_stack(stack: Synthesised) -> None:
+    for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        for found in stack.of_type(kind).values():
+            assert found["DeletionPolicy"] == "Retain"
+            assert found["UpdateReplacePolicy"] == "Retain"
+
+
+def test_a_try_goes_without_a_trace(tmp_path: Path) -> None:
+    stack = synthesise(tmp_path, ephemeral="true", stage="try")
+    for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        for found in stack.of_type(kind).values():
+            assert found["DeletionPolicy"] == "Delete"
+            assert found["Properties"].get("DeletionProtectionEnabled", False) is False
+
+
+def test_the_bucket_is_private_encrypted_and_tls_only(stack: Synthesised) -> None:
+    (bucket,) = stack.properties("AWS::S3::Bucket")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    (policy,) = stack.properties("AWS::S3::BucketPolicy")
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.properties("AWS::SQS::Queue"))
+
+
+def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
+    text = json.dumps(stack.template)
+    assert "signing-key" not in text or re.search(r"ed25519 a_\w+ [\w+/]{40}", text) is None
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    for origin in distribution["DistributionConfig"]["Origins"]:
+        (header,) = origin["OriginCustomHeaders"]
+        assert header["HeaderName"] == "x-murmuration-viewer-secret"
+        assert header["HeaderValue"] == {"Fn::GetAtt": ["Secrets", "ViewerSecret"]}
+
+
+# -- Costs and limits ------------------------------------------------------------------------------------
+
+
+COSTS_WHILE_IDLE = {
+    "AWS::EC2::VPC", "AWS::EC2::NatGateway", "AWS::EC2::Instance", "AWS::EC2::VPCEndpoint", "AWS::EC2::EIP",
+    "AWS::KMS::Key", "AWS::SecretsManager::Secret", "AWS::WAFv2::WebACL", "AWS::Route53::HostedZone",
+    "AWS::ElastiCache::CacheCluster", "AWS::RDS::DBInstance", "AWS::ECS::Service",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::Kinesis::Stream",
+    "AWS::Synthetics::Canary", "AWS::CloudTrail::Trail", "AWS::ACMPCA::CertificateAuthority",
+}  # fmt: skip
+
+
+def test_nothing_idle_costs(stack: Synthesised) -> None:
+    types = {found["Type"] for found in stack.template["Resources"].values()}
+    assert not types & COSTS_WHILE_IDLE
+    for function in stack.properties("AWS::Lambda::Function"):
+        assert not {"VpcConfig", "SnapStart", "KmsKeyArn", "ReservedConcurrentExecutions"} & set(function)
+    assert "ProvisionedConcurrency" not in json.dumps(stack.template)
+    for table in stack.properties("AWS::DynamoDB::Table"):
+        assert "SSESpecification" not in table  # with a key that AWS owns, which is free
+        assert "ProvisionedThroughput" not in table
+    assert len(stack.of_type("AWS::CloudWatch::Alarm")) <= 10
+    assert len(stack.of_type("AWS::CloudWatch::Dashboard")) <= 3
+    (api_stage,) = stack.properties("AWS::ApiGateway::Stage")
+    assert "CacheClusterEnabled" not in api_stage
+    assert not any(setting.get("MetricsEnabled") for setting in api_stage["MethodSettings"])
+
+
+def test_the_stack_has_room_to_grow(stack: Synthesised) -> None:
+    count = len(stack.template["Resources"])
+    print(f"{count} resources")
+    assert count < 400
+    assert stack.path.stat().st_size < 900_000, "CloudFormation takes templates of at most 1 MB"
+
+
+# -- Permissions -----------------------------------------------------------------------------------------
+
+
+def statements(stack: Synthesised) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, role in stack.of_type("AWS::IAM::Role").items():
+        for policy in role["Properties"].get("Policies", ()):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+
+def test_every_module_has_grants_and_every_grant_a_module() -> None:
+    modules = {function.group for function in discover()}
+    assert modules - set(GRANTS) == set(), "infra_cdk/grants.py says nothing of these"
+    assert set(GRANTS) - modules == set(), "infra_cdk/grants.py speaks of modules that aren't there"
+
+
+def test_each_module_has_a_role_of_its_own(stack: Synthesised) -> None:
+    roles: dict[str, set[str]] = {}
+    by_name = {found["FunctionName"]: found for found in stack.properties("AWS::Lambda::Function")}
+    for function in discover():
+        (role, _) = by_name[physical_names()[function.module]]["Role"]["Fn::GetAtt"]
+        roles.setdefault(role, set()).add(function.group)
+    assert all(len(modules) == 1 for modules in roles.values())
+
+
+ALLOWED_WILDCARDS = (
+    rf":function:{PREFIX}-[a-z_]+-\*$",
+    r"MediaBucket[^/]*/[a-z_-]+/\*$",
+    rf":parameter/{PREFIX}/\*$",
+    rf":{PREFIX}-wake-\*$",
+    r"/ws/\*/@connections/\*$",
+)
+"""The functions of an API; objects of one kind; the maker of secrets; devices' queues; connections."""
+
+
+def test_wildcards_are_few_and_meant(stack: Synthesised) -> None:
+    for role, statement in statements(stack):
+        assert "*" not in json.dumps(statement["Action"]), f"{role} may do anything of a kind"
+        for resource in statement["Resource"]:
+            text = _flat(resource)
+            if "*" in text:
+                assert any(re.search(allowed, text) for allowed in ALLOWED_WILDCARDS), f"{role}: {text}"
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        ((_, inner),) = value.items()
+        return _flat(inner)
+    if isinstance(value, list):
+        return "".join(_flat(part) for part in value)
+    return str(value)
+
+
+def test_roles_name_resources_that_exist(stack: Synthesised) -> None:
+    tables = {f"{PREFIX}-{table.name}" for table in TABLES}
+    queues = {found["QueueName"] for found in stack.properties("AWS::SQS::Queue")}
+    for role, statement in statements(stack):
+        for resource in map(_flat, statement["Resource"]):
+            if found := re.search(r":table/([^/]+)", resource):
+                assert found[1] in tables, role
+            if (found := re.search(r":sqs:.*:([^:]+)$", resource)) and not found[1].endswith("*"):
+                assert found[1] in queues, role
+
+
+# -- Synthesis -------------------------------------------------------------------------------------------
+
+
+def test_the_same_functions_make_the_same_template(stack: Synthesised, tmp_path: Path) -> None:
+    """In another process, so that hashes of sets and the like would show."""
+    code = (
+        "import sys; from pathlib import Path; from tests.infra.conftest import synthesise; "
+        "print(synthesise(Path(sys.argv[1])).path)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    again = Path(process.stdout.splitlines()[-1])
+    assert again.read_text() == stack.path.read_text()
+
+
+def test_a_changed_route_makes_a_new_deployment_of_the_api(stack: Synthesised) -> None:
+    from dataclasses import replace
+
+    from infra_cdk.api import openapi
+
+    settings = Settings(server_name="example.org")
+    functions = discover()
+    before = openapi(settings, functions)
+    moved = [
+        replace(function, route=Http("POST", "/_matrix/client/{version}/moved"))
+        if function.name == "client_server-get_capabilities"
+        else function
+        for function in functions
+    ]
+    assert openapi(settings, functions) == before
+    assert openapi(settings, moved) != before
+    (name,) = stack.of_type("AWS::ApiGateway::Deployment")
+    assert re.fullmatch(r"RestDeployment[0-9a-f]{16}", name)
