@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.interop.synapse_process import SynapseProcess, synapse_python
 
 from .inputs import SIZES
-from .ours import ResolvableRoom, auth_work, event_work, forked_room
+from .ours import ContestedRoom, ResolvableRoom, auth_work, event_work, forked_room
 from .timing import Work, seconds
 
 ROUNDS = 15
@@ -50,9 +50,21 @@ def prepare(synapse: SynapseProcess) -> list[Contest]:
             _check_same(ours, theirs["resolved"])
             contests.append(Contest(name, ours.resolve_maps, name))
             contests.append(Contest(f"{name}, from tries", ours.resolve_tries, name))
+    contests += [_prepare_contested(synapse, version) for version in VERSIONS]
     # The last room that Synapse's side has loaded.
     contests += [Contest(name, work, name) for name, work in auth_work(room).items()]
     return contests
+
+
+def _prepare_contested(synapse: SynapseProcess, version: str) -> Contest:
+    contested = ContestedRoom(version, seed=1)
+    engine, resolutions = contested.engine, contested.room.resolutions
+    name = f"resolve, {len(resolutions)} times, contested room version {version}"
+    cases = [[engine.positions(state) for state in made.state_sets] for made in resolutions]
+    theirs = synapse.ask("load_contested", name=name, version=version, events=engine.pdus, cases=cases)
+    if theirs["resolved"] != [engine.positions(made.resolved) for made in resolutions]:
+        sys.exit("The states resolved differ: nothing to compare")
+    return Contest(name, contested.resolve_all, name)
 
 
 def _check_same(ours: ResolvableRoom, theirs: list[int]) -> None:

@@ -15,6 +15,8 @@ from murmuration.protocol.hashing import event_id_for, verify_content_hash
 from murmuration.protocol.room_versions import get_room_version
 from murmuration.protocol.signing import SigningKey, verify_event
 from murmuration.protocol.state_resolution import resolve, resolve_conflicted
+from tests.interop.cases.resolution import SimulatedRoom
+from tests.interop.our_library import OurEngine
 
 from .inputs import KEY_VERSION, SEED, SERVER, ForkedRoom, RoomBuilder, messages
 from .timing import Work
@@ -111,6 +113,22 @@ class ResolvableRoom:
         """Only the entries in which the states differ."""
         conflicts = state_trie.conflicts(self.roots, self.fetch_nodes)
         return resolve_conflicted(self.version, conflicts, _Unconflicted(self, conflicts), self.fetch)
+
+
+class ContestedRoom:
+    """A small room whose people fight over power on several branches; its resolutions one after the other."""
+
+    def __init__(self, version: str, seed: int) -> None:
+        self.engine = OurEngine(version)
+        self.room = SimulatedRoom(int(version), seed, self.engine)
+        self.room.run(steps=150, branches=4)
+        self.state_sets = [
+            [_copied(state) for state in resolution.state_sets] for resolution in self.room.resolutions
+        ]
+
+    def resolve_all(self) -> None:
+        for state_sets in self.state_sets:
+            self.engine.resolve(state_sets)
 
 
 def _copied(state: dict[StateKey, str]) -> dict[StateKey, str]:

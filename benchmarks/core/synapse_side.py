@@ -123,6 +123,21 @@ class Rooms:
         position = {event.event_id: index for index, event in enumerate(made)}
         return {"resolved": sorted(position[event_id] for event_id in resolve().values())}
 
+    def load_contested(self, name: str, version: str, events: list[Pdu], cases: Any) -> dict[str, Any]:
+        """Takes in a room with many resolutions; answers what they come to."""
+        store = self.stores[name] = TimedStore(room_version(version))
+        made = [store.add(pdu) for pdu in events]
+        resolutions = [[state_map([made[it] for it in state]) for state in sets] for sets in cases]
+
+        def resolve_all() -> None:
+            for states in resolutions:
+                store.resolve(made[0].room_id, states)
+
+        self.work[name] = resolve_all
+        position = {event.event_id: index for index, event in enumerate(made)}
+        resolved = [store.resolve(made[0].room_id, states) for states in resolutions]
+        return {"resolved": [sorted(position[it] for it in state.values()) for state in resolved]}
+
     def time(self, name: str, times: int) -> dict[str, float]:
         """Seconds for so many runs, and those of them that the stand-in for the database took."""
         store = self.stores.get(name)
@@ -144,7 +159,11 @@ def _auth_work(judged: Sequence[EventBase], state: dict[Any, EventBase]) -> Work
 
 def main() -> None:
     rooms = Rooms()
-    questions: dict[str, Callable[..., Any]] = {"load": rooms.load, "time": rooms.time}
+    questions: dict[str, Callable[..., Any]] = {
+        "load": rooms.load,
+        "load_contested": rooms.load_contested,
+        "time": rooms.time,
+    }
     for line in sys.stdin:
         question = json.loads(line)
         answer = questions[question["question"]](**question["about"])
