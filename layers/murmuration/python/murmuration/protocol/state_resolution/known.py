@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from murmuration.protocol.auth_rules import auth_state_types_of
+from murmuration.protocol.auth_rules import AuthRuleViolation, auth_state_types_of, check_auth
 from murmuration.protocol.events import Event, StateKey
 
 Fetch: TypeAlias = Callable[[Collection[str]], Mapping[str, Event]]
@@ -36,6 +36,7 @@ class Known:
         self._events: dict[str, Event | None] = {}
         self._entries: dict[StateKey, str | None] = dict.fromkeys(conflicts)
         self._auth_keys: dict[str, list[StateKey]] = {}
+        self._verdicts: dict[tuple[str, ...], bool] = {}
         self.conflicts = conflicts
         self.rejected = rejected
 
@@ -63,6 +64,20 @@ class Known:
         if keys is None:
             keys = self._auth_keys[event.event_id] = auth_state_types_of(event)
         return keys
+
+    def is_allowed(self, event: Event, state: Mapping[StateKey, Event]) -> bool:
+        """Whether the authorisation rules allow the event in that state."""
+        judged = (event.event_id, *[entry.event_id for entry in state.values()])
+        verdict = self._verdicts.get(judged)
+        if verdict is None:
+            try:
+                check_auth(event, state)
+            except AuthRuleViolation:
+                verdict = False
+            else:
+                verdict = True
+            self._verdicts[judged] = verdict
+        return verdict
 
     def all_unconflicted(self) -> Collection[str]:
         return self._unconflicted.event_ids()

@@ -12,11 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from murmuration.protocol.auth_rules import (
-    AuthRuleViolation,
-    check_auth,
-    create_event_id,
-)
+from murmuration.protocol.auth_rules import create_event_id
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_resolution.conflicted_set import FullConflictedSet, full_conflicted_set
@@ -37,7 +33,9 @@ def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
         return outcome
     if found.doubtful:
         found = full_conflicted_set(known, with_subgraph=with_subgraph, exact=True)
-    return _Resolution(version, known, found.certain).outcome()
+    resolution = _Resolution(version, known, found.certain)
+    resolution.load_auth_events()
+    return resolution.outcome()
 
 
 def _outcome_in_doubt(
@@ -69,8 +67,7 @@ class _Resolution:
         self._state: dict[StateKey, str] = {}
 
     def outcome(self) -> dict[StateKey, str]:
-        """The steps of the algorithm, as the specification numbers them."""
-        self.load_auth_events()
+        """The steps of the algorithm, as the specification numbers them; `load_auth_events` comes first."""
         power_events = self._with_conflicted_chain(filter(_is_power_event, self._events.values()))  # 1
         self._check_iteratively(by_power(power_events, self._known, self._create_of))  # 1, 2
         others = [event for event_id, event in self._events.items() if event_id not in power_events]  # 3
@@ -102,11 +99,8 @@ class _Resolution:
     def _check_iteratively(self, events: list[Event]) -> None:
         """Adds each event to the state if the rules allow it there, and passes over it if not."""
         for event in events:
-            try:
-                check_auth(event, self._auth_state(event))
-            except AuthRuleViolation:
-                continue
-            self._state[event.type, event.state_key or ""] = event.event_id
+            if self._known.is_allowed(event, self._auth_state(event)):
+                self._state[event.type, event.state_key or ""] = event.event_id
 
     def _auth_state(self, event: Event) -> dict[StateKey, Event]:
         """The state to judge an event by: where it has no entry, what the event itself cites serves."""
