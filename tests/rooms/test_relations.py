@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -344,3 +345,48 @@ class TestThreads:
         refused(make_client("eve").get(where), 403, "M_FORBIDDEN")
         for query in ({"limit": "0"}, {"from": "x"}, {"include": "x"}):
             refused(alice.get(where, **query), 400, "M_INVALID_PARAM")
+
+
+class TestSending:
+    def react(self, client: Client, room_id: str, parent: str, key: str, txn_id: str) -> Any:
+        content = {"m.relates_to": {"rel_type": "m.annotation", "event_id": parent, "key": key}}
+        return client.put(path(room_id, "send", "m.reaction", txn_id), content)
+
+    def test_same_annotation_is_refused_until_redacted(
+        self, alice: Client, bob: Client, room_id: str
+    ) -> None:
+        parent = send(alice, room_id, "parent")
+        first = ok(self.react(alice, room_id, parent, "+1", "a"))["event_id"]
+        refused(self.react(alice, room_id, parent, "+1", "b"), 400, "M_DUPLICATE_ANNOTATION")
+        ok(self.react(alice, room_id, parent, "-1", "c"))
+        ok(self.react(bob, room_id, parent, "+1", "d"))
+        redact(alice, room_id, first)
+        ok(self.react(alice, room_id, parent, "+1", "e"))
+
+    def test_repeated_request_is_no_second_annotation(self, alice: Client, room_id: str) -> None:
+        parent = send(alice, room_id, "parent")
+        first = ok(self.react(alice, room_id, parent, "+1", "same"))
+        assert ok(self.react(alice, room_id, parent, "+1", "same")) == first
+
+    def test_threads_don_t_begin_with_related_events(self, alice: Client, room_id: str) -> None:
+        root = send(alice, room_id, "root")
+        reply = relate(alice, room_id, root, "m.thread")
+        content = {"body": "x", "m.relates_to": {"rel_type": "m.thread", "event_id": reply}}
+        refused(alice.put(path(room_id, "send", "m.room.message", "t"), content), 400, "M_UNKNOWN")
+
+    def test_redaction_that_claims_to_relate_is_harmless(self, alice: Client, room_id: str) -> None:
+        root = send(alice, room_id, "root")
+        reply = relate(alice, room_id, root, "m.thread")
+        for target, txn_id in ((reply, "r1"), (root, "r2")):
+            content = {"m.relates_to": {"rel_type": "m.thread", "event_id": root}}
+            ok(alice.put(path(room_id, "redact", target, txn_id), content))
+        assert bundled(alice, room_id, root) == {}
+
+
+def test_many_replies_at_once_are_all_counted(alice: Client, bob: Client, room_id: str) -> None:
+    root = send(alice, room_id, "root")
+    with ThreadPoolExecutor(8) as threads:
+        list(
+            threads.map(lambda number: relate((alice, bob)[number % 2], room_id, root, "m.thread"), range(12))
+        )
+    assert bundled(alice, room_id, root)["m.thread"]["count"] == 12

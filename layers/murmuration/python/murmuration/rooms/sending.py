@@ -9,13 +9,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.accounts.tokens import AccessToken, Requester
-from murmuration.protocol.errors import BadAlias, BadJson, Forbidden, InvalidParam, NotFound
+from murmuration.protocol.errors import (
+    BadAlias,
+    BadJson,
+    DuplicateAnnotation,
+    Forbidden,
+    InvalidParam,
+    NotFound,
+)
 from murmuration.protocol.events import Event
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms import transactions
 from murmuration.rooms.append import Append, Draft, append, append_known
 from murmuration.rooms.membership import MEMBER, set_membership
 from murmuration.rooms.opening import open_room
+from murmuration.rooms.relation_checks import check_relation
 from murmuration.rooms.room import Room
 from murmuration.storage import directory, room_items
 from murmuration.storage.room_items import LogEntry
@@ -40,11 +48,17 @@ def _send(requester: Requester, room: Room, draft: Draft, txn_id: str) -> str:
     claim = transactions.Claim("send", requester, room.room_id, txn_id)
 
     def plan(batch: Append) -> str:
+        check_relation(batch, draft)
         event = batch.add(claim.mark(draft))
         batch.writes = [claim.write(event.event_id)]
         return event.event_id
 
-    return claim.settle(lambda: append(room.room_id, plan, room=room))
+    try:
+        return claim.settle(lambda: append(room.room_id, plan, room=room))
+    except DuplicateAnnotation:
+        if (earlier := claim.earlier()) is not None:
+            return earlier
+        raise
 
 
 def set_state(

@@ -54,7 +54,13 @@ class Claim:
         try:
             return send()
         except ConditionFailed as error:
-            earlier = error.items.get(0) or dynamodb.get("transient", {"id": self._id})
+            item = error.items.get(0)
+            earlier = str(item["event_id"]) if item else self.earlier()
             if earlier is None:
                 raise
-            return str(earlier["event_id"])
+            return earlier
+
+    def earlier(self) -> str | None:
+        """The event that the transaction ID stands for already; None for none."""
+        item = dynamodb.get("transient", {"id": self._id})
+        return str(item["event_id"]) if item else None

@@ -62,18 +62,29 @@ def group_of(rel_type: str) -> str:
     return rel_type if rel_type in GROUPS else OTHER
 
 
-def parent_of(event: Event) -> tuple[str, str] | None:
-    """(event ID, rel_type) of what a message event relates to; None where it doesn't, or malformed.
-
-    Neither state nor redactions count as related.
-    """
-    relates_to = event.content.get("m.relates_to")
-    if event.is_state or event.type == "m.room.redaction" or not isinstance(relates_to, dict):
+def relation_in(content: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(event ID, rel_type) of what content says its event relates to; None where it doesn't, or malformed."""
+    relates_to = content.get("m.relates_to")
+    if not isinstance(relates_to, dict):
         return None
     parent_id, rel_type = relates_to.get("event_id"), relates_to.get("rel_type")
     if not (isinstance(parent_id, str) and isinstance(rel_type, str)) or not rel_type:
         return None
     return (parent_id, rel_type) if 0 < len(parent_id.encode()) <= _MAX_ID_LENGTH else None
+
+
+def parent_of(event: Event) -> tuple[str, str] | None:
+    """(event ID, rel_type) of what an event relates to; neither state nor redactions count as related."""
+    return None if event.is_state or event.type == "m.room.redaction" else relation_in(event.content)
+
+
+def annotation_key(content: Mapping[str, Any]) -> str | None:
+    """The `key` of an m.annotation."""
+    relates_to = content.get("m.relates_to")
+    if not isinstance(relates_to, dict) or relates_to.get("rel_type") != ANNOTATION:
+        return None
+    key = relates_to.get("key")
+    return key if isinstance(key, str) else None
 
 
 # -- Keys ------------------------------------------------------------------------------------------------
@@ -154,7 +165,7 @@ def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, W
     if group == THREAD:
         thread = {"room_id": room_id, "sk": f"thread#{_escape(parent_id)}", "root_id": parent_id}
         items.append({**thread, "latest": entry.ordinal})
-    if (key := annotation_key(event)) is not None:
+    if (key := annotation_key(event.content)) is not None:
         annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
         items.append({**annotated, "event_id": event.event_id})
     return {item["sk"]: dynamodb.put(ROOMS, item) for item in items}
@@ -192,15 +203,6 @@ def _count(key: Mapping[str, Any], step: int) -> Write:
     return dynamodb.update(ROOMS, key, "ADD replies :step", values={":step": step})
 
 
-def annotation_key(event: Event) -> str | None:
-    """The `key` of an m.annotation."""
-    relates_to = event.content.get("m.relates_to")
-    if not isinstance(relates_to, dict) or relates_to.get("rel_type") != ANNOTATION:
-        return None
-    key = relates_to.get("key")
-    return key if isinstance(key, str) else None
-
-
 def relation_removals(entry: LogEntry, parent_ordinal: int | None) -> list[Write]:
     """What undoes `relation_writes` for one event that is redacted: to be done once."""
     event, room_id = entry.event, entry.room_id
@@ -217,7 +219,7 @@ def relation_removals(entry: LogEntry, parent_ordinal: int | None) -> list[Write
             LOG, log_key(room_id, parent_ordinal), "ADD replies :step", values={":step": -1}
         )
         removals += [share, _count(_replies_key(room_id, parent_id, event.sender), -1)]
-    if (key := annotation_key(event)) is not None:
+    if (key := annotation_key(event.content)) is not None:
         annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
         removals.append(dynamodb.delete(ROOMS, annotated))
     return removals
