@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, auth_state_types_of, check_auth
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.power_levels import Level
 
 Fetch: TypeAlias = Callable[[Collection[str]], Mapping[str, Event]]
 """Looks events up by ID."""
@@ -37,6 +38,8 @@ class Known:
         self._entries: dict[StateKey, str | None] = dict.fromkeys(conflicts)
         self._auth_keys: dict[str, list[StateKey]] = {}
         self._verdicts: dict[tuple[str, ...], bool] = {}
+        self.sender_levels: dict[str, Level] = {}
+        """Of the senders of events, by the events' own auth events."""
         self.conflicts = conflicts
         self.rejected = rejected
 

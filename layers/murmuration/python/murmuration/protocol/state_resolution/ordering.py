@@ -105,9 +105,13 @@ def _power_levels_below(event_ids: Iterable[str], known: Known) -> dict[str, str
 
 def _sender_level(event: Event, known: Known, create: Event | None) -> Level:
     """The power level of the event's sender by its own auth events."""
-    cited = _power_levels_of(event, known)
-    power_levels = known.event(cited) if cited is not None else None
-    return PowerLevels.from_state(create, power_levels, event.room_version).user_level(event.sender)
+    level = known.sender_levels.get(event.event_id)
+    if level is None:
+        cited = _power_levels_of(event, known)
+        power_levels = known.event(cited) if cited is not None else None
+        level = PowerLevels.from_state(create, power_levels, event.room_version).user_level(event.sender)
+        known.sender_levels[event.event_id] = level
+    return level
 
 
 def _power_levels_of(event: Event, known: Known) -> str | None:
