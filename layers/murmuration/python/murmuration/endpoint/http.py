@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from murmuration.protocol.errors import (
     NotJson,
     Unrecognized,
 )
+from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from murmuration.accounts.tokens import AccessToken, Requester
 
     Model = TypeVar("Model", bound=BaseModel)
+
+VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -127,7 +131,21 @@ class Request:
 
     @property
     def source_ip(self) -> str:
+        """The client's address: as CloudFront tells it, for a request that shows it came through there."""
+        hops = [hop.strip() for hop in self.headers.get("x-forwarded-for", "").split(",")]
+        if len(hops) > 1 and self._came_through_viewer():
+            return hops[-2]
         return str(self.event["requestContext"]["identity"]["sourceIp"])
+
+    def _came_through_viewer(self) -> bool:
+        """Whether the request bears the secret that the viewer side alone puts on requests."""
+        shown = self.headers.get(VIEWER_SECRET_HEADER, "")
+        parameter = settings().viewer_secret_parameter
+        if not shown or not parameter:
+            return False
+        from murmuration.storage.parameters import read_secret
+
+        return hmac.compare_digest(shown.encode(), read_secret(parameter).encode())
 
     @cached_property
     def body(self) -> bytes:
@@ -135,7 +153,7 @@ class Request:
         return base64.b64decode(raw) if self.event.get("isBase64Encoded") else raw.encode()
 
     def json(self) -> Any:
-        """The body as JSON; any value. Raises NotJson, and BadJson where a string holds half a surrogate pair.
+        """The body as JSON; any value. Raises NotJson; BadJson where a string holds half a surrogate pair.
 
         Such a string has no UTF-8: it could be neither stored nor sent on.
         """

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from murmuration import rate_limits
 from murmuration.accounts.tokens import Requester
 from murmuration.protocol.errors import Forbidden, InvalidParam, InvalidRoomState, RoomInUse
 from murmuration.protocol.identifiers import parse_room_alias
@@ -63,8 +64,9 @@ def create_room(requester: Requester, request: RoomRequest) -> str:
     """Create the room and invite whom the request names; the room's ID.
 
     Raises UnsupportedRoomVersion, RoomInUse for a taken alias, InvalidRoomState where the parts don't make a
-    valid room, InvalidParam.
+    valid room, InvalidParam, LimitExceeded.
     """
+    rate_limits.check("room_creation", requester.user_id)
     version = get_room_version(request.room_version)
     if request.effective_preset not in PRESETS:
         raise InvalidParam(f"preset must be one of {', '.join(PRESETS)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration import rate_limits
 from murmuration.accounts.authentication import authenticate
 from murmuration.accounts.tokens import AccessToken
 from murmuration.protocol.errors import InvalidParam, NotFound
@@ -20,11 +21,15 @@ def join_room(
     reason: str | None = None,
     third_party_signed: Mapping[str, Any] | None = None,
 ) -> str:
-    """Join the room that an ID or alias names; its ID. Raises UnknownToken, NotFound, Forbidden."""
+    """Join the room that an ID or alias names; its ID.
+
+    Raises UnknownToken, NotFound, Forbidden, LimitExceeded.
+    """
     if not room_id_or_alias.startswith("!"):
         authenticate(token)
     room_id = resolve(room_id_or_alias)
     requester, room, profile = open_room_with_profile(token, room_id)
+    rate_limits.check("join", requester.user_id)
     return membership.join_room(
         requester.user_id,
         room_id,
@@ -36,7 +41,8 @@ def join_room(
 
 
 def knock_on_room(user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
-    """Knock on the room that an ID or alias names; its ID. Raises NotFound, Forbidden."""
+    """Knock on the room that an ID or alias names; its ID. Raises NotFound, Forbidden, LimitExceeded."""
+    rate_limits.check("join", user_id)
     return membership.knock_on_room(user_id, resolve(room_id_or_alias), reason=reason)
 
 

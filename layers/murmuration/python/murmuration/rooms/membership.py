@@ -9,6 +9,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration import rate_limits
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, Unknown
 from murmuration.protocol.events import Event
 from murmuration.rooms import invitees
@@ -62,7 +63,8 @@ def join_room(
 
 
 def invite_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
-    """Invite a user; who is invited already is not invited again. Raises Forbidden, InvalidParam."""
+    """Invite a user who isn't in the room. Raises Forbidden, InvalidParam, LimitExceeded."""
+    rate_limits.check("invite", sender)
     invitees.check_invitees(sender, [user_id])
     content = member_content(user_id, "invite", reason=reason)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration import rate_limits
 from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.protocol.errors import (
     BadAlias,
@@ -34,13 +35,14 @@ def send_message(
 ) -> str:
     """Send a message event; its ID, the same for each repetition of `txn_id`.
 
-    Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
-    Forbidden, BadJson, TooLarge.
+    Two round trips in a warm process: the token together with the room, then the write; one more where
+    rates are limited. Raises UnknownToken, Forbidden, BadJson, TooLarge, LimitExceeded.
     """
     if event_type == "m.room.redaction" and isinstance(content.get("redacts"), str):
         requester, _ = open_room(token, room_id)
         return redact_event(requester, room_id, content["redacts"], txn_id, content)
     requester, room = open_room(token, room_id)
+    rate_limits.check("message", requester.user_id)
     return _send(requester, room, Draft(event_type, requester.user_id, content), txn_id)
 
 
@@ -69,6 +71,7 @@ def set_state(
     Raises Forbidden, BadJson, TooLarge, BadAlias.
     """
     sender = requester.user_id
+    rate_limits.check("message", sender)
     if event_type == MEMBER:
         event = set_membership(sender, room_id, state_key, content)
         if event is None:
@@ -115,6 +118,7 @@ def redact_event(
     requester: Requester, room_id: str, event_id: str, txn_id: str, content: Mapping[str, Any]
 ) -> str:
     """Redact an event; the redaction's ID. Raises NotFound for an unknown event, Forbidden."""
+    rate_limits.check("redaction", requester.user_id)
     claim = transactions.Claim("redact", requester, room_id, txn_id)
 
     def plan(batch: Append) -> str:
