@@ -1,0 +1,164 @@
+"""createRoom: presets, parameters, and what becomes of a room whose parts don't fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from murmuration.protocol.room_versions import ROOM_VERSIONS
+from murmuration.storage import directory, room_items
+from tests.in_process import Client, segment
+from tests.rooms.people import V3, create_room, join, ok, path, refused, send
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def alice(make_client: MakeClient) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def bob(make_client: MakeClient) -> Client:
+    return make_client("bob")
+
+
+def state(client: Client, room_id: str) -> dict[tuple[str, str], dict[str, Any]]:
+    events = ok(client.get(path(room_id, "state")))
+    return {(event["type"], event["state_key"]): event["content"] for event in events}
+
+
+@pytest.mark.parametrize(
+    ("preset", "join_rule", "guest_access"),
+    [
+        ("private_chat", "invite", "can_join"),
+        ("trusted_private_chat", "invite", "can_join"),
+        ("public_chat", "public", "forbidden"),
+    ],
+)
+def test_a_preset_decides_who_may_come_in(alice, preset, join_rule, guest_access):
+    content = state(alice, create_room(alice, preset=preset))
+    assert content["m.room.join_rules", ""] == {"join_rule": join_rule}
+    assert content["m.room.guest_access", ""] == {"guest_access": guest_access}
+    assert content["m.room.history_visibility", ""] == {"history_visibility": "shared"}
+
+
+@pytest.mark.parametrize(("visibility", "join_rule"), [("public", "public"), ("private", "invite")])
+def test_visibility_stands_in_for_a_preset(alice, visibility, join_rule):
+    room_id = create_room(alice, visibility=visibility)
+    assert state(alice, room_id)["m.room.join_rules", ""]["join_rule"] == join_rule
+    assert directory.is_published(room_id) == (visibility == "public")
+
+
+@pytest.mark.parametrize("version", sorted(ROOM_VERSIONS))
+def test_every_room_version_can_be_created_and_used(alice, bob, version):
+    room_id = create_room(alice, preset="public_chat", room_version=version)
+    join(bob, room_id)
+    send(bob, room_id)
+    create = state(alice, room_id)["m.room.create", ""]
+    assert create["room_version"] == version
+    assert ("creator" in create) == (int(version) < 11)
+    assert (":" in room_id) == (int(version) < 12)
+
+
+def test_the_parameters_become_state_in_the_specifications_order(alice, bob):
+    name = f"room-{alice.user_id[7:].partition(':')[0]}"
+    room_id = create_room(
+        alice,
+        room_alias_name=name,
+        name="The room",
+        topic="What it is about",
+        invite=[bob.user_id],
+        is_direct=True,
+        creation_content={"m.federate": False, "type": "m.space", "creator": "@mallory:example.org"},
+        initial_state=[{"type": "org.example.colour", "content": {"is": "blue"}}],
+        power_level_content_override={"events_default": 7},
+    )
+    head = room_items.read_head(room_id)
+    assert head is not None
+    entries = room_items.read_log(room_id, head.version)
+    assert [entry.event.type for entry in entries] == [
+        "m.room.create",
+        "m.room.member",
+        "m.room.power_levels",
+        "m.room.canonical_alias",
+        "m.room.join_rules",
+        "m.room.history_visibility",
+        "m.room.guest_access",
+        "org.example.colour",
+        "m.room.name",
+        "m.room.topic",
+        "m.room.member",
+    ]
+    content = state(alice, room_id)
+    assert content["m.room.create", ""] == {"m.federate": False, "type": "m.space", "room_version": "12"}
+    assert content["m.room.canonical_alias", ""] == {"alias": f"#{name}:example.org"}
+    assert content["m.room.topic", ""]["m.topic"] == {"m.text": [{"body": "What it is about"}]}
+    assert content["m.room.power_levels", ""]["events_default"] == 7
+    assert content["m.room.member", bob.user_id]["is_direct"] is True
+    assert (head.joined, head.invited) == (1, 1)
+
+
+def test_initial_state_takes_the_place_of_the_presets(alice):
+    rule = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+    assert state(alice, create_room(alice, initial_state=[rule]))["m.room.join_rules", ""] == {
+        "join_rule": "knock"
+    }
+
+
+def test_more_state_than_one_transaction_holds(alice):
+    pieces = [{"type": "org.example.piece", "state_key": str(n), "content": {"n": n}} for n in range(120)]
+    content = state(alice, create_room(alice, initial_state=pieces))
+    assert {key: value["n"] for (kind, key), value in content.items() if kind == "org.example.piece"} == {
+        str(n): n for n in range(120)
+    }
+
+
+@pytest.mark.parametrize(("version", "level"), [("11", 100), ("12", None)])
+def test_trusted_friends_are_the_creators_equals(alice, bob, version, level):
+    room_id = create_room(alice, preset="trusted_private_chat", invite=[bob.user_id], room_version=version)
+    content = state(alice, room_id)
+    assert content["m.room.power_levels", ""]["users"].get(bob.user_id) == level
+    assert (bob.user_id in content["m.room.create", ""].get("additional_creators", [])) == (level is None)
+    join(bob, room_id)
+    ok(bob.put(path(room_id, "state", "m.room.power_levels", ""), content["m.room.power_levels", ""]))
+
+
+def test_of_two_rooms_with_one_alias_one_is_made(alice):
+    name = f"raced-{alice.user_id[7:].partition(':')[0]}"
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda _: alice.post(f"{V3}/createRoom", {"room_alias_name": name}), range(8))
+        )
+    assert sorted(answer.status for answer in answers) == [200] + [400] * 7
+    for answer in answers:
+        if answer.status != 200:
+            refused(answer, 400, "M_ROOM_IN_USE")
+    assert len(ok(alice.get(f"{V3}/joined_rooms"))["joined_rooms"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "errcode"),
+    [
+        ({"room_version": "99"}, 400, "M_UNSUPPORTED_ROOM_VERSION"),
+        ({"preset": "shouting_chat"}, 400, "M_BAD_JSON"),
+        ({"name": 7}, 400, "M_BAD_JSON"),
+        ({"invite": ["bob"]}, 400, "M_INVALID_PARAM"),
+        ({"invite": ["@bob:elsewhere.example"]}, 403, "M_FORBIDDEN"),
+        ({"room_alias_name": "a:b"}, 400, "M_INVALID_PARAM"),
+        ({"initial_state": [{"type": "m.room.name"}]}, 400, "M_MISSING_PARAM"),
+        ({"power_level_content_override": {"users": {"@a:b": "high"}}}, 400, "M_INVALID_ROOM_STATE"),
+        ({"initial_state": [{"type": "m.room.create", "content": {}}]}, 400, "M_INVALID_ROOM_STATE"),
+    ],
+)
+def test_what_makes_no_room_is_refused(alice, body, status, errcode):
+    refused(alice.post(f"{V3}/createRoom", body), status, errcode)
+    assert ok(alice.get(f"{V3}/joined_rooms"))["joined_rooms"] == []
+
+
+def test_a_private_room_can_not_be_joined_uninvited(alice, bob):
+    room_id = create_room(alice)
+    refused(bob.post(f"{V3}/join/{segment(room_id)}"), 403, "M_FORBIDDEN")

@@ -1,0 +1,181 @@
+"""Joining, inviting, knocking, leaving, kicking, banning, forgetting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from murmuration.rooms.membership import leave_all_rooms, update_profile_in_rooms
+from murmuration.storage import memberships
+from tests.in_process import Client, segment
+from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, refused, set_state
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def alice(make_client: MakeClient) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def bob(make_client: MakeClient) -> Client:
+    return make_client("bob")
+
+
+@pytest.fixture
+def public(alice: Client) -> str:
+    return create_room(alice, preset="public_chat")
+
+
+def membership(client: Client, room_id: str, other: Client) -> Any:
+    return ok(client.get(path(room_id, "state", "m.room.member", other.user_id)))["membership"]
+
+
+def act(client: Client, room_id: str, action: str, other: Client | None = None, **more: Any) -> Any:
+    body = {"user_id": other.user_id} if other is not None else {}
+    return client.post(path(room_id, action), {**body, **more})
+
+
+def test_joining_twice_is_joining_once(alice, bob, public):
+    join(bob, public)
+    before = ok(alice.get(path(public, "messages"), dir="b", limit=1))["chunk"]
+    assert ok(bob.post(f"{V3}/join/{segment(public)}")) == {"room_id": public}
+    assert (
+        ok(alice.get(path(public, "messages"), dir="b", limit=1))["chunk"][0]["event_id"]
+        == before[0]["event_id"]
+    )
+    content = ok(alice.get(path(public, "state", "m.room.member", bob.user_id)))
+    assert content == {"membership": "join", "displayname": "bob"}
+
+
+def test_joining_by_alias(alice, bob):
+    name = f"by-alias-{alice.user_id[7:].partition(':')[0]}"
+    room_id = create_room(alice, preset="public_chat", room_alias_name=name)
+    assert ok(bob.post(f"{V3}/join/{segment(f'#{name}:example.org')}"))["room_id"] == room_id
+    refused(bob.post(f"{V3}/join/{segment('#nowhere:example.org')}"), 404, "M_NOT_FOUND")
+    refused(bob.post(f"{V3}/join/nowhere"), 400, "M_INVALID_PARAM")
+    refused(bob.post(path("!unknown:example.org", "join")), 404, "M_NOT_FOUND")
+
+
+def test_an_invite_lets_in_and_shows_the_room(alice, bob):
+    room_id = create_room(alice, name="Invited to")
+    invite(alice, room_id, bob)
+    row = memberships.read_membership(bob.user_id, room_id)
+    assert row is not None
+    assert {
+        "type": "m.room.name",
+        "state_key": "",
+        "sender": alice.user_id,
+        "content": {"name": "Invited to"},
+    } in (row.stripped_state)
+    join(bob, room_id)
+    assert membership(alice, room_id, bob) == "join"
+
+
+def test_who_may_not_invite(alice, bob, make_client):
+    carol = make_client("carol")
+    room_id = create_room(alice)
+    refused(act(bob, room_id, "invite", carol), 403, "M_FORBIDDEN")
+    refused(act(alice, room_id, "invite", alice), 403, "M_FORBIDDEN")
+    invite(alice, room_id, bob)
+    join(bob, room_id)
+    refused(act(alice, room_id, "invite", bob), 403, "M_FORBIDDEN")
+    refused(alice.post(path(room_id, "invite"), {"user_id": 7}), 400, "M_BAD_JSON")
+    refused(alice.post(path(room_id, "invite"), {}), 400, "M_MISSING_PARAM")
+
+
+def test_rejecting_an_invite(alice, bob):
+    room_id = create_room(alice)
+    invite(alice, room_id, bob)
+    leave(bob, room_id)
+    assert membership(alice, room_id, bob) == "leave"
+    leave(bob, room_id)
+
+
+def test_knocking_and_being_let_in(alice, bob):
+    rule = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+    room_id = create_room(alice, initial_state=[rule])
+    assert ok(bob.post(f"{V3}/knock/{segment(room_id)}", {"reason": "please"})) == {"room_id": room_id}
+    knock = ok(alice.get(path(room_id, "state", "m.room.member", bob.user_id)))
+    assert (knock["membership"], knock["reason"]) == ("knock", "please")
+    refused(bob.post(path(room_id, "join")), 403, "M_FORBIDDEN")
+    invite(alice, room_id, bob)
+    join(bob, room_id)
+
+
+def test_knocking_where_nobody_answers(alice, bob):
+    refused(bob.post(f"{V3}/knock/{segment(create_room(alice))}"), 403, "M_FORBIDDEN")
+
+
+def test_kick_ban_and_unban(alice, bob, public):
+    join(bob, public)
+    refused(act(bob, public, "kick", alice), 403, "M_FORBIDDEN")
+    ok(act(alice, public, "kick", bob, reason="shouting"))
+    assert membership(alice, public, bob) == "leave"
+    refused(act(alice, public, "kick", bob), 403, "M_FORBIDDEN")
+    join(bob, public)
+    ok(act(alice, public, "ban", bob))
+    refused(bob.post(path(public, "join")), 403, "M_FORBIDDEN")
+    refused(act(bob, public, "leave"), 403, "M_FORBIDDEN")
+    ok(act(alice, public, "unban", bob))
+    refused(act(alice, public, "unban", bob), 403, "M_FORBIDDEN")
+    join(bob, public)
+
+
+def test_leaving_a_room_one_was_never_in(bob, public):
+    refused(act(bob, public, "leave"), 403, "M_FORBIDDEN")
+    refused(act(bob, "!unknown:example.org", "leave"), 403, "M_FORBIDDEN")
+
+
+def test_forgetting(alice, bob, public):
+    join(bob, public)
+    refused(act(bob, public, "forget"), 400, "M_UNKNOWN")
+    leave(bob, public)
+    ok(act(bob, public, "forget"))
+    assert memberships.read_membership(bob.user_id, public) is None
+    refused(act(bob, public, "forget"), 404, "M_NOT_FOUND")
+
+
+def test_a_restricted_room_lets_in_the_members_of_another(alice, bob, make_client, public):
+    carol = make_client("carol")
+    join(bob, public)
+    allow = [{"type": "m.room_membership", "room_id": public}]
+    rule = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
+    for version in ("8", "11", "12"):
+        room_id = create_room(alice, initial_state=[rule], room_version=version)
+        join(bob, room_id)
+        content = ok(alice.get(path(room_id, "state", "m.room.member", bob.user_id)))
+        assert content["join_authorised_via_users_server"] == alice.user_id
+        refused(carol.post(path(room_id, "join")), 403, "M_FORBIDDEN")
+
+
+def test_a_new_name_reaches_every_room(alice, bob, public):
+    private = create_room(alice)
+    update_profile_in_rooms(alice.user_id, {"displayname": "Alice the Great"})
+    update_profile_in_rooms(alice.user_id, {"displayname": "Alice the Great"})
+    for room_id in (public, private):
+        content = ok(alice.get(path(room_id, "state", "m.room.member", alice.user_id)))
+        assert content == {"membership": "join", "displayname": "Alice the Great"}
+        row = memberships.read_membership(alice.user_id, room_id)
+        assert row is not None
+        assert row.since == 2
+
+
+def test_leaving_all_rooms(alice, bob, public):
+    invited = create_room(alice)
+    join(bob, public)
+    invite(alice, invited, bob)
+    leave_all_rooms(bob.user_id)
+    assert {row.membership for row in memberships.read_memberships(bob.user_id)} == {"leave"}
+
+
+def test_membership_through_the_state_endpoint(alice, bob, public):
+    set_state(bob, public, "m.room.member", {"membership": "join"}, bob.user_id)
+    assert membership(alice, public, bob) == "join"
+    set_state(alice, public, "m.room.member", {"membership": "ban"}, bob.user_id)
+    assert membership(alice, public, bob) == "ban"
+    wrong = bob.put(path(public, "state", "m.room.member", bob.user_id), {"membership": "lurk"})
+    refused(wrong, 400, "M_INVALID_PARAM")

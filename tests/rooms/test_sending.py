@@ -1,0 +1,163 @@
+"""Sending messages, state and redactions: once each, in order, by those who may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from murmuration.storage import dynamodb, room_items
+from tests.in_process import Client
+from tests.rooms.people import create_room, join, messages, ok, path, redact, refused, send, set_state
+
+MakeClient = Callable[..., Client]
+
+
+@pytest.fixture
+def alice(make_client: MakeClient) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def bob(make_client: MakeClient) -> Client:
+    return make_client("bob")
+
+
+@pytest.fixture
+def room_id(alice: Client, bob: Client) -> str:
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    return room_id
+
+
+def put(client: Client, room_id: str, txn_id: str, body: object, event_type: str = "m.room.message"):
+    return client.put(path(room_id, "send", event_type, txn_id), body)
+
+
+def test_a_repeated_transaction_is_one_event(alice, bob, room_id):
+    first = ok(put(alice, room_id, "once", {"body": "a"}))
+    assert ok(put(alice, room_id, "once", {"body": "a"})) == first
+    assert ok(put(bob, room_id, "once", {"body": "a"})) != first
+    assert len([e for e in messages(alice, room_id)["chunk"] if e["type"] == "m.room.message"]) == 2
+
+
+def test_a_transaction_repeated_at_the_same_time_is_one_event(alice, room_id):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ok(put(alice, room_id, "race", {"body": "a"})), range(8)))
+    assert len({answer["event_id"] for answer in answers}) == 1
+
+
+def test_sixteen_senders_at_once_all_succeed_and_leave_no_gap(alice, make_client, room_id):
+    senders = [make_client(f"s{n}") for n in range(16)]
+    for sender in senders:
+        join(sender, room_id)
+    with ThreadPoolExecutor(16) as pool:
+        sent = list(pool.map(lambda client: [send(client, room_id, f"m{n}") for n in range(3)], senders))
+    head = room_items.read_head(room_id)
+    assert head is not None
+    entries = room_items.read_log(room_id, head.version)
+    assert [entry.ordinal for entry in entries] == list(range(1, head.ordinal + 1))
+    order = {entry.event.event_id: entry.ordinal for entry in entries}
+    for of_one in sent:
+        assert [order[event_id] for event_id in of_one] == sorted(order[event_id] for event_id in of_one)
+    for before, after in zip(entries, entries[1:], strict=False):
+        assert after.event.prev_events == (before.event.event_id,)
+
+
+def test_a_level_that_was_just_taken_away_is_gone(alice, bob, room_id):
+    """The state kept in memory belongs to one state version."""
+    levels = ok(alice.get(path(room_id, "state", "m.room.power_levels", "")))
+    send(bob, room_id)
+    set_state(alice, room_id, "m.room.power_levels", {**levels, "events_default": 60})
+    refused(put(bob, room_id, "late", {"body": "a"}), 403, "M_FORBIDDEN")
+
+
+def test_who_is_not_in_the_room_can_not_send(make_client, room_id):
+    carol = make_client("carol")
+    refused(put(carol, room_id, "t", {"body": "a"}), 403, "M_FORBIDDEN")
+    refused(put(carol, "!unknown:example.org", "t", {"body": "a"}), 403, "M_FORBIDDEN")
+
+
+def test_a_token_that_is_not_known_sends_nothing(alice, room_id):
+    stranger = Client((alice.token or "")[:-8] + "00000000", alice.user_id, alice.device_id)
+    refused(put(stranger, room_id, "t", {"body": "a"}), 401, "M_UNKNOWN_TOKEN")
+    refused(put(Client(), room_id, "t", {"body": "a"}), 401, "M_MISSING_TOKEN")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "errcode"),
+    [
+        (b"{", 400, "M_NOT_JSON"),
+        ([], 400, "M_BAD_JSON"),
+        ({"body": "x" * 70_000}, 413, "M_TOO_LARGE"),
+        ({"n": 2**60}, 400, "M_BAD_JSON"),
+        ({"n": 1.5}, 400, "M_BAD_JSON"),
+    ],
+)
+def test_bad_content_is_refused(alice, room_id, body, status, errcode):
+    refused(alice.request("PUT", path(room_id, "send", "m.room.message", "bad"), body), status, errcode)
+
+
+def test_the_same_state_again_is_the_same_event(alice, room_id):
+    first = set_state(alice, room_id, "m.room.name", {"name": "one"})
+    assert set_state(alice, room_id, "m.room.name", {"name": "one"}) == first
+    assert set_state(alice, room_id, "m.room.name", {"name": "two"}) != first
+
+
+def test_state_with_and_without_a_key(alice, room_id):
+    ok(alice.put(path(room_id, "state", "org.example.none"), {"a": 1}))
+    ok(alice.put(path(room_id, "state", "org.example.slash") + "/", {"a": 2}))
+    set_state(alice, room_id, "org.example#odd~type", {"a": 3}, "a#key/with%25signs")
+    assert ok(alice.get(path(room_id, "state", "org.example.none", ""))) == {"a": 1}
+    assert ok(alice.get(path(room_id, "state", "org.example.slash"))) == {"a": 2}
+    assert ok(alice.get(path(room_id, "state", "org.example#odd~type", "a#key/with%25signs"))) == {"a": 3}
+
+
+@pytest.mark.parametrize("event_type", ["m.room.create", "m.room.name"])
+def test_state_that_one_may_not_set(bob, room_id, event_type):
+    refused(bob.put(path(room_id, "state", event_type, ""), {"name": "mine"}), 403, "M_FORBIDDEN")
+
+
+def test_state_keyed_by_another_user(alice, bob, room_id):
+    refused(alice.put(path(room_id, "state", "org.example.of", bob.user_id), {}), 403, "M_FORBIDDEN")
+
+
+def test_a_canonical_alias_must_point_here(alice, room_id):
+    wrong = {"alias": "#nowhere:example.org"}
+    refused(alice.put(path(room_id, "state", "m.room.canonical_alias", ""), wrong), 400, "M_BAD_ALIAS")
+    refused(
+        alice.put(path(room_id, "state", "m.room.canonical_alias", ""), {"alias": "x"}),
+        400,
+        "M_INVALID_PARAM",
+    )
+
+
+def test_a_redaction_leaves_nothing_of_the_content(alice, bob, room_id):
+    event_id = send(bob, room_id, "secret")
+    redaction = redact(bob, room_id, event_id)
+    event = ok(alice.get(path(room_id, "event", event_id)))
+    assert event["content"] == {}
+    assert event["unsigned"]["redacted_because"]["event_id"] == redaction
+    place = room_items.locate([event_id])[event_id]
+    item = dynamodb.get("room-log", {"room_id": room_id, "ordinal": place["ordinal"]})
+    assert "secret" not in str(item)
+
+
+def test_who_may_redact_whom(alice, make_client, room_id):
+    event_id = send(alice, room_id)
+    carol = make_client("carol")
+    refused(carol.put(path(room_id, "redact", event_id, "r"), {}), 403, "M_FORBIDDEN")
+    refused(alice.put(path(room_id, "redact", "$unknown", "r"), {}), 404, "M_NOT_FOUND")
+
+
+def test_redacted_state_stays_current_without_its_content(alice, room_id):
+    event_id = set_state(alice, room_id, "m.room.name", {"name": "regretted"})
+    redact(alice, room_id, event_id)
+    assert ok(alice.get(path(room_id, "state", "m.room.name", ""))) == {}
+
+
+def test_a_redaction_can_be_sent_as_a_message(alice, room_id):
+    event_id = send(alice, room_id)
+    ok(put(alice, room_id, "redaction", {"redacts": event_id}, "m.room.redaction"))
+    assert ok(alice.get(path(room_id, "event", event_id)))["content"] == {}
