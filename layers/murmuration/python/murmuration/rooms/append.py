@@ -61,6 +61,8 @@ class Append:
     entries: list[LogEntry] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
     """Further writes of the same transaction, such as claims."""
+    companions: list[Append] = field(default_factory=list)
+    """What is added to other rooms in the same transaction."""
     _state: dict[StateKey, StateEntry] = field(default_factory=dict)
     _memberships: dict[str, Write] = field(default_factory=dict)
     _nodes: dict[state_trie.NodeId, bytes] = field(default_factory=dict)
@@ -265,19 +267,9 @@ class Append:
         Raises ConditionFailed: with indexes into `writes` where one of those refuses, without where the room
         has moved on.
         """
-        head = self.head()
-        room_writes = [room_items.head_write(head, self.room.head if self.room else None)]
-        for entry in self.entries:
-            whole = relations.with_children(entry, self.entries)
-            room_writes += [room_items.log_write(whole), room_items.pointer_write(entry)]
-        room_writes += relations.relation_writes(
-            self.entries, self.places(relations.parents_of(self.entries))
-        )
-        changes = list({**self._redacted_state, **self._state}.values())
-        room_writes += [room_items.state_write(self.room_id, entry) for entry in changes]
-        room_writes += self._redactions
-        room_writes += self._memberships.values()
-        nodes = snapshots.node_writes(self.room_id, self._nodes)
+        appends = [self, *self.companions]
+        room_writes = [write for each in appends for write in each._room_writes()]
+        nodes = [node for each in appends for node in snapshots.node_writes(each.room_id, each._nodes)]
         if len(self.writes) + len(room_writes) + len(nodes) > TRANSACTION_LIMIT:
             # Nodes are immutable: stored beforehand, they harm nobody if the transaction then fails.
             dynamodb.batch_write(nodes)
@@ -288,12 +280,27 @@ class Append:
             refused = [index for index in error.failed if index < len(self.writes)]
             items = {index: item for index, item in error.items.items() if index in refused}
             raise ConditionFailed(refused, items) from error
-        snapshots.remember(self.room_id, self._nodes)
+        for each in appends:
+            snapshots.remember(each.room_id, each._nodes)
         if self.room is not None:
-            return advance(self.room, head, changes)
-        room = Room(head)
-        room.remember(changes)
+            return advance(self.room, self.head(), self._state_changes())
+        room = Room(self.head())
+        room.remember(self._state_changes())
         return room
+
+    def _room_writes(self) -> list[Write]:
+        """The writes of this room, but for the nodes of its snapshots."""
+        writes = [room_items.head_write(self.head(), self.room.head if self.room else None)]
+        for entry in self.entries:
+            whole = relations.with_children(entry, self.entries)
+            writes += [room_items.log_write(whole), room_items.pointer_write(entry)]
+        places = self.places(relations.parents_of(self.entries))
+        writes += relations.relation_writes(self.entries, places)
+        writes += [room_items.state_write(self.room_id, entry) for entry in self._state_changes()]
+        return [*writes, *self._redactions, *self._memberships.values()]
+
+    def _state_changes(self) -> list[StateEntry]:
+        return list({**self._redacted_state, **self._state}.values())
 
 
 def _visibility(event: Event | None) -> str:
@@ -329,6 +336,7 @@ def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = Non
 def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
     """`append` for one who must be in the room: an unknown room answers as one that they aren't in."""
     try:
-        return append(room_id, plan)
+        room = Room.load(room_id)
     except NotFound as error:
         raise unknown_room(room_id) from error
+    return append(room_id, plan, room=room)
