@@ -52,6 +52,11 @@ def clock_of(case: Case, world: World) -> int:
     return (world.clock or START) + case.after
 
 
+def module_of(case: Case) -> str:
+    """The module of the function that the case is for."""
+    return ".".join(("functions", *case.name.split("/")[:-1]))
+
+
 def make_event(case: Case, world: World) -> dict[str, Any]:
     """The raw event. Raises LookupError for a request that no function serves."""
     if case.event is not None:
@@ -65,6 +70,8 @@ def make_event(case: Case, world: World) -> dict[str, Any]:
     match = routes().match(path, method)
     if match is None or match.function is None:
         raise LookupError(f"no function serves {case.request}")
+    if module_of(case) != getattr(match.function, "module", None):
+        raise LookupError(f"{case.name}: {case.request} is served by {match.function.name}")
     with (
         mock.patch.object(events, "time", _At(clock_of(case, world))),
         fixed_randomness(case.name),

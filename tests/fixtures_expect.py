@@ -20,11 +20,12 @@ from tests.fixtures_cases import Case
 SHAPES = {
     "event ID": r"^\$[A-Za-z0-9_-]{43}$",
     "room ID": r"^![A-Za-z0-9_-]{43}$",
+    "room ID of old": r"^![A-Za-z0-9_-]+:example\\.org$",
     "access token": r"^mma_[A-Za-z0-9_.-]+\.[0-9a-f]{8}$",
     "refresh token": r"^mmr_[A-Za-z0-9_.-]+\.[0-9a-f]{8}$",
     "digest": r"^[0-9a-f]{64}$",
 }
-_IDS = ("event ID", "room ID")
+_IDS = ("event ID", "room ID", "room ID of old")
 _EVENT_FIELDS = ("type", "state_key", "sender", "content", "redacts")
 _KEPT = {
     "room-log": ("room_id", "ordinal", "json", "visibility", "device_id", "txn_id", "member"),
@@ -33,6 +34,7 @@ _KEPT = {
 }
 """What is expected of these tables' items; of others', everything."""
 _SHORTEST_NAMED = 8
+_RANDOM = re.compile(r"[A-Za-z0-9_+/=-]{10,}")
 
 
 def expectation(case: Case, world: World, clock: int, first: Outcome, second: Outcome) -> str:
@@ -82,7 +84,8 @@ def _items(table: str, first: Iterable[Any], second: Iterable[Any], known: froze
 
 
 def _sorted(items: Iterable[Any]) -> list[Any]:
-    return sorted(items, key=lambda item: json.dumps(to_json(item), sort_keys=True))
+    """In an order that doesn't hang on what is random."""
+    return sorted(items, key=lambda item: _RANDOM.sub("*", json.dumps(to_json(item), sort_keys=True)))
 
 
 def _reduced(table: str, item: dict[str, Any]) -> dict[str, Any]:

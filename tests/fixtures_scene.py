@@ -124,7 +124,7 @@ class Scene:
         from murmuration.rooms.sending import send_message
 
         event_id: str = self.act(
-            send_message, self.token(name), room_id, event_type, f"m{self.clock}", content
+            send_message, self.token(name), room_id, event_type, called or f"m{self.clock}", content
         )
         if called is not None:
             self.names[called] = event_id

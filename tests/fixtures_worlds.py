@@ -7,6 +7,7 @@ laid over those that it includes and holds only what it adds or changes.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ def make(stage: Stage, chosen: Plot, folder: Path) -> str:
     """The text of a world's file; those that it includes are read from `folder`."""
     before = read_worlds(chosen.includes, folder)
     stage.set(before)
-    scene = Scene(before.clock or START, before.names)
+    # Each world has milliseconds of its own: like rooms made by one person at one time would be one room.
+    scene = Scene((before.clock or START) + zlib.crc32(chosen.name.encode()) % 997, before.names)
     stage.dress()
     with fixed_randomness(chosen.name):
         chosen.act(scene)
@@ -98,7 +100,8 @@ def _check_nothing_went(before: Contents, after: Contents, name: str) -> None:
 
 def make_all(stage: Stage, folder: Path) -> Iterator[tuple[str, str]]:
     """(name, text) of every world's file, each written to `folder` before the next needs it."""
-    import tests.fixtures_plots  # noqa: F401 - registers the plots
+    import tests.fixtures_plots
+    import tests.fixtures_plots_kept  # noqa: F401 - both register their plots
 
     for chosen in PLOTS:
         text = make(stage, chosen, folder)

@@ -1,0 +1,151 @@
+"""What happens in the worlds of keys, media and syncs."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+from tests.fixtures_scene import Scene, cross_signing, key_pair
+from tests.fixtures_worlds import plot
+from tests.keys import crypto
+
+BACKUP_KEY = {
+    "first_message_index": 1,
+    "forwarded_count": 0,
+    "is_verified": True,
+    "session_data": {"ciphertext": "secret", "ephemeral": "key", "mac": "proof"},
+}
+
+
+def png(width: int, height: int) -> bytes:
+    """A picture whose bytes depend on no library's version: uncompressed, red to blue."""
+    rows = b"".join(
+        b"\0" + b"".join(bytes((255 * x // width, 0, 255 * y // height)) for x in range(width))
+        for y in range(height)
+    )
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(rows, 0)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def device_keys(name: str, device_id: str) -> dict[str, Any]:
+    """The identity keys of a person's device."""
+    return crypto.device_keys(f"@{name}:example.org", device_id, key_pair(f"{name} {device_id}", device_id))
+
+
+def one_time_keys(name: str, device_id: str, *names: str, fallback: bool = False) -> dict[str, Any]:
+    pair = key_pair(f"{name} {device_id}", device_id)
+    return crypto.one_time_keys(f"@{name}:example.org", pair, list(names), fallback=fallback)
+
+
+def publish_keys(scene: Scene, name: str, *one_time: str) -> None:
+    """Publish the identity keys of a person's first device, one-time keys and a fallback key."""
+    from murmuration.keys.upload import upload_keys
+
+    device_id = scene.devices[name]
+    body = {
+        "device_keys": device_keys(name, device_id),
+        "one_time_keys": one_time_keys(name, device_id, *one_time),
+        "fallback_keys": one_time_keys(name, device_id, "FALL", fallback=True),
+    }
+    scene.act(upload_keys, scene.requester(name), body)
+
+
+@plot("Alice's phone has published its keys, and Alice her cross-signing keys.", "alice")
+def alice_with_keys(scene: Scene) -> None:
+    from murmuration.accounts.interactive_auth import Attempt
+    from murmuration.keys.cross_signing import upload_cross_signing_keys
+
+    publish_keys(scene, "alice", "AAAA", "AAAB")
+    path = "/_matrix/client/v3/keys/device_signing/upload"
+    attempt = Attempt("POST", path, cross_signing("alice").body(), "198.51.100.1")
+    scene.act(upload_cross_signing_keys, scene.requester("alice"), attempt)
+
+
+@plot("Bob's laptop has published its keys, with one one-time key.", "bob")
+def bob_with_keys(scene: Scene) -> None:
+    publish_keys(scene, "bob", "BBBB")
+
+
+@plot("Bob's laptop has published its keys, and only its fallback key is left.", "bob")
+def bob_with_a_fallback_key(scene: Scene) -> None:
+    publish_keys(scene, "bob")
+
+
+@plot(
+    "Alice and Bob share the lounge and both have keys.",
+    "alice_and_bob_in_a_public_room",
+    "alice_with_keys",
+    "bob_with_keys",
+)
+def friends_with_keys(scene: Scene) -> None:
+    pass
+
+
+@plot("Alice backs up her room keys: one key so far.", "alice")
+def alice_with_a_key_backup(scene: Scene) -> None:
+    from murmuration.keys import backups
+
+    alice = scene.user_id("alice")
+    body = {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "abcdefg"}}
+    version = scene.act(backups.create_version, alice, body)
+    scene.act(backups.put_session_key, alice, version, "!room:example.org", "session", BACKUP_KEY)
+
+
+@plot("Alice has uploaded a picture and a text, and created an ID for something else.", "alice")
+def alice_with_media(scene: Scene) -> None:
+    from murmuration.media.repository import Upload, create_content, upload_content
+
+    for called, upload in (
+        ("picture", Upload(png(48, 32), "image/png", "sunset.png")),
+        ("text", Upload("“Tea?”\n".encode(), "text/plain; charset=utf-8", "naïve.txt")),
+    ):
+        uri = scene.act(upload_content, scene.requester("alice"), upload)
+        scene.names[called] = uri.rpartition("/")[2]
+    uri, _ = scene.act(create_content, scene.requester("alice"))
+    scene.names["pending_media"] = uri.rpartition("/")[2]
+
+
+# -- Syncs ---------------------------------------------------------------------------------------------------
+
+
+def sync(scene: Scene, name: str, **options: Any) -> str:
+    """Have a person's first device sync; its next token."""
+    from murmuration.sync.engine import SyncRequest, sync
+
+    answer = scene.act(sync, SyncRequest(token=scene.token(name), **options))
+    return str(answer["next_batch"])
+
+
+@plot("Alice has synced and seen all of the lounge.", "alice_and_bob_in_a_public_room")
+def alice_has_synced(scene: Scene) -> None:
+    scene.names["since"] = sync(scene, "alice")
+
+
+@plot(
+    "Since Alice's phone synced, Bob has talked, typed and read in the lounge and sent it a message.",
+    "alice_has_synced",
+)
+def news_for_alice(scene: Scene) -> None:
+    from murmuration.rooms import receipts, typing
+    from murmuration.to_device import send_to_device
+
+    lounge, bob = scene.names["lounge"], scene.requester("bob")
+    scene.say("bob", lounge, "Are you there, Alice?", "question")
+    scene.set_state("alice", lounge, "m.room.topic", {"topic": "Silence"}, called="silence")
+    scene.act(typing.set_typing, bob, lounge, bob.user_id, typing=True, timeout_ms=120_000)
+    scene.act(receipts.send_receipt, scene.token("bob"), lounge, "m.read", scene.names["reply"], {})
+    messages = {scene.user_id("alice"): {"PHONE": {"body": "psst"}}}
+    scene.act(send_to_device, bob, "org.example.whisper", "w1", {"messages": messages})
+
+
+@plot(
+    "Bob has invited Alice to his study since she synced.", "alice_has_synced", "alice_invited_to_bobs_room"
+)
+def an_invite_for_alice(scene: Scene) -> None:
+    pass
