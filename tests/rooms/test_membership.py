@@ -65,12 +65,10 @@ def test_an_invite_lets_in_and_shows_the_room(alice, bob):
     invite(alice, room_id, bob)
     row = memberships.read_membership(bob.user_id, room_id)
     assert row is not None
-    assert {
-        "type": "m.room.name",
-        "state_key": "",
-        "sender": alice.user_id,
-        "content": {"name": "Invited to"},
-    } in (row.stripped_state)
+    shown = {event["type"]: event["content"] for event in row.stripped_state}
+    assert shown["m.room.name"] == {"name": "Invited to"}
+    assert shown["m.room.create"]["room_version"] == "12"
+    assert shown["m.room.member"]["membership"] == "invite"
     join(bob, room_id)
     assert membership(alice, room_id, bob) == "join"
 

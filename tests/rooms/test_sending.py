@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -61,7 +62,7 @@ def test_sixteen_senders_at_once_all_succeed_and_leave_no_gap(alice, make_client
     order = {entry.event.event_id: entry.ordinal for entry in entries}
     for of_one in sent:
         assert [order[event_id] for event_id in of_one] == sorted(order[event_id] for event_id in of_one)
-    for before, after in zip(entries, entries[1:], strict=False):
+    for before, after in itertools.pairwise(entries):
         assert after.event.prev_events == (before.event.event_id,)
 
 
