@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from murmuration.storage import memberships
-from murmuration.sync import first_look
 from tests.in_process import Client
 from tests.rooms.people import bodies, create_room, invite, join, leave, ok, path, send, set_state
 from tests.sync.client import Syncing, has_nothing, state, timeline
@@ -161,7 +160,7 @@ def test_what_follows_a_leave_that_a_look_overlooked_stays_hidden(
         send(alice, room_id, "not for Bob")
         return rows
 
-    monkeypatch.setattr(first_look.memberships, "read_memberships", overtaken)
+    monkeypatch.setattr(memberships, "read_memberships", overtaken)
     assert has_nothing(syncing.sync())
     section = syncing.sync()["rooms"]["leave"][room_id]
     assert bodies(timeline(section)) == []

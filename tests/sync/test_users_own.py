@@ -115,7 +115,7 @@ def test_another_devices_token_does_not_acknowledge(make_client: Make) -> None:
     alice, bob = make_client("alice"), make_client("bob")
     other = log_in(bob.user_id, "OTHER")
     for number, device in enumerate(("DEVICE", "OTHER")):
-        body = {"messages": {bob.user_id: {device: {}}}}
+        body: Any = {"messages": {bob.user_id: {device: {}}}}
         ok(alice.put(f"{V3}/sendToDevice/org.example/{number}", body))
     taken = Syncing(bob)
     taken.sync()
@@ -257,7 +257,7 @@ def test_typing_that_is_stopped(make_client: Make) -> None:
 
 def test_ignored_users(make_client: Make) -> None:
     alice, bob, room_id, syncing = room_of_two(make_client)
-    ignored = {"ignored_users": {alice.user_id: {}}}
+    ignored: Any = {"ignored_users": {alice.user_id: {}}}
     ok(bob.put(own(bob, "account_data", "m.ignored_user_list"), ignored))
     syncing.sync()
     send(alice, room_id, "unheard")

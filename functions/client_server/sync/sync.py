@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.settings import settings
 from murmuration.sync.engine import SyncRequest, sync
+from murmuration.sync.marks import fingerprint
+
+PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
+"""The query parameters by which the answers to two requests may differ while both are waiting."""
 
 
 @endpoint("GET", "/_matrix/client/{version}/sync", auth=Auth.DEFERRED_ACCESS_TOKEN, versions=CLIENT_VERSIONS)
@@ -18,5 +23,11 @@ def handler(request: Request) -> dict[str, Any]:
             full_state=request.query_bool("full_state"),
             state_after=request.query_bool("use_state_after"),
             timeout_ms=request.query_int("timeout", 0),
+            fingerprint=_fingerprint(request) if settings().waiting == "parked" else "",
         )
     )
+
+
+def _fingerprint(request: Request) -> str:
+    values = [request.query.get(name, "") for name in PARKED_BY]
+    return fingerprint([request.headers.get("authorization", ""), *values])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.delivery.wakes import wake_for_log_entry
-from murmuration.endpoint.workers import stream_worker
+from murmuration.delivery.wakes import wake_for_log_entries
+from murmuration.endpoint.workers import Items, stream_worker
 
 
 @stream_worker("room-log")
-def handler(item: dict[str, Any]) -> None:
-    wake_for_log_entry(item)
+def handler(items: Items) -> None:
+    wake_for_log_entries(items)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.delivery.wakes import wake_for_stream_item
-from murmuration.endpoint.workers import stream_worker
+from murmuration.delivery.wakes import wake_for_stream_items
+from murmuration.endpoint.workers import Items, stream_worker
 
 
 @stream_worker("streams")
-def handler(item: dict[str, Any]) -> None:
-    if "seq" in item:
-        wake_for_stream_item(item)
+def handler(items: Items) -> None:
+    wake_for_stream_items(items)

@@ -1,37 +1,47 @@
-"""From a change in a table to the devices that wait for it. A ring is a hint: repeating one does no harm."""
+"""From changes in tables to those who wait for them: a ring for each wait, an order to push for each socket.
+
+All of it is hints, and repeating one does no harm. Whoever waits registered before looking, so a change that
+the look didn't see finds the registration.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, listeners, room_items, wake_queues
+from murmuration.storage import dynamodb, listeners, queues, room_items, wake_queues
 from murmuration.storage.cache import LruCache
+from murmuration.storage.listeners import Socket, Wait
 
+PUSHES = "socket-pushes"
+"""The queue of connections that may have something to be told."""
+EVERY_DEVICE = ""
 _members: LruCache[tuple[str, int], tuple[str, ...]] = LruCache(256)
 """The joined members from this server, by room and state version."""
 
 
-def wake_for_log_entry(item: Mapping[str, Any]) -> None:
-    """Ring for an event of a room's log: its members, and whose membership it changes."""
-    users = set(local_members(item["room_id"]))
-    if item.get("member"):
-        users.add(item["member"])
-    ring_users(users)
+def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
+    """Tell of events of rooms' logs: the members, and those whose memberships they change."""
+    users = {user_id for room_id in {item["room_id"] for item in items} for user_id in local_members(room_id)}
+    users |= {item["member"] for item in items if item.get("member")}
+    wake({(user_id, EVERY_DEVICE) for user_id in users})
 
 
-def wake_for_stream_item(item: Mapping[str, Any]) -> None:
-    """Ring for a change in a stream: a room's members, a user's devices, or one device."""
-    kind, _, owner = item["stream_id"].partition(":")
-    if kind == "room":
-        ring_users(local_members(owner))
-    elif kind == "user":
-        ring_users([owner])
-    else:
-        user_id, _, device_id = owner.partition("/")
-        ring_devices([pair for pair in listeners.read_listening([user_id]) if pair[1] == device_id])
+def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
+    """Tell of changes in streams: a room's members, a user's devices, or one device."""
+    targets: set[tuple[str, str]] = set()
+    for kind, owner in {tuple(item["stream_id"].split(":", 1)) for item in items if "seq" in item}:
+        if kind == "room":
+            targets |= {(user_id, EVERY_DEVICE) for user_id in local_members(owner)}
+        elif kind == "user":
+            targets.add((owner, EVERY_DEVICE))
+        else:
+            user_id, _, device_id = owner.partition("/")
+            targets.add((user_id, device_id))
+    wake(targets)
 
 
 def local_members(room_id: str) -> tuple[str, ...]:
@@ -49,12 +59,34 @@ def local_members(room_id: str) -> tuple[str, ...]:
     return members
 
 
-def ring_users(user_ids: Iterable[str]) -> None:
-    """Ring the devices of these users that may be waiting."""
-    wanted = list(dict.fromkeys(user_ids))
-    if wanted:
-        ring_devices(listeners.read_listening(wanted))
+def wake(targets: Iterable[tuple[str, str]]) -> None:
+    """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's."""
+    wanted = set(targets)
+    if not wanted:
+        return
+    items = listeners.read_items(sorted({user_id for user_id, _ in wanted}))
+
+    def concerned(one: Wait | Socket) -> bool:
+        return (one.user_id, EVERY_DEVICE) in wanted or (one.user_id, one.device_id) in wanted
+
+    calls: list[Callable[[], None]] = []
+    calls += [functools.partial(ring, wait) for wait in listeners.waits_in(items) if concerned(wait)]
+    calls += [
+        functools.partial(order_push, socket.connection_id)
+        for socket in listeners.sockets_in(items)
+        if concerned(socket)
+    ]
+    dynamodb.parallel(*calls)
 
 
-def ring_devices(devices: Iterable[tuple[str, str]]) -> None:
-    dynamodb.parallel(*(functools.partial(wake_queues.ring, *device) for device in devices))
+def ring(wait: Wait) -> None:
+    """Ring, and only then forget the registration: who stops in between rings twice."""
+    wake_queues.ring(wait.queue, wait.nonce)
+    listeners.settle(wait)
+
+
+def order_push(connection_id: str) -> None:
+    """Have a worker look whether there is something to tell a connection."""
+    queues.send(
+        PUSHES, {"connection_id": connection_id}, group=connection_id, dedup=secrets.token_urlsafe(12)
+    )

@@ -39,10 +39,15 @@ class WebSocket:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The DynamoDB Stream of a table, by the table's logical name."""
+    """The DynamoDB Stream of a table, by the table's logical name.
+
+    A batch that still fails after `maximum_retry_attempts` goes to the queue `on_failure`.
+    """
 
     table: str
     batch_size: int = 100
+    maximum_retry_attempts: int = 10
+    on_failure: str = "dead-letters"
 
 
 @dataclass(frozen=True, slots=True)

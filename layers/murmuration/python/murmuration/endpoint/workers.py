@@ -1,42 +1,82 @@
-"""Workers: consumers of DynamoDB Streams and SQS, a record at a time, with partial batch failures.
+"""Workers: consumers of DynamoDB Streams and SQS, with partial batch failures.
 
-Records arrive at least once, in order within a shard or message group. Powertools' batch processing reports
-the records that failed; Lambda brings them again.
+Records arrive at least once, in order within a shard or message group. A function of a stream gets a batch's
+new items together; where it fails, they're taken one by one, so that what came before the failing one is done
+and it alone comes again. A record that can't ever be handled goes to the dead letters, with the reason, and
+the others go on.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from murmuration.endpoint.routes import Stream
+from murmuration.endpoint.routes import Queue, Stream
+
+Items = Sequence[dict[str, Any]]
+DEAD_LETTERS = "dead-letters"
+RECORDS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a record brings about that can't be handled; anything else may be over at the next attempt."""
 
 
 class StreamWorker:
-    """A Lambda entry point around a function of one new item of a table."""
+    """A Lambda entry point around a function of new items of a table."""
 
-    def __init__(self, function: Callable[[dict[str, Any]], None], route: Stream) -> None:
+    def __init__(self, function: Callable[[Items], None], route: Stream) -> None:
         self.function = function
         self.route = route
         self.__doc__ = function.__doc__
 
-    def __call__(self, event: Mapping[str, Any], context: Any = None) -> Any:
-        from aws_lambda_powertools.utilities.batch import (
-            BatchProcessor,
-            EventType,
-            process_partial_response,
-        )
+    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        records = [record for record in event["Records"] if record["dynamodb"].get("NewImage") is not None]
+        if not records:
+            return {"batchItemFailures": []}
+        try:
+            self.function([_item(record) for record in records])
+        except Exception:  # noqa: BLE001 - which record it was shows when they come one by one
+            return self._one_by_one(records)
+        return {"batchItemFailures": []}
 
-        processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
-        return process_partial_response(
-            event=dict(event), record_handler=self._take, processor=processor, context=context
-        )
+    def _one_by_one(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        for record in records:
+            try:
+                self.function([_item(record)])
+            except RECORDS_FAULT as error:
+                _bury(self.route.table, record, error)
+            except Exception:  # noqa: BLE001 - Lambda brings it, and what follows, again
+                _log_failure(self.route.table, record)
+                failed = record["dynamodb"]["SequenceNumber"]
+                return {"batchItemFailures": [{"itemIdentifier": failed}]}
+        return {"batchItemFailures": []}
 
-    def _take(self, record: Any) -> None:
-        image = record.raw_event["dynamodb"].get("NewImage")
-        if image is not None:
-            self.function({name: _value(attribute) for name, attribute in image.items()})
+
+def _bury(table: str, record: Mapping[str, Any], error: Exception) -> None:
+    from murmuration.storage import queues
+
+    _log_failure(table, record)
+    queues.send(
+        DEAD_LETTERS,
+        {
+            "table": table,
+            "keys": record["dynamodb"]["Keys"],
+            "sequence_number": record["dynamodb"]["SequenceNumber"],
+            "error": type(error).__name__,
+            "message": str(error)[:1000],
+        },
+    )
+
+
+def _log_failure(source: str, record: Mapping[str, Any]) -> None:
+    from murmuration.endpoint.logging import logger
+
+    where = record.get("dynamodb", {}).get("SequenceNumber") or record.get("messageId")
+    logger().exception("record failed", extra={"source": source, "record": where})
+
+
+def _item(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _value(attribute) for name, attribute in record["dynamodb"]["NewImage"].items()}
 
 
 def _value(attribute: Mapping[str, Any]) -> Any:
@@ -59,12 +99,54 @@ def _value(attribute: Mapping[str, Any]) -> Any:
             return value
 
 
-def stream_worker(
-    table: str, *, batch_size: int = 100
-) -> Callable[[Callable[[dict[str, Any]], None]], StreamWorker]:
-    """Make a function of one item the consumer of a table's stream; deletions are left out."""
+def stream_worker(table: str, *, batch_size: int = 100) -> Callable[[Callable[[Items], None]], StreamWorker]:
+    """Make a function of items the consumer of a table's stream; deletions are left out."""
 
-    def decorate(function: Callable[[dict[str, Any]], None]) -> StreamWorker:
+    def decorate(function: Callable[[Items], None]) -> StreamWorker:
         return StreamWorker(function, Stream(table, batch_size))
+
+    return decorate
+
+
+class QueueWorker:
+    """A Lambda entry point around a function of one message, whose body is a JSON object."""
+
+    def __init__(
+        self, function: Callable[[dict[str, Any]], None], route: Queue, *, once: bool = False
+    ) -> None:
+        self.function = function
+        self.route = route
+        self.once = once
+        self.__doc__ = function.__doc__
+
+    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        failed: list[str] = []
+        groups: set[str | None] = set()
+        done: set[str] = set()
+        for record in event["Records"]:
+            group = record["attributes"].get("MessageGroupId")
+            if group is not None and group in groups:
+                failed.append(record["messageId"])  # the order of a group holds
+                continue
+            if self.once and record["body"] in done:
+                continue
+            try:
+                self.function(json.loads(record["body"]))
+            except Exception:  # noqa: BLE001 - SQS brings it again, and in the end to the dead letters
+                _log_failure(self.route.name, record)
+                failed.append(record["messageId"])
+                groups.add(group)
+            else:
+                done.add(record["body"])
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def queue_worker(
+    name: str, *, fifo: bool = True, batch_size: int = 10, once: bool = False
+) -> Callable[[Callable[[dict[str, Any]], None]], QueueWorker]:
+    """Make a function of a message the consumer of a queue; with `once` it gets one of a batch's equals."""
+
+    def decorate(function: Callable[[dict[str, Any]], None]) -> QueueWorker:
+        return QueueWorker(function, Queue(name, fifo, batch_size), once=once)
 
     return decorate

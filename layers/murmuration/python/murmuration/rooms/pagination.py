@@ -28,7 +28,7 @@ def parse_position(token: str) -> int:
 
 def resolve_token(token: str, user_id: str, room_id: str) -> int:
     """The position that a pagination token, or a user's sync token, has in the room. Raises InvalidParam."""
-    if token.startswith("s"):
+    if token.startswith(("s_", "p_", "c_")):
         from murmuration.sync.tokens import room_position
 
         return room_position(user_id, token, room_id)

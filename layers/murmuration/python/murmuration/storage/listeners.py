@@ -1,51 +1,177 @@
-"""Listeners: one item a user, with the time until which each of their devices may be waiting for news.
+"""Listeners: one item a user, with those who wait for the user's news, and how they are told.
 
-A device's attribute is `d#<device ID>`, in seconds since the epoch; the item itself expires with the last.
+A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`. A slot is one of a device's wake
+queues. Each registration has a nonce and is good for one ring: who has been rung, and finds nothing,
+registers again. Times are in seconds since the epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from murmuration.clock import now_ms
 from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import ConditionFailed, Item
 
 TABLE = "listeners"
-LIFETIME_S = 600
-RENEW_S = 60
-"""A registration with less than this left is renewed before a wait."""
-_PREFIX = "d#"
+LIFETIME_S = 10_800
+"""How long an item stays after its last change: longer than anyone waits without registering again."""
+QUARANTINE_S = 75
+"""How long a parked wait's slot stays taken after its ring, which its queue keeps for 60 s."""
+_WAIT, _SOCKET = "w#", "s#"
 
 
-def registered_until(item: Mapping[str, Any] | None, device_id: str) -> int:
-    """When the device's registration ends, in seconds since the epoch; 0 for none."""
-    return int(item.get(_PREFIX + device_id, 0)) if item else 0
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A registration: until when which slot of a device is to be rung, on which queue (a URL).
+
+    A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits.
+    """
+
+    user_id: str
+    device_id: str
+    slot: str
+    queue: str
+    nonce: str
+    until: int
+    kept: bool = False
+
+    @property
+    def attribute(self) -> str:
+        return f"{_WAIT}{self.slot}#{self.device_id}"
 
 
-def register(user_id: str, device_id: str) -> None:
-    """Have the device rung for what comes from now on."""
-    until = now_ms() // 1000 + LIFETIME_S
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A connection that is pushed to."""
+
+    user_id: str
+    device_id: str
+    connection_id: str
+
+
+def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int]:
+    """The slots of a device that somebody holds now, with the time that each is free again."""
+    now = now_ms() // 1000
+    taken = {}
+    for name, value in (item or {}).items():
+        kind, _, owner = name.removeprefix(_WAIT).partition("#")
+        if name.startswith(_WAIT) and owner == device_id and value["until"] > now:
+            taken[kind] = int(value["until"])
+    return taken
+
+
+def register(wait: Wait, *, instead_of: int = 0) -> Item | None:
+    """Take a slot to be rung on; None where that worked, else the item as it is, the slot being taken.
+
+    `instead_of` takes the slot from the one who holds it until then.
+    """
+    now = now_ms() // 1000
+    value = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                {"user_id": wait.user_id},
+                "SET #wait = :wait, expires = :expires",
+                names={"#wait": wait.attribute, "#until": "until"},
+                values={":wait": value, ":expires": now + LIFETIME_S, ":now": now, ":old": instead_of},
+                condition="attribute_not_exists(#wait) OR #wait.#until <= :now OR #wait.#until = :old",
+                return_old=True,
+            )
+        )
+    except ConditionFailed as error:
+        return error.items.get(0, {})
+    return None
+
+
+def new_nonce() -> str:
+    """A registration's name; the milliseconds that it begins with tell which of two is the later."""
+    return f"{now_ms():014d}{secrets.token_urlsafe(6)}"
+
+
+def is_later(nonce: str, than: str) -> bool:
+    """Whether a registration was made after another."""
+    return nonce[:14] >= than[:14] and nonce != than
+
+
+def settle(wait: Wait) -> None:
+    """Note that a wait has been rung, so that it isn't again; nothing changes for a later registration."""
+    names = {"#wait": wait.attribute, "#nonce": "nonce"}
+    expression, values = "REMOVE #wait", {":nonce": wait.nonce}
+    if wait.kept:
+        names |= {"#until": "until", "#rung": "rung"}
+        expression = "SET #wait.#until = :until, #wait.#rung = :rung"
+        values |= {":until": now_ms() // 1000 + QUARANTINE_S, ":rung": True}  # type: ignore[dict-item]
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                {"user_id": wait.user_id},
+                expression,
+                names=names,
+                values=values,
+                condition="#wait.#nonce = :nonce",
+            )
+        )
+    except ConditionFailed:
+        return
+
+
+def add_socket(socket: Socket, until: int) -> None:
+    """Have a connection told of what comes from now on, until it is removed or that time."""
     dynamodb.execute(
         dynamodb.update(
             TABLE,
-            {"user_id": user_id},
-            "SET #device = :until, expires = :until",
-            names={"#device": _PREFIX + device_id},
-            values={":until": until},
+            {"user_id": socket.user_id},
+            "SET #socket = :socket, expires = :expires",
+            names={"#socket": _SOCKET + socket.connection_id},
+            values={
+                ":socket": {"device_id": socket.device_id, "until": until},
+                ":expires": now_ms() // 1000 + LIFETIME_S,
+            },
         )
     )
 
 
-def listening_devices(item: Mapping[str, Any]) -> Iterable[str]:
-    """The devices in a user's item that may be waiting now."""
+def remove_socket(user_id: str, connection_id: str) -> None:
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE, {"user_id": user_id}, "REMOVE #socket", names={"#socket": _SOCKET + connection_id}
+        )
+    )
+
+
+def read_items(user_ids: Collection[str]) -> list[Item]:
+    """The items of these users; consistent, a round trip a hundred."""
+    return dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
+
+
+def waits_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Wait]:
+    """The waits to ring."""
     now = now_ms() // 1000
-    for name, until in item.items():
-        if name.startswith(_PREFIX) and until > now:
-            yield name.removeprefix(_PREFIX)
+    for item in items:
+        for name, value in item.items():
+            if name.startswith(_WAIT) and value["until"] > now and not value.get("rung"):
+                slot, _, device_id = name.removeprefix(_WAIT).partition("#")
+                yield Wait(
+                    item["user_id"],
+                    device_id,
+                    slot,
+                    value["queue"],
+                    value["nonce"],
+                    value["until"],
+                    value["kept"],
+                )
 
 
-def read_listening(user_ids: Collection[str]) -> list[tuple[str, str]]:
-    """The (user, device) pairs among these users that may be waiting; consistent, a round trip a hundred."""
-    items = dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
-    return [(item["user_id"], device_id) for item in items for device_id in listening_devices(item)]
+def sockets_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Socket]:
+    """The connections to push to."""
+    now = now_ms() // 1000
+    for item in items:
+        for name, value in item.items():
+            if name.startswith(_SOCKET) and value["until"] > now:
+                yield Socket(item["user_id"], value["device_id"], name.removeprefix(_SOCKET))

@@ -1,67 +1,91 @@
-"""Wake queues: one SQS queue a device, on which it waits for a ring. An idle queue costs nothing."""
+"""Wake queues: the SQS queues on which devices wait for a ring. An idle queue costs nothing.
+
+A device has a few, its slots. Their names can't be guessed: who knows a queue's name may wait on it, without
+proving who they are. A message is the nonce of the registration that it answers.
+"""
 
 from __future__ import annotations
 
-import functools
 import math
+import time
 from hashlib import blake2b
-from typing import Any
 
 from murmuration.settings import settings
+from murmuration.storage import listeners, queues
 from murmuration.storage.cache import LruCache
 
 LONGEST_WAIT_S = 20
 RETENTION_S = 60
+PREFIX = "wake-"
 _urls: LruCache[str, str] = LruCache(10_000)
 
 
-@functools.cache
-def client() -> Any:
-    from murmuration.storage.aws import make_client
-
-    return make_client("sqs", max_pool_connections=64)
-
-
-def queue_name(user_id: str, device_id: str) -> str:
-    digest = blake2b(f"{user_id}\n{device_id}".encode(), digest_size=16).hexdigest()
-    return settings().queue(f"wake-{digest}")
+def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
+    """What follows `wake-` in the name of a slot's queue."""
+    label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
+    return blake2b(label, key=secret, digest_size=16).hexdigest()
 
 
-def ensure(user_id: str, device_id: str) -> str:
-    """The URL of the device's queue, which is made where it isn't there."""
-    name = queue_name(user_id, device_id)
+def id_of(url: str) -> str:
+    """The queue ID in a queue's URL."""
+    return url.rpartition(f"-{PREFIX}")[2]
+
+
+def ensure(queue: str) -> str:
+    """The URL of the queue with the ID `queue`, which is made where it isn't there."""
+    name = settings().queue(PREFIX + queue)
     url = _urls.get(name)
     if url is None:
-        attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
-        url = str(client().create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+        url = _create(name)
         _urls.put(name, url)
     return url
 
 
-def wait(user_id: str, device_id: str, seconds: float) -> bool:
-    """Wait for a ring, at most `seconds` (and 20); whether one came."""
-    url = ensure(user_id, device_id)
-    response = client().receive_message(
-        QueueUrl=url,
-        MaxNumberOfMessages=10,
-        WaitTimeSeconds=max(1, min(LONGEST_WAIT_S, math.ceil(seconds))),
-    )
-    rings = response.get("Messages", [])
-    if rings:
+def _create(name: str) -> str:
+    attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
+    return str(queues.client().create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+
+
+def wait(url: str, nonce: str, seconds: float) -> bool:
+    """Wait on a queue for the ring with `nonce`; whether it came in time, or the queue is another's by now.
+
+    Rings for earlier registrations are thrown away; one for a later registration is left to its owner.
+    """
+    deadline = time.monotonic() + seconds
+    sqs = queues.client()
+    while True:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return False
+        try:
+            response = sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=10,
+                WaitTimeSeconds=max(1, min(LONGEST_WAIT_S, math.ceil(remaining))),
+            )
+        except sqs.exceptions.QueueDoesNotExist:
+            _create(url.rpartition("/")[2])
+            return True  # what was rung meanwhile is lost: go and look
+        rings = response.get("Messages", [])
+        others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(ring["Body"], nonce)]
+        for handle in others:
+            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
         entries = [
-            {"Id": str(number), "ReceiptHandle": ring["ReceiptHandle"]} for number, ring in enumerate(rings)
+            {"Id": str(number), "ReceiptHandle": ring["ReceiptHandle"]}
+            for number, ring in enumerate(rings)
+            if ring["ReceiptHandle"] not in others
         ]
-        client().delete_message_batch(QueueUrl=url, Entries=entries)
-    return bool(rings)
+        if entries:
+            sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+        if others or any(ring["Body"] == nonce for ring in rings):
+            return True
 
 
-def ring(user_id: str, device_id: str) -> None:
-    """Ring the device; nothing happens where it never waited."""
-    sqs = client()
-    name = queue_name(user_id, device_id)
+def ring(url: str, nonce: str) -> None:
+    """Ring for the registration with `nonce`."""
+    sqs = queues.client()
     try:
-        url = _urls.get(name) or sqs.get_queue_url(QueueName=name)["QueueUrl"]
-        sqs.send_message(QueueUrl=url, MessageBody="ring")
-        _urls.put(name, url)
+        sqs.send_message(QueueUrl=url, MessageBody=nonce)
     except sqs.exceptions.QueueDoesNotExist:
-        return
+        _create(url.rpartition("/")[2])
+        sqs.send_message(QueueUrl=url, MessageBody=nonce)

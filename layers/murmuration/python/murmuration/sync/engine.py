@@ -18,20 +18,27 @@ from murmuration.clock import now_ms
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import ignored_users
 from murmuration.storage import account_data, dynamodb, room_items
+from murmuration.storage.listeners import Wait
 from murmuration.storage.memberships import Membership
-from murmuration.sync import account, joined, other_rooms, tokens, waiting
+from murmuration.sync import account, joined, marks, other_rooms, tokens, waiting
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import after_leaving
-from murmuration.sync.first_look import FirstLook, look
+from murmuration.sync.first_look import FirstLook, Identity, identify, look
 from murmuration.sync.positions import Positions, mark
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
+KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
+"""What each answer says."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """What a client asks for; `filter` is a filter's ID or its JSON."""
+    """What a client asks for; `filter` is a filter's ID or its JSON.
+
+    With `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be
+    sent away to wait with a marked token.
+    """
 
     token: AccessToken
     since: str | None = None
@@ -39,6 +46,7 @@ class SyncRequest:
     full_state: bool = False
     state_after: bool = False
     timeout_ms: int = 0
+    fingerprint: str = ""
 
 
 @dataclass
@@ -70,22 +78,77 @@ def sync(request: SyncRequest) -> dict[str, Any]:
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist.
     """
-    deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
-    first = look(request.token, request.since, request.filter)
-    patient = request.since is not None and first.base is not None and not request.full_state
-    listening = patient and request.timeout_ms > 0 and waiting.listen(first)
-    account.acknowledge(first)
-    while True:
-        answer = assemble(request, first)
-        if answer.has_news or not patient or time.monotonic() >= deadline:
-            break
-        if listening:
-            waiting.wait(first, answer.positions, deadline)
-        listening = True
-        first = look(request.token, request.since, request.filter, listener=first)
-    if request.since is not None and first.base is not None and answer.positions == first.base:
-        return answer.as_json(request.since)
-    return answer.as_json(tokens.write(request.token.user_id, request.token.device_id, answer.positions))
+    return _Sync(request).run()
+
+
+class _Sync:
+    """One request's way to its answer.
+
+    A client that was called looks first: there will be news. Any other that may wait has most likely seen
+    everything, so it registers before its only look.
+    """
+
+    def __init__(self, request: SyncRequest) -> None:
+        self.request = request
+        self.since = tokens.parse(request.since) if request.since is not None else None
+        self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
+        self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
+        self.wait: Wait | None = None
+
+    def run(self) -> dict[str, Any]:
+        request = self.request
+        called = request.since is not None and request.since.startswith(tokens.CALLED)
+        identity = None
+        if self.patient and not called:
+            identity = identify(request.token, self.since)
+            self._register(identity)
+        first, answer = self._look(identity)
+        account.acknowledge(first)
+        while self.patient and first.base is not None and not answer.has_news:
+            if self.wait is None:
+                self._register(first.identity)
+            elif self.wait.kept or not self._wait(answer):
+                break
+            first, answer = self._look(first.identity)
+        return self._answer(first, answer)
+
+    def _look(self, identity: Identity | None) -> tuple[FirstLook, Answer]:
+        first = look(self.request.token, self.since, self.request.filter, known=identity)
+        return first, assemble(self.request, first)
+
+    def _register(self, identity: Identity) -> None:
+        """Register a parked wait where that can be, else a held one."""
+        if identity.base is None:
+            return
+        seconds = self.deadline - time.monotonic()
+        if self.request.fingerprint and seconds * 1000 >= marks.SHORTEST_TIMEOUT_MS:
+            lifetime = marks.LIFETIME_S + marks.OVERHANG_S
+            self.wait = waiting.register(identity.requester, identity.listener, "parked", lifetime)
+        if self.wait is None:
+            self.wait = waiting.register(identity.requester, identity.listener, "held", seconds)
+        if self.wait is None:
+            self.patient = False
+
+    def _wait(self, answer: Answer) -> bool:
+        """Hold the request until it's worth another look; False when the time is over."""
+        if self.wait is not None and waiting.wait_for_ring(self.wait, answer.positions, self.deadline):
+            self.wait = None
+            return True
+        return time.monotonic() < self.deadline
+
+    def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
+        if self.since is not None and first.base is not None and answer.positions == first.base:
+            token = self.since
+        else:
+            token = tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
+        body = answer.as_json(token)
+        if self.wait is not None and self.wait.kept:
+            until = now_ms() // 1000 + marks.LIFETIME_S
+            if typing_end := waiting.typing_end_ms(answer.positions):
+                until = min(until, -(-typing_end // 1000))
+            keys = {name: body[name] for name in KEYS}
+            body["next_batch"] = marks.mark(token, self.wait, self.request.fingerprint, until, keys)
+        return body
 
 
 def assemble(request: SyncRequest, first: FirstLook) -> Answer:

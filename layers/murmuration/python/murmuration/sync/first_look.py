@@ -13,7 +13,7 @@ from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
-from murmuration.storage import account_data, dynamodb, memberships, streams
+from murmuration.storage import account_data, dynamodb, listeners, memberships, streams
 from murmuration.storage.cache import LruCache
 from murmuration.storage.dynamodb import Item
 from murmuration.storage.memberships import Membership
@@ -25,58 +25,87 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 
 
 @dataclass(frozen=True, slots=True)
-class FirstLook:
-    """What the first round trip found. `base` is None for a first sync, or when the token has expired."""
+class Identity:
+    """Who asks, what they have seen (None for a first sync, or when the token has expired), who waits."""
 
     requester: Requester
-    filter: SyncFilter
     base: Positions | None
+    listener: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstLook:
+    """Where the user's rooms and streams stood when it was read."""
+
+    identity: Identity
+    filter: SyncFilter
     memberships: Sequence[Membership]
     user_head: int
     device_head: int
     push_changes: Changes
-    listener: Mapping[str, Any] | None
+
+    @property
+    def requester(self) -> Requester:
+        return self.identity.requester
+
+    @property
+    def base(self) -> Positions | None:
+        return self.identity.base
+
+
+def identify(token: AccessToken, since: str | None) -> Identity:
+    """Who asks, in one read. Raises UnknownToken, InvalidParam."""
+    found = dynamodb.batch_get(_identity_keys(token, since), eventual=_EVENTUAL)
+    return _identity(token, since, found)
 
 
 def look(
-    token: AccessToken, since: str | None, filter_text: str | None, *, listener: FirstLook | None = None
+    token: AccessToken, since: str | None, filter_text: str | None, *, known: Identity | None = None
 ) -> FirstLook:
-    """Read it all at once. Raises UnknownToken, InvalidParam, BadJson, NotFound.
+    """Read it all at once; for one who is `known`, verify the token again and read the rest.
 
-    `listener` is an earlier look, after which the user listens.
+    Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
-    keys: dict[str, list[dict[str, str]]] = {
-        "users": [token.key],
-        streams.TABLE: [
-            streams.head_key(streams.user_stream(token.user_id)),
-            streams.head_key(streams.device_stream(token.user_id, token.device_id)),
-            {
-                "stream_id": streams.user_stream(token.user_id),
-                "sk": account_data.data_key("", "m.push_rules"),
-            },
-        ],
-    }
-    if listener is None:
-        keys["listeners"] = [{"user_id": token.user_id}]
-    if since is not None:
-        keys[tokens.TABLE] = [tokens.token_key(token.user_id, tokens.parse(since))]
+    user, device = streams.user_stream(token.user_id), streams.device_stream(token.user_id, token.device_id)
+    keys = {"users": [token.key]} if known is not None else _identity_keys(token, since)
+    keys[streams.TABLE] = [
+        streams.head_key(user),
+        streams.head_key(device),
+        {"stream_id": user, "sk": account_data.data_key("", "m.push_rules")},
+    ]
     found, rows, sync_filter = dynamodb.gather(
-        functools.partial(dynamodb.batch_get, keys, eventual=("listeners", tokens.TABLE)),
+        functools.partial(dynamodb.batch_get, keys, eventual=_EVENTUAL),
         functools.partial(memberships.read_memberships, token.user_id),
         functools.partial(_filter, token.user_id, filter_text),
     )
-    requester = verify(token, next(iter(found["users"]), None))
-    heads = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
+    if known is None:
+        known = _identity(token, since, found)
+    else:
+        verify(token, next(iter(found["users"]), None))
+    items = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
     return FirstLook(
-        requester=requester,
+        identity=known,
         filter=sync_filter,
-        base=_base(token, since, found),
         memberships=rows,
-        user_head=_seq(heads, streams.user_stream(token.user_id)),
-        device_head=_seq(heads, streams.device_stream(token.user_id, token.device_id)),
-        push_changes=_push_changes(heads),
-        listener=listener.listener if listener is not None else next(iter(found["listeners"]), None),
+        user_head=_seq(items, user),
+        device_head=_seq(items, device),
+        push_changes=_push_changes(items),
     )
+
+
+_EVENTUAL = (listeners.TABLE, tokens.TABLE)
+
+
+def _identity_keys(token: AccessToken, since: str | None) -> dict[str, list[dict[str, str]]]:
+    keys = {"users": [token.key], listeners.TABLE: [{"user_id": token.user_id}]}
+    if since is not None:
+        keys[tokens.TABLE] = [tokens.token_key(token.user_id, since)]
+    return keys
+
+
+def _identity(token: AccessToken, since: str | None, found: Mapping[str, Sequence[Item]]) -> Identity:
+    requester = verify(token, next(iter(found["users"]), None))
+    return Identity(requester, _base(token, since, found), next(iter(found[listeners.TABLE]), None))
 
 
 def _base(token: AccessToken, since: str | None, found: Mapping[str, Sequence[Item]]) -> Positions | None:

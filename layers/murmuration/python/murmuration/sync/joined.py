@@ -222,7 +222,8 @@ def _unread(
     items: Sequence[Item],
     since: int,
 ) -> Counts:
-    receipts = unread.receipts_of([*items, *ctx.room_data.get(room.room_id, ())], ctx.user_id)
+    stored = [*items, *ctx.room_data.get(room.room_id, ())]
+    receipts: unread.Receipts = unread.receipts_of(stored, ctx.user_id)
     if position is None:
         start = max(unread.unread_from(receipts, since), room.head.ordinal - unread.MOST_COUNTED)
         entries = _between(room, window, start)

@@ -1,5 +1,7 @@
 """Stream tokens: each names one stored row of positions, written once and never changed.
 
+`s_<row>` is a token by itself. `p_<row>.…` names the same row and says more, by which a client that is up to
+date may wait without a function (`sync.marks`); `c_<row>` is what it has become when there may be news.
 Retrying with an old token reads the same row, so it gives the same events again. Rows expire a month after
 they were written; a token whose row is gone gets a full sync, never a silent gap.
 """
@@ -18,7 +20,9 @@ from murmuration.sync.positions import Positions, room_hash
 
 TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
-_TOKEN = re.compile(r"s_[A-Za-z0-9_-]{8,32}")
+CALLED = "c_"
+"""What the token of a client begins with that was told to come and look."""
+_TOKEN = re.compile(r"(?:[sc]_(?P<plain>[\w-]{8,32})|p_(?P<marked>[\w-]{8,32})(?:\.[\w-]*){1,8})", re.ASCII)
 
 
 def is_stream_token(text: str) -> bool:
@@ -27,9 +31,10 @@ def is_stream_token(text: str) -> bool:
 
 def parse(text: str) -> str:
     """The token as it is stored. Raises InvalidParam for what was never one."""
-    if not is_stream_token(text):
+    found = _TOKEN.fullmatch(text)
+    if found is None:
         raise InvalidParam("The token is not one of this server's: begin without `since`")
-    return text
+    return f"s_{found['plain'] or found['marked']}"
 
 
 def token_key(user_id: str, token: str) -> dict[str, str]:

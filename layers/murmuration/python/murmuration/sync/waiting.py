@@ -1,36 +1,71 @@
-"""Waiting for news: a listener is registered, the streams are looked at once more, then a queue is waited on.
+"""Waiting for news: a wait is registered, then everything is looked at, then a queue is waited on.
 
-Whoever registered before it looked can't miss anything: an event is either seen by that look, or written
-after the registration, so that the Streams worker finds the listener and rings. A ring is a hint and no
-more: what is sent to the client always comes from a look at the streams.
+Whoever registered before looking can't miss anything: a change is either seen by that look, or written after
+the registration, so that the Streams worker finds it and rings. A ring is a hint and no more: what is sent to
+the client always comes from a look. Each wait has a queue for itself, one of its device's slots, so no ring
+can be taken by another; each registration is good for one ring.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any, Literal
 
+from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
+from murmuration.server_keys import derived_key
 from murmuration.storage import listeners, wake_queues
-from murmuration.sync.first_look import FirstLook
+from murmuration.storage.listeners import Wait
 from murmuration.sync.positions import Positions
 
+SLOTS = 8
+"""Of each kind, for a device. Beyond as many held waits the oldest is given up; beyond as many parked ones,
+of which one is taken for each time that news came within the last 75 s, waiting is held."""
+ATTEMPTS = 2 * SLOTS
 
-def listen(first: FirstLook) -> bool:
-    """Make sure that the device is registered; True if it was before the first look."""
-    requester = first.requester
-    registered_until = listeners.registered_until(first.listener, requester.device_id)
-    if registered_until > now_ms() // 1000 + listeners.RENEW_S:
-        return True
-    wake_queues.ensure(requester.user_id, requester.device_id)
-    listeners.register(requester.user_id, requester.device_id)
-    return False
+Kind = Literal["held", "parked"]
 
 
-def wait(first: FirstLook, positions: Positions, deadline: float) -> None:
-    """Return when the device's queue rings, typing that was shown ends, or at the deadline (monotonic)."""
+def register(requester: Requester, item: Mapping[str, Any] | None, kind: Kind, seconds: float) -> Wait | None:
+    """Have the requester's device rung for what comes from now on; None where no slot is free.
+
+    `item` is the user's listeners as they were a moment ago. One write, unless another was quicker.
+    """
+    secret = derived_key("wake queues")
+    slots = [f"{kind[0]}{number}" for number in range(SLOTS)]
+    until = int(now_ms() / 1000 + seconds) + 1
+    for _ in range(ATTEMPTS):
+        taken = listeners.taken_slots(item, requester.device_id)
+        slot = next((slot for slot in slots if slot not in taken), None)
+        if slot is None and kind == "parked":
+            return None
+        slot = slot or min(slots, key=lambda each: taken[each])
+        queue = wake_queues.queue_id(secret, requester.user_id, requester.device_id, slot)
+        wait = Wait(
+            requester.user_id,
+            requester.device_id,
+            slot,
+            wake_queues.ensure(queue),
+            listeners.new_nonce(),
+            until,
+            kept=kind == "parked",
+        )
+        item = listeners.register(wait, instead_of=taken.get(slot, 0))
+        if item is None:
+            return wait
+    return None
+
+
+def wait_for_ring(wait: Wait, positions: Positions, deadline: float) -> bool:
+    """Wait until the ring, until typing that was shown ends, or the deadline (monotonic); whether it rang."""
     seconds = deadline - time.monotonic()
-    ends = [until for until in positions.typing_until_ms.values() if until > 0]
+    ends = typing_end_ms(positions)
     if ends:
-        seconds = min(seconds, max(0.0, (min(ends) - now_ms()) / 1000))
-    if seconds > 0:
-        wake_queues.wait(first.requester.user_id, first.requester.device_id, seconds)
+        seconds = min(seconds, max(0.0, (ends - now_ms()) / 1000))
+    return seconds > 0 and wake_queues.wait(wait.queue, wait.nonce, seconds)
+
+
+def typing_end_ms(positions: Positions) -> int:
+    """When the first typing notification that was shown ends by itself; 0 for none."""
+    return min((until for until in positions.typing_until_ms.values() if until > 0), default=0)

@@ -1,0 +1,42 @@
+"""SQS: messages to queues by their logical names."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.settings import settings
+from murmuration.storage.cache import LruCache
+
+_urls: LruCache[str, str] = LruCache(64)
+
+
+@functools.cache
+def client() -> Any:
+    """The botocore client, made on first use; calls may wait for 20 s."""
+    from murmuration.storage.aws import make_client
+
+    return make_client("sqs", max_pool_connections=64)
+
+
+def url_of(physical_name: str) -> str:
+    """The URL of a queue that exists."""
+    url = _urls.get(physical_name)
+    if url is None:
+        url = str(client().get_queue_url(QueueName=physical_name)["QueueUrl"])
+        _urls.put(physical_name, url)
+    return url
+
+
+def send(name: str, body: Mapping[str, Any], *, group: str | None = None, dedup: str | None = None) -> None:
+    """Queue `body` as JSON; with `group` the queue is FIFO, and takes a `dedup` once in five minutes."""
+    physical = settings().queue(name) + (".fifo" if group is not None else "")
+    more: dict[str, str] = {}
+    if group is not None:
+        more["MessageGroupId"] = group
+    if dedup is not None:
+        more["MessageDeduplicationId"] = dedup
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    client().send_message(QueueUrl=url_of(physical), MessageBody=text, **more)

@@ -1,0 +1,49 @@
+"""Marked tokens: all that a client needs to wait on its queue without a function in between.
+
+`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>`: the row of positions that a plain token names;
+the wake queue on which changes ring that came after it; a fingerprint of what the client asks for, as the
+answers are for that alone; when the registration ends (seconds since the epoch); what /sync says of the
+device's keys, as base64; and when the client last waited (milliseconds). CloudFront's viewer function sends a
+request with such a token to the queue itself, unless something in it speaks against that. Nothing in it is
+to be trusted, and nothing is: who makes one up waits on a queue whose name they can't know, for an answer
+that says only that they should ask properly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.storage import wake_queues
+from murmuration.storage.listeners import Wait
+
+LIFETIME_S = 600
+"""How long a client may wait by one mark: so long a device that was logged out still gets empty answers."""
+OVERHANG_S = 60
+"""How much longer than its mark a registration lasts."""
+SHORTEST_TIMEOUT_MS = 1000
+
+
+def fingerprint(values: Sequence[str]) -> str:
+    """Twelve digits that differ where the texts do; the viewer function makes them in the same way."""
+    return hashlib.sha256("\n".join(values).encode()).hexdigest()[:12]
+
+
+def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: dict[str, Any]) -> str:
+    """The marked form of a plain token. `keys` is what an answer says of the device's keys."""
+    text = json.dumps(keys, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 3)
+    fields = (
+        f"p_{token.removeprefix('s_')}",
+        wait.slot,
+        wake_queues.id_of(wait.queue),
+        request_fingerprint,
+        str(until_s),
+        urlsafe_b64encode(text).decode(),
+        str(now_ms()),
+    )
+    return ".".join(fields)

@@ -1,0 +1,53 @@
+"""SQS in process for those who wait, and workers that are called by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from local_cloud.aws import patch
+from local_cloud.aws.sqs import Sqs
+from murmuration import server_keys
+from murmuration.settings import settings
+from murmuration.storage import aws, dynamodb, queues, wake_queues
+from murmuration.storage.cache import LruCache
+
+
+@pytest.fixture
+def sqs(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sqs]:
+    """The queues of a test of its own."""
+    service = Sqs()
+    services = patch.Services({"sqs": service.operations()})
+    patch.install(services)
+    monkeypatch.setattr(wake_queues, "_urls", LruCache(1000))
+    monkeypatch.setattr(queues, "_urls", LruCache(1000))
+    server_keys.derived_key.cache_clear()
+    for accessor in (aws.session, queues.client):
+        accessor.cache_clear()
+    before = dynamodb.client()  # made before: it goes on to the test run's DynamoDB by itself
+    yield service
+    service.close()
+    patch.uninstall(services)
+    queues.client.cache_clear()
+    assert dynamodb.client() is before
+
+
+@pytest.fixture
+def held(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment whose waiting clients are held."""
+    yield from _waiting("held", monkeypatch)
+
+
+@pytest.fixture
+def parked(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment whose waiting clients are parked."""
+    yield from _waiting("parked", monkeypatch)
+
+
+def _waiting(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("MURMURATION_WAITING", kind)
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()

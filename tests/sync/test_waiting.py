@@ -1,0 +1,277 @@
+"""Waiting for news: no ring is lost, whatever comes in between, and none brings what isn't there."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from local_cloud.aws.sqs import Sqs
+from murmuration.delivery import wakes
+from murmuration.storage import listeners, wake_queues
+from murmuration.sync import engine, waiting
+from tests.in_process import Client
+from tests.rooms.people import V3, create_room, join, ok, path, send
+from tests.sync.client import Syncing, bodies_of, has_nothing
+
+Make = Callable[..., Client]
+pytestmark = pytest.mark.usefixtures("sqs")
+LONG = 20_000
+"""A timeout, in milliseconds, that no test waits out."""
+
+
+def tell(room_id: str) -> None:
+    """What the Streams worker does after an event of the room."""
+    wakes.wake_for_log_entries([{"room_id": room_id}])
+
+
+def registrations(client: Client) -> list[listeners.Wait]:
+    return list(listeners.waits_in(listeners.read_items([client.user_id])))
+
+
+def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait for a condition that another thread brings about."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        threading.Event().wait(0.005)
+
+
+def waits(pool: ThreadPoolExecutor, syncing: Syncing, **query: Any) -> Future[Any]:
+    return pool.submit(syncing.peek, **({"timeout": LONG} | query))
+
+
+@pytest.fixture
+def room(make_client: Make) -> tuple[Client, Client, str, Syncing]:
+    """Alice's room, which Bob is in, and Bob's place in the stream."""
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    syncing = Syncing(bob)
+    syncing.sync()
+    return alice, bob, room_id, syncing
+
+
+@pytest.mark.usefixtures("held")
+class TestHeld:
+    def test_a_ring_ends_the_wait(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        alice, bob, room_id, syncing = room
+        with ThreadPoolExecutor() as pool:
+            answer = waits(pool, syncing)
+            until(lambda: registrations(bob))
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert bodies_of(answer.result(10), room_id) == ["news"]
+        assert registrations(bob) == []
+
+    def test_nothing_comes_until_the_timeout(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        *_, syncing = room
+        answer = syncing.peek(timeout=300)
+        assert has_nothing(answer)
+        assert answer["next_batch"] == syncing.since
+
+    def test_all_who_wait_with_one_token_are_told(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        alice, bob, room_id, syncing = room
+        with ThreadPoolExecutor() as pool:
+            tabs = [waits(pool, syncing) for _ in range(5)]
+            until(lambda: len(registrations(bob)) == 5)
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert [bodies_of(tab.result(10), room_id) for tab in tabs] == [["news"]] * 5
+
+    def test_more_tabs_than_slots(
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The newest are told at once; the one who was given up for them answers at the timeout."""
+        alice, bob, room_id, syncing = room
+        monkeypatch.setattr(waiting, "SLOTS", 2)
+        with ThreadPoolExecutor() as pool:
+            first = waits(pool, syncing, timeout=1_500)
+            until(lambda: registrations(bob))
+            (nonce,) = [wait.nonce for wait in registrations(bob)]
+            others = [waits(pool, syncing) for _ in range(2)]
+            until(lambda: nonce not in [wait.nonce for wait in registrations(bob)])
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert [bodies_of(tab.result(10), room_id) for tab in others] == [["news"]] * 2
+            assert bodies_of(first.result(10), room_id) in ([], ["news"])
+
+    def test_a_change_between_the_look_and_the_wait(
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alice, _, room_id, syncing = room
+        wait_for_ring = waiting.wait_for_ring
+
+        def late(*arguments: Any) -> bool:
+            monkeypatch.undo()
+            send(alice, room_id, "just now")
+            tell(room_id)
+            return wait_for_ring(*arguments)
+
+        monkeypatch.setattr(waiting, "wait_for_ring", late)
+        assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["just now"]
+
+    def test_a_change_between_the_registration_and_the_look(
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The look sees it; the ring that came for it disturbs nobody later."""
+        alice, _, room_id, syncing = room
+        look = engine.look
+
+        def late(*arguments: Any, **named: Any) -> Any:
+            monkeypatch.setattr(engine, "look", look)
+            send(alice, room_id, "just now")
+            tell(room_id)
+            return look(*arguments, **named)
+
+        monkeypatch.setattr(engine, "look", late)
+        assert bodies_of(syncing.sync(timeout=LONG), room_id) == ["just now"]
+        assert has_nothing(syncing.peek(timeout=200))
+
+    def test_a_ring_without_news_goes_on_waiting(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        alice, bob, room_id, syncing = room
+        with ThreadPoolExecutor() as pool:
+            answer = waits(pool, syncing)
+            until(lambda: registrations(bob))
+            (first,) = registrations(bob)
+            tell(room_id)
+            until(lambda: [wait.nonce for wait in registrations(bob)] not in ([], [first.nonce]))
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert bodies_of(answer.result(10), room_id) == ["news"]
+
+    def test_a_ring_for_an_earlier_wait_is_thrown_away(
+        self, room: tuple[Client, Client, str, Syncing]
+    ) -> None:
+        _, bob, _, syncing = room
+        assert has_nothing(syncing.peek(timeout=100))
+        (late,) = registrations(bob)
+        wake_queues.ring(late.queue, late.nonce)
+        listeners.settle(late)
+        looks = []
+        with pytest.MonkeyPatch.context() as patch:
+            assemble = engine.assemble
+            patch.setattr(engine, "assemble", lambda *args: looks.append(1) or assemble(*args))
+            assert has_nothing(syncing.peek(timeout=300))
+        assert len(looks) == 1
+
+    def test_a_queue_that_is_gone(self, room: tuple[Client, Client, str, Syncing], sqs: Sqs) -> None:
+        """Whoever rings makes it anew, and who waits on it looks again."""
+        alice, _, room_id, syncing = room
+        assert has_nothing(syncing.peek(timeout=100))
+        sqs._queues.clear()
+        with ThreadPoolExecutor() as pool:
+            answer = waits(pool, syncing)
+            until(lambda: sqs._queues)
+            sqs._queues.clear()
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert bodies_of(answer.result(30), room_id) == ["news"]
+
+    def test_typing_ends_while_waiting(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        alice, _, room_id, syncing = room
+        ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 700}))
+        shown = syncing.sync()["rooms"]["join"][room_id]["ephemeral"]["events"]
+        assert shown[0]["content"]["user_ids"] == [alice.user_id]
+        ended = syncing.sync(timeout=LONG)["rooms"]["join"][room_id]["ephemeral"]["events"]
+        assert ended[0]["content"]["user_ids"] == []
+
+    def test_only_the_device_concerned_is_rung(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        _, bob, _, syncing = room
+        with ThreadPoolExecutor() as pool:
+            answer = waits(pool, syncing, timeout=800)
+            until(lambda: registrations(bob))
+            wakes.wake_for_stream_items([{"stream_id": f"device:{bob.user_id}/OTHER", "seq": 1, "sk": "x"}])
+            assert len(registrations(bob)) == 1
+            assert has_nothing(answer.result(10))
+
+
+@pytest.mark.usefixtures("parked")
+class TestParked:
+    def test_who_is_up_to_date_leaves_with_a_mark(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        _, bob, _, syncing = room
+        answer = syncing.peek(timeout=LONG)
+        assert has_nothing(answer)
+        row, slot, queue, print_, until_s, _, _ = answer["next_batch"].split(".")
+        assert row == f"p_{(syncing.since or '').removeprefix('s_')}"
+        assert slot == "p0"
+        assert re.fullmatch("[0-9a-f]{32}", queue)
+        assert len(print_) == 12
+        (wait,) = registrations(bob)
+        assert wait.queue.endswith(queue)
+        assert wait.until >= int(until_s) + 50
+
+    def test_a_marked_token_is_a_token(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        alice, bob, room_id, syncing = room
+        syncing.sync(timeout=LONG)
+        send(alice, room_id, "news")
+        assert bodies_of(syncing.peek(), room_id) == ["news"]
+        assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["news"]
+        from_token = bob.get(path(room_id, "messages"), dir="f", **{"from": syncing.since})
+        assert from_token.status == 200
+
+    def test_the_mark_ends_with_typing(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        alice, _, room_id, syncing = room
+        ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 5_000}))
+        syncing.sync()
+        until_s = int(syncing.peek(timeout=LONG)["next_batch"].split(".")[4])
+        assert until_s <= time.time() + 7
+
+    def test_a_ring_stays_for_all_who_hold_the_mark(
+        self, room: tuple[Client, Client, str, Syncing], sqs: Sqs
+    ) -> None:
+        alice, _, room_id, syncing = room
+        queue = syncing.peek(timeout=LONG)["next_batch"].split(".")[2]
+        send(alice, room_id)
+        tell(room_id)
+        found = sqs.queue(wake_queues.settings().queue(f"wake-{queue}"))
+        for _ in range(3):
+            assert len(found.receive(1, wait=1, visibility=0)) == 1
+
+    def test_a_slot_that_rang_is_not_used_again_soon(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        _, _, room_id, syncing = room
+        slots = []
+        for _ in range(3):
+            slots.append(syncing.peek(timeout=LONG)["next_batch"].split(".")[1])
+            tell(room_id)
+        assert slots == ["p0", "p1", "p2"]
+
+    def test_without_a_free_slot_waiting_is_held(
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        *_, syncing = room
+        monkeypatch.setattr(waiting, "SLOTS", 1)
+        assert syncing.peek(timeout=LONG)["next_batch"].startswith("p_")
+        began = time.monotonic()
+        assert syncing.peek(timeout=1_100)["next_batch"].startswith("s_")
+        assert time.monotonic() - began > 1
+
+    def test_who_does_not_want_to_wait_gets_no_mark(self, room: tuple[Client, Client, str, Syncing]) -> None:
+        *_, syncing = room
+        assert syncing.peek()["next_batch"] == syncing.since
+        assert syncing.peek(timeout=0)["next_batch"] == syncing.since
+        assert syncing.peek(timeout=LONG, full_state="true")["next_batch"] == syncing.since
+
+    def test_queues_have_names_that_others_cannot_tell(self, make_client: Make) -> None:
+        alice = make_client("alice")
+        names = {
+            wake_queues.queue_id(secret, alice.user_id, device, slot)
+            for secret in (b"a", b"b")
+            for device in ("A", "B")
+            for slot in ("p0", "p1")
+        }
+        assert len(names) == 8
+
+    def test_news_come_with_a_mark_where_registered_before(
+        self, room: tuple[Client, Client, str, Syncing]
+    ) -> None:
+        alice, bob, room_id, syncing = room
+        send(alice, room_id, "news")
+        answer = ok(bob.get(f"{V3}/sync", since=syncing.since, timeout=LONG))
+        assert bodies_of(answer, room_id) == ["news"]
+        assert answer["next_batch"].startswith("p_")
