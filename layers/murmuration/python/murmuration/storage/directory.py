@@ -39,6 +39,21 @@ def alias_removal(alias: str, room_id: str) -> list[Write]:
     ]
 
 
+def alias_move(alias: str, old_id: str, new_id: str) -> list[Write]:
+    """Let `alias` point to another room; the first write fails if it doesn't point to the old one any more."""
+    return [
+        dynamodb.update(
+            TABLE,
+            alias_key(alias),
+            "SET room_id = :new",
+            values={":new": new_id, ":old": old_id},
+            condition="room_id = :old",
+        ),
+        dynamodb.delete(ROOMS, {"room_id": old_id, "sk": f"alias#{alias}"}),
+        dynamodb.put(ROOMS, {"room_id": new_id, "sk": f"alias#{alias}"}),
+    ]
+
+
 def read_room_aliases(room_id: str) -> list[str]:
     """This server's aliases of a room, sorted."""
     items = dynamodb.query(

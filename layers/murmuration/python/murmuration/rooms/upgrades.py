@@ -1,0 +1,213 @@
+"""Upgrading a room: a replacement of another version, and a tombstone that points to it.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from murmuration.accounts.tokens import Requester
+from murmuration.protocol.errors import BadJson, Forbidden
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.power_levels import (
+    CREATOR_LEVEL,
+    DEFAULT_LEVELS,
+    INFINITE,
+    PowerLevels,
+    creators_of,
+)
+from murmuration.protocol.room_versions import RoomVersion, get_room_version
+from murmuration.rooms.append import Append, Draft, append, append_known
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.members import member_content
+from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.room import Room
+from murmuration.settings import settings
+from murmuration.storage import account_data, directory, dynamodb, room_items
+from murmuration.storage.dynamodb import ConditionFailed
+
+CREATE, LEVELS, CANONICAL = ("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.canonical_alias", "")
+MEMBER = "m.room.member"
+TRANSFERRED: tuple[StateKey, ...] = tuple(
+    (f"m.room.{name}", "")
+    for name in (
+        "server_acl",
+        "encryption",
+        "name",
+        "avatar",
+        "topic",
+        "guest_access",
+        "history_visibility",
+        "join_rules",
+    )
+)
+_AT_ONCE = 16
+
+
+def upgrade_room(
+    requester: Requester, room_id: str, new_version: str, additional_creators: Sequence[object] = ()
+) -> str:
+    """Replace a room by one of another version; the new room's ID.
+
+    The new room and the old one's tombstone come in one transaction; aliases, bans and the requester's tags
+    follow. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden.
+    """
+    version = get_room_version(new_version)
+    creators = _parse_creators(additional_creators) if version.additional_creators else []
+    if not fits_id(room_id):
+        raise unknown_room(room_id)
+
+    def plan(batch: Append) -> str:
+        old = batch.state([CREATE, LEVELS, (MEMBER, requester.user_id), *TRANSFERRED])
+        member = old.get((MEMBER, requester.user_id))
+        if member is None or member.membership != "join":
+            raise unknown_room(room_id)
+        new = _replace(batch, requester.user_id, version, creators, old)
+        batch.companions = [new]
+        if directory.is_published(room_id):
+            batch.writes = [directory.publish_write(new.room_id), directory.withdraw_write(room_id)]
+        return new.room_id
+
+    new_id = append_known(room_id, plan)
+    _move_aliases(requester.user_id, room_id, new_id)
+    _transfer_bans(requester.user_id, room_id, new_id)
+    transfer_settings(requester.user_id, room_id, new_id)
+    return new_id
+
+
+def _parse_creators(value: Sequence[object]) -> list[str]:
+    for user_id in value:
+        if not isinstance(user_id, str):
+            raise BadJson("additional_creators must be a list of user IDs")
+        parse_user_id(user_id)
+    return [str(user_id) for user_id in value]
+
+
+def _replace(
+    old: Append, sender: str, version: RoomVersion, creators: Sequence[str], state: Mapping[StateKey, Event]
+) -> Append:
+    """Add the tombstone to the old room, and build the new one, each naming the other.
+
+    Where a room's ID is the hash of its create event, that can't name the tombstone's.
+    """
+    kept = {
+        name: state[CREATE].content[name] for name in ("type", "m.federate") if name in state[CREATE].content
+    }
+    create: dict[str, Any] = {**kept, "room_version": version.id}
+    if not version.implicit_room_creator:
+        create["creator"] = sender
+    if creators:
+        create["additional_creators"] = list(creators)
+    if version.create_event_is_room_id:
+        new = Append(version)
+        new.add(Draft("m.room.create", sender, {**create, "predecessor": {"room_id": old.room_id}}, ""))
+        _close(old, sender, new.room_id, state)
+    else:
+        new = Append(version, room_id=f"!{secrets.token_urlsafe(18)}:{settings().server_name}")
+        tombstone = _close(old, sender, new.room_id, state)
+        predecessor = {"room_id": old.room_id, "event_id": tombstone.event_id}
+        new.add(Draft("m.room.create", sender, {**create, "predecessor": predecessor}, ""))
+    new.add(Draft(MEMBER, sender, member_content(sender, "join"), sender))
+    for pair in TRANSFERRED:
+        if pair in state:
+            new.add(Draft(pair[0], sender, state[pair].content, pair[1]))
+    # The last, as it may take from the sender the power to send the others.
+    if LEVELS in state:
+        levels = _levels(old.version, version, {sender, *creators}, state)
+        new.add(Draft(LEVELS[0], sender, levels, ""))
+    return new
+
+
+def _close(old: Append, sender: str, new_id: str, state: Mapping[StateKey, Event]) -> Event:
+    """Add the tombstone and, if the sender may, keep members from writing and inviting. Raises Forbidden."""
+    content = {"body": "This room has been replaced", "replacement_room": new_id}
+    tombstone = old.add(Draft("m.room.tombstone", sender, content, ""))
+    if LEVELS in state:
+        power = PowerLevels.from_state(state[CREATE], state[LEVELS], old.version)
+        floor = max(50, (power.property_level("users_default") or 0) + 1)
+        names = ("events_default", "invite")
+        raised = {name: max(floor, power.property_level(name) or 0) for name in names}
+        try:
+            old.add(Draft("m.room.power_levels", sender, {**state[LEVELS].content, **raised}, ""))
+        except Forbidden:
+            return tombstone
+    return tombstone
+
+
+def _levels(
+    old_version: RoomVersion, version: RoomVersion, creators: Collection[str], state: Mapping[StateKey, Event]
+) -> dict[str, Any]:
+    """The new room's power levels: the old ones, as integers, with creators as each version keeps them."""
+    power = PowerLevels.from_state(state[CREATE], state[LEVELS], old_version)
+    content = dict(state[LEVELS].content)
+    for name in DEFAULT_LEVELS:
+        if name in content:
+            level = power.property_level(name)
+            content[name] = DEFAULT_LEVELS[name] if level is None else level
+    for section in ("events", "notifications", "users"):
+        if section in content:
+            content[section] = power.entry_levels(section)
+    users: dict[str, int] = dict(content.get("users", {}))
+    if version.privileged_creators:
+        content["users"] = {name: level for name, level in users.items() if name not in creators}
+    else:
+        for creator in creators_of(state[CREATE]):
+            if power.user_level(creator) == INFINITE:
+                users[creator] = CREATOR_LEVEL
+        content["users"] = users
+    return content
+
+
+def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
+    """Let this server's aliases point to the new room, and it name the canonical ones."""
+    for alias in directory.read_room_aliases(old_id):
+        try:
+            dynamodb.transact(directory.alias_move(alias, old_id, new_id))
+        except ConditionFailed:
+            # Somebody deleted or moved it just now.
+            continue
+    canonical = Room.load(old_id).event(*CANONICAL)
+    if canonical is None or not canonical.content:
+        return
+    try:
+        append(new_id, lambda batch: batch.add(Draft(CANONICAL[0], sender, canonical.content, "")))
+    except Forbidden:
+        return
+
+
+def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
+    """Ban from the new room who was banned from the old one, as far as the sender may."""
+    version = Room.load(old_id).version
+    banned = [
+        entry.event.state_key or ""
+        for entry in room_items.read_state_of_type(old_id, version, MEMBER)
+        if entry.event.membership == "ban"
+    ]
+    for start in range(0, len(banned), _AT_ONCE):
+        drafts = [
+            Draft(MEMBER, sender, {"membership": "ban"}, user_id)
+            for user_id in banned[start : start + _AT_ONCE]
+        ]
+        try:
+            append(new_id, lambda batch, drafts=drafts: [batch.add(draft) for draft in drafts])  # type: ignore[misc]
+        except Forbidden:
+            return
+
+
+def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
+    """Take a user's tags, and their push rule for the old room, over to the new one."""
+    from murmuration import push_rules
+    from murmuration.protocol.errors import NotFound
+
+    tags = account_data.read(user_id, old_id, "m.tag")
+    if tags:
+        account_data.change(user_id, new_id, "m.tag", lambda before: tags if before is None else None)
+    try:
+        rule = push_rules.get_push_rule(user_id, "room", old_id)
+    except NotFound:
+        return
+    push_rules.set_push_rule(user_id, "room", new_id, {"actions": rule["actions"]})

@@ -1,0 +1,142 @@
+"""Upgrading rooms."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.in_process import Client, segment
+from tests.rooms.people import V3, create_room, invite, join, messages, ok, path, refused, send, set_state
+
+MakeClient = Callable[..., Client]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def alice(make_client: MakeClient) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def bob(make_client: MakeClient) -> Client:
+    return make_client("bob")
+
+
+def upgrade(client: Client, room_id: str, version: Any = "12", **body: Any) -> Any:
+    return client.post(path(room_id, "upgrade"), {"new_version": version, **body})
+
+
+def state(client: Client, room_id: str, event_type: str, state_key: str = "") -> Any:
+    return ok(client.get(path(room_id, "state", event_type, state_key)))
+
+
+@pytest.mark.parametrize(
+    ("old_version", "new_version"), [("12", "12"), ("10", "12"), ("12", "10"), ("5", "11"), ("1", "2")]
+)
+def test_upgrade(alice: Client, bob: Client, old_version: str, new_version: str) -> None:
+    room_id = create_room(
+        alice,
+        room_version=old_version,
+        preset="public_chat",
+        name="The room",
+        topic="Its topic",
+        creation_content={"type": "m.space"},
+    )
+    join(bob, room_id)
+    last = send(alice, room_id, "last words")
+    new_id = ok(upgrade(alice, room_id, new_version))["replacement_room"]
+    assert new_id != room_id
+    tombstone = ok(alice.get(path(room_id, "state", "m.room.tombstone"), format="event"))
+    assert tombstone["content"]["replacement_room"] == new_id
+    assert tombstone["content"]["body"]
+    create = state(alice, new_id, "m.room.create")
+    assert create["room_version"] == new_version
+    assert create["type"] == "m.space"
+    assert create["predecessor"]["room_id"] == room_id
+    if new_version != "12":
+        assert create["predecessor"]["event_id"] == tombstone["event_id"]
+    assert state(alice, new_id, "m.room.name") == {"name": "The room"}
+    assert state(alice, new_id, "m.room.topic")["topic"] == "Its topic"
+    assert state(alice, new_id, "m.room.join_rules") == {"join_rule": "public"}
+    members = ok(alice.get(path(new_id, "joined_members")))["joined"]
+    assert set(members) == {alice.user_id}
+    assert last not in str(messages(alice, new_id))
+    refused(bob.put(path(room_id, "send", "m.room.message", "x"), {"body": "x"}), 403, "M_FORBIDDEN")
+    join(bob, new_id)
+    send(bob, new_id, "first words")
+    send(alice, new_id, "and mine")
+    set_state(alice, new_id, "m.room.name", {"name": "renamed"})
+
+
+def test_power_levels_go_along(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice, room_version="10", preset="public_chat")
+    levels = state(alice, room_id, "m.room.power_levels")
+    levels["users"][bob.user_id] = 50
+    levels["events"]["m.room.tombstone"] = 50
+    set_state(alice, room_id, "m.room.power_levels", levels)
+    join(bob, room_id)
+    new_id = ok(upgrade(bob, room_id, "10"))["replacement_room"]
+    assert state(bob, new_id, "m.room.power_levels") == levels
+    refused(bob.put(path(new_id, "state", "m.room.encryption"), {"algorithm": "x"}), 403, "M_FORBIDDEN")
+    newest_id = ok(upgrade(alice, room_id, "12"))["replacement_room"]
+    users = state(alice, newest_id, "m.room.power_levels")["users"]
+    assert users == {bob.user_id: 50}
+    oldest_id = ok(upgrade(alice, newest_id, "9"))["replacement_room"]
+    users = state(alice, oldest_id, "m.room.power_levels")["users"]
+    assert users == {bob.user_id: 50, alice.user_id: 100}
+
+
+def test_additional_creators(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice, room_version="10")
+    new_id = ok(upgrade(alice, room_id, additional_creators=[bob.user_id]))["replacement_room"]
+    assert state(alice, new_id, "m.room.create")["additional_creators"] == [bob.user_id]
+    invite(alice, new_id, bob)
+    join(bob, new_id)
+    set_state(bob, new_id, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+    old_id = ok(upgrade(alice, new_id, "9", additional_creators=[bob.user_id]))["replacement_room"]
+    assert "additional_creators" not in state(alice, old_id, "m.room.create")
+
+
+def test_aliases_directory_bans_and_settings_move(alice: Client, bob: Client) -> None:
+    name = f"upgraded-{os.getpid()}-{next(_numbers)}"
+    room_id = create_room(alice, visibility="public", room_alias_name=name)
+    ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id}))
+    user = f"{V3}/user/{segment(alice.user_id)}/rooms"
+    ok(alice.put(f"{user}/{segment(room_id)}/tags/m.favourite", {"order": 0.5}))
+    rule = f"{V3}/pushrules/global/room/"
+    ok(alice.put(rule + segment(room_id), {"actions": ["dont_notify"]}))
+    new_id = ok(upgrade(alice, room_id))["replacement_room"]
+    alias = f"#{name}:example.org"
+    assert ok(alice.get(f"{V3}/directory/room/{segment(alias)}"))["room_id"] == new_id
+    assert ok(alice.get(path(room_id, "aliases"))) == {"aliases": []}
+    assert ok(alice.get(path(new_id, "aliases"))) == {"aliases": [alias]}
+    assert state(alice, new_id, "m.room.canonical_alias") == {"alias": alias}
+    listed = f"{V3}/directory/list/room/"
+    assert ok(alice.get(listed + segment(room_id))) == {"visibility": "private"}
+    assert ok(alice.get(listed + segment(new_id))) == {"visibility": "public"}
+    refused(bob.post(path(new_id, "join")), 403, "M_FORBIDDEN")
+    tags = ok(alice.get(f"{user}/{segment(new_id)}/tags"))
+    assert tags == {"tags": {"m.favourite": {"order": 0.5}}}
+    assert (
+        ok(alice.get(rule + segment(new_id)))["actions"] == ok(alice.get(rule + segment(room_id)))["actions"]
+    )
+
+
+def test_errors(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    refused(upgrade(alice, room_id, "no such version"), 400, "M_UNSUPPORTED_ROOM_VERSION")
+    refused(upgrade(bob, room_id), 403, "M_FORBIDDEN")
+    refused(upgrade(alice, "!unknown:example.org"), 403, "M_FORBIDDEN")
+    refused(upgrade(alice, "!" + "x" * 3000), 403, "M_FORBIDDEN")
+    refused(alice.post(path(room_id, "upgrade"), {}), 400, "M_MISSING_PARAM")
+    refused(upgrade(alice, room_id, 12), 400, "M_BAD_JSON")
+    refused(upgrade(alice, room_id, additional_creators="x"), 400, "M_BAD_JSON")
+    refused(upgrade(alice, room_id, additional_creators=[5]), 400, "M_BAD_JSON")
+    refused(upgrade(alice, room_id, additional_creators=["nobody"]), 400, "M_INVALID_PARAM")
+    refused(alice.get(path(room_id, "state", "m.room.tombstone")), 404, "M_NOT_FOUND")
+    send(bob, room_id, "all goes on")
