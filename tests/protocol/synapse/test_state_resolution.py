@@ -9,7 +9,7 @@ import pytest
 
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
-from murmuration.protocol.state_resolution import resolve
+from murmuration.protocol.state_resolution import Fetch, resolve, resolve_conflicted
 
 from .recorded import VERSIONS, load
 
@@ -54,6 +54,28 @@ def test_resolved_states_agree(version: str, room: dict[str, Any]) -> None:
         expected = as_state(events, resolution["resolved"])
         assert resolve(room_version, state_sets, fetch) == expected
         assert resolve(room_version, state_sets[::-1], fetch) == expected
+        assert resolve_differences(room_version, state_sets, fetch) == expected
+
+
+def resolve_differences(
+    version: RoomVersion, state_sets: list[dict[StateKey, str]], fetch: Fetch
+) -> dict[StateKey, str]:
+    """As for a caller who has to look up what the states have in common."""
+    keys = {key for state in state_sets for key in state}
+    entries = {key: tuple(state.get(key) for state in state_sets) for key in sorted(keys)}
+    conflicts = {key: events for key, events in entries.items() if len(set(events)) > 1}
+    common = {key: state_sets[0][key] for key in keys - conflicts.keys()}
+    if not conflicts:
+        return common
+
+    class Unconflicted:
+        def get(self, keys: Collection[StateKey]) -> dict[StateKey, str]:
+            return {key: common[key] for key in keys if key in common}
+
+        def event_ids(self) -> Collection[str]:
+            return common.values()
+
+    return common | resolve_conflicted(version, conflicts, Unconflicted(), fetch)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

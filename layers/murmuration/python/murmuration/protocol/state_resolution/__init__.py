@@ -22,6 +22,8 @@ from murmuration.protocol.state_resolution.v2 import resolve_v2
 
 __all__ = ["Conflicts", "Fetch", "UnconflictedState", "resolve", "resolve_conflicted"]
 
+_FEW_ENTRIES = 100
+
 
 def resolve(
     version: RoomVersion,
@@ -43,7 +45,10 @@ def resolve(
             unconflicted.pop(key, None)
     if not conflicts:
         return unconflicted
-    resolved = resolve_conflicted(version, conflicts, _InMemory(unconflicted), fetch, rejected=rejected)
+    few = len(unconflicted) <= _FEW_ENTRIES
+    resolved = resolve_conflicted(
+        version, conflicts, _InMemory(unconflicted), fetch, rejected=rejected, few_unconflicted=few
+    )
     return unconflicted | resolved
 
 
@@ -54,6 +59,7 @@ def resolve_conflicted(
     fetch: Fetch,
     *,
     rejected: Container[str] = frozenset(),
+    few_unconflicted: bool = False,
 ) -> dict[StateKey, str]:
     """What state sets that differ in `conflicts` resolve to, but for what they have in common.
 
@@ -63,9 +69,10 @@ def resolve_conflicted(
 
     `fetch` returns those it has of the events asked for, and may return others that it expects to be asked
     for next (events ask for their auth events in turn). `rejected` has the IDs of events that were rejected
-    when they came in; it is asked about an event only once that has been fetched.
+    when they came in; it is asked about an event only once that has been fetched. `few_unconflicted`
+    says that to read all unconflicted entries is cheaper than to compute for a while how to do without.
     """
-    known = Known(fetch, conflicts, unconflicted, rejected)
+    known = Known(fetch, conflicts, unconflicted, rejected, few_unconflicted=few_unconflicted)
     if version.state_resolution == "v1":
         return resolve_v1(known)
     return resolve_v2(version, known)

@@ -30,7 +30,13 @@ class Known:
     """The events and unconflicted entries met so far."""
 
     def __init__(
-        self, fetch: Fetch, conflicts: Conflicts, unconflicted: UnconflictedState, rejected: Container[str]
+        self,
+        fetch: Fetch,
+        conflicts: Conflicts,
+        unconflicted: UnconflictedState,
+        rejected: Container[str],
+        *,
+        few_unconflicted: bool,
     ) -> None:
         self._fetch = fetch
         self._unconflicted = unconflicted
@@ -42,6 +48,7 @@ class Known:
         """Of the senders of events, by the events' own auth events."""
         self.conflicts = conflicts
         self.rejected = rejected
+        self.few_unconflicted = few_unconflicted
 
     def load(self, event_ids: Iterable[str]) -> None:
         """Fetches those of the events that are not known yet, in one go; what nobody has is known as None."""

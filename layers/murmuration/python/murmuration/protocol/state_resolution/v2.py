@@ -28,9 +28,10 @@ def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
     """What the conflicting entries resolve to, apart from entries that are unconflicted."""
     with_subgraph = version.state_resolution == "v2.1"
     found = full_conflicted_set(known, with_subgraph=with_subgraph)
-    outcome = _outcome_in_doubt(version, known, found) if found.doubtful else None
-    if outcome is not None:
-        return outcome
+    if found.doubtful and not known.few_unconflicted:
+        outcome = _outcome_in_doubt(version, known, found)
+        if outcome is not None:
+            return outcome
     if found.doubtful:
         found = full_conflicted_set(known, with_subgraph=with_subgraph, exact=True)
     resolution = _Resolution(version, known, found.certain)
