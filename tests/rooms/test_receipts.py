@@ -160,7 +160,7 @@ class TestReceipts:
         event_id, elsewhere = send(alice, room_id), send(alice, create_room(alice))
         refused(post(alice, room_id, "m.unknown", event_id), 400, "M_INVALID_PARAM")
         for receipt_type in ("m.read", "m.read.private", "m.fully_read"):
-            for unknown in ("$unknown", elsewhere, "$" + "x" * 3000):
+            for unknown in ("$unknown", elsewhere, "$" + "x" * 300):
                 refused(post(alice, room_id, receipt_type, unknown), 404, "M_NOT_FOUND")
             refused(post(make_client("eve"), room_id, receipt_type, event_id), 403, "M_FORBIDDEN")
         leave(bob, room_id)

@@ -132,7 +132,7 @@ def test_errors(alice: Client, bob: Client) -> None:
     refused(upgrade(alice, room_id, "no such version"), 400, "M_UNSUPPORTED_ROOM_VERSION")
     refused(upgrade(bob, room_id), 403, "M_FORBIDDEN")
     refused(upgrade(alice, "!unknown:example.org"), 403, "M_FORBIDDEN")
-    refused(upgrade(alice, "!" + "x" * 3000), 403, "M_FORBIDDEN")
+    refused(upgrade(alice, "!" + "x" * 300), 403, "M_FORBIDDEN")
     refused(alice.post(path(room_id, "upgrade"), {}), 400, "M_MISSING_PARAM")
     refused(upgrade(alice, room_id, 12), 400, "M_BAD_JSON")
     refused(upgrade(alice, room_id, additional_creators="x"), 400, "M_BAD_JSON")

@@ -94,10 +94,9 @@ def _replace(
 
     Where a room's ID is the hash of its create event, that can't name the tombstone's.
     """
-    kept = {
-        name: state[CREATE].content[name] for name in ("type", "m.federate") if name in state[CREATE].content
-    }
-    create: dict[str, Any] = {**kept, "room_version": version.id}
+    before = state[CREATE].content
+    create: dict[str, Any] = {name: before[name] for name in ("type", "m.federate") if name in before}
+    create["room_version"] = version.id
     if not version.implicit_room_creator:
         create["creator"] = sender
     if creators:
