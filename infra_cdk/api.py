@@ -22,6 +22,7 @@ from infra_cdk.names import function_name
 from infra_cdk.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
 from murmuration.endpoint import Function, Http
+from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
 STAGE = "live"
@@ -32,17 +33,6 @@ SMALLEST_COMPRESSED = 1024
 FALLBACK_PATH = "/{proxy+}"
 INVOKER = "ApiInvokerRole"
 ANY = "x-amazon-apigateway-any-method"
-
-_GATEWAY_ANSWERS: Mapping[str, tuple[int, str, str]] = {
-    "DEFAULT_4XX": (400, "M_UNRECOGNIZED", "The request can't be understood"),
-    "DEFAULT_5XX": (500, "M_UNKNOWN", "Internal server error"),
-    "INTEGRATION_FAILURE": (502, "M_UNKNOWN", "Internal server error"),
-    "INTEGRATION_TIMEOUT": (504, "M_UNKNOWN", "The server took too long"),
-    "MISSING_AUTHENTICATION_TOKEN": (404, "M_UNRECOGNIZED", "Unrecognized request"),
-    "REQUEST_TOO_LARGE": (413, "M_TOO_LARGE", "The request is too large"),
-    "THROTTLED": (429, "M_LIMIT_EXCEEDED", "Too many requests"),
-}
-"""Status, errcode and message of API Gateway's own answers."""
 
 
 def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]) -> iam.CfnRole:
@@ -136,9 +126,9 @@ def _gateway_responses() -> dict[str, Any]:
         name: {
             "statusCode": status,
             "responseParameters": headers,
-            "responseTemplates": {"application/json": json.dumps({"errcode": errcode, "error": message})},
+            "responseTemplates": {"application/json": json.dumps(dict(answer))},
         }
-        for name, (status, errcode, message) in _GATEWAY_ANSWERS.items()
+        for name, (status, answer) in GATEWAY_ANSWERS.items()
     }
 
 

@@ -1,7 +1,8 @@
 """CloudFront and the REST API in one: an HTTP request becomes an invocation, its answer an HTTP response.
 
 Limits and failures are API Gateway's: 431 for too many header bytes, 413 for a body over the gateway's or
-Lambda's limit, 504 after the integration timeout, 502 for a function that fails or answers badly.
+Lambda's limit, 504 after the integration timeout, 502 for a function that fails or answers badly. The words
+are those that the deployment gives to API Gateway.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from typing import Any
 
 from local_cloud.config import Limits
 from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
+from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
 from local_cloud.lambdas import Function, FunctionError, Lambdas
+from murmuration.endpoint.gateway import GATEWAY_ANSWERS
+from murmuration.endpoint.http import CORS_HEADERS
 
 log = logging.getLogger("local_cloud.gateway")
 
@@ -51,8 +55,16 @@ class MalformedAnswer(Exception):
 class HttpGateway:
     """The ASGI application for HTTP requests."""
 
-    def __init__(self, routes: Routes, lambdas: Lambdas, limits: Limits, viewer_secret: str) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        lambdas: Lambdas,
+        limits: Limits,
+        viewer_secret: str,
+        parking: Parking | None = None,
+    ) -> None:
         self._routes = routes
+        self._parking = parking
         self._lambdas = lambdas
         self._limits = limits
         self._viewer_secret = viewer_secret
@@ -61,30 +73,36 @@ class HttpGateway:
         request = request_of(scope)
         request_id = str(uuid.uuid4()).encode()
         if header_bytes(request) > self._limits.header_bytes:
-            await _refuse(send, request_id, 431, "Request Header Fields Too Large")
+            await _refuse(send, request_id, "DEFAULT_4XX", status=431)
             return
         try:
             body = await self._read_body(receive)
         except TooLarge:
-            await _refuse(send, request_id, 413, "Request Too Long", close=True)
+            await _refuse(send, request_id, "REQUEST_TOO_LARGE", close=True)
             return
         if body is None:
             return
+        if self._parking is not None and (place := self._parking.place(request)) is not None:
+            status, headers, content = await self._parking.wait(place)
+            headers = [*headers, (b"content-length", str(len(content)).encode())]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": content})
+            return
         match = self._routes.match(request.path, request.method)
         if match is None or match.function is None:
-            await _refuse(send, request_id, 403, "Missing Authentication Token")
+            await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
         event = http_event(request, match, body, self._viewer_secret)
         if len(body) > 4_000_000 and len(json.dumps(event)) > self._limits.lambda_payload_bytes:
-            await _refuse(send, request_id, 413, "Request Too Long")
+            await _refuse(send, request_id, "REQUEST_TOO_LARGE")
             return
         try:
             answer = await self._invoke(match.function, event)
         except FunctionError:
-            await _refuse(send, request_id, 502, "Internal server error")
+            await _refuse(send, request_id, "INTEGRATION_FAILURE")
         except TimeoutError:
             log.warning("function %s did not answer in time", match.function.name)
-            await _refuse(send, request_id, 504, "Endpoint request timed out")
+            await _refuse(send, request_id, "INTEGRATION_TIMEOUT")
         else:
             await self._answer(send, request_id, match.function, answer)
 
@@ -146,7 +164,7 @@ class HttpGateway:
             status, headers, body = response_of(answer, self._limits.lambda_payload_bytes)
         except MalformedAnswer as error:
             log.error("function %s gave no proper answer: %s", function.name, error)
-            await _refuse(send, request_id, 502, "Internal server error")
+            await _refuse(send, request_id, "INTEGRATION_FAILURE")
             return
         headers.append((b"x-amzn-requestid", request_id))
         headers.append((b"content-length", str(len(body)).encode()))
@@ -224,15 +242,19 @@ def _response_headers(answer: dict[str, Any]) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-async def _refuse(send: Send, request_id: bytes, status: int, message: str, *, close: bool = False) -> None:
-    """The gateway's own answer, in its own shape."""
-    body = json.dumps({"message": message}).encode()
-    headers = [
+async def _refuse(
+    send: Send, request_id: bytes, kind: str, *, status: int | None = None, close: bool = False
+) -> None:
+    """The gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given."""
+    usual_status, answer = GATEWAY_ANSWERS[kind]
+    body = json.dumps(dict(answer)).encode()
+    headers = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
+    headers += [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"x-amzn-requestid", request_id),
     ]
     if close:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": status or usual_status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -55,6 +55,8 @@ class Routes:
                 raise RouteConflict(f"{method} {path} is the route of both {other} and {function.name}")
             resource.methods[method] = function
         self._fallback = self._root.greedy[1].methods.get("ANY") if self._root.greedy else None
+        if self._fallback is not None:
+            self._root.methods.setdefault("ANY", self._fallback)
 
     def _resource(self, path: str) -> Resource:
         self._count += 1

@@ -56,8 +56,8 @@ TREE = routes(
         ("/_matrix/client/v3/rooms//state", "ANY /{proxy+}"),
         ("/_matrix/client/v3/rooms/!a", "ANY /{proxy+}"),
         ("/_matrix/media/v3/download/a/b", "GET /_matrix/media/{proxy+}"),
-        ("/", None),
-        ("", None),
+        ("/", "ANY /{proxy+}"),
+        ("", "ANY /{proxy+}"),
     ],
 )
 def test_the_most_specific_resource_answers(path: str, function: str | None) -> None:

@@ -15,6 +15,6 @@ from murmuration.protocol.errors import MethodNotAllowed, Unrecognized
 def handler(request: Request) -> dict[str, Any]:
     if request.method == "OPTIONS":
         return {}
-    if request.resource == "/{proxy+}":
+    if request.resource in ("/", "/{proxy+}"):
         raise Unrecognized("There is no such endpoint")
     raise MethodNotAllowed("This endpoint has no such method")

@@ -1,0 +1,26 @@
+"""What API Gateway answers without asking a function, put in Matrix's words.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "DEFAULT_4XX": (400, {"errcode": "M_UNRECOGNIZED", "error": "The request can't be understood"}),
+        "DEFAULT_5XX": (500, {"errcode": "M_UNKNOWN", "error": "Internal server error"}),
+        "INTEGRATION_FAILURE": (502, {"errcode": "M_UNKNOWN", "error": "Internal server error"}),
+        "INTEGRATION_TIMEOUT": (504, {"errcode": "M_UNKNOWN", "error": "The server took too long"}),
+        "MISSING_AUTHENTICATION_TOKEN": (404, {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}),
+        "REQUEST_TOO_LARGE": (413, {"errcode": "M_TOO_LARGE", "error": "The request is too large"}),
+        "THROTTLED": (
+            429,
+            {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 1000},
+        ),
+    }
+)
+"""Status and body by type of gateway response; the headers are those of CORS."""
