@@ -19,6 +19,7 @@ from murmuration.protocol.errors import (
     MissingParam,
     MissingToken,
     NotJson,
+    TooLarge,
     Unrecognized,
 )
 from murmuration.settings import settings
@@ -39,6 +40,9 @@ CORS_HEADERS = {
     "Access-Control-Expose-Headers": "Retry-After",
 }
 """Sent with every response. https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients"""
+
+MAX_PARAMETER_BYTES = 900
+"""How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +82,16 @@ class Request:
 
     @cached_property
     def params(self) -> dict[str, str]:
-        """The path parameters. Raises InvalidParam where one isn't UTF-8."""
+        """The path parameters. Raises InvalidParam where one isn't UTF-8, TooLarge for a very long one."""
         try:
             raw = self.event.get("pathParameters") or {}
-            return {name: unquote(value, errors="strict") for name, value in raw.items()}
+            found = {name: unquote(value, errors="strict") for name, value in raw.items()}
         except UnicodeDecodeError as error:
             raise InvalidParam("The path is not UTF-8 after percent-decoding") from error
+        for name, value in found.items():
+            if len(value.encode()) > MAX_PARAMETER_BYTES:
+                raise TooLarge(f"{name} has more than {MAX_PARAMETER_BYTES} bytes")
+        return found
 
     @cached_property
     def query(self) -> dict[str, str]:
@@ -186,7 +194,7 @@ class Request:
         except ValidationError as error:
             raise _from_validation_error(error.errors(include_url=False)) from error
 
-    @property
+    @cached_property
     def access_token(self) -> AccessToken:
         """The token as presented, not yet verified. Raises MissingToken, UnknownToken."""
         from murmuration.accounts.tokens import AccessToken
@@ -213,8 +221,14 @@ class Request:
         return self._requester
 
     def authenticate(self, auth: Auth) -> None:
-        """Verify the access token as `auth` asks. Raises MissingToken, UnknownToken and the like."""
-        if auth in (Auth.NONE, Auth.DEFERRED_ACCESS_TOKEN):
+        """Verify the access token as `auth` asks. Raises MissingToken, UnknownToken and the like.
+
+        A token that the domain verifies must look like one before anything else is said of the request.
+        """
+        if auth is Auth.NONE:
+            return
+        if auth is Auth.DEFERRED_ACCESS_TOKEN:
+            _ = self.access_token
             return
         if auth is Auth.OPTIONAL_ACCESS_TOKEN and not (
             self.headers.get("authorization") or self.query.get("access_token")
