@@ -203,6 +203,12 @@ def test_a_deactivated_users_stream_keeps_its_position(register):
 # -- OpenID ----------------------------------------------------------------------------------------------
 
 
+def test_an_openid_request_has_a_json_body(register):
+    user = register()
+    answer = user.post(f"/_matrix/client/v3/user/{user.user_id}/openid/request_token", b"{")
+    assert (answer.status, answer.json["errcode"]) == (400, "M_NOT_JSON")
+
+
 def test_an_openid_token_proves_its_user_for_an_hour(register, clock):
     user = register()
     path = f"/_matrix/client/v3/user/{user.user_id}/openid/request_token"

@@ -13,4 +13,5 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 
 @endpoint("POST", "/_matrix/client/{version}/user/{userId}/openid/request_token", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
+    request.json_object()  # it must be there, with nothing in it
     return openid.request_openid_token(request.requester, request.params["userId"])
