@@ -3,6 +3,12 @@
 // API Gateway parses the query and loses its order, but a federation request's signature covers the URI as it
 // was sent: so the functions get that in a header of ours, whatever the client sent under its name. A
 // browser's preflight is answered here. A WebSocket API knows one path, its stage's.
+//
+// A /sync of a client that has seen everything carries a marked token. It goes to the device's wake queue instead
+// of a function, unless it asks for something else than the answer that brought the mark, or may not wait, or
+// stayed away for so long that a ring may be gone.
+
+const crypto = require('crypto');
 
 const URI_HEADER = 'x-murmuration-uri';
 const SOCKET_PATH = /^\/_matrix\/client\/[^/]+\/stream$/;
@@ -14,10 +20,65 @@ const CORS_HEADERS = {
     'access-control-max-age': { value: '86400' },
 };
 
+const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
+const MARKED =
+    /^(p_([\w-]{8,32})\.p\d\.([0-9a-f]{32})\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
+const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
+const LONGEST_WAIT = 20;
+const LONGEST_ABSENCE = 45000;
+
+function text(query, name) {
+    const found = query[name];
+    if (found === undefined) {
+        return '';
+    }
+    const last = found.multiValue ? found.multiValue[found.multiValue.length - 1] : found;
+    return decodeURIComponent(last.value.replace(/\+/g, ' '));
+}
+
+function parked(request, now) {
+    const query = request.querystring;
+    const mark = MARKED.exec(text(query, 'since'));
+    if (!mark || text(query, 'full_state') === 'true') {
+        return null;
+    }
+    const authorization = request.headers.authorization ? request.headers.authorization.value : '';
+    const asked = [authorization].concat(PARKED_BY.map((name) => text(query, name))).join('\n');
+    const fingerprint = crypto.createHash('sha256').update(asked).digest('hex').slice(0, 12);
+    const timeout = /^\d{1,9}$/.test(text(query, 'timeout')) ? Number(text(query, 'timeout')) : 0;
+    const left = Number(mark[5]) - Math.floor(now / 1000);
+    const wait = Math.min(LONGEST_WAIT, Math.floor(timeout / 1000), left);
+    if (mark[4] !== fingerprint || wait < 1 || now - Number(mark[7]) > LONGEST_ABSENCE) {
+        return null;
+    }
+    return { queue: mark[3], wait: String(wait), keep: mark[1], call: 'c_' + mark[2], keys: mark[6] };
+}
+
+function park(request) {
+    let found = null;
+    try {
+        found = parked(request, Date.now());
+    } catch (error) {
+        // A query that isn't properly encoded is for the function to refuse.
+    }
+    if (found) {
+        request.uri = '/parked/' + found.queue;
+        request.querystring = {};
+        ['wait', 'keep', 'call', 'keys'].forEach((name) => {
+            request.querystring[name] = { value: found[name] };
+        });
+        delete request.headers['content-type'];
+    }
+    return found !== null;
+}
+
 function handler(event) {
     const request = event.request;
     if (request.method === 'OPTIONS') {
         return { statusCode: 204, statusDescription: 'No Content', headers: CORS_HEADERS };
+    }
+    if (request.method === 'GET' && SYNC_PATH.test(request.uri) && park(request)) {
+        return request;
     }
     const query = request.rawQueryString();
     request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };

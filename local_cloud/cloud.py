@@ -20,6 +20,7 @@ from local_cloud.config import Config
 from local_cloud.data_folder import DataFolder
 from local_cloud.dynoxide import Dynoxide
 from local_cloud.gateway.http import HttpGateway
+from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
 from local_cloud.gateway.websocket import Sockets, WebSocketGateway
 from local_cloud.lambdas import Function, Lambdas
@@ -243,6 +244,12 @@ class Cloud:
             function, function.route.expression, self.lambdas, timeout=self.config.limits.worker_timeout
         )
 
+    def _parking(self) -> Parking:
+        """The REST API's route onto wake queues; what waits there takes no concurrency."""
+        threads = Lambdas(self.config.limits.connections)
+        self._cleanup.callback(threads.close)
+        return Parking(self.sqs, threads)
+
     def _gateway(self, functions: list[Function], viewer_secret: str) -> tuple[HttpGateway, WebSocketGateway]:
         from murmuration.endpoint import Http, WebSocket
 
@@ -256,6 +263,6 @@ class Cloud:
             function.route.key: function for function in functions if isinstance(function.route, WebSocket)
         }
         return (
-            HttpGateway(routes, self.lambdas, limits, viewer_secret),
+            HttpGateway(routes, self.lambdas, limits, viewer_secret, self._parking()),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),
         )

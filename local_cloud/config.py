@@ -23,6 +23,7 @@ class Limits:
     socket_idle: float = 600.0
     socket_lifetime: float = 7200.0
     concurrency: int = 1500
+    connections: int = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Config:
     data: Path = Path(".murmuration")
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
+    waiting: Literal["held", "parked"] = "parked"
     dynamodb: Literal["dynoxide", "moto"] = "dynoxide"
     functions: str = "functions"
     chaos: Chaos = "none"

@@ -39,7 +39,7 @@ def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
         "MURMURATION_PREFIX": PREFIX,
         "MURMURATION_REGISTRATION": config.registration,
         "MURMURATION_RATE_LIMITS": "on" if config.rate_limits else "off",
-        "MURMURATION_WAITING": "held",
+        "MURMURATION_WAITING": config.waiting,
         "MURMURATION_MEDIA_BUCKET": MEDIA_BUCKET,
         "MURMURATION_VIEWER_SECRET_PARAMETER": VIEWER_SECRET_PARAMETER,
         "MURMURATION_SOCKET_ENDPOINT": f"https://{domain(WEBSOCKET_API_ID)}/{STAGE}",

@@ -2,7 +2,7 @@
 
 Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
 stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
-_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS.
+_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("data", ".murmuration", "the data folder (./.murmuration)")
     option("registration", "closed", "whether anyone may register (closed)", ("open", "closed", "token"))
     option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
+    option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
     option("dynamodb", "dynoxide", "the database; moto forgets everything (dynoxide)", ("dynoxide", "moto"))
     option("functions", "functions", "the package of the functions (functions)")
     option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         data=Path(args.data).resolve(),
         registration=args.registration,
         rate_limits=args.rate_limits == "on",
+        waiting=args.waiting,
         dynamodb=args.dynamodb,
         functions=args.functions,
         chaos=args.chaos,

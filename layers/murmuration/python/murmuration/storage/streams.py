@@ -1,8 +1,9 @@
 """Sequenced streams: one item per thing, whose `seq` moves with each change, dense within the stream.
 
 A stream belongs to a room (receipts, typing, device lists, presence), a user (account data) or a device
-(to-device messages). The stream's head counts; it moves in the same transaction as the items, so whoever has read up to the head has seen every change. An item that changes again moves to the end: a reader
-gets the newest form of each thing once.
+(to-device messages). The stream's head counts; it moves in the same transaction as the items, so whoever
+has read up to the head has seen every change. An item that changes again moves to the end: a reader gets
+the newest form of each thing once.
 """
 
 from __future__ import annotations

@@ -31,10 +31,13 @@ def id_of(url: str) -> str:
     return url.rpartition(f"-{PREFIX}")[2]
 
 
-def ensure(queue: str) -> str:
-    """The URL of the queue with the ID `queue`, which is made where it isn't there."""
+def ensure(queue: str, *, doubtful: bool = False) -> str:
+    """The URL of the queue with the ID `queue`, which is made where it isn't there.
+
+    It is asked for once in a warm process, but each time where that is `doubtful`.
+    """
     name = settings().queue(PREFIX + queue)
-    url = _urls.get(name)
+    url = None if doubtful else _urls.get(name)
     if url is None:
         url = _create(name)
         _urls.put(name, url)

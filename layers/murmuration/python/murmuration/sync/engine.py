@@ -123,7 +123,11 @@ class _Sync:
         seconds = self.deadline - time.monotonic()
         if self.request.fingerprint and seconds * 1000 >= marks.SHORTEST_TIMEOUT_MS:
             lifetime = marks.LIFETIME_S + marks.OVERHANG_S
-            self.wait = waiting.register(identity.requester, identity.listener, "parked", lifetime)
+            # Who was called for nothing may have been refused by a queue that is gone.
+            called = (self.request.since or "").startswith(tokens.CALLED)
+            self.wait = waiting.register(
+                identity.requester, identity.listener, "parked", lifetime, doubtful=called
+            )
         if self.wait is None:
             self.wait = waiting.register(identity.requester, identity.listener, "held", seconds)
         if self.wait is None:

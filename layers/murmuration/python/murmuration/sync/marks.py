@@ -35,8 +35,8 @@ def fingerprint(values: Sequence[str]) -> str:
 
 def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: dict[str, Any]) -> str:
     """The marked form of a plain token. `keys` is what an answer says of the device's keys."""
-    text = json.dumps(keys, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 3)
+    text = json.dumps(keys, separators=(",", ":")).encode()[1:-1]
+    text += b" " * (-len(text) % 3)  # so the base64 needs no padding
     fields = (
         f"p_{token.removeprefix('s_')}",
         wait.slot,

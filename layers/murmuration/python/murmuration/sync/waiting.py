@@ -27,10 +27,18 @@ ATTEMPTS = 2 * SLOTS
 Kind = Literal["held", "parked"]
 
 
-def register(requester: Requester, item: Mapping[str, Any] | None, kind: Kind, seconds: float) -> Wait | None:
+def register(
+    requester: Requester,
+    item: Mapping[str, Any] | None,
+    kind: Kind,
+    seconds: float,
+    *,
+    doubtful: bool = False,
+) -> Wait | None:
     """Have the requester's device rung for what comes from now on; None where no slot is free.
 
-    `item` is the user's listeners as they were a moment ago. One write, unless another was quicker.
+    `item` is the user's listeners as they were a moment ago. One write, unless another was quicker. Where it
+    is `doubtful` that the queue still exists, it is made again.
     """
     secret = derived_key("wake queues")
     slots = [f"{kind[0]}{number}" for number in range(SLOTS)]
@@ -46,7 +54,7 @@ def register(requester: Requester, item: Mapping[str, Any] | None, kind: Kind, s
             requester.user_id,
             requester.device_id,
             slot,
-            wake_queues.ensure(queue),
+            wake_queues.ensure(queue, doubtful=doubtful),
             listeners.new_nonce(),
             until,
             kept=kind == "parked",

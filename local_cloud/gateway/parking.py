@@ -1,0 +1,164 @@
+"""Waiting without compute: a marked /sync goes to its queue, through the deployment's mapping templates.
+
+`place` decides as CloudFront's viewer function does (`infra_cdk/viewer.js`; a test runs both), `wait` is the
+REST API's integration with SQS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import parse_qs
+
+from local_cloud.aws.patch import AwsError
+from local_cloud.aws.sqs import Sqs
+from local_cloud.gateway.events import HttpRequest, query_of
+from local_cloud.lambdas import Lambdas
+from local_cloud.names import PREFIX
+
+_SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
+_MARKED = re.compile(
+    r"(p_([\w-]{8,32})\.p\d\.([0-9a-f]{32})\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})", re.ASCII
+)
+_PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
+_LONGEST_WAIT = 20
+_LONGEST_ABSENCE_MS = 45_000
+
+Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request waits: the queue, and the parameters of the integration."""
+
+    queue: str
+    parameters: Mapping[str, str]
+
+
+def place_of(request: HttpRequest, now_ms: int) -> Place | None:
+    """The place of a /sync that may wait; None for any other request."""
+    if request.method != "GET" or not _SYNC_PATH.fullmatch(request.path):
+        return None
+    query = query_of(request.query)[0] or {}
+    mark = _MARKED.fullmatch(query.get("since", ""))
+    if mark is None or query.get("full_state") == "true":
+        return None
+    headers = dict(request.headers)
+    asked = [headers.get(b"authorization", b"").decode("latin-1")]
+    asked += [query.get(name, "") for name in _PARKED_BY]
+    timeout = query.get("timeout", "")
+    timeout_s = int(timeout) // 1000 if re.fullmatch("[0-9]{1,9}", timeout) else 0
+    wait = min(_LONGEST_WAIT, timeout_s, int(mark[5]) - now_ms // 1000)
+    fingerprint = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
+    if mark[4] != fingerprint or wait < 1 or now_ms - int(mark[7]) > _LONGEST_ABSENCE_MS:
+        return None
+    return Place(mark[3], {"wait": str(wait), "keep": mark[1], "call": f"c_{mark[2]}", "keys": mark[6]})
+
+
+class Parking:
+    """The route's integration. Each client waits in a thread of its own, which costs nothing meanwhile."""
+
+    def __init__(self, sqs: Sqs, threads: Lambdas) -> None:
+        self._sqs = sqs
+        self._threads = threads
+
+    def place(self, request: HttpRequest) -> Place | None:
+        """Where the request waits, if it does."""
+        return place_of(request, time.time_ns() // 1_000_000)
+
+    @cached_property
+    def _integration(self) -> dict[str, Any]:
+        from infra_cdk.parking import operation
+        from murmuration.endpoint.http import CORS_HEADERS
+
+        whole: dict[str, Any] = operation("", "", CORS_HEADERS)["x-amazon-apigateway-integration"]
+        return whole
+
+    async def wait(self, place: Place) -> Response:
+        """The answer, when the queue has one or the time is over."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Response] = loop.create_future()
+        began = time.time_ns() // 1_000_000
+
+        def settle(answer: Response) -> None:
+            if not future.done():
+                future.set_result(answer)
+
+        def run() -> None:
+            answer = self._integrate(place, began)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, answer)
+
+        self._threads.submit(run)
+        return await future
+
+    def _integrate(self, place: Place, began: int) -> Response:
+        whole = self._integration
+        body = render(whole["requestTemplates"]["application/json"], place.parameters, began, "")
+        status, answer = self._receive(place.queue, body)
+        chosen = whole["responses"].get(str(status)) or whole["responses"]["default"]
+        text = render(chosen["responseTemplates"]["application/json"], place.parameters, began, answer)
+        headers = [(b"content-type", b"application/json")]
+        for name, value in chosen["responseParameters"].items():
+            headers.append(
+                (name.removeprefix("method.response.header.").lower().encode(), value[1:-1].encode())
+            )
+        return int(chosen["statusCode"]), headers, text.encode()
+
+    def _receive(self, queue: str, form: str) -> tuple[int, str]:
+        """What SQS answers to a request in its query protocol, as API Gateway hands it on."""
+        fields = {name: values[0] for name, values in parse_qs(form, strict_parsing=True).items()}
+        if fields.pop("Action") != "ReceiveMessage" or fields.pop("Version") != "2012-11-05":
+            raise ValueError("the template asks for something else than ReceiveMessage")
+        parameters: dict[str, Any] = {name: int(value) for name, value in fields.items()}
+        parameters["QueueUrl"] = f"{PREFIX}-wake-{queue}"
+        try:
+            messages = self._sqs.receive_message(parameters).get("Messages")
+        except AwsError as error:
+            return error.status, json.dumps({"Error": {"Code": error.code, "Message": error.message}})
+        result = {"messages": messages or None}
+        return 200, json.dumps({"ReceiveMessageResponse": {"ReceiveMessageResult": result}})
+
+
+class _Input:
+    """`$input` of a mapping template."""
+
+    def __init__(self, parameters: Mapping[str, str], body: str) -> None:
+        self._parameters = parameters
+        self.body = body
+
+    def params(self, name: str) -> str:
+        return self._parameters.get(name, "")
+
+    def json(self, path: str) -> str:
+        if path != "$":
+            raise ValueError("the local gateway knows the whole body only")
+        return self.body
+
+
+class _Util:
+    """`$util` of a mapping template."""
+
+    def base64Decode(self, text: str) -> str:  # noqa: N802 - API Gateway's name
+        return base64.b64decode(text).decode("utf-8", "replace")
+
+    def escapeJavaScript(self, text: str) -> str:  # noqa: N802 - API Gateway's name
+        return json.dumps(text)[1:-1].replace("'", "\\'")
+
+
+def render(template: str, parameters: Mapping[str, str], began_ms: int, body: str) -> str:
+    """A mapping template's text for a request's `parameters`, or for an integration's answer `body`."""
+    import airspeed
+
+    found: str = airspeed.Template(template).merge(
+        {"input": _Input(parameters, body), "util": _Util(), "context": {"requestTimeEpoch": str(began_ms)}}
+    )
+    return found

@@ -1,0 +1,187 @@
+"""Waiting without compute: who is sent to a queue, by both who decide it, and what the templates answer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import requests
+
+from local_cloud.gateway.events import HttpRequest
+from local_cloud.gateway.parking import place_of
+from local_cloud.testing import local_cloud
+from murmuration.sync.marks import fingerprint
+
+NOW = 1_800_000_000_000
+VIEWER = Path("infra_cdk/viewer.js")
+KEYS = base64.urlsafe_b64encode(
+    b'"device_one_time_keys_count":{"a":1},"device_unused_fallback_key_types":[] '
+)
+_RUN = """
+const fs = require('fs');
+const source = fs.readFileSync(process.argv[1], 'utf8');
+const handler = new Function('require', source + '; return handler;')(require);
+Date.now = () => Number(process.argv[2]);
+const answers = JSON.parse(fs.readFileSync(0, 'utf8')).map((request) => {
+    const raw = request.raw;
+    request.rawQueryString = () => raw;
+    return handler({ request });
+});
+process.stdout.write(JSON.stringify(answers));
+"""
+
+
+def marked(
+    *,
+    asked: tuple[str, ...] = ("Bearer token", "", "", "", ""),
+    until: int = 600,
+    age: int = 0,
+    queue: str = "ab",
+) -> str:
+    parts = ("p_AAAAAAAAAAAA", "p3", queue * 16, fingerprint(asked), str(NOW // 1000 + until))
+    return ".".join((*parts, KEYS.decode().rstrip("="), str(NOW - age)))
+
+
+def request(path: str = "/_matrix/client/v3/sync", *, method: str = "GET", **query: str) -> HttpRequest:
+    headers = [(b"authorization", b"Bearer token"), (b"content-type", b"text/plain")]
+    return HttpRequest(method, path, urlencode(query), headers, "192.0.2.1", "HTTP/1.1")
+
+
+FILTER = '{"a": "ü+"}'
+CASES: dict[str, tuple[HttpRequest, int | None]] = {
+    "waits": (request(since=marked(), timeout="30000"), 20),
+    "waits as long as the client": (request(since=marked(), timeout="5500"), 5),
+    "by the older version": (request("/_matrix/client/r0/sync", since=marked(), timeout="30000"), 20),
+    "with the filter that it asked with": (
+        request(
+            since=marked(asked=("Bearer token", "", '{"a": "ü+"}', "", "")),
+            timeout="9000",
+            filter='{"a": "ü+"}',
+        ),
+        9,
+    ),
+    "with another filter": (request(since=marked(), timeout="30000", filter="1"), None),
+    "with another access token": (
+        request(since=marked(asked=("Bearer other", "", "", "", "")), timeout="30000"),
+        None,
+    ),
+    "with presence": (request(since=marked(), timeout="30000", set_presence="offline"), None),
+    "with the state after": (request(since=marked(), timeout="30000", use_state_after="true"), None),
+    "with full state": (request(since=marked(), timeout="30000", full_state="true"), None),
+    "without waiting": (request(since=marked(), timeout="0"), None),
+    "without a timeout": (request(since=marked()), None),
+    "for less than a second": (request(since=marked(), timeout="999"), None),
+    "with a senseless timeout": (request(since=marked(), timeout="soon"), None),
+    "near the mark's end": (request(since=marked(until=7), timeout="30000"), 7),
+    "past the mark's end": (request(since=marked(until=0), timeout="30000"), None),
+    "after a long absence": (request(since=marked(age=45_001), timeout="30000"), None),
+    "after a short absence": (request(since=marked(age=44_999), timeout="30000"), 20),
+    "with a plain token": (request(since="s_AAAAAAAAAAAA", timeout="30000"), None),
+    "with a queue that can't be": (request(since=marked(queue="x/"), timeout="30000"), None),
+    "elsewhere": (request("/_matrix/client/v3/rooms", since=marked(), timeout="30000"), None),
+    "by another method": (request(method="PUT", since=marked(), timeout="30000"), None),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_who_waits(name: str) -> None:
+    asked, seconds = CASES[name]
+    place = place_of(asked, NOW)
+    assert (place and int(place.parameters["wait"])) == seconds
+    if place is not None:
+        assert place.queue == "ab" * 16
+        assert place.parameters["call"] == "c_AAAAAAAAAAAA"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node runs the viewer function")
+def test_the_viewer_function_decides_the_same() -> None:
+    def for_cloudfront(asked: HttpRequest) -> dict[str, Any]:
+        pairs = [pair.partition("=") for pair in asked.query.split("&") if pair]
+        return {
+            "method": asked.method,
+            "uri": asked.path,
+            "querystring": {name: {"value": value} for name, _, value in pairs},
+            "headers": {name.decode(): {"value": value.decode()} for name, value in asked.headers},
+            "raw": asked.query,
+        }
+
+    sent = json.dumps([for_cloudfront(asked) for asked, _ in CASES.values()])
+    run = subprocess.run(
+        ["node", "-e", _RUN, "--", str(VIEWER), str(NOW)],
+        input=sent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name, answer in zip(CASES, json.loads(run.stdout), strict=True):
+        place = place_of(CASES[name][0], NOW)
+        if place is None:
+            assert answer["uri"] == CASES[name][0].path, name
+            continue
+        assert answer["uri"] == f"/parked/{place.queue}", name
+        parameters = {key: entry["value"] for key, entry in answer["querystring"].items()}
+        assert parameters == place.parameters, name
+        assert "content-type" not in answer["headers"]
+
+
+class User:
+    """A client of a local cloud."""
+
+    def __init__(self, url: str, name: str) -> None:
+        self.url = f"{url}/_matrix/client/v3"
+        body = {"username": name, "password": "correct horse", "auth": {"type": "m.login.dummy"}}
+        registered = requests.post(f"{self.url}/register", json=body, timeout=30).json()
+        self.user_id = registered["user_id"]
+        self.headers = {"Authorization": f"Bearer {registered['access_token']}"}
+
+    def sync(self, since: str | None = None, timeout: int = 30_000, **query: Any) -> Any:
+        query = {"since": since, "timeout": timeout} | query
+        found = requests.get(f"{self.url}/sync", params=query, headers=self.headers, timeout=40)
+        assert found.status_code == 200, found.text
+        return found.json()
+
+    def post(self, path: str, body: Any) -> Any:
+        found = requests.post(f"{self.url}/{path}", json=body, headers=self.headers, timeout=30)
+        assert found.status_code == 200, found.text
+        return found.json()
+
+    def send(self, room_id: str, body: str) -> None:
+        path = f"{self.url}/rooms/{room_id}/send/m.room.message/{body}"
+        found = requests.put(path, json={"body": body}, headers=self.headers, timeout=30)
+        assert found.status_code == 200, found.text
+
+
+def test_a_parked_client_is_called(tmp_path: Path) -> None:
+    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}) as cloud:
+        alice, bob = User(cloud.url, "alice"), User(cloud.url, "bob")
+        room_id = alice.post("createRoom", {"preset": "public_chat"})["room_id"]
+        bob.post(f"join/{room_id}", {})
+        first = bob.sync()["next_batch"]
+        mark = bob.sync(first)
+        assert mark["next_batch"].startswith("p_")
+        assert set(mark) == {"next_batch", "device_one_time_keys_count", "device_unused_fallback_key_types"}
+        kept = bob.sync(mark["next_batch"], timeout=1_000)
+        assert set(kept) == set(mark)
+        assert kept["next_batch"].rpartition(".")[0] == mark["next_batch"].rpartition(".")[0]
+        assert kept["next_batch"] != mark["next_batch"]
+        with ThreadPoolExecutor() as pool:
+            tabs = [pool.submit(bob.sync, kept["next_batch"]) for _ in range(3)]
+            threading.Event().wait(0.3)
+            alice.send(room_id, "hello")
+            called = [tab.result(10)["next_batch"] for tab in tabs]
+        assert called == [first.replace("s_", "c_")] * 3
+        late = bob.sync(kept["next_batch"])["next_batch"]
+        assert late == called[0]
+        news = bob.sync(late)["rooms"]["join"][room_id]["timeline"]["events"]
+        assert [event["content"]["body"] for event in news] == ["hello"]
+        gone = mark["next_batch"].split(".")
+        gone[2] = "0" * 32
+        assert bob.sync(".".join(gone))["next_batch"] == called[0]
