@@ -124,6 +124,29 @@ class Specification:
             found += [f"{operation.name}'s request: {problem}" for problem in problems]
         return found
 
+    def request_schema(self, operation: Operation) -> Any:
+        """The schema of an operation's JSON body, with references replaced; None without one."""
+        described = operation.description.get("requestBody", {})
+        location, described = self._resolve(operation.location, described)
+        schema = described.get("content", {}).get("application/json", {}).get("schema")
+        return None if schema is None else self._expand(location, schema, 8)
+
+    def _expand(self, location: str, schema: Any, depth: int) -> Any:
+        """`schema`, which stands in the file of `location`, with references replaced to a certain depth."""
+        if isinstance(schema, list):
+            return [self._expand(location, element, depth) for element in schema]
+        if not isinstance(schema, dict) or not depth:
+            return schema
+        if isinstance(schema.get("$ref"), str):
+            location, schema = self._resolve(location, schema)
+            return self._expand(location, schema, depth - 1)
+        expanded = {name: self._expand(location, value, depth) for name, value in schema.items()}
+        for part in expanded.pop("allOf", ()):
+            properties = {**part.get("properties", {}), **expanded.get("properties", {})}
+            required = [*part.get("required", ()), *expanded.get("required", ())]
+            expanded = {**part, **expanded, "properties": properties, "required": required}
+        return expanded
+
     def _of_answer(self, operation: Operation, exchange: Exchange) -> Iterator[str]:
         status = str(exchange.status)
         responses = operation.description["responses"]
@@ -174,7 +197,7 @@ class Specification:
     def _of_json(self, location: str, body: bytes) -> Iterator[str]:
         try:
             value = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield f"it is not JSON: {body[:80]!r}"
             return
         validator = self._validators.get(location)
