@@ -126,6 +126,21 @@ def test_aliases_directory_bans_and_settings_move(alice: Client, bob: Client) ->
     )
 
 
+def test_settings_follow_those_who_join(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    user = f"{V3}/user/{segment(bob.user_id)}/rooms"
+    tags = {"tags": {"u.mine": {}}}
+    ok(bob.put(f"{user}/{segment(room_id)}/tags/u.mine", {}))
+    new_id = ok(upgrade(alice, room_id))["replacement_room"]
+    join(bob, new_id)
+    assert ok(bob.get(f"{user}/{segment(new_id)}/tags")) == tags
+    pretended = {"predecessor": {"room_id": room_id, "event_id": "$x"}}
+    impostor = create_room(alice, preset="public_chat", creation_content=pretended)
+    join(bob, impostor)
+    assert ok(bob.get(f"{user}/{segment(impostor)}/tags")) == {"tags": {}}
+
+
 def test_errors(alice: Client, bob: Client) -> None:
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)

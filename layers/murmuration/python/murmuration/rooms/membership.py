@@ -20,7 +20,7 @@ from murmuration.rooms.restricted_joins import authorising_user
 from murmuration.rooms.room import Room
 from murmuration.storage import dynamodb, memberships
 
-MEMBER = "m.room.member"
+CREATE, MEMBER = ("m.room.create", ""), "m.room.member"
 JOIN_STATE = [
     (event_type, "")
     for event_type in (
@@ -50,15 +50,21 @@ def join_room(
     if third_party_signed is not None:
         content["third_party_invite"] = {"signed": dict(third_party_signed)}
 
-    def plan(batch: Append) -> None:
+    def plan(batch: Append) -> Event | None:
+        """The create event, where there is a join to be made."""
         batch.preload([*JOIN_STATE, (MEMBER, user_id)])
         if _membership(batch, user_id) == "join":
-            return
+            return None
         authoriser = authorising_user(batch, user_id)
         more = {"join_authorised_via_users_server": authoriser} if authoriser else {}
         batch.add(Draft(MEMBER, user_id, {**content, **more}, user_id))
+        return batch.state([CREATE]).get(CREATE)
 
-    append(room_id, plan, room=room)
+    create = append(room_id, plan, room=room)
+    if create is not None and "predecessor" in create.content:
+        from murmuration.rooms.upgrades import follow_upgrade
+
+        follow_upgrade(user_id, create)
     return room_id
 
 

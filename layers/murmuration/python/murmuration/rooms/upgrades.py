@@ -197,6 +197,16 @@ def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
             return
 
 
+def follow_upgrade(user_id: str, create: Event) -> None:
+    """Take settings over for one who has joined a replacement, if the old room's tombstone says that it is."""
+    predecessor = create.content.get("predecessor")
+    old_id = predecessor.get("room_id") if isinstance(predecessor, dict) else None
+    head = room_items.read_head(old_id) if isinstance(old_id, str) and fits_id(old_id) else None
+    tombstone = Room(head).event("m.room.tombstone") if head is not None else None
+    if head is not None and tombstone and tombstone.content.get("replacement_room") == create.room_id:
+        transfer_settings(user_id, head.room_id, create.room_id)
+
+
 def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
     """Take a user's tags, and their push rule for the old room, over to the new one."""
     from murmuration import push_rules
