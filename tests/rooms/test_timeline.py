@@ -93,6 +93,18 @@ class TestMessages:
         page = messages(alice, room_id, "f", to=middle)
         assert bodies(page["chunk"]) == ["0", "1", "2"]
 
+    def test_sync_tokens_are_positions_too(self, alice: Client) -> None:
+        room_id = create_room(alice)
+        send(alice, room_id, "0")
+        token = ok(alice.get(f"{V3}/sync", timeout=0))["next_batch"]
+        send(alice, room_id, "1")
+        back = messages(alice, room_id, limit=1, **{"from": token})
+        assert bodies(back["chunk"]) == ["0"]
+        forward = messages(alice, room_id, "f", **{"from": token})
+        assert bodies(forward["chunk"]) == ["1"]
+        members = ok(alice.get(path(room_id, "members"), at=token))
+        assert len(members["chunk"]) == 1
+
     def test_filter_by_type_and_sender(self, alice: Client, bob: Client) -> None:
         room_id = create_room(alice, preset="public_chat")
         join(bob, room_id)

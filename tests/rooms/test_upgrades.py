@@ -130,7 +130,7 @@ def test_settings_follow_those_who_join(alice: Client, bob: Client) -> None:
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)
     user = f"{V3}/user/{segment(bob.user_id)}/rooms"
-    tags = {"tags": {"u.mine": {}}}
+    tags: dict[str, Any] = {"tags": {"u.mine": {}}}
     ok(bob.put(f"{user}/{segment(room_id)}/tags/u.mine", {}))
     new_id = ok(upgrade(alice, room_id))["replacement_room"]
     join(bob, new_id)

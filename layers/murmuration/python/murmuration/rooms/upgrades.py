@@ -198,7 +198,7 @@ def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
 
 
 def follow_upgrade(user_id: str, create: Event) -> None:
-    """Take settings over for one who has joined a replacement, if the old room's tombstone says that it is."""
+    """Take over the settings of one who joined a replacement, if the old room's tombstone says that it is."""
     predecessor = create.content.get("predecessor")
     old_id = predecessor.get("room_id") if isinstance(predecessor, dict) else None
     head = room_items.read_head(old_id) if isinstance(old_id, str) and fits_id(old_id) else None
