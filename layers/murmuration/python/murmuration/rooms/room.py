@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.events import Event, StateKey
@@ -65,12 +65,9 @@ class Room:
         event = self.event("m.room.member", user_id)
         return event.membership if event else None
 
-    def remember(self, changes: Sequence[StateEntry]) -> None:
+    def remember(self, changes: Mapping[StateKey, StateEntry | None]) -> None:
         """Take over state that was just written, together with this room's head, into the cache."""
-        known = dict(self._known)
-        for entry in changes:
-            known[(entry.event.type, entry.event.state_key or "")] = entry
-        self._known.update(known)
+        self._known.update(changes)
 
     def require_joined(self, user_id: str) -> None:
         """Raises Forbidden unless the user is in the room."""
@@ -78,7 +75,7 @@ class Room:
             raise Forbidden(f"You are not in room {self.room_id}")
 
 
-def advance(room: Room, head: RoomHead, changes: Sequence[StateEntry]) -> Room:
+def advance(room: Room, head: RoomHead, changes: Mapping[StateKey, StateEntry | None]) -> Room:
     """The room after `head` and `changes` were written on top of `room`: what is known carries over."""
     after = Room(head)
     if head.state_version != room.head.state_version:

@@ -102,6 +102,11 @@ def membership_write(membership: Membership) -> Write:
     return dynamodb.put(TABLE, item)
 
 
+def removal_write(user_id: str, room_id: str) -> Write:
+    """Have the user no membership in the room."""
+    return dynamodb.delete(TABLE, membership_key(user_id, room_id))
+
+
 def forget_write(membership: Membership) -> Write:
     """Forget a room, unless the membership changed meanwhile."""
     return dynamodb.delete(

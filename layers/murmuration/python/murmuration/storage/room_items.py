@@ -19,6 +19,8 @@ from murmuration.storage.dynamodb import Item, Write
 
 ROOMS, LOG, EVENTS = "rooms", "room-log", "events"
 HEAD = "head"
+UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
+"""The condition that nobody has yet put an event into its place in the room's graph (names: #ordinal)."""
 _ORDINAL_OFFSET = 10**15
 
 
@@ -28,7 +30,9 @@ class RoomHead:
 
     `ordinal` is the newest event's, `oldest` the oldest's (0 and below: backfilled).
     `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
-    `seq` is where the room's stream (`storage.streams`) stands, which moves by itself.
+    `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
+    set, the items of the current state are still on their way from that snapshot to `state_root`
+    (`rooms.settling`).
     """
 
     room_id: str
@@ -42,6 +46,7 @@ class RoomHead:
     joined: int
     invited: int
     seq: int = 0
+    unsettled: NodeId | None = None
 
     @property
     def version(self) -> RoomVersion:
@@ -52,7 +57,10 @@ class RoomHead:
 class LogEntry:
     """An event of a room's log, with what the log knows of it.
 
-    `state_root` is the snapshot of the state before it, `visibility` the history visibility in force,
+    `state_root` is the snapshot of the state before it, as the events that it follows have it; `room_root`
+    that of the state which the room was in when the event came, where it's another. `resolved` says that the
+    event left the room in a state which isn't just that with the event on top. `withheld` hides it from
+    clients. `visibility` is the history visibility in force,
     `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state
     event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
     relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
@@ -68,15 +76,26 @@ class LogEntry:
     redacted_because: Mapping[str, Any] | None = None
     groups: frozenset[str] = frozenset()
     replies: int = 0
+    room_root: NodeId | None = None
+    resolved: bool = False
+    withheld: bool = False
 
     @property
     def room_id(self) -> str:
         return self.event.room_id
 
+    @property
+    def current_root(self) -> NodeId:
+        """The snapshot of the state that the room was in when the event came, which is what the log shows."""
+        return self.state_root if self.room_root is None else self.room_root
+
 
 @dataclass(frozen=True, slots=True)
 class StateEntry:
-    """A state event that is current, and the ordinal it has in the log (None for one not in the timeline)."""
+    """A state event that is current, and since when: the ordinal of the event that made it so.
+
+    That is its own, unless the resolution of forks had to come first.
+    """
 
     event: Event
     ordinal: int | None = field(default=None)
@@ -124,6 +143,7 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         joined=item["joined"],
         invited=item["invited"],
         seq=item.get("seq_head", 0),
+        unsettled=item.get("unsettled"),
     )
 
 
@@ -140,6 +160,9 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         redacted_because=json.loads(because) if because else None,
         groups=item.get("groups", frozenset()),
         replies=item.get("replies", 0),
+        room_root=item.get("room_root"),
+        resolved=item.get("resolved", False),
+        withheld=item.get("withheld", False),
     )
 
 
@@ -152,7 +175,11 @@ def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> Stat
 
 def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     """Move the head from `previous` (None: the room begins); fails if another writer moved it."""
-    fields = {name: value for name, value in asdict(head).items() if name not in ("room_id", "seq")}
+    fields = {
+        name: value
+        for name, value in asdict(head).items()
+        if name not in ("room_id", "seq") and value is not None
+    }
     names = {f"#{name}": name for name in fields}
     values = {
         f":{name}": list(value) if isinstance(value, tuple) else value for name, value in fields.items()
@@ -164,6 +191,42 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     assignments = ", ".join(f"#{name} = :{name}" for name in fields)
     return dynamodb.update(
         ROOMS, head_key(head.room_id), f"SET {assignments}", names=names, values=values, condition=condition
+    )
+
+
+def oldest_write(head: RoomHead, oldest: int) -> Write:
+    """Let the log begin at `oldest`; fails if it doesn't begin where `head` says any more."""
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET #oldest = :new",
+        names={"#oldest": "oldest"},
+        values={":new": oldest, ":old": head.oldest},
+        condition="#oldest = :old",
+    )
+
+
+_UNSETTLED = "state_version = :version AND unsettled = :before"
+
+
+def unsettled_check(head: RoomHead) -> Write:
+    """Require that the current state is still on its way to where `head` has it."""
+    values = {":version": head.state_version, ":before": head.unsettled}
+    return dynamodb.check(ROOMS, head_key(head.room_id), _UNSETTLED, values=values)
+
+
+def settled_write(head: RoomHead) -> Write:
+    """Say that the current state has arrived where `head` has it: as a new version, as reads were mixed."""
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET state_version = :next REMOVE unsettled",
+        values={
+            ":version": head.state_version,
+            ":before": head.unsettled,
+            ":next": head.state_version + 1,
+        },
+        condition=_UNSETTLED,
     )
 
 
@@ -183,6 +246,11 @@ def log_write(entry: LogEntry) -> Write:
         ("redacted_because", _dump(entry.redacted_because)),
         # Whom the Streams worker wakes beside the members.
         ("member", entry.event.state_key if entry.event.membership is not None else None),
+        ("groups", entry.groups or None),
+        ("replies", entry.replies or None),
+        ("room_root", entry.room_root),
+        ("resolved", entry.resolved or None),
+        ("withheld", entry.withheld or None),
     ):
         if value is not None:
             item[name] = value
@@ -194,9 +262,9 @@ def _dump(value: Any) -> str | None:
 
 
 def pointer_write(entry: LogEntry) -> Write:
-    """Claim the event's ID for its place in the log; fails if the event is known already."""
+    """Claim the event's ID for its place in the log; fails if the event has its place already."""
     item = {"event_id": entry.event.event_id, "room_id": entry.room_id, "ordinal": entry.ordinal}
-    return dynamodb.put(EVENTS, item, condition="attribute_not_exists(event_id)")
+    return dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
 
 
 def state_write(room_id: str, entry: StateEntry) -> Write:

@@ -1,0 +1,52 @@
+"""What a change of a room's current state writes: the state's own items, and local users' memberships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from murmuration.protocol.events import Event, StateKey
+from murmuration.rooms.stripped_state import stripped_state
+from murmuration.settings import settings
+from murmuration.storage import memberships, room_items
+from murmuration.storage.dynamodb import Write
+from murmuration.storage.memberships import Membership
+from murmuration.storage.room_items import StateEntry
+
+ReadState = Callable[[Iterable[StateKey]], Mapping[StateKey, Event]]
+"""Looks up the state events with these pairs, of the state after the change."""
+
+
+def state_item_write(room_id: str, pair: StateKey, entry: StateEntry | None) -> Write:
+    """Make a state event current, or (None) have the room no such state."""
+    if entry is None:
+        return room_items.state_removal(room_id, pair)
+    return room_items.state_write(room_id, entry)
+
+
+def membership_row_write(
+    room_id: str, user_id: str, event: Event | None, previous: str | None, ordinal: int, state: ReadState
+) -> Write | None:
+    """Carry a change of membership into the user's own rows; None for users of other servers.
+
+    `event` is the member event that is current from `ordinal` on (None: there is none any more), `previous`
+    the membership before.
+    """
+    if user_id.partition(":")[2] != settings().server_name:
+        return None
+    if event is None:
+        return memberships.removal_write(user_id, room_id)
+    membership = event.membership or "leave"
+    outside = membership in ("invite", "knock")
+    return memberships.membership_write(
+        Membership(
+            user_id=user_id,
+            room_id=room_id,
+            membership=membership,
+            event_id=event.event_id,
+            sender=event.sender,
+            ordinal=ordinal,
+            since=ordinal,
+            previous=previous,
+            stripped_state=stripped_state(state, event) if outside else (),
+        )
+    )
