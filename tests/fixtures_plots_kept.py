@@ -6,6 +6,7 @@ import struct
 import zlib
 from typing import Any
 
+import tests.fixtures_plots  # noqa: F401 - its plots come first
 from tests.fixtures_scene import Scene, cross_signing, key_pair
 from tests.fixtures_worlds import plot
 from tests.keys import crypto
@@ -136,8 +137,8 @@ def news_for_alice(scene: Scene) -> None:
     from murmuration.to_device import send_to_device
 
     lounge, bob = scene.names["lounge"], scene.requester("bob")
-    scene.say("bob", lounge, "Are you there, Alice?", "question")
     scene.set_state("alice", lounge, "m.room.topic", {"topic": "Silence"}, called="silence")
+    scene.say("bob", lounge, "Are you there, Alice?", "question")
     scene.act(typing.set_typing, bob, lounge, bob.user_id, typing=True, timeout_ms=120_000)
     scene.act(receipts.send_receipt, scene.token("bob"), lounge, "m.read", scene.names["reply"], {})
     messages = {scene.user_id("alice"): {"PHONE": {"body": "psst"}}}

@@ -20,6 +20,7 @@ class Case:
     `body` each `{{name}}` is what the worlds call so. `by` is whose token is sent: for `alice`, the world's
     `alice_token`. `expect` is the status, with the errcode of a refusal, such as `404 M_NOT_FOUND`. `after`
     is how many milliseconds after the worlds' last moment it comes. What isn't HTTP has the whole `event`.
+    The bytes of a `vague` answer depend on a library's version.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Case:
     headers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     after: int = 60_000
+    vague: bool = False
     event: Mapping[str, Any] | None = None
 
 

@@ -118,14 +118,11 @@ CASES.add(
     "Alice proves to be there and replaces hers.",
     SIGNING,
     {
-        **cross_signing("alice").body(),
         "master_key": {
             "user_id": ALICE,
             "usage": ["master"],
             "keys": {key_pair("alice anew").key_id: key_pair("alice anew").public},
         },
-        "self_signing_key": None,
-        "user_signing_key": None,
         "auth": PROOF,
     },
     by="alice",

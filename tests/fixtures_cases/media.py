@@ -136,7 +136,13 @@ for operation, base, who in (
 ):
     request = f"GET {base}/thumbnail"
     size = "width=32&height=32&method=crop"
-    CASES.add(f"{operation}/good", "A thumbnail, made now and kept.", f"{request}/{PICTURE}?{size}", by=who)
+    CASES.add(
+        f"{operation}/good",
+        "A thumbnail, made now and kept.",
+        f"{request}/{PICTURE}?{size}",
+        by=who,
+        vague=True,
+    )
     CASES.add(
         f"{operation}/not_an_image",
         "A text has none.",

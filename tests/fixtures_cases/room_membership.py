@@ -42,6 +42,7 @@ CASES.add(
     "join_room/good_invited",
     "Alice accepts Bob's invitation.",
     f"{JOIN}/{{{{study}}}}",
+    {},
     by="alice",
     worlds="alice_invited_to_bobs_room",
 )
