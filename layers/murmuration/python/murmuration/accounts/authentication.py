@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.accounts.tokens import AccessToken, Requester, hash_secret
+from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import UnknownToken
 from murmuration.storage import accounts, dynamodb
@@ -29,7 +29,7 @@ def verify(
     device was last seen `SEEN_INTERVAL_MS` ago.
     https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
     """
-    secret_hash = hash_secret(token.secret)
+    secret_hash = token.secret_hash
     is_next = device is not None and _equal(device.get("next_access_hash"), secret_hash)
     if device is None or not (is_next or _equal(device.get("access_hash"), secret_hash)):
         raise UnknownToken("The access token is not known, or was logged out", soft_logout=False)

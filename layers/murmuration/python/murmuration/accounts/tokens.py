@@ -70,9 +70,25 @@ class AccessToken:
         """The key in the table `users` of the device that the token claims to belong to."""
         return device_key(self.user_id, self.device_id)
 
+    @property
+    def secret_hash(self) -> str:
+        """What is stored of the secret."""
+        return hash_secret(self.secret)
+
     def matches(self, secret_hash: object) -> bool:
         """Whether `secret_hash`, as stored with the device, is this token's; in constant time."""
-        return isinstance(secret_hash, str) and hmac.compare_digest(secret_hash, hash_secret(self.secret))
+        return isinstance(secret_hash, str) and hmac.compare_digest(secret_hash, self.secret_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class RememberedToken(AccessToken):
+    """A token that was presented earlier, of which only the hash was kept."""
+
+    kept_hash: str = ""
+
+    @property
+    def secret_hash(self) -> str:
+        return self.kept_hash
 
 
 @dataclass(frozen=True, slots=True)

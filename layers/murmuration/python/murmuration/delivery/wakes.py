@@ -7,7 +7,6 @@ the look didn't see finds the registration.
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -85,8 +84,6 @@ def ring(wait: Wait) -> None:
     listeners.settle(wait)
 
 
-def order_push(connection_id: str) -> None:
-    """Have a worker look whether there is something to tell a connection."""
-    queues.send(
-        PUSHES, {"connection_id": connection_id}, group=connection_id, dedup=secrets.token_urlsafe(12)
-    )
+def order_push(connection_id: str, *, delay_s: int = 0) -> None:
+    """Have a worker look whether there is something to tell a connection, at once or later."""
+    queues.send(PUSHES, {"connection_id": connection_id}, delay_s=delay_s)

@@ -30,10 +30,17 @@ def url_of(physical_name: str) -> str:
     return url
 
 
-def send(name: str, body: Mapping[str, Any], *, group: str | None = None, dedup: str | None = None) -> None:
+def send(
+    name: str,
+    body: Mapping[str, Any],
+    *,
+    group: str | None = None,
+    dedup: str | None = None,
+    delay_s: int = 0,
+) -> None:
     """Queue `body` as JSON; with `group` the queue is FIFO, and takes a `dedup` once in five minutes."""
     physical = settings().queue(name) + (".fifo" if group is not None else "")
-    more: dict[str, str] = {}
+    more: dict[str, Any] = {"DelaySeconds": delay_s} if delay_s else {}
     if group is not None:
         more["MessageGroupId"] = group
     if dedup is not None:

@@ -105,6 +105,15 @@ class Listeners(Model):
     user_id = UnicodeAttribute(hash_key=True)
 
 
+class Connections(Model):
+    """Open WebSockets: whose each is, and what it has been told."""
+
+    class Meta:
+        table_name = "connections"
+
+    connection_id = UnicodeAttribute(hash_key=True)
+
+
 class Transient(Model):
     """What expires by itself: transaction IDs, authentication sessions, login tokens, counters."""
 
@@ -216,6 +225,7 @@ TABLES: tuple[Table, ...] = (
     Table(Users),
     Table(SyncTokens, ttl="expires"),
     Table(Listeners, ttl="expires"),
+    Table(Connections, ttl="expires"),
     Table(Transient, ttl="expires"),
     Table(Directory),
     Table(Keys),

@@ -73,12 +73,33 @@ class Answer:
         return body
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """A sync's answer, and when the typing that it tells of ends by itself (milliseconds, 0 for none)."""
+
+    body: dict[str, Any]
+    typing_end_ms: int
+
+
 def sync(request: SyncRequest) -> dict[str, Any]:
     """What the client hasn't seen, at once if there is something, else when there is or the time is over.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist.
     """
     return _Sync(request).run()
+
+
+def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
+    """What is new after the token `since`, with a new token; None for nothing. Acknowledges nothing.
+
+    Raises UnknownToken, InvalidParam, BadJson, NotFound.
+    """
+    first = look(token, since, filter_text)
+    answer = assemble(SyncRequest(token, since, filter_text), first)
+    if first.base is not None and not answer.has_news:
+        return None
+    body = answer.as_json(tokens.write(token.user_id, token.device_id, answer.positions))
+    return News(body, waiting.typing_end_ms(answer.positions))
 
 
 class _Sync:

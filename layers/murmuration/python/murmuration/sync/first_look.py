@@ -55,6 +55,7 @@ class FirstLook:
 
 def identify(token: AccessToken, since: str | None) -> Identity:
     """Who asks, in one read. Raises UnknownToken, InvalidParam."""
+    since = tokens.parse(since) if since is not None else None
     found = dynamodb.batch_get(_identity_keys(token, since), eventual=_EVENTUAL)
     return _identity(token, since, found)
 
@@ -66,6 +67,7 @@ def look(
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
+    since = tokens.parse(since) if since is not None else None
     user, device = streams.user_stream(token.user_id), streams.device_stream(token.user_id, token.device_id)
     keys = {"users": [token.key]} if known is not None else _identity_keys(token, since)
     keys[streams.TABLE] = [

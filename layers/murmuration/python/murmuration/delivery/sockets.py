@@ -1,0 +1,233 @@
+"""The WebSocket API: connections are told what is new as /sync would tell it, and take simple requests.
+
+https://github.com/matrix-org/matrix-spec/blob/main/attic/drafts/websockets.rst
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from murmuration.accounts.authentication import authenticate
+from murmuration.accounts.tokens import AccessToken, RememberedToken
+from murmuration.clock import now_ms
+from murmuration.delivery.splitting import split
+from murmuration.delivery.wakes import order_push
+from murmuration.protocol.errors import (
+    BadJson,
+    InvalidParam,
+    MatrixError,
+    MissingParam,
+    NotJson,
+    TooLarge,
+    Unrecognized,
+)
+from murmuration.storage import connections, listeners, sockets
+from murmuration.storage.connections import Connection
+from murmuration.storage.listeners import Socket
+from murmuration.sync import account
+from murmuration.sync.engine import news_since
+from murmuration.sync.first_look import look
+
+PROTOCOL = "m.json"
+ROUNDS = 20
+OPENING_MS = 5_000
+"""How long a connection may take to open after it was accepted."""
+REQUEST_BYTES = 100_000
+
+
+def connect(
+    token: AccessToken,
+    connection_id: str,
+    *,
+    since: str | None,
+    filter_text: str | None,
+    protocols: Sequence[str] = (),
+) -> None:
+    """Accept a connection, and have it told what is new after `since`.
+
+    Raises UnknownToken, InvalidParam for another subprotocol or what is no token, BadJson, NotFound.
+    """
+    if protocols and PROTOCOL not in protocols:
+        raise InvalidParam(f"The only subprotocol is {PROTOCOL}")
+    first = look(token, since, filter_text)
+    account.acknowledge(first)
+    now = now_ms()
+    connections.add(
+        Connection(
+            connection_id,
+            token.user_id,
+            token.device_id,
+            token.secret_hash,
+            now,
+            since if first.base is not None else None,
+            filter_text,
+        )
+    )
+    socket = Socket(token.user_id, token.device_id, connection_id)
+    listeners.add_socket(socket, now // 1000 + connections.LIFETIME_S)
+    order_push(connection_id)
+
+
+def disconnect(connection_id: str) -> None:
+    """Forget a connection."""
+    connection = connections.read(connection_id)
+    if connection is not None:
+        forget(connection)
+
+
+def forget(connection: Connection) -> None:
+    listeners.remove_socket(connection.user_id, connection.connection_id)
+    connections.remove(connection.connection_id)
+
+
+def close(connection: Connection) -> None:
+    """End a connection from this side; its client comes back with the last token that it got."""
+    sockets.close(connection.connection_id)
+    forget(connection)
+
+
+# -- Updates ---------------------------------------------------------------------------------------------
+
+
+def push(connection_id: str) -> None:
+    """Tell a connection what is new, each thing once and in order, whoever else is at it."""
+    for _ in range(ROUNDS):
+        connection = connections.read(connection_id)
+        if connection is None:
+            return
+        if connection.is_abandoned:
+            close(connection)
+            return
+        if not _push_once(connection):
+            return
+    order_push(connection_id)
+
+
+def _push_once(connection: Connection) -> bool:
+    """One update; whether there may be more."""
+    try:
+        news = news_since(_token(connection), connection.since, connection.filter)
+    except MatrixError:
+        close(connection)  # logged out; the client learns why when it connects again
+        return False
+    if news is None:
+        return False
+    if not connections.claim(connection):
+        # Another is telling it, and will look again if it's still at it; if it isn't, look anew.
+        return not connections.call_again(connection.connection_id)
+    try:
+        for part in split(news.body, connection.since):
+            _post(connection, part)
+    except sockets.Gone:
+        forget(connection)
+        return False
+    if news.typing_end_ms:
+        order_push(
+            connection.connection_id, delay_s=min(900, max(1, (news.typing_end_ms - now_ms()) // 1000 + 1))
+        )
+    connections.move(connection.connection_id, news.body["next_batch"])
+    return True
+
+
+def _post(connection: Connection, message: Mapping[str, Any]) -> None:
+    """Send a message. A connection that was accepted just now may not be open yet. Raises Gone."""
+    data = encode(message)
+    while True:
+        try:
+            sockets.post(connection.connection_id, data)
+        except sockets.Gone:
+            if now_ms() > connection.opened_ms + OPENING_MS:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _token(connection: Connection) -> RememberedToken:
+    return RememberedToken(connection.user_id, connection.device_id, "", connection.access_hash)
+
+
+# -- Requests --------------------------------------------------------------------------------------------
+
+
+def take_request(connection_id: str, text: str) -> None:
+    """Carry out a client's request and post the response; an unknown connection is left alone."""
+    connection = connections.read(connection_id)
+    if connection is None:
+        return
+    response: dict[str, Any] = {"id": None}
+    try:
+        request = _parse(text)
+        response["id"] = request["id"]
+        response["result"] = _carry_out(connection, request)
+    except MatrixError as error:
+        response["error"] = error.body()
+    try:
+        _post(connection, response)
+    except sockets.Gone:
+        forget(connection)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    if len(text) > REQUEST_BYTES:
+        raise TooLarge("The request is too large")
+    try:
+        request = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotJson("A request must be JSON") from error
+    if not isinstance(request, dict):
+        raise BadJson("A request must be a JSON object")
+    if not isinstance(request.get("id"), str) or not request["id"]:
+        raise MissingParam("A request must have an id, a string")
+    return request
+
+
+def _carry_out(connection: Connection, request: Mapping[str, Any]) -> dict[str, Any]:
+    # Imported here: what only waits and is pushed to needs none of it.
+    from murmuration.rooms.sending import send_message, set_state
+
+    method = request.get("method")
+    params = request.get("params", request.get("param", {}))
+    if not isinstance(params, dict):
+        raise BadJson("params must be an object")
+    token = _token(connection)
+    match method:
+        case "ping":
+            return {}
+        case "send":
+            room_id, event_type = (_text(params, name) for name in ("room_id", "event_type"))
+            content = _content(params)
+            return {"event_id": send_message(token, room_id, event_type, request["id"], content)}
+        case "state":
+            room_id, event_type, state_key = (
+                _text(params, name) for name in ("room_id", "event_type", "state_key")
+            )
+            requester = authenticate(token)
+            return {"event_id": set_state(requester, room_id, event_type, state_key, _content(params))}
+        case _:
+            raise Unrecognized("The method must be one of ping, send, state")
+
+
+def _text(params: Mapping[str, Any], name: str) -> str:
+    value = params.get(name)
+    if value is None:
+        raise MissingParam(f"Missing parameter: {name}")
+    if not isinstance(value, str):
+        raise BadJson(f"{name} must be a string")
+    return value
+
+
+def _content(params: Mapping[str, Any]) -> dict[str, Any]:
+    content = params.get("content")
+    if content is None:
+        raise MissingParam("Missing parameter: content")
+    if not isinstance(content, dict):
+        raise BadJson("content must be an object")
+    return content

@@ -1,0 +1,84 @@
+"""Cuts an update that is too large for one WebSocket message into several of the same shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from murmuration.storage.sockets import LARGEST_BYTES
+
+Update = dict[str, Any]
+LIMIT = LARGEST_BYTES - 8 * 1024
+
+
+def split(update: Mapping[str, Any], since: str | None, *, limit: int = LIMIT) -> list[Update]:
+    """Messages of at most `limit` bytes, if no single event has more, which together say what `update` says.
+
+    All but the last have the token `since` (none for a first sync): who reconnects before the last of them
+    gets them all again. A room's state goes before its timeline.
+    """
+    if _size(update) <= limit:
+        return [dict(update)]
+    token = {"next_batch": since} if since is not None else {}
+    parts: list[Update] = []
+    room_left = 0
+    for fragment in _fragments(update):
+        size = _size(fragment)
+        if size > room_left:
+            parts.append(dict(token))
+            room_left = limit - 200
+        _merge(parts[-1], fragment)
+        room_left -= size
+    parts[-1]["next_batch"] = update["next_batch"]
+    return parts
+
+
+def _fragments(update: Mapping[str, Any]) -> Iterator[Update]:
+    """The update in small pieces, each in its place, in the order in which a client should get them."""
+    for name, section in update.items():
+        if name == "rooms":
+            for kind, rooms in section.items():
+                for room_id, room in rooms.items():
+                    pieces = _room(room) if kind in ("join", "leave") else iter([room])
+                    yield from ({"rooms": {kind: {room_id: piece}}} for piece in pieces)
+        elif name != "next_batch":
+            yield from ({name: piece} for piece in _events(section))
+
+
+def _room(room: Mapping[str, Any]) -> Iterator[Update]:
+    order = ("state", "state_after", "timeline")
+    for name in (*order, *(name for name in room if name not in order)):
+        if name in room:
+            yield from ({name: piece} for piece in _events(room[name]))
+
+
+def _events(section: Any) -> Iterator[Any]:
+    """A section event by event, if it has any; what else it says comes with the first."""
+    if not isinstance(section, Mapping) or not isinstance(section.get("events"), list):
+        yield section
+        return
+    events = section["events"]
+    yield {**section, "events": events[:1]}
+    yield from ({"events": [event]} for event in events[1:])
+
+
+def _merge(into: Update, fragment: Mapping[str, Any]) -> None:
+    for name, value in fragment.items():
+        present = into.get(name)
+        if isinstance(present, dict) and isinstance(value, Mapping):
+            _merge(present, value)
+        elif isinstance(present, list) and isinstance(value, list):
+            present += value
+        else:
+            into[name] = _copy(value)
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _copy(inner) for name, inner in value.items()}
+    return list(value) if isinstance(value, list) else value
+
+
+def _size(value: Any) -> int:
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()) + 1

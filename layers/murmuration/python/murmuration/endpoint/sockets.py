@@ -1,0 +1,90 @@
+"""The WebSocket API's functions: API Gateway's events in, what it wants to know out."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+from murmuration.accounts.tokens import AccessToken
+from murmuration.endpoint.routes import WebSocket
+from murmuration.protocol.errors import MatrixError, MissingToken
+
+
+class SocketRequest:
+    """An event of one connection: its handshake, a message, or its end."""
+
+    def __init__(self, event: Mapping[str, Any]) -> None:
+        self.event = event
+
+    @property
+    def connection_id(self) -> str:
+        return str(self.event["requestContext"]["connectionId"])
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """The handshake's headers, names in lower case."""
+        return {name.lower(): value for name, value in (self.event.get("headers") or {}).items()}
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        return dict(self.event.get("queryStringParameters") or {})
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """Those that the client offers."""
+        offered = self.headers.get("sec-websocket-protocol", "").split(",")
+        return [name.strip() for name in offered if name.strip()]
+
+    @property
+    def text(self) -> str:
+        """The message."""
+        body = self.event.get("body") or ""
+        if self.event.get("isBase64Encoded"):
+            return base64.b64decode(body).decode("utf-8", "replace")
+        return str(body)
+
+    @property
+    def access_token(self) -> AccessToken:
+        """The token as presented, not yet verified. Raises MissingToken, UnknownToken."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            token = self.query.get("access_token", "")
+        if not token.strip():
+            raise MissingToken("The access token is missing")
+        return AccessToken.parse(token.strip())
+
+
+class SocketHandler:
+    """A Lambda entry point around the function of one route of the WebSocket API."""
+
+    def __init__(
+        self, function: Callable[[SocketRequest], Mapping[str, str] | None], route: WebSocket
+    ) -> None:
+        self.function = function
+        self.route = route
+        self.__doc__ = function.__doc__
+
+    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        try:
+            headers = self.function(SocketRequest(event))
+        except MatrixError as error:
+            return {
+                "statusCode": error.status,
+                "headers": {"Content-Type": "application/json"},
+                "body": json.dumps(error.body()),
+            }
+        return {"statusCode": 200, **({"headers": dict(headers)} if headers else {})}
+
+
+def socket_endpoint(
+    key: str,
+) -> Callable[[Callable[[SocketRequest], Mapping[str, str] | None]], SocketHandler]:
+    """Make a function the Lambda of a route: $connect, whose result are response headers, or another."""
+
+    def decorate(function: Callable[[SocketRequest], Mapping[str, str] | None]) -> SocketHandler:
+        return SocketHandler(function, WebSocket(key))
+
+    return decorate

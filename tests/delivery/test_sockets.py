@@ -1,0 +1,315 @@
+"""The WebSocket API: updates once and in order, requests, and connections that end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from functions.websocket import connect, default, disconnect
+from murmuration.clock import now_ms
+from murmuration.delivery import sockets, wakes
+from murmuration.storage import connections, dynamodb, listeners
+from tests.delivery.conftest import Wire
+from tests.in_process import Client
+from tests.rooms.people import V3, create_room, join, ok, path, send
+from tests.sync.client import Syncing, bodies_of
+
+Make = Callable[..., Client]
+
+
+class Stream:
+    """A client's connection; `updates` and `responses` are what came by it."""
+
+    def __init__(self, wire: Wire, client: Client, name: str = "one", **query: str) -> None:
+        self.wire, self.client = wire, client
+        self.id = f"{name}-{client.user_id}"
+        self.answer = connect.handler(
+            {
+                "requestContext": {"connectionId": self.id},
+                "headers": {"Sec-WebSocket-Protocol": "m.json"},
+                "queryStringParameters": {"access_token": client.token, **query},
+            }
+        )
+        if self.answer["statusCode"] == 200:
+            wire.open.add(self.id)
+
+    @property
+    def updates(self) -> list[Any]:
+        return [message for message in self.wire.posted[self.id] if "id" not in message]
+
+    @property
+    def responses(self) -> list[Any]:
+        return [message for message in self.wire.posted[self.id] if "id" in message]
+
+    def ask(self, message: Any) -> Any:
+        """Send a request; its response."""
+        body = message if isinstance(message, str) else json.dumps(message)
+        default.handler({"requestContext": {"connectionId": self.id}, "body": body})
+        return self.responses[-1]
+
+    def bodies(self, room_id: str) -> list[str]:
+        return [body for update in self.updates for body in bodies_of(update, room_id)]
+
+
+@pytest.fixture
+def room(make_client: Make) -> tuple[Client, Client, str]:
+    """Alice's room, which Bob is in."""
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    return alice, bob, room_id
+
+
+def tell(room_id: str) -> None:
+    wakes.wake_for_log_entries([{"room_id": room_id}])
+
+
+def test_handshake(wire: Wire, make_client: Make) -> None:
+    stream = Stream(wire, make_client())
+    assert stream.answer == {"statusCode": 200, "headers": {"Sec-WebSocket-Protocol": "m.json"}}
+    wire.run_pushes()
+    (first,) = stream.updates
+    assert first["next_batch"].startswith("s_")
+    assert first["account_data"]["events"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status", "errcode"),
+    [
+        ({}, {}, 401, "M_MISSING_TOKEN"),
+        ({}, {"access_token": "nonsense"}, 401, "M_UNKNOWN_TOKEN"),
+        ({}, {"since": "nonsense"}, 400, "M_INVALID_PARAM"),
+        ({}, {"filter": "{"}, 400, "M_INVALID_PARAM"),
+        ({"sec-websocket-protocol": "m.cbor, m.xml"}, {}, 400, "M_INVALID_PARAM"),
+    ],
+)
+def test_refused_handshakes(
+    wire: Wire, make_client: Make, headers: Any, query: Any, status: int, errcode: str
+) -> None:
+    if query or headers:
+        query = {"access_token": make_client().token} | query
+    event = {"requestContext": {"connectionId": "x"}, "headers": headers, "queryStringParameters": query}
+    answer = connect.handler(event)
+    assert (answer["statusCode"], json.loads(answer["body"])["errcode"]) == (status, errcode)
+    assert connections.read("x") is None
+
+
+def test_updates_follow_the_token(wire: Wire, room: tuple[Client, Client, str]) -> None:
+    alice, bob, room_id = room
+    syncing = Syncing(bob)
+    syncing.sync()
+    send(alice, room_id, "before")
+    stream = Stream(wire, bob, since=syncing.since or "")
+    wire.run_pushes()
+    send(alice, room_id, "after")
+    tell(room_id)
+    assert wire.run_pushes() == 1
+    tell(room_id)
+    assert wire.run_pushes() == 1
+    assert stream.bodies(room_id) == ["before", "after"]
+    again = Stream(wire, bob, "two", since=stream.updates[0]["next_batch"])
+    wire.run_pushes()
+    assert again.bodies(room_id) == ["after"]
+
+
+def test_filter(wire: Wire, room: tuple[Client, Client, str]) -> None:
+    _, bob, room_id = room
+    stream = Stream(wire, bob, filter=json.dumps({"room": {"not_rooms": [room_id]}}))
+    wire.run_pushes()
+    assert "rooms" not in stream.updates[0]
+
+
+def test_many_workers_tell_once_and_in_order(wire: Wire, room: tuple[Client, Client, str]) -> None:
+    alice, bob, room_id = room
+    stream = Stream(wire, bob)
+    wire.run_pushes()
+
+    def talk(number: int) -> None:
+        if number % 3 == 0:
+            send(alice, room_id, str(number))
+        sockets.push(stream.id)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(talk, range(24)))
+    sockets.push(stream.id)
+    page = ok(alice.get(path(room_id, "messages"), dir="f", limit=100))["chunk"]
+    sent = [event["content"]["body"] for event in page if event["type"] == "m.room.message"]
+    assert stream.bodies(room_id) == sent
+    assert len(sent) == 8
+
+
+def test_who_stopped_halfway_ends_the_connection(
+    wire: Wire, room: tuple[Client, Client, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the client got the update is not known; it comes back with what it has."""
+    alice, bob, room_id = room
+    stream = Stream(wire, bob)
+    wire.run_pushes()
+    send(alice, room_id, "doubtful")
+    with monkeypatch.context() as patch:
+        patch.setattr(connections, "move", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            sockets.push(stream.id)
+    sockets.push(stream.id)
+    assert stream.id in wire.open
+    later = now_ms() + connections.CLAIM_MS + 1
+    monkeypatch.setattr(connections, "now_ms", lambda: later)
+    sockets.push(stream.id)
+    assert stream.id not in wire.open
+    assert connections.read(stream.id) is None
+    assert stream.bodies(room_id) == ["doubtful"]
+
+
+def test_gone_connections_are_forgotten(
+    wire: Wire, room: tuple[Client, Client, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, room_id = room
+    stream = Stream(wire, bob)
+    wire.run_pushes()
+    wire.open.discard(stream.id)
+    send(alice, room_id)
+    monkeypatch.setattr(sockets, "OPENING_MS", 0)
+    tell(room_id)
+    wire.run_pushes()
+    assert connections.read(stream.id) is None
+    assert list(listeners.sockets_in(listeners.read_items([bob.user_id]))) == []
+    tell(room_id)
+    assert wire.run_pushes() == 0
+
+
+def test_disconnect(wire: Wire, make_client: Make) -> None:
+    bob = make_client()
+    stream = Stream(wire, bob)
+    event = {"requestContext": {"connectionId": stream.id}}
+    assert disconnect.handler(event)["statusCode"] == 200
+    assert disconnect.handler(event)["statusCode"] == 200
+    assert list(listeners.sockets_in(listeners.read_items([bob.user_id]))) == []
+
+
+def test_a_logged_out_device_is_told_nothing(wire: Wire, room: tuple[Client, Client, str]) -> None:
+    alice, bob, room_id = room
+    stream = Stream(wire, bob)
+    wire.run_pushes()
+    ok(bob.post(f"{V3}/logout"))
+    send(alice, room_id, "secret")
+    tell(room_id)
+    wire.run_pushes()
+    sockets.push(stream.id)
+    assert stream.bodies(room_id) == []
+    assert stream.id not in wire.open
+
+
+def test_requests(wire: Wire, room: tuple[Client, Client, str]) -> None:
+    _, bob, room_id = room
+    stream = Stream(wire, bob)
+    assert stream.ask({"id": "1", "method": "ping"}) == {"id": "1", "result": {}}
+    params = {"room_id": room_id, "event_type": "m.room.message", "content": {"body": "hello"}}
+    sent = stream.ask({"id": "2", "method": "send", "params": params})
+    assert stream.ask({"id": "2", "method": "send", "params": params}) == sent
+    found = ok(bob.get(path(room_id, "event", sent["result"]["event_id"])))
+    assert found["content"] == {"body": "hello"}
+    assert found["unsigned"]["transaction_id"] == "2"
+    state = {**params, "event_type": "org.example", "state_key": "", "content": {"n": 1}}
+    refused = stream.ask({"id": "3", "method": "state", "params": state})
+    assert refused["error"]["errcode"] == "M_FORBIDDEN"
+
+
+def test_state(wire: Wire, make_client: Make) -> None:
+    alice = make_client()
+    room_id = create_room(alice)
+    stream = Stream(wire, alice)
+    params = {"room_id": room_id, "event_type": "org.example", "state_key": "k", "content": {"n": 1}}
+    assert stream.ask({"id": "1", "method": "state", "params": params})["result"]["event_id"]
+    assert ok(alice.get(path(room_id, "state", "org.example", "k"))) == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("message", "errcode"),
+    [
+        ("not json", "M_NOT_JSON"),
+        ("[]", "M_BAD_JSON"),
+        ({"method": "ping"}, "M_MISSING_PARAM"),
+        ({"id": 7, "method": "ping"}, "M_MISSING_PARAM"),
+        ({"id": "1"}, "M_UNRECOGNIZED"),
+        ({"id": "1", "method": "dance"}, "M_UNRECOGNIZED"),
+        ({"id": "1", "method": "send", "params": []}, "M_BAD_JSON"),
+        ({"id": "1", "method": "send", "params": {"room_id": "!x"}}, "M_MISSING_PARAM"),
+        (
+            {"id": "1", "method": "send", "params": {"room_id": 1, "event_type": "m", "content": {}}},
+            "M_BAD_JSON",
+        ),
+        (
+            {"id": "1", "method": "send", "params": {"room_id": "!x", "event_type": "m", "content": 1}},
+            "M_BAD_JSON",
+        ),
+        (
+            {"id": "1", "method": "send", "params": {"room_id": "!x", "event_type": "m", "content": {}}},
+            "M_FORBIDDEN",
+        ),
+    ],
+)
+def test_bad_requests(wire: Wire, make_client: Make, message: Any, errcode: str) -> None:
+    response = Stream(wire, make_client()).ask(message)
+    assert response["error"]["errcode"] == errcode
+    assert "result" not in response
+
+
+def test_typing_ends_for_sockets_too(
+    wire: Wire, room: tuple[Client, Client, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, room_id = room
+    stream = Stream(wire, bob)
+    wire.run_pushes()
+    ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 5_000}))
+    sockets.push(stream.id)
+    queue = wire.sqs.queue("murmuration-test-socket-pushes")
+    assert queue.counts()[2] == 1, "a look at the time that typing ends is ordered"
+    monkeypatch.setattr("murmuration.sync.engine.now_ms", lambda: now_ms() + 5_001)
+    sockets.push(stream.id)
+    typing = [
+        event["content"]["user_ids"]
+        for update in stream.updates[1:]
+        for event in update["rooms"]["join"][room_id]["ephemeral"]["events"]
+    ]
+    assert typing == [[alice.user_id], []]
+
+
+def test_to_device_messages_wait_for_the_client_to_come_back(wire: Wire, make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    stream = Stream(wire, bob)
+    wire.run_pushes()
+    body = {"messages": {bob.user_id: {bob.device_id: {"n": 1}}}}
+    ok(alice.put(f"{V3}/sendToDevice/org.example/1", body))
+    for _ in range(2):
+        sockets.push(stream.id)
+    assert len([update for update in stream.updates if "to_device" in update]) == 1
+    lost = Stream(wire, bob, "two", since=stream.updates[0]["next_batch"])
+    wire.run_pushes()
+    assert "to_device" in lost.updates[0]
+    found = Stream(wire, bob, "three", since=lost.updates[0]["next_batch"])
+    wire.run_pushes()
+    assert found.updates == []
+
+
+def test_a_large_first_update_comes_in_parts(wire: Wire, room: tuple[Client, Client, str]) -> None:
+    alice, bob, room_id = room
+    for number in range(6):
+        send(alice, room_id, {"msgtype": "m.text", "body": str(number), "filler": "x" * 30_000})
+    stream = Stream(wire, bob)
+    wire.run_pushes()
+    assert len(stream.updates) > 1
+    assert stream.bodies(room_id) == [str(number) for number in range(6)]
+    assert [bool(update.get("next_batch")) for update in stream.updates][-1] is True
+    assert not any("next_batch" in update for update in stream.updates[:-1])
+
+
+def test_the_table_expires(wire: Wire, make_client: Make) -> None:
+    stream = Stream(wire, make_client())
+    item = dynamodb.get("connections", {"connection_id": stream.id})
+    assert item is not None
+    assert 7_200 < item["expires"] - now_ms() // 1000 < 8_000
+    assert "secret" not in json.dumps(item)
