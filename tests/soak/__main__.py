@@ -1,0 +1,32 @@
+"""`python -m tests.soak`: about a minute of it; fails if a message was missed, repeated or misplaced."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.soak.run import Plan, soak
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=50, help="how long to write (50)")
+    parser.add_argument("--seed", type=int, default=1, help="what chance begins with (1)")
+    parser.add_argument("--waiting", choices=("parked", "held"), default="parked")
+    parser.add_argument("--chaos", choices=("none", "twice", "pieces"), default="twice")
+    parser.add_argument("--kills", type=int, default=2, help="how often everything is killed (2)")
+    given = parser.parse_args()
+    plan = Plan(
+        seconds=given.seconds, seed=given.seed, waiting=given.waiting, chaos=given.chaos, kills=given.kills
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        report = asyncio.run(soak(plan, Path(folder)))
+    print(report)
+    return 0 if report.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""A few seconds of the soak: no message is missed, repeated or out of order."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.soak.run import Plan, soak
+
+SHORT = {"seconds": 2.0, "writers": 3, "rooms": 2, "http_readers": 4, "wanderers": 1, "socket_readers": 1}
+
+
+@pytest.mark.parametrize(("waiting", "chaos"), [("parked", "twice"), ("held", "pieces")])
+def test_short_soak(tmp_path: Path, waiting: str, chaos: str) -> None:
+    plan = Plan(**SHORT, waiting=waiting, chaos=chaos, kills=0)  # type: ignore[arg-type]
+    report = asyncio.run(soak(plan, tmp_path))
+    assert report.is_clean, str(report)
+    assert report.acknowledged == report.sent > 0
+    assert report.delivered > report.acknowledged
