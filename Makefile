@@ -52,9 +52,20 @@ types: $(SET_UP)
 	@echo "Checking types ..."
 	@$(BIN)/mypy --no-error-summary
 
+# `make test` formats nothing; this does.
 format: $(SET_UP)  ## Format the code and mend what lint can
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
+
+# -- Comparing --------------------------------------------------------------------------------------------
+
+synapse: $(SET_UP)  ## Install Synapse beside the project, for interoperability tests and benchmarks
+	@$(BIN)/python -m tests.interop.setup_synapse
+
+bench-core: $(SET_UP) synapse  ## Time the protocol core against Synapse's
+	@$(BIN)/python -m benchmarks.core
+
+# -- Keeping house ----------------------------------------------------------------------------------------
 
 lock: $(SETUP)/python  ## Renew requirements.lock from pyproject.toml
 	@$(BIN)/python -m pip install --quiet pip-tools
