@@ -1,0 +1,310 @@
+"""The house's rules, held by a test: who may import whom, what an endpoint is, what is never written."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from local_cloud.gateway.routes import Routes
+from local_cloud.replay.fixtures import event_paths, read_fixture
+from murmuration.endpoint import Function, Http, discover
+from murmuration.endpoint.discovery import module_names
+from tests import openapi
+from tests.fixtures_stage import ROOT
+from tests.house import (
+    PACKAGE,
+    REPOSITORY,
+    STANDARD_LIBRARY,
+    imports,
+    modules,
+    tracked_files,
+    tree,
+    within,
+)
+
+FUNCTIONS = REPOSITORY / "functions"
+MOST_LINES = 500
+MOST_TEST_LINES = 600
+MOST_HANDLER_LINES = 30
+
+FOUNDATION = ("murmuration.settings", "murmuration.clock", "murmuration.protocol")
+FLOORS = {
+    "murmuration.protocol": ("murmuration.protocol",),
+    "murmuration.settings": ("murmuration.settings",),
+    "murmuration.clock": ("murmuration.clock",),
+    "murmuration.storage": (*FOUNDATION, "murmuration.storage"),
+}
+"""What of the package each lower part may import. The domains may import all but the edge, the edge all."""
+EDGE = "murmuration.endpoint"
+AWS = ("boto3", "botocore", "pynamodb")
+
+NEVER_REFUSED = {
+    "client_server-get_versions": "anyone may ask, in one way",
+    "client_server-get_wellknown": "anyone may ask, in one way",
+}
+"""Endpoints without an input that could be refused, and why."""
+OURS = {
+    ("ANY", "/{proxy+}"): "what nothing else serves is answered in Matrix's words",
+}
+"""Routes that aren't the specification's, and why."""
+
+
+@cache
+def functions() -> tuple[Function, ...]:
+    return tuple(discover())
+
+
+def http_functions() -> Iterator[tuple[Function, Http]]:
+    for function in functions():
+        if isinstance(function.route, Http):
+            yield function, function.route
+
+
+# -- Who may import whom -------------------------------------------------------------------------------------
+
+
+def test_imports_go_downward() -> None:
+    wrong = []
+    for name, path in modules(PACKAGE, "murmuration"):
+        floor = next((part for part in FLOORS if within(name, part)), None)
+        for imported in imports(path):
+            if not within(imported, "murmuration") or imported == "murmuration":
+                continue
+            allowed = FLOORS[floor] if floor is not None else ("murmuration",)
+            upward = within(imported, EDGE) and not within(name, EDGE)
+            if upward or not within(imported, *allowed):
+                wrong.append(f"{name} imports {imported}")
+    assert not wrong
+
+
+def test_the_protocol_is_pure() -> None:
+    allowed = {*STANDARD_LIBRARY, "murmuration", "cryptography", "nacl"} - {
+        "socket", "time", "datetime", "os", "random", "secrets", "threading", "subprocess", "pathlib", "io",
+        "logging",
+    }  # fmt: skip
+    wrong = [
+        f"{name} imports {imported}"
+        for name, path in modules(PACKAGE / "protocol", "murmuration.protocol")
+        for imported in imports(path)
+        if imported.partition(".")[0] not in allowed
+    ]
+    assert not wrong
+
+
+def test_only_storage_imports_the_aws_libraries() -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for package, folder in (("murmuration", PACKAGE), ("functions", FUNCTIONS))
+        for name, path in modules(folder, package)
+        for imported in imports(path)
+        if within(imported, *AWS) and not within(name, "murmuration.storage")
+    ]
+    assert not wrong
+
+
+def test_functions_import_the_package_and_pydantic_only() -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for name, path in modules(FUNCTIONS, "functions")
+        for imported in imports(path)
+        if imported.partition(".")[0]
+        not in ("murmuration", "pydantic", "typing", "__future__", "collections")
+        or within(imported, "murmuration.storage")
+    ]
+    assert not wrong
+
+
+SHARED_WITH_THE_DEPLOYMENT = ("infra_cdk.parking",)
+"""What the local gateway runs of the deployment's own: mapping templates. It needs no CDK."""
+
+
+def test_what_is_deployed_imports_nothing_of_what_is_not() -> None:
+    elsewhere = ("functions", "local_cloud", "infra_cdk", "tests", "benchmarks")
+    wrong = [
+        f"{name} imports {imported}"
+        for package, folder in (("murmuration", PACKAGE), ("functions", FUNCTIONS))
+        for name, path in modules(folder, package)
+        for imported in imports(path)
+        if within(imported, *elsewhere)
+    ]
+    wrong += [
+        f"{name} imports {imported}"
+        for name, path in modules(REPOSITORY / "local_cloud", "local_cloud")
+        for imported in imports(path)
+        if within(imported, "functions", "infra_cdk", "tests", "benchmarks")
+        and not within(imported, *SHARED_WITH_THE_DEPLOYMENT)
+    ]
+    assert not wrong
+
+
+_IMPORT_ALL = """
+import importlib, os, socket, sys, threading, time
+
+def refuse(what):
+    def refused(*arguments, **options):
+        raise AssertionError(what)
+    return refused
+
+class Environment(dict):
+    def _check(self, name):
+        if str(name).startswith(("MURMURATION_", "AWS_")):
+            raise AssertionError(f"reads {name}")
+    def __getitem__(self, name):
+        self._check(name)
+        return super().__getitem__(name)
+    def get(self, name, default=None):
+        self._check(name)
+        return super().get(name, default)
+    def __contains__(self, name):
+        self._check(name)
+        return super().__contains__(name)
+
+sys.path[:0] = sys.argv[1:3]
+import botocore.session, pydantic  # libraries may look at their environment
+os.environ = Environment(os.environ)
+socket.socket.connect = refuse("connects")
+socket.getaddrinfo = refuse("looks up an address")
+botocore.session.Session.create_client = refuse("makes a client")
+threading.Thread.start = refuse("starts a thread")
+for name in sys.argv[3:]:
+    try:
+        importlib.import_module(name)
+    except AssertionError as error:
+        print(name, error)
+"""
+
+
+def test_importing_has_no_effect() -> None:
+    """Neither a variable of ours is read nor a client made, a thread started, the network used."""
+    names = [name for name, _ in modules(PACKAGE, "murmuration")] + list(module_names(FUNCTIONS))
+    paths = [str(PACKAGE.parent), str(REPOSITORY)]
+    done = subprocess.run(
+        [sys.executable, "-c", _IMPORT_ALL, *paths, *names], env={}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+# -- Endpoints -----------------------------------------------------------------------------------------------
+
+
+ENDPOINT_STATEMENTS = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Expr, ast.Assign)
+UNSPECIFIED = ("functions.workers", "functions.websocket")
+"""What the specification knows nothing of."""
+
+
+def test_a_file_is_one_endpoint() -> None:
+    """A docstring that says where it's specified, perhaps models, and the handler; the rest is elsewhere."""
+    wrong = []
+    for name, path in modules(FUNCTIONS, "functions"):
+        body = tree(path).body
+        defined = [node.name for node in body if isinstance(node, ast.FunctionDef)]
+        others = [node for node in body if not isinstance(node, ENDPOINT_STATEMENTS)]
+        if defined != ["handler"] or others:
+            wrong.append(f"{name} defines {defined}")
+        if not (text := ast.get_docstring(tree(path))):
+            wrong.append(f"{name} has no docstring")
+        elif not within(name, *UNSPECIFIED) and "https://spec.matrix.org/v1.19/" not in text:
+            wrong.append(f"{name} has no link into the specification")
+    assert not wrong
+
+
+def test_handlers_are_short() -> None:
+    wrong = []
+    for name, path in modules(FUNCTIONS, "functions"):
+        for node in ast.walk(tree(path)):
+            if (
+                isinstance(node, ast.FunctionDef)
+                and (node.end_lineno or 0) - node.lineno >= MOST_HANDLER_LINES
+            ):
+                wrong.append(name)
+            if isinstance(node, ast.Try):
+                wrong.append(f"{name} catches errors")
+    assert not wrong
+
+
+def test_routes_are_distinct_and_agree_on_the_names_of_parameters() -> None:
+    Routes((route.method, route.path, function) for function, route in http_functions())
+    names = [function.name for function in functions()]
+    assert len(names) == len(set(names))
+
+
+def test_versions_are_declared_where_the_path_has_one() -> None:
+    wrong = [function.name for function, route in http_functions()
+             if ("{version}" in route.path) != bool(route.versions)]  # fmt: skip
+    assert not wrong
+
+
+def test_every_route_answers_to_an_operation_of_the_specification() -> None:
+    specification = openapi.required()
+    wrong = []
+    for function, route in http_functions():
+        if (route.method, route.path) in OURS:
+            continue
+        versions = [version for version in route.versions if version != "unstable"] or [""]
+        paths = [route.path.replace("{version}", version) for version in versions]
+        samples = [re.sub(r"\{\w+\}", "x", path) for path in paths]
+        samples += [f"{sample}/" for sample in samples]  # where the specification ends a path with a slash
+        if not any(specification.find(route.method, sample) for sample in samples):
+            wrong.append(f"{function.name}: {route.method} {route.path}")
+    assert not wrong
+
+
+def test_every_endpoint_has_a_fixture_that_succeeds_and_one_that_is_refused() -> None:
+    statuses: dict[str, list[int | None]] = {}
+    for path in event_paths(ROOT):
+        found = read_fixture(path)
+        statuses.setdefault(found.module, []).append(found.expected.get("status"))
+    wrong = []
+    for function in functions():
+        seen = statuses.pop(function.module, [])
+        if not isinstance(function.route, Http):
+            if not seen:
+                wrong.append(f"{function.name} has no fixture")
+            continue
+        if not any(status is not None and status < 400 for status in seen):
+            wrong.append(f"{function.name} has no fixture that succeeds")
+        if not any(status is not None and status >= 400 for status in seen):
+            wrong.append(f"{function.name} has no fixture that is refused")
+    wrong = [line for line in wrong if line.split()[0] not in NEVER_REFUSED]
+    assert not wrong
+    assert not statuses, "fixtures for functions that there aren't"
+
+
+# -- Files ---------------------------------------------------------------------------------------------------
+
+
+def _tracked(*suffixes: str) -> tuple[Path, ...]:
+    found = tracked_files()
+    if found is None:
+        pytest.skip("this is no git checkout")
+    return tuple(path for path in found if not suffixes or path.suffix in suffixes)
+
+
+def test_files_are_of_a_size_to_be_read() -> None:
+    long = {
+        str(path.relative_to(REPOSITORY)): lines
+        for path in _tracked(".py", ".md", ".js")
+        if (lines := len(path.read_text().splitlines()))
+        > (MOST_TEST_LINES if path.is_relative_to(REPOSITORY / "tests") else MOST_LINES)
+    }
+    assert not long
+
+
+UNSPOKEN = ("/work/", "pypi.org", "registry.npmjs", "crates.io", "issue #")
+"""Paths of the machine it was written on, addresses of registries, numbers of issues."""
+
+
+def test_the_source_knows_nothing_of_where_it_was_written() -> None:
+    wrong = []
+    for path in _tracked():
+        words = UNSPOKEN if path.name == "run" and path.parent.name == ".ci" else (*UNSPOKEN, "../shared")
+        content = path.read_bytes()
+        wrong += [f"{path.relative_to(REPOSITORY)}: {word}" for word in words if word.encode() in content]
+    assert not wrong
