@@ -73,6 +73,11 @@ class DataFolder:
         return self.path / "dynamodb.log"
 
     @property
+    def database_url(self) -> Path:
+        """Where it is written, while the database runs, how to reach it."""
+        return self.path / "dynamodb.url"
+
+    @property
     def store(self) -> Path:
         """The SQLite file of everything else: objects' metadata, parameters, checkpoints."""
         return self.path / "cloud.sqlite3"

@@ -91,6 +91,7 @@ class Dynoxide:
             self._process = self._spawn(binary)
             if self._ready(self._process, patience):
                 self._index()
+                self._folder.database_url.write_text(self.url)
                 threading.Thread(target=self._guard, args=(binary,), name="dynoxide", daemon=True).start()
                 return
             _end(self._process)
@@ -144,6 +145,7 @@ class Dynoxide:
             self._stopping = True
             process = self._process
         if process is not None:
+            self._folder.database_url.unlink(missing_ok=True)
             _end(process)
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from local_cloud.replay.stage import Outcome
+from local_cloud.replay.backdrop import Outcome
 from local_cloud.replay.values import to_json
 from local_cloud.replay.worlds import World
 from tests.fixtures_cases import Case

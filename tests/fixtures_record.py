@@ -13,9 +13,10 @@ import json
 import sys
 from collections.abc import Sequence
 
+from local_cloud.replay.backdrop import Outcome
 from local_cloud.replay.fixtures import Fixture, event_paths, expected_path, read_fixture
 from local_cloud.replay.judging import judge
-from local_cloud.replay.stage import Outcome, Stage
+from local_cloud.replay.stage import Stage
 from local_cloud.replay.worlds import World, read_worlds
 from tests.fixtures_cases import Case, all_cases
 from tests.fixtures_events import clock_of, make_event

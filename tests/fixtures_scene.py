@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from local_cloud.replay.stage import stopped_clock
+from local_cloud.replay.backdrop import stopped_clock
 from murmuration.accounts.tokens import AccessToken, Requester
 from tests.fixtures_stage import SERVER_NAME
 from tests.keys.crypto import CrossSigning, KeyPair

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from local_cloud.replay.backdrop import Outcome
 from local_cloud.replay.deployment import SIGNING_KEY, fixture_stage
 from local_cloud.replay.fixtures import Fixture, event_paths, expected_path, read_fixture
 from local_cloud.replay.judging import judge
-from local_cloud.replay.stage import Outcome, Stage
+from local_cloud.replay.stage import Stage
 from local_cloud.replay.worlds import World, read_worlds
 from tests import openapi
 from tests.fixtures_cases import all_cases

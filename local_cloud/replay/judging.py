@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from local_cloud.replay.backdrop import Outcome
 from local_cloud.replay.fixtures import BadFixture, Fixture, fill
 from local_cloud.replay.matching import differences, unmatched
-from local_cloud.replay.stage import Outcome
 from local_cloud.replay.worlds import World, key_names
 
 
