@@ -15,6 +15,8 @@ PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 
 @endpoint("GET", "/_matrix/client/{version}/sync", auth=Auth.DEFERRED_ACCESS_TOKEN, versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
+    parks = settings().waiting == "parked"
+    choices = [request.query.get(name, "") for name in PARKED_BY]
     return sync(
         SyncRequest(
             token=request.access_token,
@@ -23,11 +25,6 @@ def handler(request: Request) -> dict[str, Any]:
             full_state=request.query_bool("full_state"),
             state_after=request.query_bool("use_state_after"),
             timeout_ms=request.query_int("timeout", 0),
-            fingerprint=_fingerprint(request) if settings().waiting == "parked" else "",
+            fingerprint=fingerprint([request.headers.get("authorization", ""), *choices]) if parks else "",
         )
     )
-
-
-def _fingerprint(request: Request) -> str:
-    values = [request.query.get(name, "") for name in PARKED_BY]
-    return fingerprint([request.headers.get("authorization", ""), *values])
