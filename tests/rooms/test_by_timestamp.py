@@ -15,11 +15,6 @@ MakeClient = Callable[..., Client]
 
 
 @pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
 def times(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets the time of the events that are sent next."""
 

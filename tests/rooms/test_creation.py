@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,18 +11,6 @@ from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.storage import directory, room_items
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, join, ok, path, refused, send
-
-MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
 
 
 def state(client: Client, room_id: str) -> dict[tuple[str, str], dict[str, Any]]:

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 from tests.in_process import Client, segment
 from tests.rooms.people import (
     V1,
@@ -26,16 +24,6 @@ from tests.rooms.people import (
 
 MakeClient = Callable[..., Client]
 _numbers = itertools.count(1)
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
 
 
 def fresh_name(name: str = "alias") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,18 +10,6 @@ from murmuration.rooms.membership import leave_all_rooms, update_profile_in_room
 from murmuration.storage import memberships
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, refused, set_state
-
-MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
 
 
 @pytest.fixture

@@ -6,31 +6,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
-
 from murmuration.rooms.receipts import receipt_event
 from murmuration.storage import streams
 from tests.in_process import Client, segment
-from tests.rooms.people import V3, create_room, join, leave, ok, path, refused, relate, send
+from tests.rooms.people import V3, create_room, leave, ok, path, refused, relate, send
 
 MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
-
-
-@pytest.fixture
-def room_id(alice: Client, bob: Client) -> str:
-    room_id = create_room(alice, preset="public_chat")
-    join(bob, room_id)
-    return room_id
 
 
 def post(client: Client, room_id: str, receipt_type: str, event_id: str, **body: Any) -> Any:

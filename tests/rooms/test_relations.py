@@ -29,23 +29,6 @@ from tests.rooms.people import (
 MakeClient = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
-
-
-@pytest.fixture
-def room_id(alice: Client, bob: Client) -> str:
-    room_id = create_room(alice, preset="public_chat")
-    join(bob, room_id)
-    return room_id
-
-
 def bundled(client: Client, room_id: str, event_id: str) -> dict[str, Any]:
     """The event's aggregations, the same by /event, /messages and /context."""
     event = ok(client.get(path(room_id, "event", event_id)))

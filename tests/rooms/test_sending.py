@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from murmuration.storage import dynamodb, room_items
 from tests.in_process import Client
-from tests.rooms.people import create_room, join, messages, ok, path, redact, refused, send, set_state
-
-MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
-
-
-@pytest.fixture
-def room_id(alice: Client, bob: Client) -> str:
-    room_id = create_room(alice, preset="public_chat")
-    join(bob, room_id)
-    return room_id
+from tests.rooms.people import join, messages, ok, path, redact, refused, send, set_state
 
 
 def put(client: Client, room_id: str, txn_id: str, body: object, event_type: str = "m.room.message"):

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.in_process import Client
 from tests.rooms.people import (
     V3,
@@ -24,16 +22,6 @@ from tests.rooms.people import (
 )
 
 MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
 
 
 def state_of(client: Client, room_id: str) -> dict[tuple[str, str], Any]:

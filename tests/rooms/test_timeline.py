@@ -29,16 +29,6 @@ from tests.rooms.people import (
 MakeClient = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
-
-
 def read_all(client: Client, room_id: str, direction: str, **query: Any) -> list[dict[str, Any]]:
     """Every event, page by page until no token is given."""
     events: list[dict[str, Any]] = []

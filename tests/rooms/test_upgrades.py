@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,18 +11,7 @@ import pytest
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, invite, join, messages, ok, path, refused, send, set_state
 
-MakeClient = Callable[..., Client]
 _numbers = itertools.count(1)
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
 
 
 def upgrade(client: Client, room_id: str, version: Any = "12", **body: Any) -> Any:

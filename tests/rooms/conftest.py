@@ -1,0 +1,28 @@
+"""Alice and Bob, and a room in which both are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.in_process import Client
+from tests.rooms.people import create_room, join
+
+
+@pytest.fixture
+def alice(make_client: Callable[..., Client]) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def bob(make_client: Callable[..., Client]) -> Client:
+    return make_client("bob")
+
+
+@pytest.fixture
+def room_id(alice: Client, bob: Client) -> str:
+    """A public room of Alice's that Bob has joined."""
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    return room_id
