@@ -7,19 +7,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import nio
 from nio import responses
 
 from tests import openapi
+from tests.e2e.raw import PASSWORD
 
 Answer = TypeVar("Answer", bound=responses.Response)
 PATIENCE = 15.0
-PASSWORD = "correct horse battery staple"
 
 
-class Person(nio.AsyncClient):
+class Person(nio.AsyncClient):  # type: ignore[misc]
     """A matrix-nio client that checks what passes over the wire."""
 
     async def send(self, method, path, data=None, headers=None, trace_context=None, timeout=None):
@@ -119,8 +118,3 @@ class Events:
 
 def text(body: str) -> dict[str, str]:
     return {"msgtype": "m.text", "body": body}
-
-
-def segment(part: str) -> str:
-    """`part` as one percent-encoded part of a path."""
-    return quote(part, safe="")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 
 import nio
 import pytest
 from nio import responses
 
-from tests.e2e.people import Events, Person, ok, person, segment, text
+from tests.e2e.people import Events, Person, ok, person, text
+from tests.e2e.raw import segment
 
 pytest.importorskip("vodozemac", reason="matrix-nio's e2e extra is not installed")
 
@@ -77,7 +79,11 @@ async def count_one_time_keys(*clients: Person) -> None:
     assert short, "no one-time key was claimed"
     for client in short:
         ok(await client.keys_upload(), responses.KeysUploadResponse)
-        await client.sync_until(lambda client=client: not client.should_upload_keys)
+        await client.sync_until(functools.partial(is_content, client))
+
+
+def is_content(client: Person) -> bool:
+    return not client.should_upload_keys
 
 
 async def a_new_device_is_announced(cloud, room_id: str, carol: Person, dave: Person, folder) -> None:

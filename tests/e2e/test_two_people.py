@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 
 import nio
 from nio import responses
 from PIL import Image
 
-from tests.e2e.people import Events, Person, ok, person, segment, text
+from tests.e2e.people import Events, Person, ok, person, text
+from tests.e2e.raw import segment
 
 PNG_SIZE = (640, 480)
 
@@ -54,9 +56,7 @@ async def make_room(cloud, alice: Person, bob: Person) -> str:
     assert ok(await bob.room_resolve_alias(f"#den:{cloud.server_name}")).room_id == room_id
     ok(await bob.join(room_id))
     for client in (alice, bob):
-        await client.sync_until(
-            lambda client=client: room_id in client.rooms and bob.user_id in client.rooms[room_id].users
-        )
+        await client.sync_until(functools.partial(knows_of, client, room_id, bob))
         room = client.rooms[room_id]
         assert (room.name, room.topic, room.canonical_alias) == (
             "The den",
@@ -65,6 +65,10 @@ async def make_room(cloud, alice: Person, bob: Person) -> str:
         )
         assert set(room.users) == {alice.user_id, bob.user_id}
     return room_id
+
+
+def knows_of(client: Person, room_id: str, other: Person) -> bool:
+    return room_id in client.rooms and other.user_id in client.rooms[room_id].users
 
 
 async def talk(room_id: str, alice: Person, bob: Person, heard: dict[Person, Events]) -> None:
