@@ -1,0 +1,1 @@
+"""How long a message takes from one client to another, and what it costs: here and on Synapse."""

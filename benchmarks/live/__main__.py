@@ -1,0 +1,59 @@
+"""`python -m benchmarks.live`: the way of a message and what operations cost, beside Synapse if it is here."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from pathlib import Path
+
+import aiohttp
+
+from benchmarks.live import measures
+from benchmarks.live.servers import Ours, Server, Synapse
+from tests.interop.synapse_process import synapse_python
+
+
+async def measure(server: Server, given: argparse.Namespace, *, whole: bool) -> None:
+    """Measure one server, printing as it goes."""
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
+        latency = await measures.waiting_http(http, server, given.count, given.pause)
+        print(f"  to a client that waits by /sync    {latency}")
+        if isinstance(server, Ours) and whole:
+            latency = await measures.waiting_socket(http, server, given.count, given.pause)
+            print(f"  to a client with a WebSocket       {latency}")
+        if not whole:
+            return
+        for name, cost in (await measures.costs(http, server, given.count)).items():
+            print(f"  {name:<34} {cost}")
+        for rooms in (1, 16):
+            label = "16 writers, " + ("one room" if rooms == 1 else f"{rooms} rooms")
+            print(f"  {label:<34} {await measures.throughput(http, server, rooms, given.each)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.live", description=__doc__)
+    parser.add_argument("--count", type=int, default=60, help="messages and operations of each kind (60)")
+    parser.add_argument("--each", type=int, default=12, help="sends of each of sixteen writers (12)")
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds between two messages (0.1)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        servers: list[Server] = [Ours(Path(folder, kind), kind) for kind in ("held", "parked")]
+        python = synapse_python()
+        if python is not None:
+            servers.append(Synapse(Path(folder, "synapse"), python))
+        for server in servers:
+            server.start()
+            print(server.name)
+            try:
+                whole = not server.name.endswith("parked")
+                asyncio.run(measure(server, given, whole=whole))
+            finally:
+                server.stop()
+        if python is None:
+            print("Synapse isn't here to compare with; `make synapse` installs it.")
+
+
+if __name__ == "__main__":
+    main()
