@@ -9,9 +9,15 @@ What must live here: routes, parsing of requests, authentication's dispatch, err
 What must not: any decision about Matrix beyond that.
 """
 
-from murmuration.endpoint.discovery import Function, discover
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from murmuration.endpoint.http import Handler, Request, Response, endpoint
 from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket
+
+if TYPE_CHECKING:
+    from murmuration.endpoint.discovery import Function, discover
 
 CLIENT_VERSIONS = ("r0", "v3")
 """The versions of most client-server endpoints; a few have v1 too or instead."""
@@ -32,3 +38,12 @@ __all__ = [
     "discover",
     "endpoint",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Discovery is for those who deploy or serve all functions: a function doesn't import it."""
+    if name in ("Function", "discover"):
+        from murmuration.endpoint import discovery
+
+        return getattr(discovery, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import functools
+import threading
 from typing import Any
+
+_making = threading.Lock()
 
 
 @functools.cache
 def session() -> Any:
-    """This process's botocore session."""
+    """This process's botocore session, with those of botocore's handlers that are of no service alone.
+
+    Registering all of them, most of them for services that we never call, is a seventh of a cold start.
+    """
     from botocore.session import Session
 
-    return Session()
+    made = Session(include_builtin_handlers=False)
+    _register_handlers(made, ("", "*"))
+    return made
+
+
+def _register_handlers(made: Any, subjects: tuple[str, ...]) -> None:
+    """Register the handlers of events such as `before-call.<subject>.…`; again does no harm."""
+    from botocore import handlers
+
+    emitter = made.get_component("event_emitter")
+    register = {
+        None: emitter.register,
+        handlers.REGISTER_FIRST: emitter.register_first,
+        handlers.REGISTER_LAST: emitter.register_last,
+    }
+    for number, (event, handler, *place) in enumerate(handlers.BUILTIN_HANDLERS):
+        kind, _, rest = event.partition(".")
+        if rest.partition(".")[0] in subjects and kind != "docs":
+            register[place[0] if place else None](event, handler, unique_id=f"builtin-{number}")
 
 
 def make_client(service: str, **options: Any) -> Any:
@@ -25,4 +49,7 @@ def make_client(service: str, **options: Any) -> Any:
         max_pool_connections=options.pop("max_pool_connections", 32),
         tcp_keepalive=True,
     )
-    return session().create_client(service, config=config, **options)
+    with _making:
+        made = session()
+        _register_handlers(made, (service,))
+        return made.create_client(service, config=config, **options)
