@@ -3,8 +3,9 @@
 `python -m infra_cdk.layers` does it; the CDK runs it before each synthesis (`build` in cdk.json). A layer
 whose inputs haven't changed is left alone.
 
-Cold starts decide what is in them. Modules are compiled ahead where the runtime's Python is at hand. Of
-botocore the layer has the services used, without documentation: the runtime's own copy looks through 400.
+Cold starts decide what is in them. Modules are compiled ahead where the runtime's Python is at hand, and put
+off what isn't needed to begin with (`quickening`). Of botocore the layer has the services used, without
+documentation: the runtime's own copy looks through 400.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from infra_cdk.quickening import add_support, quicken
+
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ROOT / "layers/murmuration/python"
 LOCK = ROOT / "requirements.lock"
 BUILD = ROOT / "build/layers"
+QUICKENING = ROOT / "infra_cdk/quickening"
 
 PYTHON = "3.14"
 """The newest that Lambda runs."""
@@ -63,6 +67,19 @@ SHIPPED_TOO = ("botocore",)
 SERVICES = ("apigatewaymanagementapi", "dynamodb", "s3", "ses", "sesv2", "sqs", "ssm")
 """The botocore services that the functions use."""
 
+QUICKENED = ("botocore", "urllib3")
+"""Dependencies that every function imports, and that import much more than a function needs."""
+MAY_WAIT = (
+    "botocore.compress", "botocore.discovery", "botocore.docs", "botocore.eventstream",
+    "botocore.monitoring", "botocore.paginate", "botocore.plugin", "botocore.retries.adaptive",
+    "botocore.signers", "botocore.tokens", "botocore.translate", "botocore.vendored.requests",
+    "botocore.waiter", "calendar", "configparser", "dateutil",
+    "email.message", "getpass", "gzip", "importlib.metadata", "inspect", "ipaddress", "jmespath", "mimetypes",
+    "pathlib", "platform", "shlex", "shutil", "signal", "subprocess", "tempfile", "urllib.request",
+    "urllib3.contrib", "uuid", "xml",
+)  # fmt: skip
+"""What they import at the top, and few calls of theirs need."""
+
 NO_PYTHON = (
     f"warning: no Python {PYTHON} on this machine (looked for python{PYTHON}, and asked uv), so the layers "
     "are not compiled ahead: each cold start compiles what it imports, which takes 2.4 times as long."
@@ -83,7 +100,7 @@ def build(into: Path = BUILD, *, say: Callable[[str], None] = print) -> Layers:
     if interpreter is None:
         say(NO_PYTHON)
     compiled = f"compiled {interpreter}" if interpreter else "sources"
-    recipe = Path(__file__).read_bytes()
+    recipe = b"".join(path.read_bytes() for path in (Path(__file__), *sorted(QUICKENING.glob("*.py"))))
     requirements = locked()
     dependencies = _cached(
         into / "dependencies",
@@ -146,8 +163,15 @@ def _cached(folder: Path, digest: str, make: Callable[[Path], None]) -> Path:
 
 
 def _copy_code(folder: Path, interpreter: str | None) -> None:
-    shutil.copytree(CODE, folder / "python", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    copy_code(folder / "python")
     _compile(folder, interpreter)
+
+
+def copy_code(site: Path) -> None:
+    """Put our package into `site`, quickened."""
+    shutil.copytree(CODE, site, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"), dirs_exist_ok=True)
+    quicken(site / "murmuration", ())
+    add_support(site)
 
 
 def _compile(folder: Path, interpreter: str | None) -> None:
@@ -173,7 +197,7 @@ def _install(requirements: str, folder: Path, interpreter: str | None) -> None:
     shutil.rmtree(site / "bin", ignore_errors=True)
     for tests in [path for path in site.rglob("tests") if path.is_dir()]:
         shutil.rmtree(tests)
-    trim_botocore(site / "botocore" / "data")
+    trim(site)
     _compile(folder, interpreter)
 
 
@@ -184,6 +208,13 @@ def _pip(*arguments: str) -> None:
 def _for_the_runtime() -> list[str]:
     platforms = [option for platform in PLATFORMS for option in ("--platform", platform)]
     return ["--only-binary", ":all:", "--python-version", PYTHON, "--implementation", "cp", *platforms]
+
+
+def trim(site: Path) -> None:
+    """Make of the installed packages what functions get."""
+    trim_botocore(site / "botocore" / "data")
+    for name in QUICKENED:
+        quicken(site / name, MAY_WAIT)
 
 
 def trim_botocore(data: Path) -> None:
@@ -212,7 +243,10 @@ def _trim_file(path: Path) -> None:
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     path.unlink()
     if not path.name.startswith(("examples", "waiters")):
-        path.with_name(path.name.removesuffix(".gz")).write_text(_compact(_undocumented(json.loads(content))))
+        trimmed = _undocumented(json.loads(content))
+        for parameter in trimmed.get("clientContextParams", {}).values():
+            parameter["documentation"] = ""  # which botocore demands
+        path.with_name(path.name.removesuffix(".gz")).write_text(_compact(trimmed))
 
 
 def _undocumented(value: Any) -> Any:

@@ -1,0 +1,54 @@
+"""What quickened modules use at run time: patterns and dataclasses that are made when first used."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_lock = threading.RLock()
+
+
+class Pattern:
+    """A regular expression, compiled when one of its methods or attributes is first asked for."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._made = arguments, options
+
+    def __getattr__(self, name: str) -> Any:
+        arguments, options = self._made
+        value = getattr(re.compile(*arguments, **options), name)
+        setattr(self, name, value)
+        return value
+
+
+def dataclass(cls: Any = None, /, *, slots: bool = False, **options: Any) -> Any:  # noqa: ARG001
+    """A dataclass whose methods are made at its first instance, without slots: they need another class."""
+    decorate: Callable[[Any], Any] = lambda found: _postpone(found, options)  # noqa: E731
+    return decorate if cls is None else decorate(cls)
+
+
+def _postpone(cls: Any, options: dict[str, Any]) -> Any:
+    def complete_and_initialise(self: Any, *arguments: Any, **values: Any) -> None:
+        _complete(type(self))
+        type(self).__init__(self, *arguments, **values)
+
+    cls.__init__ = complete_and_initialise
+    cls._quickened = options
+    return cls
+
+
+def _complete(cls: Any) -> None:
+    """Make `cls` the dataclass that it is to be, after those that it inherits from."""
+    with _lock:
+        for each in reversed(cls.__mro__):
+            options = each.__dict__.get("_quickened")
+            if options is not None:
+                del each.__init__
+                del each._quickened
+                dataclasses.dataclass(**options)(each)
