@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from aws_cdk import App
@@ -19,11 +22,14 @@ def make_app(**options: Any) -> App:
     return App(builtin_cloud_formation_validation=False, tree_metadata=False, **options)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra_cdk.app")
+    parser.add_argument("--layers", type=Path, default=BUILD, help="where the built layers are")
+    built = parser.parse_args(arguments).layers
     app = make_app()
     try:
         settings = read_settings(app.node.get_all_context())
-        stack = make_stack(app, settings, discover(), Layers(BUILD / "code", BUILD / "dependencies"))
+        stack = make_stack(app, settings, discover(), Layers(built / "code", built / "dependencies"))
     except (SettingsError, DeploymentError) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's output
         return 1

@@ -72,7 +72,7 @@ def _read_stream(
         batch_size=route.batch_size,
         bisect_batch_on_function_error=True,
         parallelization_factor=module.concurrency,
-        maximum_retry_attempts=module.attempts,
+        maximum_retry_attempts=route.maximum_retry_attempts,
         maximum_record_age_in_seconds=ONE_DAY,
         function_response_types=["ReportBatchItemFailures"],
         destination_config=lambda_.CfnEventSourceMapping.DestinationConfigProperty(
@@ -81,7 +81,7 @@ def _read_stream(
             )
         ),
     )
-    mapping.add_dependency(deployed.roles[function.group])
+    mapping.add_resource_dependency(deployed.roles[function.group])
 
 
 def _read_queue(stack: Stack, deployed: Deployed, function: Function, route: Queue, queues: Queues) -> None:
@@ -96,7 +96,7 @@ def _read_queue(stack: Stack, deployed: Deployed, function: Function, route: Que
             maximum_concurrency=max(2, facts(function.group).concurrency)
         ),
     )
-    mapping.add_dependency(deployed.roles[function.group])
+    mapping.add_resource_dependency(deployed.roles[function.group])
 
 
 def _call_regularly(stack: Stack, deployed: Deployed, function: Function, route: Schedule) -> None:

@@ -13,8 +13,8 @@ GATEWAY_SECONDS = 29
 class Facts:
     """Deployment facts of a module; `memory` in megabytes (None: the deployment's setting), times in seconds.
 
-    The rest is for what comes from queues and streams: how many invocations at once, and how often a batch
-    is tried before it goes to the dead letters.
+    The rest is for what comes from queues and streams: how many invocations at once (for a stream: by shard),
+    and how often a queue's message is tried before it goes to the dead letters.
     """
 
     memory: int | None = None

@@ -68,7 +68,7 @@ def make_socket_routes(
             authorization_type="NONE",
             target=Fn.join("/", ["integrations", integration.ref]),
         )
-        stage.add_dependency(made)
+        stage.add_resource_dependency(made)
 
 
 def connections_arn(api: apigatewayv2.CfnApi) -> str:

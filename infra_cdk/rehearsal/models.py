@@ -1,0 +1,286 @@
+"""The resource types that moto's CloudFormation lacks, or makes without half of their properties.
+
+Importing this registers them: moto finds the subclasses of its CloudFormationModel, and the last of a type
+wins. Those that moto has a service for become real there; the others keep their properties and answer for
+their attributes, which is all that the stack asks of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from moto.apigateway.models import apigateway_backends
+from moto.apigatewayv2.models import apigatewayv2_backends
+from moto.awslambda.utils import get_backend as lambda_backend
+from moto.core.common_models import CloudFormationModel
+
+Properties = Mapping[str, Any]
+
+
+class Kept:
+    """A resource that only has properties, and by default the parent of those that are more."""
+
+    kind: ClassVar[str]
+    name_property: ClassVar[str] = ""
+
+    def __init__(self, name: str, properties: Properties, account: str, region: str) -> None:
+        self.name = name
+        self.properties = properties
+        self.account = account
+        self.region = region
+
+    def create(self) -> None:
+        """Make it real."""
+
+    def change(self) -> None:
+        """Make it as `properties` now are."""
+
+    def delete(self, _account: str, _region: str) -> None:
+        """Unmake it."""
+
+    @property
+    def physical_resource_id(self) -> str:
+        return self.name
+
+    def attribute(self, attribute: str) -> str:
+        return f"arn:aws:test:{self.region}:{self.account}:{self.name}/{attribute}"
+
+    # -- What moto calls ---------------------------------------------------------------------------------
+
+    @classmethod
+    def cloudformation_type(cls) -> str:
+        return cls.kind
+
+    @classmethod
+    def cloudformation_name_type(cls) -> str:
+        return cls.name_property
+
+    @classmethod
+    def has_cfn_attr(cls, _attr: str) -> bool:
+        return True
+
+    def get_cfn_attribute(self, attribute_name: str) -> str:
+        return self.attribute(attribute_name)
+
+    def is_created(self) -> bool:
+        return True
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Properties, account_id: str, region_name: str, **_: Any
+    ) -> Kept:
+        made = cls(resource_name, cloudformation_json["Properties"], account_id, region_name)
+        made.create()
+        return made
+
+    @classmethod
+    def update_from_cloudformation_json(
+        cls,
+        original_resource: Kept,
+        new_resource_name: str,  # noqa: ARG003 - moto's signature
+        cloudformation_json: Properties,
+        account_id: str,  # noqa: ARG003
+        region_name: str,  # noqa: ARG003
+    ) -> Kept:
+        original_resource.properties = cloudformation_json["Properties"]
+        original_resource.change()
+        return original_resource
+
+
+for _kind in (
+    "AWS::CloudFront::CachePolicy",
+    "AWS::CloudFront::Function",
+    "AWS::CloudWatch::Alarm",
+    "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+):
+    type(_kind.replace("::", ""), (Kept, CloudFormationModel), {"kind": _kind})
+
+
+class Distribution(Kept, CloudFormationModel):
+    kind = "AWS::CloudFront::Distribution"
+
+    def attribute(self, attribute: str) -> str:
+        digest = hashlib.sha256(self.name.encode()).hexdigest()[:13]
+        return f"d{digest}.cloudfront.net" if attribute == "DomainName" else super().attribute(attribute)
+
+
+# -- Functions -------------------------------------------------------------------------------------------
+
+
+class LayerVersion(Kept, CloudFormationModel):
+    """moto's own has no name to be referred to by."""
+
+    kind = "AWS::Lambda::LayerVersion"
+    name_property = "LayerName"
+
+    def create(self) -> None:
+        self.version = lambda_backend(self.account, self.region).publish_layer_version(dict(self.properties))
+
+    def change(self) -> None:
+        """A change makes a new version; the old one stays for whoever uses it."""
+        self.create()
+
+    def delete(self, _account: str, _region: str) -> None:
+        lambda_backend(self.account, self.region).delete_layer_version(
+            self.properties["LayerName"], str(self.version.version)
+        )
+
+    @property
+    def physical_resource_id(self) -> str:
+        return str(self.version.arn)
+
+
+class Function(Kept, CloudFormationModel):
+    """moto's own passes over layers, architecture and logging."""
+
+    kind = "AWS::Lambda::Function"
+    name_property = "FunctionName"
+
+    def create(self) -> None:
+        self.function = lambda_backend(self.account, self.region).create_function(dict(self.properties))
+
+    def change(self) -> None:
+        self.function.update_configuration(dict(self.properties))
+        self.function.update_function_code(dict(self.properties["Code"]))
+
+    def delete(self, _account: str, _region: str) -> None:
+        lambda_backend(self.account, self.region).delete_function(self.name)
+
+    def attribute(self, _attribute: str) -> str:
+        return f"arn:aws:lambda:{self.region}:{self.account}:function:{self.name}"
+
+
+# -- REST APIs -------------------------------------------------------------------------------------------
+
+ANY = "x-amazon-apigateway-any-method"
+
+
+class RestApi(Kept, CloudFormationModel):
+    """moto's own passes over the body."""
+
+    kind = "AWS::ApiGateway::RestApi"
+
+    def create(self) -> None:
+        backend = apigateway_backends[self.account][self.region]
+        self.api = backend.create_rest_api(name=self.properties["Name"], description="")
+        self.change()
+
+    def change(self) -> None:
+        body = dict(self.properties["Body"])
+        body["paths"] = {
+            path: {"any" if method == ANY else method: operation for method, operation in methods.items()}
+            for path, methods in body["paths"].items()
+            if path != "/"
+        }
+        backend = apigateway_backends[self.account][self.region]
+        backend.put_rest_api(self.api.id, body, fail_on_warnings=False, mode="overwrite")
+
+    def delete(self, _account: str, _region: str) -> None:
+        apigateway_backends[self.account][self.region].delete_rest_api(self.api.id)
+
+    @property
+    def physical_resource_id(self) -> str:
+        return str(self.api.id)
+
+
+class RestDeployment(Kept, CloudFormationModel):
+    """moto's own ends with its API, and with a stage that names it."""
+
+    kind = "AWS::ApiGateway::Deployment"
+
+    def create(self) -> None:
+        api = apigateway_backends[self.account][self.region].get_rest_api(self.properties["RestApiId"])
+        self.deployment = api.create_deployment("", self.properties["Description"])
+
+    @property
+    def physical_resource_id(self) -> str:
+        return str(self.deployment.id)
+
+
+class RestStage(Kept, CloudFormationModel):
+    kind = "AWS::ApiGateway::Stage"
+    name_property = "StageName"
+
+    def create(self) -> None:
+        apigateway_backends[self.account][self.region].create_stage(
+            self.properties["RestApiId"], self.properties["StageName"], self.properties["DeploymentId"]
+        )
+
+    def change(self) -> None:
+        stage = apigateway_backends[self.account][self.region].get_stage(
+            self.properties["RestApiId"], self.properties["StageName"]
+        )
+        stage.deployment_id = self.properties["DeploymentId"]
+
+
+# -- WebSocket APIs --------------------------------------------------------------------------------------
+
+
+class SocketApi(Kept, CloudFormationModel):
+    kind = "AWS::ApiGatewayV2::Api"
+
+    def create(self) -> None:
+        self.api = apigatewayv2_backends[self.account][self.region].create_api(
+            api_key_selection_expression="",
+            cors_configuration="",
+            description="",
+            disable_schema_validation="",
+            disable_execute_api_endpoint="",
+            name=self.properties["Name"],
+            protocol_type=self.properties["ProtocolType"],
+            route_selection_expression=self.properties["RouteSelectionExpression"],
+            tags={},
+            version="",
+        )
+
+    def delete(self, _account: str, _region: str) -> None:
+        apigatewayv2_backends[self.account][self.region].delete_api(self.api.api_id)
+
+    @property
+    def physical_resource_id(self) -> str:
+        return str(self.api.api_id)
+
+
+class _PartOfSocketApi(Kept):
+    def api(self) -> Any:
+        return apigatewayv2_backends[self.account][self.region].get_api(self.properties["ApiId"])
+
+
+class SocketIntegration(_PartOfSocketApi, CloudFormationModel):
+    kind = "AWS::ApiGatewayV2::Integration"
+
+    def create(self) -> None:
+        self.integration = self.api().create_integration(
+            connection_type="INTERNET",
+            description="",
+            integration_method="POST",
+            integration_type=self.properties["IntegrationType"],
+            integration_uri=self.properties["IntegrationUri"],
+            credentials_arn=self.properties["CredentialsArn"],
+        )
+
+    @property
+    def physical_resource_id(self) -> str:
+        return str(self.integration.id)
+
+
+class SocketRoute(_PartOfSocketApi, CloudFormationModel):
+    kind = "AWS::ApiGatewayV2::Route"
+
+    def create(self) -> None:
+        self.api().create_route(
+            api_key_required=False,
+            authorization_scopes=[],
+            route_key=self.properties["RouteKey"],
+            target=self.properties["Target"],
+        )
+
+
+class SocketStage(_PartOfSocketApi, CloudFormationModel):
+    kind = "AWS::ApiGatewayV2::Stage"
+
+    def create(self) -> None:
+        self.api().create_stage({"stageName": self.properties["StageName"]})
