@@ -16,6 +16,7 @@ from aws_cdk import Fn, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 
+from infra_cdk import parking
 from infra_cdk.functions import DeploymentError
 from infra_cdk.modules import GATEWAY_SECONDS
 from infra_cdk.names import function_name
@@ -32,6 +33,7 @@ SMALLEST_COMPRESSED = 1024
 """Bytes. Smaller answers don't gain by compression."""
 FALLBACK_PATH = "/{proxy+}"
 INVOKER = "ApiInvokerRole"
+WAITER = "ApiWaiterRole"
 ANY = "x-amazon-apigateway-any-method"
 
 
@@ -45,6 +47,23 @@ def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]
         assume_role_policy_document=assumed_by("apigateway"),
         policies=inline([allow(["lambda:InvokeFunction"], targets)]),
     )
+
+
+def make_waiter(stack: Stack, settings: Settings) -> None:
+    """The role by which API Gateway waits on devices' wake queues for those who are parked."""
+    queues = arn("sqs", f"{settings.prefix}-{parking.QUEUE_PREFIX}*")
+    iam.CfnRole(
+        stack,
+        WAITER,
+        assume_role_policy_document=assumed_by("apigateway"),
+        policies=inline([allow(["sqs:ReceiveMessage"], [queues])]),
+    )
+
+
+def _parked(settings: Settings) -> dict[str, Any]:
+    queue = f"{settings.prefix}-{parking.QUEUE_PREFIX}{{queue}}"
+    uri = {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:sqs:path/${AWS::AccountId}/" + queue}
+    return parking.operation(uri, {"Fn::GetAtt": [WAITER, "Arn"]}, CORS_HEADERS)
 
 
 def _is_worker(function: Function) -> bool:
@@ -90,6 +109,8 @@ def openapi(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]
         if method in methods:
             raise DeploymentError(f"two functions serve {route.method} {route.path}")
         methods[method] = operation(function)
+    if settings.waiting == "parked":
+        paths[parking.PATH] = {"get": _parked(settings)}
     _check_tree(paths)
     for methods in paths.values():
         methods.setdefault(ANY, operation(fallback))

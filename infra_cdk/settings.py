@@ -58,6 +58,8 @@ class Settings(BaseModel):
     """The address that mail comes from; its domain must be verified with SES. No mail is sent without one."""
     alarm_email: str = ""
     """Who hears of alarms."""
+    waiting: Literal["held", "parked"] = "parked"
+    """Where clients wait for news: in a function's invocation, or on their queue without one."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
     requests_per_second: Annotated[int, Field(ge=1)] = 500

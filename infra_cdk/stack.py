@@ -8,7 +8,7 @@ from typing import Any
 from aws_cdk import App, CfnOutput, Stack
 
 from infra_cdk import acknowledgements
-from infra_cdk.api import make_api, make_invoker, openapi
+from infra_cdk.api import make_api, make_invoker, make_waiter, openapi
 from infra_cdk.edge import make_edge, public_url
 from infra_cdk.event_sources import make_event_sources, source_statements
 from infra_cdk.functions import make_functions, make_layers, make_log_group
@@ -46,6 +46,8 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     secrets = make_secrets(stack, settings, log_group, bucket)
 
     invoker = make_invoker(stack, settings, functions)
+    if settings.waiting == "parked":
+        make_waiter(stack, settings)
     api = make_api(stack, settings, openapi(settings, functions))
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
     distribution = make_edge(stack, settings, api, socket_api, secrets)
@@ -92,7 +94,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "PREFIX": settings.prefix,
         "REGISTRATION": settings.registration,
         "RATE_LIMITS": "on" if settings.rate_limits else "off",
-        "WAITING": "held",
+        "WAITING": settings.waiting,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
         "TURN_URIS": ",".join(settings.turn_uris),
