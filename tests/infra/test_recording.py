@@ -1,0 +1,53 @@
+"""The recorder of permissions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra_cdk import recording
+from infra_cdk.grants import Grant
+from infra_cdk.needs import Need
+from infra_cdk.recording import Recorder, differences, load, save
+from murmuration.endpoint import discover
+from tests.in_process import Client
+
+
+def test_what_a_request_uses_is_noted_under_its_module(make_client: Callable[..., Client]) -> None:
+    recorder = Recorder()
+    client = make_client()
+    with recorder.installed(discover()):
+        answer = client.get(f"/_matrix/client/v3/user/{client.user_id}/account_data/m.direct")
+    assert answer.status == 404
+    assert Need("tables", "users", "get") in recorder.used["client_server.account_data"]
+    assert set(recorder.used) == {"client_server.account_data"}
+    assert recorder.unknown == set()
+
+
+def test_outside_of_functions_nothing_is_noted(deployment: None) -> None:
+    from murmuration.storage import dynamodb
+
+    recorder = Recorder()
+    with recorder.installed(discover()):
+        dynamodb.get("rooms", {"room_id": "!a", "sk": "head"})
+    assert recorder.used == {}
+
+
+def test_records_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "permissions.json"
+    get, put = Need("tables", "rooms", "get"), Need("tables", "rooms", "put")
+    save({"a": {get}}, path)
+    save({"a": {put}, "b": {get}}, path)
+    assert load(path) == {"a": {get, put}, "b": {get}}
+
+
+def test_differences_go_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra_cdk.grants.GRANTS", {"a": Grant(tables={"rooms": "get", "users": "scan"})})
+    used = {"a": {Need("tables", "rooms", "get"), Need("tables", "rooms", "put")}}
+    assert list(differences(used)) == [
+        "a: lacks put on tables rooms",
+        "a: never used scan on tables users",
+    ]
+    assert 'tables={"rooms": "get put"}' in recording.render(used)

@@ -1,0 +1,55 @@
+"""Settings: what the context may say, and what is said of mistakes in it."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra_cdk.settings import SettingsError, read_settings
+
+MINIMAL = {"server_name": "example.org"}
+
+
+def test_a_server_name_is_enough() -> None:
+    settings = read_settings(MINIMAL)
+    assert settings.prefix == "murmuration-prod"
+    assert settings.registration == "closed"
+    assert settings.ephemeral is False
+
+
+def test_a_command_lines_strings_are_understood() -> None:
+    given = MINIMAL | {"memory": "1024", "ephemeral": "true", "turn_uris": "turn:a.org, turn:b.org"}
+    settings = read_settings(given)
+    assert (settings.memory, settings.ephemeral) == (1024, True)
+    assert settings.turn_uris == ("turn:a.org", "turn:b.org")
+
+
+def test_the_cdks_own_flags_are_passed_over() -> None:
+    assert read_settings(MINIMAL | {"@aws-cdk/core:x": True, "aws:cdk:y": 1}) == read_settings(MINIMAL)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({}, "server_name is missing: set it in the context of cdk.json, or pass -c server_name="),
+        ({"server_name": "not a name"}, "server_name is 'not a name': it must be a server name"),
+        (MINIMAL | {"memmory": 1}, "memmory is not a setting; did you mean memory?"),
+        (MINIMAL | {"registration": "maybe"}, "registration is 'maybe'"),
+        (MINIMAL | {"memory": 64}, "memory is 64"),
+        (MINIMAL | {"stage": "Prod"}, "stage is 'Prod'"),
+        (MINIMAL | {"domain": "m.example.org"}, "domain and certificate_arn go together"),
+        (
+            MINIMAL | {"domain": "m.example.org", "certificate_arn": "arn:aws:acm:eu-west-1:1:certificate/1"},
+            "certificate_arn must name a certificate in us-east-1",
+        ),
+    ],
+)
+def test_mistakes_are_named(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_settings(wrong)
+    assert said in str(raised.value)
+
+
+def test_each_mistake_has_its_line() -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_settings({"memory": 1, "colour": "red"})
+    assert len(str(raised.value).splitlines()) == 3
