@@ -12,7 +12,7 @@ import pytest
 from functions.websocket import connect, default, disconnect
 from murmuration.clock import now_ms
 from murmuration.delivery import sockets, wakes
-from murmuration.storage import connections, dynamodb, listeners
+from murmuration.storage import connections, dynamodb, listeners, room_items
 from tests.delivery.conftest import Wire
 from tests.in_process import Client
 from tests.rooms.people import V3, create_room, join, ok, path, send
@@ -65,7 +65,9 @@ def room(make_client: Make) -> tuple[Client, Client, str]:
 
 
 def tell(room_id: str) -> None:
-    wakes.wake_for_log_entries([{"room_id": room_id}])
+    head = room_items.read_head(room_id)
+    assert head is not None
+    wakes.wake_for_log_entries([{"room_id": room_id, "state_root": head.state_root}])
 
 
 def test_handshake(wire: Wire, make_client: Make) -> None:

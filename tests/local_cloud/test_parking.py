@@ -137,7 +137,7 @@ class User:
 
     def __init__(self, url: str, name: str) -> None:
         self.url = f"{url}/_matrix/client/v3"
-        body = {"username": name, "password": "correct horse", "auth": {"type": "m.login.dummy"}}
+        body: Any = {"username": name, "password": "correct horse", "auth": {"type": "m.login.dummy"}}
         registered = requests.post(f"{self.url}/register", json=body, timeout=30).json()
         self.user_id = registered["user_id"]
         self.headers = {"Authorization": f"Bearer {registered['access_token']}"}

@@ -6,8 +6,10 @@ import asyncio
 import itertools
 import random
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -129,9 +131,9 @@ class _Soak:
             readers.append(Reader(shared, self.rooms, self.tally, random.Random(self.dice.random())))
         return readers
 
-    def _reading(self, readers: list[Reader], stop: asyncio.Event) -> list[object]:
+    def _reading(self, readers: list[Reader], stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
         http, wanderers = self.plan.http_readers, self.plan.wanderers
-        tasks: list[object] = [read_http(reader, stop) for reader in readers[:http]]
+        tasks = [read_http(reader, stop) for reader in readers[:http]]
         tasks += [read_http(reader, stop, wander=True) for reader in readers[http : http + wanderers]]
         tasks += [read_socket(reader, stop) for reader in readers[http + wanderers :]]
         return tasks

@@ -1,7 +1,7 @@
 """The sync engine against a plain model, whatever comes after whatever.
 
-What a client was shown, gaps filled by way of /messages, is what it may see: all of it, in the room's order, and
-nothing twice for as long as it stays in the room.
+What a client was shown, gaps filled by way of /messages, is what it may see: all of it, in the room's order,
+and nothing twice for as long as it stays in the room.
 """
 
 from __future__ import annotations
@@ -194,10 +194,8 @@ def _without_age(value: Any) -> Any:
 
 
 def test_the_engine_agrees_with_the_model(make_client: Make) -> None:
-    SyncMachine.make = staticmethod(make_client)  # type: ignore[assignment]
+    SyncMachine.make = staticmethod(make_client)
     run_state_machine_as_test(
         SyncMachine,
         settings=settings(max_examples=8, stateful_step_count=24, deadline=None, derandomize=True),
     )
-
-

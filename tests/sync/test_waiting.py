@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from local_cloud.aws.sqs import Sqs
 from murmuration.delivery import wakes
-from murmuration.storage import listeners, wake_queues
-from murmuration.sync import engine, waiting
+from murmuration.settings import settings
+from murmuration.storage import listeners, room_items, wake_queues
+from murmuration.sync import engine, first_look, waiting
 from tests.in_process import Client
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing, bodies_of, has_nothing
@@ -27,7 +29,9 @@ LONG = 20_000
 
 def tell(room_id: str) -> None:
     """What the Streams worker does after an event of the room."""
-    wakes.wake_for_log_entries([{"room_id": room_id}])
+    head = room_items.read_head(room_id)
+    assert head is not None
+    wakes.wake_for_log_entries([{"room_id": room_id, "state_root": head.state_root}])
 
 
 def registrations(client: Client) -> list[listeners.Wait]:
@@ -121,13 +125,12 @@ class TestHeld:
     ) -> None:
         """The look sees it; the ring that came for it disturbs nobody later."""
         alice, _, room_id, syncing = room
-        look = engine.look
 
         def late(*arguments: Any, **named: Any) -> Any:
-            monkeypatch.setattr(engine, "look", look)
+            monkeypatch.undo()
             send(alice, room_id, "just now")
             tell(room_id)
-            return look(*arguments, **named)
+            return first_look.look(*arguments, **named)
 
         monkeypatch.setattr(engine, "look", late)
         assert bodies_of(syncing.sync(timeout=LONG), room_id) == ["just now"]
@@ -146,19 +149,16 @@ class TestHeld:
             assert bodies_of(answer.result(10), room_id) == ["news"]
 
     def test_a_ring_for_an_earlier_wait_is_thrown_away(
-        self, room: tuple[Client, Client, str, Syncing]
+        self, room: tuple[Client, Client, str, Syncing], sqs: Sqs
     ) -> None:
-        _, bob, _, syncing = room
+        *_, syncing = room
         assert has_nothing(syncing.peek(timeout=100))
-        (late,) = registrations(bob)
-        wake_queues.ring(late.queue, late.nonce)
-        listeners.settle(late)
-        looks = []
-        with pytest.MonkeyPatch.context() as patch:
-            assemble = engine.assemble
-            patch.setattr(engine, "assemble", lambda *args: looks.append(1) or assemble(*args))
+        (name,) = sqs._queues
+        wake_queues.ring(f"https://sqs.example.org/0/{name}", listeners.new_nonce())
+        with mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks:
             assert has_nothing(syncing.peek(timeout=300))
-        assert len(looks) == 1
+        assert looks.call_count == 1
+        assert sqs.queue(name).counts() == (0, 0, 0)
 
     def test_a_queue_that_is_gone(self, room: tuple[Client, Client, str, Syncing], sqs: Sqs) -> None:
         """Whoever rings makes it anew, and who waits on it looks again."""
@@ -229,7 +229,7 @@ class TestParked:
         queue = syncing.peek(timeout=LONG)["next_batch"].split(".")[2]
         send(alice, room_id)
         tell(room_id)
-        found = sqs.queue(wake_queues.settings().queue(f"wake-{queue}"))
+        found = sqs.queue(settings().queue(f"wake-{queue}"))
         for _ in range(3):
             assert len(found.receive(1, wait=1, visibility=0)) == 1
 

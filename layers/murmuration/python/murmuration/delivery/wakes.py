@@ -18,14 +18,15 @@ from murmuration.storage.listeners import Socket, Wait
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
 EVERY_DEVICE = ""
-_members: LruCache[tuple[str, int], tuple[str, ...]] = LruCache(256)
-"""The joined members from this server, by room and state version."""
+_members: LruCache[tuple[str, bytes], tuple[str, ...]] = LruCache(512)
+"""The joined members from this server, by room and the snapshot of its state; those or later ones."""
 
 
 def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
     """Tell of events of rooms' logs: the members, and those whose memberships they change."""
-    users = {user_id for room_id in {item["room_id"] for item in items} for user_id in local_members(room_id)}
-    users |= {item["member"] for item in items if item.get("member")}
+    users = {item["member"] for item in items if item.get("member")}
+    for room_id, root in {(item["room_id"], item["state_root"]) for item in items}:
+        users.update(members_at(room_id, root))
     wake({(user_id, EVERY_DEVICE) for user_id in users})
 
 
@@ -34,7 +35,9 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     targets: set[tuple[str, str]] = set()
     for kind, owner in {tuple(item["stream_id"].split(":", 1)) for item in items if "seq" in item}:
         if kind == "room":
-            targets |= {(user_id, EVERY_DEVICE) for user_id in local_members(owner)}
+            head = room_items.read_head(owner)
+            members = members_at(owner, head.state_root) if head is not None else ()
+            targets |= {(user_id, EVERY_DEVICE) for user_id in members}
         elif kind == "user":
             targets.add((owner, EVERY_DEVICE))
         else:
@@ -43,18 +46,19 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     wake(targets)
 
 
-def local_members(room_id: str) -> tuple[str, ...]:
-    """The joined users of this server; read once for each state of the room."""
-    head = room_items.read_head(room_id)
-    if head is None:
-        return ()
-    key = (room_id, head.state_version)
-    members = _members.get(key)
+def members_at(room_id: str, state_root: bytes) -> tuple[str, ...]:
+    """The joined users of this server; read once for each state of the room.
+
+    Who joined or left since that state is told by their own event.
+    """
+    members = _members.get((room_id, state_root))
     if members is None:
-        entries = room_items.read_state_of_type(room_id, head.version, "m.room.member")
-        joined = [entry.event.state_key or "" for entry in entries if entry.event.membership == "join"]
-        members = tuple(user for user in joined if user.partition(":")[2] == settings().server_name)
-        _members.put(key, members)
+        members = tuple(
+            user_id
+            for user_id in room_items.read_joined_user_ids(room_id)
+            if user_id.partition(":")[2] == settings().server_name
+        )
+        _members.put((room_id, state_root), members)
     return members
 
 
