@@ -282,6 +282,20 @@ def conflicts(roots: Sequence[NodeId], fetch: Fetch) -> dict[StateKey, tuple[str
     return {key: tuple(found.get(key) for found in entries) for key in differing}
 
 
+def needed(roots: Iterable[NodeId], nodes: Mapping[NodeId, bytes]) -> dict[NodeId, bytes]:
+    """Those of `nodes` that `roots` lead to, where all that isn't among `nodes` is complete already."""
+    found: dict[NodeId, bytes] = {}
+    pending = list(roots)
+    while pending:
+        node_id = pending.pop()
+        if node_id in nodes and node_id not in found:
+            found[node_id] = nodes[node_id]
+            node = _decode(nodes[node_id])
+            if not isinstance(node, dict):
+                pending += (child.node_id for child in node)
+    return found
+
+
 def reachable(roots: Iterable[NodeId], fetch: Fetch) -> set[NodeId]:
     """The IDs of all nodes that `roots` need, for a collector; reads the roots and inner nodes only."""
     level = set(roots) - {EMPTY}

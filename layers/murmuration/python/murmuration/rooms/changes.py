@@ -46,6 +46,18 @@ def visibility_by(event: Event | None) -> str:
     return visibility_of(event.content if event is not None else None)
 
 
+def store_nodes_first(room_id: str, root: NodeId, nodes: Mapping[NodeId, bytes]) -> Write:
+    """Store more nodes than go into a transaction; to be written in that is what this returns.
+
+    Nodes are immutable, so they harm nobody before anything leads to them; if nothing comes to, they get
+    collected.
+    """
+    stray = Stray(room_id, root, now_ms())
+    dynamodb.execute(snapshots.stray_write(stray))
+    dynamodb.batch_write(snapshots.node_writes(room_id, nodes))
+    return snapshots.stray_removal(stray)
+
+
 @dataclass
 class Changes:
     """New events of a room, growing until they're committed together."""
@@ -61,7 +73,8 @@ class Changes:
     _state: dict[StateKey, StateEntry | None] = field(default_factory=dict)
     _memberships: dict[str, Write] = field(default_factory=dict)
     _nodes: dict[NodeId, bytes] = field(default_factory=dict)
-    _redactions: list[Write] = field(default_factory=list)
+    _older: list[LogEntry] = field(default_factory=list)
+    _others: list[Write] = field(default_factory=list)
     _redacted_state: dict[StateKey, StateEntry] = field(default_factory=dict)
     _places: dict[str, int | None] = field(default_factory=dict)
     _followed: set[str] = field(default_factory=set)
@@ -129,6 +142,15 @@ class Changes:
         self._nodes |= nodes
         self._state_follows = len(differences) > STATE_AT_ONCE
 
+    def precede(self, entry: LogEntry, nodes: Mapping[NodeId, bytes]) -> None:
+        """Add an event from before the log's beginning, which changes nothing of what came after."""
+        self._older.append(entry)
+        self._nodes |= nodes
+
+    def also(self, *writes: Write) -> None:
+        """Write this as well; where it refuses, the room counts as moved on."""
+        self._others += writes
+
     def follow(self, event_ids: Iterable[str]) -> None:
         """Have these events be none of the room's newest any more."""
         self._followed.update(event_ids)
@@ -163,14 +185,14 @@ class Changes:
         redacted = replace(
             target, event=target.event.redacted(), redacted_because=redaction.pdu, replaced=None
         )
-        self._redactions.append(room_items.log_write(redacted))
+        self._others.append(room_items.log_write(redacted))
         for parent_id in relations.parents_of([target]):
             ordinal = self.places([parent_id]).get(parent_id)
-            self._redactions += relations.relation_removals(target, ordinal)
+            self._others += relations.relation_removals(target, ordinal)
         successor = successor_of(self.room, target) if self.room else None
         if successor is not None and successor.replaced is not None:
             kept = {**successor.replaced, "content": redacted.event.content}
-            self._redactions.append(room_items.log_write(replace(successor, replaced=kept)))
+            self._others.append(room_items.log_write(replace(successor, replaced=kept)))
         self.redact_state(redacted.event)
 
     def redact_state(self, redacted: Event) -> None:
@@ -199,8 +221,8 @@ class Changes:
         return RoomHead(
             room_id=self.room_id,
             room_version=self.version.id,
-            ordinal=self.entries[-1].ordinal,
-            oldest=before.oldest if before else 1,
+            ordinal=self.next_ordinal - 1,
+            oldest=min([entry.ordinal for entry in self._older] + [before.oldest if before else 1]),
             extremities=self._extremities(),
             depth=max([entry.event.depth for entry in self.entries] + ([before.depth] if before else [])),
             state_root=self._root,
@@ -229,7 +251,7 @@ class Changes:
         room_writes = [write for each in parts for write in each._room_writes()]
         node_writes = [write for each in parts for write in each._node_writes()]
         if len(self.writes) + len(room_writes) + len(node_writes) > TRANSACTION_LIMIT:
-            node_writes = self._write_nodes_first(parts, node_writes)
+            node_writes = [store_nodes_first(each.room_id, each.root, each._nodes) for each in parts]
         try:
             dynamodb.transact([*self.writes, *room_writes, *node_writes])
         except ConditionFailed as error:
@@ -244,26 +266,18 @@ class Changes:
         room.remember(self._state_changes())
         return room
 
-    @staticmethod
-    def _write_nodes_first(parts: Sequence[Changes], nodes: Sequence[Write]) -> list[Write]:
-        """Store nodes beforehand: they're immutable, and if nothing comes to lead to them, get collected."""
-        strays = [Stray(each.room_id, each.root, now_ms()) for each in parts]
-        dynamodb.batch_write([snapshots.stray_write(stray) for stray in strays])
-        dynamodb.batch_write(nodes)
-        return [snapshots.stray_removal(stray) for stray in strays]
-
     def _node_writes(self) -> list[Write]:
         return snapshots.node_writes(self.room_id, self._nodes)
 
     def _room_writes(self) -> list[Write]:
         """The writes of this room, but for the nodes of its snapshots."""
         writes = [room_items.head_write(self.head(), self.room.head if self.room else None)]
-        for entry in self.entries:
-            whole = relations.with_children(entry, self.entries)
+        added = [*self._older, *self.entries]
+        for entry in added:
+            whole = relations.with_children(entry, added)
             writes += [room_items.log_write(whole), room_items.pointer_write(entry)]
-        places = self.places(relations.parents_of(self.entries))
-        writes += relations.relation_writes(self.entries, places)
-        writes += self._redactions
+        writes += relations.relation_writes(added, self.places(relations.parents_of(added)))
+        writes += self._others
         if self._state_follows:
             return writes
         items = self._state_changes().items()

@@ -19,11 +19,11 @@ from murmuration.protocol.errors import (
     NotFound,
 )
 from murmuration.protocol.events import Event
-from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms import transactions
 from murmuration.rooms.append import Append, Draft, append, append_known
 from murmuration.rooms.membership import MEMBER, set_membership
 from murmuration.rooms.opening import open_room
+from murmuration.rooms.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.relation_checks import check_relation
 from murmuration.rooms.room import Room
 from murmuration.storage import directory, room_items
@@ -147,11 +147,5 @@ def _target(batch: Append, event_id: str) -> LogEntry:
 
 
 def may_redact(batch: Append, redaction: Event, target: Event) -> bool:
-    """Whether a redaction takes effect: by power, or because both events are from one server.
-
-    https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
-    """
-    create, levels = ("m.room.create", ""), ("m.room.power_levels", "")
-    state = batch.state([create, levels])
-    power = PowerLevels.from_state(state.get(create), state.get(levels), batch.version)
-    return power.can_redact(redaction.sender) or redaction.sender_server == target.sender_server
+    """Whether a redaction takes effect."""
+    return takes_effect(redaction, target, batch.state(REDACTION_STATE))

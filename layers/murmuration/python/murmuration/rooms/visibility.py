@@ -122,7 +122,7 @@ def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
     until = viewer.joined_until
     seen = []
     for entry in entries:
-        if viewer.ignores(entry):
+        if viewer.ignores(entry) or entry.withheld:
             continue
         membership = before.get(entry.ordinal)
         if viewer.was_joined_throughout(entry.ordinal):

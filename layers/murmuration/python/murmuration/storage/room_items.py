@@ -194,18 +194,6 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     )
 
 
-def oldest_write(head: RoomHead, oldest: int) -> Write:
-    """Let the log begin at `oldest`; fails if it doesn't begin where `head` says any more."""
-    return dynamodb.update(
-        ROOMS,
-        head_key(head.room_id),
-        "SET #oldest = :new",
-        names={"#oldest": "oldest"},
-        values={":new": oldest, ":old": head.oldest},
-        condition="#oldest = :old",
-    )
-
-
 _UNSETTLED = "state_version = :version AND unsettled = :before"
 
 
@@ -314,6 +302,18 @@ def read_state_of_type(
         limit=limit,
     )
     return [state_entry_from_item(item, version) for item in items]
+
+
+def read_joined_user_ids(room_id: str) -> list[str]:
+    """The joined members' user IDs, by ID; their events stay unread."""
+    prefix = state_prefix("m.room.member")
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND begins_with(sk, :prefix)",
+        {":room": room_id, ":prefix": prefix},
+        attributes=("sk", "membership"),
+    )
+    return [item["sk"].removeprefix(prefix) for item in items if item.get("membership") == "join"]
 
 
 def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:

@@ -1,0 +1,24 @@
+"""Putting events into the order of their graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from murmuration.protocol.events import Event
+
+
+def ancestors_first(events: Mapping[str, Event], cited: Callable[[Event], Sequence[str]]) -> list[Event]:
+    """`events` (by ID) so that each comes after those that it cites; what cites itself, somewhere."""
+    ordered: list[Event] = []
+    begun: set[str] = set()
+    for event_id in events:
+        pending = [(event_id, False)]
+        while pending:
+            current, is_done = pending.pop()
+            if is_done:
+                ordered.append(events[current])
+            elif current not in begun:
+                begun.add(current)
+                pending.append((current, True))
+                pending += [(it, False) for it in cited(events[current]) if it in events and it not in begun]
+    return ordered

@@ -1,0 +1,22 @@
+"""Redactions: whether they take effect. https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.power_levels import PowerLevels
+
+_CREATE, _POWER_LEVELS = ("m.room.create", ""), ("m.room.power_levels", "")
+REDACTION_STATE = (_CREATE, _POWER_LEVELS)
+"""The (type, state key) pairs of the state that decides."""
+
+
+def takes_effect(redaction: Event, target: Event, state: Mapping[StateKey, Event]) -> bool:
+    """Whether a redaction that the room allows is carried out: by power, or as both events are of one server.
+
+    `state` is that before the redaction.
+    """
+    version = redaction.room_version
+    power = PowerLevels.from_state(state.get(_CREATE), state.get(_POWER_LEVELS), version)
+    return power.can_redact(redaction.sender) or redaction.sender_server == target.sender_server

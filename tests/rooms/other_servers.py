@@ -1,0 +1,238 @@
+"""Other servers for the tests of rooms: a plain model of a room's graph, which makes and signs events.
+
+The model keeps all states whole and in memory, and resolves them by the protocol's own `resolve`: what the
+rooms do with snapshots, storage and shortcuts has to come to the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.protocol import state_trie
+from murmuration.protocol.auth_rules import (
+    AuthRuleViolation,
+    auth_event_types,
+    check_auth,
+)
+from murmuration.protocol.building import build_event
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.hashing import reference_hash
+from murmuration.protocol.keys import VerifyKey
+from murmuration.protocol.signing import SigningKey
+from murmuration.protocol.state_resolution import resolve
+from murmuration.rooms.elsewhere import StateElsewhere
+from murmuration.rooms.receiving import Received, receive
+from murmuration.rooms.room import Room
+from murmuration.server_keys import signing_key
+from murmuration.storage import room_items, snapshots
+from tests.conftest import SERVER_NAME
+
+OTHER = "other.example"
+_FAR = 10**15
+_numbers = itertools.count(1)
+
+
+def key_of(server: str) -> SigningKey:
+    return signing_key() if server == SERVER_NAME else SigningKey(server.encode().ljust(32, b".")[:32], "1")
+
+
+@dataclass
+class Mirror:
+    """A room as other servers see it; also what they answer when asked about it (`Elsewhere`)."""
+
+    room_id: str
+    events: dict[str, Event] = field(default_factory=dict)
+    state_after: dict[str, dict[StateKey, str]] = field(default_factory=dict)
+    state_at: dict[str, dict[StateKey, str]] = field(default_factory=dict)
+    rejected: set[str] = field(default_factory=set)
+    known: list[str] = field(default_factory=list)
+    hidden: set[str] = field(default_factory=set)
+    """Events about which nobody tells anything when asked."""
+    asked: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.version = Room.load(self.room_id).version
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Learn the events that our server has made."""
+        for entry in room_items.read_log(self.room_id, self.version):
+            self.learn(entry.event)
+
+    def learn(self, event: Event) -> None:
+        if event.event_id in self.events:
+            return
+        before = self.resolve(event.prev_events)
+        self.events[event.event_id] = event
+        self.state_at[event.event_id] = before
+        after = dict(before)
+        try:
+            check_auth(event, self.whole(before))
+        except AuthRuleViolation:
+            self.rejected.add(event.event_id)
+        else:
+            if event.state_pair is not None:
+                after[event.state_pair] = event.event_id
+        self.state_after[event.event_id] = after
+
+    def resolve(self, event_ids: Iterable[str]) -> dict[StateKey, str]:
+        """The state that those after these events come to."""
+        states = [self.state_after[event_id] for event_id in event_ids]
+        if not states:
+            return {}
+        return resolve(self.version, states, self.fetch, rejected=self.rejected)
+
+    def fetch(self, event_ids: Collection[str]) -> Mapping[str, Event]:
+        return {event_id: self.events[event_id] for event_id in event_ids if event_id in self.events}
+
+    def whole(self, state: Mapping[StateKey, str]) -> dict[StateKey, Event]:
+        return {pair: self.events[event_id] for pair, event_id in state.items()}
+
+    def newest(self) -> list[str]:
+        followed = {event_id for event in self.events.values() for event_id in event.prev_events}
+        return [event_id for event_id in self.events if event_id not in followed]
+
+    # -- Making events -----------------------------------------------------------------------------------
+
+    def make(
+        self,
+        sender: str,
+        event_type: str,
+        content: Mapping[str, Any],
+        state_key: str | None = None,
+        *,
+        after: Sequence[Event | str] | Event | str | None = None,
+        auth: Sequence[str] | None = None,
+        learn: bool = True,
+        **changes: Any,
+    ) -> Event:
+        """An event by `sender`, signed by their server, that follows `after` (None: the newest)."""
+        if isinstance(after, (Event, str)):
+            after = [after]
+        previous = [it.event_id if isinstance(it, Event) else it for it in (after or self.newest())]
+        before = self.resolve(previous)
+        pairs = auth_event_types(self.version, event_type, sender, state_key, content)
+        cited = [before[pair] for pair in pairs if pair in before] if auth is None else list(auth)
+        server = sender.partition(":")[2]
+        arguments: dict[str, Any] = {
+            "room_version": self.version,
+            "type": event_type,
+            "sender": sender,
+            "content": dict(content),
+            "state_key": state_key,
+            "room_id": self.room_id,
+            "prev_events": previous,
+            "auth_events": cited,
+            "depth": 1 + max(self.events[it].depth for it in previous),
+            "origin_server_ts": max(self.events[it].origin_server_ts for it in previous) + 1000,
+            "server_name": server,
+            "signing_key": key_of(server),
+        }
+        if self.version.server_assigned_event_ids:
+            arguments["event_id"] = f"$made{next(_numbers)}:{server}"
+            arguments["reference_hashes"] = {
+                event_id: reference_hash(event.pdu, self.version) for event_id, event in self.events.items()
+            }
+        event = build_event(**{**arguments, **changes})
+        if learn:
+            self.learn(event)
+        return event
+
+    def message(self, sender: str, text: str, **changes: Any) -> Event:
+        return self.make(sender, "m.room.message", {"msgtype": "m.text", "body": text}, **changes)
+
+    def state(
+        self, sender: str, event_type: str, content: Mapping[str, Any], state_key: str = "", **changes: Any
+    ) -> Event:
+        return self.make(sender, event_type, content, state_key, **changes)
+
+    def topic(self, sender: str, text: str, **changes: Any) -> Event:
+        return self.state(sender, "m.room.topic", {"topic": text}, **changes)
+
+    def member(self, sender: str, user_id: str, membership: str, **changes: Any) -> Event:
+        return self.state(sender, "m.room.member", {"membership": membership}, user_id, **changes)
+
+    # -- Sending them to us ------------------------------------------------------------------------------
+
+    def send(self, *events: Event) -> list[Received]:
+        """Have our server receive these, in this order."""
+        return [receive(self.room_id, event.pdu, self) for event in events]
+
+    def kinds(self, *events: Event) -> list[str]:
+        return [received.kind for received in self.send(*events)]
+
+    # -- Being asked (Elsewhere) -------------------------------------------------------------------------
+
+    def keys(self, wanted: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], VerifyKey]:
+        ring = {}
+        for server, key_id in wanted:
+            key = key_of(server)
+            if key.key_id == key_id:
+                ring[server, key_id] = VerifyKey(key_id, key.public_key, valid_until_ts=_FAR)
+        return ring
+
+    def auth_chain(self, event: Event) -> list[Any]:
+        self.asked.append("auth_chain")
+        return self.tell(self.chain_of(event.auth_events))
+
+    def events_between(self, event: Event, known: Sequence[str]) -> list[Any]:
+        self.asked.append("events_between")
+        behind = self.ancestors(known)
+        between = self.ancestors(event.prev_events) - behind
+        return self.tell(event_id for event_id in reversed(self.events) if event_id in between)
+
+    def state_before(self, event: Event) -> StateElsewhere | None:
+        self.asked.append("state_before")
+        if event.event_id in self.hidden:
+            return None
+        state = self.state_at[event.event_id].values()
+        return StateElsewhere(
+            [self.events[it].pdu for it in state], [self.events[it].pdu for it in self.chain_of(state)]
+        )
+
+    def tell(self, event_ids: Iterable[str]) -> list[Any]:
+        return [self.events[it].pdu for it in event_ids if it not in self.hidden]
+
+    def chain_of(self, event_ids: Iterable[str]) -> list[str]:
+        return self._reach(event_ids, lambda event: event.auth_events)
+
+    def ancestors(self, event_ids: Iterable[str]) -> set[str]:
+        return set(self._reach(event_ids, lambda event: event.prev_events))
+
+    def _reach(self, event_ids: Iterable[str], cited: Any) -> list[str]:
+        found: dict[str, None] = {}
+        pending = list(event_ids)
+        while pending:
+            event_id = pending.pop()
+            if event_id in self.events and event_id not in found:
+                found[event_id] = None
+                pending += cited(self.events[event_id])
+        return list(found)
+
+    # -- Comparing ---------------------------------------------------------------------------------------
+
+    def names(self, state: Mapping[StateKey, str]) -> dict[StateKey, Any]:
+        """A state in what its events say."""
+        return {pair: self.events[event_id].content for pair, event_id in state.items()}
+
+
+def current_state(room_id: str) -> dict[StateKey, str]:
+    """Our server's current state, which its items, counts and snapshot have to agree on."""
+    room = Room.load(room_id)
+    entries = room_items.read_state_of_type(room_id, room.version)
+    items = {(it.event.type, it.event.state_key or ""): it.event.event_id for it in entries}
+    assert items == state_trie.items(room.head.state_root, snapshots.fetch_from(room_id))
+    members = [entry.event.membership for entry in entries if entry.event.type == "m.room.member"]
+    assert (room.head.joined, room.head.invited) == (members.count("join"), members.count("invite"))
+    return items
+
+
+def log_ids(room_id: str) -> list[str]:
+    """The IDs of the events in our server's log; checks that it has no gap."""
+    room = Room.load(room_id)
+    entries = room_items.read_log(room_id, room.version)
+    assert [entry.ordinal for entry in entries] == list(range(room.head.oldest, room.head.ordinal + 1))
+    return [entry.event.event_id for entry in entries]
