@@ -149,9 +149,10 @@ class TestHeld:
             assert bodies_of(answer.result(10), room_id) == ["news"]
 
     def test_a_ring_for_an_earlier_wait_is_thrown_away(
-        self, room: tuple[Client, Client, str, Syncing], sqs: Sqs
+        self, room: tuple[Client, Client, str, Syncing], sqs: Sqs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         *_, syncing = room
+        monkeypatch.setattr(waiting, "SLOTS", 1)
         assert has_nothing(syncing.peek(timeout=100))
         (name,) = sqs._queues
         wake_queues.ring(f"https://sqs.example.org/0/{name}", listeners.new_nonce())
