@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
 import hashlib
 import json
+import secrets
 import time
+import uuid
 from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
+from local_cloud.aws.sqs_queue import Message
 from local_cloud.gateway import events
 from local_cloud.gateway.routes import Match, Routes
-from local_cloud.replay.deployment import VIEWER_SECRET
+from local_cloud.names import REGION, stream_arn
+from local_cloud.pollers.queues import queue_record
+from local_cloud.pollers.stream_source import sequence_number
+from local_cloud.provision import physical_queue
+from local_cloud.replay.deployment import PREFIX, VIEWER_SECRET
 from local_cloud.replay.fixtures import fill
-from local_cloud.replay.worlds import World
+from local_cloud.replay.worlds import World, key_names
 from murmuration.endpoint import Http, discover
-from tests.fixtures_cases import Case
+from tests.fixtures_cases import SOCKET, Case
 from tests.fixtures_stage import fixed_randomness
 
 CLIENT_ADDRESS = "203.0.113.7"
@@ -59,12 +67,24 @@ def module_of(case: Case) -> str:
 
 def make_event(case: Case, world: World) -> dict[str, Any]:
     """The raw event. Raises LookupError for a request that no function serves."""
-    if case.event is not None:
-        filled: dict[str, Any] = fill(dict(case.event), world.names)
-        return filled
-    method, _, uri = case.request.partition(" ")
-    encoded = {name: quote(value, safe="") for name, value in world.names.items()}
-    path, _, query = str(fill(uri, encoded)).partition("?")
+    kind, _, rest = case.request.partition(" ")
+    with (
+        mock.patch.object(events, "time", _At(clock_of(case, world))),
+        fixed_randomness(case.name),
+    ):
+        match kind:
+            case "WS":
+                return _socket_event(case, rest, world)
+            case "QUEUE":
+                return _queue_event(case, rest, world)
+            case "STREAM":
+                return _stream_event(case, rest, world)
+            case _:
+                return _http_event(case, kind, rest, world)
+
+
+def _http_event(case: Case, method: str, uri: str, world: World) -> dict[str, Any]:
+    path, query = _filled_uri(uri, world)
     body = _body(case, world)
     request = events.HttpRequest(method, path, query, _headers(case, world, body), CLIENT_ADDRESS, "HTTP/1.1")
     match = routes().match(path, method)
@@ -72,11 +92,99 @@ def make_event(case: Case, world: World) -> dict[str, Any]:
         raise LookupError(f"no function serves {case.request}")
     if module_of(case) != getattr(match.function, "module", None):
         raise LookupError(f"{case.name}: {case.request} is served by {match.function.name}")
-    with (
-        mock.patch.object(events, "time", _At(clock_of(case, world))),
-        fixed_randomness(case.name),
-    ):
-        return events.http_event(request, _with_lasting_id(match), body, VIEWER_SECRET)
+    return events.http_event(request, _with_lasting_id(match), body, VIEWER_SECRET)
+
+
+def _filled_uri(uri: str, world: World) -> tuple[str, str]:
+    encoded = {name: quote(value, safe="") for name, value in world.names.items()}
+    path, _, query = str(fill(uri, encoded)).partition("?")
+    return path, query
+
+
+def _socket_event(case: Case, uri: str, world: World) -> dict[str, Any]:
+    route, query = _filled_uri(uri, world)
+    headers = _headers(case, world, b"")
+    request = events.HttpRequest("GET", "/ws", query, headers, CLIENT_ADDRESS, "HTTP/1.1")
+    opened = clock_of(case, world) - (0 if route == "$connect" else 30_000)
+
+    def context(kind: str, **fields: Any) -> dict[str, Any]:
+        return events.websocket_context(request, SOCKET, opened, route, kind, **fields)
+
+    match route:
+        case "$connect":
+            return events.connect_event(request, context("CONNECT"), VIEWER_SECRET)
+        case "$disconnect":
+            ended = {"disconnectStatusCode": 1000, "disconnectReason": ""}
+            return events.disconnect_event(context("DISCONNECT", **ended))
+        case _:
+            message = context("MESSAGE", messageId=secrets.token_urlsafe(11) + "=")
+            return events.message_event(message, _body(case, world).decode())
+
+
+def _queue_event(case: Case, name: str, world: World) -> dict[str, Any]:
+    sent = clock_of(case, world) / 1000
+    records = []
+    for number, body in enumerate(case.body):
+        text = json.dumps(fill(body, world.names), separators=(",", ":"), ensure_ascii=False)
+        message = Message(text, {}, {}, None, None, number, sent, first_received=sent, receive_count=1)
+        message.id, message.receipt = str(uuid.uuid4()), secrets.token_urlsafe(24)
+        records.append(queue_record(message, physical_queue(name, fifo=False, prefix=PREFIX)))
+    return {"Records": records}
+
+
+def _stream_event(case: Case, table: str, world: World) -> dict[str, Any]:
+    """The records of a table's stream that tell of some of the world's items."""
+    return {"Records": [_stream_record(case, table, world, number, fill(some, world.names))
+                        for number, some in enumerate(case.body, start=1)]}  # fmt: skip
+
+
+def _stream_record(case: Case, table: str, world: World, number: int, some: dict[str, Any]) -> dict[str, Any]:
+    """As `pollers.stream_source` makes it of what dynoxide stores."""
+    items = [item for item in world.contents[table].values() if some.items() <= _plain(item).items()]
+    if len(items) != 1:
+        raise LookupError(f"{case.name}: {len(items)} items in {table} are like {some}")
+    image = _attributes(items[0])
+    keys = {name: image[name] for name in key_names(table)}
+    return {
+        "eventID": secrets.token_hex(16),
+        "eventName": "INSERT",
+        "eventVersion": "1.1",
+        "eventSource": "aws:dynamodb",
+        "awsRegion": REGION,
+        "dynamodb": {
+            "ApproximateCreationDateTime": float(clock_of(case, world) // 1000),
+            "Keys": keys,
+            "NewImage": image,
+            "SequenceNumber": sequence_number(number),
+            "SizeBytes": len(json.dumps(keys)) + len(json.dumps(image)),
+            "StreamViewType": "NEW_IMAGE",
+        },
+        "eventSourceARN": stream_arn(f"{PREFIX}-{table}", "2025-06-15T15:06:40.000"),
+    }
+
+
+def _plain(item: dict[str, Any]) -> dict[str, Any]:
+    """The attributes whose values can be looked for."""
+    return {name: value for name, value in item.items() if isinstance(value, (str, int))}
+
+
+def _attributes(item: dict[str, Any]) -> dict[str, Any]:
+    """An item as a stream's record has it: bytes as base64."""
+    from murmuration.storage.dynamodb import to_attributes
+
+    def jsonable(value: Any) -> Any:
+        match value:
+            case bytes():
+                return base64.b64encode(value).decode()
+            case dict():
+                return {name: jsonable(inner) for name, inner in value.items()}
+            case list():
+                return [jsonable(inner) for inner in value]
+            case _:
+                return value
+
+    found: dict[str, Any] = jsonable(to_attributes(dict(sorted(item.items()))))
+    return found
 
 
 def _body(case: Case, world: World) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 
 from local_cloud.replay.backdrop import Outcome
 from local_cloud.replay.values import to_json
-from local_cloud.replay.worlds import World
+from local_cloud.replay.worlds import World, item_key, key_names
 from tests.fixtures_cases import Case
 
 SHAPES = {
@@ -24,8 +24,9 @@ SHAPES = {
     "access token": r"^mma_[A-Za-z0-9_.-]+\.[0-9a-f]{8}$",
     "refresh token": r"^mmr_[A-Za-z0-9_.-]+\.[0-9a-f]{8}$",
     "digest": r"^[0-9a-f]{64}$",
+    "parked token": r"^p_[A-Za-z0-9_.-]{60,}$",
 }
-_IDS = ("event ID", "room ID", "room ID of old")
+_IDS = ("event ID", "room ID", "room ID of old", "parked token")
 _EVENT_FIELDS = ("type", "state_key", "sender", "content", "redacts")
 _KEPT = {
     "room-log": ("room_id", "ordinal", "json", "visibility", "device_id", "txn_id", "member"),
@@ -55,7 +56,7 @@ def expectation(case: Case, world: World, clock: int, first: Outcome, second: Ou
             expected["body"] = {"$any": "bytes"} if case.vague else _general(first.body, second.body, known)
     for what in ("items", "deleted"):
         tables = {
-            table: _items(table, items, getattr(second, what).get(table, []), known)
+            table: _items(table, items, getattr(second, what).get(table, []), known, world)
             for table, items in sorted(getattr(first, what).items())
         }
         if tables:
@@ -64,6 +65,8 @@ def expectation(case: Case, world: World, clock: int, first: Outcome, second: Ou
         expected["objects"] = _general(first.objects, second.objects, known)
         if case.vague:
             expected["objects"] = [{**found, "size": {"$any": "integer"}} for found in expected["objects"]]
+    if first.posts:
+        expected["posts"] = _general(first.posts, second.posts, known)
     if first.messages:
         expected["messages"] = _general(first.messages, second.messages, known)
     return _named(json.dumps(expected, indent=2, ensure_ascii=False), world.names) + "\n"
@@ -80,11 +83,23 @@ def _headers_of_note(
     }
 
 
-def _items(table: str, first: Iterable[Any], second: Iterable[Any], known: frozenset[str]) -> Any:
+def _items(
+    table: str, first: Iterable[Any], second: Iterable[Any], known: frozenset[str], world: World
+) -> Any:
     pairs = list(zip(_sorted(first), _sorted(second), strict=True))
     if table == "snapshots":
         return {"$count": len(pairs)}
-    return [_general(_reduced(table, one), _reduced(table, other), known) for one, other in pairs]
+    before = world.contents.get(table, {})
+    return [
+        _general(_reduced(table, one), _reduced(table, other), known)
+        | {name: {"$absent": True} for name in _lost(table, before.get(item_key(table, one), {}), one)}
+        for one, other in pairs
+    ]
+
+
+def _lost(table: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The attributes that an item had, and has no more."""
+    return sorted(before.keys() - now.keys()) if len(now) > len(key_names(table)) else []
 
 
 def _sorted(items: Iterable[Any]) -> list[Any]:

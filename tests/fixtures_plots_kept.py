@@ -7,6 +7,7 @@ import zlib
 from typing import Any
 
 import tests.fixtures_plots  # noqa: F401 - its plots come first
+from tests.fixtures_cases import SOCKET
 from tests.fixtures_scene import Scene, cross_signing, key_pair
 from tests.fixtures_worlds import plot
 from tests.keys import crypto
@@ -143,6 +144,29 @@ def news_for_alice(scene: Scene) -> None:
     scene.act(receipts.send_receipt, scene.token("bob"), lounge, "m.read", scene.names["reply"], {})
     messages = {scene.user_id("alice"): {"PHONE": {"body": "psst"}}}
     scene.act(send_to_device, bob, "org.example.whisper", "w1", {"messages": messages})
+
+
+@plot("Alice's phone has synced and waits for news.", "alice_has_synced")
+def alice_waits(scene: Scene) -> None:
+    from murmuration.sync import waiting
+
+    scene.act(waiting.register, scene.requester("alice"), None, "held", 30.0)
+
+
+@plot("Alice's phone has a WebSocket open and was told all of the lounge.", "alice_has_synced")
+def alice_listens(scene: Scene) -> None:
+    from murmuration.delivery import sockets
+
+    options = {"since": scene.names["since"], "filter_text": None}
+    scene.act(sockets.connect, scene.token("alice"), SOCKET, **options)
+
+
+@plot("Alice's phone has a WebSocket open, on which she hasn't been told what Bob did.", "news_for_alice")
+def news_for_alices_socket(scene: Scene) -> None:
+    from murmuration.delivery import sockets
+
+    options = {"since": scene.names["since"], "filter_text": None}
+    scene.act(sockets.connect, scene.token("alice"), SOCKET, **options)
 
 
 @plot(

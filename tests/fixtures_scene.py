@@ -36,7 +36,6 @@ class Scene:
     def __init__(self, clock: int, names: Mapping[str, str]) -> None:
         self.clock = clock
         self.names = dict(names)
-        self.queues: list[str] = []
 
     def pass_time(self, milliseconds: int) -> None:
         self.clock += milliseconds

@@ -62,7 +62,7 @@ def make(stage: Stage, chosen: Plot, folder: Path) -> str:
     }
     _check_nothing_went(before.contents, contents, chosen.name)
     objects = {key: value for key, value in stage.objects().items() if before.objects.get(key) != value}
-    whole = World(scene.clock, scene.names, contents, {**before.objects, **objects}, before.queues)
+    whole = World(scene.clock, scene.names, contents, {**before.objects, **objects})
     stage.adopt(whole)
     return (
         json.dumps(
@@ -71,7 +71,6 @@ def make(stage: Stage, chosen: Plot, folder: Path) -> str:
                 "includes": list(chosen.includes),
                 "clock": scene.clock,
                 "names": {name: value for name, value in scene.names.items() if name not in before.names},
-                "queues": scene.queues,
                 "objects": {key: [kind, to_json(data)] for key, (kind, data) in sorted(objects.items())},
                 "tables": {
                     table: sorted((_ordered(item) for item in items), key=json.dumps)

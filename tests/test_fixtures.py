@@ -60,7 +60,7 @@ def test_fixture(fixture: Fixture, stage: Stage) -> None:
         settings=fixture.expected.get("settings"),
     )
     assert not judge(fixture, start, outcome)
-    if outcome.status is not None:
+    if "httpMethod" in fixture.event:
         openapi.check(exchange(fixture.event, outcome))
 
 
@@ -93,9 +93,8 @@ def test_every_case_is_recorded() -> None:
     for fixture in fixtures():
         case = wanted[fixture.name]
         assert fixture.expected.get("about") == case.about, f"{fixture.name}: run {RECORD} --rewrite"
-        if case.request:
-            made = json.loads(json.dumps(make_event(case, world(case.worlds))))
-            assert made == fixture.event, f"{fixture.name}: run {RECORD}"
+        made = json.loads(json.dumps(make_event(case, world(case.worlds))))
+        assert made == fixture.event, f"{fixture.name}: run {RECORD}"
 
 
 def test_every_event_has_its_expectation() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+SOCKET = "c29ja2V0b2Zob21l"
 UNKNOWN_TOKEN = "mma_YWxpY2U.UEhPTkU.bm90IGEgdG9rZW4gb2YgaGVycyE.101b2ab6"
 """Formed as a token of Alice's phone is, but none."""
 
@@ -19,8 +20,12 @@ class Case:
     `name` is such as `client_server/devices/get_device/good`. In `request` (method and URI), `headers` and
     `body` each `{{name}}` is what the worlds call so. `by` is whose token is sent: for `alice`, the world's
     `alice_token`. `expect` is the status, with the errcode of a refusal, such as `404 M_NOT_FOUND`. `after`
-    is how many milliseconds after the worlds' last moment it comes. What isn't HTTP has the whole `event`.
-    The bytes of a `vague` answer depend on a library's version.
+    is how many milliseconds after the worlds' last moment it comes. The bytes of a `vague` answer depend on a
+    library's version.
+
+    What isn't HTTP has another `request`: `WS` and the route of a WebSocket's event ($connect with a query;
+    the connection is `SOCKET`); `QUEUE` and the name of a queue, whose messages are `body`; `STREAM` and the
+    name of a table, some of whose items in the world `body` describes by some of their attributes.
     """
 
     name: str
@@ -34,7 +39,6 @@ class Case:
     settings: Mapping[str, str] = field(default_factory=dict)
     after: int = 60_000
     vague: bool = False
-    event: Mapping[str, Any] | None = None
 
 
 class Cases(list[Case]):

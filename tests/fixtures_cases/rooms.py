@@ -73,3 +73,49 @@ CASES.add(
     by="alice",
     expect="400 M_BAD_JSON",
 )
+
+UPGRADE = "POST /_matrix/client/v3/rooms/{{lounge}}/upgrade"
+PEOPLE = "alice_and_bob_in_a_public_room"
+CASES.add(
+    "upgrade_room/good",
+    "Alice replaces the lounge by a room of version 11.",
+    UPGRADE,
+    {"new_version": "11"},
+    by="alice",
+    worlds=PEOPLE,
+)
+CASES.add(
+    "upgrade_room/good_same_version",
+    "Or by one of the same version.",
+    UPGRADE,
+    {"new_version": "12"},
+    by="alice",
+    worlds=PEOPLE,
+)
+CASES.add(
+    "upgrade_room/too_little_power",
+    "Bob may not.",
+    UPGRADE,
+    {"new_version": "12"},
+    by="bob",
+    worlds=PEOPLE,
+    expect="403 M_FORBIDDEN",
+)
+CASES.add(
+    "upgrade_room/unsupported_version",
+    "A room version that isn't known.",
+    UPGRADE,
+    {"new_version": "twelve"},
+    by="alice",
+    worlds=PEOPLE,
+    expect="400 M_UNSUPPORTED_ROOM_VERSION",
+)
+CASES.add(
+    "upgrade_room/missing_version",
+    "To which version?",
+    UPGRADE,
+    {},
+    by="alice",
+    worlds=PEOPLE,
+    expect="400 M_MISSING_PARAM",
+)

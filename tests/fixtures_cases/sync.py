@@ -50,6 +50,14 @@ CASES.add(
     worlds="alice_with_account_data",
 )
 CASES.add(
+    "sync/good_parked",
+    "Nothing yet: the deployment's queue holds the wait, under the token that the answer names.",
+    f"{SINCE}&timeout=30000",
+    by="alice",
+    worlds="alice_has_synced",
+    settings={"waiting": "parked"},
+)
+CASES.add(
     "sync/unknown_token",
     "A token that was never given out.",
     SYNC,

@@ -1,0 +1,74 @@
+"""Workers and WebSockets: those who wait are told.
+
+https://github.com/matrix-org/matrix-spec/blob/main/attic/drafts/websockets.rst
+"""
+
+from __future__ import annotations
+
+from tests.fixtures_cases import SOCKET, Cases
+
+CASES = Cases("workers", "alice_waits")
+
+GREETING = {"event_id": "{{greeting}}"}
+
+CASES.add(
+    "streams/room_log/rings_who_waits",
+    "Something was said in the lounge: Alice's phone is rung.",
+    "STREAM room-log",
+    [GREETING],
+    after=5_000,
+)
+CASES.add(
+    "streams/room_log/orders_a_push",
+    "Something was said in the lounge: Alice's WebSocket is to be told.",
+    "STREAM room-log",
+    [GREETING, {"event_id": "{{reply}}"}],
+    worlds="alice_listens",
+    after=5_000,
+)
+CASES.add(
+    "streams/room_log/nobody_waits",
+    "Nobody waits, nothing happens.",
+    "STREAM room-log",
+    [GREETING],
+    worlds="alice_has_synced",
+)
+CASES.add(
+    "streams/streams/rings_who_waits",
+    "Bob's receipt in the lounge: Alice's phone is rung.",
+    "STREAM streams",
+    [{"sk": "receipt#m.read##@bob:example.org"}],
+    worlds=("news_for_alice", "alice_waits"),
+    after=5_000,
+)
+CASES.add(
+    "streams/streams/a_device_of_another",
+    "A message to a device that doesn't wait.",
+    "STREAM streams",
+    [{"stream_id": "device:@alice:example.org/PHONE", "seq": 1}],
+    worlds="news_for_alice",
+)
+
+CASES.add(
+    "queues/push_to_sockets/tells_the_news",
+    "Alice's WebSocket is told what Bob did, once although ordered twice.",
+    "QUEUE socket-pushes",
+    [{"connection_id": SOCKET}] * 2,
+    worlds="news_for_alices_socket",
+    after=5_000,
+)
+CASES.add(
+    "queues/push_to_sockets/nothing_new",
+    "There's nothing that it wasn't told.",
+    "QUEUE socket-pushes",
+    [{"connection_id": SOCKET}],
+    worlds="alice_listens",
+    after=5_000,
+)
+CASES.add(
+    "queues/push_to_sockets/closed",
+    "The connection is closed.",
+    "QUEUE socket-pushes",
+    [{"connection_id": SOCKET}],
+    worlds="alice_has_synced",
+)
