@@ -53,17 +53,19 @@ def physical_queue(name: str, fifo: bool, *, prefix: str = PREFIX) -> str:
     return f"{physical}.fifo" if fifo and not physical.endswith(".fifo") else physical
 
 
-def create_queues(sqs: Sqs, functions: Iterable[Function]) -> None:
-    """The queue of each queue function, with the attributes its route asks for."""
+def create_queues(sqs: Sqs, functions: Iterable[Function], *, prefix: str = PREFIX) -> None:
+    """The queue of each queue function, with the attributes its route asks for, and that of dead letters."""
     from murmuration.endpoint import Queue
+    from murmuration.endpoint.workers import DEAD_LETTERS
 
+    create_queue(sqs, physical_queue(DEAD_LETTERS, fifo=False, prefix=prefix), {})
     for function in functions:
         route = function.route
         if isinstance(route, Queue):
             attributes = {"VisibilityTimeout": str(getattr(route, "visibility_timeout", 30))}
             if route.fifo:
                 attributes |= {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
-            create_queue(sqs, physical_queue(route.name, route.fifo), attributes)
+            create_queue(sqs, physical_queue(route.name, route.fifo, prefix=prefix), attributes)
 
 
 def create_queue(sqs: Sqs, name: str, attributes: dict[str, str]) -> None:

@@ -143,7 +143,7 @@ def _show(outcome: Outcome) -> None:
             print(f"({len(outcome.body)} bytes)")
         else:
             _print(outcome.body)
-    for what in ("items", "deleted", "objects", "messages"):
+    for what in ("items", "deleted", "objects", "messages", "posts"):
         if found := getattr(outcome, what):
             print(f"\n{what}:")
             _print(found)

@@ -87,7 +87,7 @@ class QueueMapping:
             self._slots.release()
 
     def _deliver(self, messages: Sequence[Message]) -> None:
-        event = {"Records": [_record(message, self._queue.name) for message in messages]}
+        event = {"Records": [queue_record(message, self._queue.name) for message in messages]}
         answer = self._lambdas.invoke(self._function, event, self._timeout)
         failed = failed_identifiers(answer, [message.id for message in messages])
         for message in messages:
@@ -95,7 +95,8 @@ class QueueMapping:
                 self._queue.delete(message.receipt)
 
 
-def _record(message: Message, queue: str) -> dict[str, Any]:
+def queue_record(message: Message, queue: str) -> dict[str, Any]:
+    """A message as Lambda hands it to a function."""
     return {
         "messageId": message.id,
         "receiptHandle": message.receipt,

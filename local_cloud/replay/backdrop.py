@@ -5,6 +5,7 @@ DynamoDB is the one at a URL; S3, SQS and SSM answer in process.
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import uuid
@@ -21,7 +22,7 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.ssm import Ssm
 from local_cloud.config import Config, Limits
 from local_cloud.gateway.http import response_of
-from local_cloud.lambdas import LambdaContext
+from local_cloud.lambdas import Function, LambdaContext
 from local_cloud.names import PREFIX
 from local_cloud.replay.worlds import Item
 from local_cloud.store import Store
@@ -38,7 +39,8 @@ class Outcome:
 
     For an HTTP event `status`, `headers` (lower-case names) and `body` are the client's view: `body` is the
     value of JSON, or bytes. `items` are those written, by table, `deleted` the keys of those gone,
-    `objects` what the bucket got, `messages` those sent, by queue.
+    `objects` what the bucket got, `messages` those sent, by queue, `posts` those to WebSocket connections,
+    with None where one was closed.
     """
 
     answer: Any
@@ -49,6 +51,7 @@ class Outcome:
     deleted: dict[str, list[Item]] = field(default_factory=dict)
     objects: list[dict[str, Any]] = field(default_factory=list)
     messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    posts: dict[str, list[Any]] = field(default_factory=dict)
 
 
 class Backdrop:
@@ -74,6 +77,9 @@ class Backdrop:
         }
         self.prefix = prefix
         self.sqs = Sqs()
+        self.connections: set[str] = set()
+        self._sent: dict[str, list[dict[str, Any]]] = {}
+        self._posts: dict[str, list[Any]] = {}
         self._objects = objects
         self._store_path = store
         self._cleanup = ExitStack()
@@ -101,18 +107,61 @@ class Backdrop:
         """What there is to do before the first call."""
 
     def _operations(self) -> dict[str, Mapping[str, patch.Operation]]:
+        def current(name: str) -> patch.Operation:
+            def operation(params: dict[str, Any]) -> dict[str, Any]:
+                return self.sqs.operations()[name](params)  # of the queues that there are then
+
+            return operation
+
+        queues = {name: current(name) for name in self.sqs.operations()}
         return {
             "s3": self.s3.operations(),
             "ssm": self.ssm.operations(),
-            "sqs": {
-                name: lambda params, name=name: self.sqs.operations()[name](params)  # type: ignore[misc]
-                for name in self.sqs.operations()
+            "sqs": {**queues, "SendMessage": self._send_message, "SendMessageBatch": self._send_messages},
+            "apigatewaymanagementapi": {
+                "PostToConnection": self._post_to_connection,
+                "DeleteConnection": self._delete_connection,
             },
         }
 
-    def create_queue(self, name: str) -> None:
-        """Make the queue with the logical name `name`."""
-        self.sqs.create_queue({"QueueName": provision.physical_queue(name, False, prefix=self.prefix)})
+    def clear_queues(self) -> None:
+        """Have the deployment's queues, with nothing in them."""
+        self.sqs = Sqs()
+        provision.create_queues(self.sqs, _functions(), prefix=self.prefix)
+
+    def _send_message(self, params: dict[str, Any]) -> dict[str, Any]:
+        answer = self.sqs.send_message(params)
+        self._note_message(params["QueueUrl"], params)
+        return answer
+
+    def _send_messages(self, params: dict[str, Any]) -> dict[str, Any]:
+        answer = self.sqs.send_message_batch(params)
+        for entry in params["Entries"]:
+            self._note_message(params["QueueUrl"], entry)
+        return answer
+
+    def _note_message(self, url: str, params: Mapping[str, Any]) -> None:
+        name = url.rsplit("/", 1)[-1].removeprefix(f"{self.prefix}-")
+        message = {"body": _parsed(params["MessageBody"])}
+        for field_name, parameter in (("group", "MessageGroupId"), ("delay", "DelaySeconds")):
+            if parameter in params:
+                message[field_name] = params[parameter]
+        self._sent.setdefault(name, []).append(message)
+
+    def _post_to_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+        self._require_open(params["ConnectionId"])
+        self._posts.setdefault(params["ConnectionId"], []).append(_parsed(params["Data"]))
+        return {}
+
+    def _delete_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+        self._require_open(params["ConnectionId"])
+        self.connections.discard(params["ConnectionId"])
+        self._posts.setdefault(params["ConnectionId"], []).append(None)
+        return {}
+
+    def _require_open(self, connection_id: str) -> None:
+        if connection_id not in self.connections:
+            raise patch.AwsError("GoneException", "The connection is gone.", 410)
 
     def call(
         self,
@@ -127,26 +176,22 @@ class Backdrop:
         `settings` are the deployment's, such as `{"registration": "open"}`. Raises what the function raises.
         """
         variables = {f"MURMURATION_{name.upper()}": value for name, value in (settings or {}).items()}
+        self.clear_queues()
+        self._sent, self._posts = {}, {}
         with _environment(variables), stopped_clock(clock):
             answer = handler(event, LambdaContext("replay", str(uuid.uuid4()), 29.0))
         outcome = Outcome(answer)
         if isinstance(answer, dict) and "statusCode" in answer:
             outcome.status, outcome.headers, outcome.body = _client_view(answer)
-        outcome.messages = self._queued_messages()
+        outcome.messages, outcome.posts = self._sent, self._posts
         return outcome
 
-    def _queued_messages(self) -> dict[str, list[dict[str, Any]]]:
-        every: dict[str, list[dict[str, Any]]] = {}
-        for url in self.sqs.list_queues({})["QueueUrls"]:
-            physical = url.rsplit("/", 1)[-1]
-            messages = self.sqs.queue(physical).receive(10_000, wait=0)
-            if messages:
-                name = physical.removeprefix(f"{self.prefix}-")
-                every[name] = [
-                    {"body": _parsed(message.body), **({"group": message.group} if message.group else {})}
-                    for message in messages
-                ]
-        return every
+
+@functools.cache
+def _functions() -> tuple[Function, ...]:
+    from murmuration.endpoint import discover
+
+    return tuple(discover())
 
 
 def _client_view(answer: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
@@ -158,7 +203,7 @@ def _client_view(answer: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
     return status, headers, body
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -16,7 +16,7 @@ _SUFFIX = ".expected.json"
 _NAME = re.compile(r"\{\{(\w+)\}\}")
 _FIELDS = frozenset(
     ("about", "worlds", "clock", "settings", "status", "headers", "body", "answer", "items", "deleted",
-     "objects", "messages")
+     "objects", "messages", "posts")
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ def _judge(expected: Mapping[str, Any], outcome: Outcome) -> Iterator[str]:
     messages = expected.get("messages", {})
     for queue in sorted({*messages, *outcome.messages}):
         yield from _listed(messages.get(queue, []), outcome.messages.get(queue, []), f"messages.{queue}")
+    yield from differences(expected.get("posts", {}), outcome.posts, "posts")
 
 
 def _items(expected: Any, actual: Sequence[Any], where: str, table: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ What is expected is JSON, and equal to what came, but for matchers, objects of o
 | `{"$unordered": [...]}` | an array of these elements, in any order |
 | `{"$json": ...}` | a string that is JSON of such a value |
 | `{"$bytes": "<base64>"}` | bytes, these |
+| `{"$absent": true}` | a member that isn't there |
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ def _objects(expected: dict[str, Any], actual: Any, where: str, *, whole: bool) 
         yield f"{where}: expected an object, got {_short(actual)}"
         return
     for name, value in expected.items():
-        if name not in actual:
+        if value == {"$absent": True}:
+            if name in actual:
+                yield f"{where}.{name}: unexpected, {_short(actual[name])}"
+        elif name not in actual:
             yield f"{where}.{name}: missing; expected {_short(value)}"
         else:
             yield from differences(value, actual[name], f"{where}.{name}")

@@ -1,4 +1,4 @@
-"""The stage: a backdrop whose tables, bucket and queues are set to a world, and watched.
+"""The stage: a backdrop whose tables, bucket and connections are set to a world, and watched.
 
 What a function writes is found by comparing the tables that it wrote to with what was there, and taken back
 before the next event.
@@ -12,7 +12,6 @@ from typing import Any
 
 from local_cloud import provision
 from local_cloud.aws import patch
-from local_cloud.aws.sqs import Sqs
 from local_cloud.replay.backdrop import Backdrop, Handler, Outcome
 from local_cloud.replay.worlds import Contents, Item, World, item_key, key_names
 
@@ -60,7 +59,7 @@ class Stage(Backdrop):
     # -- The world -------------------------------------------------------------------------------------------
 
     def set(self, world: World) -> None:
-        """Have the tables, bucket and queues be as in `world`, and nothing else in them."""
+        """Have the tables be as in `world`, and nothing else in them."""
         if world is self._world:
             return
         self._change(self._standing, world.contents)
@@ -99,14 +98,13 @@ class Stage(Backdrop):
             dynamodb.batch_write(writes)
 
     def dress(self) -> None:
-        """Have bucket and queues be as in the world."""
-        self.sqs = Sqs()
+        """Have bucket, queues and connections be as in the world."""
+        self.clear_queues()
+        self.connections = {key[0] for key in self._standing.get("connections", {})}
         for statement in ("DELETE FROM objects", "DELETE FROM uploads", "DELETE FROM parts"):
             self.store.write(statement)
         world = self._world
         if world is not None:
-            for name in world.queues:
-                self.create_queue(name)
             for key, (kind, data) in world.objects.items():
                 self.s3.put_object({**self._bucket(), "Key": key, "Body": data, "ContentType": kind})
 

@@ -1,4 +1,4 @@
-"""Worlds: the items, objects and queues that a replay begins with."""
+"""Worlds: the items and objects that a replay begins with."""
 
 from __future__ import annotations
 
@@ -25,21 +25,19 @@ class World:
     """What is there, as of `clock` (milliseconds since the epoch).
 
     `names` are the names under which fixtures speak of its rooms, events and tokens; `objects` are (content
-    type, bytes) by key; `queues` are logical names.
+    type, bytes) by key.
     """
 
     clock: int = 0
     names: dict[str, str] = field(default_factory=dict)
     contents: Contents = field(default_factory=dict)
     objects: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    queues: list[str] = field(default_factory=list)
 
     def add(self, other: World) -> None:
         """Lay `other` over this world: its items replace those with the same key."""
         self.clock = max(self.clock, other.clock)
         self.names |= other.names
         self.objects |= other.objects
-        self.queues += [name for name in other.queues if name not in self.queues]
         for table, items in other.contents.items():
             self.contents.setdefault(table, {}).update(items)
 
@@ -94,4 +92,4 @@ def _from_file(found: Mapping[str, Any]) -> World:
         plain = [from_json(item) for item in items]
         contents[table] = {item_key(table, item): item for item in plain}
     objects = {key: (kind, from_json(data)) for key, (kind, data) in found["objects"].items()}
-    return World(found["clock"], dict(found["names"]), contents, objects, list(found["queues"]))
+    return World(found["clock"], dict(found["names"]), contents, objects)
