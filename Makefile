@@ -57,6 +57,23 @@ format: $(SET_UP)  ## Format the code and mend what lint can
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
+soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message
+	@$(BIN)/python -m tests.soak
+
+budgets: $(SET_UP)  ## Count round trips and capacity units of the main operations
+	@$(BIN)/python -m tests.budgets
+
+cold: $(SET_UP)  ## Measure each function's import and first client, worst first
+	@$(BIN)/python -m benchmarks.cold
+
+# -- Deploying --------------------------------------------------------------------------------------------
+
+synth: $(SET_UP)  ## Make the deployment's template in cdk.out
+	@npx cdk synth --quiet
+
+deploy-local: $(SET_UP)  ## Deploy, change, compare and destroy in a simulated account
+	@$(BIN)/python -m infra_cdk.rehearsal
+
 # -- Comparing --------------------------------------------------------------------------------------------
 
 synapse: $(SET_UP)  ## Install Synapse beside the project, for interoperability tests and benchmarks
@@ -64,6 +81,9 @@ synapse: $(SET_UP)  ## Install Synapse beside the project, for interoperability 
 
 bench-core: $(SET_UP) synapse  ## Time the protocol core against Synapse's
 	@$(BIN)/python -m benchmarks.core
+
+bench-live: $(SET_UP) synapse  ## Time a message's way to those who wait, beside Synapse
+	@$(BIN)/python -m benchmarks.live
 
 # -- Keeping house ----------------------------------------------------------------------------------------
 
