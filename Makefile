@@ -69,7 +69,7 @@ cold: $(SET_UP)  ## Measure each function's import and first client, worst first
 # -- Deploying --------------------------------------------------------------------------------------------
 
 synth: $(SET_UP)  ## Make the deployment's template in cdk.out
-	@npx cdk synth --quiet
+	@PATH="$(abspath $(BIN)):$$PATH" npx cdk synth --quiet
 
 deploy-local: $(SET_UP)  ## Deploy, change, compare and destroy in a simulated account
 	@$(BIN)/python -m infra_cdk.rehearsal

@@ -20,7 +20,6 @@ from types import TracebackType
 
 from local_cloud.dynoxide import free_port
 
-
 KEPT = ("MURMURATION_DYNOXIDE", "MURMURATION_PASSWORD_COST")
 """Settings of the test's own process that a server under test shares."""
 

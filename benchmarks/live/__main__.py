@@ -1,4 +1,4 @@
-"""`python -m benchmarks.live`: the way of a message and what operations cost, beside Synapse if it is here."""
+"""`python -m benchmarks.live`: a message's way and what operations cost, beside Synapse if it is here."""
 
 from __future__ import annotations
 

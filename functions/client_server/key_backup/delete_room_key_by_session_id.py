@@ -13,4 +13,9 @@ from murmuration.keys import backups
 
 @endpoint("DELETE", "/_matrix/client/{version}/room_keys/keys/{roomId}/{sessionId}", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    return backups.delete_keys(request.requester.user_id, request.query.get("version"), request.params["roomId"], request.params["sessionId"])
+    return backups.delete_keys(
+        request.requester.user_id,
+        request.query.get("version"),
+        request.params["roomId"],
+        request.params["sessionId"],
+    )

@@ -13,4 +13,9 @@ from murmuration.keys import backups
 
 @endpoint("GET", "/_matrix/client/{version}/room_keys/keys/{roomId}/{sessionId}", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    return backups.get_session_key(request.requester.user_id, request.query.get("version"), request.params["roomId"], request.params["sessionId"])
+    return backups.get_session_key(
+        request.requester.user_id,
+        request.query.get("version"),
+        request.params["roomId"],
+        request.params["sessionId"],
+    )

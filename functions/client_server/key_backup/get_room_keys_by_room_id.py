@@ -13,4 +13,6 @@ from murmuration.keys import backups
 
 @endpoint("GET", "/_matrix/client/{version}/room_keys/keys/{roomId}", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    return backups.get_room_keys(request.requester.user_id, request.query.get("version"), request.params["roomId"])
+    return backups.get_room_keys(
+        request.requester.user_id, request.query.get("version"), request.params["roomId"]
+    )

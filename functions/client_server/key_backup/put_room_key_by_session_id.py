@@ -13,4 +13,10 @@ from murmuration.keys import backups
 
 @endpoint("PUT", "/_matrix/client/{version}/room_keys/keys/{roomId}/{sessionId}", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    return backups.put_session_key(request.requester.user_id, request.query.get("version"), request.params["roomId"], request.params["sessionId"], request.json_object())
+    return backups.put_session_key(
+        request.requester.user_id,
+        request.query.get("version"),
+        request.params["roomId"],
+        request.params["sessionId"],
+        request.json_object(),
+    )

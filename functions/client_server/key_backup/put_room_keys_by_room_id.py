@@ -13,4 +13,9 @@ from murmuration.keys import backups
 
 @endpoint("PUT", "/_matrix/client/{version}/room_keys/keys/{roomId}", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    return backups.put_room_keys(request.requester.user_id, request.query.get("version"), request.params["roomId"], request.json_object())
+    return backups.put_room_keys(
+        request.requester.user_id,
+        request.query.get("version"),
+        request.params["roomId"],
+        request.json_object(),
+    )

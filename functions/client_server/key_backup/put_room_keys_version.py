@@ -13,7 +13,5 @@ from murmuration.keys import backups
 
 @endpoint("PUT", "/_matrix/client/{version}/room_keys/version/{backupVersion}", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    backups.update_version(
-        request.requester.user_id, request.params["backupVersion"], request.json_object()
-    )
+    backups.update_version(request.requester.user_id, request.params["backupVersion"], request.json_object())
     return {}

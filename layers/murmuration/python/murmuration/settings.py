@@ -22,8 +22,8 @@ class Settings:
     """The deployment's facts.
 
     `public_url` is the base URL clients use, without a trailing slash. `prefix` begins the physical name of
-    each table, queue and parameter. Sizes are in bytes, times in seconds; `password_cost` is the binary logarithm
-    of scrypt's N.
+    each table, queue and parameter. Sizes are in bytes, times in seconds; `password_cost` is log2 of
+    scrypt's N.
     """
 
     server_name: str

@@ -1,7 +1,7 @@
 """Open WebSockets: one item a connection, with what it has been told (`since`, a stream token).
 
-Who posts to a connection claims it first. A claim that outlives `CLAIM_MS` was left by one who stopped halfway:
-nobody knows then what the client got.
+Who posts to a connection claims it first. A claim that outlives `CLAIM_MS` was left by one who stopped
+halfway: nobody knows then what the client got.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def alias_removal(alias: str, room_id: str) -> list[Write]:
 
 
 def alias_move(alias: str, old_id: str, new_id: str) -> list[Write]:
-    """Let `alias` point to another room; the first write fails if it doesn't point to the old one any more."""
+    """Let `alias` point to another room; the first write fails if it points elsewhere by now."""
     return [
         dynamodb.update(
             TABLE,
