@@ -1,13 +1,18 @@
 """A pytest plugin that records which permissions the functions use: `pytest -p infra_cdk.recording`.
 
-At the end it writes `build/permissions.json`, adding to what an earlier run has found;
-`python -m infra_cdk.recording` compares that with `infra_cdk.grants`.
+It writes `build/permissions.jsonl`, adding to what an earlier run has found; so do the servers that tests
+start. `python -m infra_cdk.recording` prints it as a table, and how `infra_cdk.grants` differs from it.
+
+Caches keep nothing while it records: a function of a fresh process would have to ask. What tests go without
+(rate limits, a signing key of SSM's, CloudFront's secret) is noted where it would be used. Tests of caches
+and of time may fail under it, which doesn't matter.
 """
 
 from __future__ import annotations
 
 import contextvars
 import json
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +24,9 @@ from unittest.mock import patch
 
 from infra_cdk.needs import SECRETS, TABLES, Need, UnknownRequest, needs
 
-RECORD = Path("build/permissions.json")
+ROOT = Path(__file__).resolve().parent.parent
+RECORD = ROOT / "build" / "permissions.jsonl"
+SITE = Path(__file__).with_name("recording_site")
 
 Permissions = dict[str, set[Need]]
 """What each module used, by the module's name."""
@@ -28,75 +35,104 @@ _module: contextvars.ContextVar[str | None] = contextvars.ContextVar("module", d
 
 
 class Recorder:
-    """Collects what functions need while `installed`."""
+    """Notes what functions need while it's `installed`; each new finding goes to the file at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path = RECORD) -> None:
+        self._path = path
         self.used: Permissions = defaultdict(set)
         self.unknown: set[str] = set()
 
-    @contextmanager
-    def installed(self, functions: Iterable[Any]) -> Iterator[None]:
-        """Watch the handlers of `functions` and every request that a botocore client makes for them.
+    def note(self, module: str, need: Need) -> None:
+        if need not in self.used[module]:
+            self.used[module].add(need)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a") as record:
+                record.write(json.dumps([module, *need]) + "\n")
 
-        Caches keep nothing meanwhile: a function of a fresh process would have to ask. What tests go without
-        (rate limits, a signing key of SSM's) is noted where it would be used.
-        """
+    @contextmanager
+    def installed(self, functions: Iterable[Any] = ()) -> Iterator[None]:
+        """Watch the handlers of `functions`, what the local cloud invokes, and what botocore sends."""
         from botocore.client import BaseClient
 
+        from local_cloud.lambdas import Lambdas
         from murmuration import rate_limits
+        from murmuration.endpoint.http import Request
         from murmuration.protocol.signing import SigningKey
         from murmuration.storage.cache import LruCache
 
-        groups = {id(function.handler): function.group for function in functions}
+        found = list(functions)
+        groups = {id(function.handler): function.group for function in found}
         with ExitStack() as stack:
-            for handler_type in {type(function.handler) for function in functions}:
-                call = self._watch_handler(handler_type.__call__, groups)
-                stack.enter_context(patch.object(handler_type, "__call__", call))
-            stack.enter_context(patch.object(ThreadPoolExecutor, "submit", _submit_in_context))
-            request = self._watch_client(BaseClient._make_api_call)
-            stack.enter_context(patch.object(BaseClient, "_make_api_call", request))
-            stack.enter_context(patch.object(LruCache, "get", lambda *_: None))
+
+            def replace(owner: Any, name: str, value: Any) -> None:
+                stack.enter_context(patch.object(owner, name, value))
+
+            for handler_type in {type(function.handler) for function in found}:
+                replace(handler_type, "__call__", _in_module(handler_type.__call__, groups))
+            replace(Lambdas, "invoke", _invoked(Lambdas.invoke))
+            replace(ThreadPoolExecutor, "submit", _submit_in_context)
+            replace(BaseClient, "_make_api_call", self._watch_client(BaseClient._make_api_call))
+            replace(LruCache, "get", lambda *_: None)
             for owner, name, need in (
                 (SigningKey, "sign", Need(SECRETS, "signing-key", "get")),
                 (rate_limits, "check", Need(TABLES, rate_limits.TABLE, "update")),
                 (rate_limits, "require_open", Need(TABLES, rate_limits.TABLE, "get")),
             ):
-                stack.enter_context(patch.object(owner, name, self._watch_call(getattr(owner, name), need)))
+                replace(owner, name, self._watch_call(getattr(owner, name), need))
+            address = self._watch_call(Request.source_ip.fget, Need(SECRETS, "viewer-secret", "get"))  # type: ignore[attr-defined]
+            replace(Request, "source_ip", property(address))
             yield
 
     def _watch_call(self, call: Callable[..., Any], need: Need) -> Callable[..., Any]:
         def watched(*args: Any, **options: Any) -> Any:
             if module := _module.get():
-                self.used[module].add(need)
+                self.note(module, need)
             return call(*args, **options)
-
-        return watched
-
-    def _watch_handler(self, call: Callable[..., Any], groups: Mapping[int, str]) -> Callable[..., Any]:
-        def watched(handler: Any, *args: Any, **options: Any) -> Any:
-            token = _module.set(groups.get(id(handler)))
-            try:
-                return call(handler, *args, **options)
-            finally:
-                _module.reset(token)
 
         return watched
 
     def _watch_client(self, make_api_call: Callable[..., Any]) -> Callable[..., Any]:
         def watched(client: Any, operation: str, parameters: Mapping[str, Any]) -> Any:
             if module := _module.get():
-                self._note(module, client.meta.service_model.service_name, operation, parameters)
+                self._note_request(module, client.meta.service_model.service_name, operation, parameters)
             return make_api_call(client, operation, parameters)
 
         return watched
 
-    def _note(self, module: str, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
+    def _note_request(self, module: str, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
         from murmuration.settings import settings
 
         try:
-            self.used[module].update(needs(service, operation, parameters, settings().prefix))
+            for need in needs(service, operation, parameters, settings().prefix):
+                self.note(module, need)
         except UnknownRequest as error:
             self.unknown.add(f"{module}: {error}")
+
+
+def _in_module(call: Callable[..., Any], groups: Mapping[int, str]) -> Callable[..., Any]:
+    """A handler's call, that marks what happens in it as its module's."""
+
+    def watched(handler: Any, *args: Any, **options: Any) -> Any:
+        token = _module.set(groups.get(id(handler), _module.get()))
+        try:
+            return call(handler, *args, **options)
+        finally:
+            _module.reset(token)
+
+    return watched
+
+
+def _invoked(invoke: Callable[..., Any]) -> Callable[..., Any]:
+    """The local cloud's invocation, that marks what happens in it as the function's module's."""
+
+    def watched(lambdas: Any, function: Any, *args: Any, **options: Any) -> Any:
+        token = _module.set(getattr(function, "group", None))
+        try:
+            return invoke(lambdas, function, *args, **options)
+        finally:
+            _module.reset(token)
+
+    return watched
 
 
 _submit = ThreadPoolExecutor.submit
@@ -111,20 +147,12 @@ def _submit_in_context(
 
 def load(path: Path = RECORD) -> Permissions:
     """What has been recorded so far."""
-    if not path.exists():
-        return {}
-    recorded = json.loads(path.read_text())
-    return {module: {Need(*need) for need in found} for module, found in recorded.items()}
-
-
-def save(used: Permissions, path: Path = RECORD) -> None:
-    """Add to what has been recorded."""
-    merged = load(path)
-    for module, found in used.items():
-        merged.setdefault(module, set()).update(found)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    ordered = {module: sorted(merged[module]) for module in sorted(merged)}
-    path.write_text(json.dumps(ordered, indent=1) + "\n")
+    found: Permissions = defaultdict(set)
+    if path.exists():
+        for line in path.read_text().splitlines():
+            module, *need = json.loads(line)
+            found[module].add(Need(*need))
+    return found
 
 
 # -- The plugin ------------------------------------------------------------------------------------------
@@ -136,14 +164,21 @@ def pytest_configure(config: Any) -> None:
     recorder = Recorder()
     stack = ExitStack()
     stack.enter_context(recorder.installed(discover()))
+    paths = [str(SITE), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    stack.enter_context(patch.dict(os.environ, {"PYTHONPATH": os.pathsep.join(filter(None, paths))}))
     config.add_cleanup(lambda: _finish(recorder, stack))
 
 
 def _finish(recorder: Recorder, stack: ExitStack) -> None:
     stack.close()
-    save(recorder.used)
     for line in sorted(recorder.unknown):
         print(f"not understood: {line}", file=sys.stderr)  # noqa: T201 - a command's report
+
+
+def record_this_process() -> None:
+    """Record what a local cloud in this process invokes, for as long as it runs."""
+    if "local_cloud.cli" in sys.orig_argv:
+        ExitStack().enter_context(Recorder().installed())
 
 
 # -- The comparison --------------------------------------------------------------------------------------
@@ -175,16 +210,17 @@ def _words(need: Need) -> str:
 
 
 def render(used: Permissions) -> str:
-    """The recorded permissions as the text of a table such as GRANTS."""
+    """The recorded permissions as the text of a table such as GRANTS; devices' queues are one entry."""
     lines = []
     for module in sorted(used):
-        kinds: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for need in sorted(used[module]):
-            kinds[need.kind][need.resource].append(need.action)
+        kinds: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for need in used[module]:
+            resource = "wake-*" if need.resource.startswith("wake-") else need.resource
+            kinds[need.kind][resource].add(need.action)
         lines.append(f'    "{module}": Grant(')
-        for kind, resources in kinds.items():
-            entries = ", ".join(f'"{name}": "{" ".join(actions)}"' for name, actions in resources.items())
-            lines.append(f"        {kind}={{{entries}}},")
+        for kind, resources in sorted(kinds.items()):
+            entries = (f'"{name}": "{" ".join(sorted(words))}"' for name, words in sorted(resources.items()))
+            lines.append(f"        {kind}={{{', '.join(entries)}}},")
         lines.append("    ),")
     return "\n".join(lines)
 
