@@ -1,4 +1,8 @@
-"""This server's own signing key, from its secret parameter."""
+"""This server's own signing keys, from their secret parameter.
+
+It has a line for each: `ed25519 <version> <seed in unpadded base64>`, the key in use first. A former key's
+line ends with when it went out of use, in milliseconds since the Unix epoch.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,16 @@ if TYPE_CHECKING:
     from murmuration.protocol.signing import SigningKey
 
 PARAMETER = "signing-key"
+WARM_MS = 24 * 3600 * 1000
+"""How long after a rotation a former key counts as in use: functions that run keep it until they end."""
 
 
 def parse_signing_key(text: str) -> SigningKey:
-    """The key written as `ed25519 <version> <seed in unpadded base64>`. Raises ValueError."""
+    """The key of one line. Raises ValueError."""
     from murmuration.protocol import unpadded_base64
     from murmuration.protocol.signing import SigningKey
 
-    algorithm, version, seed = text.split()
+    algorithm, version, seed = text.split()[:3]
     if algorithm != "ed25519":
         raise ValueError(f"signing keys are ed25519, not {algorithm}")
     return SigningKey(unpadded_base64.decode(seed), version)
@@ -29,13 +35,39 @@ def parse_signing_key(text: str) -> SigningKey:
 @functools.cache
 def signing_key() -> SigningKey:
     """The key that signs events and requests."""
-    return parse_signing_key(_read())
+    return parse_signing_key(_read().splitlines()[0])
+
+
+def former_keys() -> list[tuple[SigningKey, int]]:
+    """The keys that signed before, the latest first, with when each went out of use (milliseconds)."""
+    return [(parse_signing_key(line), int(line.split()[3])) for line in _read().splitlines()[1:]]
+
+
+def new_line() -> str:
+    """The line of a new key."""
+    import secrets
+
+    from murmuration.protocol import unpadded_base64
+
+    seed = unpadded_base64.encode(secrets.token_bytes(32))
+    return f"ed25519 a_{secrets.token_hex(3)} {seed}"
+
+
+def rotated(text: str, line: str, now_ms: int) -> str:
+    """The parameter's value `text` with the key of `line` in use from now on. Raises ValueError."""
+    current, *former = text.splitlines()
+    parse_signing_key(current)
+    return "\n".join([line, f"{current} {now_ms + WARM_MS}", *former])
 
 
 @functools.cache
 def derived_key(purpose: str) -> bytes:
-    """A secret for another purpose than signing; 32 bytes, from which the signing key can't be told."""
-    return blake2b(_read().encode(), person=purpose.encode(), digest_size=32).digest()
+    """A secret for another purpose than signing; 32 bytes, from which the signing key can't be told.
+
+    It comes of the first key that there was, so that a rotation changes none.
+    """
+    first = " ".join(_read().splitlines()[-1].split()[:3])
+    return blake2b(first.encode(), person=purpose.encode(), digest_size=32).digest()
 
 
 def _read() -> str:

@@ -11,7 +11,7 @@ from murmuration.accounts import devices, passwords
 from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
 from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
-from murmuration.protocol.errors import BadJson, MissingParam, UserDeactivated
+from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
 from murmuration.storage import accounts
 from murmuration.storage.dynamodb import ConditionFailed
 
@@ -47,15 +47,43 @@ def deactivate_account(requester: Requester | None, attempt: Attempt) -> dict[st
     """
     erase = _boolean(attempt, "erase", default=False)
     user_id = _deactivated_before(requester) or _authorised_user(requester, attempt)
+    close_account(user_id, erase=erase, last_device=requester.device_id if requester else None)
+    # This server binds no third-party identifiers, so that there are none left bound.
+    return {"id_server_unbind_result": "success"}
+
+
+def close_account(user_id: str, *, erase: bool = False, last_device: str | None = None) -> None:
+    """Close an account for good; stopped halfway, the same call goes on. Raises NotFound."""
     from murmuration.rooms.membership import leave_all_rooms
 
-    accounts.deactivate(user_id, at_ms=now_ms(), erase=erase)
-    devices.remove_all_devices(user_id, spare=requester.device_id if requester else None)
+    try:
+        accounts.deactivate(user_id, at_ms=now_ms(), erase=erase)
+    except ConditionFailed as error:
+        raise NotFound(f"There is no user {user_id}") from error
+    devices.remove_all_devices(user_id, spare=last_device)
     leave_all_rooms(user_id)
     accounts.purge_user_data(user_id)
     devices.remove_all_devices(user_id)
-    # This server binds no third-party identifiers, so that there are none left bound.
-    return {"id_server_unbind_result": "success"}
+
+
+def reset_password(user_id: str, password: str) -> None:
+    """Set a password on an operator's word, and log out all devices.
+
+    Raises NotFound for an account that doesn't exist or was deactivated, WeakPassword, InvalidParam.
+    """
+    try:
+        accounts.set_password(user_id, passwords.hash_password(passwords.parse_new_password(password)))
+    except ConditionFailed as error:
+        raise NotFound(f"There is no active user {user_id}") from error
+    devices.remove_all_devices(user_id)
+
+
+def set_admin(user_id: str, admin: bool) -> None:
+    """Make a user an administrator of the server, or one no more. Raises NotFound."""
+    try:
+        accounts.set_admin(user_id, admin)
+    except ConditionFailed as error:
+        raise NotFound(f"There is no active user {user_id}") from error
 
 
 def _deactivated_before(requester: Requester | None) -> str | None:

@@ -7,7 +7,7 @@ A device's item holds the hashes of its tokens. After a refresh the next pair wa
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from murmuration.storage import dynamodb
@@ -80,6 +80,26 @@ def set_password(user_id: str, password_hash: str) -> None:
             values={":password": password_hash},
             condition="attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)",
         )
+    )
+
+
+def set_admin(user_id: str, admin: bool) -> None:
+    """Raises ConditionFailed for an account that doesn't exist or was deactivated."""
+    dynamodb.execute(
+        dynamodb.update(
+            USERS,
+            account_key(user_id),
+            "SET admin = :true" if admin else "REMOVE admin",
+            values={":true": True} if admin else None,
+            condition="attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)",
+        )
+    )
+
+
+def scan_accounts() -> Iterator[Item]:
+    """Every account, in no order: reads the whole table."""
+    return dynamodb.scan(
+        USERS, FilterExpression="sk = :account", ExpressionAttributeValues={":account": {"S": "account"}}
     )
 
 

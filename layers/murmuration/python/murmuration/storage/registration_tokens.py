@@ -7,13 +7,14 @@ claim that lapsed counts no more, so that nobody has to sweep after abandoned re
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from murmuration.storage import dynamodb
 from murmuration.storage.dynamodb import Item, Write
 
 TABLE = "directory"
+PREFIX = "regtoken#"
 SORT_KEY = "token"
 
 
@@ -30,15 +31,27 @@ class RegistrationToken:
 
 
 def token_key(token: str) -> dict[str, str]:
-    return {"pk": f"regtoken#{token}", "sk": SORT_KEY}
+    return {"pk": PREFIX + token, "sk": SORT_KEY}
 
 
 def read_token(token: str) -> RegistrationToken | None:
     item = dynamodb.get(TABLE, token_key(token))
-    if item is None:
-        return None
+    return None if item is None else _from_item(item)
+
+
+def scan_tokens() -> Iterator[RegistrationToken]:
+    """Every token, in no order: reads the whole table."""
+    items = dynamodb.scan(
+        TABLE,
+        FilterExpression="begins_with(pk, :prefix)",
+        ExpressionAttributeValues={":prefix": {"S": PREFIX}},
+    )
+    return map(_from_item, items)
+
+
+def _from_item(item: Item) -> RegistrationToken:
     return RegistrationToken(
-        token=token,
+        token=item["pk"].removeprefix(PREFIX),
         uses_allowed=item.get("uses_allowed"),
         expiry_ms=item.get("expiry_ms"),
         completed=item["completed"],
