@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -84,7 +85,9 @@ class Cloud:
         store = Store(self.folder.store)
         later(store.close)
         dynamodb_url = self._start_dynamodb()
-        before = environment.enter(environment.environment(config, dynamodb_url))
+        variables = environment.environment(config, dynamodb_url)
+        self.folder.environment.write_text(json.dumps(variables, indent=1))
+        before = environment.enter(variables)
         later(environment.leave, before)
         self.s3 = S3(store, self.folder.objects)
         self.ssm = Ssm(store)

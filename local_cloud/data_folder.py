@@ -83,6 +83,11 @@ class DataFolder:
         return self.path / "cloud.sqlite3"
 
     @property
+    def environment(self) -> Path:
+        """The environment that the functions had when last served, as JSON; no secrets are in it."""
+        return self.path / "environment.json"
+
+    @property
     def objects(self) -> Path:
         """Where the bodies of S3's objects are."""
         return self.path / "objects"

@@ -1,0 +1,291 @@
+"""Operators' commands, on a deployment that moto stands for and on a data folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from argparse import Namespace
+from collections.abc import Iterator
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local_cloud import doctor, operating
+from local_cloud.cli import main
+from local_cloud.doctor import Answer, Standing, Unreachable
+from local_cloud.operating import NotOperable, Server
+from local_cloud.testing import LocalCloud, local_cloud
+
+PASSWORD = "a long enough password"
+SERVER = Server("murmuration-test", "example.org", "https://matrix.example.org")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    path = tmp_path_factory.mktemp("data")
+    with local_cloud(path, registration="closed", server_name="example.org") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def folder(cloud: LocalCloud) -> Path:
+    """A data folder that a server is running on."""
+    return cloud.data
+
+
+@pytest.fixture
+def command(folder: Path, capsys, monkeypatch):
+    """Runs a sub-command on the folder; its exit status, output and errors."""
+
+    def run(*words: str, given: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        status = main([*words, "--data", str(folder)])
+        output = capsys.readouterr()
+        return status, output.out, output.err
+
+    return run
+
+
+class TestUsers:
+    def test_an_account_is_made_changed_and_closed(self, command) -> None:
+        status, output, _ = command("users", "create", "@Carol", "--admin", given=PASSWORD + "\n")
+        assert (status, output.split()[0]) == (0, "@carol:example.org")
+        assert self.listed(command)["@carol:example.org"]["admin"] is True
+
+        assert command("users", "make-admin", "carol", "--revoke")[0] == 0
+        assert self.listed(command)["@carol:example.org"]["admin"] is None
+
+        before = self.account("@carol:example.org")
+        assert command("users", "reset-password", "carol", given="another good password\n")[0] == 0
+        assert self.account("@carol:example.org")["password_hash"] != before["password_hash"]
+
+        assert command("users", "deactivate", "carol", given="no\n")[0] == 1
+        assert self.listed(command)["@carol:example.org"]["deactivated_ms"] is None
+        assert command("users", "deactivate", "carol", given="@carol:example.org\n")[0] == 0
+        assert self.listed(command)["@carol:example.org"]["deactivated_ms"] > 0
+        assert "deactivated" in command("users", "list")[1]
+
+    def listed(self, command) -> dict:
+        lines = command("users", "list", "--json")[1].splitlines()
+        return {found["user_id"]: found for found in map(json.loads, lines)}
+
+    def account(self, user_id: str) -> dict:
+        from murmuration.storage.accounts import read_account
+
+        with operating.connected(self.folder, None):
+            return read_account(user_id) or {}
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, folder: Path) -> None:
+        self.folder = folder
+
+    def test_what_cannot_be_done_is_a_sentence(self, command) -> None:
+        assert command("users", "create", "dave", given="\n")[0] == 1
+        assert command("users", "create", "dave", given=PASSWORD)[0] == 0
+        status, _, error = command("users", "create", "dave", given=PASSWORD)
+        assert (status, "taken" in error) == (1, True)
+        assert command("users", "make-admin", "nobody")[0] == 1
+        assert command("users", "reset-password", "nobody", given=PASSWORD)[0] == 1
+        assert command("users", "deactivate", "nobody", "--yes")[0] == 1
+        assert "is not a user of" in command("users", "make-admin", "@dave:elsewhere.org")[2]
+
+
+def test_registration_tokens(command) -> None:
+    status, output, _ = command("registration-tokens", "create", "--uses", "2", "--days", "1")
+    token = output.strip()
+    assert status == 0
+    assert re.search(rf"^{token}  0 used of 2, until ", command("registration-tokens", "list")[1], re.M)
+    assert command("registration-tokens", "create", "--token", token)[0] == 1
+    assert command("registration-tokens", "create", "--token", "not a token")[0] == 1
+    assert command("registration-tokens", "delete", token)[0] == 0
+    assert command("registration-tokens", "delete", token)[0] == 2
+    assert command("registration-tokens", "list")[1] == ""
+
+
+def test_a_rotation_keeps_the_former_key_and_what_is_derived_from_it(command, folder: Path) -> None:
+    from murmuration import server_keys
+
+    with operating.connected(folder, None):
+        secret, before = server_keys.derived_key("test"), server_keys.signing_key()
+    assert command("keys", "make")[0] == 2
+    assert command("keys", "rotate")[0] == 0
+    with operating.connected(folder, None):
+        assert server_keys.derived_key("test") == secret
+        assert server_keys.signing_key().key_id != before.key_id
+        ((former, until_ms),) = server_keys.former_keys()
+        assert former.public_base64 == before.public_base64
+        assert 0 < until_ms / 1000 - time.time() <= 24 * 3600
+    assert command("keys", "rotate")[0] == 0
+    with operating.connected(folder, None):
+        assert server_keys.derived_key("test") == secret
+        assert len(server_keys.former_keys()) == 2
+    lines = command("keys", "list")[1].splitlines()
+    assert [line.endswith("in use") for line in lines] == [True, False, False]
+
+
+def test_a_folder_without_a_server_is_told_of(tmp_path: Path, capsys) -> None:
+    assert main(["users", "list", "--data", str(tmp_path)]) == 2
+    assert "No server has run in" in capsys.readouterr().err
+
+
+def test_the_running_server_and_commands_see_each_other_s_changes(command, cloud: LocalCloud) -> None:
+    assert command("users", "create", "erin", given=PASSWORD)[0] == 0
+    login = {
+        "type": "m.login.password",
+        "identifier": {"type": "m.id.user", "user": "erin"},
+        "password": PASSWORD,
+    }
+    assert _post(f"{cloud.url}/_matrix/client/v3/login", login)["user_id"] == "@erin:example.org"
+    _, output, _ = command("doctor", "--url", cloud.url)
+    assert " ok  versions" in output
+    assert " ok  tables" in output
+
+
+def test_commands_work_on_what_no_server_runs_on(tmp_path: Path, capsys) -> None:
+    with local_cloud(tmp_path, server_name="stopped.example"):
+        pass
+    assert main(["doctor", "--data", str(tmp_path)]) == 0
+    output = capsys.readouterr().out
+    assert "no server is running" in output
+    assert " ok  tables" in output
+
+
+def _post(url: str, body: dict) -> Any:
+    import urllib.request
+
+    request = urllib.request.Request(url, json.dumps(body).encode(), method="POST")
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+
+class TestDoctor:
+    @pytest.fixture(autouse=True)
+    def _answers(self, monkeypatch) -> None:
+        self.answers: dict[str, Answer] = {}
+
+        def fetch(url: str) -> Answer:
+            if url not in self.answers:
+                raise Unreachable("no route to it")
+            return self.answers[url]
+
+        monkeypatch.setattr(doctor, "fetch", fetch)
+
+    def answer(self, url: str, body: dict | None, status: int = 200, *, skew: float = 0) -> Answer:
+        now = time.time()
+        self.answers[url] = Answer(status, body, formatdate(now + skew, usegmt=True), now)
+        return self.answers[url]
+
+    def test_versions_and_clock(self) -> None:
+        assert doctor.check_versions(self.answer("x", {"versions": ["v1.1"]})).standing is Standing.OK
+        assert doctor.check_versions(self.answer("x", {"versions": []})).standing is Standing.FAILED
+        assert doctor.check_versions(self.answer("x", None, 502)).standing is Standing.FAILED
+        assert doctor.check_clock(self.answer("x", {})).standing is Standing.OK
+        assert doctor.check_clock(self.answer("x", {}, skew=-60)).standing is Standing.WARNING
+
+    def test_well_knowns_are_looked_for_at_the_server_name(self) -> None:
+        where = "https://example.org/.well-known/matrix/client"
+        check = lambda: doctor.check_wellknown_client(SERVER, "https://matrix.example.org")  # noqa: E731
+        self.answer(where, {"m.homeserver": {"base_url": "https://matrix.example.org/"}})
+        assert check().standing is Standing.OK
+        self.answer(where, {"m.homeserver": {"base_url": "https://old.example.org"}})
+        assert check().standing is Standing.FAILED
+        self.answer(where, None, 404)
+        assert check().standing is Standing.WARNING
+
+    def test_federation(self) -> None:
+        from murmuration.protocol.keys import build_server_keys
+        from murmuration.protocol.signing import SigningKey
+
+        def check() -> Standing:
+            return doctor.check_federation(SERVER, "https://m").standing
+
+        where = "https://m/_matrix/key/v2/server"
+        valid_until = int((time.time() + 86_400) * 1000)
+        keys = build_server_keys("example.org", [SigningKey(b"k" * 32, "a_1")], valid_until)
+        self.answer(where, keys)
+        assert check() is Standing.OK
+        self.answer(where, keys | {"valid_until_ts": valid_until + 1})
+        assert check() is Standing.FAILED
+        self.answer(where, {"errcode": "M_UNRECOGNIZED"}, 404)
+        assert check() is Standing.SKIPPED
+
+    def test_a_server_that_does_not_answer_fails(self) -> None:
+        (finding,) = doctor._http_checks(SERVER, "https://m")
+        assert (finding.standing, finding.subject) == (Standing.FAILED, "versions")
+
+
+@pytest.fixture
+def deployed(monkeypatch) -> Iterator[None]:
+    """A deployment without functions: tables, a key and queues, in moto."""
+    from moto import mock_aws
+
+    from murmuration.storage import dynamodb, parameters, queues
+    from murmuration.storage.tables import TABLES
+
+    for name, value in (
+        ("ACCESS_KEY_ID", "test"),
+        ("SECRET_ACCESS_KEY", "test"),
+        ("DEFAULT_REGION", "us-east-1"),
+    ):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    variables = {"MURMURATION_SERVER_NAME": "example.org", "MURMURATION_PREFIX": "murmuration-test"}
+    monkeypatch.setattr(operating, "_settings_of", lambda prefix: variables)
+    with mock_aws(), operating.connected(None, "murmuration-test"):
+        for table in TABLES:
+            dynamodb.client().create_table(**table.create_request(f"murmuration-test-{table.name}"))
+        value = "ed25519 a_1 " + "A" * 43
+        parameters.client().put_parameter(
+            Name="/murmuration-test/signing-key", Value=value, Type="SecureString"
+        )
+        queues.client().create_queue(QueueName="murmuration-test-dead-letters")
+        queues.client().create_queue(QueueName="murmuration-test-wake-1")
+        yield
+
+
+def test_a_deployment_is_worked_on_through_aws(deployed: None, capsys, monkeypatch) -> None:
+    from murmuration.storage import queues
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
+    prefix = ("--prefix", "murmuration-test")
+    assert main(["users", "create", "frank", *prefix]) == 0
+    assert main(["users", "list", *prefix]) == 0
+    assert "@frank:example.org" in capsys.readouterr().out
+    assert main(["keys", "rotate", *prefix]) == 0
+
+    server = Server("murmuration-test", "example.org", "https://example.org")
+    with operating.connected(None, "murmuration-test"):
+        assert doctor.check_signing_key().standing is Standing.OK
+        assert [found.standing for found in doctor.check_tables()] == [Standing.OK]
+        (found,) = doctor.check_queues(server)
+        assert found.sentence == "1, in which 0 messages wait"
+        queues.client().send_message(QueueUrl=queues.url_of("murmuration-test-dead-letters"), MessageBody="x")
+        assert next(doctor.check_queues(server)).standing is Standing.FAILED
+
+
+def test_a_deployment_that_is_not_there_is_told_of(monkeypatch, capsys) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    assert main(["users", "list", "--prefix", "nothing"]) == 2
+    assert "AWS_REGION" in capsys.readouterr().err
+
+
+def test_user_ids() -> None:
+    assert operating.user_id_of("alice", SERVER) == "@alice:example.org"
+    assert operating.user_id_of("@alice", SERVER) == "@alice:example.org"
+    with pytest.raises(NotOperable):
+        operating.user_id_of("@alice:other.org", SERVER)
+
+
+def test_errors_of_aws_are_a_sentence(capsys, monkeypatch, folder: Path) -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    def refuse(_: Server) -> int:
+        raise EndpointConnectionError(endpoint_url="http://nowhere")
+
+    assert operating.operate(Namespace(data=folder, prefix=None), refuse) == 1
+    assert capsys.readouterr().err.startswith("AWS: ")
