@@ -25,7 +25,7 @@ _members: LruCache[tuple[str, bytes], tuple[str, ...]] = LruCache(512)
 def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
     """Tell of events of rooms' logs: the members, and those whose memberships they change."""
     users = {item["member"] for item in items if item.get("member")}
-    for room_id, root in {(item["room_id"], item["state_root"]) for item in items}:
+    for room_id, root in {(item["room_id"], _root(item)) for item in items}:
         users.update(members_at(room_id, root))
     wake({(user_id, EVERY_DEVICE) for user_id in users})
 
@@ -46,19 +46,25 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     wake(targets)
 
 
-def members_at(room_id: str, state_root: bytes) -> tuple[str, ...]:
-    """The joined users of this server; read once for each state of the room.
+def _root(item: Mapping[str, Any]) -> bytes | None:
+    """The state that the room was in when an event came; None where the event may have changed all of it."""
+    return None if item.get("resolved") else item.get("room_root") or item["state_root"]
+
+
+def members_at(room_id: str, state_root: bytes | None) -> tuple[str, ...]:
+    """The joined users of this server; read once for each state of the room, or now.
 
     Who joined or left since that state is told by their own event.
     """
-    members = _members.get((room_id, state_root))
+    members = _members.get((room_id, state_root)) if state_root is not None else None
     if members is None:
         members = tuple(
             user_id
             for user_id in room_items.read_joined_user_ids(room_id)
             if user_id.partition(":")[2] == settings().server_name
         )
-        _members.put((room_id, state_root), members)
+        if state_root is not None:
+            _members.put((room_id, state_root), members)
     return members
 
 

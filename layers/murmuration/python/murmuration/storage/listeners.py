@@ -121,6 +121,23 @@ def settle(wait: Wait) -> None:
         return
 
 
+def release(wait: Wait) -> None:
+    """Give up a slot that nobody has waited on, unless it is another's by now."""
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                {"user_id": wait.user_id},
+                "REMOVE #wait",
+                names={"#wait": wait.attribute, "#nonce": "nonce", "#rung": "rung"},
+                values={":nonce": wait.nonce},
+                condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)",
+            )
+        )
+    except ConditionFailed:
+        return
+
+
 def add_socket(socket: Socket, until: int) -> None:
     """Have a connection told of what comes from now on, until it is removed or that time."""
     dynamodb.execute(

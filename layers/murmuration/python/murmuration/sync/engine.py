@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +17,13 @@ from murmuration.accounts.tokens import AccessToken
 from murmuration.clock import now_ms
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import ignored_users
-from murmuration.storage import account_data, dynamodb, room_items
+from murmuration.storage import account_data, dynamodb, listeners, room_items
 from murmuration.storage.listeners import Wait
 from murmuration.storage.memberships import Membership
 from murmuration.sync import account, joined, marks, other_rooms, tokens, waiting
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import after_leaving
-from murmuration.sync.first_look import FirstLook, Identity, identify, look
+from murmuration.sync.first_look import FirstLook, Identity, look
 from murmuration.sync.positions import Positions, mark
 
 MAXIMUM_TIMEOUT_MS = 25_000
@@ -105,56 +105,56 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
 class _Sync:
     """One request's way to its answer.
 
-    A client that was called looks first: there will be news. Any other that may wait has most likely seen
-    everything, so it registers before its only look.
+    The first look, which may be a little late, goes side by side with the registration for a wait. If it
+    finds nothing, the second, which isn't late, does see all that came before the registration. A client that
+    was called registers only then: there will be news.
     """
 
     def __init__(self, request: SyncRequest) -> None:
         self.request = request
         self.since = tokens.parse(request.since) if request.since is not None else None
+        self.called = request.since is not None and request.since.startswith(tokens.CALLED)
         self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
         self.wait: Wait | None = None
+        self.looked_since = False
 
     def run(self) -> dict[str, Any]:
         request = self.request
-        called = request.since is not None and request.since.startswith(tokens.CALLED)
-        identity = None
-        if self.patient and not called:
-            identity = identify(request.token, self.since)
-            self._register(identity)
-        first, answer = self._look(identity)
+        first = look(request.token, self.since, request.filter)
+        self.patient = self.patient and first.base is not None
+        if self.patient and not self.called:
+            register = functools.partial(self._register, first.identity)
+            answer = assemble(request, first, late=True, beside=register)
+        else:
+            answer = assemble(request, first)
         account.acknowledge(first)
-        while self.patient and first.base is not None and not answer.has_news:
+        while self.patient and not answer.has_news:
             if self.wait is None:
                 self._register(first.identity)
-            elif self.wait.kept or not self._wait(answer):
+            elif self.looked_since and (self.wait.kept or not self._hold(answer)):
                 break
-            first, answer = self._look(first.identity)
+            first = look(request.token, self.since, request.filter, known=first.identity)
+            answer = assemble(request, first)
+            self.looked_since = True
         return self._answer(first, answer)
-
-    def _look(self, identity: Identity | None) -> tuple[FirstLook, Answer]:
-        first = look(self.request.token, self.since, self.request.filter, known=identity)
-        return first, assemble(self.request, first)
 
     def _register(self, identity: Identity) -> None:
         """Register a parked wait where that can be, else a held one."""
-        if identity.base is None:
-            return
+        self.looked_since = False
         seconds = self.deadline - time.monotonic()
         if self.request.fingerprint and seconds * 1000 >= marks.SHORTEST_TIMEOUT_MS:
             lifetime = marks.LIFETIME_S + marks.OVERHANG_S
             # Who was called for nothing may have been refused by a queue that is gone.
-            called = (self.request.since or "").startswith(tokens.CALLED)
             self.wait = waiting.register(
-                identity.requester, identity.listener, "parked", lifetime, doubtful=called
+                identity.requester, identity.listener, "parked", lifetime, doubtful=self.called
             )
         if self.wait is None:
             self.wait = waiting.register(identity.requester, identity.listener, "held", seconds)
         if self.wait is None:
             self.patient = False
 
-    def _wait(self, answer: Answer) -> bool:
+    def _hold(self, answer: Answer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
         if self.wait is not None and waiting.wait_for_ring(self.wait, answer.positions, self.deadline):
             self.wait = None
@@ -162,10 +162,7 @@ class _Sync:
         return time.monotonic() < self.deadline
 
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
-        if self.since is not None and first.base is not None and answer.positions == first.base:
-            token = self.since
-        else:
-            token = tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
+        token, _ = dynamodb.gather(functools.partial(self._token, first, answer), self._release)
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
             until = now_ms() // 1000 + marks.LIFETIME_S
@@ -175,9 +172,29 @@ class _Sync:
             body["next_batch"] = marks.mark(token, self.wait, self.request.fingerprint, until, keys)
         return body
 
+    def _token(self, first: FirstLook, answer: Answer) -> str:
+        if self.since is not None and first.base is not None and answer.positions == first.base:
+            return self.since
+        return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
 
-def assemble(request: SyncRequest, first: FirstLook) -> Answer:
-    """Look at everything once."""
+    def _release(self) -> None:
+        """Give the wait up that was for nothing, the first look having found news."""
+        if self.wait is not None and not self.looked_since:
+            listeners.release(self.wait)
+            self.wait = None
+
+
+def assemble(
+    request: SyncRequest,
+    first: FirstLook,
+    *,
+    late: bool = False,
+    beside: Callable[[], None] = lambda: None,
+) -> Answer:
+    """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
+
+    `beside` is called at the same time.
+    """
     ctx = Context(
         requester=first.requester,
         filter=first.filter,
@@ -192,9 +209,10 @@ def assemble(request: SyncRequest, first: FirstLook) -> Answer:
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
-    rooms, changes = dynamodb.gather(
-        functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)]),
+    rooms, changes, _ = dynamodb.gather(
+        functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)], late=late),
         functools.partial(account.changes, first),
+        beside,
     )
     _take_account(ctx, answer, changes)
     _add_joined(ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms])
@@ -209,12 +227,13 @@ def assemble(request: SyncRequest, first: FirstLook) -> Answer:
     return answer
 
 
-def _rooms(room_ids: Sequence[str]) -> dict[str, Room]:
-    """The rooms as they are now; one round trip."""
+def _rooms(room_ids: Sequence[str], *, late: bool) -> dict[str, Room]:
+    """The rooms as they are now, or were a moment ago; one round trip."""
     if not room_ids:
         return {}
     keys = [room_items.head_key(room_id) for room_id in room_ids]
-    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS]
+    eventual = (room_items.ROOMS,) if late else ()
+    items = dynamodb.batch_get({room_items.ROOMS: keys}, eventual=eventual)[room_items.ROOMS]
     return {item["room_id"]: Room(room_items.head_from_item(item)) for item in items if "ordinal" in item}
 
 

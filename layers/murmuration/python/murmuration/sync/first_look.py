@@ -53,13 +53,6 @@ class FirstLook:
         return self.identity.base
 
 
-def identify(token: AccessToken, since: str | None) -> Identity:
-    """Who asks, in one read. Raises UnknownToken, InvalidParam."""
-    since = tokens.parse(since) if since is not None else None
-    found = dynamodb.batch_get(_identity_keys(token, since), eventual=_EVENTUAL)
-    return _identity(token, since, found)
-
-
 def look(
     token: AccessToken, since: str | None, filter_text: str | None, *, known: Identity | None = None
 ) -> FirstLook:
