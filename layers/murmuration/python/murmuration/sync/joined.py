@@ -41,7 +41,8 @@ def moved(ctx: Context, room: Room) -> bool:
     return (
         position is None
         or ctx.full_state
-        or (position.ordinal, position.seq) != (room.head.ordinal, room.head.seq)
+        or room.head.ordinal > position.ordinal
+        or room.head.seq > position.seq
         or room.room_id in ctx.room_data
         or (
             ctx.base is not None and 0 < ctx.base.typing_until_ms.get(ctx.hash(room.room_id), 0) <= ctx.now_ms
@@ -66,10 +67,12 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     window, items, entries = dynamodb.gather(
         functools.partial(_window, ctx, room, viewer, position),
         functools.partial(_stream_items, room, position.seq if position else 0),
-        functools.partial(room.entries, [*_PUSH_STATE, own]),
+        functools.partial(room.entries, [*_WANTED_STATE, own]),
     )
     if own not in entries or entries[own].event.event_id != membership.event_id:
         return None
+    if room.head.ordinal < (membership.ordinal or 0):
+        return None  # a late look at the head, from before the user joined
     part = RoomPart(RoomPosition(head.ordinal, head.seq))
     state, remembered = _state(ctx, room, window, position)
     counts = _unread(ctx, room, window, position, items, since)
@@ -90,7 +93,8 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     return part
 
 
-_PUSH_STATE = [("m.room.create", ""), ("m.room.power_levels", "")]
+_WANTED_STATE = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]
+"""What push rules and device lists go by."""
 
 
 def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
