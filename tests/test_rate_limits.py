@@ -9,9 +9,10 @@ import pytest
 
 from murmuration import rate_limits
 from murmuration.protocol.errors import LimitExceeded
-from murmuration.rate_limits import LIMITS, check, require_open
+from murmuration.rate_limits import LIMITS, Taking, check, require_open
 from murmuration.settings import settings
 from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import ConditionFailed
 from tests.in_process import Client
 
 pytestmark = pytest.mark.usefixtures("deployment")
@@ -214,3 +215,66 @@ def test_changes_of_a_profile_are_limited(clock, make_client):
     statuses = [user.put(path, {"m.tz": "UTC"}).status for _ in range(LIMITS["profile"].burst)]
     assert statuses == [200] * LIMITS["profile"].burst
     assert user.delete(path).status == 429
+
+
+# -- Taken in a transaction with other writes ------------------------------------------------------------
+
+
+def take_along(taking: Taking, *more: dynamodb.Write) -> None:
+    """Take a request together with `more`."""
+    taking.settle(lambda: dynamodb.transact([*more, *taking.writes()]), index=len(more))
+
+
+def read(key: str) -> Taking:
+    """A taking that knows how the bucket stands."""
+    taking = Taking(KIND, key)
+    taking.learn(next(iter(dynamodb.batch_get(taking.keys)["transient"]), None))
+    return taking
+
+
+def test_taking_along_and_taking_draw_on_the_same_bucket(clock, key):
+    for _ in range(LIMIT.burst - 1):
+        take_along(read(key))
+    check(KIND, key)
+    for refused in (lambda: take_along(read(key)), lambda: check(KIND, key)):
+        with pytest.raises(LimitExceeded) as refusal:
+            refused()
+        assert refusal.value.fields["retry_after_ms"] == LIMIT.interval_ms
+    clock.now += LIMIT.interval_ms
+    take_along(read(key))
+
+
+def test_what_was_known_of_a_bucket_may_be_out_of_date(clock, key):
+    stale = [read(key) for _ in range(LIMIT.burst + 1)]
+    for taking in stale[:-1]:
+        take_along(taking)
+    with pytest.raises(LimitExceeded):
+        take_along(stale[-1])
+
+
+def test_taking_along_at_once_takes_no_more_than_there_is(clock, key):
+    takings = [read(key) for _ in range(LIMIT.burst + 4)]
+
+    def take(taking: Taking) -> bool:
+        try:
+            take_along(taking)
+        except LimitExceeded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(take, takings)) == LIMIT.burst
+
+
+def test_nothing_is_taken_where_another_write_refuses(clock, key):
+    refused = dynamodb.put("transient", {"id": f"{key}-other"}, condition="attribute_exists(id)")
+    with pytest.raises(ConditionFailed):
+        take_along(read(key), refused)
+    assert read(key).writes() == Taking(KIND, key).writes()
+
+
+def test_nothing_is_read_or_written_without_limits(key, monkeypatch):
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "off")
+    settings.cache_clear()
+    taking = Taking(KIND, key)
+    assert (taking.keys, taking.writes()) == ({}, [])

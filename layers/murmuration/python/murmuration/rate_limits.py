@@ -6,18 +6,22 @@ the time at which it will be full again (the generic cell rate algorithm), in on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 from murmuration.clock import now_ms
-from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.errors import LimitExceeded, Unavailable
 from murmuration.settings import settings
 from murmuration.storage import dynamodb
 from murmuration.storage.dynamodb import ConditionFailed, Write
+from murmuration.storage.streams import pause
 
+T = TypeVar("T")
 TABLE = "transient"
 ATTEMPTS = 3
+TAKINGS = 40
 REMEMBERED = 10_000
 
 
@@ -93,6 +97,61 @@ def require_open(kind: str, key: str) -> None:
         return
     item = dynamodb.get(TABLE, _key(kind, key))
     _raise_if_over(LIMITS[kind], int(item["full_ms"]) if item else 0, now_ms())
+
+
+class Taking:
+    """One request that is taken from a bucket in the same transaction as other writes, which costs no trip.
+
+    The item with `keys` is read along with others beforehand and given to `learn`.
+    """
+
+    def __init__(self, kind: str, key: str) -> None:
+        self._limit = LIMITS[kind]
+        self._key = _key(kind, key)
+        self._full_ms: int | None = None
+
+    @property
+    def keys(self) -> dict[str, list[dict[str, str]]]:
+        """What to read beforehand; nothing where rates aren't limited."""
+        return {TABLE: [self._key]} if settings().rate_limits else {}
+
+    def learn(self, item: Mapping[str, Any] | None) -> None:
+        """Take note of how the bucket stands."""
+        self._full_ms = int(item["full_ms"]) if item else None
+
+    def writes(self) -> list[Write]:
+        """The write to commit with the others; none where rates aren't limited. Raises LimitExceeded."""
+        if not settings().rate_limits:
+            return []
+        now, before = now_ms(), self._full_ms
+        _raise_if_over(self._limit, before or 0, now)
+        full_ms = max(before or 0, now) + self._limit.interval_ms
+        values = {":full": full_ms, ":expires": full_ms // 1000 + 60}
+        return [
+            dynamodb.update(
+                TABLE,
+                self._key,
+                "SET full_ms = :full, expires = :expires",
+                values=values if before is None else {**values, ":before": before},
+                condition="attribute_not_exists(full_ms)" if before is None else "full_ms = :before",
+                return_old=True,
+            )
+        ]
+
+    def settle(self, commit: Callable[[], T], index: int) -> T:
+        """What `commit` returns, called again whenever another request took from the bucket meanwhile.
+
+        `index` is that of the write among those that ConditionFailed tells of. Raises what `commit` raises.
+        """
+        for attempt in range(TAKINGS):
+            try:
+                return commit()
+            except ConditionFailed as error:
+                if error.failed != (index,):
+                    raise
+                self.learn(error.items.get(index))
+                pause(attempt)
+        raise Unavailable("You are sending too much at once; try again")
 
 
 def _take(kind: str, key: str, limit: Limit, now: int, full_ms: int) -> Write:

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
+from murmuration import rate_limits
 from murmuration.accounts.authentication import verify
 from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.protocol.errors import Forbidden
+from murmuration.rate_limits import Taking
 from murmuration.rooms.room import Room
 from murmuration.storage import dynamodb, room_items
 from murmuration.storage.profiles import MEMBER_FIELDS, profile_key
 
 
-def open_room(token: AccessToken, room_id: str) -> tuple[Requester, Room]:
-    """Verify `token` and load the room, in one read. Raises UnknownToken; Forbidden for an unknown room."""
-    found = dynamodb.batch_get({"users": [token.key], "rooms": [room_items.head_key(room_id)]})
+def open_room(token: AccessToken, room_id: str, taking: Taking | None = None) -> tuple[Requester, Room]:
+    """Verify `token` and load the room, in one read. Raises UnknownToken; Forbidden for an unknown room.
+
+    `taking`, from a bucket of the requester's, learns how that stands.
+    """
+    keys: dict[str, list[dict[str, str]]] = {
+        "users": [token.key],
+        "rooms": [room_items.head_key(room_id)],
+        **(taking.keys if taking else {}),
+    }
+    found = dynamodb.batch_get(keys)
     device: dict[str, Any] | None = next(iter(found["users"]), None)
     requester = verify(token, device)
+    if taking is not None:
+        taking.learn(next(iter(found.get(rate_limits.TABLE, ())), None))
     if not found["rooms"]:
         raise unknown_room(room_id)
     return requester, Room(room_items.head_from_item(found["rooms"][0]))

@@ -19,6 +19,7 @@ from murmuration.protocol.errors import (
     NotFound,
 )
 from murmuration.protocol.events import Event
+from murmuration.rate_limits import Taking
 from murmuration.rooms import transactions
 from murmuration.rooms.append import Append, Draft, append, append_known
 from murmuration.rooms.membership import MEMBER, set_membership
@@ -35,28 +36,31 @@ def send_message(
 ) -> str:
     """Send a message event; its ID, the same for each repetition of `txn_id`.
 
-    Two round trips in a warm process: the token together with the room, then the write; one more where
-    rates are limited. Raises UnknownToken, Forbidden, BadJson, TooLarge, LimitExceeded.
+    Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
+    Forbidden, BadJson, TooLarge, LimitExceeded.
     """
     if event_type == "m.room.redaction" and isinstance(content.get("redacts"), str):
         requester, _ = open_room(token, room_id)
         return redact_event(requester, room_id, content["redacts"], txn_id, content)
-    requester, room = open_room(token, room_id)
-    rate_limits.check("message", requester.user_id)
-    return _send(requester, room, Draft(event_type, requester.user_id, content), txn_id)
+    taking = Taking("message", token.user_id)
+    requester, room = open_room(token, room_id, taking)
+    return _send(requester, room, Draft(event_type, requester.user_id, content), txn_id, taking)
 
 
-def _send(requester: Requester, room: Room, draft: Draft, txn_id: str) -> str:
+def _send(requester: Requester, room: Room, draft: Draft, txn_id: str, taking: Taking) -> str:
     claim = transactions.Claim("send", requester, room.room_id, txn_id)
 
     def plan(batch: Append) -> str:
         check_relation(batch, draft)
         event = batch.add(claim.mark(draft))
-        batch.writes = [claim.write(event.event_id)]
+        batch.writes = [claim.write(event.event_id), *taking.writes()]
         return event.event_id
 
+    def send() -> str:
+        return taking.settle(lambda: append(room.room_id, plan, room=room), index=1)
+
     try:
-        return claim.settle(lambda: append(room.room_id, plan, room=room))
+        return claim.settle(send)
     except DuplicateAnnotation:
         if (earlier := claim.earlier()) is not None:
             return earlier
