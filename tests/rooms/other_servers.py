@@ -50,7 +50,9 @@ class Mirror:
     rejected: set[str] = field(default_factory=set)
     known: list[str] = field(default_factory=list)
     hidden: set[str] = field(default_factory=set)
-    """Events about which nobody tells anything when asked."""
+    """Events that nobody has when asked for what came before others, or for the state before them."""
+    secret: set[str] = field(default_factory=set)
+    """Events that nobody has when asked for auth chains."""
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -176,13 +178,15 @@ class Mirror:
 
     def auth_chain(self, event: Event) -> list[Any]:
         self.asked.append("auth_chain")
-        return self.tell(self.chain_of(event.auth_events))
+        chain = self.chain_of(event.auth_events)
+        return [self.events[event_id].pdu for event_id in chain if event_id not in self.secret]
 
     def events_between(self, event: Event, known: Sequence[str]) -> list[Any]:
         self.asked.append("events_between")
         behind = self.ancestors(known)
         between = self.ancestors(event.prev_events) - behind
-        return self.tell(event_id for event_id in reversed(self.events) if event_id in between)
+        told = between - self.hidden - self.secret
+        return [event.pdu for event_id, event in reversed(self.events.items()) if event_id in told]
 
     def state_before(self, event: Event) -> StateElsewhere | None:
         self.asked.append("state_before")
@@ -192,9 +196,6 @@ class Mirror:
         return StateElsewhere(
             [self.events[it].pdu for it in state], [self.events[it].pdu for it in self.chain_of(state)]
         )
-
-    def tell(self, event_ids: Iterable[str]) -> list[Any]:
-        return [self.events[it].pdu for it in event_ids if it not in self.hidden]
 
     def chain_of(self, event_ids: Iterable[str]) -> list[str]:
         return self._reach(event_ids, lambda event: event.auth_events)

@@ -25,8 +25,7 @@ class Forks:
     def __init__(self, room_id: str, version: RoomVersion) -> None:
         self.room_id = room_id
         self.version = version
-        self.resolutions: list[Write] = []
-        """What remembers the resolutions that were done, to be written together with their nodes."""
+        self._resolved: dict[tuple[NodeId, ...], NodeId] = {}
         self._known: dict[str, StoredEvent] = {}
         self._nodes: dict[NodeId, bytes] = {}
 
@@ -104,10 +103,10 @@ class Forks:
 
     def resolve(self, roots: Iterable[NodeId]) -> NodeId:
         """The snapshot of the state that these come to."""
-        states = sorted(set(roots))
+        states = tuple(sorted(set(roots)))
         if len(states) <= 1:
             return states[0] if states else state_trie.EMPTY
-        known = snapshots.read_resolution(self.room_id, states)
+        known = self._resolved.get(states) or snapshots.read_resolution(self.room_id, states)
         if known is not None:
             return known
         conflicts = state_trie.conflicts(states, self.fetch)
@@ -123,8 +122,16 @@ class Forks:
             if pair not in conflicts or conflicts[pair][0] != event_id
         }
         root = self.put(base, changes)
-        self.resolutions.append(snapshots.resolution_write(self.room_id, states, root))
+        self._resolved[states] = root
         return root
+
+    def resolution_writes(self, stored: Collection[NodeId]) -> list[Write]:
+        """What remembers the resolutions that came to snapshots which are stored, or among these."""
+        return [
+            snapshots.resolution_write(self.room_id, states, root)
+            for states, root in self._resolved.items()
+            if root in stored or root not in self._nodes
+        ]
 
 
 class _Unconflicted:

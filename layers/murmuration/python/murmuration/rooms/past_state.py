@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
 from murmuration.storage import room_items, snapshots
 from murmuration.storage.room_items import LogEntry, StateEntry
@@ -40,12 +41,21 @@ def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -
         pair = (each.event.type, each.event.state_key or "")
         if entry is None or (each.ordinal is not None and each.ordinal <= entry.ordinal):
             state[pair] = each.event
-        elif pair == entry.event.state_pair:
+        elif pair == entry.event.state_pair and not entry.resolved:
             state[pair] = entry.event
         else:
             changed.append(pair)
-    if changed and entry is not None and entry.state_root != state_trie.EMPTY:
-        earlier = state_trie.get(entry.state_root, changed, snapshots.fetch_from(room.room_id))
+    if changed and entry is not None and (root := _root(room, entry)) != state_trie.EMPTY:
+        earlier = state_trie.get(root, changed, snapshots.fetch_from(room.room_id))
         events = room_items.read_events(list(earlier.values()), room.version)
         state |= {pair: events[event_id] for pair, event_id in earlier.items() if event_id in events}
     return state
+
+
+def _root(room: Room, entry: LogEntry) -> NodeId:
+    """A snapshot that has the state after `entry`, but for the entry's own where that has become state."""
+    if not entry.resolved:
+        return entry.current_root
+    after = entry.ordinal
+    following = room_items.read_log(room.room_id, room.version, after=after, before=after + 2)
+    return following[0].current_root if following else room.head.state_root

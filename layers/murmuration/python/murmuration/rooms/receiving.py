@@ -52,6 +52,7 @@ from murmuration.storage.streams import pause
 
 ATTEMPTS = 60
 _MEMBER = "m.room.member"
+_POLICY = ("m.room.policy", "")
 _WALK_LIMIT = 50
 
 
@@ -142,13 +143,18 @@ class _Reception:
         return {event_id: stored.event for event_id, stored in found.items()}, rejected
 
     def state_before(self, event: Event) -> Mapping[StateKey, Event]:
-        return self._state_at(self._root_before(event), auth_state_types_of(event))
+        return self._state_at(self._root_before(event), _state_about(event))
 
     def current_state(self, event: Event) -> Mapping[StateKey, Event]:
-        return self.room.events(auth_state_types_of(event))
+        pairs = [*_state_about(event), _POLICY]
+        if not self._gaps:
+            return self.room.events(pairs)
+        # What happened in the gap had no chance to become current: else who joined there would not be heard.
+        root = self.forks.resolve([self.room.head.state_root, self._root_before(event)])
+        return self.forks.state(root, pairs)
 
     def policy_server(self, event: Event) -> PolicyServer | None:
-        server = policy_server_of(self.room.event("m.room.policy"))
+        server = policy_server_of(self.room.event(*_POLICY))
         if server is None:
             return None
         members = room_items.read_state_of_type(event.room_id, self.room.version, _MEMBER)
@@ -243,7 +249,7 @@ class _Reception:
         """Keep an event outside the log."""
         root = stored.state_root or state_trie.EMPTY
         nodes = self.forks.unstored([root])
-        writes = [*event_store.keep_writes(stored), *self.forks.resolutions]
+        writes = [*event_store.keep_writes(stored), *self.forks.resolution_writes([root])]
         node_writes = snapshots.node_writes(self.room.room_id, nodes)
         if len(writes) + len(node_writes) > TRANSACTION_LIMIT:
             node_writes = [store_nodes_first(self.room.room_id, root, nodes)]
@@ -254,7 +260,7 @@ class _Reception:
         changes = Changes(self.room.version, self.room)
         followed = self._followed(event)
         changes.follow([*followed, self.event_id] if self._awaited.is_followed else followed)
-        before = self._state_at(root, [HISTORY_VISIBILITY, *filter(None, [event.state_pair])])
+        before = self._state_at(root, _state_about(event))
         head = self.room.head
         entry = LogEntry(
             ordinal=changes.next_ordinal,
@@ -295,7 +301,7 @@ class _Reception:
             self.forks.unstored([entry.state_root, after]),
             self.forks.differences(head.state_root, after),
         )
-        changes.also(*self.forks.resolutions)
+        changes.also(*self.forks.resolution_writes([entry.state_root, after]))
 
     def _followed(self, event: Event) -> set[str]:
         """The events that this one follows; behind such as never counted among the newest, those they do."""
@@ -347,3 +353,8 @@ class _Reception:
         changes.also(event_store.redact_write(target))
         changes.redact_state(target.event.redacted())
         return replace(entry, withheld=True)
+
+
+def _state_about(event: Event) -> list[StateKey]:
+    """The state that an event is judged by, and that its log entry tells of: read together."""
+    return [*auth_state_types_of(event), HISTORY_VISIBILITY, *filter(None, [event.state_pair])]

@@ -27,7 +27,7 @@ def successor_of(room: Room, entry: LogEntry) -> LogEntry | None:
         found = _read(room, middle)
         if found is None:
             return None
-        before = state_trie.get(found.state_root, [pair], snapshots.fetch_from(room.room_id))
+        before = state_trie.get(found.current_root, [pair], snapshots.fetch_from(room.room_id))
         if before.get(pair) == event_id:
             low = middle
         else:

@@ -101,7 +101,7 @@ def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | Non
         if not entries:
             return None
         fetch = snapshots.fetch_from(membership.room_id)
-        event_id = state_trie.get(entries[0].state_root, [pair], fetch).get(pair)
+        event_id = state_trie.get(entries[0].current_root, [pair], fetch).get(pair)
         if event_id is None:
             return None
         place = room_items.locate([event_id]).get(event_id, {})

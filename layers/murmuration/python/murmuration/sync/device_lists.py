@@ -30,7 +30,7 @@ def device_lists_of(
     if position is None or any(entry.event.type == "m.room.encryption" for entry in window.passed):
         lists.changed |= members_of(room) - {ctx.user_id}
         return lists
-    if window.limited:
+    if window.limited or any(entry.resolved for entry in window.passed):
         events: list[Event] = list(state_delta(room, position.ordinal, room.head.state_root).values())
     else:
         events = [entry.event for entry in window.passed]

@@ -36,9 +36,9 @@ class RoomPart:
 
 
 def moved(ctx: Context, room: Room) -> bool:
-    """Whether there is anything to look at."""
+    """Whether there is anything to look at now: state that is on its way is left for the next look."""
     position = ctx.position(room.room_id)
-    return (
+    return room.head.unsettled is None and (
         position is None
         or ctx.full_state
         or room.head.ordinal > position.ordinal
@@ -74,7 +74,9 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     if room.head.ordinal < (membership.ordinal or 0):
         return None  # a late look at the head, from before the user joined
     part = RoomPart(RoomPosition(head.ordinal, head.seq))
+    window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
     state, remembered = _state(ctx, room, window, position)
+    state |= resolved
     counts = _unread(ctx, room, window, position, items, since)
     part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)

@@ -63,7 +63,9 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     def visible(entries: Sequence[LogEntry]) -> list[Seen]:
         seen = {one.entry.ordinal: one for one in seen_by(viewer, entries)}
         own = {
-            entry.ordinal: Seen(entry, row.membership) for entry in entries if entry.ordinal == row.ordinal
+            entry.ordinal: Seen(entry, row.membership)
+            for entry in entries
+            if entry.ordinal == row.ordinal and entry.event.event_id == row.event_id
         }
         both = own | seen
         return [both[entry.ordinal] for entry in entries if entry.ordinal in both]
@@ -91,4 +93,4 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
 def _after(room: Room, ordinal: int) -> tuple[NodeId, int]:
     """The snapshot of the state right before `ordinal`, and that ordinal."""
     following = room_items.read_log(room.room_id, room.version, after=ordinal - 1, before=ordinal + 1)
-    return (following[0].state_root if following else room.head.state_root), ordinal
+    return (following[0].current_root if following else room.head.state_root), ordinal

@@ -82,10 +82,38 @@ def _window(
     return Window(
         seen=tuple(reversed(shown)),
         start=first.ordinal if first else before,
-        root=first.state_root if first else room.head.state_root,
+        root=first.current_root if first else room.head.state_root,
         limited=limited,
         passed=tuple(reversed(passed)),
     )
+
+
+def tell_resolutions(room: Room, window: Window) -> tuple[Window, dict[StateKey, Event]]:
+    """The window with its end as the state is, and the state that it came to without any of its events.
+
+    Clients take the last state event shown for the current one. Where forks were resolved otherwise, the
+    window begins after that event and is `limited`; the rest of what was resolved goes beside it.
+    """
+    if not any(entry.resolved for entry in window.passed):
+        return window, {}
+    fetch = snapshots.fetch_from(room.room_id)
+    told = {pair: entry for entry in window.passed if (pair := entry.event.state_pair) is not None}
+    current = state_trie.get(room.head.state_root, told, fetch)
+    misleading = [entry.ordinal for pair, entry in told.items() if current.get(pair) != entry.event.event_id]
+    if misleading:
+        cut = max(misleading)
+        passed = tuple(entry for entry in window.passed if entry.ordinal > cut)
+        window = Window(
+            seen=tuple(seen for seen in window.seen if seen.entry.ordinal > cut),
+            start=cut + 1,
+            root=passed[0].current_root if passed else room.head.state_root,
+            limited=True,
+            passed=passed,
+        )
+    changes = state_trie.diff(window.root, room.head.state_root, fetch)
+    shown = {entry.event.state_pair for entry in window.passed}
+    untold = {pair: new for pair, (_, new) in changes.items() if new is not None and pair not in shown}
+    return window, read_state_events(room, untold)
 
 
 def unshown_state(window: Window, members: Collection[str] | None = None) -> dict[StateKey, Event]:
@@ -140,9 +168,9 @@ def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry
 def state_delta(room: Room, after: int, root: NodeId) -> dict[StateKey, Event]:
     """What changed from the state after the ordinal `after` to the snapshot `root`."""
     next_entries = room_items.read_log(room.room_id, room.version, after=after, before=after + 2)
-    if not next_entries or next_entries[0].state_root == root:
+    if not next_entries or next_entries[0].current_root == root:
         return {}
-    changes = state_trie.diff(next_entries[0].state_root, root, snapshots.fetch_from(room.room_id))
+    changes = state_trie.diff(next_entries[0].current_root, root, snapshots.fetch_from(room.room_id))
     return read_state_events(room, {pair: new for pair, (_, new) in changes.items() if new is not None})
 
 
