@@ -23,6 +23,9 @@ async def measure(server: Server, given: argparse.Namespace, *, whole: bool) -> 
         if isinstance(server, Ours) and whole:
             latency = await measures.waiting_socket(http, server, given.count, given.pause)
             print(f"  to a client with a WebSocket       {latency}")
+        if server.name.endswith("parked"):
+            used = await measures.idle(http, server, given.clients, 5)
+            print(f"  {given.clients} clients that wait{'':<16} {used * 100:.1f} % of a core")
         if not whole:
             return
         for name, cost in (await measures.costs(http, server, given.count)).items():
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60, help="messages and operations of each kind (60)")
     parser.add_argument("--each", type=int, default=12, help="sends of each of sixteen writers (12)")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two messages (0.1)")
+    parser.add_argument("--clients", type=int, default=1000, help="how many wait at once (1000)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         servers: list[Server] = [Ours(Path(folder, kind), kind) for kind in ("held", "parked")]

@@ -190,6 +190,27 @@ async def costs(http: aiohttp.ClientSession, server: Server, count: int) -> dict
     return found
 
 
+async def idle(http: aiohttp.ClientSession, server: Server, clients: int, seconds: float) -> float:
+    """The share of a core that the server uses while so many wait."""
+    _, reader, _ = await pair(http, server)
+    since = None
+    for _ in range(2):
+        answer = await reader.once("GET", f"{V3}/sync", since=since, timeout=0 if since is None else 1_000)
+        since = answer["next_batch"]
+    waiting = [
+        asyncio.create_task(reader.once("GET", f"{V3}/sync", since=since, timeout=WAIT_MS))
+        for _ in range(clients)
+    ]
+    await asyncio.sleep(5)
+    before = server.cpu()
+    await asyncio.sleep(seconds)
+    used = (server.cpu() - before) / seconds
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    return used
+
+
 @dataclass(frozen=True)
 class Throughput:
     """Sends at once."""

@@ -37,9 +37,10 @@ Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request waits: the queue, and the parameters of the integration."""
+    """Where a request waits: the queue, since when its client hasn't been seen, the integration's parameters."""
 
     queue: str
+    seen_ms: int
     parameters: Mapping[str, str]
 
 
@@ -60,7 +61,9 @@ def place_of(request: HttpRequest, now_ms: int) -> Place | None:
     fingerprint = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
     if mark[4] != fingerprint or wait < 1 or now_ms - int(mark[7]) > _LONGEST_ABSENCE_MS:
         return None
-    return Place(mark[3], {"wait": str(wait), "keep": mark[1], "call": f"c_{mark[2]}", "keys": mark[6]})
+    return Place(
+        mark[3], int(mark[7]), {"wait": str(wait), "keep": mark[1], "call": f"c_{mark[2]}", "keys": mark[6]}
+    )
 
 
 class Parking:
@@ -69,10 +72,13 @@ class Parking:
     def __init__(self, sqs: Sqs, threads: Lambdas) -> None:
         self._sqs = sqs
         self._threads = threads
+        self._started_ms = time.time_ns() // 1_000_000
 
     def place(self, request: HttpRequest) -> Place | None:
-        """Where the request waits, if it does."""
-        return place_of(request, time.time_ns() // 1_000_000)
+        """Where the request waits, if it does. A mark from before the queues were lost, with all that had
+        been rung on them, is worth nothing."""
+        place = place_of(request, time.time_ns() // 1_000_000)
+        return place if place is not None and place.seen_ms >= self._started_ms else None
 
     @cached_property
     def _integration(self) -> dict[str, Any]:
