@@ -24,7 +24,8 @@ from murmuration.protocol.keys import VerifyKey
 from murmuration.protocol.signing import SigningKey
 from murmuration.protocol.state_resolution import resolve
 from murmuration.rooms.elsewhere import StateElsewhere
-from murmuration.rooms.receiving import Received, receive
+from murmuration.rooms.receiving import receive
+from murmuration.rooms.reception import Received
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.storage import room_items, snapshots
