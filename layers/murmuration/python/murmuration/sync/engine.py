@@ -127,7 +127,7 @@ class _Sync:
             register = functools.partial(self._register, first.identity)
             answer = assemble(request, first, late=True, beside=register)
         else:
-            answer = assemble(request, first)
+            answer = assemble(request, first, late=self.patient)
         account.acknowledge(first)
         while self.patient and not answer.has_news:
             if self.wait is None:
