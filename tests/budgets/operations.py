@@ -1,0 +1,169 @@
+"""The operations that have a budget, each on a stage of its own: what it may cost, how to carry it out."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.storage.cache import LruCache
+from murmuration.sync.tokens import CALLED
+from tests.budgets.meter import Meter, Spent
+from tests.in_process import Client, segment
+
+V3 = "/_matrix/client/v3"
+ROOMS = 50
+MESSAGE = {"msgtype": "m.text", "body": "x" * 1000}
+_transactions = itertools.count(1)
+
+MakeClient = Callable[..., Client]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """An operation and its bounds: serial round trips, read and write capacity units.
+
+    `measure` makes the stage with a function that makes clients, and tells what the operation spent there.
+    """
+
+    name: str
+    round_trips: int
+    read_units: float
+    write_units: float
+    measure: Callable[[MakeClient], Spent]
+
+    def excess(self, spent: Spent) -> list[str]:
+        """Where the bounds are exceeded."""
+        bounds = {
+            "round trips": (spent.round_trips, self.round_trips),
+            "read units": (spent.read_units, self.read_units),
+            "write units": (spent.write_units, self.write_units),
+        }
+        return [
+            f"{name}: {counted:g}, not {bound}"
+            for name, (counted, bound) in bounds.items()
+            if counted > bound
+        ]
+
+
+def counted(client: Client, method: str, path: str, body: Any = None, **query: Any) -> Spent:
+    """What one request spends."""
+    with Meter() as meter:
+        answer = client.request(method, path, body, **query)
+    assert answer.status == 200, answer.body
+    return meter.spent
+
+
+def forget() -> None:
+    """Empty what a warm process remembers of rooms, filters and the like, as in a process just started."""
+    for found in gc.get_objects():
+        if isinstance(found, LruCache):
+            found.clear()
+
+
+def ok(client: Client, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    answer = client.request(method, path, body, **query)
+    assert answer.status == 200, answer.body
+    return answer.json
+
+
+def people(make_client: MakeClient, *names: str) -> list[Client]:
+    """Clients who were seen a moment ago: one write in ten minutes notes when a device was seen."""
+    clients = [make_client(name) for name in names]
+    for client in clients:
+        ok(client, "GET", f"{V3}/account/whoami")
+    return clients
+
+
+def create(client: Client, **body: Any) -> str:
+    """A new room; its ID as a path has it."""
+    return segment(ok(client, "POST", f"{V3}/createRoom", body)["room_id"])
+
+
+def send_path(room: str) -> str:
+    return f"{V3}/rooms/{room}/send/m.room.message/{next(_transactions)}"
+
+
+def send(make_client: MakeClient) -> Spent:
+    alice, bob = people(make_client, "alice", "bob")
+    room = create(alice, preset="public_chat", name="Budgets")
+    ok(bob, "POST", f"{V3}/rooms/{room}/join", {})
+    ok(alice, "PUT", send_path(room), MESSAGE)
+    return counted(alice, "PUT", send_path(room), MESSAGE)
+
+
+def send_cold(make_client: MakeClient) -> Spent:
+    alice, bob = people(make_client, "alice", "bob")
+    room = create(alice, preset="public_chat", name="Budgets")
+    ok(bob, "POST", f"{V3}/rooms/{room}/join", {})
+    forget()
+    return counted(alice, "PUT", send_path(room), MESSAGE)
+
+
+def sync_nothing_new(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    for number in range(ROOMS):
+        create(alice, name=f"Room {number}")
+    since = ok(alice, "GET", f"{V3}/sync")["next_batch"]
+    forget()
+    return counted(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)
+
+
+def sync_one_room_moved(make_client: MakeClient) -> Spent:
+    """For a client that did not wait when the message came."""
+    alice, since = one_room_moved(make_client)
+    return counted(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)
+
+
+def sync_when_called(make_client: MakeClient) -> Spent:
+    """For a client that waited without a function, and was told to come and look."""
+    alice, since = one_room_moved(make_client)
+    return counted(alice, "GET", f"{V3}/sync", since=f"{CALLED}{since.removeprefix('s_')}", timeout=30_000)
+
+
+def one_room_moved(make_client: MakeClient) -> tuple[Client, str]:
+    """Somebody in fifty rooms, and their stream token from before the message in one of them."""
+    alice, bob = people(make_client, "alice", "bob")
+    rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(ROOMS)]
+    ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    since = ok(alice, "GET", f"{V3}/sync")["next_batch"]
+    ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
+    forget()
+    return alice, since
+
+
+def create_private_room(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    forget()
+    return counted(alice, "POST", f"{V3}/createRoom", {"preset": "private_chat", "name": "Budgets"})
+
+
+def join_public_room(make_client: MakeClient) -> Spent:
+    alice, bob = people(make_client, "alice", "bob")
+    room = create(alice, preset="public_chat", name="Budgets", topic="What things cost")
+    forget()
+    return counted(bob, "POST", f"{V3}/join/{room}", {})
+
+
+def read_messages(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    room = create(alice)
+    for _ in range(25):
+        ok(alice, "PUT", send_path(room), MESSAGE)
+    forget()
+    return counted(alice, "GET", f"{V3}/rooms/{room}/messages", dir="b", limit=20)
+
+
+BUDGETS = (
+    Budget("PUT send, 1 KB message, warm", 2, 8, 12, send),
+    Budget("PUT send, 1 KB message, cold", 3, 16, 12, send_cold),
+    Budget("/sync, nothing new, 50 rooms, until it starts to wait", 4, 100, 1, sync_nothing_new),
+    Budget("/sync, one of 50 rooms moved, 1 message", 4, 60, 3, sync_one_room_moved),
+    Budget("/sync, the same for one who was waiting", 4, 60, 3, sync_when_called),
+    Budget("createRoom, private, no invitees", 4, 8, 100, create_private_room),
+    Budget("join of a public local room", 4, 20, 30, join_public_room),
+    Budget("GET messages, 20 events", 3, 20, 0, read_messages),
+)
+"""All but the first are carried out by a process that remembers nothing of the room."""

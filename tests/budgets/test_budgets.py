@@ -1,0 +1,42 @@
+"""What operations ask of DynamoDB stays within the budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from murmuration import rate_limits
+from murmuration.rate_limits import Limit
+from murmuration.settings import settings
+from tests.budgets.meter import Spent
+from tests.budgets.operations import BUDGETS, Budget
+from tests.in_process import Client
+
+ATTEMPTS = 3
+"""On a busy machine requests made at once may miss each other; the least counted is what was asked for."""
+
+pytestmark = pytest.mark.usefixtures("sqs", "parked")
+
+
+@pytest.fixture(autouse=True)
+def _limits_on(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Rates are limited, as they are where it is deployed, but hold up no stage."""
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
+    monkeypatch.setattr(rate_limits, "LIMITS", dict.fromkeys(rate_limits.LIMITS, Limit(1000, 10_000)))
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.name)
+def test_budget(
+    budget: Budget, make_client: Callable[..., Client], report: Callable[[Budget, Spent], None]
+) -> None:
+    for _ in range(ATTEMPTS):
+        spent = budget.measure(make_client)
+        if not budget.excess(spent):
+            break
+    report(budget, spent)
+    assert not budget.excess(spent), str(spent)
