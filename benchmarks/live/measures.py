@@ -195,7 +195,7 @@ async def idle(http: aiohttp.ClientSession, server: Server, clients: int, second
     _, reader, _ = await pair(http, server)
     since = None
     for _ in range(2):
-        answer = await reader.once("GET", f"{V3}/sync", since=since, timeout=0 if since is None else 1_000)
+        answer = await reader.once("GET", f"{V3}/sync", since=since, timeout=WAIT_MS)
         since = answer["next_batch"]
     waiting = [
         asyncio.create_task(reader.once("GET", f"{V3}/sync", since=since, timeout=WAIT_MS))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hashlib
 import json
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -37,7 +37,7 @@ Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request waits: the queue, since when its client hasn't been seen, the integration's parameters."""
+    """Where a request waits: the queue, when its client was last seen, the integration's parameters."""
 
     queue: str
     seen_ms: int
@@ -80,7 +80,7 @@ class Parking:
         place = place_of(request, time.time_ns() // 1_000_000)
         return place if place is not None and place.seen_ms >= self._started_ms else None
 
-    @cached_property
+    @functools.cached_property
     def _integration(self) -> dict[str, Any]:
         from infra_cdk.parking import operation
         from murmuration.endpoint.http import CORS_HEADERS
@@ -160,11 +160,18 @@ class _Util:
         return json.dumps(text)[1:-1].replace("'", "\\'")
 
 
-def render(template: str, parameters: Mapping[str, str], began_ms: int, body: str) -> str:
-    """A mapping template's text for a request's `parameters`, or for an integration's answer `body`."""
+@functools.cache
+def _parsed(template: str) -> Any:
     import airspeed
 
-    found: str = airspeed.Template(template).merge(
+    parsed = airspeed.Template(template)
+    parsed.ensure_compiled()
+    return parsed
+
+
+def render(template: str, parameters: Mapping[str, str], began_ms: int, body: str) -> str:
+    """A mapping template's text for a request's `parameters`, or for an integration's answer `body`."""
+    found: str = _parsed(template).merge(
         {"input": _Input(parameters, body), "util": _Util(), "context": {"requestTimeEpoch": str(began_ms)}}
     )
     return found

@@ -182,6 +182,18 @@ class TestHeld:
         ended = syncing.sync(timeout=LONG)["rooms"]["join"][room_id]["ephemeral"]["events"]
         assert ended[0]["content"]["user_ids"] == []
 
+    def test_registrations_of_devices_that_are_gone_are_cleared_away(
+        self, room: tuple[Client, Client, str, Syncing]
+    ) -> None:
+        _, bob, _, syncing = room
+        for number in range(6):
+            old = listeners.Wait(bob.user_id, f"GONE{number}", "h0", "https://x/queue", "nonce", 1_000)
+            assert listeners.register(old, None) is None
+        for _ in range(2):
+            syncing.peek(timeout=50)
+        (item,) = listeners.read_items([bob.user_id])
+        assert not [name for name in item if "GONE" in name]
+
     def test_only_the_device_concerned_is_rung(self, room: tuple[Client, Client, str, Syncing]) -> None:
         _, bob, _, syncing = room
         with ThreadPoolExecutor() as pool:

@@ -64,22 +64,41 @@ def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int
     return taken
 
 
-def register(wait: Wait, *, instead_of: int = 0) -> Item | None:
+def _leftovers(item: Mapping[str, Any] | None, but: str) -> dict[str, int]:
+    """Registrations that ended long ago, a few: of devices that are gone."""
+    before = now_ms() // 1000 - LIFETIME_S
+    old = {
+        name: int(value["until"])
+        for name, value in (item or {}).items()
+        if name.startswith((_WAIT, _SOCKET)) and name != but and value["until"] < before
+    }
+    return dict(list(old.items())[:4])
+
+
+def register(wait: Wait, item: Mapping[str, Any] | None, *, instead_of: int = 0) -> Item | None:
     """Take a slot to be rung on; None where that worked, else the item as it is, the slot being taken.
 
-    `instead_of` takes the slot from the one who holds it until then.
+    `item` is what it was a moment ago. `instead_of` takes the slot from the one who holds it until then.
     """
     now = now_ms() // 1000
     value = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
+    names = {"#wait": wait.attribute, "#until": "until"}
+    values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now, ":old": instead_of}
+    expression = "SET #wait = :wait, expires = :expires"
+    condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now OR #wait.#until = :old)"
+    for number, (name, until) in enumerate(_leftovers(item, wait.attribute).items()):
+        expression += f"{',' if number else ' REMOVE'} #old{number}"
+        condition += f" AND #old{number}.#until = :until{number}"
+        names[f"#old{number}"], values[f":until{number}"] = name, until
     try:
         dynamodb.execute(
             dynamodb.update(
                 TABLE,
                 {"user_id": wait.user_id},
-                "SET #wait = :wait, expires = :expires",
-                names={"#wait": wait.attribute, "#until": "until"},
-                values={":wait": value, ":expires": now + LIFETIME_S, ":now": now, ":old": instead_of},
-                condition="attribute_not_exists(#wait) OR #wait.#until <= :now OR #wait.#until = :old",
+                expression,
+                names=names,
+                values=values,
+                condition=condition,
                 return_old=True,
             )
         )

@@ -59,7 +59,7 @@ def register(
             until,
             kept=kind == "parked",
         )
-        item = listeners.register(wait, instead_of=taken.get(slot, 0))
+        item = listeners.register(wait, item, instead_of=taken.get(slot, 0))
         if item is None:
             return wait
     return None
