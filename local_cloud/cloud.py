@@ -18,6 +18,8 @@ from local_cloud.aws.ses import Ses
 from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.ssm import Ssm
 from local_cloud.config import Config
+from local_cloud.costs import meter as metering
+from local_cloud.costs.meter import Meter
 from local_cloud.data_folder import DataFolder
 from local_cloud.dynoxide import Dynoxide
 from local_cloud.gateway.http import HttpGateway
@@ -94,6 +96,7 @@ class Cloud:
         services = self._services()
         patch.install(services)
         later(patch.uninstall, services)
+        meter = self._meter()
         functions = self._functions()
         viewer_secret = self._provision(functions)
         later(self.lambdas.close)
@@ -101,6 +104,8 @@ class Cloud:
         later(self.sqs.close)
         gateway = self._gateway(functions, viewer_secret)
         http_server = server.Server(listener, *gateway, config.limits)
+        if meter is not None:
+            http_server.on_request = meter.request
         http_server.start()
         later(http_server.stop)
         later(self.sqs.close)
@@ -114,6 +119,17 @@ class Cloud:
         dynoxide.start()
         self._say(f"DynamoDB: dynoxide at {dynoxide.url}, data in {self.folder.database}")
         return dynoxide.url
+
+    def _meter(self) -> Meter | None:
+        """What counts from now on what is used, if it is asked for."""
+        if not self.config.meter:
+            return None
+        meter = Meter()
+        metering.install(meter)
+        self.lambdas.on_invocation = meter.invocation
+        self._cleanup.callback(metering.uninstall, meter)
+        self._cleanup.callback(meter.save, self.folder.usage)
+        return meter
 
     def _services(self) -> patch.Services:
         ses = Ses(self.folder.mail)

@@ -40,6 +40,7 @@ class Config:
     dynamodb: Literal["dynoxide", "moto"] = "dynoxide"
     functions: str = "functions"
     chaos: Chaos = "none"
+    meter: bool = False
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -88,6 +88,11 @@ class DataFolder:
         return self.path / "environment.json"
 
     @property
+    def usage(self) -> Path:
+        """What the server used that ran here last with a meter."""
+        return self.path / "usage.json"
+
+    @property
     def objects(self) -> Path:
         """Where the bodies of S3's objects are."""
         return self.path / "objects"

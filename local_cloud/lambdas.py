@@ -76,6 +76,8 @@ class Lambdas:
         self._idle = 0
         self._backlog = 0
         self._closed = False
+        self.on_invocation: Callable[[float], None] = lambda _seconds: None
+        """Told, after each, how long a function has run."""
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run `job` in a thread. It must not raise."""
@@ -112,6 +114,7 @@ class Lambdas:
         """Run the function here and now; its answer. Raises FunctionError, having logged what it raised."""
         request_id = str(uuid.uuid4())
         token = current_function.set(function.name)
+        started = time.monotonic()
         try:
             return function.handler(event, LambdaContext(function.name, request_id, timeout))
         except Exception as error:
@@ -119,3 +122,4 @@ class Lambdas:
             raise FunctionError(f"{type(error).__name__}: {error}") from error
         finally:
             current_function.reset(token)
+            self.on_invocation(time.monotonic() - started)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from collections.abc import Callable
 
 import uvicorn
 
@@ -43,6 +44,8 @@ class Server:
         self._listener = listener
         self._http = http
         self._websocket = websocket
+        self.on_request: Callable[[], None] = lambda: None
+        """Told of each HTTP request."""
         config = uvicorn.Config(
             self._application,
             interface="asgi3",
@@ -64,6 +67,7 @@ class Server:
 
     async def _application(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            self.on_request()
             await self._http(scope, receive, send)
         else:
             await self._websocket(scope, receive, send)

@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("dynamodb", "dynoxide", "the database; moto forgets everything (dynoxide)", ("dynoxide", "moto"))
     option("functions", "functions", "the package of the functions (functions)")
     option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
+    option("meter", "off", "whether to count what AWS would bill, for `murmuration cost`", ("on", "off"))
     option("log", "warning", "what to log (warning)", ("debug", "info", "warning", "error"))
 
 
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         dynamodb=args.dynamodb,
         functions=args.functions,
         chaos=args.chaos,
+        meter=args.meter == "on",
     )
     cloud = Cloud(config, say=_say)
     try:

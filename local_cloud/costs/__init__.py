@@ -1,0 +1,1 @@
+"""What a deployment costs: prices, how much is used of what, and the bill that comes of both."""

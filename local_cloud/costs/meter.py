@@ -1,0 +1,110 @@
+"""Counts what a local server uses that AWS would bill; written to the data folder when the server stops.
+
+Invocations and DynamoDB's units are those of AWS. Durations are those of this machine, with nothing cold.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore import handlers
+
+from local_cloud.aws.patch import WRITES
+
+MEMORY_GB = 0.5
+READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"})
+PUTS = frozenset({"PutObject", "CopyObject", "ListObjectsV2", "CreateMultipartUpload", "UploadPart"})
+
+
+class Meter:
+    """The counts of one run, by the names in `prices.PRICES`."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+
+    def add(self, name: str, units: float = 1) -> None:
+        with self._lock:
+            self._counts[name] += units
+
+    def request(self) -> None:
+        """A request has reached the edge."""
+        for name in ("rest_requests", "cloudfront_requests", "cloudfront_functions"):
+            self.add(name)
+
+    def invocation(self, seconds: float) -> None:
+        """A function has run for so long."""
+        self.add("lambda_requests")
+        self.add("lambda_gb_seconds", seconds * MEMORY_GB)
+
+    def save(self, path: Path) -> None:
+        """Write what was counted, and how many seconds it took, to `path`."""
+        with self._lock:
+            found = {"seconds": time.monotonic() - self._started, "counts": dict(self._counts)}
+        path.write_text(json.dumps(found, indent=1))
+
+
+def load(path: Path) -> tuple[dict[str, float], float]:
+    """What `save` has written: counts, and seconds."""
+    found = json.loads(path.read_text())
+    return found["counts"], found["seconds"]
+
+
+# -- Calls of AWS's services -----------------------------------------------------------------------------
+
+_current: Meter | None = None
+_installed = False
+
+
+def install(meter: Meter) -> None:
+    """Count the calls of the botocore clients that are made from now on."""
+    global _current, _installed
+    _current = meter
+    if not _installed:
+        _installed = True
+        handlers.BUILTIN_HANDLERS.extend(
+            [
+                ("provide-client-params.dynamodb", _ask_for_units),
+                ("after-call.dynamodb", _count_units),
+                ("provide-client-params.sqs", _count_queue),
+                ("provide-client-params.s3", _count_object),
+            ]
+        )
+
+
+def uninstall(meter: Meter) -> None:
+    global _current
+    if _current is meter:
+        _current = None
+
+
+def _ask_for_units(params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any] | None:
+    if _current is None or model.name not in READS | WRITES:
+        return None
+    return {**params, "ReturnConsumedCapacity": "TOTAL"}
+
+
+def _count_units(parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+    consumed = parsed.get("ConsumedCapacity")
+    if _current is None or not consumed:
+        return
+    tables = consumed if isinstance(consumed, list) else [consumed]
+    name = "dynamodb_writes" if model.name in WRITES else "dynamodb_reads"
+    _current.add(name, sum(table["CapacityUnits"] for table in tables))
+
+
+def _count_queue(**_: Any) -> None:
+    if _current is not None:
+        _current.add("sqs_requests")
+
+
+def _count_object(model: Any, **_: Any) -> None:
+    if _current is not None:
+        _current.add("s3_puts" if model.name in PUTS else "s3_gets")

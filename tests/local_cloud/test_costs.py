@@ -1,0 +1,154 @@
+"""The cost model: bills that can be checked by hand, and counts of a run."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from local_cloud.cli import main
+from local_cloud.commands.cost import _polled_queues
+from local_cloud.costs import usage
+from local_cloud.costs.bill import bill
+from local_cloud.costs.meter import load
+from local_cloud.costs.prices import PRICES
+from local_cloud.costs.usage import ASSUMPTIONS, WAITING, Life, estimate, scaled
+from local_cloud.testing import local_cloud
+
+FAMILY = Life(users=5)
+
+
+def total(life: Life, waiting: usage.Waiting, *, free_tier: bool = True) -> float:
+    return sum(bill(estimate(life, waiting), free_tier=free_tier).values())
+
+
+class TestBill:
+    def test_a_bill_is_units_times_prices_less_what_is_free(self) -> None:
+        used = {"lambda_requests": 3_000_000, "sqs_requests": 500_000}
+        assert bill(used, free_tier=True)["Lambda"] == pytest.approx(0.40)
+        assert bill(used, free_tier=False)["Lambda"] == pytest.approx(0.60)
+        assert bill(used, free_tier=True)["SQS"] == 0
+        assert bill(used, free_tier=False)["SQS"] == pytest.approx(0.20)
+
+    def test_every_price_says_where_it_is_from(self) -> None:
+        assert all(price.source.startswith("https://aws.amazon.com/") for price in PRICES.values())
+        assert all(price.dollars > 0 and price.per > 0 and price.free >= 0 for price in PRICES.values())
+
+    def test_what_has_no_price_is_not_passed_over(self) -> None:
+        with pytest.raises(KeyError):
+            bill({"horses": 1}, free_tier=True)
+
+
+class TestEstimate:
+    def test_waiting_alone_can_be_checked_by_hand(self) -> None:
+        """One device that waits all day, and nobody says a word."""
+        silent = Life(users=1, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=50)
+        seconds = 30 * 24 * 3600
+        parked, held, socket = (estimate(silent, waiting) for waiting in WAITING)
+        assert parked["sqs_requests"] == seconds / 20 + 2 * 5 * seconds / 20
+        assert parked["rest_requests"] == seconds / 20 + seconds / 600
+        assert parked["lambda_requests"] == seconds / 600
+        assert parked["dynamodb_reads"] == seconds / 600 * 90
+        assert held["lambda_gb_seconds"] == seconds * 0.125
+        assert held["rest_requests"] == seconds / 25
+        assert socket["socket_minutes"] == seconds / 60
+        assert "rest_requests" not in socket or socket["rest_requests"] == 0
+
+    def test_messages_alone_can_be_checked_by_hand(self) -> None:
+        alone = Life(users=1, messages_per_day=100, hours_online=0, media_mb_per_day=0)
+        quiet = replace(ASSUMPTIONS, typing_per_message=0)
+        used = estimate(alone, "parked", quiet)
+        assert used["lambda_requests"] == 2 * 3000  # the sender's, and the stream's worker
+        assert used["dynamodb_writes"] == 3000 * 10
+        assert used["rest_requests"] == 3000
+
+    @pytest.mark.parametrize("waiting", WAITING)
+    def test_every_use_has_a_price(self, waiting: usage.Waiting) -> None:
+        assert set(estimate(FAMILY, waiting)) <= set(PRICES)
+
+    @pytest.mark.parametrize("waiting", WAITING)
+    @pytest.mark.parametrize(
+        "more", ["users", "messages_per_day", "devices", "hours_online", "media_mb_per_day"]
+    )
+    def test_more_of_anything_never_costs_less(self, waiting: usage.Waiting, more: str) -> None:
+        doubled = replace(FAMILY, **{more: getattr(FAMILY, more) * 2})
+        assert total(doubled, waiting, free_tier=False) > total(FAMILY, waiting, free_tier=False)
+
+    def test_a_free_tier_never_costs_more(self) -> None:
+        for waiting in WAITING:
+            assert total(FAMILY, waiting) <= total(FAMILY, waiting, free_tier=False)
+
+    def test_the_rarer_the_requests_the_colder_the_starts(self) -> None:
+        rare, busy = (estimate(replace(FAMILY, messages_per_day=n), "parked") for n in (1, 1000))
+        assert rare["key_requests"] / rare["lambda_requests"] > busy["key_requests"] / busy["lambda_requests"]
+
+
+def test_the_units_are_those_that_the_budgets_allow() -> None:
+    operations = pytest.importorskip("tests.budgets.operations")
+    budgets = {budget.measure.__name__: budget for budget in operations.BUDGETS}
+    for name, units in (
+        ("send_cold", usage.SEND),
+        ("sync_one_room_moved", usage.SYNC_MOVED),
+        ("sync_nothing_new", usage.SYNC_NOTHING_NEW),
+    ):
+        assert units.reads <= budgets[name].read_units
+        assert units.writes <= budgets[name].write_units
+    assert usage.COUNTED_ROOMS == operations.ROOMS
+
+
+def test_how_long_a_device_is_registered() -> None:
+    marks = pytest.importorskip("murmuration.sync.marks")
+    assert marks.LIFETIME_S == usage.REGISTERED_S
+
+
+def test_a_run_is_scaled_to_a_month() -> None:
+    assert scaled({"sqs_requests": 10}, 3600) == {"sqs_requests": 10 * 24 * 30}
+
+
+class TestCommand:
+    def test_it_prints_a_bill_for_each_way_to_wait(self, capsys) -> None:
+        assert main(["cost", "--users", "5", "--messages-per-day", "200"]) == 0
+        output = capsys.readouterr().out
+        life = Life(users=5, messages_per_day=200)
+        for waiting in WAITING:
+            assert waiting in output
+            assumed = replace(ASSUMPTIONS, polled_queues=_polled_queues())
+            dollars = bill(estimate(life, waiting, assumed), free_tier=False)
+            assert f"{sum(dollars.values()):.2f}" in output
+            assert f"{dollars['DynamoDB']:.2f}" in output
+
+    @pytest.mark.parametrize("value", ["-1", "inf", "many"])
+    def test_nonsense_is_refused(self, value: str, capsys) -> None:
+        with pytest.raises(SystemExit):
+            main(["cost", "--users", value])
+
+    def test_prices_and_assumptions_are_printed(self, capsys) -> None:
+        assert main(["cost", "--prices"]) == main(["cost", "--assumptions"]) == 0
+        output = capsys.readouterr().out
+        assert "https://aws.amazon.com/lambda/pricing/" in output
+        assert "warm_s" in output
+
+    def test_a_folder_without_counts_is_told_of(self, tmp_path: Path, capsys) -> None:
+        assert main(["cost", "--measured", "--data", str(tmp_path)]) == 2
+        assert "--meter on" in capsys.readouterr().err
+
+    def test_a_measured_run_has_what_was_done(self, tmp_path: Path, capsys) -> None:
+        with local_cloud(tmp_path, meter="on") as cloud:
+            body = {"username": "alice", "password": "wonderland", "auth": {"type": "m.login.dummy"}}
+            request = urllib.request.Request(
+                f"{cloud.url}/_matrix/client/v3/register", json.dumps(body).encode(), method="POST"
+            )
+            with urllib.request.urlopen(request) as response:
+                assert response.status == 200
+            assert cloud.stop() == 0
+        counts, seconds = load(tmp_path / "usage.json")
+        assert seconds > 0
+        assert counts["rest_requests"] == 1
+        assert counts["lambda_requests"] >= 1
+        assert counts["dynamodb_writes"] >= 6  # account, profile, device: twice the units in a transaction
+        assert counts["lambda_gb_seconds"] > 0
+        assert main(["cost", "--measured", "--data", str(tmp_path)]) == 0
+        assert "measured" in capsys.readouterr().out
