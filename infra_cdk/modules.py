@@ -23,7 +23,7 @@ class Facts:
     attempts: int = 10
 
 
-EXCEPTIONS: Mapping[str, Facts] = {}
+EXCEPTIONS: Mapping[str, Facts] = {"workers.schedules": Facts(timeout=900)}
 """By the module's name."""
 
 

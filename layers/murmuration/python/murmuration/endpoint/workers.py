@@ -1,4 +1,4 @@
-"""Workers: consumers of DynamoDB Streams and SQS, with partial batch failures.
+"""Workers: consumers of DynamoDB Streams and SQS, with partial batch failures; and what runs by the clock.
 
 Records arrive at least once, in order within a shard or message group. A function of a stream gets a batch's
 new items together; where it fails, they're taken one by one, so that what came before the failing one is done
@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from murmuration.endpoint.routes import Queue, Stream
+from murmuration.endpoint.routes import Queue, Schedule, Stream
 
 Items = Sequence[dict[str, Any]]
 DEAD_LETTERS = "dead-letters"
@@ -148,5 +148,26 @@ def queue_worker(
 
     def decorate(function: Callable[[dict[str, Any]], None]) -> QueueWorker:
         return QueueWorker(function, Queue(name, fifo, batch_size), once=once)
+
+    return decorate
+
+
+class ScheduleWorker:
+    """A Lambda entry point around a function that is called at a fixed rate."""
+
+    def __init__(self, function: Callable[[], None], route: Schedule) -> None:
+        self.function = function
+        self.route = route
+        self.__doc__ = function.__doc__
+
+    def __call__(self, event: Mapping[str, Any], context: Any = None) -> None:  # noqa: ARG002
+        self.function()
+
+
+def schedule_worker(expression: str) -> Callable[[Callable[[], None]], ScheduleWorker]:
+    """Have a function called at a rate, such as `rate(1 day)`."""
+
+    def decorate(function: Callable[[], None]) -> ScheduleWorker:
+        return ScheduleWorker(function, Schedule(expression))
 
     return decorate

@@ -377,6 +377,20 @@ def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str
     return "room_id = :room AND #ordinal BETWEEN :low AND :high", values
 
 
+def read_log_roots(room_id: str) -> set[NodeId]:
+    """The snapshots that the entries of a room's log name; reads the whole log."""
+    roots: set[NodeId] = set()
+    after = None
+    while True:
+        page = dynamodb.query_page(
+            LOG, "room_id = :room", {":room": room_id}, after=after, attributes=("state_root", "room_root")
+        )
+        roots.update(root for item in page.items for root in item.values())
+        after = page.more
+        if after is None:
+            return roots
+
+
 def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, RoomVersion]) -> list[LogEntry]:
     """The log entries at (room ID, ordinal), those that exist, in no order."""
     if not keys:

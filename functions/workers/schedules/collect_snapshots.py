@@ -1,0 +1,13 @@
+"""Delete parts of state snapshots that nothing leads to."""
+
+from __future__ import annotations
+
+from murmuration.endpoint.workers import schedule_worker
+from murmuration.rooms.collection import collect
+
+BUDGET_MS = 10 * 60 * 1000
+
+
+@schedule_worker("rate(1 day)")
+def handler() -> None:
+    collect(budget_ms=BUDGET_MS)
