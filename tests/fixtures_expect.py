@@ -26,7 +26,7 @@ SHAPES = {
     "digest": r"^[0-9a-f]{64}$",
     "parked token": r"^p_[A-Za-z0-9_.-]{60,}$",
 }
-_IDS = ("event ID", "room ID", "room ID of old", "parked token")
+_IDS = ("event ID", "room ID", "room ID of old", "digest", "parked token")
 _EVENT_FIELDS = ("type", "state_key", "sender", "content", "redacts")
 _KEPT = {
     "room-log": ("room_id", "ordinal", "json", "visibility", "device_id", "txn_id", "member"),
@@ -36,7 +36,9 @@ _KEPT = {
 }
 """What is expected of these tables' items; of others', everything."""
 _SHORTEST_NAMED = 8
-_WITHIN = re.compile(r"[$!][A-Za-z0-9_-]{43}")
+_WITHIN = re.compile(r"[$!][A-Za-z0-9_-]{43}|[0-9a-f]{64}")
+_SEPARATED = re.compile(r".*[#$/:.]")
+"""What random strings have in common on purpose ends so."""
 _RANDOM = re.compile(r"[A-Za-z0-9_+/=-]{10,}")
 
 
@@ -144,9 +146,9 @@ def _general_text(first: str, second: str, known: frozenset[str]) -> Any:
     if first == second:
         return {"$match": f"^{_ids_open(first, known)}$"}
     same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False))
-    prefix = "".join(one for one, _ in same)
-    if len(prefix) >= 3:
-        return {"$match": f"^{re.escape(prefix)}"}
+    prefix = _SEPARATED.match("".join(one for one, _ in same))
+    if prefix is not None:
+        return {"$match": f"^{re.escape(prefix[0])}"}
     return {"$any": "string"}
 
 
@@ -158,11 +160,13 @@ def _has_new_id(text: str, known: frozenset[str]) -> bool:
 
 
 def _ids_open(text: str, known: frozenset[str]) -> str:
-    """A regular expression for `text` with any IDs in place of new ones."""
+    """A regular expression for `text` with any IDs and digests in place of new ones."""
     pattern, at = "", 0
     for found in _WITHIN.finditer(text):
         if found[0] not in known:
-            pattern += re.escape(text[at : found.start()]) + re.escape(found[0][0]) + "[A-Za-z0-9_-]{43}"
+            is_id = found[0][0] in "$!"
+            pattern += re.escape(text[at : found.start()])
+            pattern += re.escape(found[0][0]) + "[A-Za-z0-9_-]{43}" if is_id else "[0-9a-f]{64}"
             at = found.end()
     return pattern + re.escape(text[at:])
 

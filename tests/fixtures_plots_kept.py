@@ -150,7 +150,8 @@ def news_for_alice(scene: Scene) -> None:
 def alice_waits(scene: Scene) -> None:
     from murmuration.sync import waiting
 
-    scene.act(waiting.register, scene.requester("alice"), None, "held", 30.0)
+    wait = scene.act(waiting.register, scene.requester("alice"), None, "held", 30.0)
+    scene.names["nonce"] = wait.nonce
 
 
 @plot("Alice's phone has a WebSocket open and was told all of the lounge.", "alice_has_synced")

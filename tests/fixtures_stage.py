@@ -39,8 +39,11 @@ def own_stage() -> Iterator[tuple[Stage, Path]]:
 
 @contextmanager
 def fixed_randomness(seed: str) -> Iterator[None]:
-    """Let `secrets` and `uuid.uuid4` give the same values each time, by `seed`."""
-    source = random.Random(seed)
+    """Let `secrets` and `uuid.uuid4` give the same values each time, by `seed`.
+
+    They draw apart: how many request IDs the services give out hangs on what is cached.
+    """
+    source, request_ids = random.Random(seed), random.Random(seed)
 
     def token_bytes(size: int | None = None) -> bytes:
         return source.randbytes(32 if size is None else size)
@@ -49,7 +52,7 @@ def fixed_randomness(seed: str) -> Iterator[None]:
         return base64.urlsafe_b64encode(token_bytes(size)).rstrip(b"=").decode()
 
     def uuid4() -> uuid.UUID:
-        return uuid.UUID(bytes=token_bytes(16), version=4)
+        return uuid.UUID(bytes=request_ids.randbytes(16), version=4)
 
     with (
         mock.patch.object(secrets, "token_bytes", token_bytes),
