@@ -6,7 +6,7 @@ import functools
 import itertools
 import random
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,7 +20,7 @@ from murmuration.rooms import changes, collection
 from murmuration.rooms.room import Room
 from murmuration.storage import dynamodb, event_store, room_items, snapshots
 from murmuration.storage.event_store import StoredEvent
-from murmuration.storage.snapshots import Stray
+from murmuration.storage.snapshots import StoredNode, Stray
 from tests.in_process import Client
 from tests.rooms.other_servers import current_state
 from tests.rooms.people import create_room, send, set_state
@@ -209,7 +209,9 @@ class TestCollecting:
         assert all(strays_of(room_id) == [] for room_id in rooms)
 
 
-def test_node_written_again_while_it_is_swept_stays(alice: Client, clock: Clock) -> None:
+def test_node_written_again_while_it_is_swept_stays(
+    alice: Client, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Writers come to need the very snapshots that are just being deleted; none of them loses a node."""
     room_id = create_room(alice)
     orphans = [store_stray(room_id, size) for size in range(40, 100, 3)]
@@ -225,14 +227,23 @@ def test_node_written_again_while_it_is_swept_stays(alice: Client, clock: Clock)
             event = StoredEvent(_any_event(room_id), room_id, "rejected", root)
             dynamodb.transact([*event_store.keep_writes(event), *snapshots.node_writes(room_id, nodes)])
 
-    def sweep() -> int:
+    def list_then_race(room_id: str) -> Iterator[list[StoredNode]]:
+        """All is listed for deletion before any of it is written again."""
+        pages = list(read_node_ids(room_id))
         begun.wait()
+        yield from pages
+
+    read_node_ids = snapshots.read_node_ids
+    monkeypatch.setattr(snapshots, "read_node_ids", list_then_race)
+
+    def sweep() -> int:
         return collection.collect_room(room_id, strays)
 
     with ThreadPoolExecutor(5) as threads:
         sweeping = threads.submit(sweep)
         list(threads.map(write, range(4)))
         sweeping.result()
+    monkeypatch.undo()
     for root, nodes in chosen:
         assert nodes.keys() <= stored_nodes(room_id)
         assert read_afresh(room_id, root)
