@@ -62,7 +62,7 @@ class Account:
             cwd=ROOT, capture_output=True, text=True, check=False,
             env={**_clean_environment(), **self.credentials,
                  "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
-                 "CDK_DISABLE_CLI_TELEMETRY": "true", "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "1"},
+                 "CDK_DISABLE_CLI_TELEMETRY": "true", "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
         )  # fmt: skip
         said = process.stdout + process.stderr
         if process.returncode != 0:

@@ -10,13 +10,11 @@ import os
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 from moto.awslambda.utils import get_backend as lambda_backend
-from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 
 from infra_cdk.rehearsal.invocation import invoke
@@ -87,20 +85,3 @@ def _answered(function: Any, event: dict[str, Any]) -> dict[str, Any]:
         invoke(function.code_bytes, [], function.handler, environment, event, below=Path(folder))
         server.shutdown()
     return answers[0]
-
-
-def _delete_custom_resources_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
-    """What uses other resources goes before them; moto deletes in any order."""
-
-    def ordered(resources: Any) -> None:
-        for name, found in list(resources._parsed_resources.items()):
-            if isinstance(found, CustomResource):
-                found.delete(found.account, found.region)
-                del resources._parsed_resources[name]
-        delete(resources)
-
-    return ordered
-
-
-setattr(parsing, "CustomModel", CustomResource)  # noqa: B010 - not exported
-setattr(parsing.ResourceMap, "delete", _delete_custom_resources_first(parsing.ResourceMap.delete))  # noqa: B010

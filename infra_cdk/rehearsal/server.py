@@ -13,8 +13,10 @@ def main() -> None:
 
     from moto.server import main as serve
 
-    for name in ("models", "custom_resource"):
-        importlib.import_module(f"infra_cdk.rehearsal.{name}")
+    from infra_cdk.rehearsal import corrections
+
+    importlib.import_module("infra_cdk.rehearsal.models")
+    corrections.install()
     serve(["-H", "127.0.0.1", "-p", port])
 
 

@@ -61,7 +61,7 @@ def synthesise(folder: Path, **settings: Any) -> Synthesised:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_cdk() -> None:
-    os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "1")
+    os.environ.setdefault("JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION", "20")
 
 
 @pytest.fixture(scope="session")
