@@ -23,6 +23,7 @@ BOUND_MS = 200
 HOT_BOUND_MS = 150
 HOT = ("client_server-send_message", "client_server-sync", "workers-room_log", "workers-streams")
 ENVIRONMENT = {
+    "AWS_LAMBDA_FUNCTION_NAME": "cold",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "cold",

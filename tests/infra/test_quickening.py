@@ -204,6 +204,7 @@ def test_a_quickened_copy_talks_to_aws_as_the_original_does() -> None:
     site = make_site()
     variables = {
         "PYTHONPATH": f"{site}:{ROOT}",
+        "AWS_LAMBDA_FUNCTION_NAME": "cold",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",

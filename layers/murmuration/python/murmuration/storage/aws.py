@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from typing import Any
 
@@ -19,7 +20,20 @@ def session() -> Any:
 
     made = Session(include_builtin_handlers=False)
     _register_handlers(made, ("", "*"))
+    if _is_lambda():
+        _look_no_further(made)
     return made
+
+
+def _is_lambda() -> bool:
+    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+
+
+def _look_no_further(made: Any) -> None:
+    """Take credentials from the environment, where Lambda puts them: nothing is imported to find others."""
+    from botocore.credentials import CredentialResolver, EnvProvider
+
+    made.register_component("credential_provider", CredentialResolver([EnvProvider()]))
 
 
 def _register_handlers(made: Any, subjects: tuple[str, ...]) -> None:
@@ -48,6 +62,7 @@ def make_client(service: str, **options: Any) -> Any:
         retries={"mode": "standard", "total_max_attempts": 4},
         max_pool_connections=options.pop("max_pool_connections", 32),
         tcp_keepalive=True,
+        proxies={} if _is_lambda() else None,  # else the environment is asked, by importing urllib.request
         user_agent="murmuration",  # else it is put together anew, twice a call: a tenth of its CPU
     )
     with _making:
