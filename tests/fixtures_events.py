@@ -18,6 +18,7 @@ from local_cloud.aws.sqs_queue import Message
 from local_cloud.gateway import events
 from local_cloud.gateway.routes import Match, Routes
 from local_cloud.names import REGION, stream_arn
+from local_cloud.pollers import schedules
 from local_cloud.pollers.queues import queue_record
 from local_cloud.pollers.stream_source import sequence_number
 from local_cloud.provision import physical_queue
@@ -25,6 +26,7 @@ from local_cloud.replay.deployment import PREFIX, VIEWER_SECRET
 from local_cloud.replay.fixtures import fill
 from local_cloud.replay.worlds import World, key_names
 from murmuration.endpoint import Http, discover
+from murmuration.endpoint.discovery import function_name
 from tests.fixtures_cases import SOCKET, Case
 from tests.fixtures_stage import fixed_randomness
 
@@ -79,6 +81,8 @@ def make_event(case: Case, world: World) -> dict[str, Any]:
                 return _queue_event(case, rest, world)
             case "STREAM":
                 return _stream_event(case, rest, world)
+            case "SCHEDULE":
+                return _scheduled_event(case, world)
             case _:
                 return _http_event(case, kind, rest, world)
 
@@ -130,6 +134,11 @@ def _queue_event(case: Case, name: str, world: World) -> dict[str, Any]:
         message.id, message.receipt = str(uuid.uuid4()), secrets.token_urlsafe(24)
         records.append(queue_record(message, physical_queue(name, fifo=False, prefix=PREFIX)))
     return {"Records": records}
+
+
+def _scheduled_event(case: Case, world: World) -> dict[str, Any]:
+    with mock.patch.object(schedules, "time", _At(clock_of(case, world))):
+        return schedules.scheduled_event(function_name(module_of(case)))
 
 
 def _stream_event(case: Case, table: str, world: World) -> dict[str, Any]:

@@ -175,3 +175,24 @@ def news_for_alices_socket(scene: Scene) -> None:
 )
 def an_invite_for_alice(scene: Scene) -> None:
     pass
+
+
+@plot(
+    "A day ago a writer stored parts of a snapshot of the lounge, and stopped.",
+    "alice_and_bob_in_a_public_room",
+)
+def strays_in_the_lounge(scene: Scene) -> None:
+    from murmuration.protocol import state_trie
+    from murmuration.rooms import changes
+
+    lounge = scene.names["lounge"]
+    root, nodes = state_trie.build(lounge, {("m.room.topic", ""): "$" + "A" * 43})
+    scene.act(changes.store_nodes_first, lounge, root, nodes)
+
+
+@plot("Since a day nothing tells of these parts any more.", "strays_in_the_lounge")
+def forgotten_strays_in_the_lounge(scene: Scene) -> None:
+    from murmuration.rooms import collection
+
+    scene.pass_time(collection.GRACE_MS)
+    scene.act(collection.collect, budget_ms=60_000)

@@ -49,19 +49,21 @@ class ScheduleMapping:
     def _run(self) -> None:
         while not self._stop.wait(self._interval):
             try:
-                self._lambdas.invoke(self._function, _event(self._function.name), self._timeout)
+                event = scheduled_event(self._function.name)
+                self._lambdas.invoke(self._function, event, self._timeout)
             except FunctionError:
                 continue
 
 
-def _event(name: str) -> dict[str, Any]:
+def scheduled_event(name: str) -> dict[str, Any]:
+    """What EventBridge sends to a function of this name."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
         "detail-type": "Scheduled Event",
         "source": "aws.events",
         "account": ACCOUNT,
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time())),
         "region": REGION,
         "resources": [f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}"],
         "detail": {},
