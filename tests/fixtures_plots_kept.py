@@ -178,7 +178,7 @@ def an_invite_for_alice(scene: Scene) -> None:
 
 
 @plot(
-    "A day ago a writer stored parts of a snapshot of the lounge, and stopped.",
+    "A writer stored parts of a snapshot of the lounge, and stopped.",
     "alice_and_bob_in_a_public_room",
 )
 def strays_in_the_lounge(scene: Scene) -> None:

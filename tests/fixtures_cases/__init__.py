@@ -25,7 +25,8 @@ class Case:
 
     What isn't HTTP has another `request`: `WS` and the route of a WebSocket's event ($connect with a query;
     the connection is `SOCKET`); `QUEUE` and the name of a queue, whose messages are `body`; `STREAM` and the
-    name of a table, some of whose items in the world `body` describes by some of their attributes; `SCHEDULE`.
+    name of a table, some of whose items in the world `body` describes by some of their attributes;
+    `SCHEDULE` for what runs by the clock.
     """
 
     name: str
