@@ -19,20 +19,22 @@ SUPPORT = Path(__file__).parent / "lazily.py"
 
 
 def quicken(folder: Path, targets: Collection[str]) -> None:
-    """Rewrite the modules of the package in `folder`; imports of `targets` are the ones that may wait."""
+    """Rewrite the modules of the package in `folder`; imports of `targets` are the ones that may wait.
+
+    Docstrings go: nobody reads them there.
+    """
     trees, packages = {}, {}
     for path in sorted(folder.rglob("*.py")):
         trees[str(path)] = ast.parse(path.read_text(encoding="utf-8"))
         packages[str(path)] = ".".join(path.relative_to(folder.parent).parent.parts)
-    changed = put_off_patterns(trees)
+    put_off_patterns(trees)
     for name, tree in trees.items():
         is_package = name.endswith("__init__.py")
-        if put_off_imports(tree, targets, packages[name], is_package=is_package):
-            changed.add(name)
-        if put_off_dataclasses(tree):
-            changed.add(name)
-    for name in changed:
-        text = ast.unparse(ast.fix_missing_locations(trees[name])) + "\n"
+        put_off_imports(tree, targets, packages[name], is_package=is_package)
+        put_off_dataclasses(tree)
+        strip_docstrings(tree)
+    for name, tree in trees.items():
+        text = ast.unparse(ast.fix_missing_locations(tree)) + "\n"
         Path(name).write_text(text, encoding="utf-8")
 
 
@@ -53,3 +55,13 @@ def put_off_dataclasses(tree: ast.Module) -> bool:
                 add_import(tree, "from lazily import dataclass")
                 return True
     return False
+
+
+def strip_docstrings(tree: ast.Module) -> None:
+    """Take out all docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                del node.body[0]
+            if not node.body and not isinstance(node, ast.Module):
+                node.body.append(ast.Pass())

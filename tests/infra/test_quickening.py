@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.cold.site import make_site
 from infra_cdk.layers import ROOT
-from infra_cdk.quickening import lazily, put_off_dataclasses
+from infra_cdk.quickening import lazily, put_off_dataclasses, strip_docstrings
 from infra_cdk.quickening.imports import put_off_imports
 from infra_cdk.quickening.patterns import put_off_patterns
 
@@ -105,6 +105,14 @@ def test_a_lazy_pattern_is_a_pattern() -> None:
     assert pattern.fullmatch("c") is None
     with pytest.raises(AttributeError):
         pattern.nothing  # noqa: B018
+
+
+def test_docstrings_go_and_nothing_else() -> None:
+    tree = ast.parse('"Doc."\nclass A:\n    "Doc."\n    def f(self):\n        "Doc."\nX = "no doc"')
+    strip_docstrings(tree)
+    space = names_of(ast.unparse(ast.fix_missing_locations(tree)))
+    assert space["A"].__doc__ is space["A"].f.__doc__ is None
+    assert space["X"] == "no doc"
 
 
 DATACLASSES = """

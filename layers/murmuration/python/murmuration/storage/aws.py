@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 _making = threading.Lock()
@@ -54,18 +57,32 @@ def _register_handlers(made: Any, subjects: tuple[str, ...]) -> None:
 
 def make_client(service: str, **options: Any) -> Any:
     """A client of `service`, set up for short calls from a function."""
-    from botocore.config import Config
+    with _making, _not_collecting():
+        from botocore.config import Config
 
-    config = Config(
-        connect_timeout=3,
-        read_timeout=options.pop("read_timeout", 25),
-        retries={"mode": "standard", "total_max_attempts": 4},
-        max_pool_connections=options.pop("max_pool_connections", 32),
-        tcp_keepalive=True,
-        proxies={} if _is_lambda() else None,  # else the environment is asked, by importing urllib.request
-        user_agent="murmuration",  # else it is put together anew, twice a call: a tenth of its CPU
-    )
-    with _making:
+        config = Config(
+            connect_timeout=3,
+            read_timeout=options.pop("read_timeout", 25),
+            retries={"mode": "standard", "total_max_attempts": 4},
+            max_pool_connections=options.pop("max_pool_connections", 32),
+            tcp_keepalive=True,
+            proxies={}
+            if _is_lambda()
+            else None,  # else the environment is asked, by importing urllib.request
+            user_agent="murmuration",  # else it is put together anew, twice a call: a tenth of its CPU
+        )
         made = session()
         _register_handlers(made, (service,))
         return made.create_client(service, config=config, **options)
+
+
+@contextlib.contextmanager
+def _not_collecting() -> Iterator[None]:
+    """No garbage is looked for meanwhile: what importing botocore leaves is there to stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
