@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from murmuration.protocol.events import StateKey
+from murmuration.protocol.events import Event, StateKey
+from murmuration.rooms import changes
 from murmuration.rooms.room import Room
 from tests.in_process import Client
 from tests.rooms.other_servers import OTHER, Mirror, current_state, log_ids
 from tests.rooms.people import create_room, messages, ok, path, send
-from tests.rooms.random_forks import BOB, CAROL, EVE, Reference, random_event
+from tests.rooms.random_forks import BOB, CAROL, Reference, random_event
 from tests.rooms.test_receiving import RESOLUTIONS, open_room, soft_failed_fork
 from tests.sync.client import Syncing, state, timeline
 
@@ -130,30 +132,50 @@ def test_state_at_an_event_is_that_of_the_log(make_client: Make) -> None:
         assert told["m.room.topic", ""] == late.event_id
 
 
-def test_many_differences_settle(make_client: Make) -> None:
-    """More state than a transaction holds changes at once when a long fork comes together."""
-    alice = make_client("alice")
+def long_split(alice: Client) -> tuple[Mirror, Event]:
+    """Forty users join a room elsewhere while we hear nothing, and then one of them is heard."""
     room_id = create_room(alice, preset="public_chat")
     mirror = Mirror(room_id)
-    base = mirror.newest()
-    mirror.send(mirror.message(alice.user_id, "ours", after=base))
-    joins = []
-    after: Any = base
+    after: Any = mirror.newest()
+    mirror.send(mirror.message(alice.user_id, "ours", after=after))
     for number in range(40):
         user_id = f"@u{number}:{OTHER}"
-        joins.append(mirror.member(user_id, user_id, "join", after=after))
-        after = joins[-1]
-    mirror.hidden.update(event.event_id for event in joins[:-1])
-    said = mirror.message(f"@u39:{OTHER}", "all at once", after=joins[-1])
-    mirror.hidden.add(joins[-1].event_id)
-    believer = Believer(alice, room_id)
+        after = mirror.member(user_id, user_id, "join", after=after)
+        mirror.hidden.add(after.event_id)
+    return mirror, mirror.message(f"@u39:{OTHER}", "all at once", after=after)
+
+
+def test_more_changed_state_than_a_transaction_holds(make_client: Make) -> None:
+    alice = make_client("alice")
+    mirror, heard = long_split(alice)
+    believer = Believer(alice, mirror.room_id)
     believer.sync()
-    assert mirror.kinds(said) == ["accepted"]
-    head = Room.load(room_id).head
+    assert mirror.kinds(heard) == ["accepted"]
+    head = Room.load(mirror.room_id).head
     assert (head.joined, head.unsettled) == (41, None)
-    now = current_state(room_id)
+    now = current_state(mirror.room_id)
     assert now == mirror.resolve(head.extremities)
     believer.sync()
     assert believer.state == now
-    send(alice, room_id, "and on")
-    assert EVE not in {pair[1] for pair in now}
+
+
+def test_whoever_comes_next_brings_the_state_on_its_way_home(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer stops after the head has moved: until the state has arrived nobody tells of it."""
+    alice = make_client("alice")
+    mirror, heard = long_split(alice)
+    believer = Believer(alice, mirror.room_id)
+    believer.sync()
+    with monkeypatch.context() as stopped:
+        stopped.setattr(changes, "settle", lambda room: room)
+        assert mirror.kinds(heard) == ["accepted"]
+    assert Room.load(mirror.room_id).head.unsettled is not None
+    assert believer.sync() == {}
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(lambda number: send(alice, mirror.room_id, str(number)), range(3)))
+    head = Room.load(mirror.room_id).head
+    assert (head.joined, head.unsettled) == (41, None)
+    assert len(current_state(mirror.room_id)) > 40
+    believer.sync()
+    assert believer.state == current_state(mirror.room_id)
