@@ -127,6 +127,13 @@ def test_of_two_rooms_with_one_alias_one_is_made(alice):
     assert len(ok(alice.get(f"{V3}/joined_rooms"))["joined_rooms"]) == 1
 
 
+@pytest.mark.parametrize("version", ["11", "12"])
+def test_rooms_made_alike_at_the_same_time_are_rooms_of_their_own(alice, version):
+    with ThreadPoolExecutor(8) as pool:
+        room_ids = list(pool.map(lambda _: create_room(alice, room_version=version), range(8)))
+    assert len(set(room_ids)) == 8
+
+
 @pytest.mark.parametrize(
     ("body", "status", "errcode"),
     [

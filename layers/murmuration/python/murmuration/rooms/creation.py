@@ -12,7 +12,7 @@ from typing import Any
 
 from murmuration import rate_limits
 from murmuration.accounts.tokens import Requester
-from murmuration.protocol.errors import Forbidden, InvalidParam, InvalidRoomState, RoomInUse
+from murmuration.protocol.errors import Forbidden, InvalidParam, InvalidRoomState, RoomInUse, Unavailable
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, RoomVersion, get_room_version
 from murmuration.rooms.append import Append, Draft, append
@@ -21,7 +21,9 @@ from murmuration.rooms.members import member_content
 from murmuration.settings import settings
 from murmuration.storage import directory
 from murmuration.storage.dynamodb import ConditionFailed, Write
+from murmuration.storage.streams import pause
 
+ATTEMPTS = 20
 EVENTS_PER_TRANSACTION = 16
 """An event takes up to five writes (log, pointer, state, membership, snapshot) of a transaction's hundred."""
 
@@ -86,20 +88,26 @@ def create_room(requester: Requester, request: RoomRequest) -> str:
 def _begin(
     creator: str, request: RoomRequest, version: RoomVersion, alias: str | None, drafts: Sequence[Draft]
 ) -> str:
-    room_id = (
-        "" if version.create_event_is_room_id else f"!{secrets.token_urlsafe(18)}:{settings().server_name}"
-    )
-    batch = Append(version, room_id=room_id)
-    for draft in drafts:
-        batch.add(draft)
-    batch.writes = _claims(batch.room_id, creator, request, alias)
-    try:
-        batch.commit()
-    except ConditionFailed as error:
-        if alias is not None and 0 in error.failed:
-            raise RoomInUse(f"The alias {alias} is taken") from error
-        raise
-    return batch.room_id
+    """Write the room's first events; its ID.
+
+    From room version 12 on the ID is a hash of the create event: two rooms made alike by one user within one
+    millisecond would be the same. The second is made again, a moment later.
+    """
+    for attempt in range(ATTEMPTS):
+        fresh = "" if version.create_event_is_room_id else secrets.token_urlsafe(18)
+        batch = Append(version, room_id=f"!{fresh}:{settings().server_name}" if fresh else "")
+        for draft in drafts:
+            batch.add(draft)
+        batch.writes = _claims(batch.room_id, creator, request, alias)
+        try:
+            batch.commit()
+        except ConditionFailed as error:
+            if alias is not None and 0 in error.failed:
+                raise RoomInUse(f"The alias {alias} is taken") from error
+            pause(attempt)
+            continue
+        return batch.room_id
+    raise Unavailable("The room could not be made just now; try again")
 
 
 def _claims(room_id: str, creator: str, request: RoomRequest, alias: str | None) -> list[Write]:
