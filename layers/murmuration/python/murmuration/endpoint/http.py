@@ -18,6 +18,7 @@ from murmuration.protocol.errors import (
     MatrixError,
     MissingParam,
     MissingToken,
+    NotFound,
     NotJson,
     TooLarge,
     Unrecognized,
@@ -82,7 +83,7 @@ class Request:
 
     @cached_property
     def params(self) -> dict[str, str]:
-        """The path parameters. Raises InvalidParam where one isn't UTF-8, TooLarge for a very long one."""
+        """The path parameters. Raises InvalidParam where one isn't UTF-8, NotFound, TooLarge."""
         try:
             raw = self.event.get("pathParameters") or {}
             found = {name: unquote(value, errors="strict") for name, value in raw.items()}
@@ -90,7 +91,8 @@ class Request:
             raise InvalidParam("The path is not UTF-8 after percent-decoding") from error
         for name, value in found.items():
             if len(value.encode()) > MAX_PARAMETER_BYTES:
-                raise TooLarge(f"{name} has more than {MAX_PARAMETER_BYTES} bytes")
+                long = NotFound if self.method == "GET" else TooLarge
+                raise long(f"{name} has more than {MAX_PARAMETER_BYTES} bytes")
         return found
 
     @cached_property
