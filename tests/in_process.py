@@ -12,7 +12,7 @@ import json
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlencode
 
 from murmuration.endpoint import Function, Http, discover
 from tests import openapi
@@ -109,7 +109,8 @@ class Client:
         text = answer["body"]
         content = base64.b64decode(text) if answer["isBase64Encoded"] else text.encode()
         status, headers = answer["statusCode"], dict(answer["headers"])
-        openapi.check(openapi.Exchange(method, path, raw, status, headers, content), request=False)
+        uri = f"{path}?{urlencode(values, doseq=True)}"
+        openapi.check(openapi.Exchange(method, uri, raw, status, headers, content), request=False)
         return Answer(status, headers, content)
 
     def get(self, path: str, **query: Any) -> Answer:

@@ -70,6 +70,7 @@ def exchange(status: int = 200, answer: Any = None, **changed: Any) -> Exchange:
         exchange(409, {"errcode": "M_X", "error": "x", "rival": 1}),
         exchange(307, headers={**CORS, "Location": "/"}),
         exchange(path="/_matrix/client/v3/things/all", body=b""),
+        exchange(path="/_matrix/client/v3/things/one?filter=%7B%22event_fields%22%3A%5B%5D%7D", answer={}),
         exchange(path="/_matrix/client/unstable/things/one", body=b"not in the specification"),
     ],
 )
