@@ -67,20 +67,28 @@ def allows(module: str, wanted: Need) -> bool:
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "events": "put",
             "keys": "batch_write query",
+            "room-log": "put",
+            "rooms": "batch_get get put update",
+            "snapshots": "batch_get put",
             "streams": "batch_write get put query update",
             "transient": "get put update",
-            "users": "batch_write get query update",
+            "users": "batch_write get put query update",
         },
     ),
     "client_server.account_data": Grant(
+        secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
     ),
     "client_server.capabilities": Grant(
+        secrets={"viewer-secret": "get"},
         tables={"users": "get update"},
     ),
     "client_server.devices": Grant(
+        secrets={"viewer-secret": "get"},
         tables={
             "keys": "batch_write query",
             "streams": "batch_write get put query update",
@@ -89,16 +97,28 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.directory": Grant(
-        tables={"rooms": "batch_get query", "streams": "batch_get", "users": "batch_get"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "delete get put query",
+            "events": "put",
+            "room-log": "put",
+            "rooms": "batch_get delete get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get",
+            "users": "batch_get get update",
+        },
     ),
     "client_server.fallback": Grant(),
     "client_server.filter": Grant(
+        secrets={"viewer-secret": "get"},
         tables={"users": "get put update"},
     ),
     "client_server.key_backup": Grant(
+        secrets={"viewer-secret": "get"},
         tables={"keys": "batch_get batch_write delete get put query update", "users": "get update"},
     ),
     "client_server.keys": Grant(
+        secrets={"viewer-secret": "get"},
         tables={
             "events": "batch_get",
             "keys": "batch_get batch_write check delete get put query update",
@@ -114,8 +134,10 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.login": Grant(
+        secrets={"viewer-secret": "get"},
         tables={
             "keys": "batch_write query",
+            "rooms": "get update",
             "streams": "batch_write get put query update",
             "transient": "delete get put update",
             "users": "batch_get batch_write check get put query update",
@@ -123,10 +145,11 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.media": Grant(
         objects={"media/*": "delete get put", "thumbnail/*": "get put"},
+        secrets={"viewer-secret": "get"},
         tables={"media": "get put update", "users": "get update"},
     ),
     "client_server.profile": Grant(
-        secrets={"signing-key": "get"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "events": "put",
             "room-log": "put",
@@ -137,10 +160,20 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.push_rules": Grant(
+        secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
     ),
-    "client_server.receipts": Grant(),
+    "client_server.receipts": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get",
+            "rooms": "batch_get get update",
+            "streams": "get put update",
+            "users": "batch_get update",
+        },
+    ),
     "client_server.registration": Grant(
+        secrets={"viewer-secret": "get"},
         tables={"directory": "get put", "transient": "get update", "users": "batch_get check get put"},
     ),
     "client_server.relations": Grant(
@@ -154,12 +187,15 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_membership": Grant(
-        secrets={"signing-key": "get"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "events": "put",
-            "room-log": "put",
-            "rooms": "batch_get get put update",
+            "directory": "get",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
+            "rooms": "batch_get get put query update",
             "snapshots": "batch_get put",
+            "streams": "get put update",
+            "transient": "update",
             "users": "batch_get delete get put query update",
         },
     ),
@@ -175,14 +211,15 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_send": Grant(
-        secrets={"signing-key": "get"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "directory": "get",
             "events": "batch_get put",
-            "room-log": "batch_get put",
+            "room-log": "batch_get put update",
             "rooms": "batch_get delete get put update",
             "snapshots": "batch_get put",
-            "transient": "put",
-            "users": "batch_get get update",
+            "transient": "get put update",
+            "users": "batch_get get put update",
         },
     ),
     "client_server.room_state": Grant(
@@ -192,48 +229,107 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get query",
             "snapshots": "batch_get",
             "streams": "batch_get",
+            "sync-tokens": "get",
             "users": "batch_get update",
         },
     ),
-    "client_server.room_summary": Grant(),
+    "client_server.room_summary": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"directory": "get", "rooms": "batch_get get", "users": "get update"},
+    ),
     "client_server.rooms": Grant(
-        secrets={"signing-key": "get"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "events": "put",
-            "room-log": "put",
-            "rooms": "put update",
-            "snapshots": "put",
+            "directory": "delete get put update",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
+            "rooms": "batch_get delete get put query update",
+            "snapshots": "batch_get put",
+            "streams": "get put update",
+            "transient": "update",
             "users": "get put update",
         },
     ),
     "client_server.sync": Grant(
+        queues={"wake-*": "create delay delete receive send"},
+        secrets={"signing-key": "get"},
         tables={
-            "listeners": "batch_get",
-            "room-log": "query",
-            "rooms": "batch_get query",
-            "streams": "batch_get get",
+            "events": "batch_get",
+            "listeners": "batch_get update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get batch_write get",
             "streams/by-seq": "query",
-            "sync-tokens": "batch_get put",
-            "users": "batch_get query update",
+            "sync-tokens": "batch_get get put",
+            "users": "batch_get get query update",
         },
     ),
     "client_server.tags": Grant(
+        secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
     ),
     "client_server.to_device": Grant(
+        secrets={"viewer-secret": "get"},
         tables={
             "streams": "batch_get put update",
             "transient": "batch_get put",
             "users": "batch_get get query update",
         },
     ),
-    "client_server.typing": Grant(),
+    "client_server.typing": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"rooms": "get update", "streams": "get put", "users": "get update"},
+    ),
     "client_server.versions": Grant(),
     "client_server.voip": Grant(
-        secrets={"turn-secret": "get"},
+        secrets={"turn-secret": "get", "viewer-secret": "get"},
         tables={"users": "get update"},
     ),
     "client_server.well_known": Grant(),
-    "workers.streams": Grant(),
+    "websocket": Grant(
+        queues={"socket-pushes": "find send"},
+        secrets={"signing-key": "get"},
+        sockets={"*": "manage"},
+        tables={
+            "connections": "delete get put",
+            "events": "put",
+            "listeners": "batch_get update",
+            "room-log": "put",
+            "rooms": "batch_get get put update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get batch_write",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get",
+            "transient": "put update",
+            "users": "batch_get get query update",
+        },
+    ),
+    "workers.queues": Grant(
+        queues={"socket-pushes": "find send"},
+        sockets={"*": "manage"},
+        tables={
+            "connections": "delete get update",
+            "listeners": "batch_get update",
+            "room-log": "query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get get",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get put",
+            "users": "batch_get query",
+        },
+    ),
+    "workers.schedules": Grant(
+        tables={
+            "room-log": "query",
+            "rooms": "get query",
+            "snapshots": "batch_get batch_write delete query update",
+        },
+    ),
+    "workers.streams": Grant(
+        queues={"socket-pushes": "find send", "wake-*": "create send"},
+        tables={"listeners": "batch_get update", "rooms": "get query"},
+    ),
 }
 """By the module's name."""

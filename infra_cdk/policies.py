@@ -56,8 +56,12 @@ class Resources:
     def _targets(
         self, kind: str, resource: str, words: list[str]
     ) -> Iterator[tuple[list[Any], tuple[str, ...]]]:
-        """The ARNs and the actions on them. Listing objects is a permission for the bucket itself."""
-        if kind == OBJECTS and "list" in words:
+        """The ARNs and the actions on them.
+
+        Listing objects is a permission for the bucket itself. Who reads them needs it too: to anyone else S3
+        doesn't say that an object isn't there, but refuses.
+        """
+        if kind == OBJECTS and {"list", "get"} & set(words):
             words = [word for word in words if word != "list"]
             yield [self.bucket_arn], ACTIONS[OBJECTS]["list"]
         if words:

@@ -11,6 +11,7 @@ and of time may fail under it, which doesn't matter.
 from __future__ import annotations
 
 import contextvars
+import functools
 import json
 import os
 import sys
@@ -55,9 +56,8 @@ class Recorder:
         from botocore.client import BaseClient
 
         from local_cloud.lambdas import Lambdas
-        from murmuration import rate_limits
+        from murmuration import rate_limits, server_keys
         from murmuration.endpoint.http import Request
-        from murmuration.protocol.signing import SigningKey
         from murmuration.storage.cache import LruCache
 
         found = list(functions)
@@ -73,22 +73,29 @@ class Recorder:
             replace(ThreadPoolExecutor, "submit", _submit_in_context)
             replace(BaseClient, "_make_api_call", self._watch_client(BaseClient._make_api_call))
             replace(LruCache, "get", lambda *_: None)
-            for owner, name, need in (
-                (SigningKey, "sign", Need(SECRETS, "signing-key", "get")),
-                (rate_limits, "check", Need(TABLES, rate_limits.TABLE, "update")),
-                (rate_limits, "require_open", Need(TABLES, rate_limits.TABLE, "get")),
+            key = Need(SECRETS, server_keys.PARAMETER, "get")
+            for call, need in (
+                (server_keys.signing_key, key),
+                (server_keys.derived_key, key),
+                (rate_limits.check, Need(TABLES, rate_limits.TABLE, "update")),
+                (rate_limits.require_open, Need(TABLES, rate_limits.TABLE, "get")),
             ):
-                replace(owner, name, self._watch_call(getattr(owner, name), need))
-            address = self._watch_call(Request.source_ip.fget, Need(SECRETS, "viewer-secret", "get"))  # type: ignore[attr-defined]
-            replace(Request, "source_ip", property(address))
+                for owner, name in _wherever(call):
+                    replace(owner, name, self._watch_call(call, need))
+            address = Need(SECRETS, "viewer-secret", "get")
+            source_ip = vars(Request)["source_ip"].fget
+            replace(Request, "source_ip", property(self._watch_call(source_ip, address)))
             yield
 
     def _watch_call(self, call: Callable[..., Any], need: Need) -> Callable[..., Any]:
+        @functools.wraps(call)
         def watched(*args: Any, **options: Any) -> Any:
             if module := _module.get():
                 self.note(module, need)
             return call(*args, **options)
 
+        if hasattr(call, "cache_clear"):
+            watched.cache_clear = call.cache_clear  # type: ignore[attr-defined]
         return watched
 
     def _watch_client(self, make_api_call: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,6 +114,17 @@ class Recorder:
                 self.note(module, need)
         except UnknownRequest as error:
             self.unknown.add(f"{module}: {error}")
+
+
+def _wherever(call: Any) -> list[tuple[Any, str]]:
+    """The modules, and the names in them, by which a function of ours is called."""
+    return [
+        (module, name)
+        for path, module in list(sys.modules.items())
+        if path.startswith("murmuration")
+        for name, value in list(vars(module).items())
+        if value is call
+    ]
 
 
 def _in_module(call: Callable[..., Any], groups: Mapping[int, str]) -> Callable[..., Any]:
