@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SERVER_NAME = "example.org"
 PREFIX = "murmuration-test"
 _numbers = itertools.count(1)
+_genuine: dict[str, Callable[[], str]] = {}
+"""Functions that `deployment` puts others in place of."""
 
 
 def _free_port() -> int:
@@ -79,12 +81,25 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
             patch.setenv(name, value)
         for accessor in (settings, aws.session, dynamodb.client):
             accessor.cache_clear()
+        _genuine.setdefault("_read", server_keys._read)
         patch.setattr(server_keys, "_read", lambda: "ed25519 test " + "A" * 43)
         for table in TABLES:
             dynamodb.client().create_table(**table.create_request(settings().table(table.name)))
         yield
     for accessor in (settings, aws.session, dynamodb.client):
         accessor.cache_clear()
+
+
+@pytest.fixture
+def no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes away what `deployment` set up in this process, for a test that brings a server of its own."""
+    from murmuration import server_keys
+
+    for name in list(os.environ):
+        if name.startswith(("AWS_", "MURMURATION_")) and name not in ("MURMURATION_PASSWORD_COST",):
+            monkeypatch.delenv(name)
+    if "_read" in _genuine:
+        monkeypatch.setattr(server_keys, "_read", _genuine["_read"])
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ def test_data_that_no_item_holds_is_too_large(alice):
 
 def test_a_type_that_no_key_holds_is_refused(alice):
     answer = alice.put(f"{base(alice)}/account_data/{'x' * 1100}", {})
-    assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+    assert (answer.status, answer.json["errcode"]) == (413, "M_TOO_LARGE")
 
 
 def test_a_sync_brings_what_changed(alice):

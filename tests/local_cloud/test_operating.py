@@ -20,6 +20,7 @@ from local_cloud.doctor import Answer, Standing, Unreachable
 from local_cloud.operating import NotOperable, Server
 from local_cloud.testing import LocalCloud, local_cloud
 
+pytestmark = pytest.mark.usefixtures("no_deployment")
 PASSWORD = "a long enough password"
 SERVER = Server("murmuration-test", "example.org", "https://matrix.example.org")
 
