@@ -37,6 +37,7 @@ WILDCARDS = (
     (r":parameter/[a-z0-9-]+/\*$", "The function that makes the deployment's parameters, and only those."),
     (r":[a-z0-9-]+-wake-\*$", "A device's wake queue is made when it first waits."),
     (r"/ws/\*/@connections/\*$", "The WebSocket API's own connections, whose names come and go."),
+    (r"^\*$", "ListStreams, which Lambda asks of who reads a stream, is granted for all or none."),
     (r"<MediaBucket\.Arn>/\*$", "A try's media is deleted with it."),
 )
 """Which wildcards in roles are meant, by the end of the ARN as cdk-nag writes it."""

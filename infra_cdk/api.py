@@ -145,7 +145,7 @@ def _gateway_responses() -> dict[str, Any]:
     headers = {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in CORS_HEADERS.items()}
     return {
         name: {
-            "statusCode": status,
+            "statusCode": str(status),
             "responseParameters": headers,
             "responseTemplates": {"application/json": json.dumps(dict(answer))},
         }

@@ -39,6 +39,7 @@ def source_statements(
                 allow(
                     ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"], [stream]
                 ),
+                allow(["dynamodb:ListStreams"], ["*"]),
                 allow(["sqs:SendMessage"], [queues.dead_letters.attr_arn]),
             ]
         elif isinstance(route, Queue):
