@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cfnlint import api as cfnlint
 from cfnlint.config import ManualArgs
 
 from tests.infra.conftest import SETTINGS, Synthesised, make_layers
+
+pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 
 
 def test_cfn_lint_finds_nothing(stack: Synthesised) -> None:

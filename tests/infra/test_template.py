@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from infra_cdk.functions import RUNTIME
 from infra_cdk.grants import GRANTS
 from infra_cdk.names import function_name
@@ -20,6 +22,7 @@ from murmuration.settings import read_settings
 from murmuration.storage.tables import TABLES
 from tests.infra.conftest import Synthesised, synthesise
 
+pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 PREFIX = "murmuration-prod"
 FUNCTION_FILES = sorted(path for path in Path("functions").rglob("*.py") if not path.name.startswith("_"))
 
