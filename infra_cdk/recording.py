@@ -82,6 +82,10 @@ class Recorder:
             ):
                 for owner, name in _wherever(call):
                     replace(owner, name, self._watch_call(call, need))
+            taking, bucket = rate_limits.Taking, rate_limits.TABLE
+            keys = self._watch_call(vars(taking)["keys"].fget, Need(TABLES, bucket, "batch_get"))
+            replace(taking, "keys", property(keys))
+            replace(taking, "writes", self._watch_call(taking.writes, Need(TABLES, bucket, "update")))
             address = Need(SECRETS, "viewer-secret", "get")
             source_ip = vars(Request)["source_ip"].fget
             replace(Request, "source_ip", property(self._watch_call(source_ip, address)))
