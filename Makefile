@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := .setup
 ARGS ?=
+SERVER_NAME ?= example.org
 TESTS ?= tests
 # Two workers suit two cores; the suites need no more than that.
 WORKERS ?= 2
@@ -41,7 +42,7 @@ serve: $(SET_UP)  ## Run the homeserver on http://localhost:8008; ARGS='--port 8
 
 test: $(SET_UP) lint types  ## Run lint, types and every test
 	@echo "Running the tests ..."
-	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 lint: $(SET_UP)
 	@echo "Linting ..."
@@ -69,7 +70,7 @@ cold: $(SET_UP)  ## Measure each function's import and first client, worst first
 # -- Deploying --------------------------------------------------------------------------------------------
 
 synth: $(SET_UP)  ## Make the deployment's template in cdk.out
-	@PATH="$(abspath $(BIN)):$$PATH" npx cdk synth --quiet
+	@PATH="$(abspath $(BIN)):$$PATH" npx cdk synth --quiet -c server_name=$(SERVER_NAME)
 
 deploy-local: $(SET_UP)  ## Deploy, change, compare and destroy in a simulated account
 	@$(BIN)/python -m infra_cdk.rehearsal

@@ -163,7 +163,9 @@ class Specification:
                 yield f"it lacks the header {name}"
         schema = self._schema(location, described, exchange)
         picks_fields = '"event_fields"' in unquote_plus(urlsplit(exchange.path).query)
-        if schema is not None and not picks_fields:
+        # Clients take an empty object for "no TURN server"; the schema has no word for it.
+        no_turn_server = operation.location.find("voip.yaml") >= 0 and exchange.body == b"{}"
+        if schema is not None and not picks_fields and not no_turn_server:
             media_type = headers.get("content-type", "").partition(";")[0]
             if media_type != "application/json":
                 yield f"its Content-Type is {media_type!r}"

@@ -56,7 +56,6 @@ CASES.add(
     "GET /_matrix/client/v3/voip/turnServer",
     by="alice",
     worlds=("alice",),
-    expect="404 M_NOT_FOUND",
 )
 CASES.add(
     "voip/get_turn_server/missing_token",

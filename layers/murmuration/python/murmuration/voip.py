@@ -8,7 +8,6 @@ import hmac
 from typing import Any
 
 from murmuration.clock import now_ms
-from murmuration.protocol.errors import NotFound
 from murmuration.settings import settings
 from murmuration.storage.parameters import read_secret
 
@@ -16,14 +15,14 @@ SECRET = "turn-secret"  # noqa: S105 - a parameter's name
 
 
 def get_turn_server(user_id: str) -> dict[str, Any]:
-    """Credentials for the deployment's TURN servers. Raises NotFound where it has none.
+    """Credentials for the deployment's TURN servers; an empty object where it has none, as clients expect.
 
     The TURN server shares a secret with us and needs no account for each user: the username names the second
     at which it ends, the password is its HMAC-SHA1 under the secret.
     """
     config = settings()
     if not config.turn_uris:
-        raise NotFound("This homeserver has no TURN server")
+        return {}
     username = f"{now_ms() // 1000 + config.turn_ttl}:{user_id}"
     secret = read_secret(config.parameter(SECRET))
     password = base64.b64encode(hmac.digest(secret.encode(), username.encode(), hashlib.sha1)).decode()
