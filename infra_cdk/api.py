@@ -22,7 +22,7 @@ from infra_cdk.modules import GATEWAY_SECONDS
 from infra_cdk.names import function_name
 from infra_cdk.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
-from murmuration.endpoint import Function, Http
+from murmuration.endpoint import Function, http_routes
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
@@ -84,8 +84,8 @@ def openapi(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]
 
     Raises DeploymentError for routes that API Gateway would refuse.
     """
-    routes = [(function, function.route) for function in functions if isinstance(function.route, Http)]
-    fallback = next((function for function, route in routes if route.path == FALLBACK_PATH), None)
+    routes = sorted(http_routes(functions), key=lambda route: (route[1], route[0]))
+    fallback = next((function for _, path, function in routes if path == FALLBACK_PATH), None)
     if fallback is None:
         raise DeploymentError(f"no function serves {FALLBACK_PATH}: unknown paths would go unanswered")
 
@@ -103,12 +103,12 @@ def openapi(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]
         }
 
     paths: dict[str, dict[str, Any]] = {"/": {}}
-    for function, route in sorted(routes, key=lambda entry: (entry[1].path, entry[1].method)):
-        methods = paths.setdefault(route.path, {})
-        method = ANY if route.method == "ANY" else route.method.lower()
-        if method in methods:
-            raise DeploymentError(f"two functions serve {route.method} {route.path}")
-        methods[method] = operation(function)
+    for method, path, function in routes:
+        methods = paths.setdefault(path, {})
+        key = ANY if method == "ANY" else method.lower()
+        if key in methods:
+            raise DeploymentError(f"two functions serve {method} {path}")
+        methods[key] = operation(function)
     if settings.waiting == "parked":
         paths[parking.PATH] = {"get": _parked(settings)}
     _check_tree(paths)

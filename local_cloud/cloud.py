@@ -270,14 +270,10 @@ class Cloud:
         return Parking(self.sqs, threads)
 
     def _gateway(self, functions: list[Function], viewer_secret: str) -> tuple[HttpGateway, WebSocketGateway]:
-        from murmuration.endpoint import Http, WebSocket
+        from murmuration.endpoint import WebSocket, http_routes
 
         limits = self.config.limits
-        routes = Routes(
-            (function.route.method, function.route.path, function)
-            for function in functions
-            if isinstance(function.route, Http)
-        )
+        routes = Routes(http_routes(functions))
         socket_routes = {
             function.route.key: function for function in functions if isinstance(function.route, WebSocket)
         }

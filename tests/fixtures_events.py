@@ -25,7 +25,7 @@ from local_cloud.provision import physical_queue
 from local_cloud.replay.deployment import PREFIX, VIEWER_SECRET
 from local_cloud.replay.fixtures import fill
 from local_cloud.replay.worlds import World, key_names
-from murmuration.endpoint import Http, discover
+from murmuration.endpoint import discover, http_routes
 from murmuration.endpoint.discovery import function_name
 from tests.fixtures_cases import SOCKET, Case
 from tests.fixtures_stage import fixed_randomness
@@ -36,11 +36,7 @@ CLIENT_ADDRESS = "203.0.113.7"
 @functools.cache
 def routes() -> Routes:
     """The resource tree of all HTTP functions."""
-    return Routes(
-        (function.route.method, function.route.path, function)
-        for function in discover()
-        if isinstance(function.route, Http)
-    )
+    return Routes(http_routes(discover()))
 
 
 class _At:

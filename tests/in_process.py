@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import functools
 import json
-import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlencode
 
-from murmuration.endpoint import Function, Http, discover
+from local_cloud.gateway.routes import Routes
+from murmuration.endpoint import Function, discover, http_routes
 from tests import openapi
 
 
@@ -32,33 +32,16 @@ class Answer:
 
 
 @functools.cache
-def _routes() -> list[tuple[re.Pattern[str], str, Function]]:
-    """(pattern, method, function), the most literal path first, as API Gateway prefers them."""
-    found = []
-    for function in discover():
-        if isinstance(function.route, Http):
-            parts = function.route.path.strip("/").split("/")
-            pattern = "/".join(
-                "(?P<proxy>.+)"
-                if part == "{proxy+}"
-                else f"(?P<{part[1:-1]}>[^/]+)"
-                if part.startswith("{")
-                else re.escape(part)
-                for part in parts
-            )
-            rank = [part == "{proxy+}" or part.startswith("{") for part in parts]
-            found.append((rank, re.compile(f"/{pattern}/?$"), function.route.method, function))
-    found.sort(key=lambda entry: entry[0])
-    return [entry[1:] for entry in found]
+def _routes() -> Routes:
+    return Routes(http_routes(discover()))
 
 
-def _find(method: str, path: str) -> tuple[Function, dict[str, str]]:
-    """The function that serves a request, and its path parameters. Raises LookupError."""
-    for pattern, route_method, function in _routes():
-        match = pattern.match(path)
-        if match and route_method in (method, "ANY"):
-            return function, match.groupdict()
-    raise LookupError(f"no function serves {method} {path}")
+def _find(method: str, path: str) -> tuple[Function, str, dict[str, str]]:
+    """The function that serves a request, the path of its route, its path parameters. Raises LookupError."""
+    match = _routes().match(path, method)
+    if match is None or match.function is None:
+        raise LookupError(f"no function serves {method} {path}")
+    return cast(Function, match.function), match.resource.path, match.parameters or {}
 
 
 @dataclass
@@ -82,13 +65,13 @@ class Client:
         path, _, inline = path.partition("?")
         values = {name: [str(value)] for name, value in query.items() if value is not None}
         values = parse_qs(inline, keep_blank_values=True) | values
-        function, params = _find(method, path)
+        function, resource, params = _find(method, path)
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         sent = {"Content-Type": "application/json", **(headers or {})}
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
         event = {
-            "resource": function.route.path,  # type: ignore[union-attr]
+            "resource": resource,
             "path": path,
             "httpMethod": method,
             "headers": sent,

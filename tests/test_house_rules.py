@@ -14,7 +14,7 @@ import pytest
 
 from local_cloud.gateway.routes import Routes
 from local_cloud.replay.fixtures import event_paths, read_fixture
-from murmuration.endpoint import Function, Http, discover
+from murmuration.endpoint import Function, Http, discover, http_routes
 from murmuration.endpoint.discovery import module_names
 from tests import openapi
 from tests.fixtures_stage import ROOT
@@ -54,6 +54,8 @@ OURS = {
     ("ANY", "/{proxy+}"): "what nothing else serves is answered in Matrix's words",
 }
 """Routes that aren't the specification's, and why."""
+DRAFTS = ("/_matrix/client/api/v1/", "/_matrix/client/v2/")
+"""The founding drafts' routes; docs/drafts.md has them."""
 
 
 @cache
@@ -230,14 +232,14 @@ def test_handlers_are_short() -> None:
 
 
 def test_routes_are_distinct_and_agree_on_the_names_of_parameters() -> None:
-    Routes((route.method, route.path, function) for function, route in http_functions())
+    Routes(http_routes(functions()))
     names = [function.name for function in functions()]
     assert len(names) == len(set(names))
 
 
 def test_versions_are_declared_where_the_path_has_one() -> None:
     wrong = [function.name for function, route in http_functions()
-             if ("{version}" in route.path) != bool(route.versions)]  # fmt: skip
+             if any("{version}" in path for _, path in route.all) != bool(route.versions)]  # fmt: skip
     assert not wrong
 
 
@@ -245,7 +247,7 @@ def test_every_route_answers_to_an_operation_of_the_specification() -> None:
     specification = openapi.required()
     wrong = []
     for function, route in http_functions():
-        if (route.method, route.path) in OURS:
+        if (route.method, route.path) in OURS or route.path.startswith(DRAFTS):
             continue
         versions = [version for version in route.versions if version != "unstable"] or [""]
         paths = [route.path.replace("{version}", version) for version in versions]

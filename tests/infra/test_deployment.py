@@ -15,7 +15,7 @@ from urllib.parse import quote
 import pytest
 
 from infra_cdk.rehearsal.cloud import ACCOUNT, CDK, REGION, Account, Deployed, account
-from murmuration.endpoint import Http, Queue, Stream, discover
+from murmuration.endpoint import Queue, Stream, discover, http_routes
 from murmuration.storage.tables import TABLES
 from tests.infra.conftest import make_layers
 
@@ -78,11 +78,7 @@ def test_every_function_is_there_as_the_template_says(deployed: Deployed) -> Non
 
 def test_every_route_is_there(deployed: Deployed) -> None:
     routed = {(method, path) for method, path in deployed.routes if method != "ANY"}
-    declared = {
-        (function.route.method, function.route.path)
-        for function in discover()
-        if isinstance(function.route, Http) and function.route.method != "ANY"
-    }
+    declared = {(method, path) for method, path, _ in http_routes(discover()) if method != "ANY"}
     assert routed == declared
     fallback = deployed.routes["ANY", "/{proxy+}"]
     assert {deployed.routes["ANY", path] for _, path in routed} == {fallback}

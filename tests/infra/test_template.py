@@ -79,7 +79,12 @@ def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "endpoint":
             method, route = (ast.literal_eval(argument) for argument in node.args[:2])
-            yield route, "x-amazon-apigateway-any-method" if method == "ANY" else method.lower()
+            older = next((keyword.value for keyword in node.keywords if keyword.arg == "also"), None)
+            also = ast.literal_eval(older) if older is not None else ()
+            for one in (route, *also):
+                other, _, route = one.rpartition(" ")
+                verb = other or method
+                yield route, "x-amazon-apigateway-any-method" if verb == "ANY" else verb.lower()
 
 
 def test_every_function_runs_the_same_way(stack: Synthesised) -> None:

@@ -27,7 +27,7 @@ from local_cloud.lambdas import Lambdas
 from local_cloud.names import REGION
 from local_cloud.server import Server, bind
 from local_cloud.store import Store
-from murmuration.endpoint import Http, WebSocket
+from murmuration.endpoint import WebSocket, http_routes
 from tests.local_cloud.routed import Routed
 
 
@@ -76,11 +76,7 @@ def serve() -> Iterator[Callable[..., Gateway]]:
             bounds = Limits(**limits)
             lambdas = Lambdas(bounds.concurrency)
             sockets = Sockets(bounds)
-            routes = Routes(
-                (function.route.method, function.route.path, function)
-                for function in functions
-                if isinstance(function.route, Http)
-            )
+            routes = Routes(http_routes(functions))
             keys = {f.route.key: f for f in functions if isinstance(f.route, WebSocket)}
             listener = bind("127.0.0.1", 0)
             server = Server(

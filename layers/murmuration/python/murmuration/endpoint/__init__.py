@@ -17,7 +17,7 @@ from murmuration.endpoint.http import Handler, Request, Response, endpoint
 from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket
 
 if TYPE_CHECKING:
-    from murmuration.endpoint.discovery import Function, discover
+    from murmuration.endpoint.discovery import Function, discover, http_routes
 
 CLIENT_VERSIONS = ("r0", "v3")
 """The versions of most client-server endpoints; a few have v1 too or instead."""
@@ -37,12 +37,13 @@ __all__ = [
     "WebSocket",
     "discover",
     "endpoint",
+    "http_routes",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Discovery is for those who deploy or serve all functions: a function doesn't import it."""
-    if name in ("Function", "discover"):
+    if name in ("Function", "discover", "http_routes"):
         from murmuration.endpoint import discovery
 
         return getattr(discovery, name)

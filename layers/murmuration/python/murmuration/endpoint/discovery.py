@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from murmuration.endpoint.routes import Route
+from murmuration.endpoint.routes import Http, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,24 @@ class Function:
     def group(self) -> str:
         """The specification module that it belongs to, such as `client_server.rooms`."""
         return self.module.removeprefix("functions.").rpartition(".")[0]
+
+
+class Routed(Protocol):
+    """Whatever has a route."""
+
+    @property
+    def route(self) -> Route: ...
+
+
+OfRoute = TypeVar("OfRoute", bound=Routed)
+
+
+def http_routes(functions: Iterable[OfRoute]) -> Iterator[tuple[str, str, OfRoute]]:
+    """(method, path, function) of every HTTP route, the older ones of an endpoint too."""
+    for function in functions:
+        if isinstance(function.route, Http):
+            for method, path in function.route.all:
+                yield method, path, function
 
 
 def function_name(module: str) -> str:
@@ -55,4 +73,4 @@ def discover(package: str = "functions") -> list[Function]:
     return functions
 
 
-__all__ = ["Function", "discover", "function_name", "module_names"]
+__all__ = ["Function", "discover", "function_name", "http_routes", "module_names"]

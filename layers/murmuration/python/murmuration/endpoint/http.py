@@ -309,11 +309,25 @@ def proxy_response(answer: Any) -> dict[str, Any]:
 
 
 def endpoint(
-    method: str, path: str, *, auth: Auth = Auth.ACCESS_TOKEN, versions: tuple[str, ...] = ()
+    method: str,
+    path: str,
+    *,
+    auth: Auth = Auth.ACCESS_TOKEN,
+    versions: tuple[str, ...] = (),
+    also: tuple[str, ...] = (),
 ) -> Callable[[Callable[[Request], Any]], Handler]:
-    """Make a function the Lambda for `method` and `path` (API Gateway's syntax)."""
+    """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
+
+    `also` are older paths of the same endpoint; one with another method has it in front: `PUT /path`.
+    """
+    older = tuple((method, one) if one.startswith("/") else _split(one) for one in also)
 
     def decorate(function: Callable[[Request], Any]) -> Handler:
-        return Handler(function, Http(method, path, auth, versions))
+        return Handler(function, Http(method, path, auth, versions, older))
 
     return decorate
+
+
+def _split(route: str) -> tuple[str, str]:
+    method, _, path = route.partition(" ")
+    return method, path

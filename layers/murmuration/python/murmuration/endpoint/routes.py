@@ -22,12 +22,21 @@ class Auth(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take."""
+    """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take.
+
+    `also` are older routes to the same endpoint, as (method, path).
+    """
 
     method: str
     path: str
     auth: Auth = Auth.ACCESS_TOKEN
     versions: tuple[str, ...] = ()
+    also: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def all(self) -> tuple[tuple[str, str], ...]:
+        """Every (method, path) that leads here."""
+        return ((self.method, self.path), *self.also)
 
 
 @dataclass(frozen=True, slots=True)
