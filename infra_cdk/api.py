@@ -1,4 +1,7 @@
-"""The REST API: one OpenAPI document of every discovered route.
+"""The REST APIs: an OpenAPI document each of the discovered routes.
+
+The founding drafts' routes have an API of their own, as an API may have so many path nodes only. Both have
+one name, by which CloudWatch counts them together.
 
 A REST API, not an HTTP API: it hands functions the path as it was sent. Each path has the fallback function
 for the methods that it lacks, so that a wrong method is answered in Matrix's words; what API Gateway answers
@@ -32,6 +35,8 @@ MOST_RESOURCES = 300
 SMALLEST_COMPRESSED = 1024
 """Bytes. Smaller answers don't gain by compression."""
 FALLBACK_PATH = "/{proxy+}"
+DRAFT_PATHS = ("/_matrix/client/api/", "/_matrix/client/v2/")
+"""What the paths of the founding drafts begin with."""
 INVOKER = "ApiInvokerRole"
 WAITER = "ApiWaiterRole"
 ANY = "x-amazon-apigateway-any-method"
@@ -79,12 +84,15 @@ def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
     }
 
 
-def openapi(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]:
-    """The API's document, without tokens of the CDK, so that it is the same at each synthesis.
+def openapi(settings: Settings, functions: Iterable[Function], *, drafts: bool = False) -> dict[str, Any]:
+    """The document of one of the APIs, without tokens of the CDK, so that it is the same at each synthesis.
 
     Raises DeploymentError for routes that API Gateway would refuse.
     """
-    routes = sorted(http_routes(functions), key=lambda route: (route[1], route[0]))
+    routes = sorted(
+        (route for route in http_routes(functions) if _is_in(route[1], drafts=drafts)),
+        key=lambda route: (route[1], route[0]),
+    )
     fallback = next((function for _, path, function in routes if path == FALLBACK_PATH), None)
     if fallback is None:
         raise DeploymentError(f"no function serves {FALLBACK_PATH}: unknown paths would go unanswered")
@@ -109,7 +117,7 @@ def openapi(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]
         if key in methods:
             raise DeploymentError(f"two functions serve {method} {path}")
         methods[key] = operation(function)
-    if settings.waiting == "parked":
+    if settings.waiting == "parked" and not drafts:
         paths[parking.PATH] = {"get": _parked(settings)}
     _check_tree(paths)
     for methods in paths.values():
@@ -121,6 +129,10 @@ def openapi(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]
         "x-amazon-apigateway-gateway-responses": _gateway_responses(),
         "paths": paths,
     }
+
+
+def _is_in(path: str, *, drafts: bool) -> bool:
+    return path == FALLBACK_PATH or path.startswith(DRAFT_PATHS) == drafts
 
 
 def _check_tree(paths: Iterable[str]) -> None:
@@ -153,11 +165,16 @@ def _gateway_responses() -> dict[str, Any]:
     }
 
 
-def make_api(stack: Stack, settings: Settings, body: Mapping[str, Any]) -> apigateway.CfnRestApi:
-    """The API with its one stage. A deployment is a copy of the API, so each body needs one of its own."""
+def make_api(
+    stack: Stack, settings: Settings, body: Mapping[str, Any], part: str = ""
+) -> apigateway.CfnRestApi:
+    """An API with its one stage; its resources' names begin with `part`.
+
+    A deployment is a copy of the API, so each body needs one of its own.
+    """
     api = apigateway.CfnRestApi(
         stack,
-        "RestApi",
+        f"{part}RestApi",
         name=settings.prefix,
         body=body,
         binary_media_types=["*/*"],
@@ -166,11 +183,11 @@ def make_api(stack: Stack, settings: Settings, body: Mapping[str, Any]) -> apiga
     )
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     deployment = apigateway.CfnDeployment(
-        stack, f"RestDeployment{digest[:16]}", rest_api_id=api.ref, description=f"routes {digest[:16]}"
+        stack, f"{part}RestDeployment{digest[:16]}", rest_api_id=api.ref, description=f"routes {digest[:16]}"
     )
     apigateway.CfnStage(
         stack,
-        "RestStage",
+        f"{part}RestStage",
         rest_api_id=api.ref,
         deployment_id=deployment.ref,
         stage_name=STAGE,

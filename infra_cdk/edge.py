@@ -1,4 +1,4 @@
-"""CloudFront, where clients connect: in front of the REST API, the WebSocket API and `/.well-known`."""
+"""CloudFront, where clients connect: in front of the REST APIs, the WebSocket API and `/.well-known`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def make_edge(
     stack: Stack,
     settings: Settings,
     api: apigateway.CfnRestApi,
+    drafts_api: apigateway.CfnRestApi,
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
 ) -> cloudfront.CfnDistribution:
@@ -81,10 +82,14 @@ def make_edge(
 
     cache = _make_cache_policy(stack, settings).ref
     special = [(path, "rest", cache) for path in CACHED_PATHS]
-    origins = [origin("rest", api.ref, f"/{rest.STAGE}")]
+    origins = [
+        origin("rest", api.ref, f"/{rest.STAGE}"),
+        origin("drafts", drafts_api.ref, f"/{rest.STAGE}"),
+    ]
     if socket_api is not None:
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
+    special += [(f"{path}*", "drafts", CACHING_DISABLED) for path in rest.DRAFT_PATHS]
     config = cloudfront.CfnDistribution.DistributionConfigProperty(
         comment=f"{settings.prefix}: {settings.server_name}",
         enabled=True,

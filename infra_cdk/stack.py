@@ -49,8 +49,9 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     if settings.waiting == "parked":
         make_waiter(stack, settings)
     api = make_api(stack, settings, openapi(settings, functions))
+    drafts_api = make_api(stack, settings, openapi(settings, functions, drafts=True), "Drafts")
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
-    distribution = make_edge(stack, settings, api, socket_api, secrets)
+    distribution = make_edge(stack, settings, api, drafts_api, socket_api, secrets)
 
     resources = Resources(
         settings,

@@ -127,13 +127,13 @@ class Deployed:
 
     @cached_property
     def routes(self) -> dict[tuple[str, str], str]:
-        """The function's name of each method and path of the REST API."""
+        """The function's name of each method and path of the REST APIs."""
         gateway = self.account.client("apigateway")
-        (api,) = [found for found in gateway.get_rest_apis()["items"] if found["name"] == self.prefix]
-        pages = gateway.get_paginator("get_resources").paginate(restApiId=api["id"], embed=["methods"])
+        apis = [found["id"] for found in gateway.get_rest_apis()["items"] if found["name"] == self.prefix]
+        resources = gateway.get_paginator("get_resources")
         found = {}
-        for page in pages:
-            for resource in page["items"]:
+        for api_id in apis:
+            for resource in resources.paginate(restApiId=api_id, embed=["methods"]).search("items"):
                 for method, details in (resource.get("resourceMethods") or {}).items():
                     uri = details["methodIntegration"]["uri"]
                     match = re.search(r":function:([^/]+)/invocations$", uri)

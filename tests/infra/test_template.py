@@ -34,10 +34,10 @@ def physical_names() -> dict[str, str]:
 
 
 def routed_paths(stack: Synthesised) -> dict[tuple[str, str], str]:
-    """The function of each method and path of the REST API, by its physical name; the fallback left out."""
-    (api,) = stack.properties("AWS::ApiGateway::RestApi")
+    """The function of each method and path of the REST APIs, by its physical name."""
+    bodies = [api["Body"]["paths"] for api in stack.properties("AWS::ApiGateway::RestApi")]
     found = {}
-    for path, methods in api["Body"]["paths"].items():
+    for path, methods in [entry for paths in bodies for entry in paths.items()]:
         for method, operation in methods.items():
             uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
             if name := re.search(r":function:([^/]+)/invocations$", uri):
@@ -265,9 +265,9 @@ def test_nothing_idle_costs(stack: Synthesised) -> None:
         assert "ProvisionedThroughput" not in table
     assert len(stack.of_type("AWS::CloudWatch::Alarm")) <= 10
     assert len(stack.of_type("AWS::CloudWatch::Dashboard")) <= 3
-    (api_stage,) = stack.properties("AWS::ApiGateway::Stage")
-    assert "CacheClusterEnabled" not in api_stage
-    assert not any(setting.get("MetricsEnabled") for setting in api_stage["MethodSettings"])
+    for api_stage in stack.properties("AWS::ApiGateway::Stage"):
+        assert "CacheClusterEnabled" not in api_stage
+        assert not any(setting.get("MetricsEnabled") for setting in api_stage["MethodSettings"])
 
 
 def test_the_stack_has_room_to_grow(stack: Synthesised) -> None:
@@ -375,5 +375,6 @@ def test_a_changed_route_makes_a_new_deployment_of_the_api(stack: Synthesised) -
     ]
     assert openapi(settings, functions) == before
     assert openapi(settings, moved) != before
-    (name,) = stack.of_type("AWS::ApiGateway::Deployment")
-    assert re.fullmatch(r"RestDeployment[0-9a-f]{16}", name)
+    names = sorted(stack.of_type("AWS::ApiGateway::Deployment"))
+    assert len(names) == 2
+    assert re.fullmatch(r"DraftsRestDeployment[0-9a-f]{16} RestDeployment[0-9a-f]{16}", " ".join(names))
