@@ -12,6 +12,7 @@ from typing import Any
 
 from murmuration.accounts.tokens import AccessToken
 from murmuration.protocol.errors import NotFound, NotJson
+from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
 from murmuration.rooms.aggregations import bundle, matching_relations
 from murmuration.rooms.client_events import client_events, state_event
@@ -85,7 +86,8 @@ def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict
 class Scan:
     """Going along the log from a position until enough events are found that the viewer may see and wants.
 
-    `stop` is the position that ends the way. `exhausted` tells that it was reached.
+    `stop` is the position that ends the way. `exhausted` tells that it was reached. `admits` has a say beside
+    the filter.
     """
 
     view: View
@@ -93,6 +95,7 @@ class Scan:
     position: int
     stop: int
     forward: bool
+    admits: Callable[[Event], bool] | None = None
     found: list[Seen] = field(default_factory=list)
 
     @property
@@ -107,7 +110,7 @@ class Scan:
             if self.exhausted or len(self.found) >= limit:
                 return
             wanted = limit - len(self.found)
-            sifted = number > 0 or _sifts(self.filter)
+            sifted = number > 0 or self.admits is not None or _sifts(self.filter)
             self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
 
     def _step(self, limit: int, at_once: int) -> None:
@@ -133,10 +136,13 @@ class Scan:
 
     def _passing(self, entries: Sequence[LogEntry]) -> list[Seen]:
         seen = self.view.see(entries)
-        passing = [each for each in seen if self.filter.matches(each.entry.event.pdu)]
+        passing = [each for each in seen if self._admits(each.entry.event)]
         if self.filter.needs_relations:
             return matching_relations(self.view.room, passing, self.filter)
         return passing
+
+    def _admits(self, event: Event) -> bool:
+        return self.filter.matches(event.pdu) and (self.admits is None or self.admits(event))
 
 
 def _sifts(event_filter: EventFilter) -> bool:

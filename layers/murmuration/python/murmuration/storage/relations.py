@@ -5,7 +5,8 @@ All are written with the event that relates, and removed when it is redacted:
 - In the parent's log item, `groups`: the kinds of relations it ever had, and `replies`: how many events are
   in the thread that it is the root of. So who reads an event knows whether anything relates to it.
 - `relation#<parent>#<group>#<ordinal>` in the table `rooms`: one relation. A group is one of the
-  specification's relation types, or `other` for all further ones: bundling edits needn't read reactions.
+  specification's relation types or of version 2's two, or `other` for all further ones: bundling edits
+  needn't read reactions.
 - `thread#<root>`: a thread, `latest` its newest event's ordinal.
 - `replies#<root>#<user>`: how many events of the thread a user sent.
 - `annotation#<parent>#<digest>`: that a user annotated an event with one key.
@@ -19,7 +20,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeGuard
 
 from murmuration.protocol.events import Event
 from murmuration.storage import dynamodb
@@ -27,8 +28,12 @@ from murmuration.storage.dynamodb import Item, Write
 from murmuration.storage.room_items import LOG, ROOMS, LogEntry, log_key
 
 ANNOTATION, REFERENCE, REPLACE, THREAD = "m.annotation", "m.reference", "m.replace", "m.thread"
+UPDATES, RELATES_TO = "updates", "relates_to"
+"""The relations of client API version 2: keys of the content that name the parent event."""
 OTHER = "other"
-GROUPS = (ANNOTATION, REFERENCE, REPLACE, THREAD, OTHER)
+GROUPS = (ANNOTATION, REFERENCE, REPLACE, THREAD, UPDATES, RELATES_TO, OTHER)
+UPDATING = (REPLACE, UPDATES)
+"""The groups of events that can't stand alone: their parent is to be shown with them."""
 _MAX_ID_LENGTH = 255
 _ORDINAL_OFFSET = 10**15
 
@@ -63,19 +68,35 @@ def group_of(rel_type: str) -> str:
 
 
 def relation_in(content: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(event ID, rel_type) of what content says its event relates to; None where it doesn't, or malformed."""
+    """(event ID, rel_type) of what content says its event relates to; None where it doesn't, or malformed.
+
+    That is what `m.relates_to` says, or else `updates` or `relates_to`, which are rel_types of their own.
+    """
     relates_to = content.get("m.relates_to")
-    if not isinstance(relates_to, dict):
-        return None
-    parent_id, rel_type = relates_to.get("event_id"), relates_to.get("rel_type")
-    if not (isinstance(parent_id, str) and isinstance(rel_type, str)) or not rel_type:
-        return None
-    return (parent_id, rel_type) if 0 < len(parent_id.encode()) <= _MAX_ID_LENGTH else None
+    if isinstance(relates_to, dict):
+        parent_id, rel_type = relates_to.get("event_id"), relates_to.get("rel_type")
+        if _may_be_id(parent_id) and isinstance(rel_type, str) and rel_type:
+            return parent_id, rel_type
+    for key in (UPDATES, RELATES_TO):
+        parent_id = content.get(key)
+        if _may_be_id(parent_id) and parent_id.startswith("$"):
+            return parent_id, key
+    return None
+
+
+def _may_be_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value.encode()) <= _MAX_ID_LENGTH
 
 
 def parent_of(event: Event) -> tuple[str, str] | None:
     """(event ID, rel_type) of what an event relates to; neither state nor redactions count as related."""
     return None if event.is_state or event.type == "m.room.redaction" else relation_in(event.content)
+
+
+def is_update(event: Event) -> bool:
+    """Whether an event is but a change of another one."""
+    parent = parent_of(event)
+    return parent is not None and parent[1] in UPDATING
 
 
 def annotation_key(content: Mapping[str, Any]) -> str | None:
