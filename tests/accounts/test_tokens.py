@@ -249,5 +249,23 @@ def test_being_seen_does_not_bring_a_deleted_device_back(register, clock):
     accounts.delete_device_items(user.user_id, [user.device_id])
     clock.advance(SEEN_INTERVAL_MS)
     assert user.token is not None
-    verify(AccessToken.parse(user.token), device, source_ip="1.2.3.4")
+    verify(AccessToken.parse(user.token), device, address=lambda: "1.2.3.4")
     assert accounts.read_device(user.user_id, user.device_id) is None
+
+
+def test_the_address_is_asked_for_only_when_it_is_written(register, clock):
+    from murmuration.accounts.authentication import authenticate
+
+    user = register()
+    assert user.token is not None
+    asked: list[int] = []
+
+    def address() -> str:
+        asked.append(clock.now)
+        return "1.2.3.4"
+
+    authenticate(AccessToken.parse(user.token), address=address)
+    assert not asked
+    clock.advance(SEEN_INTERVAL_MS)
+    authenticate(AccessToken.parse(user.token), address=address)
+    assert asked == [clock.now]

@@ -7,19 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.rooms.membership import invite_user
 
 
-class Body(BaseModel):
-    user_id: str
-    reason: str | None = None
-
-
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/invite", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    body = request.parse(Body)
-    invite_user(request.requester.user_id, request.params["roomId"], body.user_id, reason=body.reason)
+    body = request.fields()
+    user_id, reason = body.string("user_id"), body.optional_string("reason")
+    invite_user(request.requester.user_id, request.params["roomId"], user_id, reason=reason)
     return {}

@@ -7,15 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.joining import join_room
-
-
-class Body(BaseModel):
-    reason: str | None = None
-    third_party_signed: dict[str, Any] | None = None
+from murmuration.rooms.joining import JoinRequest, join_room
 
 
 @endpoint(
@@ -25,11 +18,5 @@ class Body(BaseModel):
     versions=CLIENT_VERSIONS,
 )
 def handler(request: Request) -> dict[str, Any]:
-    body = request.parse(Body, optional=True)
-    room_id = join_room(
-        request.access_token,
-        request.params["roomIdOrAlias"],
-        reason=body.reason,
-        third_party_signed=body.third_party_signed,
-    )
-    return {"room_id": room_id}
+    wanted = JoinRequest.from_body(request.params["roomIdOrAlias"], request.fields(optional=True))
+    return {"room_id": join_room(request.access_token, wanted)}

@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.rooms.joining import knock_on_room
 
 
-class Body(BaseModel):
-    reason: str | None = None
-
-
 @endpoint("POST", "/_matrix/client/{version}/knock/{roomIdOrAlias}", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    body = request.parse(Body, optional=True)
-    room_id = knock_on_room(request.requester.user_id, request.params["roomIdOrAlias"], reason=body.reason)
+    reason = request.fields(optional=True).optional_string("reason")
+    room_id = knock_on_room(request.requester.user_id, request.params["roomIdOrAlias"], reason=reason)
     return {"room_id": room_id}

@@ -7,18 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
-
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.rooms.membership import leave_room
 
 
-class Body(BaseModel):
-    reason: str | None = None
-
-
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/leave", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    body = request.parse(Body, optional=True)
-    leave_room(request.requester.user_id, request.params["roomId"], reason=body.reason)
+    reason = request.fields(optional=True).optional_string("reason")
+    leave_room(request.requester.user_id, request.params["roomId"], reason=reason)
     return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from murmuration.accounts.tokens import AccessToken, Requester
@@ -15,13 +15,17 @@ SEEN_INTERVAL_MS = 600_000
 """How old a device's `last_seen_ms` may grow: it's written at most once in that time."""
 
 
-def authenticate(token: AccessToken, *, source_ip: str | None = None) -> Requester:
+Address = Callable[[], str]
+"""Tells the client's address; asked only when it's written, as finding it out may take a read."""
+
+
+def authenticate(token: AccessToken, *, address: Address | None = None) -> Requester:
     """Who `token` proves to be. One read. Raises UnknownToken."""
-    return verify(token, dynamodb.get(accounts.USERS, token.key), source_ip=source_ip)
+    return verify(token, dynamodb.get(accounts.USERS, token.key), address=address)
 
 
 def verify(
-    token: AccessToken, device: Mapping[str, Any] | None, *, source_ip: str | None = None
+    token: AccessToken, device: Mapping[str, Any] | None, *, address: Address | None = None
 ) -> Requester:
     """Who `token` proves to be, given its device's item. Raises UnknownToken.
 
@@ -37,17 +41,19 @@ def verify(
     expires_ms = device.get("next_access_expires_ms" if is_next else "access_expires_ms")
     if expires_ms is not None and expires_ms <= now:
         raise UnknownToken("The access token has expired", soft_logout=True)
-    _record_use(token, device, is_next, now, source_ip)
+    _record_use(token, device, is_next, now, address)
     return Requester(token.user_id, token.device_id, bool(device.get("guest")), bool(device.get("admin")))
 
 
 def _record_use(
-    token: AccessToken, device: Mapping[str, Any], is_next: bool, now: int, source_ip: str | None
+    token: AccessToken, device: Mapping[str, Any], is_next: bool, now: int, address: Address | None
 ) -> None:
-    seen: dict[str, Any] = {"last_seen_ms": now} | ({"last_seen_ip": source_ip} if source_ip else {})
+    if not is_next and now - device.get("last_seen_ms", 0) < SEEN_INTERVAL_MS:
+        return
+    seen: dict[str, Any] = {"last_seen_ms": now} | ({"last_seen_ip": address()} if address else {})
     if is_next:
         accounts.promote_next_tokens(device, seen)
-    elif now - device.get("last_seen_ms", 0) >= SEEN_INTERVAL_MS:
+    else:
         accounts.update_device(token.user_id, token.device_id, seen)
 
 

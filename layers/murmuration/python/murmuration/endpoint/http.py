@@ -8,10 +8,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from murmuration.endpoint.routes import Auth, Http
+from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -26,11 +27,7 @@ from murmuration.protocol.errors import (
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
-
     from murmuration.accounts.tokens import AccessToken, Requester
-
-    Model = TypeVar("Model", bound=BaseModel)
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 
@@ -186,15 +183,9 @@ class Request:
             raise BadJson("The body must be a JSON object")
         return value
 
-    def parse(self, model: type[Model], *, optional: bool = False) -> Model:
-        """The body as `model`. Raises NotJson, BadJson, MissingParam for a missing field."""
-        from pydantic import ValidationError
-
-        value = self.json_object(optional=optional)
-        try:
-            return model.model_validate(value)
-        except ValidationError as error:
-            raise _from_validation_error(error.errors(include_url=False)) from error
+    def fields(self, *, optional: bool = False) -> Fields:
+        """The body's properties by type; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""
+        return Fields(self.json_object(optional=optional))
 
     @cached_property
     def access_token(self) -> AccessToken:
@@ -238,15 +229,7 @@ class Request:
             return
         from murmuration.accounts.authentication import authenticate
 
-        self._requester = authenticate(self.access_token, source_ip=self.source_ip)
-
-
-def _from_validation_error(errors: list[Any]) -> MatrixError:
-    first = errors[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the body"
-    if first["type"] == "missing":
-        return MissingParam(f"{where} is missing")
-    return BadJson(f"{where}: {first['msg']}")
+        self._requester = authenticate(self.access_token, address=lambda: self.source_ip)
 
 
 class Handler:

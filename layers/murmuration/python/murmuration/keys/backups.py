@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.keys.bodies import limit_size, object_of, required
+from murmuration.protocol.bodies import limit_size, object_of, required
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,

@@ -7,10 +7,10 @@ from typing import Any
 
 from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
 from murmuration.accounts.tokens import Requester
-from murmuration.keys.bodies import limit_size, object_of, required, strings_of
 from murmuration.keys.device_lists import record_change, record_private_change
 from murmuration.keys.query import split_by_server
 from murmuration.protocol import signing, unpadded_base64
+from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
 from murmuration.protocol.errors import (
     Forbidden,
     InvalidKeySignature,

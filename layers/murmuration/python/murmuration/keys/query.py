@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.accounts.tokens import Requester
-from murmuration.keys.bodies import object_of, required, strings_of
+from murmuration.protocol.bodies import object_of, required, strings_of
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings

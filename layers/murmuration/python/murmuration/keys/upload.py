@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from murmuration.accounts.tokens import Requester
-from murmuration.keys.bodies import limit_size, object_of, required, strings_of
 from murmuration.keys.device_lists import record_change
+from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
 from murmuration.protocol.identifiers import parse_key_id
 from murmuration.storage import identity_keys, one_time_keys

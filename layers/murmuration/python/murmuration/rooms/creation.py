@@ -12,6 +12,7 @@ from typing import Any
 
 from murmuration import rate_limits
 from murmuration.accounts.tokens import Requester
+from murmuration.protocol.bodies import Fields, object_of, required
 from murmuration.protocol.errors import Forbidden, InvalidParam, InvalidRoomState, RoomInUse, Unavailable
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, RoomVersion, get_room_version
@@ -56,6 +57,32 @@ class RoomRequest:
     creation_content: Mapping[str, Any] = field(default_factory=dict)
     power_level_content_override: Mapping[str, Any] = field(default_factory=dict)
     room_version: str = DEFAULT_ROOM_VERSION
+
+    @classmethod
+    def from_body(cls, body: Fields, *, visibility: str = "private") -> RoomRequest:
+        """`visibility` is the default. Raises MissingParam, BadJson."""
+        initial_state = [
+            {
+                "type": event.string("type"),
+                "state_key": event.string("state_key") if "state_key" in event.values else "",
+                "content": object_of(required(event.values, "content"), "content"),
+            }
+            for event in body.objects("initial_state")
+        ]
+        named = "visibility" in body.values
+        return cls(
+            preset=body.choice("preset", tuple(PRESETS)) if body.optional_string("preset") else None,
+            visibility=body.choice("visibility", ("public", "private")) if named else visibility,
+            name=body.optional_string("name"),
+            topic=body.optional_string("topic"),
+            room_alias_name=body.optional_string("room_alias_name"),
+            invite=body.strings("invite"),
+            is_direct=body.boolean("is_direct", False),
+            initial_state=initial_state,
+            creation_content=body.object("creation_content"),
+            power_level_content_override=body.object("power_level_content_override"),
+            room_version=body.optional_string("room_version") or DEFAULT_ROOM_VERSION,
+        )
 
     @property
     def effective_preset(self) -> str:

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from murmuration import rate_limits
 from murmuration.accounts.authentication import authenticate
 from murmuration.accounts.tokens import AccessToken
+from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.rooms import membership
 from murmuration.rooms.opening import open_room_with_profile
 from murmuration.storage import directory
 
 
-def join_room(
-    token: AccessToken,
-    room_id_or_alias: str,
-    *,
-    reason: str | None = None,
-    third_party_signed: Mapping[str, Any] | None = None,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """Which room to join, and what goes with it."""
+
+    room_id_or_alias: str
+    reason: str | None = None
+    third_party_signed: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_body(cls, room_id_or_alias: str, body: Fields) -> JoinRequest:
+        """Raises BadJson."""
+        signed = body.optional_object("third_party_signed")
+        return cls(room_id_or_alias, body.optional_string("reason"), signed)
+
+
+def join_room(token: AccessToken, request: JoinRequest) -> str:
     """Join the room that an ID or alias names; its ID.
 
     Raises UnknownToken, NotFound, Forbidden, LimitExceeded.
     """
-    if not room_id_or_alias.startswith("!"):
+    if not request.room_id_or_alias.startswith("!"):
         authenticate(token)
-    room_id = resolve(room_id_or_alias)
+    room_id = resolve(request.room_id_or_alias)
     requester, room, profile = open_room_with_profile(token, room_id)
     rate_limits.check("join", requester.user_id)
     return membership.join_room(
@@ -35,8 +46,8 @@ def join_room(
         room_id,
         profile=profile,
         room=room,
-        reason=reason,
-        third_party_signed=third_party_signed,
+        reason=request.reason,
+        third_party_signed=request.third_party_signed,
     )
 
 

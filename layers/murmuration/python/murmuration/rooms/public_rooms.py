@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.accounts.tokens import Requester
+from murmuration.protocol.bodies import Fields, strings_of
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.rooms.aliases import may_curate
 from murmuration.rooms.lookup import fits_id
@@ -33,6 +34,21 @@ class DirectoryRequest:
     server: str | None = None
     search_term: str | None = None
     room_types: Collection[str | None] | None = None
+
+    @classmethod
+    def from_body(cls, body: Fields, *, server: str | None) -> DirectoryRequest:
+        """Raises BadJson."""
+        sieve = Fields(body.object("filter"))
+        types = sieve.values.get("room_types")
+        if types is not None:
+            strings_of([each or "" for each in types] if isinstance(types, list) else types, "room_types")
+        return cls(
+            limit=body.integer("limit", 0),
+            since=body.optional_string("since"),
+            server=server,
+            search_term=sieve.optional_string("generic_search_term"),
+            room_types=types,
+        )
 
 
 def get_public_rooms(request: DirectoryRequest) -> dict[str, Any]:

@@ -85,7 +85,6 @@ def open_view(
     room_id: str,
     *,
     pairs: Iterable[StateKey] = (),
-    source_ip: str | None = None,
     otherwise: type[MatrixError] | None = None,
 ) -> View:
     """Verify `token` and look at the room: one read, but for users who left the room and came no further.
@@ -95,7 +94,7 @@ def open_view(
     keys = _keys(token, room_id, pairs)
     found = dynamodb.batch_get(keys)
     users = {item["sk"]: item for item in found["users"]}
-    requester = verify(token, users.pop(token.key["sk"], None), source_ip=source_ip)
+    requester = verify(token, users.pop(token.key["sk"], None))
     in_room = {item["sk"]: item for item in found.get("rooms", ())}
     head = in_room.pop(room_items.HEAD, {})
     if "ordinal" not in head:

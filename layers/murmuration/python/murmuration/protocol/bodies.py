@@ -1,0 +1,95 @@
+"""Checks of requests' bodies: what must be there, and of which type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from murmuration.protocol import canonical_json
+from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
+
+
+def required(body: Mapping[str, Any], name: str) -> Any:
+    """A property that has to be there. Raises MissingParam."""
+    if name not in body:
+        raise MissingParam(f"{name} is missing")
+    return body[name]
+
+
+def object_of(value: object, name: str) -> dict[str, Any]:
+    """`value`, if it's an object. Raises BadJson."""
+    if not isinstance(value, dict):
+        raise BadJson(f"{name} must be an object")
+    return value
+
+
+def strings_of(value: object, name: str) -> list[str]:
+    """`value`, if it's a list of strings. Raises BadJson."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise BadJson(f"{name} must be a list of strings")
+    return value
+
+
+def limit_size(value: object, name: str, limit: int) -> None:
+    """Raises TooLarge where `value` has more than `limit` bytes, and BadJson where it has no JSON."""
+    size = len(canonical_json.encode(value, strict=False))
+    if size > limit:
+        raise TooLarge(f"{name} may have {limit} bytes, not {size}")
+
+
+class Fields:
+    """An object's properties by type.
+
+    Each method raises MissingParam where a property without a default isn't there, BadJson where its value
+    is of another type. `null` is one of the values that optional properties alone may have.
+    """
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.values = values
+
+    def string(self, name: str) -> str:
+        value = required(self.values, name)
+        if not isinstance(value, str):
+            raise BadJson(f"{name} must be a string")
+        return value
+
+    def optional_string(self, name: str) -> str | None:
+        return self.string(name) if self.values.get(name) is not None else None
+
+    def choice(self, name: str, allowed: Sequence[str]) -> str:
+        value = self.string(name)
+        if value not in allowed:
+            raise BadJson(f"{name} must be one of {', '.join(allowed)}")
+        return value
+
+    def boolean(self, name: str, default: bool) -> bool:
+        value = self.values.get(name, default)
+        if not isinstance(value, bool):
+            raise BadJson(f"{name} must be true or false")
+        return value
+
+    def integer(self, name: str, default: int, *, low: int = 0) -> int:
+        value = self.values.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < low:
+            raise BadJson(f"{name} must be a whole number of at least {low}")
+        return value
+
+    def strings(self, name: str) -> list[str]:
+        """A list of strings, empty by default."""
+        return strings_of(self.values.get(name, []), name)
+
+    def object(self, name: str) -> dict[str, Any]:
+        """An object, empty by default."""
+        return object_of(self.values.get(name, {}), name)
+
+    def optional_object(self, name: str) -> dict[str, Any] | None:
+        return self.object(name) if self.values.get(name) is not None else None
+
+    def objects(self, name: str) -> list[Fields]:
+        """The objects of a list, empty by default."""
+        value = self.values.get(name, [])
+        if not isinstance(value, list):
+            raise BadJson(f"{name} must be a list")
+        return [Fields(object_of(each, f"Each of {name}")) for each in value]
