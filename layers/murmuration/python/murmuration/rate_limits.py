@@ -37,9 +37,9 @@ class Limit:
         """The time that one request takes to come back."""
         return round(1000 / self.per_second)
 
-    def over_ms(self, full_ms: int, now: int) -> int:
-        """How long a request waits for a bucket that will be full at `full_ms`; 0 or less: it needn't."""
-        return full_ms + self.interval_ms - now - self.burst * self.interval_ms
+    def over_ms(self, full_ms: int, now: int, count: int = 1) -> int:
+        """How long `count` requests wait for a bucket that is full at `full_ms`; 0 or less: they needn't."""
+        return full_ms + count * self.interval_ms - now - self.burst * self.interval_ms
 
 
 LIMITS: Mapping[str, Limit] = MappingProxyType(
@@ -100,13 +100,14 @@ def require_open(kind: str, key: str) -> None:
 
 
 class Taking:
-    """One request that is taken from a bucket in the same transaction as other writes, which costs no trip.
+    """`count` requests, taken from a bucket in the same transaction as other writes, which costs no trip.
 
     The item with `keys` is read along with others beforehand and given to `learn`.
     """
 
-    def __init__(self, kind: str, key: str) -> None:
+    def __init__(self, kind: str, key: str, count: int = 1) -> None:
         self._limit = LIMITS[kind]
+        self._count = count
         self._key = _key(kind, key)
         self._full_ms: int | None = None
 
@@ -124,8 +125,8 @@ class Taking:
         if not settings().rate_limits:
             return []
         now, before = now_ms(), self._full_ms
-        _raise_if_over(self._limit, before or 0, now)
-        full_ms = max(before or 0, now) + self._limit.interval_ms
+        _raise_if_over(self._limit, before or 0, now, self._count)
+        full_ms = max(before or 0, now) + self._count * self._limit.interval_ms
         values = {":full": full_ms, ":expires": full_ms // 1000 + 60}
         return [
             dynamodb.update(
@@ -180,8 +181,8 @@ def _take(kind: str, key: str, limit: Limit, now: int, full_ms: int) -> Write:
     )
 
 
-def _raise_if_over(limit: Limit, full_ms: int, now: int) -> None:
-    wait_ms = limit.over_ms(full_ms, now)
+def _raise_if_over(limit: Limit, full_ms: int, now: int, count: int = 1) -> None:
+    wait_ms = limit.over_ms(full_ms, now, count)
     if wait_ms > 0:
         raise LimitExceeded("Too many requests", retry_after_ms=wait_ms)
 

@@ -5,14 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
 from murmuration.rooms.append import Draft
 from murmuration.storage import dynamodb
-from murmuration.storage.dynamodb import ConditionFailed, Write
+from murmuration.storage.dynamodb import ConditionFailed, Item, Write
 
 LIFETIME_S = 86_400
 
@@ -35,12 +35,16 @@ class Claim:
         """The draft with the transaction ID that its sender will be shown again."""
         return replace(draft, device_id=self.requester.device_id, txn_id=self.txn_id)
 
-    def write(self, event_id: str) -> Write:
-        """Claim the transaction ID for an event; fails if it was claimed in the last day."""
+    def write(self, event_id: str, *, batch: Sequence[str] = ()) -> Write:
+        """Claim the transaction ID for an event; fails if it was claimed in the last day.
+
+        `batch` are the events that it was sent together with, itself included.
+        """
         now = now_ms() // 1000
+        item = {"id": self._id, "event_id": event_id, "expires": now + LIFETIME_S}
         return dynamodb.put(
             "transient",
-            {"id": self._id, "event_id": event_id, "expires": now + LIFETIME_S},
+            {**item, "events": list(batch)} if batch else item,
             condition="attribute_not_exists(id) OR expires < :now",
             values={":now": now},
             return_old=True,
@@ -64,3 +68,9 @@ class Claim:
         """The event that the transaction ID stands for already; None for none."""
         item = dynamodb.get("transient", {"id": self._id})
         return str(item["event_id"]) if item else None
+
+
+def read_claims(claims: Iterable[Claim]) -> list[Item]:
+    """The items of those of `claims` that are made: `event_id`, and `events` of a batch."""
+    keys = [{"id": claim._id} for claim in claims]
+    return dynamodb.batch_get({"transient": keys})["transient"] if keys else []

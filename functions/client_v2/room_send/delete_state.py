@@ -1,0 +1,25 @@
+"""Delete a piece of state. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.actions import delete_state
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint(
+    "DELETE",
+    "/_matrix/client/v2/rooms/{roomId}/state/{eventType}",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    also=("/_matrix/client/v2/rooms/{roomId}/state/{eventType}/{stateKey}",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    return delete_state(
+        request.access_token,
+        params["roomId"],
+        params["eventType"],
+        params.get("stateKey", ""),
+        action_id=request.query.get("action_id"),
+    )

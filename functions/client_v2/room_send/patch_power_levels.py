@@ -1,0 +1,18 @@
+"""Change one key of a room's power levels.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.actions import PowerLevelPatch, patch_power_levels
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("PUT", "/_matrix/client/v2/rooms/{roomId}/powerLevels", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    patch = PowerLevelPatch.from_body(request.fields())
+    action_id = request.query.get("action_id")
+    return patch_power_levels(request.access_token, request.params["roomId"], patch, action_id=action_id)

@@ -1,0 +1,25 @@
+"""Send a message, and be answered with the event.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.actions import Action, send_event
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint(
+    "POST",
+    "/_matrix/client/v2/rooms/{roomId}/send/{eventType}",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    also=("PUT /_matrix/client/v2/rooms/{roomId}/send/{eventType}/{txnId}",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    action_id = params.get("txnId") or request.query.get("action_id")
+    action = Action(params["eventType"], request.json_object(), action_id=action_id)
+    compact = request.query_bool("compact")
+    return send_event(request.access_token, params["roomId"], action, compact=compact)

@@ -1,0 +1,29 @@
+"""Set a piece of state, and be answered with the event.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.actions import Action, send_event
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint(
+    "PUT",
+    "/_matrix/client/v2/rooms/{roomId}/state/{eventType}",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    also=("/_matrix/client/v2/rooms/{roomId}/state/{eventType}/{stateKey}",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    action = Action(
+        params["eventType"],
+        request.json_object(),
+        params.get("stateKey", ""),
+        request.query.get("action_id"),
+    )
+    compact = request.query_bool("compact")
+    return send_event(request.access_token, params["roomId"], action, compact=compact)
