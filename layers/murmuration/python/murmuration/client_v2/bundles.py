@@ -75,6 +75,14 @@ def render_event(
     return shown
 
 
+def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
+    """A state event of which no more is at hand than the event itself, in version 2's form."""
+    entry = LogEntry(ordinal=0, event=event, state_root=b"", visibility="shared")
+    shown = render_event(Seen(entry, None), viewer, with_room_id=with_room_id)
+    del shown["unsigned"]["membership"]
+    return shown
+
+
 def render_events(
     seen: Sequence[Seen],
     viewer: Viewer,

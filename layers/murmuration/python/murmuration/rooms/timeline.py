@@ -102,11 +102,11 @@ class Scan:
     def exhausted(self) -> bool:
         return self.position >= self.stop if self.forward else self.position <= self.stop
 
-    def run(self, limit: int) -> None:
-        """Find up to `limit` events, in the direction's order, with a bounded number of reads."""
+    def run(self, limit: int, *, scans: int = _SCANS) -> None:
+        """Find up to `limit` events, in the direction's order, with at most `scans` requests of 1 MB."""
         if self.filter.admits_nothing or not self.filter.admits_room(self.view.room.room_id):
             self.position = self.stop
-        for number in range(_SCANS):
+        for number in range(scans):
             if self.exhausted or len(self.found) >= limit:
                 return
             wanted = limit - len(self.found)

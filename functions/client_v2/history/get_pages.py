@@ -1,0 +1,22 @@
+"""List the tokens of all pages of a room's history.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.history import DEFAULT_LIMIT, get_pages, make_reading
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/v2/rooms/{roomId}/pages", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    reading = make_reading(
+        request.access_token,
+        request.query.get("filter"),
+        limit=request.query_int("max", DEFAULT_LIMIT, low=1),
+        replies=request.query_int("replies", -1),
+    )
+    return get_pages(request.access_token, request.params["roomId"], reading)
