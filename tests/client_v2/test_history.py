@@ -237,7 +237,7 @@ def test_children_are_what_one_may_see(alice: Client, make_client: MakeClient, r
     assert bodies(event["updated_by"]) == ["seen"]
     assert bodies(event["replies"]["chunk"]) == ["seen"]
     assert bodies(replies(bob, parent)["chunk"]) == ["seen"]
-    ignored = {"ignored_users": {alice.user_id: {}}}
+    ignored: dict[str, Any] = {"ignored_users": {alice.user_id: {}}}
     ok(bob.put(f"/_matrix/client/v3/user/{segment(bob.user_id)}/account_data/m.ignored_user_list", ignored))
     assert bodies(scroll(bob, room_id, replies=5)) == []
 

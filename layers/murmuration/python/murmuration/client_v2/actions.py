@@ -269,7 +269,7 @@ class _Actions:
         items = read_claims(self.claims.values())
         if not items:
             return None
-        event_ids: list[str] = items[0].get("events") or [items[0]["event_id"]]
+        event_ids: list[str] = items[0].get("events") or []
         same = all(item.get("events") == items[0].get("events") for item in items)
         if not same or len(items) < len(self.claims) or len(event_ids) != len(self.actions):
             raise InvalidParam("An action ID was used before, for another action")

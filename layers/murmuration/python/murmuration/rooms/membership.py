@@ -1,16 +1,17 @@
 """Changes of membership: join, invite, knock, leave, kick, ban, unban, forget.
 
+With a `claim` a change is made once for its transaction ID, and its sender is shown that again.
 https://spec.matrix.org/v1.19/client-server-api/#room-membership
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from murmuration import rate_limits
-from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, Unknown
+from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
 from murmuration.protocol.events import Event
 from murmuration.rooms import invitees
 from murmuration.rooms.append import Append, Draft, append, append_known
@@ -18,8 +19,11 @@ from murmuration.rooms.members import member_content
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.restricted_joins import authorising_user
 from murmuration.rooms.room import Room
+from murmuration.rooms.transactions import Claim
 from murmuration.storage import dynamodb, memberships
+from murmuration.storage.dynamodb import ConditionFailed
 
+T = TypeVar("T")
 CREATE, MEMBER = ("m.room.create", ""), "m.room.member"
 JOIN_STATE = [
     (event_type, "")
@@ -41,6 +45,7 @@ def join_room(
     room: Room | None = None,
     reason: str | None = None,
     third_party_signed: Mapping[str, Any] | None = None,
+    claim: Claim | None = None,
 ) -> str:
     """Join a room, or stay in it; its ID. Raises NotFound for an unknown room, Forbidden.
 
@@ -60,7 +65,7 @@ def join_room(
         batch.add(Draft(MEMBER, user_id, {**content, **more}, user_id))
         return batch.state([CREATE]).get(CREATE)
 
-    create = append(room_id, plan, room=room)
+    create = _once(claim, plan, lambda once: append(room_id, once, room=room))
     if create is not None and "predecessor" in create.content:
         from murmuration.rooms.upgrades import follow_upgrade
 
@@ -68,7 +73,9 @@ def join_room(
     return room_id
 
 
-def invite_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+def invite_user(
+    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+) -> None:
     """Invite a user who isn't in the room. Raises Forbidden, InvalidParam, LimitExceeded."""
     rate_limits.check("invite", sender)
     invitees.check_invitees(sender, [user_id])
@@ -80,7 +87,7 @@ def invite_user(sender: str, room_id: str, user_id: str, *, reason: str | None =
             raise Forbidden(f"{user_id} is in the room already")
         batch.add(Draft(MEMBER, sender, content, user_id))
 
-    append_known(room_id, plan)
+    _once(claim, plan, lambda once: append_known(room_id, once))
 
 
 def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> str:
@@ -90,7 +97,7 @@ def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> s
     return room_id
 
 
-def leave_room(user_id: str, room_id: str, *, reason: str | None = None) -> None:
+def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None) -> None:
     """Leave, reject an invite or take back a knock; one who has left stays so. Raises Forbidden."""
 
     def plan(batch: Append) -> None:
@@ -101,10 +108,12 @@ def leave_room(user_id: str, room_id: str, *, reason: str | None = None) -> None
             return
         batch.add(Draft(MEMBER, user_id, _leave(reason), user_id))
 
-    append_known(room_id, plan)
+    _once(claim, plan, lambda once: append_known(room_id, once))
 
 
-def kick_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+def kick_user(
+    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+) -> None:
     """Make a joined, invited or knocking user leave. Raises Forbidden."""
 
     def plan(batch: Append) -> None:
@@ -113,10 +122,12 @@ def kick_user(sender: str, room_id: str, user_id: str, *, reason: str | None = N
             raise Forbidden(f"{user_id} is not in the room")
         batch.add(Draft(MEMBER, sender, _leave(reason), user_id))
 
-    append_known(room_id, plan)
+    _once(claim, plan, lambda once: append_known(room_id, once))
 
 
-def ban_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+def ban_user(
+    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+) -> None:
     """Ban a user, whether or not they're in the room. Raises Forbidden."""
 
     def plan(batch: Append) -> None:
@@ -126,10 +137,12 @@ def ban_user(sender: str, room_id: str, user_id: str, *, reason: str | None = No
         content = {**_leave(reason), "membership": "ban"}
         batch.add(Draft(MEMBER, sender, content, user_id))
 
-    append_known(room_id, plan)
+    _once(claim, plan, lambda once: append_known(room_id, once))
 
 
-def unban_user(sender: str, room_id: str, user_id: str, *, reason: str | None = None) -> None:
+def unban_user(
+    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+) -> None:
     """Lift a ban. Raises Forbidden."""
 
     def plan(batch: Append) -> None:
@@ -138,7 +151,7 @@ def unban_user(sender: str, room_id: str, user_id: str, *, reason: str | None = 
             raise Forbidden(f"{user_id} is not banned")
         batch.add(Draft(MEMBER, sender, _leave(reason), user_id))
 
-    append_known(room_id, plan)
+    _once(claim, plan, lambda once: append_known(room_id, once))
 
 
 def forget_room(user_id: str, room_id: str) -> None:
@@ -207,6 +220,27 @@ def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str
         return batch.add(Draft(MEMBER, sender, own, user_id))
 
     return append_known(room_id, plan)
+
+
+def _once(
+    claim: Claim | None, plan: Callable[[Append], T], run: Callable[[Callable[[Append], T]], T]
+) -> T | None:
+    """What `run` returns of `plan`; where the transaction ID was claimed before, nothing happens: None."""
+    if claim is None:
+        return run(plan)
+
+    def planned(batch: Append) -> T:
+        result = plan(batch)
+        claim.take(batch)
+        return result
+
+    try:
+        return run(planned)
+    except (ConditionFailed, MatrixError):
+        # A repetition may be refused by what it did the first time: who was kicked isn't in the room.
+        if claim.earlier() is None:
+            raise
+        return None
 
 
 def _membership(batch: Append, user_id: str) -> str | None:

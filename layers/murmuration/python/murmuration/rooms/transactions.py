@@ -6,11 +6,12 @@ https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
-from murmuration.rooms.append import Draft
+from murmuration.rooms.append import Append, Draft
 from murmuration.storage import dynamodb
 from murmuration.storage.dynamodb import ConditionFailed, Item, Write
 
@@ -34,6 +35,16 @@ class Claim:
     def mark(self, draft: Draft) -> Draft:
         """The draft with the transaction ID that its sender will be shown again."""
         return replace(draft, device_id=self.requester.device_id, txn_id=self.txn_id)
+
+    def take(self, batch: Append) -> None:
+        """Mark the batch's last event, and have the claim written with it, or by itself if there is none."""
+        if not batch.entries:
+            with suppress(ConditionFailed):
+                dynamodb.execute(self.write(""))
+            return
+        last = batch.entries[-1]
+        batch.entries[-1] = replace(last, device_id=self.requester.device_id, txn_id=self.txn_id)
+        batch.writes = [self.write(last.event.event_id), *batch.writes]
 
     def write(self, event_id: str, *, batch: Sequence[str] = ()) -> Write:
         """Claim the transaction ID for an event; fails if it was claimed in the last day.
