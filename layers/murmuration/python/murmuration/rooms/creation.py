@@ -19,6 +19,7 @@ from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, RoomVersion
 from murmuration.rooms.append import Append, Draft, append
 from murmuration.rooms.invitees import check_invitees
 from murmuration.rooms.members import member_content
+from murmuration.rooms.transactions import Claim
 from murmuration.settings import settings
 from murmuration.storage import directory
 from murmuration.storage.dynamodb import ConditionFailed, Write
@@ -89,8 +90,8 @@ class RoomRequest:
         return self.preset or ("public_chat" if self.visibility == "public" else "private_chat")
 
 
-def create_room(requester: Requester, request: RoomRequest) -> str:
-    """Create the room and invite whom the request names; the room's ID.
+def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | None = None) -> str:
+    """Create the room and invite whom the request names; the room's ID, the same again for a `txn_id`.
 
     Raises UnsupportedRoomVersion, RoomInUse for a taken alias, InvalidRoomState where the parts don't make a
     valid room, InvalidParam, LimitExceeded.
@@ -102,8 +103,13 @@ def create_room(requester: Requester, request: RoomRequest) -> str:
     check_invitees(requester.user_id, request.invite)
     alias = _alias(request)
     drafts = list(_drafts(requester.user_id, request, version, alias))
+    claim = Claim("create", requester, "", txn_id) if txn_id is not None else None
     try:
-        room_id = _begin(requester.user_id, request, version, alias, drafts[:EVENTS_PER_TRANSACTION])
+        room_id, is_new = _begin(
+            requester.user_id, request, version, alias, drafts[:EVENTS_PER_TRANSACTION], claim
+        )
+        if not is_new:
+            return room_id
         for start in range(EVENTS_PER_TRANSACTION, len(drafts), EVENTS_PER_TRANSACTION):
             rest = drafts[start : start + EVENTS_PER_TRANSACTION]
             append(room_id, lambda batch, rest=rest: [batch.add(draft) for draft in rest])  # type: ignore[misc]
@@ -113,9 +119,14 @@ def create_room(requester: Requester, request: RoomRequest) -> str:
 
 
 def _begin(
-    creator: str, request: RoomRequest, version: RoomVersion, alias: str | None, drafts: Sequence[Draft]
-) -> str:
-    """Write the room's first events; its ID.
+    creator: str,
+    request: RoomRequest,
+    version: RoomVersion,
+    alias: str | None,
+    drafts: Sequence[Draft],
+    claim: Claim | None,
+) -> tuple[str, bool]:
+    """Write the room's first events; its ID, and whether it is new, rather than what `claim` stands for.
 
     From room version 12 on the ID is a hash of the create event: two rooms made alike by one user within one
     millisecond would be the same. The second is made again, a moment later.
@@ -126,14 +137,18 @@ def _begin(
         for draft in drafts:
             batch.add(draft)
         batch.writes = _claims(batch.room_id, creator, request, alias)
+        if claim is not None:
+            batch.writes.append(claim.write(batch.room_id))
         try:
             batch.commit()
         except ConditionFailed as error:
+            if claim is not None and (earlier := claim.earlier()) is not None:
+                return earlier, False
             if alias is not None and 0 in error.failed:
                 raise RoomInUse(f"The alias {alias} is taken") from error
             pause(attempt)
             continue
-        return batch.room_id
+        return batch.room_id, True
     raise Unavailable("The room could not be made just now; try again")
 
 

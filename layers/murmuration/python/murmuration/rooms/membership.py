@@ -111,6 +111,18 @@ def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: 
     _once(claim, plan, lambda once: append_known(room_id, once))
 
 
+def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | None = None) -> None:
+    """Reject the invite that an event is. Raises NotFound where it isn't, or isn't any more."""
+
+    def plan(batch: Append) -> None:
+        invite = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
+        if invite is None or (invite.event_id, invite.membership) != (event_id, "invite"):
+            raise NotFound("There is no such invite")
+        batch.add(Draft(MEMBER, user_id, _leave(None), user_id))
+
+    _once(claim, plan, lambda once: append_known(room_id, once))
+
+
 def kick_user(
     sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:

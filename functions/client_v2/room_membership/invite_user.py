@@ -1,0 +1,17 @@
+"""Invite a user, and be told their name and avatar.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.memberships import invite_user
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/invite")
+def handler(request: Request) -> dict[str, Any]:
+    action_id = request.query.get("action_id")
+    return invite_user(request.requester, request.params["roomId"], request.fields(), action_id)

@@ -1,0 +1,18 @@
+"""Make a user leave, once for an action ID.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.memberships import change_membership
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/kick")
+def handler(request: Request) -> dict[str, Any]:
+    action_id = request.query.get("action_id")
+    change_membership("kick", request.requester, request.params["roomId"], request.fields(), action_id)
+    return {}

@@ -1,0 +1,18 @@
+"""Leave a room, once for an action ID.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.memberships import leave_room
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/leave")
+def handler(request: Request) -> dict[str, Any]:
+    body, action_id = request.fields(optional=True), request.query.get("action_id")
+    leave_room(request.requester, request.params["roomId"], body, action_id)
+    return {}
