@@ -1,0 +1,16 @@
+"""Join a room by its ID, an alias or an invite, and be shown what is in it.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.entering import join_room
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/v2/join")
+def handler(request: Request) -> dict[str, Any]:
+    return join_room(request.access_token, request.requester, request.fields())

@@ -1,0 +1,127 @@
+"""Creating and joining rooms in version 2: what there is to see comes with the answer, where asked for.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.client_v2.actions import check_action_id
+from murmuration.client_v2.bundles import render_events, render_state, stands_alone
+from murmuration.client_v2.history import Reading, make_reading
+from murmuration.client_v2.memberships import room_of_event
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import BadJson, MissingParam, NotFound
+from murmuration.protocol.filters import EventFilter
+from murmuration.rooms import creation, joining
+from murmuration.rooms.creation import RoomRequest
+from murmuration.rooms.joining import JoinRequest
+from murmuration.rooms.pagination import position_token
+from murmuration.rooms.room import Room
+from murmuration.rooms.timeline import MAX_LIMIT, Scan
+from murmuration.rooms.viewing import open_view
+from murmuration.storage import memberships, room_items
+from murmuration.storage.dynamodb import gather
+
+NAMES = ("room_id", "alias", "invite")
+"""What a room to be joined may be named by; `invite` is the invite's event ID."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseConfig:
+    """What of the room the answer is to have."""
+
+    reading: Reading = field(default_factory=Reading)
+    state: EventFilter = field(default_factory=EventFilter)
+
+    @classmethod
+    def from_body(cls, token: AccessToken, body: Fields) -> ResponseConfig | None:
+        """None where the client asks for nothing. Raises BadJson, and NotFound for unknown filters."""
+        values = body.optional_object("response")
+        if values is None:
+            return None
+        config = Fields(values)
+        reading = make_reading(
+            token,
+            config.optional_string("filter"),
+            limit=config.integer("max", Reading().limit),
+            replies=config.integer("replies", -1, low=-1),
+        )
+        return cls(reading, make_reading(token, config.optional_string("state_filter")).filter)
+
+
+def create_room(
+    token: AccessToken, requester: Requester, body: Fields, action_id: str | None
+) -> dict[str, Any]:
+    """Create a room, once for an action ID: `room_id`, and the `response` that `body` asks for.
+
+    `body` is createRoom's as it is today, with `published` besides. Raises what creating a room raises.
+    """
+    published = body.boolean("published", False)
+    wanted = RoomRequest.from_body(body, visibility="public" if published else "private")
+    config = ResponseConfig.from_body(token, body)
+    room_id = creation.create_room(requester, wanted, txn_id=check_action_id(action_id))
+    return _answer(token, room_id, config)
+
+
+def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[str, Any]:
+    """Join the room that `body` names by ID, alias, or the event of an invite.
+
+    `room_id`, and the `response` that `body` asks for. Raises MissingParam where nothing is named, BadJson,
+    NotFound for an unknown room or invite, Forbidden.
+    """
+    named = [name for name in NAMES if body.optional_string(name) is not None]
+    if not named:
+        raise MissingParam(f"One of {', '.join(NAMES)} must name the room")
+    if len(named) > 1:
+        raise BadJson(f"The room must be named once, not by {' and '.join(named)}")
+    body.strings("servers")
+    room = body.string(named[0])
+    if named[0] == "invite":
+        room = _invited_to(requester, room)
+    config = ResponseConfig.from_body(token, body)
+    wanted = JoinRequest.from_body(room, body)
+    return _answer(token, joining.join_room(token, wanted), config)
+
+
+def _invited_to(requester: Requester, event_id: str) -> str:
+    """The room that the requester was invited to by this event, if they didn't leave it since."""
+    room_id = room_of_event(event_id)
+    invite = room_items.read_events([event_id], Room.load(room_id).version).get(event_id)
+    row = memberships.read_membership(requester.user_id, room_id)
+    if invite is None or (invite.state_key, invite.membership) != (requester.user_id, "invite"):
+        raise NotFound("There is no such invite")
+    if row is None or (row.membership != "join" and (row.membership, row.event_id) != ("invite", event_id)):
+        raise NotFound("The invite is no longer open")
+    return room_id
+
+
+def _answer(token: AccessToken, room_id: str, config: ResponseConfig | None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"room_id": room_id}
+    return answer if config is None else answer | {"response": show_room(token, room_id, config)}
+
+
+def show_room(token: AccessToken, room_id: str, config: ResponseConfig) -> Mapping[str, Any]:
+    """A room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
+
+    `token` is for the events before, where there are any. Raises UnknownToken, Forbidden.
+    """
+    view = open_view(token, room_id)
+    bottom = view.room.head.oldest - 1
+    scan = Scan(view, config.reading.filter, view.horizon(), bottom, forward=False, admits=stands_alone)
+    limit = min(config.reading.limit, MAX_LIMIT)
+    read_state = functools.partial(room_items.read_state_of_type, room_id, view.room.version)
+    _, state = gather(functools.partial(scan.run, limit), read_state)
+    shown = {
+        "events": render_events(scan.found[::-1], view.viewer, config.reading.bundling),
+        "state": [
+            render_state(entry.event, view.viewer) for entry in state if config.state.matches(entry.event.pdu)
+        ],
+        "members": view.room.head.joined,
+    }
+    return shown | ({"token": position_token(scan.position)} if scan.position > bottom else {})
