@@ -44,6 +44,15 @@ def set_room_alias(requester: Requester, alias: str, room_id: str) -> None:
     raise AliasInUse(f"Room alias {alias} already exists")
 
 
+def name_room(requester: Requester, room_id: str, localpart: str) -> str:
+    """Point a new alias of this server to a room; the alias. Raises what `set_room_alias` does."""
+    alias = f"#{localpart}:{settings().server_name}"
+    if not localpart or ":" in localpart:
+        raise InvalidParam("localpart is an alias's local part, without # and :")
+    set_room_alias(requester, alias, room_id)
+    return alias
+
+
 def delete_room_alias(requester: Requester, alias: str) -> None:
     """Remove an alias, and its mention in the room's canonical alias if the requester may change that.
 

@@ -56,11 +56,8 @@ def get_public_rooms(request: DirectoryRequest) -> dict[str, Any]:
 
     Raises NotFound for another server's directory, InvalidParam for a token that isn't one.
     """
-    if request.server not in (None, "", settings().server_name):
-        raise NotFound(f"{request.server} is another homeserver, which this one can't reach")
     backward, after = _parse_token(request.since) if request.since else (False, None)
-    rooms = sorted(_rooms(), key=_rank)
-    matching = _sift(rooms, request)
+    matching = find_public_rooms(request)
     limit = min(request.limit or MAX_LIMIT, MAX_LIMIT)
     begin, end = _slice([_rank(room) for room in matching], after, limit, backward=backward)
     page = matching[begin:end]
@@ -74,6 +71,16 @@ def get_public_rooms(request: DirectoryRequest) -> dict[str, Any]:
     if page and begin > 0:
         answer["prev_batch"] = _token(_rank(page[0]), backward=True)
     return answer
+
+
+def find_public_rooms(request: DirectoryRequest) -> list[Room]:
+    """All rooms that the request is after, those with the most members first.
+
+    Raises NotFound for another server's directory.
+    """
+    if request.server not in (None, "", settings().server_name):
+        raise NotFound(f"{request.server} is another homeserver, which this one can't reach")
+    return _sift(sorted(_rooms(), key=_rank), request)
 
 
 def _rooms() -> list[Room]:

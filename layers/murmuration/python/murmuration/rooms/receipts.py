@@ -24,6 +24,8 @@ from murmuration.storage.dynamodb import Item
 
 READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", "m.fully_read"
 TYPES = (READ, PRIVATE, FULLY_READ)
+DELIVERED = "m.delivered"
+"""That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""
 
 
 def send_receipt(
@@ -61,6 +63,15 @@ def set_read_markers(token: AccessToken, room_id: str, body: Mapping[str, Any]) 
             for name, event_id in wanted.items()
         )
     )
+
+
+def mark_up_to(token: AccessToken, room_id: str, receipt_type: str, event_id: str) -> None:
+    """Move one receipt to an event; `receipt_type` is READ or DELIVERED.
+
+    Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have.
+    """
+    requester, _, places = _open(token, room_id, [event_id])
+    _move(requester.user_id, room_id, receipt_type, event_id, places[event_id], None)
 
 
 def _parse_thread_id(body: Mapping[str, Any], receipt_type: str) -> str | None:
@@ -152,7 +163,7 @@ def receipt_event(items: Iterable[Item], viewer_id: str) -> dict[str, Any] | Non
     https://spec.matrix.org/v1.19/client-server-api/#mreceipt
     """
     content: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
-    receipts = [item for item in items if item.get("receipt_type") in (READ, PRIVATE)]
+    receipts = [item for item in items if item.get("receipt_type") in (READ, PRIVATE, DELIVERED)]
     for item in sorted(receipts, key=_generality):
         if item["receipt_type"] == PRIVATE and item["user_id"] != viewer_id:
             continue

@@ -1,0 +1,18 @@
+"""Search the published rooms, and go through what was found.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.published_rooms import DEFAULT_LIMIT, RoomSearch, find_rooms
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/v2/publishedRooms")
+def handler(request: Request) -> dict[str, Any]:
+    query = request.query
+    limit = request.query_int("limit", DEFAULT_LIMIT, low=1)
+    return find_rooms(RoomSearch(query.get("search"), query.get("server"), limit, query.get("token")))

@@ -1,0 +1,17 @@
+"""Give a room an alias.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.rooms.aliases import name_room
+
+
+@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/aliases")
+def handler(request: Request) -> dict[str, Any]:
+    localpart = request.fields().string("localpart")
+    return {"room_alias": name_room(request.requester, request.params["roomId"], localpart)}

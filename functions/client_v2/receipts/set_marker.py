@@ -1,0 +1,18 @@
+"""Mark a room as read, or what was sent in it as delivered, up to an event.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.markers import set_marker
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("PUT", "/_matrix/client/v2/rooms/{roomId}/markers/{type}", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    set_marker(request.access_token, params["roomId"], params["type"], request.fields())
+    return {}
