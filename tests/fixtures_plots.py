@@ -96,9 +96,14 @@ def alice_and_bob_in_a_public_room(scene: Scene) -> None:
 
 @plot("Bob has invited Alice to his private room, the study.", "alice", "bob")
 def alice_invited_to_bobs_room(scene: Scene) -> None:
-    scene.create_room(
+    from murmuration.storage.memberships import read_membership
+
+    study = scene.create_room(
         "bob", "study", preset="private_chat", name="Bob's study", invite=[scene.user_id("alice")]
     )
+    invite = read_membership(scene.user_id("alice"), study)
+    assert invite is not None
+    scene.names["study_invite"] = invite.event_id
 
 
 @plot("Alice has left Bob's public room, the porch.", "alice", "bob")
