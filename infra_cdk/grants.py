@@ -287,6 +287,71 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get update"},
     ),
     "client_server.well_known": Grant(),
+    "client_v2.directory": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "put query",
+            "rooms": "batch_get put",
+            "transient": "get put",
+            "users": "get update",
+        },
+    ),
+    "client_v2.history": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "sync-tokens": "get",
+            "users": "batch_get update",
+        },
+    ),
+    "client_v2.receipts": Grant(
+        tables={
+            "events": "batch_get",
+            "rooms": "batch_get get update",
+            "streams": "get put",
+            "users": "batch_get update",
+        },
+    ),
+    "client_v2.room_membership": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "room-log": "batch_get put query",
+            "rooms": "batch_get get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get get put update",
+            "transient": "get put update",
+            "users": "batch_get get put query update",
+        },
+    ),
+    "client_v2.room_send": Grant(
+        secrets={"signing-key": "get"},
+        tables={
+            "events": "batch_get put",
+            "room-log": "batch_get put update",
+            "rooms": "batch_get get put update",
+            "snapshots": "batch_get put",
+            "transient": "batch_get put update",
+            "users": "batch_get update",
+        },
+    ),
+    "client_v2.rooms": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "put",
+            "events": "put",
+            "room-log": "put query",
+            "rooms": "batch_get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get",
+            "transient": "get put update",
+            "users": "batch_get get put update",
+        },
+    ),
     "websocket": Grant(
         queues={"socket-pushes": "find send"},
         secrets={"signing-key": "get"},
