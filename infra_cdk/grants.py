@@ -69,6 +69,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "directory": "batch_write",
             "events": "put",
             "keys": "batch_write query",
             "room-log": "put",
@@ -134,8 +135,9 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.login": Grant(
-        secrets={"viewer-secret": "get"},
+        secrets={"identity-provider-*": "get", "viewer-secret": "get"},
         tables={
+            "directory": "get put",
             "keys": "batch_write query",
             "rooms": "get update",
             "streams": "batch_write get put query update",
@@ -148,6 +150,10 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={"media": "get put update", "users": "get update"},
     ),
+    "client_server.presence": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put", "transient": "update", "users": "get query update"},
+    ),
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
@@ -155,6 +161,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "put",
             "rooms": "batch_get get put update",
             "snapshots": "batch_get put",
+            "streams": "get put",
             "transient": "update",
             "users": "get put query update",
         },
@@ -259,7 +266,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get query",
             "rooms": "batch_get get query",
             "snapshots": "batch_get",
-            "streams": "batch_get batch_write get",
+            "streams": "batch_get batch_write get put",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
             "users": "batch_get get query update",
@@ -281,12 +288,53 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={"rooms": "get update", "streams": "get put", "users": "get update"},
     ),
+    "client_server.user_interactive_auth": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"directory": "get put", "transient": "get put update", "users": "get"},
+    ),
     "client_server.versions": Grant(),
     "client_server.voip": Grant(
         secrets={"turn-secret": "get", "viewer-secret": "get"},
         tables={"users": "get update"},
     ),
     "client_server.well_known": Grant(),
+    "client_v1.login": Grant(
+        mail={"*": "send"},
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "keys": "batch_write query",
+            "rooms": "get update",
+            "streams": "batch_write get put query update",
+            "transient": "delete get put update",
+            "users": "batch_get batch_write check get put query update",
+        },
+    ),
+    "client_v1.presence": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "streams": "batch_get get put update",
+            "transient": "update",
+            "users": "batch_get delete get put query update",
+        },
+    ),
+    "client_v1.registration": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "get put",
+            "transient": "delete get put update",
+            "users": "batch_get check get put",
+        },
+    ),
+    "client_v2.account": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "keys": "batch_write query",
+            "rooms": "get update",
+            "streams": "batch_write get put query update",
+            "users": "batch_write get query update",
+        },
+    ),
     "client_v2.directory": Grant(
         secrets={"viewer-secret": "get"},
         tables={
@@ -363,7 +411,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "put",
             "rooms": "batch_get get put update",
             "snapshots": "batch_get put",
-            "streams": "batch_get batch_write",
+            "streams": "batch_get batch_write get put",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get",
             "transient": "batch_get put update",
@@ -379,10 +427,10 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "query",
             "rooms": "batch_get query",
             "snapshots": "batch_get",
-            "streams": "batch_get get",
+            "streams": "batch_get get put",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get put",
-            "users": "batch_get query",
+            "users": "batch_get get query",
         },
     ),
     "workers.schedules": Grant(
@@ -394,7 +442,12 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "workers.streams": Grant(
         queues={"socket-pushes": "find send", "wake-*": "create send"},
-        tables={"listeners": "batch_get update", "rooms": "get query"},
+        tables={
+            "listeners": "batch_get update",
+            "rooms": "batch_get get query update",
+            "streams": "batch_get get put update",
+            "users": "query",
+        },
     ),
 }
 """By the module's name."""

@@ -17,6 +17,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     "/_matrix/client/{version}/account/deactivate",
     auth=Auth.OPTIONAL_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/account/deactivate",),
 )
 def handler(request: Request) -> dict[str, Any]:
     return management.deactivate_account(

@@ -12,7 +12,12 @@ from murmuration.accounts.interactive_auth import Attempt
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 
 
-@endpoint("DELETE", "/_matrix/client/{version}/devices/{deviceId}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "DELETE",
+    "/_matrix/client/{version}/devices/{deviceId}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/devices/{deviceId}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     return devices.delete_device(
         request.requester,

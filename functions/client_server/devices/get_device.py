@@ -11,6 +11,11 @@ from murmuration.accounts import devices
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 
 
-@endpoint("GET", "/_matrix/client/{version}/devices/{deviceId}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/devices/{deviceId}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/devices/{deviceId}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     return devices.get_device(request.requester, request.params["deviceId"])

@@ -11,7 +11,12 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.rooms import aliases
 
 
-@endpoint("DELETE", "/_matrix/client/{version}/directory/room/{roomAlias}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "DELETE",
+    "/_matrix/client/{version}/directory/room/{roomAlias}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/directory/room/{roomAlias}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     aliases.delete_room_alias(request.requester, request.params["roomAlias"])
     return {}

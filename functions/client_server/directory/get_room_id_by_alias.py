@@ -12,7 +12,11 @@ from murmuration.rooms import aliases
 
 
 @endpoint(
-    "GET", "/_matrix/client/{version}/directory/room/{roomAlias}", auth=Auth.NONE, versions=CLIENT_VERSIONS
+    "GET",
+    "/_matrix/client/{version}/directory/room/{roomAlias}",
+    auth=Auth.NONE,
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/directory/room/{roomAlias}",),
 )
 def handler(request: Request) -> dict[str, Any]:
     return aliases.get_room_id_by_alias(request.params["roomAlias"])

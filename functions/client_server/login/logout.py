@@ -11,6 +11,8 @@ from murmuration.accounts import devices
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 
 
-@endpoint("POST", "/_matrix/client/{version}/logout", versions=CLIENT_VERSIONS)
+@endpoint(
+    "POST", "/_matrix/client/{version}/logout", versions=CLIENT_VERSIONS, also=("/_matrix/client/v2/logout",)
+)
 def handler(request: Request) -> dict[str, Any]:
     return devices.logout(request.requester)

@@ -12,7 +12,11 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 
 
 @endpoint(
-    "GET", "/_matrix/client/{version}/profile/{userId}/{keyName}", auth=Auth.NONE, versions=CLIENT_VERSIONS
+    "GET",
+    "/_matrix/client/{version}/profile/{userId}/{keyName}",
+    auth=Auth.NONE,
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/profile/{userId}/{keyName}",),
 )
 def handler(request: Request) -> dict[str, Any]:
     return profiles.get_profile_field(request.params["userId"], request.params["keyName"])

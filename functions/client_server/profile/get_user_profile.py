@@ -11,6 +11,12 @@ from murmuration import profiles
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 
 
-@endpoint("GET", "/_matrix/client/{version}/profile/{userId}", auth=Auth.NONE, versions=CLIENT_VERSIONS)
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/profile/{userId}",
+    auth=Auth.NONE,
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/profile/{userId}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     return profiles.get_user_profile(request.params["userId"])

@@ -11,7 +11,12 @@ from murmuration import profiles
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 
 
-@endpoint("PUT", "/_matrix/client/{version}/profile/{userId}/{keyName}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "PUT",
+    "/_matrix/client/{version}/profile/{userId}/{keyName}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/profile/{userId}/{keyName}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     return profiles.set_profile_field(
         request.requester, request.params["userId"], request.params["keyName"], request.json_object()

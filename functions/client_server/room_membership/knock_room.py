@@ -11,7 +11,12 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.rooms.joining import knock_on_room
 
 
-@endpoint("POST", "/_matrix/client/{version}/knock/{roomIdOrAlias}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "POST",
+    "/_matrix/client/{version}/knock/{roomIdOrAlias}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/knock/{roomIdOrAlias}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     reason = request.fields(optional=True).optional_string("reason")
     room_id = knock_on_room(request.requester.user_id, request.params["roomIdOrAlias"], reason=reason)

@@ -12,7 +12,10 @@ from murmuration.rooms.sending import redact_event
 
 
 @endpoint(
-    "PUT", "/_matrix/client/{version}/rooms/{roomId}/redact/{eventId}/{txnId}", versions=CLIENT_VERSIONS
+    "PUT",
+    "/_matrix/client/{version}/rooms/{roomId}/redact/{eventId}/{txnId}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/rooms/{roomId}/redact/{eventId}/{txnId}",),
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

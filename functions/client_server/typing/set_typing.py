@@ -12,7 +12,12 @@ from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.rooms.typing import DEFAULT_TIMEOUT_MS, set_typing
 
 
-@endpoint("PUT", "/_matrix/client/{version}/rooms/{roomId}/typing/{userId}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "PUT",
+    "/_matrix/client/{version}/rooms/{roomId}/typing/{userId}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/rooms/{roomId}/typing/{userId}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     body = request.json_object()
     typing, timeout = body.get("typing"), body.get("timeout", DEFAULT_TIMEOUT_MS)

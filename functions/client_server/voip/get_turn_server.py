@@ -11,6 +11,11 @@ from murmuration import voip
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 
 
-@endpoint("GET", "/_matrix/client/{version}/voip/turnServer", versions=CLIENT_VERSIONS)
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/voip/turnServer",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/voip/turnServer",),
+)
 def handler(request: Request) -> dict[str, Any]:
     return voip.get_turn_server(request.requester.user_id)

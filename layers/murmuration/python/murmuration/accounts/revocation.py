@@ -1,0 +1,24 @@
+"""Revoking an access token by itself: whose it is may not be logged in with it at the moment."""
+
+from __future__ import annotations
+
+from murmuration.accounts.devices import remove_devices
+from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.protocol.errors import InvalidParam, UnknownToken
+from murmuration.storage import accounts
+
+
+def revoke_token(requester: Requester, text: str) -> None:
+    """Delete the requester's device that an access token belongs to; one that is revoked already stays so.
+
+    A device has one session, so it goes with its token. Raises InvalidParam for what is no token of this
+    server, Forbidden for another user's.
+    """
+    try:
+        token = AccessToken.parse(text)
+    except UnknownToken as error:
+        raise InvalidParam("This is not an access token of this server") from error
+    requester.require_self(token.user_id)
+    device = accounts.read_device(token.user_id, token.device_id) or {}
+    if token.matches(device.get("access_hash")) or token.matches(device.get("next_access_hash")):
+        remove_devices(token.user_id, [token.device_id])
