@@ -139,7 +139,7 @@ def _digest(*parts: bytes) -> str:
 
 
 def _contents(folder: Path) -> Iterable[bytes]:
-    for path in sorted(folder.rglob("*.py")):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"):
         yield str(path.relative_to(folder)).encode()
         yield path.read_bytes()
 

@@ -44,6 +44,24 @@ def alice_with_a_login_token(scene: Scene) -> None:
     scene.names["login_token"] = answer["login_token"]
 
 
+@plot("A browser was sent to an identity provider, which will send it back.")
+def a_browser_at_an_identity_provider(scene: Scene) -> None:
+    from murmuration.storage.login_states import LoginState, create
+
+    purpose = {"for": "client", "redirect_url": "https://client.example.org/"}
+    pending = LoginState("cedar", "nonce-of-the-fixtures", "verifier-of-the-fixtures", "0" * 64, purpose)
+    scene.act(create, "state-of-the-fixtures", pending)
+
+
+@plot("Alice's client was told where she chooses an identity provider for her login.", "alice")
+def a_login_at_the_choice_of_a_provider(scene: Scene) -> None:
+    from murmuration.storage.login_states import LoginState, create
+
+    session = "c2Vzc2lvbi1vZi1maXh0dXJl.ZGlnZXN0LTEyMzQ1"
+    purpose = {"for": "login stage", "session": session, "user": "alice", "operation": "login"}
+    scene.act(create, "choice-of-the-fixtures", LoginState("", "", "", "", purpose))
+
+
 @plot("Alice has a name, an avatar and a field of her own in her profile.", "alice")
 def alice_with_a_profile(scene: Scene) -> None:
     from murmuration.profiles import set_profile_field

@@ -48,8 +48,12 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "registration": Limit(0.17, 3),
         "registration_query": Limit(0.5, 10),
         "login": Limit(0.17, 6),
+        "login_poll": Limit(1, 30),
+        "sso": Limit(0.5, 20),
         # By account: attempts that failed.
         "failed_login": Limit(0.17, 3),
+        # By account: mails with which somebody may log in.
+        "login_mail": Limit(1 / 60, 5),
         # By user.
         "login_token": Limit(1 / 60, 1),
         "message": Limit(0.2, 10),
@@ -59,6 +63,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "invite": Limit(0.3, 10),
         "room_creation": Limit(0.016, 10),
         "profile": Limit(0.2, 10),
+        "presence": Limit(0.2, 10),
         "media_upload": Limit(0.5, 20),
         "report": Limit(1, 5),
     }

@@ -23,7 +23,10 @@ class Settings:
 
     `public_url` is the base URL clients use, without a trailing slash. `prefix` begins the physical name of
     each table, queue and parameter. Sizes are in bytes, times in seconds; `password_cost` is log2 of
-    scrypt's N.
+    scrypt's N. `login_flows` and `identity_providers` are as they were written: `accounts.login_flows` and
+    `accounts.identity_providers` read them. To clients at the URLs that begin with one of
+    `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
+    have private addresses, and plain HTTP on the loopback.
     """
 
     server_name: str
@@ -39,6 +42,11 @@ class Settings:
     turn_uris: tuple[str, ...] = ()
     turn_ttl: int = 86_400
     identity_server_url: str = ""
+    mail_sender: str = ""
+    login_flows: str = ""
+    identity_providers: str = ""
+    sso_trusted_clients: tuple[str, ...] = ()
+    sso_private_providers: bool = False
     socket_endpoint: str = ""
 
     def table(self, name: str) -> str:
@@ -90,6 +98,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         turn_uris=tuple(uri for uri in value("TURN_URIS", "").split(",") if uri),
         turn_ttl=number("TURN_TTL", 86_400),
         identity_server_url=value("IDENTITY_SERVER_URL", ""),
+        mail_sender=value("MAIL_SENDER", ""),
+        login_flows=value("LOGIN_FLOWS", ""),
+        identity_providers=value("IDENTITY_PROVIDERS", ""),
+        sso_trusted_clients=tuple(url for url in value("SSO_TRUSTED_CLIENTS", "").split(",") if url),
+        sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
+from murmuration.accounts.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.sessions import check_display_name
 from murmuration.accounts.tokens import Requester
 from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound
@@ -47,10 +47,10 @@ def update_device(requester: Requester, device_id: str, body: Mapping[str, Any])
 def delete_device(requester: Requester, device_id: str, attempt: Attempt) -> dict[str, Any]:
     """Delete one device, which needn't be there, once the user proved to be there themselves.
 
-    Raises UserInteractiveAuthRequired and what `authorise` raises.
+    Raises UserInteractiveAuthRequired and what `reauthenticate` raises.
     https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3devicesdeviceid
     """
-    authorise(attempt, [(PASSWORD,)], user_id=requester.user_id)
+    reauthenticate(attempt, requester.user_id)
     remove_devices(requester.user_id, [device_id])
     return {}
 
@@ -65,7 +65,7 @@ def delete_devices(requester: Requester, attempt: Attempt) -> dict[str, Any]:
         raise MissingParam("devices is missing")
     if not isinstance(device_ids, list) or not all(isinstance(each, str) for each in device_ids):
         raise BadJson("devices must be a list of device IDs")
-    authorise(attempt, [(PASSWORD,)], user_id=requester.user_id)
+    reauthenticate(attempt, requester.user_id)
     remove_devices(requester.user_id, device_ids)
     return {}
 
@@ -107,6 +107,7 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
         return
     dynamodb.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
     _record_change(user_id)
+    _end_presence(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
 
 
@@ -121,6 +122,12 @@ def prepare_device_id(user_id: str, device_id: str) -> None:
     if device_id in map(public_key, identity.cross_signing.values()):
         raise Forbidden("The device ID is that of a cross-signing key")
     accounts.purge_device_data(user_id, device_id)
+
+
+def _end_presence(user_id: str, device_ids: Sequence[str]) -> None:
+    from murmuration.presence.status import leave
+
+    leave(user_id, device_ids)
 
 
 def _record_change(user_id: str) -> None:

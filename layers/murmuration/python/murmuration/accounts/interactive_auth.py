@@ -5,19 +5,23 @@ https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication
 A session is bound to what its request would do: its ID ends with a digest of method, path, requester and
 body, and is refused for any other operation. So nothing is stored of it before a stage is completed.
 
-A new kind of stage is a function in `STAGES`. One that is completed elsewhere (a link in a mail, a page of a
-single sign-on) calls `complete_stage` from there; the client then sends the session alone.
+A new kind of stage is a function in `STAGES`. One that takes several requests answers `Begun` until the last.
+One that is completed elsewhere (a link in a mail, a page of a single sign-on) calls `complete_stage` from
+there; the client then sends the session alone.
+
+The founding draft's login by stages (`client_v1`) is the same by other words: it goes through `advance` too.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import re
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -30,13 +34,17 @@ from murmuration.protocol.errors import (
     Unavailable,
     UserInteractiveAuthRequired,
 )
-from murmuration.storage import auth_sessions
+from murmuration.storage import auth_sessions, dynamodb
 from murmuration.storage.auth_sessions import Stage
 from murmuration.storage.dynamodb import ConditionFailed
 
 PASSWORD = "m.login.password"  # noqa: S105 - a stage's type
 DUMMY = "m.login.dummy"
 REGISTRATION_TOKEN = "m.login.registration_token"  # noqa: S105 - a stage's type
+SSO = "m.login.sso"
+OAUTH2 = "m.login.oauth2"
+EMAIL_CODE = "m.login.email.code"
+EMAIL_URL = "m.login.email.url"
 
 Flow = tuple[str, ...]
 """The types of a flow's stages, in order."""
@@ -81,6 +89,18 @@ class Context:
 
     session: str
     user_id: str | None
+    source_ip: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A stage that takes another request, or something done elsewhere; `fields` tell the client more."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+Outcome = Mapping[str, Any] | Begun
+"""What a stage comes to: what it proved, or that it isn't done yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +110,42 @@ class Authorised:
     session: str
     proofs: Mapping[str, Mapping[str, Any]]
 
+    @property
+    def user_id(self) -> str:
+        """Whom the stages prove to be there; they agree on it."""
+        return next(str(proof["user_id"]) for proof in self.proofs.values() if "user_id" in proof)
 
-def _password(context: Context, auth: Mapping[str, Any]) -> Mapping[str, Any]:
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a session is: what was completed, and what came of the stage that a request was about."""
+
+    session: str
+    flows: Sequence[Flow]
+    completed: Sequence[Stage]
+    begun: Begun | None = None
+    failure: MatrixError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return _types(self.completed) in self.flows
+
+    @property
+    def user_id(self) -> str | None:
+        """Whom the completed stages prove to be there."""
+        return _proved_user(self.completed)
+
+    @property
+    def following(self) -> list[str]:
+        """The types that may come next, in the order of the flows."""
+        done = _types(self.completed)
+        found = [
+            flow[len(done)] for flow in self.flows if flow[: len(done)] == done and len(flow) > len(done)
+        ]
+        return list(dict.fromkeys(found))
+
+
+def _password(context: Context, auth: Mapping[str, Any]) -> Outcome:
     from murmuration.accounts.credentials import prove_by_password
 
     proof = prove_by_password(auth)
@@ -100,18 +154,48 @@ def _password(context: Context, auth: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"user_id": proof.user_id}
 
 
-def _dummy(context: Context, auth: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG001 - asks for nothing
+def _dummy(context: Context, auth: Mapping[str, Any]) -> Outcome:  # noqa: ARG001 - asks for nothing
     return {}
 
 
-def _registration_token(context: Context, auth: Mapping[str, Any]) -> Mapping[str, Any]:
+def _registration_token(context: Context, auth: Mapping[str, Any]) -> Outcome:
     from murmuration.accounts.registration_tokens import claim
 
     return {"token": claim(auth.get("token"), context.session)}
 
 
-STAGES: Mapping[str, Callable[[Context, Mapping[str, Any]], Mapping[str, Any]]] = MappingProxyType(
-    {PASSWORD: _password, DUMMY: _dummy, REGISTRATION_TOKEN: _registration_token}
+def _sso(context: Context, auth: Mapping[str, Any]) -> Outcome:  # noqa: ARG001 - its page completes it
+    return Begun()
+
+
+def _oauth2(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.oauth2_stage import begin
+
+    return begin(context, auth)
+
+
+def _email_code(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.email_stages import prove_by_code
+
+    return prove_by_code(context, auth)
+
+
+def _email_url(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.email_stages import prove_by_link
+
+    return prove_by_link(context, auth)
+
+
+STAGES: Mapping[str, Callable[[Context, Mapping[str, Any]], Outcome]] = MappingProxyType(
+    {
+        PASSWORD: _password,
+        DUMMY: _dummy,
+        REGISTRATION_TOKEN: _registration_token,
+        SSO: _sso,
+        OAUTH2: _oauth2,
+        EMAIL_CODE: _email_code,
+        EMAIL_URL: _email_url,
+    }
 )
 """What checks a stage, by type: it returns what was proved, and raises Forbidden for what wasn't."""
 
@@ -133,30 +217,107 @@ def authorise(
     Raises UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden
     for a session of another operation, and what a malformed stage raises.
     """
+    standing = advance(attempt, flows, user_id=user_id, bind_body=bind_body, repeatable=repeatable)
+    if standing.is_complete:
+        return Authorised(standing.session, dict(standing.completed))
+    raise UserInteractiveAuthRequired(_challenge(standing, params), standing.failure)
+
+
+def reauthenticate(attempt: Attempt, user_id: str, *, repeatable: bool = True) -> Authorised:
+    """Require that `user_id`, who is logged in, proves to be there: by password or single sign-on.
+
+    Raises what `authorise` raises.
+    """
+    return authorise(attempt, proofs_of(user_id), user_id=user_id, repeatable=repeatable)
+
+
+def proofs_of(user_id: str) -> list[Flow]:
+    """The flows by which a user can prove to be there. No read where the deployment has only passwords."""
+    from murmuration.settings import settings
+
+    if not settings().identity_providers:
+        return [(PASSWORD,)]
+    from murmuration.storage import accounts, subjects
+
+    account, linked = dynamodb.gather(
+        functools.partial(accounts.read_account, user_id), functools.partial(subjects.read_subjects, user_id)
+    )
+    by_password = account is None or "password_hash" in account or not linked
+    flows: list[Flow] = [(PASSWORD,)] if by_password else []
+    return [*flows, (SSO,)] if linked else flows
+
+
+def advance(
+    attempt: Attempt,
+    flows: Sequence[Flow],
+    *,
+    user_id: str | None = None,
+    bind_body: bool = True,
+    repeatable: bool = True,
+) -> Standing:
+    """Let the stage that a request is about be checked, and tell how far its session is.
+
+    A stage that failed is in the answer; what is malformed raises, as does a session of another operation
+    (Forbidden), or one whose stages prove another user to be there than `user_id`.
+    """
     auth = attempt.auth
     digest = attempt.digest(user_id, bind_body=bind_body)
-    session = auth.get("session") or f"{secrets.token_urlsafe(18)}.{digest}"
-    if not _SESSION.fullmatch(session):
+    session = auth.get("session") or new_session(digest)
+    if not is_session(session):
         raise InvalidParam("The session is not one of this server's")
     if not hmac.compare_digest(session.rpartition(".")[2], digest):
         raise Forbidden("The session was begun for another operation")
     completed = list(auth_sessions.read_session(session).completed) if auth.get("session") else []
-    failure = None
+    proved = _proved_user(completed)
+    if proved is not None and user_id not in (None, proved):
+        raise Forbidden("This was proved by another user than the one whose it is")
+    standing = Standing(session, flows, completed)
     kind = auth.get("type")
-    if kind is not None and kind not in dict(completed):
-        try:
-            proof = _check(kind, completed, flows, Context(session, user_id), auth)
-        except MatrixError as error:
-            if error.status not in (401, 403):
-                raise
-            failure = error
-        else:
-            completed.append((kind, proof))
-            if not _is_complete(completed, flows) or (repeatable and auth.get("session")):
-                complete_stage(session, kind, proof)
-    if _is_complete(completed, flows):
-        return Authorised(session, dict(completed))
-    raise UserInteractiveAuthRequired(_challenge(session, flows, completed, params), failure)
+    if kind is None or kind in dict(completed):
+        return standing
+    try:
+        outcome = _check(kind, standing, Context(session, user_id or proved, attempt.source_ip), auth)
+    except MatrixError as error:
+        if error.status not in (401, 403):
+            raise
+        return replace(standing, failure=error)
+    if isinstance(outcome, Begun):
+        return replace(standing, begun=outcome)
+    standing = replace(standing, completed=[*completed, (kind, outcome)])
+    if not standing.is_complete or (repeatable and auth.get("session")):
+        complete_stage(session, kind, outcome)
+    return standing
+
+
+def new_session(digest: str) -> str:
+    """The ID of a new session for the operation with this digest."""
+    return f"{secrets.token_urlsafe(18)}.{digest}"
+
+
+def prove(session: str, flows: Sequence[Flow], kind: str, proof: Mapping[str, Any]) -> Standing:
+    """Take note of a stage that was completed elsewhere, by somebody who may not be who began the session.
+
+    What is missing yet goes on in a session with another ID, which only the former learns. Raises Forbidden
+    where the stage isn't the next one, or proves another user to be there than those before it.
+    """
+    completed = auth_sessions.read_session(session).completed
+    standing = Standing(session, flows, completed)
+    if kind not in standing.following:
+        raise Forbidden(f"{kind} is not the next stage of a flow")
+    if standing.user_id not in (None, proof.get("user_id")):
+        raise Forbidden("This was proved by another user than the one whose it is")
+    standing = replace(standing, completed=[*completed, (kind, proof)])
+    if not standing.is_complete:
+        standing = replace(standing, session=new_session(session.rpartition(".")[2]))
+        auth_sessions.record_stages(standing.session, standing.completed, before=())
+    if completed:
+        auth_sessions.end_session(session)
+    return standing
+
+
+def is_session(session: str) -> bool:
+    """Whether `session` has the form of a session's ID."""
+    return _SESSION.fullmatch(session) is not None
 
 
 def complete_stage(session: str, kind: str, proof: Mapping[str, Any]) -> None:
@@ -173,33 +334,24 @@ def complete_stage(session: str, kind: str, proof: Mapping[str, Any]) -> None:
     raise Unavailable("The session is in use by other requests; try again")
 
 
-def _check(
-    kind: str, completed: Sequence[Stage], flows: Sequence[Flow], context: Context, auth: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    done = _types(completed)
-    following = {flow[len(done)] for flow in flows if flow[: len(done)] == done and len(flow) > len(done)}
-    if kind not in following or kind not in STAGES:
+def _check(kind: str, standing: Standing, context: Context, auth: Mapping[str, Any]) -> Outcome:
+    if kind not in standing.following or kind not in STAGES:
         raise Forbidden(f"{kind[:80]} is not the next stage of a flow")
     return STAGES[kind](context, auth)
 
 
-def _is_complete(completed: Sequence[Stage], flows: Sequence[Flow]) -> bool:
-    return _types(completed) in flows
+def _proved_user(completed: Sequence[Stage]) -> str | None:
+    return next((str(proof["user_id"]) for _, proof in completed if "user_id" in proof), None)
 
 
-def _challenge(
-    session: str,
-    flows: Sequence[Flow],
-    completed: Sequence[Stage],
-    params: Mapping[str, Mapping[str, Any]] | None,
-) -> dict[str, Any]:
+def _challenge(standing: Standing, params: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
     challenge: dict[str, Any] = {
-        "flows": [{"stages": list(flow)} for flow in flows],
+        "flows": [{"stages": list(flow)} for flow in standing.flows],
         "params": dict(params or {}),
-        "session": session,
+        "session": standing.session,
     }
-    if completed:
-        challenge["completed"] = list(_types(completed))
+    if standing.completed:
+        challenge["completed"] = list(_types(standing.completed))
     return challenge
 
 

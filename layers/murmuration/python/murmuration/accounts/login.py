@@ -8,7 +8,9 @@ from typing import Any
 from murmuration import rate_limits, server_discovery
 from murmuration.accounts import devices, sessions
 from murmuration.accounts.credentials import prove_by_password
-from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
+from murmuration.accounts.identity_providers import providers
+from murmuration.accounts.interactive_auth import OAUTH2, PASSWORD, SSO, Attempt, reauthenticate
+from murmuration.accounts.login_flows import login_flows
 from murmuration.accounts.sessions import SessionRequest
 from murmuration.accounts.tokens import Requester, TokenPair, hash_secret, new_secret
 from murmuration.clock import now_ms
@@ -31,8 +33,16 @@ ATTEMPTS = 8
 
 
 def get_login_flows() -> dict[str, Any]:
-    """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login"""
-    return {"flows": [{"type": PASSWORD}, {"type": LOGIN_TOKEN, "get_login_token": True}]}
+    """The flows of a single stage: this API has no others.
+
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
+    """
+    flows: list[dict[str, Any]] = []
+    if (PASSWORD,) in login_flows():
+        flows.append({"type": PASSWORD})
+    if (OAUTH2,) in login_flows():
+        flows.append({"type": SSO, "identity_providers": [each.public for each in providers()]})
+    return {"flows": [*flows, {"type": LOGIN_TOKEN, "get_login_token": True}]}
 
 
 def login(body: Mapping[str, Any], *, source_ip: str) -> dict[str, Any]:
@@ -46,7 +56,7 @@ def login(body: Mapping[str, Any], *, source_ip: str) -> dict[str, Any]:
         raise MissingParam("type is missing")
     if not isinstance(kind, str):
         raise BadJson("type must be a string")
-    if kind not in (PASSWORD, LOGIN_TOKEN):
+    if kind != LOGIN_TOKEN and (kind != PASSWORD or (PASSWORD,) not in login_flows()):
         raise Unknown("This login type is not offered")
     request = SessionRequest.parse(body, source_ip)
     rate_limits.check("login", source_ip)
@@ -100,10 +110,10 @@ def begin_session(
 def generate_login_token(requester: Requester, attempt: Attempt) -> dict[str, Any]:
     """A token with which another client of the requester's may log in, once.
 
-    Raises UserInteractiveAuthRequired each time, LimitExceeded and what `authorise` raises.
+    Raises UserInteractiveAuthRequired each time, LimitExceeded and what `reauthenticate` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token
     """
-    authorise(attempt, [(PASSWORD,)], user_id=requester.user_id, repeatable=False)
+    reauthenticate(attempt, requester.user_id, repeatable=False)
     rate_limits.check("login_token", requester.user_id)
     token, expires_ms = new_secret(), now_ms() + LOGIN_TOKEN_LIFETIME_MS
     user_tokens.create(user_tokens.LOGIN, hash_secret(token), requester.user_id, expires_ms=expires_ms)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.accounts import devices, passwords
-from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
+from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise, reauthenticate
 from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
-from murmuration.storage import accounts
+from murmuration.storage import accounts, subjects
 from murmuration.storage.dynamodb import ConditionFailed
 
 
@@ -62,6 +62,7 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
         raise NotFound(f"There is no user {user_id}") from error
     devices.remove_all_devices(user_id, spare=last_device)
     leave_all_rooms(user_id)
+    subjects.unlink_all(user_id)
     accounts.purge_user_data(user_id)
     devices.remove_all_devices(user_id)
 
@@ -93,10 +94,9 @@ def _deactivated_before(requester: Requester | None) -> str | None:
 
 
 def _authorised_user(requester: Requester | None, attempt: Attempt) -> str:
-    user_id = requester.user_id if requester else None
-    authorised = authorise(attempt, [(PASSWORD,)], user_id=user_id)
-    proved: str = authorised.proofs[PASSWORD]["user_id"]
-    return proved
+    if requester is not None:
+        return reauthenticate(attempt, requester.user_id).user_id
+    return authorise(attempt, [(PASSWORD,)]).user_id
 
 
 def _boolean(attempt: Attempt, name: str, *, default: bool) -> bool:

@@ -50,7 +50,7 @@ def register(kind: str, attempt: Attempt) -> dict[str, Any]:
     if kind == "guest":
         raise Forbidden("Guest access is disabled on this homeserver")
     body = attempt.body
-    localpart = _parse_username(body.get("username"))
+    localpart = parse_username(body.get("username"))
     inhibit_login = body.get("inhibit_login")
     if inhibit_login is not None and not isinstance(inhibit_login, bool):
         raise BadJson("inhibit_login must be a boolean")
@@ -81,7 +81,7 @@ def check_username_availability(username: str | None, *, source_ip: str) -> dict
     if username is None:
         raise MissingParam("The query parameter username is missing")
     rate_limits.check("registration_query", source_ip)
-    localpart = _parse_username(username)
+    localpart = parse_username(username)
     if localpart is not None:
         _require_available(localpart)
     return {"available": True}
@@ -92,12 +92,12 @@ def create_account(localpart: str, password: str, *, is_admin: bool = False) -> 
 
     Raises InvalidUsername, UserInUse, WeakPassword, InvalidParam.
     """
-    name = _parse_username(localpart)
+    name = parse_username(localpart)
     if name is None:
         raise InvalidUsername("A username is needed")
-    user_id = _user_id(name)
+    user_id = user_id_of(name)
     password_hash = passwords.hash_password(passwords.parse_new_password(password))
-    writes = _account_writes(user_id, name, password_hash, now=now_ms(), is_admin=is_admin)
+    writes = account_writes(user_id, name, password_hash, now=now_ms(), is_admin=is_admin)
     try:
         dynamodb.transact(writes)
     except ConditionFailed as error:
@@ -112,7 +112,7 @@ def _flows() -> tuple[Flow, ...]:
         raise Forbidden("Registration is disabled on this homeserver") from error
 
 
-def _parse_username(username: object) -> str | None:
+def parse_username(username: object) -> str | None:
     """The localpart for a username that a client wants, in lower case; None where the server is to choose."""
     if username is None:
         return None
@@ -125,11 +125,12 @@ def _parse_username(username: object) -> str | None:
 
 
 def _require_available(localpart: str) -> None:
-    if accounts.read_account(_user_id(localpart)) is not None:
+    if accounts.read_account(user_id_of(localpart)) is not None:
         raise UserInUse("This user ID is already taken")
 
 
-def _user_id(localpart: str) -> str:
+def user_id_of(localpart: str) -> str:
+    """The ID of this server's user with that localpart."""
     return f"@{localpart}:{settings().server_name}"
 
 
@@ -157,9 +158,9 @@ def _create(
 ) -> dict[str, Any]:
     password_hash = passwords.hash_password(password)
     for race in range(ATTEMPTS):
-        name = localpart if localpart is not None else _random_localpart()
-        user_id, now = _user_id(name), now_ms()
-        writes = _account_writes(user_id, name, password_hash, now=now)
+        name = localpart if localpart is not None else random_localpart()
+        user_id, now = user_id_of(name), now_ms()
+        writes = account_writes(user_id, name, password_hash, now=now)
         writes.append(auth_sessions.registered_write(authorised.session, user_id))
         if REGISTRATION_TOKEN in authorised.proofs:
             token = authorised.proofs[REGISTRATION_TOKEN]["token"]
@@ -183,13 +184,21 @@ def _create(
     raise Unavailable("Too many registrations at once; try again")
 
 
-def _account_writes(
-    user_id: str, localpart: str, password_hash: str, *, now: int, is_admin: bool = False
+def account_writes(
+    user_id: str, display_name: str, password_hash: str | None, *, now: int, is_admin: bool = False
 ) -> list[Write]:
-    account = {"kind": "user", "password_hash": password_hash, "created_ms": now}
+    """An account with its profile; the first write is refused where the user ID was ever in use.
+
+    Without a password its owner logs in by other means.
+    """
+    account: dict[str, Any] = {"kind": "user", "created_ms": now}
+    if password_hash is not None:
+        account["password_hash"] = password_hash
+    if is_admin:
+        account["admin"] = True
     return [
-        accounts.create_account_write(user_id, account | ({"admin": True} if is_admin else {})),
-        profiles.profile_write(user_id, {"displayname": localpart}),
+        accounts.create_account_write(user_id, account),
+        profiles.profile_write(user_id, {"displayname": display_name}),
     ]
 
 
@@ -197,5 +206,6 @@ def _bare_answer(user_id: str) -> dict[str, Any]:
     return {"user_id": user_id, "home_server": settings().server_name}
 
 
-def _random_localpart() -> str:
+def random_localpart() -> str:
+    """A name for somebody who wants none in particular."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))

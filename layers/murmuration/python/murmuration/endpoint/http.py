@@ -187,6 +187,18 @@ class Request:
         """The body's properties by type; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""
         return Fields(self.json_object(optional=optional))
 
+    def form(self) -> dict[str, str]:
+        """The fields of a form that a browser posted, each one's last value. Raises InvalidParam."""
+        from urllib.parse import parse_qsl
+
+        try:
+            pairs = parse_qsl(
+                self.body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100
+            )
+        except ValueError as error:
+            raise InvalidParam("The body is not a form") from error
+        return dict(pairs)
+
     @cached_property
     def access_token(self) -> AccessToken:
         """The token as presented, not yet verified. Raises MissingToken, UnknownToken."""
@@ -250,10 +262,20 @@ class Handler:
             request.authenticate(self.route.auth)
             answer = self.function(request)
         except MatrixError as error:
-            answer = error_response(error)
+            answer = _error_page(error) if self._reads_pages(request) else error_response(error)
         except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
             answer = _unexpected(event, context)
         return proxy_response(answer)
+
+    def _reads_pages(self, request: Request) -> bool:
+        return self.route.for_people and "text/html" in request.headers.get("accept", "")
+
+
+def _error_page(error: MatrixError) -> Response:
+    from murmuration.pages import error_page
+
+    page = error_page(error)
+    return Response(page.body, page.status, page.headers)
 
 
 def error_response(error: MatrixError) -> Response:
@@ -298,15 +320,17 @@ def endpoint(
     auth: Auth = Auth.ACCESS_TOKEN,
     versions: tuple[str, ...] = (),
     also: tuple[str, ...] = (),
+    for_people: bool = False,
 ) -> Callable[[Callable[[Request], Any]], Handler]:
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
-    `also` are older paths of the same endpoint; one with another method has it in front: `PUT /path`.
+    `also` are older paths of the same endpoint; one with another method has it in front: `PUT /path`. An
+    endpoint that browsers come to is `for_people`.
     """
     older = tuple((method, one) if one.startswith("/") else _split(one) for one in also)
 
     def decorate(function: Callable[[Request], Any]) -> Handler:
-        return Handler(function, Http(method, path, auth, versions, older))
+        return Handler(function, Http(method, path, auth, versions, older, for_people))
 
     return decorate
 

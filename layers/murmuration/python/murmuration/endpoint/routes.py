@@ -24,7 +24,8 @@ class Auth(Enum):
 class Http:
     """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take.
 
-    `also` are older routes to the same endpoint, as (method, path).
+    `also` are older routes to the same endpoint, as (method, path). What is `for_people` tells its errors as
+    a page to whoever accepts HTML.
     """
 
     method: str
@@ -32,6 +33,7 @@ class Http:
     auth: Auth = Auth.ACCESS_TOKEN
     versions: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
+    for_people: bool = False
 
     @property
     def all(self) -> tuple[tuple[str, str], ...]:

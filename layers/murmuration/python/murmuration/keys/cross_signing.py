@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise
+from murmuration.accounts.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.tokens import Requester
 from murmuration.keys.device_lists import record_change, record_private_change
 from murmuration.keys.query import split_by_server
@@ -61,7 +61,7 @@ def upload_cross_signing_keys(requester: Requester, attempt: Attempt) -> None:
         if not _changes(new, old):
             break
         if "master" in old:
-            authorise(attempt, [(PASSWORD,)], user_id=user_id)
+            reauthenticate(attempt, user_id)
         # What an old master key signed is no part of the new identity.
         orphaned = PURPOSES[1:] if "master" in new and _changes({"master": new["master"]}, old) else ()
         try:

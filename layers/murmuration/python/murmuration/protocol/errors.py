@@ -46,6 +46,13 @@ class UnknownToken(MatrixError):
     errcode = "M_UNKNOWN_TOKEN"
 
 
+class LoginEmailUrlNotYet(MatrixError):
+    """The link in the mail hasn't been followed; the client asks again."""
+
+    status = 403
+    errcode = "M_LOGIN_EMAIL_URL_NOT_YET"
+
+
 class UserDeactivated(MatrixError):
     status = 403
     errcode = "M_USER_DEACTIVATED"

@@ -61,6 +61,11 @@ def record_stages(session: str, completed: Sequence[Stage], *, before: Sequence[
     )
 
 
+def end_session(session: str) -> None:
+    """Forget a session: what it was for is done."""
+    dynamodb.execute(dynamodb.delete(TABLE, session_key(session)))
+
+
 def registered_write(session: str, user_id: str) -> Write:
     """Notes that the session registered `user_id`; refused if it registered somebody before."""
     return dynamodb.update(

@@ -1,0 +1,23 @@
+"""Take the user's browser back from an identity provider.
+
+https://spec.matrix.org/v1.19/client-server-api/#handling-the-callback-from-the-authentication-server
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import sso
+from murmuration.endpoint import Auth, Request, Response, endpoint
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/login/sso/callback",
+    auth=Auth.NONE,
+    versions=("v3",),
+    for_people=True,
+)
+def handler(request: Request) -> Response | dict[str, Any]:
+    found = sso.callback(request.query, cookies=request.headers.get("cookie", ""))
+    return found if isinstance(found, dict) else Response(found.body, found.status, found.headers)

@@ -1,0 +1,15 @@
+"""Let a user choose the identity provider with which a stage `m.login.oauth2` goes on.
+
+The founding draft's "service selection URI"; today: https://spec.matrix.org/v1.19/client-server-api/#legacy-login
+"""
+
+from __future__ import annotations
+
+from murmuration.accounts import oauth2_stage
+from murmuration.endpoint import Auth, Request, Response, endpoint
+
+
+@endpoint("GET", "/_matrix/client/api/v1/login/oauth2", auth=Auth.NONE, for_people=True)
+def handler(request: Request) -> Response:
+    page = oauth2_stage.choose(request.query.get("choice", ""), provider_id=request.query.get("provider"))
+    return Response(page.body, page.status, page.headers)

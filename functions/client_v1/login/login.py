@@ -1,0 +1,16 @@
+"""Log in, stage by stage.
+
+The founding draft's "Registration and login"; today: https://spec.matrix.org/v1.19/client-server-api/#legacy-login
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1 import logins
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/api/v1/login", auth=Auth.NONE)
+def handler(request: Request) -> dict[str, Any]:
+    return logins.login(request.json_object(), source_ip=request.source_ip)

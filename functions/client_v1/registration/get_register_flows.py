@@ -1,0 +1,16 @@
+"""Tell by which flows of stages one can register.
+
+The founding draft's "Registration and login"; today: https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1 import logins
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/api/v1/register", auth=Auth.NONE)
+def handler(_request: Request) -> dict[str, Any]:
+    return logins.get_register_flows()

@@ -1,0 +1,101 @@
+"""Pages for people: self-contained HTML, read by a screen reader as well as by eyes, that needs nothing else.
+
+A page's policy lets it run the one script and use the one style sheet that it brings, by their hashes, ask
+this server, and nothing else; it can't be framed, nor told where it was come from.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from murmuration.protocol.errors import LimitExceeded, MatrixError
+
+FOLDER = Path(__file__).parent
+
+HEADERS: Mapping[str, str] = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, or a redirection to another one: `body` as it is sent, with its status and headers."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def page(
+    title: str, content: str, *, script: str = "", data: Any = None, status: int = 200, cookie: str = ""
+) -> Page:
+    """A page with HTML of ours in it, `title` being plain text.
+
+    `script` is the name of a file beside this one, which finds `data`, any JSON value, in the element `data`.
+    """
+    style = _file("page.css")
+    policy = [
+        "default-src 'none'", f"style-src '{_digest(style)}'", "connect-src 'self'", "form-action 'self'",
+        "base-uri 'none'", "frame-ancestors 'none'",
+    ]  # fmt: skip
+    scripts = ""
+    if script:
+        code = _file(script)
+        policy.insert(1, f"script-src '{_digest(code)}'")
+        scripts = f'<script type="application/json" id="data">{_json(data)}</script><script>{code}</script>'
+    text = (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" '
+        f'content="noindex"><style>{style}</style></head>'
+        f"<body><main><h1>{escape(title)}</h1>{content}</main>{scripts}</body></html>"
+    )
+    headers = {**HEADERS, "Content-Security-Policy": "; ".join(policy)}
+    return Page(text.encode(), status, headers | ({"Set-Cookie": cookie} if cookie else {}))
+
+
+def redirection(url: str, *, cookie: str = "") -> Page:
+    """To another page, by GET; nobody keeps it."""
+    headers = {"Location": url, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return Page(b"", 302, headers | ({"Set-Cookie": cookie} if cookie else {}))
+
+
+def error_page(error: MatrixError) -> Page:
+    """What went wrong, in the error's own words."""
+    words = error.message
+    if isinstance(error, LimitExceeded):
+        words = "There were too many attempts. Wait for a minute, then try again."
+    return page("That didn’t work", f'<p role="alert">{escape(words)}</p>', status=error.status)
+
+
+def escape(text: str) -> str:
+    """`text` for an element's content or an attribute's value in quotes."""
+    return html.escape(text, quote=True)
+
+
+@functools.cache
+def _file(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8").strip()
+
+
+@functools.cache
+def _digest(text: str) -> str:
+    import hashlib
+
+    return f"sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _json(value: Any) -> str:
+    """JSON that can't end the element that it's in."""
+    import json
+
+    return json.dumps(value).replace("<", "\\u003c").replace("&", "\\u0026")
