@@ -146,6 +146,11 @@ def news_for_alice(scene: Scene) -> None:
     scene.act(send_to_device, bob, "org.example.whisper", "w1", {"messages": messages})
 
 
+@plot("Alice's phone has synced, then Bob's.", "alice_has_synced")
+def bob_has_come(scene: Scene) -> None:
+    sync(scene, "bob")
+
+
 @plot("Alice's phone has synced and waits for news.", "alice_has_synced")
 def alice_waits(scene: Scene) -> None:
     from murmuration.sync import waiting

@@ -50,6 +50,15 @@ CASES.add(
 )
 
 CASES.add(
+    "streams/streams/tells_who_came",
+    "Bob came to an event stream: the lounge is marked, as Alice is there, and he is told that she is.",
+    "STREAM streams",
+    [{"stream_id": "user:@bob:example.org", "sk": "presence"}],
+    worlds="bob_has_come",
+    after=5_000,
+)
+
+CASES.add(
     "queues/push_to_sockets/tells_the_news",
     "Alice's WebSocket is told what Bob did, once although ordered twice.",
     "QUEUE socket-pushes",

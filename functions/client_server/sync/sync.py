@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.protocol.presence import ONLINE, TODAYS
 from murmuration.settings import settings
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.marks import fingerprint
@@ -24,6 +25,7 @@ def handler(request: Request) -> dict[str, Any]:
             filter=request.query.get("filter"),
             full_state=request.query_bool("full_state"),
             state_after=request.query_bool("use_state_after"),
+            set_presence=request.query_choice("set_presence", TODAYS, ONLINE),
             timeout_ms=request.query_int("timeout", 0),
             fingerprint=fingerprint([request.headers.get("authorization", ""), *choices]) if parks else "",
         )

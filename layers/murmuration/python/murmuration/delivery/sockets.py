@@ -15,6 +15,7 @@ from murmuration.accounts.tokens import AccessToken, RememberedToken
 from murmuration.clock import now_ms
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_push
+from murmuration.presence import status
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -68,6 +69,7 @@ def connect(
     )
     socket = Socket(token.user_id, token.device_id, connection_id)
     listeners.add_socket(socket, now // 1000 + connections.LIFETIME_S)
+    status.stay(token.user_id, connection_id, now + connections.LIFETIME_S * 1000)
     order_push(connection_id)
 
 
@@ -81,6 +83,7 @@ def disconnect(connection_id: str) -> None:
 def forget(connection: Connection) -> None:
     listeners.remove_socket(connection.user_id, connection.connection_id)
     connections.remove(connection.connection_id)
+    status.leave(connection.user_id, [connection.connection_id])
 
 
 def close(connection: Connection) -> None:
@@ -124,10 +127,9 @@ def _push_once(connection: Connection) -> bool:
     except sockets.Gone:
         forget(connection)
         return False
-    if news.typing_end_ms:
-        order_push(
-            connection.connection_id, delay_s=min(900, max(1, (news.typing_end_ms - now_ms()) // 1000 + 1))
-        )
+    if news.ends_ms:
+        delay = (news.ends_ms - now_ms()) // 1000 + 1
+        order_push(connection.connection_id, delay_s=min(900, max(1, delay)))
     connections.move(connection.connection_id, news.body["next_batch"])
     return True
 

@@ -99,11 +99,13 @@ def _change(
 ) -> dict[str, Any]:
     fields = _store(requester.user_id, make)
     if key in MEMBER_FIELDS:
+        from murmuration.presence.status import announce
         from murmuration.rooms.membership import update_profile_in_rooms
 
         # Also when the profile had the value already: the request may be the repetition of one that stopped
         # before all rooms were told.
         update_profile_in_rooms(requester.user_id, _member_fields(fields))
+        announce(requester.user_id)
     return {}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.keys.device_lists import users_in
-from murmuration.storage import account_data, dynamodb, one_time_keys, streams, to_device
+from murmuration.storage import account_data, dynamodb, one_time_keys, presence, streams, to_device
 from murmuration.storage.dynamodb import Item
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
@@ -22,6 +22,7 @@ class Changes:
     """What is new in the streams of the user and the device.
 
     `key_counts` are (one-time keys by algorithm, unused fallback key algorithms), None where nothing moved.
+    `presence` are users whose presence changed, and what they may be known by.
     """
 
     account_items: Sequence[Item]
@@ -31,6 +32,7 @@ class Changes:
     user_position: int
     device_position: int
     key_counts: tuple[dict[str, int], list[str]] | None
+    presence: Mapping[str, str]
 
 
 def acknowledge(first: FirstLook) -> None:
@@ -57,7 +59,14 @@ def changes(first: FirstLook) -> Changes:
         elif "type" in item and "content" in item:
             account_items.append(item)
     return Changes(
-        account_items, by_room, users_in(items), inbox.events, first.user_head, inbox.position, key_counts
+        account_items,
+        by_room,
+        users_in(items),
+        inbox.events,
+        first.user_head,
+        inbox.position,
+        key_counts,
+        presence.marked(items),
     )
 
 

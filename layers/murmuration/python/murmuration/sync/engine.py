@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.accounts.tokens import AccessToken
 from murmuration.clock import now_ms
+from murmuration.presence.status import note_visit
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import ignored_users
 from murmuration.storage import account_data, dynamodb, listeners, room_items
 from murmuration.storage.listeners import Wait
 from murmuration.storage.memberships import Membership
-from murmuration.sync import account, joined, marks, other_rooms, tokens, waiting
+from murmuration.sync import account, joined, marks, other_rooms, presence, tokens, waiting
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import after_leaving
 from murmuration.sync.first_look import FirstLook, Identity, look
@@ -36,8 +37,8 @@ KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
 class SyncRequest:
     """What a client asks for; `filter` is a filter's ID or its JSON.
 
-    With `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be
-    sent away to wait with a marked token.
+    `set_presence` is what the user is by the device's being here. With `fingerprint`, of all that makes the
+    answer another one (`marks.fingerprint`), the client may be sent away to wait with a marked token.
     """
 
     token: AccessToken
@@ -47,6 +48,7 @@ class SyncRequest:
     state_after: bool = False
     timeout_ms: int = 0
     fingerprint: str = ""
+    set_presence: str = "online"
 
 
 @dataclass
@@ -75,10 +77,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A sync's answer, and when the typing that it tells of ends by itself (milliseconds, 0 for none)."""
+    """A sync's answer, and when something that it tells of ends by itself (milliseconds, 0 for never)."""
 
     body: dict[str, Any]
-    typing_end_ms: int
+    ends_ms: int
 
 
 def sync(request: SyncRequest) -> dict[str, Any]:
@@ -99,7 +101,10 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
     if first.base is not None and not answer.has_news:
         return None
     body = answer.as_json(tokens.write(token.user_id, token.device_id, answer.positions))
-    return News(body, waiting.typing_end_ms(answer.positions))
+    ends = [waiting.typing_end_ms(answer.positions)]
+    if "presence" in answer.sections:
+        ends.append(presence.next_end_ms(answer.positions))
+    return News(body, min((end for end in ends if end), default=0))
 
 
 class _Sync:
@@ -123,11 +128,10 @@ class _Sync:
         request = self.request
         first = look(request.token, self.since, request.filter)
         self.patient = self.patient and first.base is not None
+        beside: list[Callable[[], object]] = [functools.partial(self._note_visit, first)]
         if self.patient and not self.called:
-            register = functools.partial(self._register, first.identity)
-            answer = assemble(request, first, late=True, beside=register)
-        else:
-            answer = assemble(request, first, late=self.patient)
+            beside.append(functools.partial(self._register, first.identity))
+        answer = assemble(request, first, late=self.patient, beside=beside)
         account.acknowledge(first)
         while self.patient and not answer.has_news:
             if self.wait is None:
@@ -138,6 +142,10 @@ class _Sync:
             answer = assemble(request, first)
             self.looked_since = True
         return self._answer(first, answer)
+
+    def _note_visit(self, first: FirstLook) -> None:
+        token = self.request.token
+        note_visit(token.user_id, token.device_id, self.request.set_presence, first.presence)
 
     def _register(self, identity: Identity) -> None:
         """Register a parked wait where that can be, else a held one."""
@@ -189,11 +197,11 @@ def assemble(
     first: FirstLook,
     *,
     late: bool = False,
-    beside: Callable[[], None] = lambda: None,
+    beside: Sequence[Callable[[], object]] = (),
 ) -> Answer:
     """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
 
-    `beside` is called at the same time.
+    What is in `beside` is called at the same time.
     """
     ctx = Context(
         requester=first.requester,
@@ -209,14 +217,19 @@ def assemble(
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
-    rooms, changes, _ = dynamodb.gather(
+    rooms, changes, *_ = dynamodb.gather(
         functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)], late=late),
         functools.partial(account.changes, first),
-        beside,
+        *beside,
     )
     _take_account(ctx, answer, changes)
-    _add_joined(ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms])
+    present = _add_joined(
+        ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms]
+    )
     _add_others(ctx, answer, others, rooms)
+    in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
+    present.pop(ctx.user_id, None)  # one's own comes by one's own stream
+    _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
     keep = {ctx.hash(row.room_id) for row in first.memberships}
     answer.positions.rooms = {
         room: position for room, position in answer.positions.rooms.items() if room in keep
@@ -261,7 +274,9 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
         answer.device_lists.changed |= changes.own_devices
 
 
-def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]]) -> None:
+def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]]) -> dict[str, str]:
+    """The sections of joined rooms; the members whose presence changed, with their rooms."""
+    present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
     calls = [functools.partial(joined.joined_room, ctx, room, row) for room, row in to_look_at]
     for (room, _), part in zip(to_look_at, dynamodb.parallel(*calls), strict=True):
@@ -273,8 +288,17 @@ def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Member
         if part.typing_until_ms:
             answer.positions.typing_until_ms[room_hash] = part.typing_until_ms
         answer.device_lists |= part.device_lists
+        present |= part.presence
         if part.section is not None:
             answer.rooms.setdefault("join", {})[room.room_id] = part.section
+    return present
+
+
+def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:
+    if told or presence.overdue(ctx):
+        events = presence.presence_events(ctx, answer.positions, told, in_rooms)
+        if events:
+            answer.sections["presence"] = {"events": events}
 
 
 def _add_others(ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room]) -> None:

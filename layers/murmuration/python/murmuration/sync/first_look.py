@@ -13,7 +13,7 @@ from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
-from murmuration.storage import account_data, dynamodb, listeners, memberships, streams
+from murmuration.storage import account_data, dynamodb, listeners, memberships, presence, streams
 from murmuration.storage.cache import LruCache
 from murmuration.storage.dynamodb import Item
 from murmuration.storage.memberships import Membership
@@ -43,6 +43,7 @@ class FirstLook:
     user_head: int
     device_head: int
     push_changes: Changes
+    presence: Item | None = None
 
     @property
     def requester(self) -> Requester:
@@ -67,6 +68,7 @@ def look(
         streams.head_key(user),
         streams.head_key(device),
         {"stream_id": user, "sk": account_data.data_key("", "m.push_rules")},
+        presence.key(token.user_id),
     ]
     found, rows, sync_filter = dynamodb.gather(
         functools.partial(dynamodb.batch_get, keys, eventual=_EVENTUAL),
@@ -85,6 +87,7 @@ def look(
         user_head=_seq(items, user),
         device_head=_seq(items, device),
         push_changes=_push_changes(items),
+        presence=items.get((user, presence.KEY)),
     )
 
 

@@ -11,7 +11,7 @@ from murmuration.protocol.events import Event, StateKey
 from murmuration.rooms import aggregations, client_events, pagination, receipts, typing, visibility
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import Viewer
-from murmuration.storage import account_data, dynamodb, room_items, streams
+from murmuration.storage import account_data, dynamodb, presence, room_items, streams
 from murmuration.storage.dynamodb import Item
 from murmuration.storage.memberships import Membership
 from murmuration.storage.room_items import LogEntry
@@ -33,6 +33,7 @@ class RoomPart:
     section: dict[str, Any] | None = None
     device_lists: DeviceLists = field(default_factory=DeviceLists)
     typing_until_ms: int = 0
+    presence: Mapping[str, str] = field(default_factory=dict)
 
 
 def moved(ctx: Context, room: Room) -> bool:
@@ -80,6 +81,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     counts = _unread(ctx, room, window, position, items, since)
     part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
+    part.presence = presence.marked(items)
     ephemeral, part.typing_until_ms = _ephemeral(ctx, room.room_id, items, position)
     events = {
         "timeline": _timeline(ctx, viewer, window, fresh=position is None),

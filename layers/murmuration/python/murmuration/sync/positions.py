@@ -40,6 +40,8 @@ class Positions:
     `rooms` are the joined ones, `others` what was last shown of the user's part in further rooms, both by
     room hash. `typing_until_ms` is when the last typing notification that was shown ends, by room hash.
     `unacknowledged` says that the answer brought to-device messages, which the next request acknowledges.
+    `present` are users who were shown as there: until when that is good, the room by which they may be known
+    (empty: the presence list), and their state.
     """
 
     rooms: dict[str, RoomPosition] = field(default_factory=dict)
@@ -51,6 +53,7 @@ class Positions:
     ignored: list[str] = field(default_factory=list)
     typing_until_ms: dict[str, int] = field(default_factory=dict)
     unacknowledged: bool = False
+    present: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
     def copy(self) -> Positions:
         """A copy that may be moved without moving this one."""
@@ -64,6 +67,7 @@ class Positions:
             list(self.ignored),
             dict(self.typing_until_ms),
             self.unacknowledged,
+            dict(self.present),
         )
 
     def dump(self) -> bytes:
@@ -88,20 +92,23 @@ class Positions:
             self.ignored,
             self.typing_until_ms,
             self.unacknowledged,
+            [[user_id, *entry] for user_id, entry in self.present.items()],
         ]
         return zlib.compress(json.dumps(fields, separators=(",", ":")).encode())
 
     @classmethod
     def load(cls, data: bytes) -> Positions:
         """The positions that `dump` wrote."""
-        rooms, *fields = json.loads(zlib.decompress(data))
-        return cls(
+        rooms, *fields, present = json.loads(zlib.decompress(data))
+        positions = cls(
             {
                 room: RoomPosition(ordinal, seq, {thread: (n, h) for thread, n, h in unread}, _split(members))
                 for room, ordinal, seq, unread, members in rooms
             },
             *fields,
         )
+        positions.present = {user_id: (until, via, state) for user_id, until, via, state in present}
+        return positions
 
 
 def room_hash(user_id: str, room_id: str) -> str:

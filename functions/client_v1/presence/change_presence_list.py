@@ -1,0 +1,14 @@
+"""Ask to see others' presence or give it up; let others see one's own, or not any more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.presence.requests import change_list
+
+
+@endpoint("POST", "/_matrix/client/api/v1/presence/list/{userId}")
+def handler(request: Request) -> dict[str, Any]:
+    change_list(request.requester, request.params["userId"], request.fields())
+    return {}

@@ -1,0 +1,13 @@
+"""List whom one has on one's presence list, and who asks to have one on theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.presence.requests import get_list
+
+
+@endpoint("GET", "/_matrix/client/api/v1/presence/list/{userId}")
+def handler(request: Request) -> list[dict[str, Any]]:
+    return get_list(request.requester, request.params["userId"])

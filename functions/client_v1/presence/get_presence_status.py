@@ -1,0 +1,13 @@
+"""Tell how available somebody is, in the founding documents' states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.presence.requests import get_status
+
+
+@endpoint("GET", "/_matrix/client/api/v1/presence/{userId}/status")
+def handler(request: Request) -> dict[str, Any]:
+    return get_status(request.requester.user_id, request.params["userId"])

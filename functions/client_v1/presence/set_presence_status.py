@@ -1,0 +1,15 @@
+"""Say how available one is, in any of the founding documents' states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.presence.requests import set_status
+from murmuration.protocol.presence import STATES
+
+
+@endpoint("PUT", "/_matrix/client/api/v1/presence/{userId}/status")
+def handler(request: Request) -> dict[str, Any]:
+    set_status(request.requester, request.params["userId"], request.fields(), STATES)
+    return {}

@@ -1,0 +1,73 @@
+"""Presence lists: asking to see somebody's presence, and letting them.
+
+Who is asked by somebody that they themselves may see lets them at once, as such interest is seldom one-sided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from murmuration.protocol.errors import NotFound
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.settings import settings
+from murmuration.storage import accounts, dynamodb, presence, presence_lists, streams
+from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.storage.presence_lists import ASKED, GRANTED
+
+ASKING = "presence-asking#"
+"""In a user's stream: that another asks to see their presence."""
+
+
+def change_list(
+    user_id: str,
+    *,
+    invite: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    grant: Sequence[str] = (),
+    deny: Sequence[str] = (),
+) -> None:
+    """Ask to see others or give it up; let those see who asked, or not any more. Each may be repeated.
+
+    Raises InvalidParam, and NotFound for somebody who isn't here or hasn't asked; nothing is done then.
+    """
+    for other in (*invite, *grant):
+        _check_here(other)
+    observers = presence_lists.read_observers(user_id) if grant else {}
+    for other in grant:
+        if other not in observers:
+            raise NotFound(f"{other} has not asked to see your presence")
+    for other in invite:
+        _ask(user_id, other)
+    for other in drop:
+        dynamodb.transact(presence_lists.removal_writes(user_id, other))
+    for other in grant:
+        _grant(other, user_id)
+    for other in deny:
+        dynamodb.transact(presence_lists.removal_writes(other, user_id))
+
+
+def _check_here(user_id: str) -> None:
+    here = parse_user_id(user_id).server_name == settings().server_name
+    if not here or accounts.read_account(user_id) is None:
+        raise NotFound(f"There is no user {user_id} here")
+
+
+def _ask(observer: str, observed: str) -> None:
+    if presence_lists.is_granted(observer, observed):
+        return
+    dynamodb.transact(presence_lists.entry_writes(observer, observed, ASKED))
+    if presence_lists.is_granted(observed, observer) or observer == observed:
+        _grant(observer, observed)
+        return
+    asking = {"sk": ASKING + observer, "observer": observer}
+    streams.append(streams.user_stream(observed), lambda: [asking])
+
+
+def _grant(observer: str, observed: str) -> None:
+    """Let one who asked see; who has withdrawn meanwhile stays out."""
+    try:
+        dynamodb.transact(presence_lists.entry_writes(observer, observed, GRANTED, only_from=ASKED))
+    except ConditionFailed:
+        if not presence_lists.is_granted(observer, observed):
+            return
+    streams.append(streams.user_stream(observer), lambda: [presence.marker(observed, "")])

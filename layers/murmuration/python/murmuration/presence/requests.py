@@ -1,0 +1,68 @@
+"""What the endpoints about presence do, from their bodies to their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from murmuration import rate_limits
+from murmuration.accounts.tokens import Requester
+from murmuration.clock import now_ms
+from murmuration.presence import lists, status, views
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import InvalidParam
+from murmuration.storage import presence_lists
+
+MOST_CHANGES = 50
+"""How many entries of a list one request may change."""
+
+
+def set_status(requester: Requester, user_id: str, body: Fields, states: Sequence[str]) -> None:
+    """Have the requester's device say its user is in the state that the body has, one of `states`.
+
+    Raises Forbidden, MissingParam, BadJson, InvalidParam, LimitExceeded.
+    """
+    requester.require_self(user_id)
+    state, message = body.choice("presence", states), body.optional_string("status_msg")
+    rate_limits.check("presence", user_id)
+    status.set_status(user_id, requester.device_id, state, message)
+
+
+def get_status(viewer: str, user_id: str) -> dict[str, Any]:
+    """A user's presence as the viewer may see it. Raises InvalidParam, NotFound, Forbidden."""
+    presence, state = views.get_status(viewer, user_id)
+    return presence.content(state, now_ms())
+
+
+def get_list(requester: Requester, user_id: str) -> list[dict[str, Any]]:
+    """Whom the requester wants to see, with their presence where they may, and who wants to see them.
+
+    Each has `user_id`; the former `accepted`, the latter `asking` or `observing`, both true.
+    Raises Forbidden.
+    """
+    requester.require_self(user_id)
+    wanted, observers = presence_lists.read_list(user_id), presence_lists.read_observers(user_id)
+    granted = {other for other, state in wanted.items() if state == presence_lists.GRANTED}
+    now = now_ms()
+    seen = {one.user_id: one.event(one.presence.shown(now), now)["content"] for one in views.look_at(granted)}
+    entries = [
+        {"user_id": other, "accepted": other in granted, **seen.get(other, {})} for other in sorted(wanted)
+    ]
+    return entries + [
+        {"user_id": other, "observing" if state == presence_lists.GRANTED else "asking": True}
+        for other, state in sorted(observers.items())
+    ]
+
+
+def change_list(requester: Requester, user_id: str, body: Fields) -> None:
+    """`invite` and `drop` of whom the requester wants to see, `grant` and `deny` of who wants to see them.
+
+    Raises Forbidden, BadJson, InvalidParam, NotFound, LimitExceeded.
+    """
+    requester.require_self(user_id)
+    changes = {name: body.strings(name) for name in ("invite", "drop", "grant", "deny")}
+    count = sum(map(len, changes.values()))
+    if count > MOST_CHANGES:
+        raise InvalidParam(f"One request may change {MOST_CHANGES} entries, not {count}")
+    rate_limits.check("presence", user_id)
+    lists.change_list(user_id, **changes)

@@ -1,0 +1,193 @@
+"""Changes of a user's presence: said outright, by being on an event stream, or by acting.
+
+Being on a stream is good for fifteen minutes and noted anew when less than eleven of them are left, as a
+parked client doesn't come to a function for ten. So being there costs a write in four minutes or more, and
+going away costs none: whoever looks afterwards finds the time over.
+https://spec.matrix.org/v1.19/client-server-api/#presence
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import InvalidParam, Unavailable
+from murmuration.protocol.presence import (
+    FREE_FOR_CHAT,
+    HIDDEN,
+    OFFLINE,
+    ONLINE,
+    Device,
+    Presence,
+    availability,
+)
+from murmuration.storage import presence
+from murmuration.storage.cache import LruCache
+from murmuration.storage.streams import pause
+
+STAY_MS = 900_000
+RENEWED_BELOW_MS = 660_000
+LAST_ACTIVE_STEP_MS = 60_000
+"""How much later than the noted one an action must be to be noted."""
+QUIET_MS = 300_000
+"""An action after so long a time is told of; others wait for the next change."""
+MOST_STATUS_CHARACTERS = 1000
+ATTEMPTS = 20
+_acted: LruCache[str, int] = LruCache(1024)
+"""When a user's action was last noted, as far as this process knows."""
+
+
+def set_status(user_id: str, device_id: str, state: str, status_msg: str | None) -> None:
+    """Have a device say outright how available its user is; a status message goes with it, or goes away.
+
+    Raises InvalidParam for a message of more than MOST_STATUS_CHARACTERS.
+    """
+    if status_msg is not None and len(status_msg) > MOST_STATUS_CHARACTERS:
+        raise InvalidParam(f"status_msg may have {MOST_STATUS_CHARACTERS} characters")
+
+    def change(before: Presence, now: int) -> Presence:
+        after = _with_device(before, device_id, state, now)
+        return replace(after, status_msg=status_msg, last_active_ms=_raised(before, after, now))
+
+    _change(user_id, change)
+
+
+def note_visit(user_id: str, device_id: str, wanted: str | None, item: Mapping[str, Any] | None) -> bool:
+    """Note that a device is on an event stream, if that needs noting; whether its user has just come there.
+
+    `wanted` is the state that it asked for, None where the stream knows no such wish: then who is offline
+    goes online. Being online doesn't take back what only the founding documents know, free_for_chat and
+    hidden. `item` is the stored presence, as it was a moment ago.
+    """
+    now, known = now_ms(), presence.from_item(item)
+    if _visited(known, device_id, wanted, now) is known:
+        return False
+    _change(user_id, lambda before, at: _visited(before, device_id, wanted, at), item)
+    return not known.watches(now)
+
+
+def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> Presence:
+    device = before.devices.get(device_id)
+    current = device.presence if device is not None and device.until_ms > now else None
+    state = wanted or (current if current not in (None, OFFLINE) else ONLINE) or ONLINE
+    if state == ONLINE and current in (FREE_FOR_CHAT, HIDDEN):
+        state = current
+    if device is not None and state == current and device.until_ms - now >= RENEWED_BELOW_MS:
+        return before
+    after = _with_device(before, device_id, state, now)
+    return replace(after, last_active_ms=_raised(before, after, now))
+
+
+def stay(user_id: str, connection: str, until_ms: int) -> None:
+    """Have the user online by a connection of which nothing will be heard, until its end at the latest."""
+
+    def change(before: Presence, now: int) -> Presence:
+        after = _with_device(before, connection, ONLINE, now, until_ms)
+        return replace(after, last_active_ms=_raised(before, after, now))
+
+    _change(user_id, change)
+
+
+def leave(user_id: str, devices: Collection[str]) -> None:
+    """Have devices or connections, which are gone, say nothing any more."""
+    item = presence.read(user_id)
+    if item is not None and not set(devices).isdisjoint(item["devices"]):
+        _change(user_id, lambda before, _now: _without(before, devices), item)
+
+
+def note_action(user_id: str, at_ms: int) -> None:
+    """Note that a user did something, such as sending a message: at most once a minute."""
+    if at_ms - (_acted.get(user_id) or 0) < LAST_ACTIVE_STEP_MS:
+        return
+    _acted.put(user_id, at_ms)
+
+    def change(before: Presence, _now: int) -> Presence:
+        if at_ms - before.last_active_ms < LAST_ACTIVE_STEP_MS:
+            return before
+        return replace(before, last_active_ms=at_ms)
+
+    item = presence.read(user_id)
+    if item is not None:
+        _change(user_id, change, item)
+
+
+def note_sending(items: Iterable[Mapping[str, Any]]) -> None:
+    """Note what new entries of rooms' logs say of who is active: the senders of messages from here."""
+    for item in items:
+        if "device_id" in item:
+            event = json.loads(item["json"])
+            if "state_key" not in event:
+                note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
+
+
+def announce(user_id: str) -> None:
+    """Have everybody who may know told of the user anew, such as for another display name."""
+    _change(user_id, lambda before, now: replace(before, changed_ms=now))
+
+
+# -- Changing the item ---------------------------------------------------------------------------------------
+
+_UNREAD: Mapping[str, Any] = {}
+
+
+def _change(
+    user_id: str,
+    make: Callable[[Presence, int], Presence],
+    item: Mapping[str, Any] | None = _UNREAD,
+) -> None:
+    """Store what `make` makes of the presence, with its time if others are to be told."""
+    for attempt in range(ATTEMPTS):
+        if attempt or item is _UNREAD:
+            item = presence.read(user_id)
+        now, before = now_ms(), presence.from_item(item)
+        after = make(before, now)
+        if after is before:
+            return
+        if presence.save(user_id, item, _told(_pruned(after, now), before, now), now):
+            return
+        pause(attempt)
+    raise Unavailable("The presence is being changed by many requests at once; try again")
+
+
+def _told(after: Presence, before: Presence, now: int) -> Presence:
+    """With the time of the change, where others see one; and with what the user missed, who has come back."""
+    if after.watches(now) and not before.watches(now):
+        away = max((device.until_ms for device in before.devices.values()), default=0)
+        return replace(after, changed_ms=now, came_ms=now, away_ms=away)
+    differs = (
+        after.shown(now) != before.shown(now)
+        or after.status_msg != before.status_msg
+        or after.last_active_ms - before.last_active_ms > QUIET_MS
+    )
+    return replace(after, changed_ms=now) if differs else after
+
+
+def _pruned(presence_: Presence, now: int) -> Presence:
+    """Without the devices that went away, but for the last one: it tells since when the user is away."""
+    live = {name: device for name, device in presence_.devices.items() if device.until_ms > now}
+    return replace(presence_, devices=live) if live else presence_
+
+
+def _with_device(
+    before: Presence, device_id: str, state: str, now: int, until_ms: int | None = None
+) -> Presence:
+    device = Device(state, until_ms if until_ms is not None else now + STAY_MS)
+    return replace(before, devices={**before.devices, device_id: device})
+
+
+def _without(before: Presence, devices: Collection[str]) -> Presence:
+    now = now_ms()
+    ended = {
+        name: replace(device, until_ms=min(device.until_ms, now)) if name in devices else device
+        for name, device in before.devices.items()
+    }
+    return replace(before, devices=ended)
+
+
+def _raised(before: Presence, after: Presence, now: int) -> int:
+    """When the user was last active: now, if they made themselves more available."""
+    raised = availability(after.own(now)) > availability(before.own(now))
+    return now if raised else before.last_active_ms

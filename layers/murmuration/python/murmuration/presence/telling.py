@@ -1,0 +1,79 @@
+"""Telling of a changed presence: a marker for each room with somebody on an event stream, at most.
+
+Run by the Streams worker. A presence is stored before it's told, and everybody's coming to a stream is such
+a change too. So of two who come or change at one time, at least one's telling sees the other: either it marks
+the room because the other is there, or the other, who came later, is told of what they missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from murmuration.delivery.wakes import members_at
+from murmuration.protocol.presence import OFFLINE, Presence
+from murmuration.storage import dynamodb, memberships, presence, presence_lists, room_items, streams
+
+SMALL_ROOM = 20
+"""Members of a room up to which it's asked who is there. In a larger one somebody will be."""
+MARKERS_AT_ONCE = 50
+
+
+def tell(items: Iterable[Mapping[str, Any]]) -> None:
+    """Tell of these new presences, by their items. Repeating it does no harm."""
+    newest = {item["stream_id"]: item for item in items if presence.is_change(item)}
+    for item in newest.values():
+        _tell(item["stream_id"].partition(":")[2], presence.from_item(item), came=presence.has_come(item))
+
+
+def _tell(user_id: str, told: Presence, *, came: bool) -> None:
+    small, large = _rooms(user_id)
+    in_rooms = {other: room_id for room_id, members in small.items() for other in members}
+    observers = _granted(presence_lists.read_observers(user_id))
+    listed = _granted(presence_lists.read_list(user_id)) if came else set()
+    others = ({*in_rooms} | observers | listed) - {user_id}
+    known = presence.read_many(others)
+    there = {other for other, theirs in known.items() if theirs.watched(told.changed_ms)}
+    for room_id in (*large, *(room_id for room_id, members in small.items() if there & set(members))):
+        _mark(streams.room_stream(room_id), {user_id: room_id})
+    for observer in (observers & there) - {*in_rooms}:
+        _mark(streams.user_stream(observer), {user_id: ""})
+    own = {user_id: ""} if len(told.devices) > 1 or not came else {}
+    missed = _missed(told, known) if came else ()
+    _mark(streams.user_stream(user_id), own | {other: in_rooms.get(other, "") for other in missed})
+
+
+def _granted(entries: Mapping[str, str]) -> set[str]:
+    return {other for other, state in entries.items() if state == presence_lists.GRANTED}
+
+
+def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
+    """Those who changed while the user was away, or are there when the user comes for the first time."""
+    return sorted(
+        other
+        for other, theirs in known.items()
+        if (theirs.changed_ms >= told.away_ms if told.away_ms else theirs.shown(told.changed_ms) != OFFLINE)
+    )
+
+
+def _rooms(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The user's rooms: members from this server of the small ones, and the large ones."""
+    joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
+    if not joined:
+        return {}, []
+    keys = [room_items.head_key(room_id) for room_id in joined]
+    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS]
+    heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
+    small = {
+        head.room_id: members_at(head.room_id, head.state_root)
+        for head in heads
+        if 1 < head.joined <= SMALL_ROOM
+    }
+    return small, [head.room_id for head in heads if head.joined > SMALL_ROOM]
+
+
+def _mark(stream: str, users: Mapping[str, str]) -> None:
+    markers = [presence.marker(user_id, via) for user_id, via in users.items()]
+    for start in range(0, len(markers), MARKERS_AT_ONCE):
+        some = markers[start : start + MARKERS_AT_ONCE]
+        streams.append(stream, lambda some=some: some)  # type: ignore[misc]

@@ -1,0 +1,75 @@
+"""Who may see whose presence, and as what."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import Forbidden, NotFound
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.presence import Presence
+from murmuration.settings import settings
+from murmuration.storage import accounts, dynamodb, memberships, presence, presence_lists, profiles, streams
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Somebody's presence with what their profile says."""
+
+    user_id: str
+    presence: Presence
+    profile: Mapping[str, str]
+
+    def event(self, state: str, at_ms: int) -> dict[str, Any]:
+        """The `m.presence` event that says `state` of them."""
+        content = {**self.presence.content(state, at_ms), **self.profile}
+        return {"type": "m.presence", "sender": self.user_id, "content": content}
+
+
+def look_at(user_ids: Collection[str]) -> list[Seen]:
+    """These users' presence, whoever asks; one round trip."""
+    if not user_ids:
+        return []
+    wanted = sorted(user_ids)
+    found = dynamodb.batch_get(
+        {
+            streams.TABLE: [presence.key(user_id) for user_id in wanted],
+            profiles.USERS: [profiles.profile_key(user_id) for user_id in wanted],
+        }
+    )
+    stored = {item["stream_id"].partition(":")[2]: item for item in found[streams.TABLE]}
+    fields = {
+        item["user_id"]: {name: item[name] for name in profiles.MEMBER_FIELDS if name in item}
+        for item in found[profiles.USERS]
+    }
+    return [
+        Seen(user_id, presence.from_item(stored.get(user_id)), fields.get(user_id, {})) for user_id in wanted
+    ]
+
+
+def get_status(viewer: str, user_id: str) -> tuple[Presence, str]:
+    """A user's presence and the state in it that the viewer sees.
+
+    Raises NotFound, InvalidParam, Forbidden.
+    """
+    at_home = parse_user_id(user_id).server_name == settings().server_name
+    if not at_home or accounts.read_account(user_id) is None:
+        raise NotFound("There is no such user here")
+    if not may_see(viewer, user_id):
+        raise Forbidden("You may see the presence of those you share a room with, or who let you")
+    seen = presence.from_item(presence.read(user_id))
+    now = now_ms()
+    return seen, seen.own(now) if viewer == user_id else seen.shown(now)
+
+
+def may_see(viewer: str, user_id: str) -> bool:
+    """Whether a user may see another's presence: they share a room, or the other lets them."""
+    if viewer == user_id or presence_lists.is_granted(viewer, user_id):
+        return True
+    own, others = (
+        {row.room_id for row in memberships.read_memberships(each) if row.membership == "join"}
+        for each in (viewer, user_id)
+    )
+    return not own.isdisjoint(others)

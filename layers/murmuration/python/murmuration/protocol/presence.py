@@ -1,0 +1,95 @@
+"""Presence: what a user's devices come to together, and what of it others are shown.
+
+https://spec.matrix.org/v1.19/client-server-api/#presence
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ONLINE, UNAVAILABLE, OFFLINE = "online", "unavailable", "offline"
+FREE_FOR_CHAT, HIDDEN = "free_for_chat", "hidden"
+STATES = (ONLINE, UNAVAILABLE, OFFLINE, FREE_FOR_CHAT, HIDDEN)
+"""The founding documents' states; today's specification has the first three."""
+TODAYS = (ONLINE, UNAVAILABLE, OFFLINE)
+_AVAILABILITY = {OFFLINE: 0, HIDDEN: 0, UNAVAILABLE: 1, ONLINE: 2, FREE_FOR_CHAT: 3}
+CURRENTLY_ACTIVE_MS = 60_000
+"""How long after their last action a user counts as active."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What one device says of its user, and until when that is good (milliseconds since the epoch)."""
+
+    presence: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A user's presence. `changed_ms` is when what others are shown last changed.
+
+    `came_ms` is when the user came to an event stream, `away_ms` until when they had been on one before (0:
+    never).
+    """
+
+    devices: Mapping[str, Device] = field(default_factory=dict)
+    status_msg: str | None = None
+    last_active_ms: int = 0
+    changed_ms: int = 0
+    came_ms: int = 0
+    away_ms: int = 0
+
+    def _live(self, now_ms: int) -> list[Device]:
+        return [device for device in self.devices.values() if device.until_ms > now_ms]
+
+    def own(self, now_ms: int) -> str:
+        """The state as the user themselves sees it: hidden if any device asks for that, else the highest."""
+        states = [device.presence for device in self._live(now_ms)]
+        if HIDDEN in states:
+            return HIDDEN
+        return max(states, key=availability, default=OFFLINE)
+
+    def shown(self, now_ms: int) -> str:
+        """The state that others see."""
+        own = self.own(now_ms)
+        return OFFLINE if own == HIDDEN else own
+
+    def watches(self, now_ms: int) -> bool:
+        """Whether the user is on an event stream, whatever others are shown."""
+        return bool(self._live(now_ms))
+
+    def watched(self, at_ms: int) -> bool:
+        """Whether the user was on an event stream at a time in the past, or has come to one since."""
+        return self.watches(at_ms) or self.away_ms > at_ms
+
+    def ends_ms(self, now_ms: int) -> int:
+        """When what others see changes by itself; 0 if it doesn't."""
+        shown = self.shown(now_ms)
+        if shown == OFFLINE:
+            return 0
+        return max(device.until_ms for device in self._live(now_ms) if device.presence == shown)
+
+    def content(self, state: str, now_ms: int) -> dict[str, Any]:
+        """The content of an `m.presence` event in which the state is `state`, but for the profile."""
+        content: dict[str, Any] = {"presence": state}
+        if self.last_active_ms:
+            ago = max(0, now_ms - self.last_active_ms)
+            content["last_active_ago"] = ago
+            if state in (ONLINE, FREE_FOR_CHAT):
+                content["currently_active"] = ago < CURRENTLY_ACTIVE_MS
+        if self.status_msg is not None:
+            content["status_msg"] = self.status_msg
+        return content
+
+
+def availability(state: str) -> int:
+    """How available a state says that somebody is; raising it is an action, lowering it isn't."""
+    return _AVAILABILITY[state]
+
+
+def as_today(state: str) -> str:
+    """A state in the words of today's specification."""
+    return {FREE_FOR_CHAT: ONLINE, HIDDEN: OFFLINE}.get(state, state)

@@ -1,0 +1,77 @@
+"""Presence lists: whom a user wants to see, whether they may, and who wants to see the user.
+
+Each entry is two items of the table `users`, written together: the observer's `presence-list#<observed>` and
+the observed's `presence-observer#<observer>`, both with the `state`: asked or granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.storage import dynamodb
+from murmuration.storage.dynamodb import Write
+
+TABLE = "users"
+LIST, OBSERVER = "presence-list#", "presence-observer#"
+ASKED, GRANTED = "asked", "granted"
+
+
+def list_key(observer: str, observed: str) -> dict[str, str]:
+    return {"user_id": observer, "sk": LIST + observed}
+
+
+def _observer_key(observer: str, observed: str) -> dict[str, str]:
+    return {"user_id": observed, "sk": OBSERVER + observer}
+
+
+def read_state(observer: str, observed: str) -> str | None:
+    """`asked`, `granted`, or None for neither."""
+    return state_of(dynamodb.get(TABLE, list_key(observer, observed)))
+
+
+def state_of(item: Mapping[str, Any] | None) -> str | None:
+    return str(item["state"]) if item is not None else None
+
+
+def is_granted(observer: str, observed: str) -> bool:
+    return read_state(observer, observed) == GRANTED
+
+
+def read_list(observer: str) -> dict[str, str]:
+    """Whom a user has on their list: state by user."""
+    return _read(observer, LIST)
+
+
+def read_observers(observed: str) -> dict[str, str]:
+    """Who has a user on their list: state by user."""
+    return _read(observed, OBSERVER)
+
+
+def _read(user_id: str, prefix: str) -> dict[str, str]:
+    items = dynamodb.query(
+        TABLE, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": prefix}
+    )
+    return {item["sk"].removeprefix(prefix): item["state"] for item in items}
+
+
+def entry_writes(observer: str, observed: str, state: str, *, only_from: str | None = None) -> list[Write]:
+    """The writes that give an entry a state, if it has the state `only_from` where that is given."""
+    condition: dict[str, Any] = {}
+    if only_from is not None:
+        condition = {
+            "condition": "#state = :from",
+            "names": {"#state": "state"},
+            "values": {":from": only_from},
+        }
+    return [
+        dynamodb.put(TABLE, {**list_key(observer, observed), "state": state}, **condition),
+        dynamodb.put(TABLE, {**_observer_key(observer, observed), "state": state}, **condition),
+    ]
+
+
+def removal_writes(observer: str, observed: str) -> list[Write]:
+    return [
+        dynamodb.delete(TABLE, list_key(observer, observed)),
+        dynamodb.delete(TABLE, _observer_key(observer, observed)),
+    ]

@@ -1,0 +1,61 @@
+"""Presence in a sync: who is told of because something says that they changed, and whose time is over.
+
+https://spec.matrix.org/v1.19/client-server-api/#presence
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from murmuration.presence.views import look_at
+from murmuration.protocol.presence import OFFLINE, as_today
+from murmuration.storage import presence_lists
+from murmuration.sync.context import Context
+from murmuration.sync.positions import Positions
+
+MOST_FOLLOWED = 100
+"""Whom a token remembers as not offline: those last told of. Of others, going away unseen isn't told."""
+
+
+def overdue(ctx: Context) -> dict[str, str]:
+    """Those who were shown as there, and whose time is over; with what they may be known by."""
+    if ctx.base is None:
+        return {}
+    return {user_id: via for user_id, (until, via, _) in ctx.base.present.items() if until <= ctx.now_ms}
+
+
+def presence_events(
+    ctx: Context, positions: Positions, told: Mapping[str, str], joined: Collection[str]
+) -> list[dict[str, Any]]:
+    """The events about those `told` of, and those whose time is over.
+
+    `told` has the room by which each user may be known (empty: a presence list), `joined` the rooms that the
+    user is in now. Moves what `positions` remember.
+    """
+    changed = {**overdue(ctx), **told}
+    visible = {user_id for user_id, via in changed.items() if via in joined or _by_list(ctx, user_id)}
+    followed = {user_id: entry for user_id, entry in positions.present.items() if user_id not in changed}
+    events = []
+    for seen in look_at(visible - ctx.ignored):
+        own = seen.user_id == ctx.user_id
+        state = seen.presence.own(ctx.now_ms) if own else seen.presence.shown(ctx.now_ms)
+        if state != OFFLINE and not own:
+            followed[seen.user_id] = (seen.presence.ends_ms(ctx.now_ms), changed[seen.user_id], state)
+        _, _, before = positions.present.get(seen.user_id, (0, "", OFFLINE))
+        if state == before and (seen.user_id not in told or ctx.base is None):
+            continue
+        event = seen.event(as_today(state), ctx.now_ms)
+        if ctx.filter.presence.matches(event):
+            events.append(event)
+    positions.present = dict(list(followed.items())[-MOST_FOLLOWED:])
+    return events
+
+
+def _by_list(ctx: Context, user_id: str) -> bool:
+    return user_id == ctx.user_id or presence_lists.is_granted(ctx.user_id, user_id)
+
+
+def next_end_ms(positions: Positions) -> int:
+    """When the first of those who are there may be gone; 0 for nobody."""
+    return min((until for until, _, _ in positions.present.values()), default=0)

@@ -1,0 +1,44 @@
+"""A clock that tests move, and the worker that tells of presence."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.in_process import Client
+
+
+@dataclass
+class Clock:
+    now: int
+
+    def advance(self, milliseconds: int) -> None:
+        self.now += milliseconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The time as presence and sync see it."""
+    from murmuration.clock import now_ms
+
+    clock = Clock(now_ms())
+    for module in ("presence.status", "presence.views", "presence.requests", "sync.engine"):
+        monkeypatch.setattr(importlib.import_module(f"murmuration.{module}"), "now_ms", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def work(deployment: None) -> Callable[..., None]:
+    """Does what the Streams worker does after these users' presence was written."""
+    from murmuration.presence.telling import tell
+    from murmuration.storage import presence
+
+    def work(*clients: Client) -> None:
+        for client in clients:
+            item = presence.read(client.user_id)
+            tell([item] if item is not None else [])
+
+    return work
