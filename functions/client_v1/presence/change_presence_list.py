@@ -1,4 +1,7 @@
-"""Ask to see others' presence or give it up; let others see one's own, or not any more."""
+"""Ask to see others' presence or give it up; let others see one's own, or not any more.
+
+The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-server-api/#presence
+"""
 
 from __future__ import annotations
 

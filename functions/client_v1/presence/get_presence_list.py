@@ -1,4 +1,7 @@
-"""List whom one has on one's presence list, and who asks to have one on theirs."""
+"""List whom one has on one's presence list, and who asks to have one on theirs.
+
+The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-server-api/#presence
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tell how available somebody is, in the founding documents' states."""
+"""Tell how available somebody is, in the founding documents' states.
+
+The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-server-api/#presence
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Say how available one is, in any of the founding documents' states."""
+"""Say how available one is, in any of the founding documents' states.
+
+The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-server-api/#presence
+"""
 
 from __future__ import annotations
 
