@@ -119,7 +119,10 @@ class _Page:
     def gather(self, entries: Sequence[LogEntry]) -> None:
         """Read what relates to the events, and to that."""
         level, wants_replies = list(entries), self.bundling.replies > 0
+        gathered: set[str] = set()
         for _ in range(DEPTH):
+            level = [entry for entry in level if entry.event.event_id not in gathered]
+            gathered.update(entry.event.event_id for entry in level)
             calls = []
             for entry in level:
                 if self.bundling.updates and entry.redacted_because is None:
