@@ -335,6 +335,10 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_write get query update",
         },
     ),
+    "client_v2.capabilities": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put", "users": "check get put query update"},
+    ),
     "client_v2.directory": Grant(
         secrets={"viewer-secret": "get"},
         tables={

@@ -201,3 +201,13 @@ def forgotten_strays_in_the_lounge(scene: Scene) -> None:
 
     scene.pass_time(collection.GRACE_MS)
     scene.act(collection.collect, budget_ms=60_000)
+
+
+@plot("Alice's phone has said what it can do, and knows the hash of what the server can.", "alice")
+def alice_with_capabilities(scene: Scene) -> None:
+    from murmuration.client_v2 import capabilities
+    from murmuration.protocol.bodies import Fields
+
+    who, offered = scene.requester("alice"), {"capabilities": {"m.cap.voip.v1": {}}}
+    scene.names["alice_hash"] = scene.act(capabilities.upload, who, Fields(offered))["sha256"]
+    scene.names["server_hash"] = capabilities.get_server_hash(who)["sha256"]

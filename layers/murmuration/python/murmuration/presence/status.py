@@ -94,8 +94,20 @@ def stay(user_id: str, connection: str, until_ms: int) -> None:
 def leave(user_id: str, devices: Collection[str]) -> None:
     """Have devices or connections, which are gone, say nothing any more."""
     item = presence.read(user_id)
-    if item is not None and not set(devices).isdisjoint(item["devices"]):
+    known = {*item["devices"], *item.get("capabilities", ())} if item is not None else set()
+    if not known.isdisjoint(devices):
         _change(user_id, lambda before, _now: _without(before, devices), item)
+
+
+def set_capabilities(user_id: str, device_id: str, sha256: str) -> None:
+    """Have a device tell, by a hash, what it can do; others are told where that's new of the user."""
+
+    def change(before: Presence, _now: int) -> Presence:
+        if before.capabilities.get(device_id) == sha256:
+            return before
+        return replace(before, capabilities={**before.capabilities, device_id: sha256})
+
+    _change(user_id, change)
 
 
 def note_action(user_id: str, at_ms: int) -> None:
@@ -160,6 +172,7 @@ def _told(after: Presence, before: Presence, now: int) -> Presence:
     differs = (
         after.shown(now) != before.shown(now)
         or after.status_msg != before.status_msg
+        or set(after.capabilities.values()) != set(before.capabilities.values())
         or after.last_active_ms - before.last_active_ms > QUIET_MS
     )
     return replace(after, changed_ms=now) if differs else after
@@ -184,7 +197,8 @@ def _without(before: Presence, devices: Collection[str]) -> Presence:
         name: replace(device, until_ms=min(device.until_ms, now)) if name in devices else device
         for name, device in before.devices.items()
     }
-    return replace(before, devices=ended)
+    able = {name: sha256 for name, sha256 in before.capabilities.items() if name not in devices}
+    return replace(before, devices=ended, capabilities=able)
 
 
 def _raised(before: Presence, after: Presence, now: int) -> int:

@@ -31,6 +31,7 @@ class Device:
 class Presence:
     """A user's presence. `changed_ms` is when what others are shown last changed.
 
+    `capabilities` are the hashes of what devices say they can do (version 2 of the client API), by device.
     `came_ms` is when the user came to an event stream, `away_ms` until when they had been on one before (0:
     never).
     """
@@ -41,6 +42,7 @@ class Presence:
     changed_ms: int = 0
     came_ms: int = 0
     away_ms: int = 0
+    capabilities: Mapping[str, str] = field(default_factory=dict)
 
     def _live(self, now_ms: int) -> list[Device]:
         return [device for device in self.devices.values() if device.until_ms > now_ms]
@@ -82,6 +84,8 @@ class Presence:
                 content["currently_active"] = ago < CURRENTLY_ACTIVE_MS
         if self.status_msg is not None:
             content["status_msg"] = self.status_msg
+        if self.capabilities:
+            content["capabilities"] = sorted(set(self.capabilities.values()))
         return content
 
 

@@ -18,6 +18,8 @@ USERS = "users"
 KEYS = "keys"
 STREAMS = "streams"
 DEVICE = "device#"
+CAPABILITIES = "capabilities#"
+"""What a client says that it can do (`client_capabilities`), by its device."""
 NEXT = ("next_access_hash", "next_access_expires_ms", "next_refresh_hash", "next_nonce")
 REMOVE_NEXT = f"REMOVE {', '.join(NEXT)}"
 
@@ -225,8 +227,11 @@ def update_device(user_id: str, device_id: str, attributes: Mapping[str, Any]) -
 
 
 def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:
-    """Removes devices, and so all their tokens."""
-    dynamodb.batch_write([dynamodb.delete(USERS, device_key(user_id, each)) for each in device_ids])
+    """Removes devices, and so all their tokens, with what they said that they can do."""
+    keys = [
+        {"user_id": user_id, "sk": prefix + each} for each in device_ids for prefix in (DEVICE, CAPABILITIES)
+    ]
+    dynamodb.batch_write([dynamodb.delete(USERS, key) for key in keys])
 
 
 def purge_device_data(user_id: str, device_id: str) -> None:

@@ -34,6 +34,7 @@ def from_item(item: Mapping[str, Any] | None) -> Presence:
         changed_ms=item["changed_ms"],
         came_ms=item["came_ms"],
         away_ms=item["away_ms"],
+        capabilities=item.get("capabilities", {}),
     )
 
 
@@ -67,6 +68,8 @@ def save(user_id: str, before: Mapping[str, Any] | None, after: Presence, writte
     }
     if after.status_msg is not None:
         item["status_msg"] = after.status_msg
+    if after.capabilities:
+        item["capabilities"] = after.capabilities
     condition, values = "attribute_not_exists(sk)", {}
     if before is not None:
         condition, values = "revision = :revision", {":revision": revision}

@@ -1,0 +1,17 @@
+"""Say by a hash what the client can do.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2 import capabilities
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("PUT", "/_matrix/client/v2/clientCapabilities")
+def handler(request: Request) -> dict[str, Any]:
+    capabilities.announce(request.requester, request.fields())
+    return {}

@@ -1,0 +1,16 @@
+"""Tell the hash of what the server can do for the requester.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2 import capabilities
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/v2/capabilities")
+def handler(request: Request) -> dict[str, Any]:
+    return {**capabilities.get_server_hash(request.requester)}

@@ -1,0 +1,17 @@
+"""Tell what a user's client can do, by its hash.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2 import capabilities
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/v2/users/{userId}/capabilities/{hash}")
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    return capabilities.get_set(request.requester, params["userId"], params["hash"])

@@ -1,0 +1,16 @@
+"""Say what the client can do, and be told the hash of it.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2 import capabilities
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/v2/clientCapabilities")
+def handler(request: Request) -> dict[str, Any]:
+    return {**capabilities.upload(request.requester, request.fields())}
