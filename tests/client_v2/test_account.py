@@ -63,6 +63,19 @@ def test_the_profile_is_todays(alice: Client) -> None:
     ok(alice.delete(f"{where}/displayname"))
 
 
+def test_a_change_of_profile_is_not_shared_where_its_owner_wants_that(alice: Client) -> None:
+    where = f"{V2}/profile/{segment(alice.user_id)}/displayname"
+    ok(alice.put(where, {"displayname": "Alice"}))
+    room_id = create_room(alice)
+    ok(alice.put(where, {"displayname": "Private"}, propagate="false"))
+    member = path(room_id, "state", "m.room.member", alice.user_id)
+    assert ok(alice.get(where)) == {"displayname": "Private"}
+    assert ok(alice.get(member))["displayname"] == "Alice"
+    ok(alice.put(where, {"displayname": "Public"}))
+    assert ok(alice.get(member))["displayname"] == "Public"
+    refused(alice.put(where, {"displayname": "x"}, propagate="perhaps"), 400, "M_INVALID_PARAM")
+
+
 def test_what_else_is_as_it_is_today(alice: Client, make_client: MakeClient) -> None:
     bob, name = make_client("bob"), alice.user_id[1:].partition(":")[0]
     room_id = create_room(alice, preset="public_chat", room_alias_name=name)

@@ -18,6 +18,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     also=("/_matrix/client/v2/profile/{userId}/{keyName}",),
 )
 def handler(request: Request) -> dict[str, Any]:
+    params, propagate = request.params, request.query_bool("propagate", True)
     return profiles.set_profile_field(
-        request.requester, request.params["userId"], request.params["keyName"], request.json_object()
+        request.requester, params["userId"], params["keyName"], request.json_object(), propagate=propagate
     )

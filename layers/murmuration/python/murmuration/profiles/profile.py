@@ -54,9 +54,9 @@ def profile_fields(item: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def set_profile_field(
-    requester: Requester, user_id: str, key: str, body: Mapping[str, Any]
+    requester: Requester, user_id: str, key: str, body: Mapping[str, Any], *, propagate: bool = True
 ) -> dict[str, Any]:
-    """Set one field to what the body has for it.
+    """Set one field to what the body has for it; without `propagate` the user's rooms keep what they have.
 
     Raises Forbidden, InvalidParam, MissingParam, KeyTooLarge, ProfileTooLarge, BadJson, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname
@@ -65,8 +65,8 @@ def set_profile_field(
     rate_limits.check("profile", user_id)
     value = value_from_body(key, body)
     if key in MEMBER_FIELDS and not value:
-        return _change(requester, key, lambda fields: _without(fields, key))
-    return _change(requester, key, lambda fields: {**fields, key: value})
+        return _change(requester, key, lambda fields: _without(fields, key), propagate=propagate)
+    return _change(requester, key, lambda fields: {**fields, key: value}, propagate=propagate)
 
 
 def delete_profile_field(requester: Requester, user_id: str, key: str) -> dict[str, Any]:
@@ -95,7 +95,11 @@ def _without(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 
 def _change(
-    requester: Requester, key: str, make: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    requester: Requester,
+    key: str,
+    make: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    *,
+    propagate: bool = True,
 ) -> dict[str, Any]:
     fields = _store(requester.user_id, make)
     if key in MEMBER_FIELDS:
@@ -104,7 +108,8 @@ def _change(
 
         # Also when the profile had the value already: the request may be the repetition of one that stopped
         # before all rooms were told.
-        update_profile_in_rooms(requester.user_id, _member_fields(fields))
+        if propagate:
+            update_profile_in_rooms(requester.user_id, _member_fields(fields))
         announce(requester.user_id)
     return {}
 
