@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from local_cloud import environment, provision, server
+from local_cloud import environment, permissions, provision, server
 from local_cloud.aws import patch
 from local_cloud.aws.s3 import S3
 from local_cloud.aws.ses import Ses
@@ -94,6 +94,7 @@ class Cloud:
         self.s3 = S3(store, self.folder.objects)
         self.ssm = Ssm(store)
         services = self._services()
+        permissions.install()
         patch.install(services)
         later(patch.uninstall, services)
         meter = self._meter()
@@ -165,6 +166,7 @@ class Cloud:
             provision.create_tables(self.dynamodb, self._given_tables)
         provision.create_bucket(self.s3)
         provision.create_queues(self.sqs, functions)
+        provision.set_parameters(self.ssm, self.config.parameters)
         return provision.create_secrets(self.ssm)
 
     def _start_mappings(self, functions: list[Function], store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -28,7 +29,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One local cloud. `functions` is the package that holds the functions."""
+    """One local cloud. `functions` is the package that holds the functions.
+
+    `parameters` are secrets to put into SSM at the start, by logical name; `variables` are further settings
+    of the functions, by the names that their environment has, without the prefix.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8008
@@ -41,6 +46,8 @@ class Config:
     functions: str = "functions"
     chaos: Chaos = "none"
     meter: bool = False
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -44,6 +44,7 @@ def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
         "MURMURATION_VIEWER_SECRET_PARAMETER": VIEWER_SECRET_PARAMETER,
         "MURMURATION_SOCKET_ENDPOINT": f"https://{domain(WEBSOCKET_API_ID)}/{STAGE}",
     }
+    found |= {f"MURMURATION_{name}": value for name, value in config.variables.items()}
     if dynamodb_url is not None:
         found["AWS_ENDPOINT_URL_DYNAMODB"] = dynamodb_url
         found["AWS_ENDPOINT_URL_DYNAMODB_STREAMS"] = dynamodb_url

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from local_cloud.aws.s3 import S3
@@ -81,6 +81,13 @@ def create_secrets(ssm: Ssm) -> str:
     version = "a_" + secrets.token_hex(3)
     _create_secret(ssm, f"/{PREFIX}/signing-key", f"ed25519 {version} {seed}")
     return _create_secret(ssm, VIEWER_SECRET_PARAMETER, secrets.token_urlsafe(32))
+
+
+def set_parameters(ssm: Ssm, values: Mapping[str, str], *, prefix: str = PREFIX) -> None:
+    """Have these secrets, by logical name, be as they are given."""
+    for name, value in values.items():
+        request = {"Name": f"/{prefix}/{name}", "Value": value, "Type": "SecureString", "Overwrite": True}
+        ssm.put_parameter(request)
 
 
 def _create_secret(ssm: Ssm, name: str, value: str) -> str:

@@ -2,7 +2,7 @@
 
 Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
 stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
-_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING.
+_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _LOGIN_FLOWS, _PROVIDERS.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
     option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
     option("dynamodb", "dynoxide", "the database; moto forgets everything (dynoxide)", ("dynoxide", "moto"))
+    option("login-flows", "", "by which flows users log in, such as m.login.password,m.login.oauth2")
+    option("providers", "", "a JSON file of identity providers, each with its client_secret (none)")
     option("functions", "functions", "the package of the functions (functions)")
     option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
     option("meter", "off", "whether to count what AWS would bill, for `murmuration cost`", ("on", "off"))
@@ -57,9 +59,15 @@ def run(args: argparse.Namespace) -> int:
     from local_cloud.dynoxide import DynoxideError
     from local_cloud.gateway.routes import RouteConflict
     from local_cloud.server import AddressInUse
+    from murmuration.settings import SettingsError
 
     if not args.port.isdecimal() or not 0 < int(args.port) < 65_536:
         print(f"--port is {args.port!r}; it must be a number from 1 to 65535.", file=sys.stderr)
+        return 2
+    try:
+        variables, parameters = logins(args.login_flows, args.providers)
+    except (OSError, SettingsError) as error:
+        print(error, file=sys.stderr)
         return 2
     config = Config(
         host=args.host,
@@ -73,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         functions=args.functions,
         chaos=args.chaos,
         meter=args.meter == "on",
+        variables=variables,
+        parameters=parameters,
     )
     cloud = Cloud(config, say=_say)
     try:
@@ -92,6 +102,31 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     # Functions in the middle of a wait would hold the process up; what they did is stored, or never was.
     os._exit(0)
+
+
+def logins(flows: str, providers: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The functions' settings and secrets for logging in. Raises OSError, SettingsError.
+
+    Identity providers at home are fine here: private addresses, and plain HTTP on the loopback.
+    """
+    import json
+
+    from murmuration.accounts.identity_providers import VARIABLE, read_providers
+    from murmuration.settings import SettingsError
+
+    variables = {"LOGIN_FLOWS": flows} if flows else {}
+    if not providers:
+        return variables, {}
+    try:
+        listed = json.loads(Path(providers).read_text(encoding="utf-8"))
+        secrets = {f"identity-provider-{each['id']}": str(each.pop("client_secret")) for each in listed}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingsError(
+            f"{providers} must be a list of providers, each with id and client_secret"
+        ) from error
+    text = json.dumps(listed)
+    read_providers(text)
+    return {**variables, VARIABLE.removeprefix("MURMURATION_"): text, "SSO_PRIVATE_PROVIDERS": "on"}, secrets
 
 
 def _say(line: str) -> None:

@@ -99,8 +99,9 @@ def identify(provider: IdentityProvider, request: Request, code: str, redirect_u
 
 
 def check_issuer(provider: IdentityProvider, issuer: str | None) -> None:
-    """Refuse an answer that another provider gave (RFC 9207). Raises Forbidden."""
-    if provider.issuer and issuer is not None and issuer != provider.issuer:
+    """Refuse an answer that another provider gave (RFC 9207). Raises Forbidden, Unavailable."""
+    says_so = _metadata(provider).get("authorization_response_iss_parameter_supported") is True
+    if provider.issuer and issuer != provider.issuer and (says_so or issuer is not None):
         raise Forbidden("The answer comes from another identity provider than was asked")
 
 
