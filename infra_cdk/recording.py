@@ -55,11 +55,13 @@ class Recorder:
         """Watch the handlers of `functions`, what the local cloud invokes, and what botocore sends."""
         from botocore.client import BaseClient
 
+        from local_cloud import permissions
         from local_cloud.lambdas import Lambdas
         from murmuration import rate_limits, server_keys
         from murmuration.endpoint.http import Request
         from murmuration.storage.cache import LruCache
 
+        permissions.suspend()
         found = list(functions)
         groups = {id(function.handler): function.group for function in found}
         with ExitStack() as stack:

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from local_cloud.names import function_arn
+from local_cloud.permissions import acting_for, module_of
 
 log = logging.getLogger("local_cloud.lambda")
 
@@ -116,7 +117,8 @@ class Lambdas:
         token = current_function.set(function.name)
         started = time.monotonic()
         try:
-            return function.handler(event, LambdaContext(function.name, request_id, timeout))
+            with acting_for(module_of(function.handler)):
+                return function.handler(event, LambdaContext(function.name, request_id, timeout))
         except Exception as error:
             log.exception("function %s failed, request %s", function.name, request_id)
             raise FunctionError(f"{type(error).__name__}: {error}") from error

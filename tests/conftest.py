@@ -60,11 +60,13 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def deployment(dynamodb_url: str) -> Iterator[None]:
     """The environment of a deployed function, and its tables."""
+    from local_cloud import permissions
     from murmuration import server_keys
     from murmuration.settings import settings
     from murmuration.storage import aws, dynamodb
     from murmuration.storage.tables import TABLES
 
+    permissions.install()
     environment = {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",

@@ -14,6 +14,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlencode
 
 from local_cloud.gateway.routes import Routes
+from local_cloud.permissions import acting_for, module_of
 from murmuration.endpoint import Function, discover, http_routes
 from tests import openapi
 
@@ -88,7 +89,8 @@ class Client:
             "body": base64.b64encode(raw).decode() if raw else None,
             "isBase64Encoded": bool(raw),
         }
-        answer = function.handler(event, None)
+        with acting_for(module_of(function.handler)):
+            answer = function.handler(event, None)
         text = answer["body"]
         content = base64.b64decode(text) if answer["isBase64Encoded"] else text.encode()
         status, headers = answer["statusCode"], dict(answer["headers"])

@@ -132,8 +132,8 @@ def test_functions_import_the_package_only() -> None:
     assert not wrong
 
 
-SHARED_WITH_THE_DEPLOYMENT = ("infra_cdk.parking",)
-"""What the local gateway runs of the deployment's own: mapping templates. It needs no CDK."""
+SHARED_WITH_THE_DEPLOYMENT = ("infra_cdk.parking", "infra_cdk.grants", "infra_cdk.needs")
+"""What the local cloud has of the deployment's own: mapping templates, permissions. It needs no CDK."""
 
 
 def test_what_is_deployed_imports_nothing_of_what_is_not() -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from local_cloud import environment, provision
+from local_cloud import environment, permissions, provision
 from local_cloud.aws import patch
 from local_cloud.aws.s3 import S3
 from local_cloud.aws.sqs import Sqs
@@ -24,6 +24,7 @@ from local_cloud.config import Config, Limits
 from local_cloud.gateway.http import response_of
 from local_cloud.lambdas import Function, LambdaContext
 from local_cloud.names import PREFIX
+from local_cloud.permissions import acting_for, module_of
 from local_cloud.replay.worlds import Item
 from local_cloud.store import Store
 
@@ -93,6 +94,7 @@ class Backdrop:
             cleanup.callback(self.store.close)
             self.s3, self.ssm = S3(self.store, self._objects), Ssm(self.store)
             services = patch.Services(self._operations())
+            permissions.install()
             patch.install(services)
             cleanup.callback(patch.uninstall, services)
             forget(everything=True)
@@ -178,7 +180,7 @@ class Backdrop:
         variables = {f"MURMURATION_{name.upper()}": value for name, value in (settings or {}).items()}
         self.clear_queues()
         self._sent, self._posts = {}, {}
-        with _environment(variables), stopped_clock(clock):
+        with _environment(variables), stopped_clock(clock), acting_for(module_of(handler)):
             answer = handler(event, LambdaContext("replay", str(uuid.uuid4()), 29.0))
         outcome = Outcome(answer)
         if isinstance(answer, dict) and "statusCode" in answer:

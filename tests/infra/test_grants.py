@@ -136,3 +136,16 @@ def test_policies_say_what_grants_say() -> None:
         ("ses:SendRawEmail", "identity/example.org"),
         ("execute-api:ManageConnections", "SOCKETS"),
     }
+
+
+def test_who_appends_events_may_bring_a_rooms_state_home_first() -> None:
+    """Few tests leave a room's state on its way, and whoever appends next must be able to."""
+    wanted = [Need("tables", "rooms", action) for action in ("check", "get", "put", "update")]
+    lacking = [
+        (module, need)
+        for module in GRANTS
+        if allows(module, Need("tables", "room-log", "put"))
+        for need in wanted
+        if not allows(module, need)
+    ]
+    assert not lacking

@@ -6,6 +6,7 @@ is one request, except where it says otherwise; `parallel` runs several at once,
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import random
 import threading
@@ -428,7 +429,7 @@ def parallel(*calls: Callable[[], T]) -> list[T]:
     """
     if len(calls) <= 1 or threading.current_thread().name.startswith(_THREAD_NAME):
         return [call() for call in calls]
-    futures = [_threads().submit(call) for call in calls[1:]]
+    futures = [_threads().submit(contextvars.copy_context().run, call) for call in calls[1:]]
     first = calls[0]()
     return [first, *(future.result() for future in futures)]
 
