@@ -11,6 +11,10 @@ from murmuration.endpoint import Request, endpoint
 from murmuration.presence.requests import get_status
 
 
-@endpoint("GET", "/_matrix/client/api/v1/presence/{userId}/status")
+@endpoint(
+    "GET",
+    "/_matrix/client/api/v1/presence/{userId}/status",
+    also=("/_matrix/client/v2/presence/{userId}/status",),
+)
 def handler(request: Request) -> dict[str, Any]:
     return get_status(request.requester.user_id, request.params["userId"])

@@ -12,7 +12,11 @@ from murmuration.presence.requests import set_status
 from murmuration.protocol.presence import STATES
 
 
-@endpoint("PUT", "/_matrix/client/api/v1/presence/{userId}/status")
+@endpoint(
+    "PUT",
+    "/_matrix/client/api/v1/presence/{userId}/status",
+    also=("/_matrix/client/v2/presence/{userId}/status",),
+)
 def handler(request: Request) -> dict[str, Any]:
     set_status(request.requester, request.params["userId"], request.fields(), STATES)
     return {}
