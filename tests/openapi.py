@@ -153,9 +153,11 @@ class Specification:
         headers = {name.lower(): value for name, value in exchange.headers.items()}
         if headers.get("access-control-allow-origin") != "*":
             yield "it lacks the CORS headers"
-        # The text of the specification also lets it be "a page which lets the user select an IdP".
-        is_choice = operation.name == "redirectToSSO" and status == "200"
-        if status not in responses and exchange.status not in COMMON_ERRORS and not is_choice:
+        # Its text lets people choose an identity provider on a page, and encourages pages that explain errors.
+        is_page = operation.name in ("redirectToSSO", "redirectToIdP") and headers.get(
+            "content-type", ""
+        ).startswith("text/html")
+        if status not in responses and exchange.status not in COMMON_ERRORS and not is_page:
             yield f"status {status} is none of {', '.join(responses)}"
         location, described = self._resolve(
             f"{operation.location}/responses/{status}", responses.get(status, {})
@@ -167,7 +169,7 @@ class Specification:
         picks_fields = '"event_fields"' in unquote_plus(urlsplit(exchange.path).query)
         # Clients take an empty object for "no TURN server"; the schema has no word for it.
         no_turn_server = operation.location.find("voip.yaml") >= 0 and exchange.body == b"{}"
-        if schema is not None and not picks_fields and not no_turn_server:
+        if schema is not None and not picks_fields and not no_turn_server and not is_page:
             media_type = headers.get("content-type", "").partition(";")[0]
             if media_type != "application/json":
                 yield f"its Content-Type is {media_type!r}"

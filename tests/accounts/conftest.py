@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from tests.identity_provider import CLIENT_SECRET, Provider, identity_provider
 from tests.in_process import Client
 
 PASSWORD = "correct horse"
@@ -40,6 +42,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         "murmuration.accounts.registration_tokens",
         "murmuration.accounts.sessions",
         "murmuration.storage.auth_sessions",
+        "murmuration.storage.login_mails",
+        "murmuration.storage.login_states",
         "murmuration.storage.user_tokens",
     ):
         monkeypatch.setattr(importlib.import_module(module), "now_ms", lambda: clock.now)
@@ -60,6 +64,43 @@ def configure(deployment: None) -> Iterator[Callable[..., None]]:
 
         yield change
     settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    """An identity provider, which sends browsers back to `example.org`."""
+    from murmuration.accounts.sso import CALLBACK
+
+    with identity_provider(f"https://example.org{CALLBACK}") as found:
+        yield found
+
+
+@pytest.fixture
+def offer(
+    provider: Provider,
+    configure: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    fresh_name: Callable[..., str],
+) -> Callable[..., str]:
+    """Offers the provider, by an ID of the test's own so that its users are new here; returns that.
+
+    `more` goes into what settings say of it, `others` are further providers, `settings` further settings.
+    """
+    monkeypatch.setattr("murmuration.storage.parameters.read_secret", lambda _: CLIENT_SECRET)
+
+    def make(
+        *,
+        count: int = 1,
+        others: Sequence[Mapping[str, Any]] = (),
+        settings: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> str:
+        own = [provider.setting(fresh_name("canaille"), **more) for _ in range(count)]
+        listed = json.dumps([*own, *others])
+        configure(IDENTITY_PROVIDERS=listed, SSO_PRIVATE_PROVIDERS="on", **(settings or {}))
+        return str(own[0]["id"])
+
+    return make
 
 
 @pytest.fixture

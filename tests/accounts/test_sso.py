@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from murmuration.accounts import openid_connect, sso, sso_accounts
+from murmuration.accounts import openid_connect, sso_accounts
 from murmuration.accounts.identity_providers import IdentityProvider
 from murmuration.accounts.openid_connect import Identity
 from murmuration.protocol.errors import Forbidden, UserInUse
 from murmuration.storage import accounts, subjects
-from tests.accounts.browser import OURS, Browser, links, log_in_with, login_token, stage_path
+from tests.accounts.browser import Browser, links, log_in_with, login_token, stage_path
 from tests.accounts.conftest import Clock
-from tests.identity_provider import CLIENT_SECRET, PASSWORDS, Provider, identity_provider
+from tests.identity_provider import CLIENT_SECRET, PASSWORDS, Provider
 from tests.in_process import Client
 
 REDIRECT = "/_matrix/client/v3/login/sso/redirect"
 CLIENT = "https://client.example/"
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    with identity_provider(f"{OURS}{sso.CALLBACK}") as found:
-        yield found
-
-
-@pytest.fixture
-def offer(
-    provider: Provider, configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, fresh_name: Any
-) -> Callable[..., str]:
-    """Offers the provider, by an ID of the test's own so that its users are new here; returns the ID."""
-    monkeypatch.setattr("murmuration.storage.parameters.read_secret", lambda _: CLIENT_SECRET)
-
-    def make(*, others: tuple[dict[str, Any], ...] = (), trusted: str = "", **more: Any) -> str:
-        own = provider.setting(fresh_name("canaille"), **more)
-        configure(
-            IDENTITY_PROVIDERS=json.dumps([own, *others]),
-            SSO_PRIVATE_PROVIDERS="on",
-            SSO_TRUSTED_CLIENTS=trusted,
-        )
-        return str(own["id"])
-
-    return make
 
 
 def test_a_first_login_makes_an_account_and_the_second_finds_it(offer: Any) -> None:
@@ -71,7 +46,7 @@ def test_a_first_login_makes_an_account_and_the_second_finds_it(offer: Any) -> N
 
 
 def test_a_trusted_client_is_gone_to_at_once(offer: Any) -> None:
-    offer(trusted="https://client.example,app:/done")
+    offer(settings={"SSO_TRUSTED_CLIENTS": "https://client.example,app:/done"})
     sent = Browser().sign_on("https://client.example/a")
     assert sent.status == 302
     assert log_in_with(login_token(sent.headers["Location"])).status == 200
@@ -149,9 +124,8 @@ def test_one_browser_may_log_in_twice_at_a_time(offer: Any) -> None:
     assert browser.visit(browser.authorise(second.headers["Location"])).status == 200
 
 
-def test_a_state_expires(offer: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_expires(offer: Any, clock: Clock) -> None:
     offer()
-    monkeypatch.setattr("murmuration.storage.login_states.now_ms", lambda: clock.now)
     browser = Browser()
     back = browser.authorise(browser.visit(REDIRECT, redirectUrl=CLIENT).headers["Location"])
     clock.advance(901_000)
