@@ -11,7 +11,7 @@ TESTS ?= tests
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types format budgets bench-core bench-live soak cold deploy-local synth synapse lock clean
+.PHONY: help cost serve test lint types format budgets bench-core bench-live soak cold deploy-local synth synapse lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each
 
 budgets: $(SET_UP)  ## Count round trips and capacity units of the main operations
 	@$(BIN)/python -m tests.budgets
+
+cost: $(SET_UP)  ## Count a month's bill; ARGS='--users 5 --messages-per-day 200'
+	@$(BIN)/murmuration cost $(ARGS)
 
 cold: $(SET_UP)  ## Measure each function's import and first client, worst first
 	@$(BIN)/python -m benchmarks.cold

@@ -155,7 +155,7 @@ def test_a_conversation_through_what_was_deployed(deployed: Deployed) -> None:
 def test_operators_commands_reach_it(deployed: Deployed) -> None:
     def command(*arguments: str, said: str = "") -> str:
         process = subprocess.run(
-            [sys.executable, "-m", "local_cloud.cli", *arguments, "--stage", "rehearsal"],
+            [sys.executable, "-m", "local_cloud.cli", *arguments, "--prefix", PREFIX],
             input=said,
             capture_output=True,
             text=True,
@@ -169,7 +169,8 @@ def test_operators_commands_reach_it(deployed: Deployed) -> None:
         assert process.returncode == 0, process.stderr
         return process.stdout.strip()
 
-    assert command("account", "root", "--admin", said="correct horse battery\n") == "@root:example.org"
+    said = command("users", "create", "root", "--admin", said="correct horse battery\n")
+    assert said.startswith("@root:example.org may log in now")
     body = {
         "type": "m.login.password",
         "identifier": {"type": "m.id.user", "user": "root"},
@@ -177,7 +178,7 @@ def test_operators_commands_reach_it(deployed: Deployed) -> None:
     }
     status, answer = call(deployed, "POST", "/_matrix/client/v3/login", body)
     assert (status, answer["user_id"]) == (200, "@root:example.org")
-    assert len(command("registration-token", "--uses", "2")) > 8
+    assert len(command("registration-tokens", "create", "--uses", "2")) > 8
 
 
 def test_what_is_not_there_is_answered_in_matrix_words(deployed: Deployed) -> None:
