@@ -348,6 +348,10 @@ GRANTS: Mapping[str, Grant] = {
             "users": "get update",
         },
     ),
+    "client_v2.filter": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"users": "get put update"},
+    ),
     "client_v2.history": Grant(
         tables={
             "events": "batch_get",
@@ -356,7 +360,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get",
             "streams": "batch_get",
             "sync-tokens": "get",
-            "users": "batch_get update",
+            "users": "batch_get get update",
         },
     ),
     "client_v2.receipts": Grant(

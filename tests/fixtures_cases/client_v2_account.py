@@ -93,4 +93,23 @@ ABLE.add(
 ABLE.add("get_set/good", "Alice looks at what she said.", f"{ALICES}/{{{{alice_hash}}}}", by="alice")
 ABLE.add("get_set/unknown", "Another hash.", f"{ALICES}/x", by="alice", expect="404 M_NOT_FOUND")
 
-CASES = [*TOKENS, *ABLE]
+# -- Filters -------------------------------------------------------------------------------------------------
+
+FILTERS = Cases("client_v2/filter", "alice")
+FILTERS.add(
+    "define_filter/good",
+    "What Alice's client displays, with up to three comments.",
+    f"POST {V2}/filter",
+    {"types": ["m.room.message", "org.example.*"], "relates_to": 3},
+    by="alice",
+)
+FILTERS.add(
+    "define_filter/bad_types",
+    "Types are a list.",
+    f"POST {V2}/filter",
+    {"types": "m.room.message"},
+    by="alice",
+    expect="400 M_BAD_JSON",
+)
+
+CASES = [*TOKENS, *ABLE, *FILTERS]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.protocol.events import Event
+from murmuration.protocol.filters import SyncFilter
 from murmuration.rooms.client_events import client_event
 from murmuration.rooms.pagination import position_token
 from murmuration.rooms.visibility import STILL_JOINED, Seen, Viewer, seen_by
@@ -33,11 +34,23 @@ _MAX_CHILD_BYTES = 1_500_000
 
 
 @dataclass(frozen=True, slots=True)
-class Bundling:
-    """What a client wants inside of its events: updates or not, and how many replies."""
+class EventForm:
+    """How a client wants its events: with updates inside or not, with how many replies, as PDUs or not.
+
+    `fields` are the paths of what it wants of each (None: all), but for its children.
+    """
 
     updates: bool = True
     replies: int = 0
+    federation: bool = False
+    fields: tuple[tuple[str, ...], ...] | None = None
+
+    def admits(self, event: Event) -> bool:
+        """Whether history shows the event by itself; what only updates another is inside that one."""
+        return not (self.updates and relations.is_update(event))
+
+    def project(self, shown: dict[str, Any]) -> dict[str, Any]:
+        return shown if self.fields is None else SyncFilter(event_fields=self.fields).project(shown)
 
 
 @dataclass(slots=True)
@@ -47,11 +60,6 @@ class _Family:
     updates: list[Relation] = field(default_factory=list)
     replies: list[Relation] = field(default_factory=list)
     start: str | None = None
-
-
-def stands_alone(event: Event) -> bool:
-    """Whether an event is shown by itself where its parent would be, too: in history, not in the stream."""
-    return not relations.is_update(event)
 
 
 def render_event(
@@ -84,21 +92,16 @@ def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> 
 
 
 def render_events(
-    seen: Sequence[Seen],
-    viewer: Viewer,
-    bundling: Bundling,
-    *,
-    with_room_id: bool = True,
-    federation: bool = False,
+    seen: Sequence[Seen], viewer: Viewer, form: EventForm, *, with_room_id: bool = True
 ) -> list[dict[str, Any]]:
-    """Events of one room in version 2's form, with their children as `bundling` asks.
+    """Events of one room in version 2's form, with their children as `form` asks.
 
     Reads only where anything relates to the events, as they tell themselves: two or three round trips for
     each level of updates, for all of them together.
     """
     if not seen:
         return []
-    page = _Page(viewer, bundling, with_room_id=with_room_id, federation=federation)
+    page = _Page(viewer, form, with_room_id)
     page.gather([each.entry for each in seen])
     return [page.render(each) for each in seen]
 
@@ -108,9 +111,8 @@ class _Page:
     """The bundles of some events of a room, for one viewer."""
 
     viewer: Viewer
-    bundling: Bundling
+    form: EventForm
     with_room_id: bool
-    federation: bool
     families: dict[str, _Family] = field(default_factory=dict)
     children: dict[int, Seen] = field(default_factory=dict)
     bytes: int = 0
@@ -118,17 +120,17 @@ class _Page:
 
     def gather(self, entries: Sequence[LogEntry]) -> None:
         """Read what relates to the events, and to that."""
-        level, wants_replies = list(entries), self.bundling.replies > 0
+        level, wants_replies = list(entries), self.form.replies > 0
         gathered: set[str] = set()
         for _ in range(DEPTH):
             level = [entry for entry in level if entry.event.event_id not in gathered]
             gathered.update(entry.event.event_id for entry in level)
             calls = []
             for entry in level:
-                if self.bundling.updates and entry.redacted_because is None:
+                if self.form.updates and entry.redacted_because is None:
                     calls += self._calls(entry, UPDATING, MAX_UPDATES)
                 if wants_replies:
-                    calls += self._calls(entry, RELATING, self.bundling.replies + 1)
+                    calls += self._calls(entry, RELATING, self.form.replies + 1)
             if not calls:
                 return
             parallel(*calls)
@@ -161,7 +163,7 @@ class _Page:
         if family is None:
             return
         family.updates = sorted(family.updates, key=_by_ordinal)[-MAX_UPDATES:]
-        replies, wanted = sorted(family.replies, key=_by_ordinal), self.bundling.replies
+        replies, wanted = sorted(family.replies, key=_by_ordinal), self.form.replies
         family.replies = replies[-wanted:] if wanted else []
         if len(replies) > wanted:
             family.start = position_token(family.replies[0].ordinal - 1)
@@ -192,7 +194,9 @@ class _Page:
 
     def render(self, seen: Seen, depth: int = 0) -> dict[str, Any]:
         """An event with its children; `depth` is how many events it is within."""
-        shown = render_event(seen, self.viewer, with_room_id=self.with_room_id, federation=self.federation)
+        federation = self.form.federation
+        whole = render_event(seen, self.viewer, with_room_id=self.with_room_id, federation=federation)
+        shown = self.form.project(whole)
         family = self.families.get(seen.entry.event.event_id)
         if family is None or depth == DEPTH:
             return shown

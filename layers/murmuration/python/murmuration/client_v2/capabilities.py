@@ -38,7 +38,7 @@ def server_capabilities(requester: Requester) -> dict[str, Any]:
     offered: dict[str, Any] = {name: {} for name in EXTENSIONS}
     if settings().turn_uris:
         offered[TURN_SERVER] = {}
-    return offered | server_discovery.get_capabilities(requester)["capabilities"]
+    return {**offered, **server_discovery.get_capabilities(requester)["capabilities"]}
 
 
 def get_server_hash(requester: Requester) -> dict[str, str]:

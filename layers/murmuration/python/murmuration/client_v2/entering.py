@@ -12,7 +12,7 @@ from typing import Any
 
 from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.client_v2.actions import check_action_id
-from murmuration.client_v2.bundles import render_events, render_state, stands_alone
+from murmuration.client_v2.bundles import render_events, render_state
 from murmuration.client_v2.history import Reading, make_reading
 from murmuration.client_v2.memberships import room_of_event
 from murmuration.protocol.bodies import Fields
@@ -113,12 +113,14 @@ def show_room(token: AccessToken, room_id: str, config: ResponseConfig) -> Mappi
     """
     view = open_view(token, room_id)
     bottom = view.room.head.oldest - 1
-    scan = Scan(view, config.reading.filter, view.horizon(), bottom, forward=False, admits=stands_alone)
+    scan = Scan(
+        view, config.reading.filter, view.horizon(), bottom, forward=False, admits=config.reading.form.admits
+    )
     limit = min(config.reading.limit, MAX_LIMIT)
     read_state = functools.partial(room_items.read_state_of_type, room_id, view.room.version)
     _, state = gather(functools.partial(scan.run, limit), read_state)
     shown = {
-        "events": render_events(scan.found[::-1], view.viewer, config.reading.bundling),
+        "events": render_events(scan.found[::-1], view.viewer, config.reading.form),
         "state": [
             render_state(entry.event, view.viewer) for entry in state if config.state.matches(entry.event.pdu)
         ],

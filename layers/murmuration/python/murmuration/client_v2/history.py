@@ -9,18 +9,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from murmuration.accounts.tokens import AccessToken
-from murmuration.client_v2.bundles import (
-    MAX_REPLIES,
-    RELATING,
-    Bundling,
-    render_events,
-    render_state,
-    stands_alone,
-)
+from murmuration.client_v2 import filters
+from murmuration.client_v2.bundles import MAX_REPLIES, RELATING, EventForm, render_events, render_state
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.lookup import fits_id
@@ -48,15 +42,19 @@ class Reading:
 
     limit: int = DEFAULT_LIMIT
     filter: EventFilter = field(default_factory=EventFilter)
-    bundling: Bundling = field(default_factory=Bundling)
+    form: EventForm = field(default_factory=EventForm)
 
 
 def make_reading(
     token: AccessToken, filter_token: str | None, *, limit: int = DEFAULT_LIMIT, replies: int = -1
 ) -> Reading:
-    """What a request asks for; `replies` goes before what the filter says of them, if it isn't negative."""
-    del token, filter_token
-    return Reading(limit, EventFilter(), Bundling(replies=max(0, min(replies, MAX_REPLIES))))
+    """What a request asks for; `replies` goes before what the filter says of them, if it isn't negative.
+
+    Raises NotFound for an unknown filter.
+    """
+    wanted = filters.read(token.user_id, filter_token)
+    form = wanted.form if replies < 0 else replace(wanted.form, replies=min(replies, MAX_REPLIES))
+    return Reading(limit, wanted.events, form)
 
 
 def paginate(token: AccessToken, room_id: str, start: str | None, reading: Reading) -> dict[str, Any]:
@@ -71,7 +69,7 @@ def paginate(token: AccessToken, room_id: str, start: str | None, reading: Readi
     if start is not None:
         low, high = _parse_start(start, view, bottom)
     scan = Scan(
-        view, reading.filter, min(high, horizon), max(low, bottom), forward=False, admits=stands_alone
+        view, reading.filter, min(high, horizon), max(low, bottom), forward=False, admits=reading.form.admits
     )
     scan.run(min(reading.limit, MAX_LIMIT))
     answer: dict[str, Any] = {"events": _rendered(view, scan.found[::-1], reading)}
@@ -97,7 +95,7 @@ def get_pages(token: AccessToken, room_id: str, reading: Reading) -> dict[str, A
     """
     view = open_view(token, room_id)
     bottom = view.room.head.oldest - 1
-    scan = Scan(view, reading.filter, view.horizon(), bottom, forward=False, admits=stands_alone)
+    scan = Scan(view, reading.filter, view.horizon(), bottom, forward=False, admits=reading.form.admits)
     scan.run(MAX_COUNTED, scans=COUNTING_SCANS)
     ordinals = [seen.entry.ordinal for seen in reversed(scan.found)]
     size = max(1, min(reading.limit, MAX_LIMIT))
@@ -142,7 +140,7 @@ def get_window(
 
 
 def _scan(view: View, reading: Reading, start: int, stop: int, *, forward: bool) -> Scan:
-    return Scan(view, reading.filter, start, stop, forward=forward, admits=stands_alone)
+    return Scan(view, reading.filter, start, stop, forward=forward, admits=reading.form.admits)
 
 
 def get_replies(token: AccessToken, event_id: str, start: str | None, reading: Reading) -> dict[str, Any]:
@@ -197,4 +195,4 @@ def _open_view_of(token: AccessToken, event_id: str) -> View:
 
 
 def _rendered(view: View, seen: Sequence[Seen], reading: Reading) -> list[dict[str, Any]]:
-    return render_events(seen, view.viewer, reading.bundling)
+    return render_events(seen, view.viewer, reading.form)
