@@ -13,7 +13,7 @@ from murmuration.sync.tokens import CALLED
 from tests.budgets.meter import Meter, Spent
 from tests.in_process import Client, segment
 
-V3 = "/_matrix/client/v3"
+V2, V3 = "/_matrix/client/v2", "/_matrix/client/v3"
 ROOMS = 50
 MESSAGE = {"msgtype": "m.text", "body": "x" * 1000}
 _transactions = itertools.count(1)
@@ -156,6 +156,25 @@ def read_messages(make_client: MakeClient) -> Spent:
     return counted(alice, "GET", f"{V3}/rooms/{room}/messages", dir="b", limit=20)
 
 
+def send_batch(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    room = create(alice)
+    ok(alice, "PUT", send_path(room), MESSAGE)
+    events = [
+        {"type": "m.room.message", "content": MESSAGE, "action_id": f"a{number}"} for number in range(10)
+    ]
+    return counted(alice, "POST", f"{V2}/rooms/{room}/send", {"events": events})
+
+
+def paginate(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    room = create(alice)
+    for _ in range(25):
+        ok(alice, "PUT", send_path(room), MESSAGE)
+    forget()
+    return counted(alice, "GET", f"{V2}/rooms/{room}/paginate", max=20)
+
+
 BUDGETS = (
     Budget("PUT send, 1 KB message, warm", 2, 8, 12, send),
     Budget("PUT send, 1 KB message, cold", 3, 16, 12, send_cold),
@@ -165,5 +184,7 @@ BUDGETS = (
     Budget("createRoom, private, no invitees", 4, 8, 100, create_private_room),
     Budget("join of a public local room", 4, 20, 30, join_public_room),
     Budget("GET messages, 20 events", 3, 20, 0, read_messages),
+    Budget("version 2: batch of 10 messages with action IDs, warm", 2, 8, 100, send_batch),
+    Budget("version 2: GET paginate, 20 events", 3, 20, 0, paginate),
 )
-"""All but the first are carried out by a process that remembers nothing of the room."""
+"""All but those called warm are carried out by a process that remembers nothing of the room."""

@@ -242,6 +242,28 @@ def test_children_are_what_one_may_see(alice: Client, make_client: MakeClient, r
     assert bodies(scroll(bob, room_id, replies=5)) == []
 
 
+def test_replies_that_are_not_shown_hide_none_before_them(
+    alice: Client, make_client: MakeClient, room_id: str
+) -> None:
+    bob = make_client("bob")
+    join(bob, room_id)
+    parent = send(alice, room_id, "parent")
+    said = comment(alice, room_id, parent)
+    for _ in range(4):
+        comment(bob, room_id, parent)
+    ignored: dict[str, Any] = {"ignored_users": {bob.user_id: {}}}
+    where = f"/_matrix/client/v3/user/{segment(alice.user_id)}/account_data/m.ignored_user_list"
+    ok(alice.put(where, ignored))
+    [event] = [each for each in scroll(alice, room_id, replies=2) if each["event_id"] == parent]
+    assert event["replies"]["chunk"] == []
+    found: list[str] = []
+    token = event["replies"]["start"]
+    while token is not None:
+        page = replies(alice, parent, token=token, max=1)
+        found, token = event_ids(page["chunk"]) + found, page.get("start")
+    assert found == [said]
+
+
 def test_many_updates_and_replies_are_bounded(alice: Client, room_id: str) -> None:
     parent = send(alice, room_id, "parent")
     for number in range(0, 110, 10):

@@ -143,7 +143,7 @@ class _Page:
         return [functools.partial(self._read, entry, group, limit) for group in wanted]
 
     def _read(self, entry: LogEntry, group: str, limit: int) -> None:
-        """The newest relations of a group, of senders who aren't ignored, from before the viewer left."""
+        """The newest relations of a group from before the viewer left."""
         until = self.viewer.joined_until
         found = relations.read_relations(
             entry.room_id,
@@ -155,7 +155,7 @@ class _Page:
         )
         family = self.families.setdefault(entry.event.event_id, _Family())
         kin = family.updates if group in UPDATING else family.replies
-        kin += [relation for relation in found if relation.sender not in self.viewer.ignored]
+        kin += found
 
     def _settle(self, event_id: str) -> None:
         """Put the relations of an event's groups together, in their order, as many as may be."""

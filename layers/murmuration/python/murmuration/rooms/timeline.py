@@ -110,7 +110,7 @@ class Scan:
             if self.exhausted or len(self.found) >= limit:
                 return
             wanted = limit - len(self.found)
-            sifted = number > 0 or self.admits is not None or _sifts(self.filter)
+            sifted = number > 0 or _sifts(self.filter)
             self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
 
     def _step(self, limit: int, at_once: int) -> None:
