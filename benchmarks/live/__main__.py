@@ -31,8 +31,30 @@ async def measure(server: Server, given: argparse.Namespace, *, whole: bool) -> 
         for name, cost in (await measures.costs(http, server, given.count)).items():
             print(f"  {name:<34} {cost}")
         for rooms in (1, 16):
-            label = "16 writers, " + ("one room" if rooms == 1 else f"{rooms} rooms")
-            print(f"  {label:<34} {await measures.throughput(http, server, rooms, given.each)}")
+            print(f"  {_writers(rooms):<34} {await measures.throughput(http, server, rooms, given.each)}")
+
+
+def _writers(rooms: int) -> str:
+    return "16 writers, " + ("one room" if rooms == 1 else f"{rooms} rooms")
+
+
+def count_retries(folder: Path, each: int) -> None:
+    """How often a send loses a race and is tried again, on a server by itself for each number of rooms."""
+
+    async def write(server: Server, rooms: int) -> measures.Throughput:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            return await measures.throughput(http, server, rooms, each)
+
+    print("Retries")
+    for rooms in (1, 16):
+        server = Ours(folder / f"retries-{rooms}", "held", meter="on")
+        server.start()
+        try:
+            done = asyncio.run(write(server, rooms))
+        finally:
+            server.stop()
+        sends = 16 * each - done.failed
+        print(f"  {_writers(rooms):<34} {server.refused()} for {sends} sends and 16 joins")
 
 
 def main() -> None:
@@ -55,6 +77,7 @@ def main() -> None:
                 asyncio.run(measure(server, given, whole=whole))
             finally:
                 server.stop()
+        count_retries(Path(folder), given.each)
         if python is None:
             print("Synapse isn't here to compare with; `make synapse` installs it.")
 

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+from local_cloud.costs.meter import load_refused
 from local_cloud.dynoxide import free_port
 from local_cloud.testing import LocalCloud
 
@@ -37,10 +38,11 @@ class Server:
 class Ours(Server):
     """The local cloud, with one way of waiting."""
 
-    def __init__(self, folder: Path, waiting: str) -> None:
+    def __init__(self, folder: Path, waiting: str, meter: str = "off") -> None:
         self.name = f"Murmuration, {waiting}"
         environment = {"MURMURATION_PASSWORD_COST": "4"}
-        self._cloud = LocalCloud(folder, {"waiting": waiting}, environment=environment)
+        options = {"waiting": waiting, "meter": meter}
+        self._cloud = LocalCloud(folder, options, environment=environment)
 
     def start(self) -> None:
         self._cloud.start()
@@ -48,6 +50,10 @@ class Ours(Server):
 
     def stop(self) -> None:
         self._cloud.stop()
+
+    def refused(self) -> int:
+        """How many transactions were refused by the time that the server, which had a meter, stopped."""
+        return load_refused(self._cloud.data / "usage.json")
 
 
 class Synapse(Server):

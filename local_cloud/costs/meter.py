@@ -27,6 +27,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._counts: defaultdict[str, float] = defaultdict(float)
+        self._refused = 0
         self._lock = threading.Lock()
         self._started = time.monotonic()
 
@@ -44,10 +45,19 @@ class Meter:
         self.add("lambda_requests")
         self.add("lambda_gb_seconds", seconds * MEMORY_GB)
 
+    def refuse(self) -> None:
+        """DynamoDB has refused a transaction: somebody was quicker, and it will be tried again."""
+        with self._lock:
+            self._refused += 1
+
     def save(self, path: Path) -> None:
         """Write what was counted, and how many seconds it took, to `path`."""
         with self._lock:
-            found = {"seconds": time.monotonic() - self._started, "counts": dict(self._counts)}
+            found = {
+                "seconds": time.monotonic() - self._started,
+                "counts": dict(self._counts),
+                "refused_transactions": self._refused,
+            }
         path.write_text(json.dumps(found, indent=1))
 
 
@@ -55,6 +65,11 @@ def load(path: Path) -> tuple[dict[str, float], float]:
     """What `save` has written: counts, and seconds."""
     found = json.loads(path.read_text())
     return found["counts"], found["seconds"]
+
+
+def load_refused(path: Path) -> int:
+    """How many transactions DynamoDB refused, according to what `save` has written."""
+    return int(json.loads(path.read_text())["refused_transactions"])
 
 
 # -- Calls of AWS's services -----------------------------------------------------------------------------
@@ -92,6 +107,8 @@ def _ask_for_units(params: dict[str, Any], model: Any, **_: Any) -> dict[str, An
 
 
 def _count_units(parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
+    if _current is not None and parsed.get("Error", {}).get("Code") == "TransactionCanceledException":
+        _current.refuse()
     consumed = parsed.get("ConsumedCapacity")
     if _current is None or not consumed:
         return

@@ -13,7 +13,7 @@ from local_cloud.cli import main
 from local_cloud.commands.cost import _polled_queues
 from local_cloud.costs import usage
 from local_cloud.costs.bill import bill
-from local_cloud.costs.meter import load
+from local_cloud.costs.meter import load, load_refused
 from local_cloud.costs.prices import PRICES
 from local_cloud.costs.usage import ASSUMPTIONS, WAITING, Life, estimate, scaled
 from local_cloud.testing import local_cloud
@@ -150,5 +150,22 @@ class TestCommand:
         assert counts["lambda_requests"] >= 1
         assert counts["dynamodb_writes"] >= 6  # account, profile, device: twice the units in a transaction
         assert counts["lambda_gb_seconds"] > 0
+        assert load_refused(tmp_path / "usage.json") == 0
         assert main(["cost", "--measured", "--data", str(tmp_path)]) == 0
         assert "measured" in capsys.readouterr().out
+
+
+def test_refused_transactions_are_counted_apart(tmp_path: Path) -> None:
+    from local_cloud.costs import meter as metering
+
+    found = metering.Meter()
+    metering.install(found)
+    try:
+        refusal = {"Error": {"Code": "TransactionCanceledException"}}
+        metering._count_units(refusal, None)
+        metering._count_units({"Error": {"Code": "ValidationException"}}, None)
+    finally:
+        metering.uninstall(found)
+    found.save(tmp_path / "usage.json")
+    assert load_refused(tmp_path / "usage.json") == 1
+    assert load(tmp_path / "usage.json")[0] == {}

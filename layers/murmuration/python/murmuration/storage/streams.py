@@ -133,5 +133,5 @@ def append(
 
 
 def pause(attempt: int) -> None:
-    """Wait after the lost race number `attempt`: full jitter, up to 5 ms doubling to 200 ms."""
-    time.sleep(random.uniform(0, min(0.2, 0.005 * 2**attempt)))
+    """Wait after the lost race number `attempt`: full jitter, up to 20 ms doubling to 200 ms."""
+    time.sleep(random.uniform(0, min(0.2, 0.02 * 2**attempt)))
