@@ -153,7 +153,7 @@ class Specification:
         headers = {name.lower(): value for name, value in exchange.headers.items()}
         if headers.get("access-control-allow-origin") != "*":
             yield "it lacks the CORS headers"
-        # Its text lets people choose an identity provider on a page, and encourages pages that explain errors.
+        # Its text lets people choose an identity provider on a page, and encourages pages about errors.
         is_page = operation.name in ("redirectToSSO", "redirectToIdP") and headers.get(
             "content-type", ""
         ).startswith("text/html")

@@ -130,8 +130,8 @@ def test_closed_registration(configure: Configure) -> None:
 
 
 def come_back(uri: str, who: str = "alice") -> Answer:
-    """What the redirect URI answers the client, which visits it with the code."""
-    return Browser().visit(Browser(who).authorise(uri), accept="*/*")
+    """What the redirect URI answers the client, whose browser visits it with the code."""
+    return Browser().visit(Browser(who).authorise(uri))
 
 
 def test_the_redirect_uri_answers_with_credentials(offer: Offer) -> None:

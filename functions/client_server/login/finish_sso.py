@@ -5,8 +5,6 @@ https://spec.matrix.org/v1.19/client-server-api/#handling-the-callback-from-the-
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import sso
 from murmuration.endpoint import Auth, Request, Response, endpoint
 
@@ -18,6 +16,6 @@ from murmuration.endpoint import Auth, Request, Response, endpoint
     versions=("v3",),
     for_people=True,
 )
-def handler(request: Request) -> Response | dict[str, Any]:
-    found = sso.callback(request.query, cookies=request.headers.get("cookie", ""))
-    return found if isinstance(found, dict) else Response(found.body, found.status, found.headers)
+def handler(request: Request) -> Response:
+    page = sso.callback(request.query, cookies=request.headers.get("cookie", ""))
+    return Response(page.body, page.status, page.headers)

@@ -121,11 +121,11 @@ def callback_url() -> str:
 # -- And back --------------------------------------------------------------------------------------------
 
 
-def callback(query: Mapping[str, str], *, cookies: str) -> Page | dict[str, Any]:
+def callback(query: Mapping[str, str], *, cookies: str) -> Page:
     """Finish what a state is for. Good once.
 
     What began as a request of the founding draft's is answered as one, all else with a page. Raises
-    Forbidden, UserDeactivated, UserInUse, Unavailable.
+    Forbidden, UserDeactivated, Unavailable.
     """
     pending = login_states.take(query.get("state", ""))
     if pending is not None and pending.purpose["for"] == LOGIN_STAGE:

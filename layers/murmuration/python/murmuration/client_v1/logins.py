@@ -156,18 +156,19 @@ def _register_flows() -> tuple[Flow, ...]:
 # -- Coming back from an identity provider ---------------------------------------------------------------
 
 
-def finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) -> Answer | Page:
+def finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) -> Page:
     """Complete the stage whose user a provider sent back; answer as the request that began it would be.
 
-    What the fallback page began is answered with that page, which goes on by itself. Raises Forbidden,
-    UserDeactivated, UserInUse, Unavailable.
+    That is JSON, errors too, whatever the browser prefers: its client reads it. What the fallback page began
+    is answered with that page, which goes on by itself.
     """
-    if not pending.purpose.get("page"):
-        return _finish_oauth2(pending, query, cookies)
+    status = 200
     try:
         outcome = _finish_oauth2(pending, query, cookies)
     except MatrixError as error:
-        outcome = error.body()
+        outcome, status = error.body(), error.status
+    if not pending.purpose.get("page"):
+        return pages.json_answer(outcome, status)
     return fallback_page({"outcome": outcome, "fields": _device_fields(pending.purpose)})
 
 

@@ -69,6 +69,18 @@ def redirection(url: str, *, cookie: str = "") -> Page:
     return Page(b"", 302, headers | ({"Set-Cookie": cookie} if cookie else {}))
 
 
+def json_answer(value: Any, status: int) -> Page:
+    """What a browser gets for the client that it belongs to."""
+    import json
+
+    headers = {
+        "Content-Type": "application/json",
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+    }
+    return Page(json.dumps(value).encode(), status, headers)
+
+
 def error_page(error: MatrixError) -> Page:
     """What went wrong, in the error's own words."""
     words = error.message
