@@ -403,7 +403,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "put query",
             "rooms": "batch_get check get put query update",
             "snapshots": "batch_get put",
-            "streams": "batch_get",
+            "streams": "batch_get get",
             "transient": "get put update",
             "users": "batch_get get put update",
         },

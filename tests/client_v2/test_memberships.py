@@ -106,6 +106,23 @@ def test_a_joined_room_is_shown(alice: Client, bob: Client, room_id: str) -> Non
     assert bodies(ok(bob.get(path(room_id, "paginate", version=V2), token=nothing["token"]))["events"])
 
 
+def test_who_joins_is_shown_who_is_there_and_types(alice: Client, bob: Client, room_id: str) -> None:
+    ok(
+        alice.put(
+            f"{V3}/presence/{segment(alice.user_id)}/status", {"presence": "online", "status_msg": "tea"}
+        )
+    )
+    ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 60_000}))
+    shown = ok(bob.post(f"{V2}/join", {"room_id": room_id, "response": {}}))["response"]
+    assert shown["typing"] == [alice.user_id]
+    [presence] = shown["presence"]
+    assert (presence["sender"], presence["content"]["status_msg"]) == (alice.user_id, "tea")
+    ok(alice.put(f"{V3}/presence/{segment(alice.user_id)}/status", {"presence": "offline"}))
+    ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": False}))
+    shown = ok(bob.post(f"{V2}/join", {"room_id": room_id, "response": {}}))["response"]
+    assert (shown["typing"], shown["presence"]) == ([], [])
+
+
 def test_joining_by_alias_and_by_invite(alice: Client, bob: Client, make_client: MakeClient) -> None:
     name = f"den-{alice.user_id[1:].partition(':')[0]}"
     room_id = create_room(alice, preset="public_chat", room_alias_name=name)

@@ -6,7 +6,7 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,21 +15,26 @@ from murmuration.client_v2.actions import check_action_id
 from murmuration.client_v2.bundles import render_events, render_state
 from murmuration.client_v2.history import Reading, make_reading
 from murmuration.client_v2.memberships import room_of_event
+from murmuration.clock import now_ms
+from murmuration.presence import views
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound
+from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
-from murmuration.rooms import creation, joining
+from murmuration.protocol.presence import OFFLINE
+from murmuration.rooms import creation, joining, typing
 from murmuration.rooms.creation import RoomRequest
 from murmuration.rooms.joining import JoinRequest
 from murmuration.rooms.pagination import position_token
 from murmuration.rooms.room import Room
 from murmuration.rooms.timeline import MAX_LIMIT, Scan
-from murmuration.rooms.viewing import open_view
-from murmuration.storage import memberships, room_items
+from murmuration.rooms.viewing import View, open_view
+from murmuration.storage import memberships, room_items, streams
 from murmuration.storage.dynamodb import gather
 
 NAMES = ("room_id", "alias", "invite")
 """What a room to be joined may be named by; `invite` is the invite's event ID."""
+MAX_PRESENCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,8 @@ def _answer(token: AccessToken, room_id: str, config: ResponseConfig | None) -> 
 def show_room(token: AccessToken, room_id: str, config: ResponseConfig) -> Mapping[str, Any]:
     """A room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
 
-    `token` is for the events before, where there are any. Raises UnknownToken, Forbidden.
+    `typing` are those who type, `presence` is that of members among the state, where they are there; `token`
+    is for the events before, where there are any. Raises UnknownToken, Forbidden.
     """
     view = open_view(token, room_id)
     bottom = view.room.head.oldest - 1
@@ -118,12 +124,23 @@ def show_room(token: AccessToken, room_id: str, config: ResponseConfig) -> Mappi
     )
     limit = min(config.reading.limit, MAX_LIMIT)
     read_state = functools.partial(room_items.read_state_of_type, room_id, view.room.version)
-    _, state = gather(functools.partial(scan.run, limit), read_state)
+    read_typing = functools.partial(streams.get, streams.room_stream(room_id), typing.KEY)
+    _, entries, typed = gather(functools.partial(scan.run, limit), read_state, read_typing)
+    state = [entry.event for entry in entries if config.state.matches(entry.event.pdu)]
+    now = now_ms()
     shown = {
         "events": render_events(scan.found[::-1], view.viewer, config.reading.form),
-        "state": [
-            render_state(entry.event, view.viewer) for entry in state if config.state.matches(entry.event.pdu)
-        ],
+        "state": [render_state(event, view.viewer) for event in state],
         "members": view.room.head.joined,
+        "typing": typing.typing_users(typed, now),
+        "presence": _presence(state, view, now),
     }
     return shown | ({"token": position_token(scan.position)} if scan.position > bottom else {})
+
+
+def _presence(state: Iterable[Event], view: View, now: int) -> list[dict[str, Any]]:
+    """The presence of the first `MAX_PRESENCE` other members among the state, but of those offline."""
+    joined = [event.state_key for event in state if event.membership == "join" and event.state_key]
+    others = [user_id for user_id in joined if user_id not in {view.viewer.user_id, *view.viewer.ignored}]
+    seen = views.look_at(others[:MAX_PRESENCE])
+    return [one.event(one.presence.shown(now), now) for one in seen if one.presence.shown(now) != OFFLINE]
