@@ -274,6 +274,7 @@ def test_many_updates_and_replies_are_bounded(alice: Client, room_id: str) -> No
         ok(alice.post(path(room_id, "send", version=V2), {"events": events}))
     [event] = [each for each in scroll(alice, room_id) if each["event_id"] == parent]
     assert bodies(event["updated_by"]) == [str(number) for number in range(10, 110)]
+    assert event["limited"] is True
 
 
 # -- Windows -------------------------------------------------------------------------------------------------

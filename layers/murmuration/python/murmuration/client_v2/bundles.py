@@ -55,11 +55,12 @@ class EventForm:
 
 @dataclass(slots=True)
 class _Family:
-    """What relates to one event."""
+    """What relates to one event. `limited` says that it has more updates; `start` is for earlier replies."""
 
     updates: list[Relation] = field(default_factory=list)
     replies: list[Relation] = field(default_factory=list)
     start: str | None = None
+    limited: bool = False
 
 
 def render_event(
@@ -128,7 +129,7 @@ class _Page:
             calls = []
             for entry in level:
                 if self.form.updates and entry.redacted_because is None:
-                    calls += self._calls(entry, UPDATING, MAX_UPDATES)
+                    calls += self._calls(entry, UPDATING, MAX_UPDATES + 1)
                 if wants_replies:
                     calls += self._calls(entry, RELATING, self.form.replies + 1)
             if not calls:
@@ -162,6 +163,7 @@ class _Page:
         family = self.families.get(event_id)
         if family is None:
             return
+        family.limited = len(family.updates) > MAX_UPDATES
         family.updates = sorted(family.updates, key=_by_ordinal)[-MAX_UPDATES:]
         replies, wanted = sorted(family.replies, key=_by_ordinal), self.form.replies
         family.replies = replies[-wanted:] if wanted else []
@@ -206,7 +208,7 @@ class _Page:
         if replies:
             start = {"start": family.start} if family.start is not None else {}
             shown["replies"] = {**start, "chunk": self._rendered(replies, depth)}
-        if any(each.ordinal in self.left_out for each in (*family.updates, *replies)):
+        if family.limited or any(each.ordinal in self.left_out for each in (*family.updates, *replies)):
             shown["limited"] = True
         return shown
 
