@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,10 @@ class SettingsError(Exception):
     """The context lacks a setting or has a wrong one; the message has a line for each."""
 
 
+MAX_PROVIDERS_BYTES = 2_500
+"""A function's environment has 4 KB in all."""
+
+
 def _list(value: Any) -> Any:
     """A list as it is written on a command line: `a,b`."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -32,6 +37,16 @@ def _server_name(value: str) -> str:
     if not is_valid_server_name(value):
         raise ValueError("it must be a server name, such as example.org")
     return value
+
+
+def _flows(value: Any) -> Any:
+    """Flows as they are written on a command line: `a,b c`."""
+    return [_list(flow) for flow in value.split()] if isinstance(value, str) else value
+
+
+def _providers(value: Any) -> Any:
+    """Identity providers as they are written on a command line: JSON."""
+    return json.loads(value) if isinstance(value, str) else value
 
 
 class Settings(BaseModel):
@@ -56,6 +71,15 @@ class Settings(BaseModel):
     identity_server_url: str = ""
     mail_sender: str = ""
     """The address that mail comes from; its domain must be verified with SES. No mail is sent without one."""
+    login_flows: Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_flows)] = ()
+    """By which flows users log in, each a list of stages; without any, by each means that there is."""
+    identity_providers: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_providers)] = ()
+    """Where else users may log in: `murmuration.accounts.identity_providers` says what is said of each.
+
+    The client secrets are no settings: they're put into SSM, as `identity-provider-<id>`.
+    """
+    sso_trusted_clients: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    """To clients whose URLs begin so, a single sign-on leads without asking whether the user knows them."""
     alarm_email: str = ""
     """Who hears of alarms."""
     waiting: Literal["held", "parked"] = "parked"
@@ -79,6 +103,37 @@ class Settings(BaseModel):
                 "certificate_arn must name a certificate in us-east-1: CloudFront takes no other"
             )
         return self
+
+    @model_validator(mode="after")
+    def _logins_that_work(self) -> Settings:
+        """What the functions would refuse when somebody logs in is refused here."""
+        from murmuration.accounts.identity_providers import read_providers
+        from murmuration.accounts.login_flows import read_login_flows
+        from murmuration.settings import SettingsError as Refused
+
+        try:
+            read_providers(self.identity_providers_text)
+            read_login_flows(
+                self.login_flows_text, mail=bool(self.mail_sender), providers=bool(self.identity_providers)
+            )
+        except Refused as error:
+            raise ValueError(str(error)) from None
+        size = len(self.identity_providers_text.encode())
+        if size > MAX_PROVIDERS_BYTES:
+            raise ValueError(
+                f"identity_providers has {size} bytes; functions have room for {MAX_PROVIDERS_BYTES}"
+            )
+        return self
+
+    @property
+    def login_flows_text(self) -> str:
+        """The flows as functions read them."""
+        return " ".join(",".join(flow) for flow in self.login_flows)
+
+    @property
+    def identity_providers_text(self) -> str:
+        """The identity providers as functions read them."""
+        return json.dumps(self.identity_providers, separators=(",", ":")) if self.identity_providers else ""
 
     @property
     def prefix(self) -> str:

@@ -101,6 +101,10 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "TURN_URIS": ",".join(settings.turn_uris),
         "TURN_TTL": str(settings.turn_ttl),
         "IDENTITY_SERVER_URL": settings.identity_server_url,
+        "MAIL_SENDER": settings.mail_sender,
+        "LOGIN_FLOWS": settings.login_flows_text,
+        "IDENTITY_PROVIDERS": settings.identity_providers_text,
+        "SSO_TRUSTED_CLIENTS": ",".join(settings.sso_trusted_clients),
         **parts,
     }
     return {f"MURMURATION_{name}": value for name, value in values.items() if value != ""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra_cdk.settings import SettingsError, read_settings
+from murmuration.accounts.identity_providers import read_providers
 
 MINIMAL = {"server_name": "example.org"}
 
@@ -27,6 +28,19 @@ def test_the_cdks_own_flags_are_passed_over() -> None:
     assert read_settings(MINIMAL | {"@aws-cdk/core:x": True, "aws:cdk:y": 1}) == read_settings(MINIMAL)
 
 
+PROVIDER = {"id": "a", "name": "A", "client_id": "x", "issuer": "https://a.example"}
+
+
+def test_logins_are_given_as_functions_read_them() -> None:
+    given = MINIMAL | {"login_flows": "m.login.password,m.login.oauth2", "identity_providers": [PROVIDER]}
+    settings = read_settings(given)
+    assert settings.login_flows == (("m.login.password", "m.login.oauth2"),)
+    assert read_providers(settings.identity_providers_text)[0].issuer == "https://a.example"
+    assert read_settings(MINIMAL | {"identity_providers": settings.identity_providers_text}) == read_settings(
+        MINIMAL | {"identity_providers": [PROVIDER]}
+    )
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -40,6 +54,17 @@ def test_the_cdks_own_flags_are_passed_over() -> None:
         (
             MINIMAL | {"domain": "m.example.org", "certificate_arn": "arn:aws:acm:eu-west-1:1:certificate/1"},
             "certificate_arn must name a certificate in us-east-1",
+        ),
+        (MINIMAL | {"login_flows": [["m.login.oauth2"]]}, "there are no identity providers"),
+        (MINIMAL | {"login_flows": "m.login.email.code"}, "there is no sender of mail"),
+        (MINIMAL | {"identity_providers": "{"}, "identity_providers is '{'"),
+        (
+            MINIMAL | {"identity_providers": [PROVIDER | {"client_secret": "x"}]},
+            "client_secret is not a setting of a provider",
+        ),
+        (
+            MINIMAL | {"identity_providers": [PROVIDER | {"id": f"a{i}"} for i in range(40)]},
+            "functions have room for 2500",
         ),
     ],
 )

@@ -303,13 +303,14 @@ def test_each_module_has_a_role_of_its_own(stack: Synthesised) -> None:
 
 
 ALLOWED_WILDCARDS = (
-    rf":function:{PREFIX}-[a-z_]+-\*$",
+    rf":function:{PREFIX}-[a-z0-9_]+-\*$",
     r"MediaBucket[^/]*/[a-z_-]+/\*$",
     rf":parameter/{PREFIX}/\*$",
+    rf":parameter/{PREFIX}/identity-provider-\*$",
     rf":{PREFIX}-wake-\*$",
     r"/ws/\*/@connections/\*$",
 )
-"""The functions of an API; objects of one kind; the maker of secrets; devices' queues; connections."""
+"""The functions of an API; objects of one kind; the maker of secrets; providers' secrets; queues; sockets."""
 
 
 def test_wildcards_are_few_and_meant(stack: Synthesised) -> None:
