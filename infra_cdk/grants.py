@@ -392,7 +392,7 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get check get put update",
             "snapshots": "batch_get put",
             "transient": "batch_get put update",
-            "users": "batch_get update",
+            "users": "batch_get get put update",
         },
     ),
     "client_v2.rooms": Grant(

@@ -210,11 +210,35 @@ def test_a_full_batch_of_the_costliest_events_fits(alice: Client, room_id: str) 
         ([text("x", action_id="")], "M_INVALID_PARAM"),
         ([text("x", action_id="x" * 256)], "M_INVALID_PARAM"),
         ([{"type": "m.room.member", "state_key": "@a:b", "content": {}}], "M_INVALID_PARAM"),
+        (
+            [{"type": "m.room.member", "state_key": "x", "content": {"membership": "invite"}}],
+            "M_INVALID_PARAM",
+        ),
         ([{"type": "m.room.redaction", "content": {"redacts": "$x"}}], "M_INVALID_PARAM"),
     ],
 )
 def test_what_is_no_batch(alice: Client, room_id: str, events: list[Any], errcode: str) -> None:
     refused(batch(alice, room_id, *events), 400, errcode)
+
+
+def test_a_batch_may_have_memberships(alice: Client, make_client: MakeClient, room_id: str) -> None:
+    bob, carol = make_client("bob"), make_client("carol")
+
+    def member(client: Client, membership: str) -> Any:
+        content = {"membership": membership}
+        return {"type": "m.room.member", "state_key": client.user_id, "content": content}
+
+    answer = ok(batch(alice, room_id, text("Meet them"), member(bob, "invite"), member(carol, "invite")))
+    assert [event["type"] for event in answer["events"][1:]] == ["m.room.member"] * 2
+    join(bob, room_id)
+    # The second isn't allowed any more once the first has happened.
+    refused(batch(alice, room_id, member(bob, "ban"), member(bob, "invite")), 403, "M_FORBIDDEN")
+    assert ok(alice.get(path(room_id, "state", "m.room.member", bob.user_id)))["membership"] == "join"
+    refused(batch(bob, room_id, member(alice, "leave")), 403, "M_FORBIDDEN")
+    ok(batch(carol, room_id, member(carol, "join")))
+    assert ok(alice.get(path(room_id, "joined_members")))["joined"].keys() == {
+        alice.user_id, bob.user_id, carol.user_id,
+    }  # fmt: skip
 
 
 def test_outsiders_send_nothing(make_client: MakeClient, room_id: str) -> None:

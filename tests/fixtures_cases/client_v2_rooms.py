@@ -60,10 +60,10 @@ SENDING.add(
     by="alice",
 )
 SENDING.add(
-    "set_state/membership",
-    "Memberships have actions of their own.",
+    "set_state/bad_membership",
+    "No such membership.",
     f"PUT {LOUNGE}/state/m.room.member/%40bob%3Aexample.org",
-    {"membership": "leave"},
+    {"membership": "sleep"},
     by="alice",
     expect="400 M_INVALID_PARAM",
 )

@@ -20,6 +20,7 @@ from murmuration.protocol.events import Event
 from murmuration.rate_limits import Taking
 from murmuration.rooms.append import Append, Draft, append
 from murmuration.rooms.lookup import find_entries
+from murmuration.rooms.membership import checked_content
 from murmuration.rooms.opening import open_room, unknown_room
 from murmuration.rooms.pagination import position_token
 from murmuration.rooms.relation_checks import check_relation
@@ -191,8 +192,6 @@ def act(token: AccessToken, room_id: str, actions: Sequence[Action]) -> Done:
 
 def _check(action: Action) -> None:
     check_action_id(action.action_id)
-    if action.type == _MEMBER and action.state_key is not None:
-        raise InvalidParam("Memberships have actions of their own: invite, join, leave, kick, ban, unban")
     if action.type == _REDACTION:
         raise InvalidParam("Redacting has an action of its own")
 
@@ -248,9 +247,11 @@ class _Actions:
             pair = (action.type, action.state_key)
             state = batch.state([pair, (_MEMBER, sender)])
             current, member = state.get(pair), state.get((_MEMBER, sender))
-            if member is None or member.membership != "join":
+            if action.type != _MEMBER and (member is None or member.membership != "join"):
                 raise unknown_room(batch.room_id)
         content = action.content(current) if callable(action.content) else action.content
+        if action.type == _MEMBER and action.state_key is not None:
+            content = checked_content(sender, action.state_key, content)
         if current is not None and current.content == content:
             return current.event_id
         draft = Draft(action.type, sender, content, action.state_key)

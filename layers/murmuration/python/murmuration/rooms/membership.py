@@ -218,12 +218,7 @@ def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str
 
     Raises InvalidParam for a membership that doesn't exist, Forbidden.
     """
-    membership = content.get("membership")
-    if membership not in ("join", "invite", "knock", "leave", "ban"):
-        raise InvalidParam("membership must be one of join, invite, knock, leave, ban")
-    if membership == "invite":
-        invitees.check_invitees(sender, [user_id])
-    own = {**member_content(user_id, membership), **content} if sender == user_id else dict(content)
+    own = checked_content(sender, user_id, content)
 
     def plan(batch: Append) -> Event | None:
         event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
@@ -232,6 +227,20 @@ def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str
         return batch.add(Draft(MEMBER, sender, own, user_id))
 
     return append_known(room_id, plan)
+
+
+def checked_content(sender: str, user_id: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a membership event as a client gave it, with the profile where it's their own.
+
+    Raises InvalidParam for a membership that doesn't exist or what isn't a user, Forbidden for users that
+    can't be invited.
+    """
+    membership = content.get("membership")
+    if membership not in ("join", "invite", "knock", "leave", "ban"):
+        raise InvalidParam("membership must be one of join, invite, knock, leave, ban")
+    if membership == "invite":
+        invitees.check_invitees(sender, [user_id])
+    return {**member_content(user_id, membership), **content} if sender == user_id else dict(content)
 
 
 def _once(
