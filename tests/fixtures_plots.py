@@ -62,6 +62,28 @@ def a_login_at_the_choice_of_a_provider(scene: Scene) -> None:
     scene.act(create, "choice-of-the-fixtures", LoginState("", "", "", "", purpose))
 
 
+@plot("Alice has an e-mail address.", "alice")
+def alice_with_an_address(scene: Scene) -> None:
+    from murmuration.threepids import binding
+
+    scene.act(binding.add, scene.user_id("alice"), "email", "alice@mail.example", validated_ms=scene.clock)
+
+
+@plot("A link was sent to somebody's address.")
+def a_link_in_a_mail(scene: Scene) -> None:
+    from murmuration.accounts.tokens import hash_secret
+    from murmuration.storage.threepids import begin_validation
+
+    kept = {
+        "medium": "email",
+        "address": "alice@mail.example",
+        "purpose": "login",
+        "secret_hash": hash_secret("secret-of-the-fixtures"),
+        "token_hash": hash_secret("token-of-the-fixtures"),
+    }
+    scene.act(begin_validation, "session-of-the-fixtures", kept, send_attempt=1)
+
+
 @plot("Alice has a name, an avatar and a field of her own in her profile.", "alice")
 def alice_with_a_profile(scene: Scene) -> None:
     from murmuration.profiles import set_profile_field

@@ -48,6 +48,7 @@ AWS = ("boto3", "botocore", "pynamodb")
 NEVER_REFUSED = {
     "client_v1-get_login_flows": "anyone may ask, in one way",
     "client_server-get_login_page": "anyone may ask, in any way",
+    "client_server-get_submit_page": "anyone may ask, in any way",
     "client_server-get_versions": "anyone may ask, in one way",
     "client_server-get_wellknown": "anyone may ask, in one way",
 }
@@ -60,6 +61,8 @@ OURS = {
     ("GET", "/_matrix/client/{version}/login/sso/callback"): "where identity providers send browsers back to",
     ("GET", "/_matrix/client/{version}/auth/{authType}/fallback/web"): "the specification has it in its text",
     ("POST", "/_matrix/client/{version}/auth/{authType}/fallback/web"): "what that page's form goes to",
+    ("GET", "/_matrix/client/{version}/account/3pid/email/submitToken"): "where links in mails lead to",
+    ("POST", "/_matrix/client/{version}/account/3pid/email/submitToken"): "what that page's button does",
     ("GET", "/_matrix/static/client/login"): "the specification has it in its text",
     ("ANY", "/{proxy+}"): "what nothing else serves is answered in Matrix's words",
 }

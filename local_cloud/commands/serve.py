@@ -2,7 +2,8 @@
 
 Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
 stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
-_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _LOGIN_FLOWS, _PROVIDERS.
+_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _MAIL_SENDER, _LOGIN_FLOWS,
+_PROVIDERS.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
     option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
     option("dynamodb", "dynoxide", "the database; moto forgets everything (dynoxide)", ("dynoxide", "moto"))
+    option("mail-sender", "", "whom mail comes from; it goes to the data folder (none)")
     option("login-flows", "", "by which flows users log in, such as m.login.password,m.login.oauth2")
     option("providers", "", "a JSON file of identity providers, each with its client_secret (none)")
     option("functions", "functions", "the package of the functions (functions)")
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"--port is {args.port!r}; it must be a number from 1 to 65535.", file=sys.stderr)
         return 2
     try:
-        variables, parameters = logins(args.login_flows, args.providers)
+        variables, parameters = logins(args.login_flows, args.providers, args.mail_sender)
     except (OSError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -104,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     os._exit(0)
 
 
-def logins(flows: str, providers: str) -> tuple[dict[str, str], dict[str, str]]:
+def logins(flows: str, providers: str, sender: str) -> tuple[dict[str, str], dict[str, str]]:
     """The functions' settings and secrets for logging in. Raises OSError, SettingsError.
 
     Identity providers at home are fine here: private addresses, and plain HTTP on the loopback.
@@ -114,7 +116,8 @@ def logins(flows: str, providers: str) -> tuple[dict[str, str], dict[str, str]]:
     from murmuration.accounts.identity_providers import VARIABLE, read_providers
     from murmuration.settings import SettingsError
 
-    variables = {"LOGIN_FLOWS": flows} if flows else {}
+    given = {"LOGIN_FLOWS": flows, "MAIL_SENDER": sender}
+    variables = {name: value for name, value in given.items() if value}
     if not providers:
         return variables, {}
     try:

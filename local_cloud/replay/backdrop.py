@@ -18,6 +18,7 @@ from typing import Any, Self
 from local_cloud import environment, permissions, provision
 from local_cloud.aws import patch
 from local_cloud.aws.s3 import S3
+from local_cloud.aws.ses import Ses
 from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.ssm import Ssm
 from local_cloud.config import Config, Limits
@@ -119,6 +120,7 @@ class Backdrop:
         return {
             "s3": self.s3.operations(),
             "ssm": self.ssm.operations(),
+            "sesv2": Ses(self._objects / "mail").operations_v2(),
             "sqs": {**queues, "SendMessage": self._send_message, "SendMessageBatch": self._send_messages},
             "apigatewaymanagementapi": {
                 "PostToConnection": self._post_to_connection,

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
 from tests.accounts.conftest import clock, configure, fresh_name, offer, provider, register
 
 __all__ = ["clock", "configure", "fresh_name", "offer", "provider", "register"]
+
+
+@pytest.fixture
+def limited(configure: Callable[..., None]) -> None:
+    """Rates are limited, and nobody has taken anything from the buckets of the tests' address."""
+    from murmuration import rate_limits
+    from murmuration.storage import dynamodb
+
+    configure(RATE_LIMITS="on")
+    keys = [rate_limits._key(kind, "127.0.0.1") for kind in rate_limits.LIMITS]
+    dynamodb.batch_write([dynamodb.delete(rate_limits.TABLE, key) for key in keys])
+    rate_limits._full.clear()

@@ -81,9 +81,9 @@ def test_bad_logins(register: Callable[..., Client], fields: dict[str, Any], err
     assert (answer.status, answer.json["errcode"]) == error
 
 
-def test_failed_logins_are_limited(register: Callable[..., Client], configure: Configure) -> None:
+def test_failed_logins_are_limited(register: Callable[..., Client], request: pytest.FixtureRequest) -> None:
     user = register()
-    configure(RATE_LIMITS="on")
+    request.getfixturevalue("limited")
     answers = [log_in(user, password="x").status for _ in range(8)]
     assert answers[0] == 403
     assert answers[-1] == 429

@@ -9,6 +9,8 @@ V1 = "/_matrix/client/api/v1"
 LOGIN = f"POST {V1}/login"
 PASSWORD = {"type": "m.login.password", "user": "alice", "password": "wonderland"}
 OAUTH2 = {"type": "m.login.oauth2", "user": "alice"}
+EMAIL = {"user": "alice", "email": "Alice@Mail.Example"}
+BY_MAIL = {"mail_sender": "server@example.org"}
 TWO_STAGES = {**ONE, "login_flows": "m.login.password,m.login.oauth2"}
 
 CASES = Cases("client_v1/login", "alice")
@@ -41,6 +43,38 @@ CASES.add(
     LOGIN,
     OAUTH2,
     settings=TWO,
+)
+CASES.add(
+    "login/good_email_code",
+    "Alice is sent a code.",
+    LOGIN,
+    {"type": "m.login.email.code", **EMAIL},
+    worlds="alice_with_an_address",
+    settings=BY_MAIL,
+)
+CASES.add(
+    "login/good_email_url",
+    "Alice is sent a link.",
+    LOGIN,
+    {"type": "m.login.email.url", **EMAIL},
+    worlds="alice_with_an_address",
+    settings=BY_MAIL,
+)
+CASES.add(
+    "login/good_email_of_another",
+    "Nobody is sent anything: the address isn't the user's. The answer is as if it were.",
+    LOGIN,
+    {"type": "m.login.email.code", **EMAIL, "email": "mallory@mail.example"},
+    worlds="alice_with_an_address",
+    settings=BY_MAIL,
+)
+CASES.add(
+    "login/wrong_code",
+    "A code of a session that has none.",
+    LOGIN,
+    {"type": "m.login.email.code", "code": "12345678"},
+    settings=BY_MAIL,
+    expect="403 M_FORBIDDEN",
 )
 CASES.add(
     "login/wrong_password",

@@ -92,7 +92,10 @@ def _send_link(context: Context, auth: Mapping[str, Any]) -> Begun:
 
 
 def _recipient(context: Context, auth: Mapping[str, Any]) -> tuple[str | None, str]:
-    """The user who wants to log in, None unless the address is theirs; and the address."""
+    """The user who wants to log in, None unless the address is theirs; and the address.
+
+    Raises MissingParam, BadJson, InvalidParam, Forbidden, LimitExceeded.
+    """
     from murmuration.threepids import binding
 
     email, user = auth.get("email"), auth.get("user", context.user_id)
@@ -100,12 +103,13 @@ def _recipient(context: Context, auth: Mapping[str, Any]) -> tuple[str | None, s
         raise MissingParam("user and email are needed")
     if not isinstance(email, str) or not isinstance(user, str):
         raise BadJson("user and email must be strings")
-    rate_limits.check("login_mail", email.strip().casefold())
+    address = binding.canonical(binding.EMAIL, email)
+    rate_limits.check("login_mail", address)
     user_id = local_user_id(user)
     if context.user_id not in (None, user_id):
         raise Forbidden("This is another user than the stages before were completed by")
-    known = user_id is not None and binding.owner("email", email) == user_id
-    return (user_id if known else None), email
+    known = user_id is not None and binding.owner(binding.EMAIL, address) == user_id
+    return (user_id if known else None), address
 
 
 def _digest(session: str, code: str) -> str:

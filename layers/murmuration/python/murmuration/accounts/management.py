@@ -55,6 +55,7 @@ def deactivate_account(requester: Requester | None, attempt: Attempt) -> dict[st
 def close_account(user_id: str, *, erase: bool = False, last_device: str | None = None) -> None:
     """Close an account for good; stopped halfway, the same call goes on. Raises NotFound."""
     from murmuration.rooms.membership import leave_all_rooms
+    from murmuration.threepids import binding
 
     try:
         accounts.deactivate(user_id, at_ms=now_ms(), erase=erase)
@@ -63,6 +64,7 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
     devices.remove_all_devices(user_id, spare=last_device)
     leave_all_rooms(user_id)
     subjects.unlink_all(user_id)
+    binding.remove_all(user_id)
     accounts.purge_user_data(user_id)
     devices.remove_all_devices(user_id)
 

@@ -103,6 +103,16 @@ class ProfileTooLarge(MatrixError):
     errcode = "M_PROFILE_TOO_LARGE"
 
 
+class ThreepidMediumNotSupported(MatrixError):
+    """The server can't reach anybody by this medium."""
+
+    errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
+
+
+class ThreepidInUse(MatrixError):
+    errcode = "M_THREEPID_IN_USE"
+
+
 class RoomInUse(MatrixError):
     errcode = "M_ROOM_IN_USE"
 
@@ -119,6 +129,12 @@ class AliasInUse(MatrixError):
 
 class BadAlias(MatrixError):
     errcode = "M_BAD_ALIAS"
+
+
+class BadPagination(MatrixError):
+    """Client API v1's, for what a page is asked for with."""
+
+    errcode = "M_BAD_PAGINATION"
 
 
 class BadState(MatrixError):

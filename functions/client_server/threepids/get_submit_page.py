@@ -1,0 +1,21 @@
+"""Show who followed the link in a mail what it's for.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
+"""
+
+from __future__ import annotations
+
+from murmuration.endpoint import Auth, Request, Response, endpoint
+from murmuration.threepids import validation
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/account/3pid/email/submitToken",
+    auth=Auth.NONE,
+    versions=("v3",),
+    for_people=True,
+)
+def handler(_request: Request) -> Response:
+    page = validation.get_submit_page()
+    return Response(page.body, page.status, page.headers)

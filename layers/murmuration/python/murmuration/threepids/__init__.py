@@ -1,0 +1,1 @@
+"""Third-party identifiers: the addresses that users have elsewhere, and proof that they are theirs."""
