@@ -199,6 +199,27 @@ def test_after_a_password(mailbox: Mailbox, dora: tuple[Client, str], configure:
     assert done.json["user_id"] == dora[0].user_id
 
 
+def test_both_stages_are_the_same_users(
+    mailbox: Mailbox,
+    dora: tuple[Client, str],
+    register: Callable[..., Client],
+    configure: Callable[..., None],
+) -> None:
+    """Dora's own code is no second factor for the user whose password she found out, in whichever order."""
+    configure(LOGIN_FLOWS=f"m.login.password,{CODE} {CODE},m.login.password")
+    victim = register()
+    session = begin(CODE, dora)
+    first = post("m.login.password", user=victim.user_id, password=WORDS, session=session)
+    assert first.json["next"] == CODE
+    assert post(CODE, session=session, code=mailbox.code()).json["errcode"] == "M_FORBIDDEN"
+
+    session = begin(CODE, dora)
+    assert post(CODE, session=session, code=mailbox.code()).json["next"] == "m.login.password"
+    second = post("m.login.password", user=victim.user_id, password=WORDS, session=session)
+    assert second.json["errcode"] == "M_FORBIDDEN"
+    assert post("m.login.password", user=dora[0].user_id, password=WORDS, session=session).status == 200
+
+
 def test_a_closed_account_leaves_its_address(mailbox: Mailbox, dora: tuple[Client, str]) -> None:
     from murmuration.accounts.management import close_account
 

@@ -11,5 +11,9 @@ from murmuration.endpoint import Auth, Request, Response, endpoint
 
 @endpoint("GET", "/_matrix/client/api/v1/login/oauth2", auth=Auth.NONE, for_people=True)
 def handler(request: Request) -> Response:
-    page = oauth2_stage.choose(request.query.get("choice", ""), provider_id=request.query.get("provider"))
+    page = oauth2_stage.choose(
+        request.query.get("choice", ""),
+        provider_id=request.query.get("provider"),
+        source_ip=request.source_ip,
+    )
     return Response(page.body, page.status, page.headers)

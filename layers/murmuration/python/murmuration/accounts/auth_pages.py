@@ -17,7 +17,7 @@ from murmuration.accounts.interactive_auth import (
     STAGES,
     Begun,
     Context,
-    complete_stage,
+    complete_on_page,
     is_session,
 )
 from murmuration.pages import Page, escape
@@ -64,7 +64,7 @@ def submit_page(kind: str, session: str | None, fields: Mapping[str, str], *, so
     except Forbidden as error:
         return _form(kind, problem=error.message)
     if not isinstance(outcome, Begun):
-        complete_stage(session, kind, outcome)
+        complete_on_page(session, kind, outcome)
     return sso.done_page()
 
 

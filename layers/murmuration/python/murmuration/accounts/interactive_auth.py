@@ -7,7 +7,7 @@ body, and is refused for any other operation. So nothing is stored of it before 
 
 A new kind of stage is a function in `STAGES`. One that takes several requests answers `Begun` until the last.
 One that is completed elsewhere (a link in a mail, a page of a single sign-on) calls `complete_stage` from
-there; the client then sends the session alone.
+there, or `complete_on_page`; the client then sends the session alone.
 
 The founding draft's login by stages (`client_v1`) is the same by other words: it goes through `advance` too.
 """
@@ -35,7 +35,7 @@ from murmuration.protocol.errors import (
     UserInteractiveAuthRequired,
 )
 from murmuration.storage import auth_sessions, dynamodb
-from murmuration.storage.auth_sessions import Stage
+from murmuration.storage.auth_sessions import LIFETIME_S, Stage
 from murmuration.storage.dynamodb import ConditionFailed
 
 PASSWORD = "m.login.password"  # noqa: S105 - a stage's type
@@ -49,6 +49,8 @@ EMAIL_URL = "m.login.email.url"
 Flow = tuple[str, ...]
 """The types of a flow's stages, in order."""
 
+PAGE = "page"
+"""Marks the proof of a user who gave it on a page."""
 ATTEMPTS = 5
 _SESSION = re.compile(r"[\w-]{24}\.[\w-]{16}", re.ASCII)
 
@@ -254,11 +256,13 @@ def advance(
     user_id: str | None = None,
     bind_body: bool = True,
     repeatable: bool = True,
+    lifetime_s: int = LIFETIME_S,
 ) -> Standing:
     """Let the stage that a request is about be checked, and tell how far its session is.
 
     A stage that failed is in the answer; what is malformed raises, as does a session of another operation
-    (Forbidden), or one whose stages prove another user to be there than `user_id`.
+    (Forbidden), or one whose stages prove another user to be there than `user_id`. What was completed lapses
+    `lifetime_s` after its latest stage.
     """
     auth = attempt.auth
     digest = attempt.digest(user_id, bind_body=bind_body)
@@ -271,12 +275,18 @@ def advance(
     proved = _proved_user(completed)
     if proved is not None and user_id not in (None, proved):
         raise Forbidden("This was proved by another user than the one whose it is")
+    if user_id is None and any(PAGE in proof for _, proof in completed):
+        raise Forbidden("Only who is logged in can prove on a page to be there")
     standing = Standing(session, flows, completed)
     kind = auth.get("type")
     if kind is None or kind in dict(completed):
         return standing
+    expected = user_id or proved
     try:
-        outcome = _check(kind, standing, Context(session, user_id or proved, attempt.source_ip), auth)
+        outcome = _check(kind, standing, Context(session, expected, attempt.source_ip), auth)
+        # What was begun before the first proof may be another's than that one turned out to be.
+        if not isinstance(outcome, Begun) and expected not in (None, outcome.get("user_id", expected)):
+            raise Forbidden("This was proved by another user than the one whose it is")
     except MatrixError as error:
         if error.status not in (401, 403):
             raise
@@ -285,7 +295,7 @@ def advance(
         return replace(standing, begun=outcome)
     standing = replace(standing, completed=[*completed, (kind, outcome)])
     if not standing.is_complete or (repeatable and auth.get("session")):
-        complete_stage(session, kind, outcome)
+        complete_stage(session, kind, outcome, lifetime_s=lifetime_s)
     return standing
 
 
@@ -294,7 +304,9 @@ def new_session(digest: str) -> str:
     return f"{secrets.token_urlsafe(18)}.{digest}"
 
 
-def prove(session: str, flows: Sequence[Flow], kind: str, proof: Mapping[str, Any]) -> Standing:
+def prove(
+    session: str, flows: Sequence[Flow], kind: str, proof: Mapping[str, Any], *, lifetime_s: int
+) -> Standing:
     """Take note of a stage that was completed elsewhere, by somebody who may not be who began the session.
 
     What is missing yet goes on in a session with another ID, which only the former learns. Raises Forbidden
@@ -309,7 +321,7 @@ def prove(session: str, flows: Sequence[Flow], kind: str, proof: Mapping[str, An
     standing = replace(standing, completed=[*completed, (kind, proof)])
     if not standing.is_complete:
         standing = replace(standing, session=new_session(session.rpartition(".")[2]))
-        auth_sessions.record_stages(standing.session, standing.completed, before=())
+        auth_sessions.record_stages(standing.session, standing.completed, before=(), lifetime_s=lifetime_s)
     if completed:
         auth_sessions.end_session(session)
     return standing
@@ -320,14 +332,26 @@ def is_session(session: str) -> bool:
     return _SESSION.fullmatch(session) is not None
 
 
-def complete_stage(session: str, kind: str, proof: Mapping[str, Any]) -> None:
-    """Note that a stage was completed elsewhere than in the request that needs it. Idempotent."""
+def complete_on_page(session: str, kind: str, proof: Mapping[str, Any]) -> None:
+    """Note that a user completed a stage on a page, which a client sent them to. Idempotent.
+
+    Whoever began a session can send others there. So a user's proof counts only for what is done with their
+    own access token: otherwise it would let a stranger in who lured them to the page.
+    """
+    complete_stage(session, kind, {**proof, PAGE: True} if "user_id" in proof else proof)
+
+
+def complete_stage(
+    session: str, kind: str, proof: Mapping[str, Any], *, lifetime_s: int = LIFETIME_S
+) -> None:
+    """Note that a stage was completed. Idempotent."""
     for _ in range(ATTEMPTS):
         before = auth_sessions.read_session(session).completed
         if kind in dict(before):
             return
         try:
-            auth_sessions.record_stages(session, [*before, (kind, proof)], before=before)
+            completed = [*before, (kind, proof)]
+            auth_sessions.record_stages(session, completed, before=before, lifetime_s=lifetime_s)
         except ConditionFailed:
             continue
         return

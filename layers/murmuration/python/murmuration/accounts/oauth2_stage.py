@@ -6,10 +6,12 @@ that another may have begun it, and the client's user may follow the URI in any 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from murmuration import pages, rate_limits
 from murmuration.accounts import sso
 from murmuration.accounts.identity_providers import provider, providers
 from murmuration.accounts.interactive_auth import Begun, Context
@@ -42,22 +44,22 @@ def begin(context: Context, auth: Mapping[str, Any]) -> Begun:
     return Begun({"uri": f"{settings().public_url}{CHOICE}?{urlencode({'choice': choice})}"})
 
 
-def choose(choice: str, *, provider_id: str | None) -> Page:
-    """Let the user choose a provider, then go there. Raises Forbidden, NotFound, Unavailable."""
+def choose(choice: str, *, provider_id: str | None, source_ip: str) -> Page:
+    """Let the user choose a provider, then go there.
+
+    Raises Forbidden, NotFound, LimitExceeded, Unavailable.
+    """
+    rate_limits.check("sso", source_ip)
     pending = login_states.read(choice)
     if pending is None or pending.provider:
         raise Forbidden("This login took too long. Go back to where you began, and try again.")
     if provider_id is not None:
-        from murmuration import pages
-
         return pages.redirection(sso.request_uri(provider(provider_id), pending.purpose))
     links = {each.id: f"?{urlencode({'choice': choice, 'provider': each.id})}" for each in providers()}
     return sso.choice_page(links)
 
 
 def _new_choice(purpose: Mapping[str, Any]) -> str:
-    import secrets
-
     choice = secrets.token_urlsafe(32)
     login_states.create(choice, LoginState("", "", "", "", purpose))
     return choice

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote_plus, urlencode, urlsplit
 from murmuration import pages, rate_limits
 from murmuration.accounts import openid_connect, sso_accounts
 from murmuration.accounts.identity_providers import IdentityProvider, provider, providers
-from murmuration.accounts.interactive_auth import OAUTH2, SSO, complete_stage, is_session
+from murmuration.accounts.interactive_auth import OAUTH2, SSO, complete_on_page, is_session
 from murmuration.accounts.login_flows import login_flows
 from murmuration.accounts.openid_connect import Identity
 from murmuration.accounts.tokens import hash_secret, new_secret
@@ -246,7 +246,7 @@ def _finish_stage(session: str, chosen: IdentityProvider, identity: Identity) ->
     user_id = sso_accounts.owner_of(chosen, identity)
     if user_id is None:
         raise Forbidden(f"Nobody here has this account of {chosen.name}.")
-    complete_stage(session, SSO, {"user_id": user_id})
+    complete_on_page(session, SSO, {"user_id": user_id})
     return done_page()
 
 

@@ -44,6 +44,8 @@ from murmuration.storage import accounts, auth_sessions
 from murmuration.storage.login_states import LoginState
 
 LOGIN, REGISTER = "/_matrix/client/api/v1/login", "/_matrix/client/api/v1/register"
+LIFETIME_S = 1800
+"""How long a login may take after each of its stages."""
 Answer = dict[str, Any]
 
 
@@ -73,6 +75,7 @@ def login(body: Mapping[str, Any], *, source_ip: str) -> Answer:
         login_flows(),
         bind_body=False,
         repeatable=False,
+        lifetime_s=LIFETIME_S,
     )
     return _go_on(standing, request, kind)
 
@@ -120,6 +123,7 @@ def register(body: Mapping[str, Any], *, source_ip: str) -> Answer:
         flows,
         bind_body=False,
         repeatable=False,
+        lifetime_s=LIFETIME_S,
     )
     return _go_on(standing, request, kind)
 
@@ -181,7 +185,7 @@ def _finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) 
         flows, user_id = _register_flows(), _registered(chosen, identity, wanted)
     else:
         flows, user_id = login_flows(), _logged_in(chosen, identity, wanted)
-    return _go_on(prove(session, flows, OAUTH2, {"user_id": user_id}), request, OAUTH2)
+    return _go_on(prove(session, flows, OAUTH2, {"user_id": user_id}, lifetime_s=LIFETIME_S), request, OAUTH2)
 
 
 def _logged_in(chosen: IdentityProvider, identity: Identity, wanted: str | None) -> str:

@@ -39,7 +39,9 @@ def read_session(session: str) -> StoredSession:
     return StoredSession(completed, item.get("registered"))
 
 
-def record_stages(session: str, completed: Sequence[Stage], *, before: Sequence[Stage]) -> None:
+def record_stages(
+    session: str, completed: Sequence[Stage], *, before: Sequence[Stage], lifetime_s: int = LIFETIME_S
+) -> None:
     """Keep the completed stages in place of those `before`. Raises ConditionFailed if they aren't those."""
     dynamodb.execute(
         dynamodb.update(
@@ -48,7 +50,7 @@ def record_stages(session: str, completed: Sequence[Stage], *, before: Sequence[
             "SET completed = :completed, expires = :expires",
             values={
                 ":completed": _encode(completed),
-                ":expires": _expires(),
+                ":expires": _expires(lifetime_s),
                 ":now": now_ms() // 1000,
                 **({":before": _encode(before)} if before else {}),
             },
@@ -81,5 +83,5 @@ def _encode(completed: Sequence[Stage]) -> str:
     return json.dumps([[kind, dict(proof)] for kind, proof in completed], separators=(",", ":"))
 
 
-def _expires() -> int:
-    return now_ms() // 1000 + LIFETIME_S
+def _expires(lifetime_s: int = LIFETIME_S) -> int:
+    return now_ms() // 1000 + lifetime_s
