@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import email.policy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +26,10 @@ PAGES = ("/_matrix/static/client/login/", "/_matrix/client/api/v1/login/fallback
 
 @dataclass(frozen=True)
 class Site:
-    """A server with an identity provider; `url` is where browsers find it."""
+    """A server with an identity provider and mail; `url` is where browsers find it, `folder` has its data."""
 
     url: str
+    folder: Path
 
     def call(self, method: str, path: str, body: Any = None, token: str = "") -> requests.Response:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -36,6 +39,23 @@ class Site:
         body = {"username": name, "password": f"{name}'s password", "auth": {"type": "m.login.dummy"}}
         found: dict[str, Any] = self.call("POST", f"{V3}/register", body).json()
         return found
+
+    def give_address(self, user_id: str, address: str) -> None:
+        """As an operator, who may: it's proved by no mail."""
+        from local_cloud.operating import connected
+        from murmuration.threepids import binding
+
+        with connected(self.folder, None):
+            binding.add(user_id, "email", address, validated_ms=1)
+
+    def mail_to(self, address: str) -> str:
+        """The text of the newest mail to an address."""
+        for path in sorted((self.folder / "mail").glob("*.eml"), reverse=True):
+            mail = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+            body = mail.get_body(("plain",)) if mail["To"] == address else None
+            if body is not None:
+                return str(body.get_content())
+        return ""
 
     def owner(self, token: str) -> dict[str, Any]:
         found: dict[str, Any] = self.call("GET", f"{V3}/account/whoami", token=token).json()
@@ -59,8 +79,9 @@ def _serve(folder: Path, options: dict[str, str]) -> Iterator[Site]:
     with identity_provider(f"http://localhost:{port}{CALLBACK}") as provider:
         listed = [provider.setting(client_secret=CLIENT_SECRET)]
         (folder / "providers.json").write_text(json.dumps(listed))
-        with LocalCloud(folder, {"providers": str(folder / "providers.json"), **options}, port=port):
-            yield Site(f"http://localhost:{port}")
+        given = {"providers": str(folder / "providers.json"), "mail-sender": "server@example.org", **options}
+        with LocalCloud(folder, given, port=port):
+            yield Site(f"http://localhost:{port}", folder)
 
 
 @pytest.fixture
@@ -161,6 +182,39 @@ def _set_password(site: Site, made: dict[str, Any], browser: Chrome) -> None:
     browser.wait_for(lambda: "This is confirmed" in browser.text())
     body["auth"] = {"session": session}
     assert site.call("POST", path, body, made["access_token"]).status_code == 200
+
+
+def test_a_code_by_mail(site: Site, browser: Chrome) -> None:
+    user = site.register("fay")
+    site.give_address(user["user_id"], "fay@mail.example")
+    browser.embed()
+    browser.open(site.url + PAGES[0])
+    browser.press("with a code")
+    browser.fill(user="fay", email="fay@mail.example")
+    browser.element("[name=code]")
+    (code,) = re.findall(r"^ +(\d{8})$", site.mail_to("fay@mail.example"), re.MULTILINE)
+    browser.fill(code="00000000" if code != "00000000" else "1")
+    assert "wrong" in browser.element("[role=alert]:not(:empty)").text
+    browser.fill(code=code)
+    assert browser.told()["user_id"] == user["user_id"]
+
+
+def test_a_link_by_mail(site: Site, browser: Chrome) -> None:
+    user = site.register("gus")
+    site.give_address(user["user_id"], "gus@mail.example")
+    browser.embed()
+    browser.open(site.url + PAGES[1])
+    browser.press("with a link")
+    browser.fill(user="gus", email="gus@mail.example")
+    browser.wait_for(lambda: "waiting for it" in browser.text())
+    (link,) = re.findall(r"^http\S+$", site.mail_to("gus@mail.example"), re.MULTILINE)
+    window = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    browser.open(link)
+    browser.press("It was me")
+    browser.wait_for(lambda: "This is confirmed" in browser.text())
+    browser.driver.switch_to.window(window)
+    assert browser.told()["user_id"] == user["user_id"]
 
 
 def test_a_client_that_is_not_known_is_asked_about(site: Site, browser: Chrome) -> None:
