@@ -35,6 +35,7 @@ WILDCARDS = (
     ),
     (r"\.Arn>/[a-z_-]+/\*$", "One kind of media; an object's name is not known beforehand."),
     (r":parameter/[a-z0-9-]+/\*$", "The function that makes the deployment's parameters, and only those."),
+    (r":parameter/[a-z0-9-]+/identity-provider-\*$", "Operators name who logs their users in."),
     (r":[a-z0-9-]+-wake-\*$", "A device's wake queue is made when it first waits."),
     (r"/ws/\*/@connections/\*$", "The WebSocket API's own connections, whose names come and go."),
     (r"^\*$", "ListStreams, which Lambda asks of who reads a stream, is granted for all or none."),

@@ -104,7 +104,7 @@ def make_functions(
     """Make all functions. `event_statements`: what event sources need, by module. Raises DeploymentError."""
     modules = sorted({function.group for function in functions})
     if missing := [module for module in modules if module not in GRANTS]:
-        raise DeploymentError(f"infra_cdk/grants.py says nothing of {', '.join(missing)}")
+        raise DeploymentError(f"infra_cdk/grants says nothing of {', '.join(missing)}")
     roles = {
         module: make_role(
             stack,

@@ -61,10 +61,10 @@ class Recorder:
         from murmuration.endpoint.http import Request
         from murmuration.storage.cache import LruCache
 
-        permissions.suspend()
         found = list(functions)
         groups = {id(function.handler): function.group for function in found}
         with ExitStack() as stack:
+            stack.enter_context(permissions.suspended())
 
             def replace(owner: Any, name: str, value: Any) -> None:
                 stack.enter_context(patch.object(owner, name, value))

@@ -48,10 +48,15 @@ def install() -> None:
         handlers.BUILTIN_HANDLERS.append(("before-parameter-build", _check))
 
 
-def suspend() -> None:
-    """Allow everything in this process from now on, for those who find out what is needed."""
+@contextmanager
+def suspended() -> Iterator[None]:
+    """Allow everything in this process meanwhile, for those who find out what is needed."""
     global _enforced
     _enforced = False
+    try:
+        yield
+    finally:
+        _enforced = True
 
 
 def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:

@@ -213,6 +213,58 @@ def test_a_token_signed_by_nobody_is_refused(offer: Any, provider: Provider) -> 
             openid_connect._signed_claims(token, uri)
 
 
+def test_a_provider_of_plain_oauth_is_asked_who_it_is(offer: Any, provider: Provider) -> None:
+    offer(
+        issuer="",
+        authorization_endpoint=f"{provider.issuer}/oauth/authorize",
+        token_endpoint=f"{provider.issuer}/oauth/token",
+        userinfo_endpoint=f"{provider.issuer}/oauth/userinfo",
+        scopes=["openid", "profile"],
+    )
+    # This one demands a nonce, as it knows the scope: there are none that don't know it to try with.
+    browser = Browser()
+    uri = browser.visit(REDIRECT, redirectUrl=CLIENT).headers["Location"]
+    assert "nonce=" not in uri
+    (target,) = links(browser.visit(browser.authorise(f"{uri}&nonce=x")))
+    assert log_in_with(login_token(target)).json["user_id"].startswith("@alice")
+
+
+def test_a_provider_must_be_who_the_settings_say(offer: Any, provider: Provider) -> None:
+    offer(issuer=f"{provider.issuer}/")
+    assert Client().get(REDIRECT, redirectUrl=CLIENT).status == 503
+
+
+def test_keys_are_asked_for_again_when_they_changed(offer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from joserfc.jwk import RSAKey
+
+    offer()
+    genuine, asked = openid_connect._asked, []
+    stale = {"keys": [RSAKey.generate_key(2048, auto_kid=True).as_dict(private=False)]}
+
+    def asking(url: str, **headers: str) -> dict[str, Any]:
+        if "jwks" not in url:
+            return genuine(url, **headers)
+        asked.append(url)
+        return stale if len(asked) == 1 else genuine(url, **headers)
+
+    openid_connect._keys.cache_clear()
+    monkeypatch.setattr(openid_connect, "_asked", asking)
+    assert Browser().sign_on().status == 200
+    assert Browser().sign_on().status == 200
+    assert len(asked) == 2
+
+
+def test_attempts_are_limited(offer: Any) -> None:
+    from murmuration import rate_limits
+    from murmuration.storage import dynamodb
+
+    offer(settings={"RATE_LIMITS": "on"})
+    dynamodb.execute(dynamodb.delete(rate_limits.TABLE, rate_limits._key("sso", "127.0.0.1")))
+    rate_limits._full.clear()
+    answers = [Client().get(REDIRECT, redirectUrl=CLIENT).status for _ in range(22)]
+    assert (answers[0], answers[-1]) == (302, 429)
+
+
 def test_an_unreachable_provider_is_a_passing_condition(offer: Any) -> None:
     offer(token_endpoint="http://localhost:9/")
     browser = Browser()

@@ -289,8 +289,8 @@ def statements(stack: Synthesised) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_every_module_has_grants_and_every_grant_a_module() -> None:
     modules = {function.group for function in discover()}
-    assert modules - set(GRANTS) == set(), "infra_cdk/grants.py says nothing of these"
-    assert set(GRANTS) - modules == set(), "infra_cdk/grants.py speaks of modules that aren't there"
+    assert modules - set(GRANTS) == set(), "infra_cdk/grants says nothing of these"
+    assert set(GRANTS) - modules == set(), "infra_cdk/grants speaks of modules that aren't there"
 
 
 def test_each_module_has_a_role_of_its_own(stack: Synthesised) -> None:

@@ -24,7 +24,7 @@ def service(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_mail_has_all_its_parts(service) -> None:
-    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.core.models import DEFAULT_ACCOUNT_ID
     from moto.ses.models import ses_backends
 
     service.create_email_identity(EmailIdentity="server@example.org")

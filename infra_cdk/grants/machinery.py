@@ -1,0 +1,59 @@
+"""What the modules of the WebSocket API and the workers may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra_cdk.grants.grant import Grant
+
+GRANTS: Mapping[str, Grant] = {
+    "websocket": Grant(
+        queues={"socket-pushes": "find send"},
+        secrets={"signing-key": "get"},
+        sockets={"*": "manage"},
+        tables={
+            "connections": "delete get put",
+            "events": "put",
+            "listeners": "batch_get update",
+            "room-log": "put",
+            "rooms": "batch_get check get put update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get batch_write get put",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get",
+            "transient": "batch_get put update",
+            "users": "batch_get get query update",
+        },
+    ),
+    "workers.queues": Grant(
+        queues={"socket-pushes": "find send"},
+        sockets={"*": "manage"},
+        tables={
+            "connections": "delete get update",
+            "listeners": "batch_get update",
+            "room-log": "query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get get put",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get put",
+            "users": "batch_get get query",
+        },
+    ),
+    "workers.schedules": Grant(
+        tables={
+            "room-log": "query",
+            "rooms": "get query",
+            "snapshots": "batch_get batch_write delete query update",
+        },
+    ),
+    "workers.streams": Grant(
+        queues={"socket-pushes": "find send", "wake-*": "create send"},
+        tables={
+            "listeners": "batch_get update",
+            "rooms": "batch_get get query update",
+            "streams": "batch_get get put update",
+            "users": "query",
+        },
+    ),
+}
