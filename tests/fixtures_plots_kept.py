@@ -208,6 +208,7 @@ def alice_with_capabilities(scene: Scene) -> None:
     from murmuration.client_v2 import capabilities
     from murmuration.protocol.bodies import Fields
 
-    who, offered = scene.requester("alice"), {"capabilities": {"m.cap.voip.v1": {}}}
+    who = scene.requester("alice")
+    offered: dict[str, Any] = {"capabilities": {"m.cap.voip.v1": {}}}
     scene.names["alice_hash"] = scene.act(capabilities.upload, who, Fields(offered))["sha256"]
     scene.names["server_hash"] = capabilities.get_server_hash(who)["sha256"]

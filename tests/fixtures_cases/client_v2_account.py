@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.fixtures_cases import Cases
 
 V2 = "/_matrix/client/v2"
@@ -30,7 +32,7 @@ TOKENS.add(
 
 ABLE = Cases("client_v2/capabilities", "alice_with_capabilities")
 ALICES = f"GET {V2}/users/%40alice%3Aexample.org/capabilities"
-VOIP = {"capabilities": {"m.cap.voip.v1": {}}}
+VOIP: dict[str, Any] = {"capabilities": {"m.cap.voip.v1": {}}}
 ABLE.add("get_server_hash/good", "What the server can do.", f"GET {V2}/capabilities", by="alice")
 ABLE.add("get_server_hash/no_token", "Who asks?", f"GET {V2}/capabilities", expect="401 M_MISSING_TOKEN")
 ABLE.add(

@@ -15,7 +15,10 @@ from murmuration.rooms import aliases
     "DELETE",
     "/_matrix/client/{version}/directory/room/{roomAlias}",
     versions=CLIENT_VERSIONS,
-    also=("/_matrix/client/v2/directory/room/{roomAlias}",),
+    also=(
+        "/_matrix/client/v2/directory/room/{roomAlias}",
+        "/_matrix/client/api/v1/directory/room/{roomAlias}",
+    ),
 )
 def handler(request: Request) -> dict[str, Any]:
     aliases.delete_room_alias(request.requester, request.params["roomAlias"])

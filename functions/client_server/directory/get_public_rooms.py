@@ -11,7 +11,13 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.rooms import public_rooms
 
 
-@endpoint("GET", "/_matrix/client/{version}/publicRooms", auth=Auth.NONE, versions=CLIENT_VERSIONS)
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/publicRooms",
+    auth=Auth.NONE,
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/api/v1/publicRooms",),
+)
 def handler(request: Request) -> dict[str, Any]:
     wanted = public_rooms.DirectoryRequest(
         limit=request.query_int("limit", 0),

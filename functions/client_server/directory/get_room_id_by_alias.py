@@ -16,7 +16,10 @@ from murmuration.rooms import aliases
     "/_matrix/client/{version}/directory/room/{roomAlias}",
     auth=Auth.NONE,
     versions=CLIENT_VERSIONS,
-    also=("/_matrix/client/v2/directory/room/{roomAlias}",),
+    also=(
+        "/_matrix/client/v2/directory/room/{roomAlias}",
+        "/_matrix/client/api/v1/directory/room/{roomAlias}",
+    ),
 )
 def handler(request: Request) -> dict[str, Any]:
     return aliases.get_room_id_by_alias(request.params["roomAlias"])

@@ -12,7 +12,12 @@ from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.rooms import aliases
 
 
-@endpoint("PUT", "/_matrix/client/{version}/directory/room/{roomAlias}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "PUT",
+    "/_matrix/client/{version}/directory/room/{roomAlias}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/api/v1/directory/room/{roomAlias}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     body = request.json_object()
     if "room_id" not in body:

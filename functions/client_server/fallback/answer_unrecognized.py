@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from murmuration.client_v1.invalid_forms import explain
 from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.protocol.errors import MethodNotAllowed, Unrecognized
 
@@ -15,6 +16,7 @@ from murmuration.protocol.errors import MethodNotAllowed, Unrecognized
 def handler(request: Request) -> dict[str, Any]:
     if request.method == "OPTIONS":
         return {}
+    advice = explain(request.method, request.path, request.resource)
     if request.resource in ("/", "/{proxy+}"):
-        raise Unrecognized("There is no such endpoint")
-    raise MethodNotAllowed("This endpoint has no such method")
+        raise Unrecognized(advice or "There is no such endpoint")
+    raise MethodNotAllowed(advice or "This endpoint has no such method")

@@ -16,7 +16,10 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     "/_matrix/client/{version}/profile/{userId}/{keyName}",
     auth=Auth.NONE,
     versions=CLIENT_VERSIONS,
-    also=("/_matrix/client/v2/profile/{userId}/{keyName}",),
+    also=(
+        "/_matrix/client/v2/profile/{userId}/{keyName}",
+        "/_matrix/client/api/v1/profile/{userId}/{keyName}",
+    ),
 )
 def handler(request: Request) -> dict[str, Any]:
     return profiles.get_profile_field(request.params["userId"], request.params["keyName"])

@@ -16,7 +16,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     "/_matrix/client/{version}/profile/{userId}",
     auth=Auth.NONE,
     versions=CLIENT_VERSIONS,
-    also=("/_matrix/client/v2/profile/{userId}",),
+    also=("/_matrix/client/v2/profile/{userId}", "/_matrix/client/api/v1/profile/{userId}"),
 )
 def handler(request: Request) -> dict[str, Any]:
     return profiles.get_user_profile(request.params["userId"])

@@ -15,7 +15,10 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     "PUT",
     "/_matrix/client/{version}/profile/{userId}/{keyName}",
     versions=CLIENT_VERSIONS,
-    also=("/_matrix/client/v2/profile/{userId}/{keyName}",),
+    also=(
+        "/_matrix/client/v2/profile/{userId}/{keyName}",
+        "/_matrix/client/api/v1/profile/{userId}/{keyName}",
+    ),
 )
 def handler(request: Request) -> dict[str, Any]:
     params, propagate = request.params, request.query_bool("propagate", True)

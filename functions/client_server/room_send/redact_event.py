@@ -15,7 +15,10 @@ from murmuration.rooms.sending import redact_event
     "PUT",
     "/_matrix/client/{version}/rooms/{roomId}/redact/{eventId}/{txnId}",
     versions=CLIENT_VERSIONS,
-    also=("/_matrix/client/v2/rooms/{roomId}/redact/{eventId}/{txnId}",),
+    also=(
+        "/_matrix/client/v2/rooms/{roomId}/redact/{eventId}/{txnId}",
+        "/_matrix/client/api/v1/rooms/{roomId}/redact/{eventId}/{txnId}",
+    ),
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

@@ -16,6 +16,7 @@ from murmuration.rooms.sending import send_message
     "/_matrix/client/{version}/rooms/{roomId}/send/{eventType}/{txnId}",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/api/v1/rooms/{roomId}/send/{eventType}/{txnId}",),
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

@@ -11,7 +11,12 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.rooms.sending import set_state
 
 
-@endpoint("PUT", "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "PUT",
+    "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}",),
+)
 def handler(request: Request) -> dict[str, Any]:
     params = request.params
     event_id = set_state(request.requester, params["roomId"], params["eventType"], "", request.json_object())

@@ -12,7 +12,10 @@ from murmuration.rooms.sending import set_state
 
 
 @endpoint(
-    "PUT", "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}/{stateKey}", versions=CLIENT_VERSIONS
+    "PUT",
+    "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}/{stateKey}",
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}/{stateKey}",),
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

@@ -16,6 +16,7 @@ from murmuration.rooms.state_reads import get_room_state_with_key
     "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}",),
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

@@ -16,6 +16,7 @@ from murmuration.rooms import state_reads
     "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}/{stateKey}",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}/{stateKey}",),
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

@@ -16,7 +16,10 @@ from murmuration.rooms.typing import DEFAULT_TIMEOUT_MS, set_typing
     "PUT",
     "/_matrix/client/{version}/rooms/{roomId}/typing/{userId}",
     versions=CLIENT_VERSIONS,
-    also=("/_matrix/client/v2/rooms/{roomId}/typing/{userId}",),
+    also=(
+        "/_matrix/client/v2/rooms/{roomId}/typing/{userId}",
+        "/_matrix/client/api/v1/rooms/{roomId}/typing/{userId}",
+    ),
 )
 def handler(request: Request) -> dict[str, Any]:
     body = request.json_object()

@@ -15,7 +15,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     "GET",
     "/_matrix/client/{version}/voip/turnServer",
     versions=CLIENT_VERSIONS,
-    also=("/_matrix/client/v2/voip/turnServer",),
+    also=("/_matrix/client/v2/voip/turnServer", "/_matrix/client/api/v1/voip/turnServer"),
 )
 def handler(request: Request) -> dict[str, Any]:
     return voip.get_turn_server(request.requester.user_id)

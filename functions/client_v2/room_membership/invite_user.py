@@ -11,7 +11,14 @@ from murmuration.client_v2.memberships import invite_user
 from murmuration.endpoint import Request, endpoint
 
 
-@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/invite")
+@endpoint(
+    "POST",
+    "/_matrix/client/v2/rooms/{roomId}/invite",
+    also=(
+        "/_matrix/client/api/v1/rooms/{roomId}/invite",
+        "PUT /_matrix/client/api/v1/rooms/{roomId}/invite/{txnId}",
+    ),
+)
 def handler(request: Request) -> dict[str, Any]:
-    action_id = request.query.get("action_id")
+    action_id = request.params.get("txnId") or request.query.get("action_id")
     return invite_user(request.requester, request.params["roomId"], request.fields(), action_id)

@@ -11,8 +11,16 @@ from murmuration.client_v2.memberships import leave_room
 from murmuration.endpoint import Request, endpoint
 
 
-@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/leave")
+@endpoint(
+    "POST",
+    "/_matrix/client/v2/rooms/{roomId}/leave",
+    also=(
+        "/_matrix/client/api/v1/rooms/{roomId}/leave",
+        "PUT /_matrix/client/api/v1/rooms/{roomId}/leave/{txnId}",
+    ),
+)
 def handler(request: Request) -> dict[str, Any]:
-    body, action_id = request.fields(optional=True), request.query.get("action_id")
+    body = request.fields(optional=True)
+    action_id = request.params.get("txnId") or request.query.get("action_id")
     leave_room(request.requester, request.params["roomId"], body, action_id)
     return {}

@@ -11,8 +11,15 @@ from murmuration.client_v2.memberships import change_membership
 from murmuration.endpoint import Request, endpoint
 
 
-@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/unban")
+@endpoint(
+    "POST",
+    "/_matrix/client/v2/rooms/{roomId}/unban",
+    also=(
+        "/_matrix/client/api/v1/rooms/{roomId}/unban",
+        "PUT /_matrix/client/api/v1/rooms/{roomId}/unban/{txnId}",
+    ),
+)
 def handler(request: Request) -> dict[str, Any]:
-    action_id = request.query.get("action_id")
+    action_id = request.params.get("txnId") or request.query.get("action_id")
     change_membership("unban", request.requester, request.params["roomId"], request.fields(), action_id)
     return {}

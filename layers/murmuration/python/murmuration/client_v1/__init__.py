@@ -1,1 +1,1 @@
-"""The founding drafts' client API, version 1: views of the same accounts, rooms and streams."""
+"""Client API v1, of 2014: its forms of events, its syncing, its clear refusals, over what there is today."""

@@ -13,6 +13,7 @@ from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.rooms import membership
 from murmuration.rooms.opening import open_room_with_profile
+from murmuration.rooms.transactions import Claim
 from murmuration.storage import directory
 
 
@@ -31,8 +32,8 @@ class JoinRequest:
         return cls(room_id_or_alias, body.optional_string("reason"), signed)
 
 
-def join_room(token: AccessToken, request: JoinRequest) -> str:
-    """Join the room that an ID or alias names; its ID.
+def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = None) -> str:
+    """Join the room that an ID or alias names, once for a `txn_id`; its ID.
 
     Raises UnknownToken, NotFound, Forbidden, LimitExceeded.
     """
@@ -48,6 +49,7 @@ def join_room(token: AccessToken, request: JoinRequest) -> str:
         room=room,
         reason=request.reason,
         third_party_signed=request.third_party_signed,
+        claim=Claim("join", requester, room_id, txn_id) if txn_id is not None else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""What was sent by mail for somebody to log in with: items `login-mail#<session>` of the table `transient`."""
+"""What was mailed for somebody to log in with: items `login-mail#<session>` of the table `transient`."""
 
 from __future__ import annotations
 

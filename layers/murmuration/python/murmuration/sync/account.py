@@ -42,13 +42,13 @@ def acknowledge(first: FirstLook) -> None:
         to_device.acknowledge(requester.user_id, requester.device_id, first.base.device)
 
 
-def changes(first: FirstLook) -> Changes:
-    """Read what has moved; one round trip."""
+def changes(first: FirstLook, *, to_device: bool = True) -> Changes:
+    """Read what has moved, but for to-device messages where they aren't wanted; one round trip."""
     base_user = first.base.user if first.base is not None else 0
     base_device = first.base.device if first.base is not None else 0
     items, inbox, key_counts = dynamodb.gather(
         functools.partial(_user_items, first, base_user),
-        functools.partial(_inbox, first, base_device),
+        functools.partial(_inbox, first, base_device, wanted=to_device),
         functools.partial(_key_counts, first, base_device),
     )
     by_room: dict[str, list[Item]] = {}
@@ -77,8 +77,10 @@ def _user_items(first: FirstLook, after: int) -> list[Item]:
     return [item for item in items if item["seq"] <= first.user_head]
 
 
-def _inbox(first: FirstLook, after: int) -> to_device.Inbox:
+def _inbox(first: FirstLook, after: int, *, wanted: bool) -> to_device.Inbox:
     requester = first.requester
+    if not wanted:
+        return to_device.Inbox([], after)
     return to_device.read(
         requester.user_id, requester.device_id, after, MESSAGES_PER_SYNC, head=first.device_head
     )

@@ -32,6 +32,7 @@ class Context:
     push_changes: Changes
     full_state: bool = False
     state_after: bool = False
+    founding: bool = False
     ignored: frozenset[str] = frozenset()
     room_data: Mapping[str, list[Item]] = field(default_factory=dict)
 

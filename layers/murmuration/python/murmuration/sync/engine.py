@@ -37,8 +37,10 @@ KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
 class SyncRequest:
     """What a client asks for; `filter` is a filter's ID or its JSON.
 
-    `set_presence` is what the user is by the device's being here. With `fingerprint`, of all that makes the
-    answer another one (`marks.fingerprint`), the client may be sent away to wait with a marked token.
+    `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
+    Without `to_device` the device's messages stay where they are, unacknowledged. `founding` tells presence
+    in the founding documents' states. With `fingerprint`, of all that makes the answer another one
+    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
     """
 
     token: AccessToken
@@ -48,7 +50,9 @@ class SyncRequest:
     state_after: bool = False
     timeout_ms: int = 0
     fingerprint: str = ""
-    set_presence: str = "online"
+    set_presence: str | None = "online"
+    to_device: bool = True
+    founding: bool = False
 
 
 @dataclass
@@ -132,7 +136,8 @@ class _Sync:
         if self.patient and not self.called:
             beside.append(functools.partial(self._register, first.identity))
         answer = assemble(request, first, late=self.patient, beside=beside)
-        account.acknowledge(first)
+        if request.to_device:
+            account.acknowledge(first)
         while self.patient and not answer.has_news:
             if self.wait is None:
                 self._register(first.identity)
@@ -211,6 +216,7 @@ def assemble(
         push_changes=first.push_changes,
         full_state=request.full_state,
         state_after=request.state_after,
+        founding=request.founding,
     )
     answer = Answer(first.base.copy() if first.base is not None else Positions())
     ctx.ignored = frozenset(answer.positions.ignored)
@@ -219,7 +225,7 @@ def assemble(
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
     rooms, changes, *_ = dynamodb.gather(
         functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)], late=late),
-        functools.partial(account.changes, first),
+        functools.partial(account.changes, first, to_device=request.to_device),
         *beside,
     )
     _take_account(ctx, answer, changes)

@@ -45,7 +45,7 @@ def presence_events(
         _, _, before = positions.present.get(seen.user_id, (0, "", OFFLINE))
         if state == before and (seen.user_id not in told or ctx.base is None):
             continue
-        event = seen.event(as_today(state), ctx.now_ms)
+        event = seen.event(state if ctx.founding else as_today(state), ctx.now_ms)
         if ctx.filter.presence.matches(event):
             events.append(event)
     positions.present = dict(list(followed.items())[-MOST_FOLLOWED:])

@@ -1,0 +1,19 @@
+"""Give what happened since a token, or wait for it.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.events import TODAY
+from murmuration.client_v1.stream import get_events
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+
+
+@endpoint(
+    "GET", "/_matrix/client/{version}/events", auth=Auth.DEFERRED_ACCESS_TOKEN, versions=CLIENT_VERSIONS
+)
+def handler(request: Request) -> dict[str, Any]:
+    return get_events(request.access_token, request.query, TODAY)

@@ -1,0 +1,22 @@
+"""Show one room, to begin with.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidinitialsync
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.events import TODAY
+from murmuration.client_v1.history import room_initial_sync
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/rooms/{roomId}/initialSync",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    versions=CLIENT_VERSIONS,
+)
+def handler(request: Request) -> dict[str, Any]:
+    return room_initial_sync(request.access_token, request.params["roomId"], request.query, TODAY)

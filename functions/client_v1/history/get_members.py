@@ -1,0 +1,16 @@
+"""Show the members of a room.
+
+The founding draft's "Getting events for a room"; today: https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.history import get_members
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/api/v1/rooms/{roomId}/members", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    return get_members(request.access_token, request.params["roomId"], request.query)

@@ -1,0 +1,17 @@
+"""Give what happened since a token, or wait for it.
+
+The founding draft's "Syncing rooms"; today: https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.events import V1
+from murmuration.client_v1.stream import get_events
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/api/v1/events", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    return get_events(request.access_token, request.query, V1)

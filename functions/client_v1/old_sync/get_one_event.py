@@ -1,0 +1,17 @@
+"""Show one event.
+
+The founding draft's "Syncing rooms"; today: https://spec.matrix.org/v1.19/client-server-api/#syncing
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.events import V1
+from murmuration.client_v1.history import get_event
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/api/v1/events/{eventId}", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    return get_event(request.access_token, request.params["eventId"], V1)

@@ -1,0 +1,22 @@
+"""Join a room by its ID or an alias.
+
+The founding draft's "Joining rooms"; today: https://spec.matrix.org/v1.19/client-server-api/#joining-rooms
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.rooms.joining import JoinRequest, join_room
+
+
+@endpoint(
+    "POST",
+    "/_matrix/client/api/v1/join/{roomIdOrAlias}",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    also=("PUT /_matrix/client/api/v1/join/{roomIdOrAlias}/{txnId}",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    wanted = JoinRequest.from_body(request.params["roomIdOrAlias"], request.fields(optional=True))
+    return {"room_id": join_room(request.access_token, wanted, txn_id=request.params.get("txnId"))}

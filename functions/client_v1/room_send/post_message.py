@@ -1,0 +1,22 @@
+"""Send a message event, without a transaction ID.
+
+The founding draft's "Non-state events"; today: https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.rooms import post_message
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint(
+    "POST",
+    "/_matrix/client/api/v1/rooms/{roomId}/send/{eventType}",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+)
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    content = request.json_object()
+    return {"event_id": post_message(request.access_token, params["roomId"], params["eventType"], content)}

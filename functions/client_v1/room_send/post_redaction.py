@@ -1,0 +1,18 @@
+"""Redact an event, without a transaction ID.
+
+The founding draft's "Non-state events"; today: https://spec.matrix.org/v1.19/client-server-api/#redactions
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.rooms import post_redaction
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/api/v1/rooms/{roomId}/redact/{eventId}")
+def handler(request: Request) -> dict[str, Any]:
+    params = request.params
+    content = request.json_object(optional=True)
+    return {"event_id": post_redaction(request.requester, params["roomId"], params["eventId"], content)}

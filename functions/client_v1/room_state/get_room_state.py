@@ -1,0 +1,16 @@
+"""Read a room's whole state.
+
+The founding draft's "Getting events for a room"; today: https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.rooms import get_room_state
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/api/v1/rooms/{roomId}/state", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> list[dict[str, Any]]:
+    return get_room_state(request.access_token, request.params["roomId"])

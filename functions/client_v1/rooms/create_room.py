@@ -1,0 +1,18 @@
+"""Create a room.
+
+The founding draft's "Rooms"; today: https://spec.matrix.org/v1.19/client-server-api/#creation
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v1.rooms import create_room
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint(
+    "POST", "/_matrix/client/api/v1/createRoom", also=("PUT /_matrix/client/api/v1/createRoom/{txnId}",)
+)
+def handler(request: Request) -> dict[str, Any]:
+    return create_room(request.requester, request.fields(), request.params.get("txnId"))

@@ -1,0 +1,43 @@
+"""Events in the form that client API v1 gave them: more on the top level, the sender as `user_id`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LIFTED = ("age", "prev_content", "replaces_state", "redacted_because", "transaction_id")
+"""What today's form has in `unsigned`."""
+
+
+def as_v1(event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event in today's form for clients, with what v1's clients look for besides.
+
+    `sender` and `unsigned` stay, as clients of either time ignore what they don't know.
+    """
+    unsigned = event.get("unsigned", {})
+    shown = {**event, **{name: unsigned[name] for name in LIFTED if name in unsigned}}
+    if "sender" in event:
+        shown["user_id"] = event["sender"]
+    if isinstance(shown.get("redacted_because"), Mapping):
+        shown["redacted_because"] = as_v1(shown["redacted_because"])
+    return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a client wants its events: today's or v1's."""
+
+    founding: bool
+
+    def __call__(self, event: Mapping[str, Any], room_id: str | None = None) -> dict[str, Any]:
+        shown = dict(event) if room_id is None else {**event, "room_id": room_id}
+        return as_v1(shown) if self.founding else shown
+
+    def presence(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """A presence event: it names its user in the content."""
+        content = {"user_id": event["sender"], **event["content"]}
+        return {"type": event["type"], "sender": event["sender"], "content": content}
+
+
+V1, TODAY = Form(founding=True), Form(founding=False)

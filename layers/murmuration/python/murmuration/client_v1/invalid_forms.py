@@ -1,0 +1,26 @@
+"""What is wrong with a request whose path or method client API v1 rules out, in a sentence that helps."""
+
+from __future__ import annotations
+
+PREFIX = "/_matrix/client/api/v1/"
+
+
+def explain(method: str, path: str, resource: str) -> str | None:
+    """What to do instead, for a request that nothing serves; None where there is no more to say.
+
+    `resource` is the route that the path belongs to, `/{proxy+}` for none.
+    """
+    if not path.startswith(PREFIX):
+        return None
+    parts = path.removeprefix(PREFIX).strip("/").split("/")
+    if parts[0] == "rooms" and len(parts) > 3 and parts[2] == "state":
+        if method == "POST":
+            return "State can't be set by POST: use PUT"
+        if method == "PUT" and len(parts) > 5:
+            return "State has no transaction IDs: the path ends with the state key"
+        return None
+    if method == "POST" and resource.endswith("/{txnId}"):
+        return "A POST has no transaction ID: leave it out of the path, or use PUT"
+    if method == "PUT" and resource != "/{proxy+}" and not resource.endswith("/{txnId}"):
+        return "A PUT needs a transaction ID at the end of its path; without one, use POST"
+    return None
