@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from functions.workers.queues import push_to_sockets
 from local_cloud.aws import patch
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
-from murmuration.delivery import sockets as delivery
 from murmuration.delivery.wakes import PUSHES
 from murmuration.settings import settings
 from murmuration.storage import aws, queues, sockets
@@ -51,7 +51,7 @@ class Wire:
         count = 0
         while messages := queue.receive(10, wait=0):
             for message in messages:
-                delivery.push(json.loads(message.body)["connection_id"])
+                push_to_sockets.handler.function(json.loads(message.body))
                 queue.delete(message.receipt)
                 count += 1
         return count

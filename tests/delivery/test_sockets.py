@@ -12,7 +12,8 @@ import pytest
 from functions.websocket import connect, default, disconnect
 from murmuration.clock import now_ms
 from murmuration.delivery import sockets, wakes
-from murmuration.storage import connections, dynamodb, listeners, room_items
+from murmuration.protocol.presence import OFFLINE, ONLINE
+from murmuration.storage import connections, dynamodb, listeners, presence, room_items
 from tests.delivery.conftest import Wire
 from tests.in_process import Client
 from tests.rooms.people import V3, create_room, join, ok, path, send
@@ -190,6 +191,24 @@ def test_disconnect(wire: Wire, make_client: Make) -> None:
     assert disconnect.handler(event)["statusCode"] == 200
     assert disconnect.handler(event)["statusCode"] == 200
     assert list(listeners.sockets_in(listeners.read_items([bob.user_id]))) == []
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_who_does_not_come_back_goes_offline(
+    wire: Wire, make_client: Make, monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    bob = make_client()
+    first = Stream(wire, bob)
+    monkeypatch.setattr(sockets, "COMES_BACK_S", 0)
+    disconnect.handler({"requestContext": {"connectionId": first.id}})
+    if comes_back:
+        Stream(wire, bob, "two")
+    before = presence.from_item(presence.read(bob.user_id))
+    assert before.shown(now_ms()) == ONLINE
+    wire.run_pushes()
+    after = presence.from_item(presence.read(bob.user_id))
+    assert after.shown(now_ms()) == (ONLINE if comes_back else OFFLINE)
+    assert (after.changed_ms == before.changed_ms) == comes_back
 
 
 def test_a_logged_out_device_is_told_nothing(wire: Wire, room: tuple[Client, Client, str]) -> None:

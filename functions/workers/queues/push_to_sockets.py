@@ -1,4 +1,4 @@
-"""Tell connections what is new."""
+"""Tell connections what is new, and note that connections which ended are gone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Any
 from murmuration.delivery.sockets import push
 from murmuration.delivery.wakes import PUSHES
 from murmuration.endpoint.workers import queue_worker
+from murmuration.presence import status
 
 
 @queue_worker(PUSHES, fifo=False, once=True)
 def handler(message: dict[str, Any]) -> None:
-    push(message["connection_id"])
+    if "user_id" in message:
+        status.leave(message["user_id"], [message["connection_id"]])
+    else:
+        push(message["connection_id"])

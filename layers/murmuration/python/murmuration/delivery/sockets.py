@@ -14,7 +14,7 @@ from murmuration.accounts.authentication import authenticate
 from murmuration.accounts.tokens import AccessToken, RememberedToken
 from murmuration.clock import now_ms
 from murmuration.delivery.splitting import split
-from murmuration.delivery.wakes import order_push
+from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.presence import status
 from murmuration.protocol.errors import (
     BadJson,
@@ -36,6 +36,8 @@ PROTOCOL = "m.json"
 ROUNDS = 20
 OPENING_MS = 5_000
 """How long a connection may take to open after it was accepted."""
+COMES_BACK_S = 30
+"""How long whose connection ended still counts as being there: many come back at once, and nobody is told."""
 REQUEST_BYTES = 100_000
 
 
@@ -83,7 +85,7 @@ def disconnect(connection_id: str) -> None:
 def forget(connection: Connection) -> None:
     listeners.remove_socket(connection.user_id, connection.connection_id)
     connections.remove(connection.connection_id)
-    status.leave(connection.user_id, [connection.connection_id])
+    order_leaving(connection.user_id, connection.connection_id, delay_s=COMES_BACK_S)
 
 
 def close(connection: Connection) -> None:

@@ -97,3 +97,8 @@ def ring(wait: Wait) -> None:
 def order_push(connection_id: str, *, delay_s: int = 0) -> None:
     """Have a worker look whether there is something to tell a connection, at once or later."""
     queues.send(PUSHES, {"connection_id": connection_id}, delay_s=delay_s)
+
+
+def order_leaving(user_id: str, connection_id: str, *, delay_s: int) -> None:
+    """Have a worker note, later, that a connection which ended says nothing of its user any more."""
+    queues.send(PUSHES, {"connection_id": connection_id, "user_id": user_id}, delay_s=delay_s)
