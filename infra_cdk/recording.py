@@ -24,6 +24,7 @@ from typing import Any
 from unittest.mock import patch
 
 from infra_cdk.needs import SECRETS, TABLES, Need, UnknownRequest, needs
+from murmuration.storage.aws_json import Answer, Call, Proceed
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "build" / "permissions.jsonl"
@@ -52,13 +53,14 @@ class Recorder:
 
     @contextmanager
     def installed(self, functions: Iterable[Any] = ()) -> Iterator[None]:
-        """Watch the handlers of `functions`, what the local cloud invokes, and what botocore sends."""
+        """Watch the handlers of `functions`, what the local cloud invokes, and what is asked of AWS."""
         from botocore.client import BaseClient
 
         from local_cloud import permissions
         from local_cloud.lambdas import Lambdas
         from murmuration import rate_limits, server_keys
         from murmuration.endpoint.http import Request
+        from murmuration.storage import aws_json
         from murmuration.storage.cache import LruCache
 
         found = list(functions)
@@ -73,6 +75,8 @@ class Recorder:
                 replace(handler_type, "__call__", _in_module(handler_type.__call__, groups))
             replace(Lambdas, "invoke", _invoked(Lambdas.invoke))
             replace(ThreadPoolExecutor, "submit", _submit_in_context)
+            aws_json.intercept(self._watch_call_of_service)
+            stack.callback(aws_json.release, self._watch_call_of_service)
             replace(BaseClient, "_make_api_call", self._watch_client(BaseClient._make_api_call))
             replace(LruCache, "get", lambda *_: None)
             key = Need(SECRETS, server_keys.PARAMETER, "get")
@@ -111,6 +115,11 @@ class Recorder:
             return make_api_call(client, operation, parameters)
 
         return watched
+
+    def _watch_call_of_service(self, call: Call, proceed: Proceed) -> Answer:
+        if module := _module.get():
+            self._note_request(module, call.service, call.operation, call.parameters)
+        return proceed(call)
 
     def _note_request(self, module: str, service: str, operation: str, parameters: Mapping[str, Any]) -> None:
         from murmuration.settings import settings

@@ -154,10 +154,9 @@ class Cloud:
         return found
 
     def _provision(self, functions: list[Function]) -> str:
-        from murmuration.storage import dynamodb, parameters
+        from murmuration.storage import dynamodb
 
-        self.dynamodb = dynamodb.client()  # made before the first requests would make one each
-        parameters.client()
+        self.dynamodb = dynamodb.client()
         if self._given_tables is None:
             from murmuration.storage.tables import TABLES
 

@@ -56,6 +56,7 @@ def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
     from local_cloud.dynoxide import DynoxideError
     from murmuration.protocol.errors import MatrixError
     from murmuration.settings import SettingsError
+    from murmuration.storage.aws_json import ServiceError
 
     try:
         with connected(args.data, args.prefix) as server:
@@ -66,7 +67,7 @@ def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
     except MatrixError as error:
         print(error, file=sys.stderr)
         return 1
-    except (BotoCoreError, ClientError) as error:
+    except (BotoCoreError, ClientError, ServiceError) as error:
         print(f"AWS: {error}", file=sys.stderr)
         return 1
 
@@ -182,7 +183,7 @@ def _restore(before: Mapping[str, str | None]) -> None:
 def forget_clients() -> None:
     """Let settings, clients and secrets be read anew: they are of one server, and another may follow."""
     from murmuration import server_keys, settings
-    from murmuration.storage import aws, dynamodb, parameters, queues
+    from murmuration.storage import aws, aws_json, dynamodb, parameters, queues
 
     for accessor in (
         settings.settings,
@@ -195,6 +196,7 @@ def forget_clients() -> None:
         server_keys.derived_key,
     ):
         accessor.cache_clear()
+    aws_json.forget()
 
 
 def user_id_of(text: str, server: Server) -> str:

@@ -14,6 +14,10 @@ from typing import Any
 
 from infra_cdk.grants import allows
 from infra_cdk.needs import UnknownRequest, needs
+from murmuration.storage import aws_json
+from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
+
+DENIED = "AccessDeniedException"
 
 _module: ContextVar[str | None] = ContextVar("acting_module", default=None)
 _installed = False
@@ -39,12 +43,13 @@ def module_of(handler: Any) -> str | None:
 
 
 def install() -> None:
-    """Check the calls of clients that are made from now on."""
+    """Check what is called from now on, but for botocore's clients that were made before."""
     global _installed
     if not _installed:
         _installed = True
         from botocore import handlers
 
+        aws_json.intercept(_check_call)
         handlers.BUILTIN_HANDLERS.append(("before-parameter-build", _check))
 
 
@@ -59,27 +64,33 @@ def suspended() -> Iterator[None]:
         _enforced = True
 
 
+def _check_call(call: Call, proceed: Proceed) -> Answer:
+    if refusal := _refusal(call.service, call.operation, call.parameters):
+        raise ServiceError(DENIED, {"message": refusal})
+    return proceed(call)
+
+
 def _check(params: Mapping[str, Any], model: Any, **_: Any) -> None:
     """Raises botocore's ClientError as for IAM's refusal."""
+    if refusal := _refusal(model.service_model.service_name, model.name, params):
+        from botocore.exceptions import ClientError
+
+        raise ClientError({"Error": {"Code": DENIED, "Message": refusal}}, model.name)
+
+
+def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str | None:
+    """Why the acting module's role doesn't allow a request; None if it does."""
     module = _module.get()
     if module is None or not _enforced:
-        return
+        return None
     from murmuration.settings import settings
 
-    service, operation = model.service_model.service_name, model.name
     try:
-        wanted = list(needs(service, operation, params, settings().prefix))
+        wanted = list(needs(service, operation, parameters, settings().prefix))
     except UnknownRequest as error:
-        raise _refusal(operation, f"nobody is granted {error}") from error
+        return f"nobody is granted {error}"
     for need in wanted:
         if not _allows(module, need):
             what = f"{need.action} on {need.kind} {need.resource}"
-            raise _refusal(operation, f"the role of {module} has no permission for {what}")
-
-
-def _refusal(operation: str, message: str) -> Exception:
-    from botocore.exceptions import ClientError
-
-    answer = {"Error": {"Code": "AccessDeniedException", "Message": message}}
-    refusal: Exception = ClientError(answer, operation)
-    return refusal
+            return f"the role of {module} has no permission for {what}"
+    return None

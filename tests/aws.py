@@ -9,7 +9,7 @@ import pytest
 from moto import mock_aws
 
 from murmuration.settings import settings
-from murmuration.storage import aws, dynamodb, objects, parameters
+from murmuration.storage import aws, aws_json, dynamodb, objects, parameters
 
 
 @contextmanager
@@ -32,3 +32,4 @@ def _forget() -> None:
     for accessor in (settings, aws.session, dynamodb.client, objects.client, parameters.client):
         accessor.cache_clear()
     parameters.read_secret.cache_clear()
+    aws_json.forget()

@@ -63,7 +63,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
     from local_cloud import permissions
     from murmuration import server_keys
     from murmuration.settings import settings
-    from murmuration.storage import aws, dynamodb
+    from murmuration.storage import aws, aws_json, dynamodb
     from murmuration.storage.tables import TABLES
 
     permissions.install()
@@ -83,6 +83,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
             patch.setenv(name, value)
         for accessor in (settings, aws.session, dynamodb.client):
             accessor.cache_clear()
+        aws_json.forget()
         _genuine.setdefault("_read", server_keys._read)
         patch.setattr(server_keys, "_read", lambda: "ed25519 test " + "A" * 43)
         for table in TABLES:
@@ -90,6 +91,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
         yield
     for accessor in (settings, aws.session, dynamodb.client):
         accessor.cache_clear()
+    aws_json.forget()
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from botocore.exceptions import ClientError
 
 from local_cloud.permissions import acting_for, module_of
 from murmuration.endpoint import discover
 from murmuration.storage import dynamodb
+from murmuration.storage.aws_json import ServiceError
 from tests.in_process import Client
 
 KEY = {"user_id": "@nobody:example.org", "sk": "account"}
@@ -27,24 +27,24 @@ def read_keys() -> object:
 def test_what_the_role_allows_is_done_and_nothing_else() -> None:
     with acting_for("client_server.tags"):
         read_users()
-        with pytest.raises(ClientError, match="no permission for get on tables keys"):
+        with pytest.raises(ServiceError, match="no permission for get on tables keys"):
             read_keys()
     read_keys()
 
 
 def test_threads_act_for_the_same_function() -> None:
-    with acting_for("client_server.tags"), pytest.raises(ClientError, match="AccessDenied"):
+    with acting_for("client_server.tags"), pytest.raises(ServiceError, match="AccessDenied"):
         dynamodb.parallel(read_users, read_keys)
 
 
 def test_a_transaction_needs_permission_for_each_part() -> None:
     writes = [dynamodb.delete("users", KEY), dynamodb.delete("keys", {**KEY, "sk": "x"})]
-    with acting_for("client_server.account"), pytest.raises(ClientError, match="AccessDenied"):
+    with acting_for("client_server.account"), pytest.raises(ServiceError, match="AccessDenied"):
         dynamodb.transact(writes)
 
 
 def test_a_function_that_nobody_granted_anything_may_do_nothing() -> None:
-    with acting_for("client_server.brand_new"), pytest.raises(ClientError, match="AccessDenied"):
+    with acting_for("client_server.brand_new"), pytest.raises(ServiceError, match="AccessDenied"):
         read_users()
 
 

@@ -1,8 +1,8 @@
-"""Takes botocore's calls in this process, before they are signed and sent.
+"""Takes the calls of AWS services in this process, before they are signed and sent.
 
-`install` adds handlers to botocore's built-in ones once; every client made afterwards, by whichever
-session, asks the `Services` in use. Parameters reach a service as the caller gave them, after botocore has
-validated and serialised them.
+`install` intercepts what goes by `aws_json`, and adds handlers to botocore's built-in ones once; every
+client made afterwards, by whichever session, asks the `Services` in use. Parameters reach a service as the
+caller gave them, after botocore, where it is used, has validated and serialised them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any
 
 from botocore import handlers
 from botocore.awsrequest import AWSResponse
+
+from murmuration.storage import aws_json
+from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
 
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 """An operation of a service: parameters in, the parsed answer out."""
@@ -66,6 +69,7 @@ def install(services: Services) -> None:
     _current = services
     if not _installed:
         _installed = True
+        aws_json.intercept(_intercept)
         handlers.BUILTIN_HANDLERS.extend(
             [
                 ("before-parameter-build", _keep_parameters),
@@ -83,6 +87,26 @@ def uninstall(services: Services) -> None:
         _current = None
 
 
+def _intercept(call: Call, proceed: Proceed) -> Answer:
+    operations = _current.operations.get(call.service) if _current is not None else None
+    if operations is not None:
+        try:
+            return _operation(operations, call.service, call.operation)(call.parameters)
+        except AwsError as error:
+            raise ServiceError(error.shape or error.code, {"message": error.message}, error.status) from error
+    answer = proceed(call)
+    if _current is not None and call.operation in WRITES:
+        _current.on_write()
+    return answer
+
+
+def _operation(operations: Mapping[str, Operation], service: str, name: str) -> Operation:
+    operation = operations.get(name)
+    if operation is None:
+        raise AwsError("NotImplemented", f"The local cloud has no {service} {name}", 501)
+    return operation
+
+
 def _keep_parameters(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
     if _current is not None:
         context["local_cloud_parameters"] = params
@@ -95,12 +119,9 @@ def _answer(model: Any, context: dict[str, Any], **_: Any) -> tuple[AWSResponse,
     operations = _current.operations.get(service)
     if operations is None:
         return None
-    operation = operations.get(model.name)
     request_id = str(uuid.uuid4())
     try:
-        if operation is None:
-            raise AwsError("NotImplemented", f"The local cloud has no {service} {model.name}", 501)
-        parsed = operation(context["local_cloud_parameters"])
+        parsed = _operation(operations, service, model.name)(context["local_cloud_parameters"])
         status = 200
     except AwsError as error:
         parsed = {"Error": {"Code": error.code, "Message": error.message}}

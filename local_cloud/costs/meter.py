@@ -9,13 +9,14 @@ import json
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from botocore import handlers
 
 from local_cloud.aws.patch import WRITES
+from murmuration.storage import aws_json
+from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
 
 MEMORY_GB = 0.5
 READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"})
@@ -79,19 +80,13 @@ _installed = False
 
 
 def install(meter: Meter) -> None:
-    """Count the calls of the botocore clients that are made from now on."""
+    """Count the calls of DynamoDB and SQS, and those of the botocore clients that are made from now on."""
     global _current, _installed
     _current = meter
     if not _installed:
         _installed = True
-        handlers.BUILTIN_HANDLERS.extend(
-            [
-                ("provide-client-params.dynamodb", _ask_for_units),
-                ("after-call.dynamodb", _count_units),
-                ("provide-client-params.sqs", _count_queue),
-                ("provide-client-params.s3", _count_object),
-            ]
-        )
+        aws_json.intercept(_count_call)
+        handlers.BUILTIN_HANDLERS.append(("provide-client-params.s3", _count_object))
 
 
 def uninstall(meter: Meter) -> None:
@@ -100,26 +95,25 @@ def uninstall(meter: Meter) -> None:
         _current = None
 
 
-def _ask_for_units(params: dict[str, Any], model: Any, **_: Any) -> dict[str, Any] | None:
-    if _current is None or model.name not in READS | WRITES:
-        return None
-    return {**params, "ReturnConsumedCapacity": "TOTAL"}
-
-
-def _count_units(parsed: Mapping[str, Any], model: Any, **_: Any) -> None:
-    if _current is not None and parsed.get("Error", {}).get("Code") == "TransactionCanceledException":
-        _current.refuse()
-    consumed = parsed.get("ConsumedCapacity")
-    if _current is None or not consumed:
-        return
+def _count_call(call: Call, proceed: Proceed) -> Answer:
+    meter = _current
+    if meter is not None and call.service == "sqs":
+        meter.add("sqs_requests")
+    if meter is None or call.service != "dynamodb":
+        return proceed(call)
+    if call.operation in READS | WRITES:
+        call.parameters["ReturnConsumedCapacity"] = "TOTAL"
+    try:
+        answer = proceed(call)
+    except ServiceError as error:
+        if error.code == "TransactionCanceledException":
+            meter.refuse()
+        raise
+    consumed = answer.get("ConsumedCapacity", [])
     tables = consumed if isinstance(consumed, list) else [consumed]
-    name = "dynamodb_writes" if model.name in WRITES else "dynamodb_reads"
-    _current.add(name, sum(table["CapacityUnits"] for table in tables))
-
-
-def _count_queue(**_: Any) -> None:
-    if _current is not None:
-        _current.add("sqs_requests")
+    name = "dynamodb_writes" if call.operation in WRITES else "dynamodb_reads"
+    meter.add(name, sum(table["CapacityUnits"] for table in tables))
+    return answer
 
 
 def _count_object(model: Any, **_: Any) -> None:

@@ -31,7 +31,7 @@ from local_cloud.store import Store
 
 Handler = Callable[[Any, Any], Any]
 
-_LONG_LIVED = frozenset(("client", "session", "_threads"))
+_LONG_LIVED = frozenset(("client", "session", "_client", "_threads", "_tls", "_wire"))
 """Cached accessors of what costs much to make and remembers nothing of a world."""
 
 

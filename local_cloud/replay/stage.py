@@ -14,6 +14,8 @@ from local_cloud import provision
 from local_cloud.aws import patch
 from local_cloud.replay.backdrop import Backdrop, Handler, Outcome
 from local_cloud.replay.worlds import Contents, Item, World, item_key, key_names
+from murmuration.storage import aws_json
+from murmuration.storage.aws_json import Answer, Call, Proceed
 
 
 class Stage(Backdrop):
@@ -43,18 +45,23 @@ class Stage(Backdrop):
         from murmuration.storage.tables import TABLES
 
         provision.create_tables(dynamodb.client(), TABLES, prefix=self.prefix)
-        dynamodb.client().meta.events.register("provide-client-params.dynamodb", self._note_tables)
         self.s3.create_bucket({"Bucket": settings().media_bucket})
         for name, value in self._secrets.items():
             self.ssm.put_parameter({"Name": f"/{self.prefix}/{name}", "Value": value})
+        aws_json.intercept(self._note_tables)
 
-    def _note_tables(self, params: dict[str, Any], model: Any, **_: Any) -> None:
-        if model.name in patch.WRITES:
-            for writes in params.get("TransactItems", ()):
+    def __exit__(self, *details: object) -> None:
+        aws_json.release(self._note_tables)
+        super().__exit__(*details)
+
+    def _note_tables(self, call: Call, proceed: Proceed) -> Answer:
+        if call.operation in patch.WRITES:
+            for writes in call.parameters.get("TransactItems", ()):
                 self._touched.update(operation["TableName"] for operation in writes.values())
-            self._touched.update(params.get("RequestItems", ()))
-            if "TableName" in params:
-                self._touched.add(params["TableName"])
+            self._touched.update(call.parameters.get("RequestItems", ()))
+            if "TableName" in call.parameters:
+                self._touched.add(call.parameters["TableName"])
+        return proceed(call)
 
     # -- The world -------------------------------------------------------------------------------------------
 

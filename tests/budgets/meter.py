@@ -1,9 +1,9 @@
 """Counts what a piece of work asks of DynamoDB: serial round trips and capacity units.
 
-The botocore client's own events tell of each request, and ReturnConsumedCapacity of its price. Requests that
-overlap in time count as one round trip: each is held for a moment, as the real service's distance would, so
-that those made at once do overlap. Where dynoxide reports less than AWS documents, the difference is added:
-for GetItem with a projection, and for the indexes of what a transaction writes.
+ReturnConsumedCapacity has DynamoDB tell the price of each request. Requests that overlap in time count as one
+round trip: each is held for a moment, as the real service's distance would, so that those made at once do
+overlap. Where dynoxide reports less than AWS documents, the difference is added: for GetItem with a
+projection, and for the indexes of what a transaction writes.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 """
 
@@ -12,15 +12,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from murmuration.storage import dynamodb
+from murmuration.storage import aws_json
+from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
 
 LATENCY_S = 0.03
 READS = frozenset(("GetItem", "BatchGetItem", "Query", "Scan"))
-EVENTS = ("provide-client-params", "before-call", "after-call", "after-call-error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,66 +72,51 @@ class Meter:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._requests: list[Request] = []
-        self._local = threading.local()
-        self._handlers = dict(
-            zip(EVENTS, (self._ask_for_price, self._begin, self._end, self._fail), strict=True)
-        )
 
     @property
     def spent(self) -> Spent:
         return Spent(tuple(sorted(self._requests, key=lambda request: request.start)))
 
     def __enter__(self) -> Meter:
-        for event, handler in self._handlers.items():
-            dynamodb.client().meta.events.register(f"{event}.dynamodb.*", handler)
+        aws_json.intercept(self._count)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for event, handler in self._handlers.items():
-            dynamodb.client().meta.events.unregister(f"{event}.dynamodb.*", handler)
+        aws_json.release(self._count)
 
-    def _ask_for_price(self, params: Mapping[str, Any], **_: Any) -> dict[str, Any]:
-        return {**params, "ReturnConsumedCapacity": "INDEXES"}
-
-    def _begin(self, params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
-        if not getattr(self._local, "aside", False):
-            context["metered"] = (time.monotonic(), params["body"])
-            time.sleep(LATENCY_S)
-
-    def _end(self, parsed: Mapping[str, Any], model: Any, context: Mapping[str, Any], **_: Any) -> None:
-        if "metered" not in context:
-            return
-        (start, body), end = context["metered"], time.monotonic()
-        if "ConsumedCapacity" not in parsed:
-            raise AssertionError(f"{model.name} failed while it was counted: {parsed.get('Error')}")
-        reported = parsed["ConsumedCapacity"]
+    def _count(self, call: Call, proceed: Proceed) -> Answer:
+        if call.service != "dynamodb":
+            return proceed(call)
+        call.parameters["ReturnConsumedCapacity"] = "INDEXES"
+        start = time.monotonic()
+        time.sleep(LATENCY_S)
+        try:
+            answer = proceed(call)
+        except ServiceError as error:
+            raise AssertionError(f"{call.operation} failed while it was counted") from error
+        end = time.monotonic()
+        reported = answer["ConsumedCapacity"]
         capacities = reported if isinstance(reported, list) else [reported]
         units = sum(capacity["CapacityUnits"] for capacity in capacities)
-        if model.name == "TransactWriteItems":
+        if call.operation == "TransactWriteItems":
             units += sum(_index_units(capacity) for capacity in capacities)
-        if model.name == "GetItem" and b"ProjectionExpression" in body:
-            units = self._whole_item(body)
-        read = model.name in READS
+        if call.operation == "GetItem" and "ProjectionExpression" in call.parameters:
+            units = _whole_item(call, proceed)
+        read = call.operation in READS
         with self._lock:
-            self._requests.append(Request(model.name, start, end, units if read else 0, 0 if read else units))
+            self._requests.append(
+                Request(call.operation, start, end, units if read else 0, 0 if read else units)
+            )
+        return answer
 
-    def _whole_item(self, body: bytes) -> float:
-        """The price of a GetItem's item without its projection."""
-        import json
 
-        asked = json.loads(body)
-        parameters = {name: asked[name] for name in ("TableName", "Key", "ConsistentRead") if name in asked}
-        self._local.aside = True
-        try:
-            found = dynamodb.client().get_item(**parameters)
-        finally:
-            self._local.aside = False
-        return float(found["ConsumedCapacity"]["CapacityUnits"])
-
-    def _fail(self, exception: Exception, **_: Any) -> None:
-        raise AssertionError("a request failed while it was counted") from exception
+def _whole_item(call: Call, proceed: Proceed) -> float:
+    """The price of a GetItem's item without its projection."""
+    unused = ("ProjectionExpression", "ExpressionAttributeNames")
+    parameters = {name: value for name, value in call.parameters.items() if name not in unused}
+    return float(proceed(replace(call, parameters=parameters))["ConsumedCapacity"]["CapacityUnits"])
 
 
 def _index_units(capacity: Mapping[str, Any]) -> float:

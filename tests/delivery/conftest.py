@@ -65,12 +65,12 @@ def wire(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     patch.install(services)
     monkeypatch.setenv("MURMURATION_SOCKET_ENDPOINT", "https://sockets.example.org/ws")
     monkeypatch.setattr(queues, "_urls", LruCache(100))
-    for accessor in (settings, aws.session, queues.client, sockets.client):
+    for accessor in (settings, aws.session, sockets.client):
         accessor.cache_clear()
     sqs.create_queue({"QueueName": settings().queue(PUSHES)})
     yield found
     sqs.close()
     patch.uninstall(services)
     monkeypatch.undo()
-    for accessor in (settings, queues.client, sockets.client):
+    for accessor in (settings, sockets.client):
         accessor.cache_clear()

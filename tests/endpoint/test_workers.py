@@ -12,7 +12,7 @@ from local_cloud.aws import patch
 from local_cloud.aws.sqs import Sqs
 from murmuration.endpoint.workers import Items, queue_worker, stream_worker
 from murmuration.settings import settings
-from murmuration.storage import aws, queues
+from murmuration.storage import queues
 from murmuration.storage.cache import LruCache
 
 
@@ -44,14 +44,11 @@ def dead_letters(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     services = patch.Services({"sqs": sqs.operations()})
     patch.install(services)
     monkeypatch.setattr(queues, "_urls", LruCache(10))
-    for accessor in (aws.session, queues.client):
-        accessor.cache_clear()
     name = settings().queue("dead-letters")
     sqs.create_queue({"QueueName": name})
     yield lambda: [json.loads(message.body) for message in sqs.queue(name).receive(10, wait=0)]
     sqs.close()
     patch.uninstall(services)
-    queues.client.cache_clear()
 
 
 def test_a_batch_is_taken_together() -> None:

@@ -6,10 +6,12 @@ import ast
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import field
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from benchmarks.cold.site import make_site
 from infra_cdk.layers import ROOT
@@ -171,46 +173,54 @@ def test_threads_that_make_the_first_instance_together_all_get_one() -> None:
 
 ON_A_QUICKENED_COPY = """
 import os, botocore, murmuration
-from moto import mock_aws
 assert botocore.__file__.startswith({site!r}) and murmuration.__file__.startswith({site!r})
-with mock_aws():
-    from murmuration.settings import settings
-    from murmuration.storage import dynamodb, objects, parameters, queues
-    from murmuration.storage.tables import TABLES
-    for table in TABLES:
-        if table.name == "users":
-            dynamodb.client().create_table(**table.create_request(settings().table("users")))
-    item = {{"user_id": "@a:b", "sk": "account", "n": 1, "blob": b"x"}}
+from murmuration.settings import settings
+from murmuration.storage import dynamodb, objects, parameters, queues
+from murmuration.storage.tables import TABLES
+for table in TABLES:
+    if table.name == "users":
+        dynamodb.client().create_table(**table.create_request(settings().table("users")))
+item = {{"user_id": "@a:b", "sk": "account", "n": 1, "blob": b"x"}}
+dynamodb.transact([dynamodb.put("users", item, condition="attribute_not_exists(user_id)")])
+try:
     dynamodb.transact([dynamodb.put("users", item, condition="attribute_not_exists(user_id)")])
-    try:
-        dynamodb.transact([dynamodb.put("users", item, condition="attribute_not_exists(user_id)")])
-    except dynamodb.ConditionFailed as error:
-        assert error.failed == (0,)
-    else:
-        raise AssertionError
-    assert dynamodb.query("users", "user_id = :u", {{":u": "@a:b"}}) == [item]
-    assert dynamodb.get("users", {{"user_id": "@a:b", "sk": "none"}}) is None
-    queues.client().create_queue(QueueName="cold-letters")
-    queues.send("letters", {{"a": 1}})
-    url = queues.url_of("cold-letters")
-    assert queues.client().receive_message(QueueUrl=url)["Messages"][0]["Body"] == '{{"a":1}}'
-    objects.client().create_bucket(Bucket="cold-media")
-    objects.put("local/a", b"picture", "image/png")
-    assert objects.get("local/a") == objects.Object(b"picture", "image/png")
-    assert objects.get("local/b") is None
-    objects.delete(["local/a"])
-    parameters.client().put_parameter(Name="/cold/a", Value="secret", Type="SecureString")
-    assert parameters.read_secret("/cold/a") == "secret"
-    try:
-        parameters.client().get_parameter(Name="/cold/none")
-    except parameters.client().exceptions.ParameterNotFound:
-        pass
+except dynamodb.ConditionFailed as error:
+    assert error.failed == (0,)
+else:
+    raise AssertionError
+assert dynamodb.query("users", "user_id = :u", {{":u": "@a:b"}}) == [item]
+assert dynamodb.get("users", {{"user_id": "@a:b", "sk": "none"}}) is None
+queues.client().create_queue(QueueName="cold-letters")
+queues.send("letters", {{"a": 1}})
+url = queues.url_of("cold-letters")
+assert queues.client().receive_message(QueueUrl=url)["Messages"][0]["Body"] == '{{"a":1}}'
+objects.client().create_bucket(Bucket="cold-media")
+objects.put("local/a", b"picture", "image/png")
+assert objects.get("local/a") == objects.Object(b"picture", "image/png")
+assert objects.get("local/b") is None
+objects.delete(["local/a"])
+parameters.client().put_parameter(Name="/cold/a", Value="secret", Type="SecureString")
+assert parameters.read_secret("/cold/a") == "secret"
+try:
+    parameters.client().get_parameter(Name="/cold/none")
+except parameters.client().exceptions.ParameterNotFound:
+    pass
 """
 
 
-def test_a_quickened_copy_talks_to_aws_as_the_original_does() -> None:
+@pytest.fixture
+def moto() -> Iterator[ThreadedMotoServer]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_a_quickened_copy_talks_to_aws_as_the_original_does(moto: ThreadedMotoServer) -> None:
     site = make_site()
+    host, port = moto.get_host_and_port()
     variables = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "PYTHONPATH": f"{site}:{ROOT}",
         "AWS_LAMBDA_FUNCTION_NAME": "cold",
         "AWS_ACCESS_KEY_ID": "test",

@@ -17,6 +17,7 @@ from local_cloud.costs.meter import load, load_refused
 from local_cloud.costs.prices import PRICES
 from local_cloud.costs.usage import ASSUMPTIONS, WAITING, Life, estimate, scaled
 from local_cloud.testing import local_cloud
+from murmuration.storage.aws_json import Answer, Call, ServiceError
 
 FAMILY = Life(users=5)
 
@@ -158,12 +159,20 @@ class TestCommand:
 def test_refused_transactions_are_counted_apart(tmp_path: Path) -> None:
     from local_cloud.costs import meter as metering
 
+    def refuse(code: str) -> None:
+        answered = ServiceError(code, {})
+
+        def proceed(_: Call) -> Answer:
+            raise answered
+
+        with pytest.raises(ServiceError):
+            metering._count_call(Call("dynamodb", "TransactWriteItems", {}), proceed)
+
     found = metering.Meter()
     metering.install(found)
     try:
-        refusal = {"Error": {"Code": "TransactionCanceledException"}}
-        metering._count_units(refusal, None)
-        metering._count_units({"Error": {"Code": "ValidationException"}}, None)
+        refuse("TransactionCanceledException")
+        refuse("ValidationException")
     finally:
         metering.uninstall(found)
     found.save(tmp_path / "usage.json")

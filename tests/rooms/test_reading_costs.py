@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from murmuration.rooms import room, visibility
-from murmuration.storage import dynamodb, snapshots
+from murmuration.storage import aws_json, snapshots
+from murmuration.storage.aws_json import Answer, Call, Proceed
 from tests.in_process import Client
 from tests.rooms.people import create_room, join, messages, ok, path, relate, send
 
 
 class Meter:
-    """A DynamoDB client that adds up requests and the units they consume."""
+    """Adds up requests and the units they consume."""
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.exceptions = client.exceptions
+    def __init__(self) -> None:
         self.requests: list[tuple[str, float]] = []
 
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.client, name)
-
-        def call(**parameters: Any) -> Any:
-            answer = method(**parameters, ReturnConsumedCapacity="TOTAL")
-            consumed = answer["ConsumedCapacity"]
-            parts = consumed if isinstance(consumed, list) else [consumed]
-            self.requests.append((name, sum(part["CapacityUnits"] for part in parts)))
-            return answer
-
-        return call
+    def count(self, call: Call, proceed: Proceed) -> Answer:
+        call.parameters["ReturnConsumedCapacity"] = "TOTAL"
+        answer = proceed(call)
+        consumed = answer["ConsumedCapacity"]
+        parts = consumed if isinstance(consumed, list) else [consumed]
+        self.requests.append((call.operation, sum(part["CapacityUnits"] for part in parts)))
+        return answer
 
     @property
     def units(self) -> float:
@@ -39,18 +33,20 @@ class Meter:
 
 
 @pytest.fixture
-def meter(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Meter]:
+def meter(deployment: None) -> Iterator[Callable[[], Meter]]:
     """Begins to count, with nothing in the process's caches."""
-    client = dynamodb.client()
+    meters: list[Meter] = []
 
     def begin() -> Meter:
-        fresh = Meter(client)
-        monkeypatch.setattr(dynamodb, "client", lambda: fresh)
+        meters.append(Meter())
+        aws_json.intercept(meters[-1].count)
         for cache in (snapshots._nodes, room._states, visibility._memberships):
             cache.clear()
-        return fresh
+        return meters[-1]
 
-    return begin
+    yield begin
+    for each in meters:
+        aws_json.release(each.count)
 
 
 @pytest.fixture

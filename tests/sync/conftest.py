@@ -10,7 +10,7 @@ from local_cloud.aws import patch
 from local_cloud.aws.sqs import Sqs
 from murmuration import server_keys
 from murmuration.settings import settings
-from murmuration.storage import aws, dynamodb, queues, wake_queues
+from murmuration.storage import queues, wake_queues
 from murmuration.storage.cache import LruCache
 
 
@@ -23,14 +23,9 @@ def sqs(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sqs]:
     monkeypatch.setattr(wake_queues, "_urls", LruCache(1000))
     monkeypatch.setattr(queues, "_urls", LruCache(1000))
     server_keys.derived_key.cache_clear()
-    for accessor in (aws.session, queues.client):
-        accessor.cache_clear()
-    before = dynamodb.client()  # made before: it goes on to the test run's DynamoDB by itself
     yield service
     service.close()
     patch.uninstall(services)
-    queues.client.cache_clear()
-    assert dynamodb.client() is before
 
 
 @pytest.fixture

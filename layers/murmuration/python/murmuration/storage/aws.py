@@ -64,7 +64,7 @@ def make_client(service: str, **options: Any) -> Any:
             connect_timeout=3,
             read_timeout=options.pop("read_timeout", 25),
             retries={"mode": "standard", "total_max_attempts": 4},
-            max_pool_connections=options.pop("max_pool_connections", 32),
+            max_pool_connections=32,
             tcp_keepalive=True,
             proxies={}
             if _is_lambda()

@@ -1,4 +1,4 @@
-"""DynamoDB, thinly: plain Python items in and out, over one botocore client.
+"""DynamoDB, thinly: plain Python items in and out.
 
 Items are dicts of str, int, bytes, bool, None, list and dict. Tables go by their logical names. Each function
 is one request, except where it says otherwise; `parallel` runs several at once, which costs one round trip.
@@ -11,12 +11,14 @@ import functools
 import random
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
 from murmuration.settings import settings
+from murmuration.storage.aws_json import ServiceError, call
 
 Item = dict[str, Any]
 Key = Mapping[str, Any]
@@ -46,7 +48,7 @@ class ConditionFailed(Exception):
 
 @functools.cache
 def client() -> Any:
-    """The botocore client, made on first use."""
+    """The botocore client, for what no function does: making tables and describing them."""
     from murmuration.storage.aws import make_client
 
     return make_client("dynamodb")
@@ -79,8 +81,10 @@ def deserialize(attribute: Mapping[str, Any]) -> Any:
     """The Python value of a DynamoDB attribute value."""
     ((kind, value),) = attribute.items()
     match kind:
-        case "S" | "BOOL" | "B":
+        case "S" | "BOOL":
             return value
+        case "B":
+            return b64decode(value) if isinstance(value, str) else value
         case "N":
             return int(value)
         case "NULL":
@@ -115,7 +119,7 @@ def get(table: str, key: Key, *, consistent: bool = True, attributes: Sequence[s
     }
     if attributes:
         parameters.update(_projection(attributes))
-    found = client().get_item(**parameters).get("Item")
+    found = call("dynamodb", "GetItem", parameters).get("Item")
     return from_attributes(found) if found is not None else None
 
 
@@ -148,7 +152,7 @@ def _batch_get_chunk(
         entry["Keys"].append(key)
     found: dict[str, list[Item]] = {table: [] for table in logical.values()}
     for wait in _backoff():
-        response = client().batch_get_item(RequestItems=request)
+        response = call("dynamodb", "BatchGetItem", {"RequestItems": request})
         for physical, items in response["Responses"].items():
             found[logical[physical]] += [from_attributes(item) for item in items]
         request = response.get("UnprocessedKeys") or {}
@@ -200,7 +204,7 @@ def query_page(
     ):
         if value is not None:
             parameters[name] = value
-    response = client().query(**parameters)
+    response = call("dynamodb", "Query", parameters)
     last = response.get("LastEvaluatedKey")
     return Page(
         [from_attributes(item) for item in response["Items"]], from_attributes(last) if last else None
@@ -225,7 +229,7 @@ def scan(table: str, **options: Any) -> Iterator[Item]:
     """Every item of a table, page by page; eventually consistent."""
     parameters: dict[str, Any] = {"TableName": settings().table(table), **options}
     while True:
-        response = client().scan(**parameters)
+        response = call("dynamodb", "Scan", parameters)
         yield from (from_attributes(item) for item in response["Items"])
         if "LastEvaluatedKey" not in response:
             return
@@ -340,15 +344,15 @@ def _expression(
 
 def execute(write: Write, *, returning: str = "NONE") -> Item | None:
     """Carry out one write; with `returning` (ALL_OLD, ALL_NEW), the item. Raises ConditionFailed."""
-    method = {"Put": "put_item", "Update": "update_item", "Delete": "delete_item"}[write.kind]
-    dynamodb = client()
     try:
-        response = getattr(dynamodb, method)(**write.to_request(), ReturnValues=returning)
-    except dynamodb.exceptions.ConditionalCheckFailedException as error:
-        item = error.response.get("Item")
-        raise ConditionFailed([0], {0: from_attributes(item)} if item else None) from error
-    except dynamodb.exceptions.TransactionConflictException as error:
-        raise ConditionFailed() from error
+        response = call("dynamodb", f"{write.kind}Item", {**write.to_request(), "ReturnValues": returning})
+    except ServiceError as error:
+        if error.code == "ConditionalCheckFailedException":
+            item = error.answer.get("Item")
+            raise ConditionFailed([0], {0: from_attributes(item)} if item else None) from error
+        if error.code == "TransactionConflictException":
+            raise ConditionFailed() from error
+        raise
     attributes = response.get("Attributes")
     return from_attributes(attributes) if attributes else None
 
@@ -360,19 +364,17 @@ def transact(writes: Sequence[Write], *, token: str | None = None) -> None:
     """
     if len(writes) > TRANSACTION_LIMIT:
         raise ValueError(f"{len(writes)} writes are more than a transaction holds")
-    dynamodb = client()
     parameters: dict[str, Any] = {"TransactItems": [{write.kind: write.to_request()} for write in writes]}
     if token is not None:
         parameters["ClientRequestToken"] = token
     try:
-        dynamodb.transact_write_items(**parameters)
-    except dynamodb.exceptions.TransactionCanceledException as error:
-        raise _cancelled(error.response.get("CancellationReasons") or ()) from error
-    except (
-        dynamodb.exceptions.TransactionConflictException,
-        dynamodb.exceptions.TransactionInProgressException,
-    ) as error:
-        raise ConditionFailed() from error
+        call("dynamodb", "TransactWriteItems", parameters)
+    except ServiceError as error:
+        if error.code == "TransactionCanceledException":
+            raise _cancelled(error.answer.get("CancellationReasons") or ()) from error
+        if error.code in ("TransactionConflictException", "TransactionInProgressException"):
+            raise ConditionFailed() from error
+        raise
 
 
 def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> Exception:
@@ -399,7 +401,8 @@ def batch_write(writes: Sequence[Write]) -> None:
         for write in chunk:
             request.setdefault(settings().table(write.table), []).append(entry(write))
         for wait in _backoff():
-            request = client().batch_write_item(RequestItems=request).get("UnprocessedItems") or {}
+            answer = call("dynamodb", "BatchWriteItem", {"RequestItems": request})
+            request = answer.get("UnprocessedItems") or {}
             if not request:
                 return
             wait()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from murmuration.storage.aws_json import call
+
 
 @functools.cache
 def client() -> Any:
+    """The botocore client, for what no function does: making secrets."""
     from murmuration.storage.aws import make_client
 
     return make_client("ssm")
@@ -16,5 +19,6 @@ def client() -> Any:
 @functools.cache
 def read_secret(name: str) -> str:
     """The decrypted value of the parameter `name`."""
-    value: str = client().get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    answer = call("ssm", "GetParameter", {"Name": name, "WithDecryption": True})
+    value: str = answer["Parameter"]["Value"]
     return value

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.settings import settings
+from murmuration.storage.aws_json import call
 from murmuration.storage.cache import LruCache
 
 _urls: LruCache[str, str] = LruCache(64)
@@ -15,17 +16,17 @@ _urls: LruCache[str, str] = LruCache(64)
 
 @functools.cache
 def client() -> Any:
-    """The botocore client, made on first use; calls may wait for 20 s."""
+    """The botocore client, for what no function does: looking into queues and emptying them."""
     from murmuration.storage.aws import make_client
 
-    return make_client("sqs", max_pool_connections=64)
+    return make_client("sqs")
 
 
 def url_of(physical_name: str) -> str:
     """The URL of a queue that exists."""
     url = _urls.get(physical_name)
     if url is None:
-        url = str(client().get_queue_url(QueueName=physical_name)["QueueUrl"])
+        url = str(call("sqs", "GetQueueUrl", {"QueueName": physical_name})["QueueUrl"])
         _urls.put(physical_name, url)
     return url
 
@@ -46,4 +47,4 @@ def send(
     if dedup is not None:
         more["MessageDeduplicationId"] = dedup
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    client().send_message(QueueUrl=url_of(physical), MessageBody=text, **more)
+    call("sqs", "SendMessage", {"QueueUrl": url_of(physical), "MessageBody": text, **more})

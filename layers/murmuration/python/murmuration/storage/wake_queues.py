@@ -11,12 +11,14 @@ import time
 from hashlib import blake2b
 
 from murmuration.settings import settings
-from murmuration.storage import listeners, queues
+from murmuration.storage import listeners
+from murmuration.storage.aws_json import ServiceError, call
 from murmuration.storage.cache import LruCache
 
 LONGEST_WAIT_S = 20
 RETENTION_S = 60
 PREFIX = "wake-"
+NO_QUEUE = "QueueDoesNotExist"
 _urls: LruCache[str, str] = LruCache(10_000)
 
 
@@ -46,7 +48,7 @@ def ensure(queue: str, *, doubtful: bool = False) -> str:
 
 def _create(name: str) -> str:
     attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
-    return str(queues.client().create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
+    return str(call("sqs", "CreateQueue", {"QueueName": name, "Attributes": attributes})["QueueUrl"])
 
 
 def wait(url: str, nonce: str, seconds: float) -> bool:
@@ -55,40 +57,48 @@ def wait(url: str, nonce: str, seconds: float) -> bool:
     Rings for earlier registrations are thrown away; one for a later registration is left to its owner.
     """
     deadline = time.monotonic() + seconds
-    sqs = queues.client()
     while True:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return False
         try:
-            response = sqs.receive_message(
-                QueueUrl=url,
-                MaxNumberOfMessages=10,
-                WaitTimeSeconds=max(1, min(LONGEST_WAIT_S, math.ceil(remaining))),
+            response = call(
+                "sqs",
+                "ReceiveMessage",
+                {
+                    "QueueUrl": url,
+                    "MaxNumberOfMessages": 10,
+                    "WaitTimeSeconds": max(1, min(LONGEST_WAIT_S, math.ceil(remaining))),
+                },
             )
-        except sqs.exceptions.QueueDoesNotExist:
+        except ServiceError as error:
+            if error.code != NO_QUEUE:
+                raise
             _create(url.rpartition("/")[2])
             return True  # what was rung meanwhile is lost: go and look
         rings = response.get("Messages", [])
         others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(ring["Body"], nonce)]
         for handle in others:
-            sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
+            given = {"QueueUrl": url, "ReceiptHandle": handle, "VisibilityTimeout": 0}
+            call("sqs", "ChangeMessageVisibility", given)
         entries = [
             {"Id": str(number), "ReceiptHandle": ring["ReceiptHandle"]}
             for number, ring in enumerate(rings)
             if ring["ReceiptHandle"] not in others
         ]
         if entries:
-            sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+            call("sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries})
         if others or any(ring["Body"] == nonce for ring in rings):
             return True
 
 
 def ring(url: str, nonce: str) -> None:
     """Ring for the registration with `nonce`."""
-    sqs = queues.client()
+    message = {"QueueUrl": url, "MessageBody": nonce}
     try:
-        sqs.send_message(QueueUrl=url, MessageBody=nonce)
-    except sqs.exceptions.QueueDoesNotExist:
+        call("sqs", "SendMessage", message)
+    except ServiceError as error:
+        if error.code != NO_QUEUE:
+            raise
         _create(url.rpartition("/")[2])
-        sqs.send_message(QueueUrl=url, MessageBody=nonce)
+        call("sqs", "SendMessage", message)

@@ -1,0 +1,259 @@
+"""The wire to DynamoDB, SQS and SSM: signatures, answers, errors, connections that end."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+
+from murmuration.storage import aws_json
+from murmuration.storage.aws_json import ATTEMPTS, ServiceError, Unreachable, call
+from murmuration.storage.wire import PROTOCOLS, Wire
+
+Answers = list[Any]
+REFUSED = {
+    "__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException",
+    "Item": {"a": {"N": "1"}},
+}
+
+
+class Service:
+    """Answers with what a test has prepared: (status, JSON), bytes as they are, or None to hang up."""
+
+    def __init__(self) -> None:
+        self.answers: Answers = []
+        self.asked: list[tuple[dict[str, str], bytes]] = []
+        self.connections = 0
+        self.closes = False
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                service.connections += 1
+                super().setup()
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                service.asked.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                answer = service.answers.pop(0)
+                if answer is None:
+                    self.close_connection = True
+                    return
+                status, content = answer
+                data = content if isinstance(content, bytes) else json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+                self.close_connection = service.closes
+
+            def log_message(self, *_: object) -> None: ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    found = Service()
+    for name, value in credentials(found.url).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    monkeypatch.setattr(aws_json, "FIRST_PAUSE_S", 0)
+    monkeypatch.setattr(aws_json, "_interceptors", ())
+    aws_json.forget()
+    yield found
+    found.stop()
+    monkeypatch.undo()
+    aws_json.forget()
+
+
+def credentials(url: str) -> dict[str, str]:
+    return {
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
+        "AWS_REGION": "eu-central-1",
+        **{f"AWS_ENDPOINT_URL_{name}": url for name in ("DYNAMODB", "SQS", "SSM")},
+    }
+
+
+def get() -> dict[str, Any]:
+    return call("dynamodb", "GetItem", {"TableName": "rooms", "Key": {"id": {"B": b"\x00\xff"}}})
+
+
+def test_an_answer_and_what_was_asked(service: Service) -> None:
+    service.answers = [(200, {"Item": {}})]
+    assert get() == {"Item": {}}
+    ((headers, body),) = service.asked
+    assert headers["x-amz-target"] == "DynamoDB_20120810.GetItem"
+    assert json.loads(body) == {"TableName": "rooms", "Key": {"id": {"B": "AP8="}}}
+
+
+@given(st.sampled_from(sorted(PROTOCOLS)), st.text(), st.one_of(st.just(""), st.text("abc/+=", min_size=1)))
+def test_signatures_are_botocores(name: str, text: str, token: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        given_ = {**credentials("http://x"), "AWS_SESSION_TOKEN": token}
+        for variable, value in given_.items():
+            patch.setenv(variable, value)
+        wire = Wire(name, "eu-central-1", "https://service.example")
+        body = json.dumps({"text": text}).encode()
+        headers = wire._headers("DoIt", body)
+    request = AWSRequest("POST", "https://service.example/", data=body)
+    for header in ("content-type", "x-amz-target"):
+        request.headers[header] = headers[header]
+    request.context["timestamp"] = headers["x-amz-date"]
+    who = Credentials(given_["AWS_ACCESS_KEY_ID"], given_["AWS_SECRET_ACCESS_KEY"], token or None)
+    auth = SigV4Auth(who, name, "eu-central-1")
+    if token:
+        request.headers["X-Amz-Security-Token"] = token
+    request.headers["X-Amz-Date"] = headers["x-amz-date"]
+    request.context["payload_signing_enabled"] = True
+    canonical = auth.canonical_request(request)
+    signature = auth.signature(auth.string_to_sign(request, canonical), request)
+    assert headers["authorization"].endswith(f"Signature={signature}")
+
+
+def test_a_refusal_has_its_code_and_its_answer(service: Service) -> None:
+    service.answers = [(400, REFUSED)]
+    with pytest.raises(ServiceError) as error:
+        get()
+    assert (error.value.code, error.value.status) == ("ConditionalCheckFailedException", 400)
+    assert error.value.answer["Item"] == {"a": {"N": "1"}}
+    assert len(service.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [
+        (400, {"__type": "x#ThrottlingException"}),
+        (400, {"__type": "x#ProvisionedThroughputExceededException"}),
+        (500, {"__type": "x#InternalServerError"}),
+        (503, b"busy"),
+        (200, b"not JSON"),
+        None,
+    ],
+)
+def test_what_passes_is_tried_again(service: Service, passing: Any) -> None:
+    service.answers = [passing, passing, (200, {"Item": {}})]
+    assert get() == {"Item": {}}
+    service.answers = [passing] * ATTEMPTS
+    with pytest.raises(ServiceError):
+        get()
+    assert service.answers == []
+
+
+def test_a_transaction_repeated_is_the_same_transaction(service: Service) -> None:
+    service.answers = [None, (200, {})]
+    call("dynamodb", "TransactWriteItems", {"TransactItems": []})
+    first, second = (json.loads(body)["ClientRequestToken"] for _, body in service.asked)
+    assert first == second
+
+
+def test_a_connection_is_kept(service: Service) -> None:
+    service.answers = [(200, {})] * 3
+    for _ in range(3):
+        get()
+    assert service.connections == 1
+
+
+@pytest.mark.parametrize("silently", [True, False])
+def test_a_kept_connection_that_ended_costs_no_attempt(
+    service: Service, monkeypatch: pytest.MonkeyPatch, silently: bool
+) -> None:
+    monkeypatch.setattr(aws_json, "ATTEMPTS", 1)
+    service.answers = [(200, {}), (200, {})] if silently else [(200, {}), None, (200, {})]
+    service.closes = silently
+    get()
+    get()
+    assert service.connections == 2
+
+
+def test_nobody_there(service: Service) -> None:
+    service.stop()
+    with pytest.raises(Unreachable):
+        get()
+
+
+def test_interceptors_see_each_call_in_turn(service: Service) -> None:
+    seen = []
+
+    def first(asked: aws_json.Call, proceed: aws_json.Proceed) -> aws_json.Answer:
+        seen.append(asked.operation)
+        return {**proceed(asked), "first": True}
+
+    def second(asked: aws_json.Call, proceed: aws_json.Proceed) -> aws_json.Answer:
+        return {"second": True}
+
+    aws_json.intercept(first)
+    aws_json.intercept(second)
+    assert get() == {"first": True, "second": True}
+    aws_json.release(second)
+    service.answers = [(200, {})]
+    assert get() == {"first": True}
+    aws_json.release(first)
+    assert seen == ["GetItem"] * 2
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def by_wire(patch: pytest.MonkeyPatch, url: str) -> None:
+    for name, value in credentials(url).items():
+        patch.setenv(name, value)
+
+
+def by_botocore(patch: pytest.MonkeyPatch, url: str) -> None:
+    by_wire(patch, url)
+    patch.setattr(aws_json, "_wire", lambda _: None)
+    patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+
+
+@pytest.mark.parametrize("way", [by_wire, by_botocore])
+def test_services_understand_and_are_understood(
+    monkeypatch: pytest.MonkeyPatch, moto: str, way: Callable[[pytest.MonkeyPatch, str], None]
+) -> None:
+    monkeypatch.setattr(aws_json, "_interceptors", ())
+    way(monkeypatch, moto)
+    clear = [accessor for accessor in (aws_json._client, aws_json._wire) if hasattr(accessor, "cache_clear")]
+    for accessor in clear:
+        accessor.cache_clear()
+    name = way.__name__
+    url = call("sqs", "CreateQueue", {"QueueName": name})["QueueUrl"]
+    call("sqs", "SendMessage", {"QueueUrl": url, "MessageBody": "hello ✉"})
+    (message,) = call("sqs", "ReceiveMessage", {"QueueUrl": url})["Messages"]
+    assert message["Body"] == "hello ✉"
+    with pytest.raises(ServiceError) as error:
+        call("sqs", "SendMessage", {"QueueUrl": f"{url}-2", "MessageBody": "x"})
+    assert error.value.code == "QueueDoesNotExist"
+    with pytest.raises(ServiceError) as error:
+        call("ssm", "GetParameter", {"Name": "/none", "WithDecryption": True})
+    assert error.value.code == "ParameterNotFound"
+    with pytest.raises(ServiceError) as error:
+        call("dynamodb", "GetItem", {"TableName": "none", "Key": {"id": {"S": "a"}}})
+    assert error.value.code == "ResourceNotFoundException"
+    for accessor in clear:
+        accessor.cache_clear()
