@@ -64,8 +64,8 @@ NOT_SHIPPED = ("boto3", "pynamodb")
 """Dependencies that functions never import: boto3 comes with the runtime, PynamoDB is for defining tables."""
 SHIPPED_TOO = ("botocore",)
 """What the runtime has, and we bring all the same, trimmed and pinned."""
-SERVICES = ("apigatewaymanagementapi", "dynamodb", "s3", "ses", "sesv2", "sqs", "ssm")
-"""The botocore services that the functions use."""
+SERVICES = ("apigatewaymanagementapi", "s3", "sesv2")
+"""The services that the functions call by botocore."""
 
 QUICKENED = ("botocore", "urllib3")
 """Dependencies that every function imports, and that import much more than a function needs."""

@@ -36,10 +36,10 @@ ENVIRONMENT = {
     "MURMURATION_SERVER_NAME": "cold.example",
 }
 CLIENTS = {
-    "tables": "from murmuration.storage import dynamodb; dynamodb.client()",
+    "tables": "from murmuration.storage import aws_json; aws_json._wire('dynamodb')",
     "objects": "from murmuration.storage import objects; objects.client()",
-    "queues": "from murmuration.storage import queues; queues.client()",
-    "secrets": "from murmuration.storage import parameters; parameters.client()",
+    "queues": "from murmuration.storage import aws_json; aws_json._wire('sqs')",
+    "secrets": "from murmuration.storage import aws_json; aws_json._wire('ssm')",
 }
 """How a function that may use these comes by its first client, the likeliest first."""
 
@@ -83,7 +83,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measure(function: Function, site: Path, runs: int, modules: int) -> Result:
-    grant = GRANTS[function.group]
+    grant = GRANTS.get(function.group)
+    if grant is None:
+        raise SystemExit(f"infra_cdk/grants says nothing of {function.group}")
     without = "" if isinstance(function.route, Http) else CLIENTS["tables"]  # workers all read tables
     first = next((text for kind, text in CLIENTS.items() if getattr(grant, kind)), without)
     code = f"import {function.module}\n{first}"
