@@ -13,11 +13,13 @@ from unittest import mock
 import pytest
 
 from local_cloud.aws.sqs import Sqs
+from local_cloud.permissions import acting_for
 from murmuration.delivery import wakes
 from murmuration.settings import settings
-from murmuration.storage import listeners, room_items, wake_queues
+from murmuration.storage import dynamodb, listeners, room_items, streams, wake_queues
 from murmuration.sync import engine, first_look, waiting
 from tests.in_process import Client
+from tests.logged_in import log_in
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing, bodies_of, has_nothing
 
@@ -182,6 +184,26 @@ class TestHeld:
         ended = syncing.sync(timeout=LONG)["rooms"]["join"][room_id]["ephemeral"]["events"]
         assert ended[0]["content"]["user_ids"] == []
 
+    def test_a_room_whose_state_is_on_its_way_is_looked_at_again(
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        alice, _, room_id, syncing = room
+        send(alice, room_id, "news")
+        key = room_items.head_key(room_id)
+        dynamodb.execute(dynamodb.update("rooms", key, "SET unsettled = :b", values={":b": b"\0" * 32}))
+        waited = []
+
+        def arrive(_queue: str, _nonce: str, seconds: float) -> bool:
+            waited.append(seconds)
+            with acting_for(None):
+                dynamodb.execute(dynamodb.update("rooms", key, "REMOVE unsettled"))
+            return False
+
+        monkeypatch.setattr(wake_queues, "wait", arrive)
+        assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["news"]
+        assert len(waited) == 1
+        assert 0 < waited[0] <= engine.SETTLING_MS / 1000
+
     def test_registrations_of_devices_that_are_gone_are_cleared_away(
         self, room: tuple[Client, Client, str, Syncing]
     ) -> None:
@@ -279,6 +301,24 @@ class TestParked:
             for slot in ("p0", "p1")
         }
         assert len(names) == 8
+
+    def test_a_device_that_is_logged_out_elsewhere_is_called(
+        self, room: tuple[Client, Client, str, Syncing]
+    ) -> None:
+        _, bob, _, syncing = room
+        marked = syncing.peek(timeout=LONG)["next_batch"]
+        (wait,) = registrations(bob)
+        tablet = log_in(bob.user_id, "TABLET")
+        ok(tablet.post(f"{V3}/logout/all"))
+        assert bob.get(f"{V3}/sync", since=marked, timeout=LONG).status == 401
+        changed = dynamodb.query(
+            "streams", "stream_id = :s", {":s": streams.user_stream(bob.user_id)}, consistent=True
+        )
+        newest = max((item for item in changed if "seq" in item), key=lambda item: item["seq"])
+        wakes.wake_for_stream_items([newest])
+        assert newest["sk"] == streams.NUDGE
+        assert registrations(bob) == []
+        assert wake_queues.wait(wait.queue, wait.nonce, 1)
 
     def test_news_need_no_registration(self, room: tuple[Client, Client, str, Syncing]) -> None:
         alice, bob, room_id, syncing = room

@@ -10,7 +10,7 @@ from murmuration.accounts.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.sessions import check_display_name
 from murmuration.accounts.tokens import Requester
 from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound
-from murmuration.storage import accounts, dynamodb
+from murmuration.storage import accounts, dynamodb, streams
 
 
 def get_devices(requester: Requester) -> dict[str, Any]:
@@ -109,6 +109,7 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     _record_change(user_id)
     _end_presence(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
+    streams.nudge(streams.user_stream(user_id))  # who waits comes, and learns that they are logged out
 
 
 def prepare_device_id(user_id: str, device_id: str) -> None:

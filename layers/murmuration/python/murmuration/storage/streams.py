@@ -18,6 +18,7 @@ from murmuration.storage.dynamodb import ConditionFailed, Item, Write
 
 TABLE = "streams"
 HEAD = "head"
+NUDGE = "nudge"
 ATTEMPTS = 40
 
 
@@ -130,6 +131,11 @@ def append(
             continue
         return head + len(items)
     raise ConditionFailed()
+
+
+def nudge(stream: str) -> None:
+    """Have those who wait for news of a stream look again, for what is written elsewhere."""
+    append(stream, lambda: [{"sk": NUDGE}])
 
 
 def pause(attempt: int) -> None:

@@ -29,6 +29,8 @@ from murmuration.sync.positions import Positions, mark
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
+SETTLING_MS = 1000
+"""How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
 KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
 """What each answer says."""
 
@@ -63,6 +65,14 @@ class Answer:
     sections: dict[str, Any] = field(default_factory=dict)
     rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
     device_lists: DeviceLists = field(default_factory=DeviceLists)
+    again_ms: int = 0
+    """When to look again at what was left for later without anybody who would ring; 0 for nothing."""
+
+    @property
+    def changes_ms(self) -> int:
+        """When the next look may find something by the time alone; 0 for never."""
+        ends = (self.again_ms, waiting.typing_end_ms(self.positions))
+        return min((end for end in ends if end), default=0)
 
     @property
     def has_news(self) -> bool:
@@ -105,7 +115,7 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
     if first.base is not None and not answer.has_news:
         return None
     body = answer.as_json(tokens.write(token.user_id, token.device_id, answer.positions))
-    ends = [waiting.typing_end_ms(answer.positions)]
+    ends = [answer.changes_ms]
     if "presence" in answer.sections:
         ends.append(presence.next_end_ms(answer.positions))
     return News(body, min((end for end in ends if end), default=0))
@@ -169,7 +179,7 @@ class _Sync:
 
     def _hold(self, answer: Answer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
-        if self.wait is not None and waiting.wait_for_ring(self.wait, answer.positions, self.deadline):
+        if self.wait is not None and waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline):
             self.wait = None
             return True
         return time.monotonic() < self.deadline
@@ -179,8 +189,8 @@ class _Sync:
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
             until = now_ms() // 1000 + marks.LIFETIME_S
-            if typing_end := waiting.typing_end_ms(answer.positions):
-                until = min(until, -(-typing_end // 1000))
+            if answer.changes_ms:
+                until = min(until, -(-answer.changes_ms // 1000))
             keys = {name: body[name] for name in KEYS}
             body["next_batch"] = marks.mark(token, self.wait, self.request.fingerprint, until, keys)
         return body
@@ -228,6 +238,8 @@ def assemble(
         functools.partial(account.changes, first, to_device=request.to_device),
         *beside,
     )
+    if any(room.head.unsettled for room in rooms.values()):
+        answer.again_ms = ctx.now_ms + SETTLING_MS
     _take_account(ctx, answer, changes)
     present = _add_joined(
         ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms]

@@ -65,12 +65,14 @@ def register(
     return None
 
 
-def wait_for_ring(wait: Wait, positions: Positions, deadline: float) -> bool:
-    """Wait until the ring, until typing that was shown ends, or the deadline (monotonic); whether it rang."""
+def wait_for_ring(wait: Wait, changes_ms: int, deadline: float) -> bool:
+    """Wait until the ring, a change by time alone, or the deadline (monotonic); whether it rang.
+
+    `changes_ms` is since the epoch, 0 for never.
+    """
     seconds = deadline - time.monotonic()
-    ends = typing_end_ms(positions)
-    if ends:
-        seconds = min(seconds, max(0.0, (ends - now_ms()) / 1000))
+    if changes_ms:
+        seconds = min(seconds, max(0.0, (changes_ms - now_ms()) / 1000))
     return seconds > 0 and wake_queues.wait(wait.queue, wait.nonce, seconds)
 
 
