@@ -18,11 +18,13 @@ help:  ## List the commands
 
 # -- Setting up: once, and again when a lock changes ------------------------------------------------------
 
-$(SETUP)/python: requirements.lock pyproject.toml
+$(SETUP)/python: requirements.lock pyproject.toml tests/e2e/old-client-requirements.txt
 	@echo "Setting up Python packages in $(VENV) (a minute or two the first time) ..."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		--requirement tests/e2e/old-client-requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@mkdir -p $(SETUP) && touch $@
 

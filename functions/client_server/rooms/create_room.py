@@ -1,14 +1,20 @@
-"""Create a room. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom"""
+"""Create a room; by clients that still speak r0, one of a version that they understand.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, DOMAIN_ROOM_VERSION
 from murmuration.rooms.creation import RoomRequest, create_room
 
 
 @endpoint("POST", "/_matrix/client/{version}/createRoom", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    wanted = RoomRequest.from_body(request.fields())
+    old = request.params["version"] == "r0"
+    version = DOMAIN_ROOM_VERSION if old else DEFAULT_ROOM_VERSION
+    wanted = RoomRequest.from_body(request.fields(), room_version=version)
     return {"room_id": create_room(request.requester, wanted)}

@@ -53,7 +53,7 @@ def get_capabilities(requester: Requester) -> dict[str, Any]:
             },
             "m.set_displayname": {"enabled": True},
             "m.set_avatar_url": {"enabled": member},
-            "m.3pid_changes": {"enabled": False},
+            "m.3pid_changes": {"enabled": member and bool(settings().mail_sender)},
             "m.get_login_token": {"enabled": member},
             "m.profile_fields": profile_fields,
             "m.forget_forced_upon_leave": {"enabled": False},

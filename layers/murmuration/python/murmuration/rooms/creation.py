@@ -60,8 +60,10 @@ class RoomRequest:
     room_version: str = DEFAULT_ROOM_VERSION
 
     @classmethod
-    def from_body(cls, body: Fields, *, visibility: str = "private") -> RoomRequest:
-        """`visibility` is the default. Raises MissingParam, BadJson."""
+    def from_body(
+        cls, body: Fields, *, visibility: str = "private", room_version: str = DEFAULT_ROOM_VERSION
+    ) -> RoomRequest:
+        """`visibility` and `room_version` are the defaults. Raises MissingParam, BadJson."""
         initial_state = [
             {
                 "type": event.string("type"),
@@ -82,7 +84,7 @@ class RoomRequest:
             initial_state=initial_state,
             creation_content=body.object("creation_content"),
             power_level_content_override=body.object("power_level_content_override"),
-            room_version=body.optional_string("room_version") or DEFAULT_ROOM_VERSION,
+            room_version=body.optional_string("room_version") or room_version,
         )
 
     @property
