@@ -82,6 +82,8 @@ class Settings(BaseModel):
     """To clients whose URLs begin so, a single sign-on leads without asking whether the user knows them."""
     alarm_email: str = ""
     """Who hears of alarms."""
+    empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
+    """After how many days a room that all have left is deleted, with its history; 0 for never."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512

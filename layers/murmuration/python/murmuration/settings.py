@@ -26,7 +26,8 @@ class Settings:
     scrypt's N. `login_flows` and `identity_providers` are as they were written: `accounts.login_flows` and
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
-    have private addresses, and plain HTTP on the loopback.
+    have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
+    `empty_room_days`; with 0 it is kept.
     """
 
     server_name: str
@@ -48,6 +49,7 @@ class Settings:
     sso_trusted_clients: tuple[str, ...] = ()
     sso_private_providers: bool = False
     socket_endpoint: str = ""
+    empty_room_days: int = 30
 
     def table(self, name: str) -> str:
         """The physical name of the table with the logical name `name`."""
@@ -104,6 +106,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         sso_trusted_clients=tuple(url for url in value("SSO_TRUSTED_CLIENTS", "").split(",") if url),
         sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
+        empty_room_days=number("EMPTY_ROOM_DAYS", 30),
     )
 
 

@@ -21,7 +21,7 @@ from murmuration.rooms.room import Room, advance
 from murmuration.rooms.settling import settle
 from murmuration.rooms.state_changes import membership_row_write, state_item_write
 from murmuration.rooms.succession import successor_of
-from murmuration.storage import dynamodb, relations, room_items, snapshots
+from murmuration.storage import dynamodb, empty_rooms, relations, room_items, snapshots
 from murmuration.storage.dynamodb import TRANSACTION_LIMIT, ConditionFailed, Write
 from murmuration.storage.room_items import LogEntry, RoomHead, StateEntry
 from murmuration.storage.snapshots import Stray
@@ -271,7 +271,10 @@ class Changes:
 
     def _room_writes(self) -> list[Write]:
         """The writes of this room, but for the nodes of its snapshots."""
-        writes = [room_items.head_write(self.head(), self.room.head if self.room else None)]
+        before, after = self.room.head if self.room else None, self.head()
+        writes = [room_items.head_write(after, before)]
+        if after.is_empty and not (before is not None and before.is_empty):
+            writes.append(empty_rooms.mark_write(self.room_id, now_ms()))
         added = [*self._older, *self.entries]
         for entry in added:
             whole = relations.with_children(entry, added)

@@ -29,9 +29,10 @@ def open_room(token: AccessToken, room_id: str, taking: Taking | None = None) ->
     requester = verify(token, device)
     if taking is not None:
         taking.learn(next(iter(found.get(rate_limits.TABLE, ())), None))
-    if not found["rooms"]:
+    head = room_items.head_among(found["rooms"])
+    if head is None:
         raise unknown_room(room_id)
-    return requester, Room(room_items.head_from_item(found["rooms"][0]))
+    return requester, Room(head)
 
 
 def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester, Room | None, dict[str, Any]]:
@@ -41,9 +42,9 @@ def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester,
     )
     by_sk = {item["sk"]: item for item in found["users"]}
     requester = verify(token, by_sk.get(token.key["sk"]))
-    room = Room(room_items.head_from_item(found["rooms"][0])) if found["rooms"] else None
+    head = room_items.head_among(found["rooms"])
     profile = by_sk.get("profile", {})
-    return requester, room, {name: profile[name] for name in MEMBER_FIELDS if profile.get(name)}
+    return requester, Room(head) if head else None, {name: profile[name] for name in MEMBER_FIELDS if profile.get(name)}
 
 
 def unknown_room(room_id: str) -> Forbidden:

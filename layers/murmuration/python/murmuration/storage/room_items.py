@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -51,6 +51,11 @@ class RoomHead:
     @property
     def version(self) -> RoomVersion:
         return get_room_version(self.room_version)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in the room or invited."""
+        return self.joined == 0 and self.invited == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,11 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
     )
 
 
+def head_among(items: Iterable[Item]) -> RoomHead | None:
+    """The head among what was found at its key; None for a room that isn't known."""
+    return next((head_from_item(item) for item in items if "ordinal" in item), None)
+
+
 def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEntry:
     replaced, because = item.get("replaced"), item.get("redacted_because")
     return LogEntry(
@@ -184,7 +194,7 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     values = {
         f":{name}": list(value) if isinstance(value, tuple) else value for name, value in fields.items()
     }
-    condition = "attribute_not_exists(#ordinal)"
+    condition = "attribute_not_exists(#ordinal) AND attribute_not_exists(buried_ms)"
     if previous is not None:
         condition = "#ordinal = :o AND #oldest = :b AND #state_version = :s"
         values |= {":o": previous.ordinal, ":b": previous.oldest, ":s": previous.state_version}
@@ -277,7 +287,7 @@ def state_removal(room_id: str, pair: StateKey) -> Write:
 def read_head(room_id: str) -> RoomHead | None:
     """The room's head; None for a room that isn't known."""
     item = dynamodb.get(ROOMS, head_key(room_id))
-    return head_from_item(item) if item and "ordinal" in item else None
+    return head_among([item] if item else [])
 
 
 def read_state_entries(
