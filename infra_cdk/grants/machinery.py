@@ -42,9 +42,13 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "workers.schedules": Grant(
         tables={
-            "room-log": "query",
-            "rooms": "get query",
+            "directory": "delete",
+            "events": "batch_write",
+            "room-log": "batch_write query",
+            "rooms": "batch_write delete get put query update",
             "snapshots": "batch_get batch_write delete query update",
+            "streams": "batch_write query",
+            "users": "batch_write",
         },
     ),
     "workers.streams": Grant(

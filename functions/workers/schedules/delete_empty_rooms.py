@@ -1,0 +1,13 @@
+"""Delete rooms that all have left, after a grace period."""
+
+from __future__ import annotations
+
+from murmuration.endpoint.workers import schedule_worker
+from murmuration.rooms.deletion import delete_empty_rooms
+
+BUDGET_MS = 10 * 60 * 1000
+
+
+@schedule_worker("rate(1 day)")
+def handler() -> None:
+    delete_empty_rooms(budget_ms=BUDGET_MS)
