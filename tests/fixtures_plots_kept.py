@@ -203,6 +203,28 @@ def forgotten_strays_in_the_lounge(scene: Scene) -> None:
     scene.act(collection.collect, budget_ms=60_000)
 
 
+@plot("Bob and Alice have left the lounge, where nobody is now.", "alice_and_bob_in_a_public_room")
+def everybody_left_the_lounge(scene: Scene) -> None:
+    from murmuration.rooms.membership import leave_room
+
+    for name in ("bob", "alice"):
+        scene.act(leave_room, scene.user_id(name), scene.names["lounge"])
+
+
+@plot("Bob has come back to the lounge.", "everybody_left_the_lounge")
+def bob_came_back_to_the_lounge(scene: Scene) -> None:
+    scene.join("bob", scene.names["lounge"])
+
+
+@plot("A month later the lounge was about to be deleted, but for its tombstone.", "everybody_left_the_lounge")
+def a_buried_lounge(scene: Scene) -> None:
+    from murmuration.storage import empty_rooms
+
+    scene.pass_time(31 * 86_400_000)
+    for room in scene.act(empty_rooms.read_all):
+        scene.act(empty_rooms.bury, room, scene.clock)
+
+
 @plot("Alice's phone has said what it can do, and knows the hash of what the server can.", "alice")
 def alice_with_capabilities(scene: Scene) -> None:
     from murmuration.client_v2 import capabilities

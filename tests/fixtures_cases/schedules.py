@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from murmuration.rooms.collection import GRACE_MS
+from murmuration.rooms.deletion import DAY_MS
 from tests.fixtures_cases import Cases
 
 CASES = Cases("workers/schedules", "alice_and_bob_in_a_public_room")
@@ -31,4 +32,46 @@ CASES.add(
     "SCHEDULE",
     worlds="forgotten_strays_in_the_lounge",
     after=GRACE_MS,
+)
+
+CASES.add(
+    "delete_empty_rooms/none_is_empty",
+    "No room is marked as empty: nothing is read but that.",
+    "SCHEDULE",
+)
+CASES.add(
+    "delete_empty_rooms/too_soon",
+    "Who left the lounge may still read it, and come back.",
+    "SCHEDULE",
+    worlds="everybody_left_the_lounge",
+    after=29 * DAY_MS,
+)
+CASES.add(
+    "delete_empty_rooms/buries",
+    "After a month the lounge has a tombstone for its head, and no alias.",
+    "SCHEDULE",
+    worlds="everybody_left_the_lounge",
+    after=31 * DAY_MS,
+)
+CASES.add(
+    "delete_empty_rooms/somebody_came_back",
+    "Bob is in the lounge: its mark goes.",
+    "SCHEDULE",
+    worlds="bob_came_back_to_the_lounge",
+    after=31 * DAY_MS,
+)
+CASES.add(
+    "delete_empty_rooms/kept_for_ever",
+    "Rooms are deleted after no time at all, so never.",
+    "SCHEDULE",
+    worlds="everybody_left_the_lounge",
+    settings={"empty_room_days": "0"},
+    after=31 * DAY_MS,
+)
+CASES.add(
+    "delete_empty_rooms/deletes",
+    "A day after its head, the rest of the lounge goes.",
+    "SCHEDULE",
+    worlds="a_buried_lounge",
+    after=DAY_MS,
 )

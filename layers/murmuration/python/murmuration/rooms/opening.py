@@ -44,11 +44,8 @@ def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester,
     requester = verify(token, by_sk.get(token.key["sk"]))
     head = room_items.head_among(found["rooms"])
     profile = by_sk.get("profile", {})
-    return (
-        requester,
-        Room(head) if head else None,
-        {name: profile[name] for name in MEMBER_FIELDS if profile.get(name)},
-    )
+    room = Room(head) if head is not None else None
+    return requester, room, {name: profile[name] for name in MEMBER_FIELDS if profile.get(name)}
 
 
 def unknown_room(room_id: str) -> Forbidden:
