@@ -45,6 +45,10 @@ COUNTED_ROOMS = 50
 """The rooms that the syncs were counted with; their reads are in proportion."""
 EPHEMERAL = Units(reads=3, writes=3)
 """A receipt or a notice of typing: the sender's rights, then the item and the room's head."""
+COMING = Units(reads=1, writes=1)
+"""A user comes to an event stream: their presence, read with what a sync reads, and written."""
+TOLD_ROOM = Units(reads=3.5, writes=6.6)
+"""For each of their rooms in which somebody is there to see it, when that is told."""
 FAN_OUT_READS = 0.5
 """For each member of a room, when something happens there: the membership and who is listening."""
 
@@ -91,6 +95,8 @@ class Assumptions:
     message_kb_stored: float = 6
     media_reads: float = 3
     """How often a file or its thumbnail is downloaded."""
+    comings_per_day: float = 4
+    """How often a user comes after having been away, by any device; others online in their rooms are told."""
     polled_queues: float = 2
     """Queues that have a worker: Lambda asks each of them all the time, empty or not."""
     waking_hours: float = 16
@@ -146,14 +152,35 @@ def estimate(life: Life, waiting: Waiting, assumed: Assumptions = ASSUMPTIONS) -
     typing = messages * assumed.typing_per_message
     tally.request(messages, SEND)
     tally.request(receipts + typing, EPHEMERAL, functions=2)
+    _add_presence(tally)
     changes = messages + receipts + typing
     tally.invoke(changes, functions=2)  # the workers of the streams, with hardly ever more than one record
     tally.add("dynamodb_reads", changes * life.audience * FAN_OUT_READS)
-    wakes = changes * devices * online / assumed.changes_per_sync
+    seen = comings(life, assumed) * acquaintances(life) * life.devices
+    wakes = (changes * devices + seen) * online / assumed.changes_per_sync
     _add_waiting(tally, waiting, wakes)
     _add_media(tally)
     _add_standing(tally, messages)
     return dict(tally.usage)
+
+
+def comings(life: Life, assumed: Assumptions) -> float:
+    """How often somebody comes, in a month."""
+    return life.users * assumed.comings_per_day * DAYS
+
+
+def acquaintances(life: Life) -> float:
+    """With how many people a user shares rooms."""
+    return min(life.users, life.rooms * life.audience) - 1
+
+
+def _add_presence(tally: _Tally) -> None:
+    """Coming, and telling of it; that a device is still there is written by the sync that looks for news."""
+    life, count = tally.life, comings(tally.life, tally.assumed)
+    tally.invoke(count)
+    tally.database(count, COMING)
+    rooms = life.rooms if life.users > 1 else 0
+    tally.database(count * rooms, TOLD_ROOM)
 
 
 def _add_waiting(tally: _Tally, waiting: Waiting, wakes: float) -> None:

@@ -8,13 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from murmuration.presence import telling
+from murmuration.storage import presence
 from murmuration.storage.cache import LruCache
 from murmuration.sync.tokens import CALLED
 from tests.budgets.meter import Meter, Spent
 from tests.in_process import Client, segment
 
 V2, V3 = "/_matrix/client/v2", "/_matrix/client/v3"
-ROOMS = 50
+ROOMS, PRESENCE_ROOMS = 50, 10
 MESSAGE = {"msgtype": "m.text", "body": "x" * 1000}
 _transactions = itertools.count(1)
 
@@ -175,6 +177,28 @@ def paginate(make_client: MakeClient) -> Spent:
     return counted(alice, "GET", f"{V2}/rooms/{room}/paginate", max=20)
 
 
+def come_online(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    forget()
+    return counted(alice, "PUT", f"{V3}/presence/{segment(alice.user_id)}/status", {"presence": "online"})
+
+
+def tell_of_presence(make_client: MakeClient) -> Spent:
+    """What the Streams worker does when somebody comes whom others in ten rooms are waiting to see."""
+    alice, bob = people(make_client, "alice", "bob")
+    for number in range(PRESENCE_ROOMS):
+        room = create(alice, preset="public_chat", name=f"Room {number}")
+        ok(bob, "POST", f"{V3}/rooms/{room}/join", {})
+    for each in (bob, alice):
+        ok(each, "PUT", f"{V3}/presence/{segment(each.user_id)}/status", {"presence": "online"})
+    item = presence.read(alice.user_id)
+    assert item is not None
+    forget()
+    with Meter() as meter:
+        telling.tell([item])
+    return meter.spent
+
+
 BUDGETS = (
     Budget("PUT send, 1 KB message, warm", 2, 8, 12, send),
     Budget("PUT send, 1 KB message, cold", 3, 16, 12, send_cold),
@@ -184,6 +208,8 @@ BUDGETS = (
     Budget("createRoom, private, no invitees", 4, 8, 100, create_private_room),
     Budget("join of a public local room", 4, 20, 30, join_public_room),
     Budget("GET messages, 20 events", 3, 20, 0, read_messages),
+    Budget("PUT presence status", 4, 6, 2, come_online),
+    Budget("telling of somebody who came, 10 rooms", 6, 40, 80, tell_of_presence),
     Budget("version 2: batch of 10 messages with action IDs, warm", 2, 8, 100, send_batch),
     Budget("version 2: GET paginate, 20 events", 3, 20, 0, paginate),
 )

@@ -18,6 +18,7 @@ from local_cloud.costs.prices import PRICES
 from local_cloud.costs.usage import ASSUMPTIONS, WAITING, Life, estimate, scaled
 from local_cloud.testing import local_cloud
 from murmuration.storage.aws_json import Answer, Call, ServiceError
+from tests.house import REPOSITORY
 
 FAMILY = Life(users=5)
 
@@ -48,7 +49,8 @@ class TestEstimate:
         """One device that waits all day, and nobody says a word."""
         silent = Life(users=1, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=50)
         seconds = 30 * 24 * 3600
-        parked, held, socket = (estimate(silent, waiting) for waiting in WAITING)
+        alone = replace(ASSUMPTIONS, comings_per_day=0)
+        parked, held, socket = (estimate(silent, waiting, alone) for waiting in WAITING)
         assert parked["sqs_requests"] == seconds / 20 + 2 * 5 * seconds / 20
         assert parked["rest_requests"] == seconds / 20 + seconds / 600
         assert parked["lambda_requests"] == seconds / 600
@@ -60,11 +62,23 @@ class TestEstimate:
 
     def test_messages_alone_can_be_checked_by_hand(self) -> None:
         alone = Life(users=1, messages_per_day=100, hours_online=0, media_mb_per_day=0)
-        quiet = replace(ASSUMPTIONS, typing_per_message=0)
+        quiet = replace(ASSUMPTIONS, typing_per_message=0, comings_per_day=0)
         used = estimate(alone, "parked", quiet)
         assert used["lambda_requests"] == 2 * 3000  # the sender's, and the stream's worker
         assert used["dynamodb_writes"] == 3000 * 10
         assert used["rest_requests"] == 3000
+
+    def test_presence_alone_can_be_checked_by_hand(self) -> None:
+        """Three people in five rooms, of whom each comes twice a day, and has one device that always waits."""
+        lives = Life(users=3, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=5)
+        often = replace(ASSUMPTIONS, comings_per_day=2)
+        never = replace(ASSUMPTIONS, comings_per_day=0)
+        used, without = (estimate(lives, "websocket", assumed) for assumed in (often, never))
+        comings, pushes = 3 * 2 * 30, 3 * 2 * 30 * 2 / 2  # to two others, two changes at a time
+        assert used["socket_messages"] - without["socket_messages"] == pushes
+        assert used["lambda_requests"] - without["lambda_requests"] == comings + pushes
+        writes = used["dynamodb_writes"] - without["dynamodb_writes"]
+        assert writes == pytest.approx(comings * (1 + 5 * usage.TOLD_ROOM.writes) + pushes * 3)
 
     @pytest.mark.parametrize("waiting", WAITING)
     def test_every_use_has_a_price(self, waiting: usage.Waiting) -> None:
@@ -89,15 +103,42 @@ class TestEstimate:
 
 def test_the_units_are_those_that_the_budgets_allow() -> None:
     operations = pytest.importorskip("tests.budgets.operations")
+    rooms = operations.PRESENCE_ROOMS
+    all_rooms = usage.Units(usage.TOLD_ROOM.reads * rooms, usage.TOLD_ROOM.writes * rooms)
     budgets = {budget.measure.__name__: budget for budget in operations.BUDGETS}
     for name, units in (
         ("send_cold", usage.SEND),
         ("sync_one_room_moved", usage.SYNC_MOVED),
         ("sync_nothing_new", usage.SYNC_NOTHING_NEW),
+        ("come_online", usage.COMING),
+        ("tell_of_presence", all_rooms),
     ):
         assert units.reads <= budgets[name].read_units
         assert units.writes <= budgets[name].write_units
     assert usage.COUNTED_ROOMS == operations.ROOMS
+
+
+THREE_SERVERS = {
+    "a family of 5": Life(users=5, messages_per_day=40),
+    "a community of 200": Life(users=200, messages_per_day=20, people_per_room=50, hours_online=6),
+    "a company of 2,000": Life(users=2000, messages_per_day=50, people_per_room=20, hours_online=9, rooms=40),
+}
+
+
+@pytest.mark.parametrize("name", THREE_SERVERS)
+def test_the_documents_say_what_is_counted(name: str) -> None:
+    life, assumed = THREE_SERVERS[name], replace(ASSUMPTIONS, polled_queues=_polled_queues())
+
+    def total(waiting: usage.Waiting, *, free_tier: bool = True) -> float:
+        return sum(bill(estimate(life, waiting, assumed), free_tier=free_tier).values())
+
+    free, listed = total("parked"), total("parked", free_tier=False)
+    readme, page = ((REPOSITORY / path).read_text() for path in ("README.md", "docs/costs.md"))
+    assert f"| {name} | ${free:,.0f} | ${listed:,.0f} |" in readme
+    digits = 2 if life.users < 100 else 0
+    figures = [*(total(waiting) for waiting in WAITING), listed]
+    row = next(line for line in page.splitlines() if line.startswith(f"| {name}"))
+    assert row.endswith("".join(f" | {figure:,.{digits}f}" for figure in figures) + " |")
 
 
 def test_how_long_a_device_is_registered() -> None:

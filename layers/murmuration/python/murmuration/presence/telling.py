@@ -7,6 +7,7 @@ the room because the other is there, or the other, who came later, is told of wh
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,20 +28,23 @@ def tell(items: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _tell(user_id: str, told: Presence, *, came: bool) -> None:
-    small, large = _rooms(user_id)
+    (small, large), observing, wanted = dynamodb.gather(
+        functools.partial(_rooms, user_id),
+        functools.partial(presence_lists.read_observers, user_id),
+        functools.partial(presence_lists.read_list, user_id) if came else dict[str, str],
+    )
     in_rooms = {other: room_id for room_id, members in small.items() for other in members}
-    observers = _granted(presence_lists.read_observers(user_id))
-    listed = _granted(presence_lists.read_list(user_id)) if came else set()
+    observers, listed = _granted(observing), _granted(wanted)
     others = ({*in_rooms} | observers | listed) - {user_id}
     known = presence.read_many(others)
     there = {other for other, theirs in known.items() if theirs.watched(told.changed_ms)}
-    for room_id in (*large, *(room_id for room_id, members in small.items() if there & set(members))):
-        _mark(streams.room_stream(room_id), {user_id: room_id})
-    for observer in (observers & there) - {*in_rooms}:
-        _mark(streams.user_stream(observer), {user_id: ""})
+    watched = (room_id for room_id, members in small.items() if there & set(members))
+    markers = {streams.room_stream(room_id): {user_id: room_id} for room_id in (*large, *watched)}
+    markers |= {streams.user_stream(each): {user_id: ""} for each in (observers & there) - {*in_rooms}}
     own = {user_id: ""} if len(told.devices) > 1 or not came else {}
     missed = _missed(told, known) if came else ()
-    _mark(streams.user_stream(user_id), own | {other: in_rooms.get(other, "") for other in missed})
+    markers[streams.user_stream(user_id)] = own | {other: in_rooms.get(other, "") for other in missed}
+    dynamodb.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
 
 
 def _granted(entries: Mapping[str, str]) -> set[str]:
@@ -64,11 +68,11 @@ def _rooms(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     keys = [room_items.head_key(room_id) for room_id in joined]
     items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS]
     heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
-    small = {
-        head.room_id: members_at(head.room_id, head.state_root)
-        for head in heads
-        if 1 < head.joined <= SMALL_ROOM
-    }
+    to_read = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
+    members = dynamodb.parallel(
+        *(functools.partial(members_at, head.room_id, head.state_root) for head in to_read)
+    )
+    small = {head.room_id: found for head, found in zip(to_read, members, strict=True)}
     return small, [head.room_id for head in heads if head.joined > SMALL_ROOM]
 
 
