@@ -69,7 +69,7 @@ class TestEstimate:
         assert used["rest_requests"] == 3000
 
     def test_presence_alone_can_be_checked_by_hand(self) -> None:
-        """Three people in five rooms, of whom each comes twice a day, and has one device that always waits."""
+        """Three people in five rooms; each comes twice a day, and has one device that always waits."""
         lives = Life(users=3, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=5)
         often = replace(ASSUMPTIONS, comings_per_day=2)
         never = replace(ASSUMPTIONS, comings_per_day=0)

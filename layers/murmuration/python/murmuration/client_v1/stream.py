@@ -22,6 +22,7 @@ from murmuration.storage import directory
 from murmuration.sync import tokens
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.positions import Positions, room_hash
+from murmuration.sync.presence import INVITE
 
 AT_ONCE = 100
 """How many events of one room an answer brings at most."""
@@ -89,7 +90,7 @@ def _without_gaps(
         found += [form(event, room_id) for event in section["timeline"]["events"]]
     for room_id, section in rooms.get("invite", {}).items():
         found += _invitation(section, room_id, token.user_id, form)
-    found += [form.presence(event) for event in body.get("presence", {}).get("events", [])]
+    found += _presence(body, form)
     return found, places.next_token() if places is not None else end
 
 
@@ -154,6 +155,12 @@ def _invitation(
             yield form({**event, "invite_room_state": others}, room_id)
 
 
+def _presence(body: Mapping[str, Any], form: Form) -> list[dict[str, Any]]:
+    """The events of a sync's answer about others' presence, and, in v1, about who asks to see the user's."""
+    sections = [body.get(name, {}).get("events", []) for name in ("presence", INVITE)]
+    return [form.presence(event) for events in sections for event in events]
+
+
 # -- The way into it -----------------------------------------------------------------------------------------
 
 
@@ -186,8 +193,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> di
     for room in shown:
         room["visibility"] = "public" if room["room_id"] in published else "private"
     receipts = _ephemeral(rooms.get("join", {}), lambda event: event["type"] == "m.receipt", form)
-    presence = [form.presence(event) for event in body.get("presence", {}).get("events", [])]
-    return {"end": end, "rooms": shown, "presence": presence, "receipts": receipts}
+    return {"end": end, "rooms": shown, "presence": _presence(body, form), "receipts": receipts}
 
 
 def _joined(room_id: str, section: Mapping[str, Any], end: str, form: Form) -> dict[str, Any]:

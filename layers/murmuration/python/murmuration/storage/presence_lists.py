@@ -6,7 +6,7 @@ the observed's `presence-observer#<observer>`, both with the `state`: asked or g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from murmuration.storage import dynamodb
@@ -46,6 +46,15 @@ def read_list(observer: str) -> dict[str, str]:
 def read_observers(observed: str) -> dict[str, str]:
     """Who has a user on their list: state by user."""
     return _read(observed, OBSERVER)
+
+
+def read_asking(observed: str, observers: Collection[str]) -> list[str]:
+    """Those of some observers who ask for what hasn't been granted, sorted. One read."""
+    if not observers:
+        return []
+    keys = [_observer_key(observer, observed) for observer in observers]
+    found = dynamodb.batch_get({TABLE: keys})[TABLE]
+    return sorted(item["sk"].removeprefix(OBSERVER) for item in found if item["state"] == ASKED)
 
 
 def _read(user_id: str, prefix: str) -> dict[str, str]:

@@ -22,7 +22,8 @@ class Changes:
     """What is new in the streams of the user and the device.
 
     `key_counts` are (one-time keys by algorithm, unused fallback key algorithms), None where nothing moved.
-    `presence` are users whose presence changed, and what they may be known by.
+    `presence` are users whose presence changed, and what they may be known by; `asking` those who asked to
+    see the user's.
     """
 
     account_items: Sequence[Item]
@@ -33,6 +34,7 @@ class Changes:
     device_position: int
     key_counts: tuple[dict[str, int], list[str]] | None
     presence: Mapping[str, str]
+    asking: Sequence[str]
 
 
 def acknowledge(first: FirstLook) -> None:
@@ -67,6 +69,7 @@ def changes(first: FirstLook, *, to_device: bool = True) -> Changes:
         inbox.position,
         key_counts,
         presence.marked(items),
+        [item["observer"] for item in items if "observer" in item],
     )
 
 

@@ -41,8 +41,9 @@ class SyncRequest:
 
     `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
     Without `to_device` the device's messages stay where they are, unacknowledged. `founding` tells presence
-    in the founding documents' states. With `fingerprint`, of all that makes the answer another one
-    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
+    in the founding documents' states, and in a section of its own who asks to see the user's. With
+    `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be sent away
+    to wait with a marked token.
     """
 
     token: AccessToken
@@ -248,6 +249,8 @@ def assemble(
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
+    if ctx.founding and (invites := presence.invites(ctx, changes.asking)):
+        answer.sections[presence.INVITE] = {"events": invites}
     keep = {ctx.hash(row.room_id) for row in first.memberships}
     answer.positions.rooms = {
         room: position for room, position in answer.positions.rooms.items() if room in keep

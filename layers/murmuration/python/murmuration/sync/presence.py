@@ -14,6 +14,7 @@ from murmuration.storage import presence_lists
 from murmuration.sync.context import Context
 from murmuration.sync.positions import Positions
 
+INVITE = "m.presence_invite"
 MOST_FOLLOWED = 100
 """Whom a token remembers as not offline: those last told of. Of others, going away unseen isn't told."""
 
@@ -50,6 +51,13 @@ def presence_events(
             events.append(event)
     positions.present = dict(list(followed.items())[-MOST_FOLLOWED:])
     return events
+
+
+def invites(ctx: Context, asking: Collection[str]) -> list[dict[str, Any]]:
+    """The events about those among who asked to see the user's presence that wait for an answer."""
+    waiting = presence_lists.read_asking(ctx.user_id, set(asking) - ctx.ignored)
+    events = [{"type": INVITE, "sender": observer, "content": {}} for observer in waiting]
+    return [event for event in events if ctx.filter.presence.matches(event)]
 
 
 def _by_list(ctx: Context, user_id: str) -> bool:
