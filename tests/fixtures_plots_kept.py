@@ -203,6 +203,13 @@ def forgotten_strays_in_the_lounge(scene: Scene) -> None:
     scene.act(collection.collect, budget_ms=60_000)
 
 
+@plot("Bob asks to see Alice's presence.", "alice", "bob")
+def bob_asks_to_see_alice(scene: Scene) -> None:
+    from murmuration.presence import lists
+
+    scene.act(lists.change_list, scene.user_id("bob"), invite=[scene.user_id("alice")])
+
+
 @plot("Bob and Alice have left the lounge, where nobody is now.", "alice_and_bob_in_a_public_room")
 def everybody_left_the_lounge(scene: Scene) -> None:
     from murmuration.rooms.membership import leave_room

@@ -105,6 +105,13 @@ def _syncing(module: str, base: str) -> Cases:
     room = f"{base}/rooms/{{{{lounge}}}}"
     cases.add("initial_sync/good", "All that Alice sees.", f"GET {base}/initialSync?limit=2", by="alice")
     cases.add(
+        "initial_sync/good_asked_for_presence",
+        "Bob asks to see Alice's presence, which is v1's alone.",
+        f"GET {base}/initialSync",
+        by="alice",
+        worlds="bob_asks_to_see_alice",
+    )
+    cases.add(
         "initial_sync/bad_limit",
         "That's no number.",
         f"GET {base}/initialSync?limit=few",
