@@ -35,7 +35,9 @@ def _thinned(stack: Synthesised) -> dict[str, Any]:
 
 
 def _referred_to(stack: Synthesised) -> set[str]:
-    return {found["FunctionName"]["Ref"] for found in stack.properties("AWS::Lambda::EventSourceMapping")}
+    read = {found["FunctionName"]["Ref"] for found in stack.properties("AWS::Lambda::EventSourceMapping")}
+    rules = stack.properties("AWS::Events::Rule")
+    return read | {target["Arn"]["Fn::GetAtt"][0] for rule in rules for target in rule["Targets"]}
 
 
 def test_cdk_nag_finds_nothing_without_a_reason(tmp_path: Path) -> None:
