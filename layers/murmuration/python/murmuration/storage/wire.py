@@ -30,8 +30,8 @@ PROTOCOLS = {
 }
 """By the service: what comes before the operation's name, and the content type."""
 CONNECT_S = 3
-READ_S = 25
-"""More than the longest wait for a message, 20 s."""
+READ_S = {"dynamodb": 8, "sqs": 25, "ssm": 8}
+"""SQS may wait for messages for 20 s; others that say nothing for so long have lost the connection."""
 KEPT_CONNECTIONS = 64
 
 
@@ -111,7 +111,7 @@ class Wire:
         )
         connection.connect()
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.sock.settimeout(READ_S)
+        connection.sock.settimeout(READ_S[self._service])
         return connection
 
     # -- Signing ---------------------------------------------------------------------------------------------
