@@ -92,7 +92,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"media": "get put update", "users": "get update"},
     ),
     "client_server.old_sync": Grant(
-        queues={"wake-*": "create delay delete receive send"},
+        queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
             "directory": "get query",
@@ -215,7 +215,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.sync": Grant(
-        queues={"wake-*": "create delay delete receive send"},
+        queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
             "events": "batch_get",
@@ -233,7 +233,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
     ),
-    "client_server.threepids": Grant(tables={"transient": "get update"}, secrets={"viewer-secret": "get"}),
+    "client_server.threepids": Grant(tables={"transient": "get update"}),
     "client_server.to_device": Grant(
         secrets={"viewer-secret": "get"},
         tables={

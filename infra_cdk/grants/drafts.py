@@ -31,7 +31,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.old_sync": Grant(
-        queues={"wake-*": "create delay delete receive send"},
+        queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
             "directory": "get query",
@@ -63,7 +63,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.room_membership": Grant(
-        secrets={"signing-key": "get", "viewer-secret": "get"},
+        secrets={"signing-key": "get"},
         tables={
             "directory": "get",
             "events": "batch_get put",
