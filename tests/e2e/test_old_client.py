@@ -83,6 +83,9 @@ def test_two_people_talk(shared_cloud: LocalCloud, listening: Listening) -> None
     assert room.set_room_topic("birds")
     assert next_of(to_bob, lambda event: event["type"] == "m.room.topic")["content"]["topic"] == "birds"
     assert theirs.topic == "birds"
+    assert room.set_room_name("The aviary")
+    assert next_of(to_bob, lambda event: event["type"] == "m.room.name")
+    assert theirs.name == "The aviary"
     assert {member.user_id for member in theirs.get_joined_members()} == {alice.user_id, bob.user_id}
 
 
