@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.actions import delete_state
+from murmuration.client_v2.actions import Answering, delete_state
 from murmuration.endpoint import Auth, Request, endpoint
 
 
@@ -21,5 +21,6 @@ def handler(request: Request) -> dict[str, Any]:
         params["roomId"],
         params["eventType"],
         params.get("stateKey", ""),
+        Answering(streaming=request.query.get("streaming")),
         action_id=request.query.get("action_id"),
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.actions import PowerLevelPatch, patch_power_levels
+from murmuration.client_v2.actions import Answering, PowerLevelPatch, patch_power_levels
 from murmuration.endpoint import Auth, Request, endpoint
 
 
@@ -15,4 +15,7 @@ from murmuration.endpoint import Auth, Request, endpoint
 def handler(request: Request) -> dict[str, Any]:
     patch = PowerLevelPatch.from_body(request.fields())
     action_id = request.query.get("action_id")
-    return patch_power_levels(request.access_token, request.params["roomId"], patch, action_id=action_id)
+    answering = Answering(streaming=request.query.get("streaming"))
+    return patch_power_levels(
+        request.access_token, request.params["roomId"], patch, answering, action_id=action_id
+    )

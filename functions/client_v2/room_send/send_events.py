@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.actions import Action, send_events
+from murmuration.client_v2.actions import Action, Answering, send_events
 from murmuration.endpoint import Auth, Request, endpoint
 
 
 @endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/send", auth=Auth.DEFERRED_ACCESS_TOKEN)
 def handler(request: Request) -> dict[str, Any]:
     actions = [Action.from_body(each) for each in request.fields().objects("events")]
-    compact = request.query_bool("compact")
-    return send_events(request.access_token, request.params["roomId"], actions, compact=compact)
+    answering = Answering(request.query_bool("compact"), request.query.get("streaming"))
+    return send_events(request.access_token, request.params["roomId"], actions, answering)

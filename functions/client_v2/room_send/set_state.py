@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.actions import Action, send_event
+from murmuration.client_v2.actions import Action, Answering, send_event
 from murmuration.endpoint import Auth, Request, endpoint
 
 
@@ -25,5 +25,5 @@ def handler(request: Request) -> dict[str, Any]:
         params.get("stateKey", ""),
         request.query.get("action_id"),
     )
-    compact = request.query_bool("compact")
-    return send_event(request.access_token, params["roomId"], action, compact=compact)
+    answering = Answering(request.query_bool("compact"), request.query.get("streaming"))
+    return send_event(request.access_token, params["roomId"], action, answering)

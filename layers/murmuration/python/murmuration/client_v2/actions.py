@@ -14,6 +14,7 @@ from typing import Any
 
 from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.client_v2.bundles import render_event
+from murmuration.client_v2.streaming import StreamingToken, giving, parse_optional
 from murmuration.protocol.bodies import Fields, object_of, required, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError, NotFound
 from murmuration.protocol.events import Event
@@ -92,17 +93,31 @@ def check_action_id(text: str | None) -> str | None:
     return text
 
 
-def send_event(token: AccessToken, room_id: str, action: Action, *, compact: bool = False) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """How a client wants its answer: `compact` or whole; `streaming` is a stream that needn't bring it."""
+
+    compact: bool = False
+    streaming: str | None = None
+
+
+WHOLE = Answering()
+
+
+def send_event(
+    token: AccessToken, room_id: str, action: Action, answering: Answering = WHOLE
+) -> dict[str, Any]:
     """Send a message or state event: `event`, and the `token` of its place in the room's history.
 
-    Raises UnknownToken, Forbidden, BadJson, InvalidParam, TooLarge, LimitExceeded.
+    Raises UnknownToken, Forbidden, NotFound for an unknown stream, BadJson, InvalidParam, TooLarge,
+    LimitExceeded.
     """
-    done = act(token, room_id, [action])
-    return {"event": done.events(compact=compact)[0], "token": done.position}
+    done = act(token, room_id, [action], answering.streaming)
+    return {"event": done.events(compact=answering.compact)[0], "token": done.position}
 
 
 def send_events(
-    token: AccessToken, room_id: str, actions: Sequence[Action], *, compact: bool = False
+    token: AccessToken, room_id: str, actions: Sequence[Action], answering: Answering = WHOLE
 ) -> dict[str, Any]:
     """Send several events, or none of them: `events` in the order given, and the `token` after them.
 
@@ -110,12 +125,18 @@ def send_events(
     """
     if not 0 < len(actions) <= MAX_BATCH:
         raise BadJson(f"A batch has 1 to {MAX_BATCH} events")
-    done = act(token, room_id, actions)
-    return {"events": done.events(compact=compact), "token": done.position}
+    done = act(token, room_id, actions, answering.streaming)
+    return {"events": done.events(compact=answering.compact), "token": done.position}
 
 
 def delete_state(
-    token: AccessToken, room_id: str, event_type: str, state_key: str, *, action_id: str | None = None
+    token: AccessToken,
+    room_id: str,
+    event_type: str,
+    state_key: str,
+    answering: Answering = WHOLE,
+    *,
+    action_id: str | None = None,
 ) -> dict[str, Any]:
     """Delete a piece of state: from then on the current event has no content. What `send_event` returns.
 
@@ -127,7 +148,7 @@ def delete_state(
             raise NotFound("The room has no such state")
         return {}
 
-    return send_event(token, room_id, Action(event_type, empty, state_key, action_id))
+    return send_event(token, room_id, Action(event_type, empty, state_key, action_id), answering)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,25 +190,36 @@ class PowerLevelPatch:
 
 
 def patch_power_levels(
-    token: AccessToken, room_id: str, patch: PowerLevelPatch, *, action_id: str | None = None
+    token: AccessToken,
+    room_id: str,
+    patch: PowerLevelPatch,
+    answering: Answering = WHOLE,
+    *,
+    action_id: str | None = None,
 ) -> dict[str, Any]:
     """Change one power level; the event goes out whole. What `send_event` returns.
 
     Raises NotFound in a room without power levels, and what `send_event` does.
     """
-    return send_event(token, room_id, Action(_POWER_LEVELS, patch.apply, "", action_id))
+    return send_event(token, room_id, Action(_POWER_LEVELS, patch.apply, "", action_id), answering)
 
 
 # -- One transaction -------------------------------------------------------------------------------------
 
 
-def act(token: AccessToken, room_id: str, actions: Sequence[Action]) -> Done:
-    """Carry out actions on one room in one transaction; again with the same action IDs is no change."""
+def act(
+    token: AccessToken, room_id: str, actions: Sequence[Action], streaming_token: str | None = None
+) -> Done:
+    """Carry out actions on one room in one transaction; again with the same action IDs is no change.
+
+    What the answer has doesn't come down the stream that is named, if any.
+    """
     for action in actions:
         _check(action)
     taking = Taking("message", token.user_id, len(actions))
     requester, room = open_room(token, room_id, taking)
-    return _Actions(requester, room, actions, taking).run()
+    stream = parse_optional(token.user_id, streaming_token)
+    return _Actions(requester, room, actions, taking, stream).run()
 
 
 def _check(action: Action) -> None:
@@ -204,6 +236,7 @@ class _Actions:
     room: Room
     actions: Sequence[Action]
     taking: Taking
+    stream: StreamingToken | None = None
     claims: dict[int, Claim] = field(default_factory=dict)
     new: dict[str, LogEntry] = field(default_factory=dict)
 
@@ -232,9 +265,12 @@ class _Actions:
 
     def _plan(self, batch: Append) -> list[str]:
         event_ids = [self._add(batch, index, action) for index, action in enumerate(self.actions)]
-        batch.writes = [*self._claim_writes(event_ids), *self.taking.writes()]
+        batch.writes = [*self._claim_writes(event_ids), *self.taking.writes(), *self._giving(event_ids)]
         self.new = {entry.event.event_id: entry for entry in batch.entries}
         return event_ids
+
+    def _giving(self, event_ids: Sequence[str]) -> list[Write]:
+        return [giving(self.stream, event_ids)] if self.stream is not None else []
 
     def _claim_writes(self, event_ids: Sequence[str]) -> list[Write]:
         return [claim.write(event_ids[index], batch=event_ids) for index, claim in self.claims.items()]
@@ -278,5 +314,8 @@ class _Actions:
 
     def _done(self, event_ids: Sequence[str]) -> Done:
         missing = [event_id for event_id in event_ids if event_id not in self.new]
+        if missing:
+            for write in self._giving(missing):
+                dynamodb.execute(write)
         found = self.new | (find_entries(self.room, missing) if missing else {})
         return Done(self.requester, [found[event_id] for event_id in event_ids])

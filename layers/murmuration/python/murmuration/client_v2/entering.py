@@ -6,7 +6,7 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from murmuration.client_v2.actions import check_action_id
 from murmuration.client_v2.bundles import render_events, render_state
 from murmuration.client_v2.history import Reading, make_reading
 from murmuration.client_v2.memberships import room_of_event
+from murmuration.client_v2.streaming import StreamingToken, entering, parse_optional
 from murmuration.clock import now_ms
 from murmuration.presence import views
 from murmuration.protocol.bodies import Fields
@@ -39,14 +40,15 @@ MAX_PRESENCE = 100
 
 @dataclass(frozen=True, slots=True)
 class ResponseConfig:
-    """What of the room the answer is to have."""
+    """What of the room the answer is to have, instead of the stream that `streaming` names."""
 
     reading: Reading = field(default_factory=Reading)
     state: EventFilter = field(default_factory=EventFilter)
+    streaming: StreamingToken | None = None
 
     @classmethod
     def from_body(cls, token: AccessToken, body: Fields) -> ResponseConfig | None:
-        """None where the client asks for nothing. Raises BadJson, and NotFound for unknown filters."""
+        """None where the client asks for nothing. Raises BadJson, and NotFound for unknown tokens."""
         values = body.optional_object("response")
         if values is None:
             return None
@@ -57,7 +59,8 @@ class ResponseConfig:
             limit=config.integer("max", Reading().limit),
             replies=config.integer("replies", -1, low=-1),
         )
-        return cls(reading, make_reading(token, config.optional_string("state_filter")).filter)
+        state = make_reading(token, config.optional_string("state_filter")).filter
+        return cls(reading, state, parse_optional(token.user_id, config.optional_string("streaming")))
 
 
 def create_room(
@@ -70,8 +73,8 @@ def create_room(
     published = body.boolean("published", False)
     wanted = RoomRequest.from_body(body, visibility="public" if published else "private")
     config = ResponseConfig.from_body(token, body)
-    room_id = creation.create_room(requester, wanted, txn_id=check_action_id(action_id))
-    return _answer(token, room_id, config)
+    check_action_id(action_id)
+    return _answer(token, config, lambda: creation.create_room(requester, wanted, txn_id=action_id))
 
 
 def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[st
         room = _invited_to(requester, room)
     config = ResponseConfig.from_body(token, body)
     wanted = JoinRequest.from_body(room, body)
-    return _answer(token, joining.join_room(token, wanted), config)
+    return _answer(token, config, lambda: joining.join_room(token, wanted))
 
 
 def _invited_to(requester: Requester, event_id: str) -> str:
@@ -106,16 +109,23 @@ def _invited_to(requester: Requester, event_id: str) -> str:
     return room_id
 
 
-def _answer(token: AccessToken, room_id: str, config: ResponseConfig | None) -> dict[str, Any]:
-    answer: dict[str, Any] = {"room_id": room_id}
-    return answer if config is None else answer | {"response": show_room(token, room_id, config)}
+def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[], str]) -> dict[str, Any]:
+    """Enter a room, which `enter` does, and show what is asked for."""
+    if config is None:
+        return {"room_id": enter()}
+    with entering(config.streaming) as shown:
+        room_id = enter()
+        return {"room_id": room_id, "response": _show_room(token, room_id, config, shown)}
 
 
-def show_room(token: AccessToken, room_id: str, config: ResponseConfig) -> Mapping[str, Any]:
+def _show_room(
+    token: AccessToken, room_id: str, config: ResponseConfig, given: list[str]
+) -> Mapping[str, Any]:
     """A room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
 
     `typing` are those who type, `presence` is that of members among the state, where they are there; `token`
-    is for the events before, where there are any. Raises UnknownToken, Forbidden.
+    is for the events before, where there are any. Notes in `given` which of those events are in the answer
+    that come down streams. Raises UnknownToken, Forbidden.
     """
     view = open_view(token, room_id)
     bottom = view.room.head.oldest - 1
@@ -127,6 +137,10 @@ def show_room(token: AccessToken, room_id: str, config: ResponseConfig) -> Mappi
     read_typing = functools.partial(streams.get, streams.room_stream(room_id), typing.KEY)
     _, entries, typed = gather(functools.partial(scan.run, limit), read_state, read_typing)
     state = [entry.event for entry in entries if config.state.matches(entry.event.pdu)]
+    since = view.viewer.since if view.viewer.since is not None else view.room.head.ordinal
+    newer = {entry.event.event_id for entry in entries if entry.ordinal is None or entry.ordinal >= since}
+    given += [event.event_id for event in state if event.event_id in newer]
+    given += [seen.entry.event.event_id for seen in scan.found[::-1] if seen.entry.ordinal >= since]
     now = now_ms()
     shown = {
         "events": render_events(scan.found[::-1], view.viewer, config.reading.form),

@@ -44,14 +44,14 @@ def acknowledge(first: FirstLook) -> None:
         to_device.acknowledge(requester.user_id, requester.device_id, first.base.device)
 
 
-def changes(first: FirstLook, *, to_device: bool = True) -> Changes:
-    """Read what has moved, but for to-device messages where they aren't wanted; one round trip."""
+def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> Changes:
+    """Read what has moved, of to-device messages and key counts where they're wanted; one round trip."""
     base_user = first.base.user if first.base is not None else 0
     base_device = first.base.device if first.base is not None else 0
     items, inbox, key_counts = dynamodb.gather(
         functools.partial(_user_items, first, base_user),
         functools.partial(_inbox, first, base_device, wanted=to_device),
-        functools.partial(_key_counts, first, base_device),
+        functools.partial(_key_counts, first, base_device, wanted=keys),
     )
     by_room: dict[str, list[Item]] = {}
     account_items: list[Item] = []
@@ -89,8 +89,8 @@ def _inbox(first: FirstLook, after: int, *, wanted: bool) -> to_device.Inbox:
     )
 
 
-def _key_counts(first: FirstLook, after: int) -> tuple[dict[str, int], list[str]] | None:
-    if first.base is not None and first.device_head <= after:
+def _key_counts(first: FirstLook, after: int, *, wanted: bool) -> tuple[dict[str, int], list[str]] | None:
+    if not wanted or (first.base is not None and first.device_head <= after):
         return None
     counts = one_time_keys.read_counts(first.requester.user_id, first.requester.device_id)
     return dict(counts.one_time), sorted(counts.unused_fallback)

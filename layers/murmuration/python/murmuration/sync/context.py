@@ -16,13 +16,15 @@ from murmuration.rooms.visibility import Viewer, make_viewer
 from murmuration.storage.dynamodb import Item
 from murmuration.storage.memberships import Membership
 from murmuration.sync.positions import Positions, RoomPosition, room_hash
+from murmuration.sync.readers import Reader
 
 
 @dataclass
 class Context:
     """One sync's facts: who asks, for what, what they have seen (`base`, None at first), and at what time.
 
-    `room_data` are the changed items of the user's stream that belong to a room, by room ID.
+    `room_data` are the changed items of the user's stream that belong to a room, by room ID. `reader` makes
+    the rooms' sections, where they aren't to be a sync's.
     """
 
     requester: Requester
@@ -33,6 +35,7 @@ class Context:
     full_state: bool = False
     state_after: bool = False
     founding: bool = False
+    reader: Reader | None = None
     ignored: frozenset[str] = frozenset()
     room_data: Mapping[str, list[Item]] = field(default_factory=dict)
 

@@ -18,17 +18,19 @@ from murmuration.clock import now_ms
 from murmuration.presence.status import note_visit
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import ignored_users
-from murmuration.storage import account_data, dynamodb, listeners, room_items
+from murmuration.storage import account_data, dynamodb, listeners, room_items, streams
 from murmuration.storage.listeners import Wait
 from murmuration.storage.memberships import Membership
 from murmuration.sync import account, joined, marks, other_rooms, presence, tokens, waiting
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import after_leaving
 from murmuration.sync.first_look import FirstLook, Identity, look
-from murmuration.sync.positions import Positions, mark
+from murmuration.sync.positions import Positions, RoomPosition, mark, room_hash
+from murmuration.sync.readers import Reader
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
+IGNORED_USERS = "m.ignored_user_list"
 SETTLING_MS = 1000
 """How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
 KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
@@ -41,9 +43,9 @@ class SyncRequest:
 
     `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
     Without `to_device` the device's messages stay where they are, unacknowledged. `founding` tells presence
-    in the founding documents' states, and in a section of its own who asks to see the user's. With
-    `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be sent away
-    to wait with a marked token.
+    in the founding documents' states, and in a section of its own who asks to see the user's. A `reader`
+    makes other sections of the rooms. With `fingerprint`, of all that makes the answer another one
+    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
     """
 
     token: AccessToken
@@ -56,6 +58,7 @@ class SyncRequest:
     set_presence: str | None = "online"
     to_device: bool = True
     founding: bool = False
+    reader: Reader | None = None
 
 
 @dataclass
@@ -122,6 +125,42 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
     return News(body, min((end for end in ends if end), default=0))
 
 
+def begin(token: AccessToken, filter_text: str) -> str:
+    """A token for what comes from now on. Raises UnknownToken, InvalidParam, BadJson."""
+    return _begin(token, look(token, None, filter_text))
+
+
+def _begin(token: AccessToken, first: FirstLook) -> str:
+    """The token of one who has seen all that there is."""
+    ignored_key = {
+        "stream_id": streams.user_stream(token.user_id),
+        "sk": account_data.data_key("", IGNORED_USERS),
+    }
+    room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
+    rooms, ignoring = dynamodb.gather(
+        functools.partial(
+            _rooms, [each for each in room_ids if first.filter.room.admits_room(each)], late=False
+        ),
+        functools.partial(dynamodb.get, streams.TABLE, ignored_key),
+    )
+    ignored = ignored_users(account_data.content_of(ignoring) if ignoring is not None else None)
+    positions = Positions(
+        rooms={
+            room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
+            for room_id, room in rooms.items()
+            if room.head.unsettled is None
+        },
+        others=_others(token.user_id, first.memberships),
+        user=first.user_head,
+        ignored=sorted(ignored - {token.user_id}),
+    )
+    return tokens.write(token.user_id, token.device_id, positions)
+
+
+def _others(user_id: str, rows: Sequence[Membership]) -> dict[str, str]:
+    return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}
+
+
 class _Sync:
     """One request's way to its answer.
 
@@ -142,6 +181,8 @@ class _Sync:
     def run(self) -> dict[str, Any]:
         request = self.request
         first = look(request.token, self.since, request.filter)
+        if first.base is None and request.reader is not None and not request.reader.for_beginners:
+            return {"next_batch": _begin(request.token, first), "begun": True}
         self.patient = self.patient and first.base is not None
         beside: list[Callable[[], object]] = [functools.partial(self._note_visit, first)]
         if self.patient and not self.called:
@@ -228,6 +269,7 @@ def assemble(
         full_state=request.full_state,
         state_after=request.state_after,
         founding=request.founding,
+        reader=request.reader,
     )
     answer = Answer(first.base.copy() if first.base is not None else Positions())
     ctx.ignored = frozenset(answer.positions.ignored)
@@ -236,9 +278,11 @@ def assemble(
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
     rooms, changes, *_ = dynamodb.gather(
         functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)], late=late),
-        functools.partial(account.changes, first, to_device=request.to_device),
+        functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader is None),
         *beside,
     )
+    if ctx.reader is not None:
+        ctx.reader.look()
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     _take_account(ctx, answer, changes)
@@ -255,9 +299,7 @@ def assemble(
     answer.positions.rooms = {
         room: position for room, position in answer.positions.rooms.items() if room in keep
     }
-    answer.positions.others = {
-        ctx.hash(row.room_id): mark(row.event_id) for row in first.memberships if row.membership != "join"
-    }
+    answer.positions.others = _others(ctx.user_id, first.memberships)
     return answer
 
 
@@ -282,7 +324,7 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
             answer.sections["device_one_time_keys_count"] = positions.one_time_keys
     ctx.room_data = changes.by_room
     for item in changes.account_items:
-        if item["type"] == "m.ignored_user_list":
+        if item["type"] == IGNORED_USERS:
             positions.ignored = sorted(ignored_users(account_data.content_of(item)) - {ctx.user_id})
     ctx.ignored = frozenset(positions.ignored)
     events = account.account_events(ctx, changes)
@@ -291,7 +333,7 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
     positions.unacknowledged = bool(changes.to_device)
     if changes.to_device:
         answer.sections["to_device"] = {"events": changes.to_device}
-    if ctx.base is not None:
+    if ctx.base is not None and ctx.reader is None:
         answer.device_lists.changed |= changes.own_devices
 
 
@@ -299,20 +341,30 @@ def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Member
     """The sections of joined rooms; the members whose presence changed, with their rooms."""
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
+    if ctx.reader is not None:
+        wanted = [(room, row) for room, row in to_look_at if not _postponed(ctx, room, row)]
+        if len(wanted) < len(to_look_at):
+            answer.again_ms = ctx.now_ms + SETTLING_MS
+        to_look_at = wanted
     calls = [functools.partial(joined.joined_room, ctx, room, row) for room, row in to_look_at]
     for (room, _), part in zip(to_look_at, dynamodb.parallel(*calls), strict=True):
         if part is None:
             continue
-        room_hash = ctx.hash(room.room_id)
-        answer.positions.rooms[room_hash] = part.position
-        answer.positions.typing_until_ms.pop(room_hash, None)
+        name = ctx.hash(room.room_id)
+        answer.positions.rooms[name] = part.position
+        answer.positions.typing_until_ms.pop(name, None)
         if part.typing_until_ms:
-            answer.positions.typing_until_ms[room_hash] = part.typing_until_ms
+            answer.positions.typing_until_ms[name] = part.typing_until_ms
         answer.device_lists |= part.device_lists
         present |= part.presence
         if part.section is not None:
             answer.rooms.setdefault("join", {})[room.room_id] = part.section
     return present
+
+
+def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
+    """Whether the reader leaves the room for another look."""
+    return ctx.reader is not None and ctx.reader.postpones(joined.known_position(ctx, room, row))
 
 
 def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:
@@ -323,18 +375,23 @@ def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_room
 
 
 def _add_others(ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room]) -> None:
-    for row in others.invited:
-        section = other_rooms.stripped_room(row, "invite_state")
-        answer.rooms.setdefault("invite", {})[row.room_id] = section
-    for row in others.knocked:
-        section = other_rooms.stripped_room(row, "knock_state")
-        answer.rooms.setdefault("knock", {})[row.room_id] = section
+    for kind, rows in (("invite", others.invited), ("knock", others.knocked)):
+        for row in rows:
+            section = (
+                ctx.reader.outside(row)
+                if ctx.reader is not None
+                else other_rooms.stripped_room(row, f"{kind}_state")
+            )
+            if section is not None:
+                answer.rooms.setdefault(kind, {})[row.room_id] = section
     left = [row for row in others.left if row.room_id in rooms]
-    calls = [functools.partial(other_rooms.left_room, ctx, rooms[row.room_id], row) for row in left]
+    left_room = ctx.reader.left if ctx.reader is not None else other_rooms.left_room
+    calls = [functools.partial(left_room, ctx, rooms[row.room_id], row) for row in left]
     for row, section in zip(left, dynamodb.parallel(*calls), strict=True):
-        room_hash = ctx.hash(row.room_id)
-        answer.rooms.setdefault("leave", {})[row.room_id] = section
-        if ctx.base is not None and room_hash in ctx.base.rooms:
+        name = ctx.hash(row.room_id)
+        if section is not None:
+            answer.rooms.setdefault("leave", {})[row.room_id] = section
+        if ctx.reader is None and ctx.base is not None and name in ctx.base.rooms:
             answer.device_lists |= after_leaving(ctx, rooms[row.room_id])
-        answer.positions.rooms.pop(room_hash, None)
-        answer.positions.typing_until_ms.pop(room_hash, None)
+        answer.positions.rooms.pop(name, None)
+        answer.positions.typing_until_ms.pop(name, None)

@@ -19,6 +19,7 @@ from murmuration.sync import timeline, unread
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
 from murmuration.sync.positions import MAIN, Counts, RoomPosition, as_counts, mark, total
+from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import MEMBER, Window
 
 MEMBERS_REMEMBERED = 64
@@ -51,41 +52,56 @@ def moved(ctx: Context, room: Room) -> bool:
     )
 
 
+def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
+    """What was shown of the room; None where the user left since and came back, as there may be a hole."""
+    position = ctx.position(room.room_id)
+    came_back = position is not None and (membership.since or 0) > position.ordinal
+    return None if came_back else position
+
+
 def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | None:
     """The section of a room that has moved. Reads its log and stream at once, then what those ask for.
 
     None where the user's membership has changed since it was read: what has happened in the room since then
     may not be theirs to see, so the room is left for the next look, which the change itself will call for.
     """
-    position = ctx.position(room.room_id)
-    since = membership.since or 0
-    if position is not None and since > position.ordinal:
-        # The user left and came back: what they know of the room may have a hole.
-        position = None
-    head = room.head
+    position = known_position(ctx, room, membership)
     viewer = ctx.viewer(membership, room)
     own = (MEMBER, ctx.user_id)
+    read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
     window, items, entries = dynamodb.gather(
-        functools.partial(_window, ctx, room, viewer, position),
+        functools.partial(read_window, room, viewer, position),
         functools.partial(_stream_items, room, position.seq if position else 0),
-        functools.partial(room.entries, [*_WANTED_STATE, own]),
+        functools.partial(room.entries, [own] if ctx.reader is not None else [*_WANTED_STATE, own]),
     )
     if own not in entries or entries[own].event.event_id != membership.event_id:
         return None
     if room.head.ordinal < (membership.ordinal or 0):
         return None  # a late look at the head, from before the user joined
-    part = RoomPart(RoomPosition(head.ordinal, head.seq))
+    news = RoomNews(room, membership, viewer, position, window, items, entries)
+    ephemeral, typing_until_ms = _ephemeral(ctx, room.room_id, items, position)
+    part = RoomPart(RoomPosition(room.head.ordinal, room.head.seq), typing_until_ms=typing_until_ms)
+    part.presence = presence.marked(items)
+    if ctx.reader is not None:
+        part.section = ctx.reader.joined(ctx, news, ephemeral)
+    else:
+        _tell(ctx, news, ephemeral, part)
+    return part
+
+
+def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
+    """The room's section for /sync, if there is anything for one, and what goes with it."""
+    room, head, position, items = news.room, news.room.head, news.position, news.items
+    window = news.window
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
     state, remembered = _state(ctx, room, window, position)
     state |= resolved
-    counts = _unread(ctx, room, window, position, items, since)
+    counts = _unread(ctx, room, window, position, items, news.membership.since or 0)
     part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
-    part.presence = presence.marked(items)
-    ephemeral, part.typing_until_ms = _ephemeral(ctx, room.room_id, items, position)
     events = {
-        "timeline": _timeline(ctx, viewer, window, fresh=position is None),
-        "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, viewer, state)},
+        "timeline": _timeline(ctx, news.viewer, window, fresh=position is None),
+        "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, news.viewer, state)},
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
@@ -94,7 +110,6 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     unread_changed = position is not None and position.unread != counts
     if changed or unread_changed or position is None or ctx.full_state:
         part.section = {**events, "summary": summary, **_unread_section(ctx, counts)}
-    return part
 
 
 _WANTED_STATE = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms import pagination
 from murmuration.rooms.room import Room
-from murmuration.rooms.visibility import Seen, seen_by
+from murmuration.rooms.visibility import Seen, Viewer, seen_by
 from murmuration.storage import room_items
 from murmuration.storage.memberships import Membership
 from murmuration.storage.room_items import LogEntry
@@ -50,29 +51,11 @@ def stripped_room(row: Membership, section: str) -> dict[str, Any]:
 
 
 def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
-    """A left room's section: what happened up to the leaving.
-
-    The user's own leaving is shown even where the room's history isn't theirs to see.
-    """
+    """A left room's section: what happened up to the leaving."""
     position = ctx.position(room.room_id)
     before = (row.ordinal or room.head.ordinal) + 1
     after = position.ordinal if position is not None else None
-
-    viewer = ctx.viewer(row, room)
-
-    def visible(entries: Sequence[LogEntry]) -> list[Seen]:
-        seen = {one.entry.ordinal: one for one in seen_by(viewer, entries)}
-        own = {
-            entry.ordinal: Seen(entry, row.membership)
-            for entry in entries
-            if entry.ordinal == row.ordinal and entry.event.event_id == row.event_id
-        }
-        both = own | seen
-        return [both[entry.ordinal] for entry in entries if entry.ordinal in both]
-
-    if row.previous != "join":
-        after = before - 2
-    window = timeline.read_window(room, after, before, ctx.filter.room.timeline, visible)
+    viewer, window = last_window(ctx, room, row, after, ctx.filter.room.timeline)
     root, at = (window.root, window.start) if not ctx.state_after else _after(room, before)
     state = {}
     if ctx.full_state or (position is None and row.previous == "join"):
@@ -88,6 +71,31 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
         "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, viewer, state)},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
+
+
+def last_window(
+    ctx: Context, room: Room, row: Membership, after: int | None, event_filter: EventFilter
+) -> tuple[Viewer, timeline.Window]:
+    """Who left a room, and what they may see of it after an ordinal, up to the leaving.
+
+    The user's own leaving is shown even where the room's history isn't theirs to see.
+    """
+    viewer = ctx.viewer(row, room)
+    before = (row.ordinal or room.head.ordinal) + 1
+
+    def visible(entries: Sequence[LogEntry]) -> list[Seen]:
+        seen = {one.entry.ordinal: one for one in seen_by(viewer, entries)}
+        own = {
+            entry.ordinal: Seen(entry, row.membership)
+            for entry in entries
+            if entry.ordinal == row.ordinal and entry.event.event_id == row.event_id
+        }
+        both = own | seen
+        return [both[entry.ordinal] for entry in entries if entry.ordinal in both]
+
+    if row.previous != "join":
+        after = before - 2
+    return viewer, timeline.read_window(room, after, before, event_filter, visible)
 
 
 def _after(room: Room, ordinal: int) -> tuple[NodeId, int]:

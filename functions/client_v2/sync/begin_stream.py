@@ -1,0 +1,16 @@
+"""Say what of all that happens is wanted, and be given the token of a stream of it.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2 import streaming
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/v2/streaming", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    return {"streaming": streaming.define(request.access_token, request.json_object())}

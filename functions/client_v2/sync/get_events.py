@@ -1,0 +1,28 @@
+"""Give what happened since a streaming token, or wait for it.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.event_stream import DEFAULT_TIMEOUT_MS, get_events
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.protocol.errors import MissingParam
+
+
+@endpoint("GET", "/_matrix/client/v2/eventStream", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    timeout_ms = request.query_int("timeout", DEFAULT_TIMEOUT_MS)
+    out_of_order = request.query_bool("out_of_order")
+    streaming = request.query.get("streaming")
+    if streaming is None:
+        raise MissingParam("The query parameter streaming is missing: it names the stream")
+    return get_events(
+        request.access_token,
+        streaming,
+        request.query.get("filter"),
+        timeout_ms=timeout_ms,
+        out_of_order=out_of_order,
+    )

@@ -1,0 +1,20 @@
+"""Show all rooms of a stream, or what is new in them.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.client_v2.catching_up import Wanted, initial_sync
+from murmuration.client_v2.history import DEFAULT_LIMIT
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/_matrix/client/v2/initialSync", auth=Auth.DEFERRED_ACCESS_TOKEN)
+def handler(request: Request) -> dict[str, Any]:
+    query, most = request.query, request.query_int("max", DEFAULT_LIMIT)
+    compact = request.query_bool("compact")
+    wanted = Wanted.read(request.access_token, query.get("filter"), query.get("state_filter"), most)
+    return initial_sync(request.access_token, query.get("streaming"), wanted, compact=compact)
