@@ -17,6 +17,7 @@ from murmuration.client_v2.bundles import render_events, render_state
 from murmuration.client_v2.event_stream import invitation, presence_of
 from murmuration.client_v2.filters import Filter
 from murmuration.client_v2.history import Reading
+from murmuration.presence.telling import SMALL_ROOM
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.pagination import position_token
@@ -95,7 +96,7 @@ def initial_sync(
             set_presence=None,
             to_device=False,
             founding=True,
-            reader=Pages(wanted),
+            reader=Pages(wanted, presence=bool(stream.streaming.users)),
         )
     )
     rooms = [
@@ -197,7 +198,8 @@ def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[di
     found: Iterable[Event]
     departure = view.departure()
     if departure is not None and position is not None:
-        found = timeline.state_delta(room, position.ordinal, departure.current_root).values()
+        changed = timeline.state_delta(room, position.ordinal, departure.current_root)
+        found = [*changed.values(), departure.event]
     elif departure is not None or not view.viewer.is_joined:
         found = state_after(room, departure).values()
     elif position is not None:
@@ -222,12 +224,13 @@ def _current_state(room: Room, wanted: EventFilter) -> list[StateEntry]:
 
 
 class Pages:
-    """The reader of an initialSync."""
+    """The reader of an initialSync; with `presence` that of the rooms' members is wanted."""
 
     for_beginners = True
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, *, presence: bool) -> None:
         self.wanted = wanted
+        self.presence = presence
 
     def look(self) -> None:
         """Nothing else is asked for."""
@@ -244,6 +247,13 @@ class Pages:
         section = self._section(view, news.position, ephemeral)
         told = section["messages"] or section["state"] or ephemeral
         return section if told or not section["incremental"] else None
+
+    def present(self, news: RoomNews) -> Mapping[str, str]:
+        """All members of a small room: what changed in one isn't noted while nobody is there."""
+        room = news.room
+        if news.position is not None or not self.presence or not 1 < room.head.joined <= SMALL_ROOM:
+            return {}
+        return dict.fromkeys(room_items.read_joined_user_ids(room.room_id), room.room_id)
 
     def left(self, ctx: Context, room: Room, row: Membership) -> dict[str, Any] | None:
         view = View(ctx.requester, room, ctx.viewer(row, room), row)

@@ -180,6 +180,9 @@ class EventStream:
             section["missed"] = position_token(window.before_first)
         return section if any(section.values()) else None
 
+    def present(self, _news: RoomNews) -> Mapping[str, str]:
+        return {}
+
     def left(self, ctx: Context, room: Room, row: Membership) -> dict[str, Any] | None:
         position = ctx.position(room.room_id)
         after = position.ordinal if position is not None else (row.ordinal or room.head.ordinal) - 1

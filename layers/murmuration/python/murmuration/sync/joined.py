@@ -34,7 +34,7 @@ class RoomPart:
     section: dict[str, Any] | None = None
     device_lists: DeviceLists = field(default_factory=DeviceLists)
     typing_until_ms: int = 0
-    presence: Mapping[str, str] = field(default_factory=dict)
+    presence: dict[str, str] = field(default_factory=dict)
 
 
 def moved(ctx: Context, room: Room) -> bool:
@@ -83,7 +83,11 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     part = RoomPart(RoomPosition(room.head.ordinal, room.head.seq), typing_until_ms=typing_until_ms)
     part.presence = presence.marked(items)
     if ctx.reader is not None:
-        part.section = ctx.reader.joined(ctx, news, ephemeral)
+        part.section, present = dynamodb.gather(
+            functools.partial(ctx.reader.joined, ctx, news, ephemeral),
+            functools.partial(ctx.reader.present, news),
+        )
+        part.presence |= present
     else:
         _tell(ctx, news, ephemeral, part)
     return part

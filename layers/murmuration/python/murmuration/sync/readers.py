@@ -59,6 +59,9 @@ class Reader(Protocol):
     ) -> dict[str, Any] | None:
         """A room that the user is in."""
 
+    def present(self, news: RoomNews, /) -> Mapping[str, str]:
+        """Whose presence is looked at besides theirs that changed, with the room by which it may be known."""
+
     def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
         """A room that the user was in, or was invited to."""
 
