@@ -237,6 +237,26 @@ class EventsV1(Live):
             yield event
 
 
+class EventStreamV2(Live):
+    """Version 2's event stream."""
+
+    name = "v2 eventStream"
+
+    def __init__(self, person: Raw) -> None:
+        super().__init__(person)
+        wanted = {"rooms": ["*"], "users": ["*"]}
+        begun = self.person.json("POST", f"{V2}/streaming", wanted)["streaming"]
+        answer = self.person.json("GET", f"{V2}/initialSync?max=1&streaming={segment(begun)}")
+        self.place = answer["streaming"]
+
+    def read_on(self) -> Iterator[Event]:
+        query = f"streaming={segment(self.place)}&timeout={WAIT_MS}"
+        answer = self.person.json("GET", f"{V2}/eventStream?{query}")
+        self.place = answer["streaming"]
+        for name in ("events", "state", "ephemeral", "presence"):
+            yield from answer.get(name, ())
+
+
 class Sync(Live):
     """Today's sync."""
 
@@ -334,13 +354,27 @@ def pages(person: Raw, room_id: str) -> list[Event]:
     return [event for token in tokens for event in paginate(person, room_id, f"&token={segment(token)}")]
 
 
+def initial_v2(person: Raw, room_id: str) -> list[Event]:
+    answer = person.json("GET", f"{V2}/initialSync?max={NEWEST}")
+    [found] = [room["messages"] for room in answer["rooms"] if room["room_id"] == room_id]
+    return list(found)
+
+
+def scrollback(person: Raw, room_id: str) -> list[Event]:
+    found: list[Event] = person.json("GET", f"{room_path(V2, room_id, 'scrollback')}?max={NEWEST}")["events"]
+    return found
+
+
 def readers_of(person: Raw) -> list[Reader]:
     """All ways for a person to read."""
     return [
         EventsV1(person),
+        EventStreamV2(person),
         Sync(person),
         Socket(person),
         History(person, "v1 messages", messages_v1),
+        History(person, "v2 initialSync", initial_v2),
+        History(person, "v2 scrollback", scrollback),
         History(person, "v2 paginate", paginate),
         History(person, "v2 pages", pages),
         History(person, "v3 messages", messages_v3),
