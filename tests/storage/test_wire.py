@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import botocore
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from murmuration.storage import aws_json
+from murmuration.storage import aws_json, wire
 from murmuration.storage.aws_json import ATTEMPTS, ServiceError, Unreachable, call
-from murmuration.storage.wire import PROTOCOLS, Wire
+from murmuration.storage.wire import PROTOCOLS, Wire, _authorities
 
 Answers = list[Any]
 REFUSED = {
@@ -30,7 +40,7 @@ REFUSED = {
 class Service:
     """Answers with what a test has prepared: (status, JSON), bytes as they are, or None to hang up."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.answers: Answers = []
         self.asked: list[tuple[dict[str, str], bytes]] = []
         self.connections = 0
@@ -63,8 +73,12 @@ class Service:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.url = f"http{'s' if certificate else ''}://localhost:{self.server.server_port}"
 
     def stop(self) -> None:
         self.server.shutdown()
@@ -113,9 +127,9 @@ def test_signatures_are_botocores(name: str, text: str, token: str) -> None:
         given_ = {**credentials("http://x"), "AWS_SESSION_TOKEN": token}
         for variable, value in given_.items():
             patch.setenv(variable, value)
-        wire = Wire(name, "eu-central-1", "https://service.example")
+        sender = Wire(name, "eu-central-1", "https://service.example")
         body = json.dumps({"text": text}).encode()
-        headers = wire._headers("DoIt", body)
+        headers = sender._headers("DoIt", body)
     request = AWSRequest("POST", "https://service.example/", data=body)
     for header in ("content-type", "x-amz-target"):
         request.headers[header] = headers[header]
@@ -190,6 +204,69 @@ def test_nobody_there(service: Service) -> None:
     service.stop()
     with pytest.raises(Unreachable):
         get()
+
+
+@pytest.mark.parametrize(
+    ("asked", "system", "found"),
+    [
+        ("", "/etc/ssl/certs", None),
+        ("/mine.pem", "/etc/ssl/certs", "/mine.pem"),
+        ("/mine.pem", None, "/mine.pem"),
+        ("", None, str(Path(botocore.__file__).parent / "cacert.pem")),
+    ],
+)
+def test_whom_it_trusts(
+    monkeypatch: pytest.MonkeyPatch, asked: str, system: str | None, found: str | None
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", asked)
+    assert (_authorities(SimpleNamespace(cafile=None, capath=system)) or None) == found
+    assert found in (None, "/mine.pem") or Path(found).is_file()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for localhost that nobody has signed, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(private + made.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_service_must_be_who_it_says(
+    monkeypatch: pytest.MonkeyPatch, certificate: Path, trusted: bool
+) -> None:
+    service = Service(certificate)
+    for name, value in credentials(service.url).items():
+        monkeypatch.setenv(name, value)
+    if trusted:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    else:
+        monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    service.answers = [(200, {"Item": {}})]
+    wire._tls.cache_clear()
+    try:
+        sender = Wire("dynamodb", "eu-central-1", service.url)
+        if trusted:
+            assert sender.post("GetItem", {}) == {"Item": {}}
+        else:
+            with pytest.raises(Unreachable, match="CERTIFICATE_VERIFY_FAILED"):
+                sender.post("GetItem", {})
+            assert service.asked == []
+    finally:
+        wire._tls.cache_clear()
+        service.stop()
 
 
 def test_interceptors_see_each_call_in_turn(service: Service) -> None:

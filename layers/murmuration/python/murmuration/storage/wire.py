@@ -155,7 +155,19 @@ def _signing_key(secret: str, *parts: str) -> bytes:
 def _tls() -> Any:
     import ssl
 
-    return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE"))
+    return ssl.create_default_context(cafile=_authorities(ssl.get_default_verify_paths()))
+
+
+def _authorities(known: Any) -> str | None:
+    """The file of whom to trust: that which is asked for, or None for the system's, or else botocore's."""
+    asked = os.environ.get("AWS_CA_BUNDLE") or None
+    if asked or known.cafile or known.capath:
+        return asked
+    from importlib.util import find_spec
+
+    spec = find_spec("botocore")
+    folders = spec.submodule_search_locations if spec is not None else None
+    return os.path.join(folders[0], "cacert.pem") if folders else None
 
 
 def _is_readable(open_socket: socket.socket) -> bool:
