@@ -92,7 +92,7 @@ def initial_sync(
         SyncRequest(
             token,
             stream.row,
-            stream.sync_filter(wanted.messages),
+            stream.sync_filter(wanted.messages, of_presence=False),
             set_presence=None,
             to_device=False,
             founding=True,

@@ -68,7 +68,7 @@ def get_events(
     request = SyncRequest(
         token,
         stream.row or stream.streaming.start,
-        stream.sync_filter(wanted),
+        stream.sync_filter(wanted, of_presence=True),
         timeout_ms=timeout_ms,
         set_presence=None,
         to_device=False,

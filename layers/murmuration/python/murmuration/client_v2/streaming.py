@@ -47,8 +47,11 @@ class StreamingToken:
     def text(self) -> str:
         return self.streaming.name if self.row is None else self.at(self.row)
 
-    def sync_filter(self, wanted: Filter) -> str:
-        """The filter of a sync that looks at the stream's rooms, and whose presence is `wanted` there."""
+    def sync_filter(self, wanted: Filter, *, of_presence: bool) -> str:
+        """The filter of a sync that looks at the stream's rooms and users, as far as they're `wanted`.
+
+        The types of `wanted` are those of presence, too, where they are said to be.
+        """
         types = {} if wanted.events.types is None else {"types": wanted.events.types}
         types |= {"not_types": wanted.events.not_types} if wanted.events.not_types else {}
         room: dict[str, Any] = dict.fromkeys(("timeline", "state", "account_data"), _NOTHING)
@@ -58,7 +61,8 @@ class StreamingToken:
             room["rooms"] = rooms
         users = _both(_unless_all(self.streaming.users), _unless_all(wanted.users))
         senders = {} if users is None else {"senders": users}
-        presence = {**types, **senders} if users is None or users else _NOTHING
+        kinds = types if of_presence else {}
+        presence = {**kinds, **senders} if users is None or users else _NOTHING
         return json.dumps({"room": room, "presence": presence, "account_data": _NOTHING})
 
 
