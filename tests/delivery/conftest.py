@@ -13,10 +13,17 @@ from functions.workers.queues import push_to_sockets
 from local_cloud.aws import patch
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
+from local_cloud.permissions import acting_for, module_of
 from murmuration.delivery.wakes import PUSHES
 from murmuration.settings import settings
 from murmuration.storage import aws, queues, sockets
 from murmuration.storage.cache import LruCache
+
+
+def invoke(handler: Any, event: Any) -> Any:
+    """What a function answers, allowed what its role allows."""
+    with acting_for(module_of(handler)):
+        return handler(event)
 
 
 class Wire:
@@ -51,7 +58,8 @@ class Wire:
         count = 0
         while messages := queue.receive(10, wait=0):
             for message in messages:
-                push_to_sockets.handler.function(json.loads(message.body))
+                with acting_for(module_of(push_to_sockets.handler)):
+                    push_to_sockets.handler.function(json.loads(message.body))
                 queue.delete(message.receipt)
                 count += 1
         return count

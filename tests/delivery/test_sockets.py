@@ -14,7 +14,7 @@ from murmuration.clock import now_ms
 from murmuration.delivery import sockets, wakes
 from murmuration.protocol.presence import OFFLINE, ONLINE
 from murmuration.storage import connections, dynamodb, listeners, presence, room_items
-from tests.delivery.conftest import Wire
+from tests.delivery.conftest import Wire, invoke
 from tests.in_process import Client
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing, bodies_of
@@ -28,12 +28,13 @@ class Stream:
     def __init__(self, wire: Wire, client: Client, name: str = "one", **query: str) -> None:
         self.wire, self.client = wire, client
         self.id = f"{name}-{client.user_id}"
-        self.answer = connect.handler(
+        self.answer = invoke(
+            connect.handler,
             {
                 "requestContext": {"connectionId": self.id},
                 "headers": {"Sec-WebSocket-Protocol": "m.json"},
                 "queryStringParameters": {"access_token": client.token, **query},
-            }
+            },
         )
         if self.answer["statusCode"] == 200:
             wire.open.add(self.id)
@@ -49,7 +50,7 @@ class Stream:
     def ask(self, message: Any) -> Any:
         """Send a request; its response."""
         body = message if isinstance(message, str) else json.dumps(message)
-        default.handler({"requestContext": {"connectionId": self.id}, "body": body})
+        invoke(default.handler, {"requestContext": {"connectionId": self.id}, "body": body})
         return self.responses[-1]
 
     def bodies(self, room_id: str) -> list[str]:
@@ -96,7 +97,7 @@ def test_refused_handshakes(
     if query or headers:
         query = {"access_token": make_client().token} | query
     event = {"requestContext": {"connectionId": "x"}, "headers": headers, "queryStringParameters": query}
-    answer = connect.handler(event)
+    answer = invoke(connect.handler, event)
     assert (answer["statusCode"], json.loads(answer["body"])["errcode"]) == (status, errcode)
     assert connections.read("x") is None
 
@@ -188,8 +189,8 @@ def test_disconnect(wire: Wire, make_client: Make) -> None:
     bob = make_client()
     stream = Stream(wire, bob)
     event = {"requestContext": {"connectionId": stream.id}}
-    assert disconnect.handler(event)["statusCode"] == 200
-    assert disconnect.handler(event)["statusCode"] == 200
+    assert invoke(disconnect.handler, event)["statusCode"] == 200
+    assert invoke(disconnect.handler, event)["statusCode"] == 200
     assert list(listeners.sockets_in(listeners.read_items([bob.user_id]))) == []
 
 
@@ -200,7 +201,7 @@ def test_who_does_not_come_back_goes_offline(
     bob = make_client()
     first = Stream(wire, bob)
     monkeypatch.setattr(sockets, "COMES_BACK_S", 0)
-    disconnect.handler({"requestContext": {"connectionId": first.id}})
+    invoke(disconnect.handler, {"requestContext": {"connectionId": first.id}})
     if comes_back:
         Stream(wire, bob, "two")
     before = presence.from_item(presence.read(bob.user_id))
