@@ -113,6 +113,14 @@ def sync_nothing_new(make_client: MakeClient) -> Spent:
     return counted(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)
 
 
+def sync_initially(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    for number in range(ROOMS):
+        create(alice, name=f"Room {number}")
+    forget()
+    return counted(alice, "GET", f"{V3}/sync")
+
+
 def sync_one_room_moved(make_client: MakeClient) -> Spent:
     """For a client that did not wait when the message came."""
     alice, since = one_room_moved(make_client)
@@ -205,6 +213,7 @@ BUDGETS = (
     Budget("/sync, nothing new, 50 rooms, until it starts to wait", 4, 100, 1, sync_nothing_new),
     Budget("/sync, one of 50 rooms moved, 1 message", 4, 60, 3, sync_one_room_moved),
     Budget("/sync, the same for one who was waiting", 4, 60, 3, sync_when_called),
+    Budget("/sync for the first time, 50 rooms", 16, 600, 3, sync_initially),
     Budget("createRoom, private, no invitees", 4, 8, 100, create_private_room),
     Budget("join of a public local room", 4, 20, 30, join_public_room),
     Budget("GET messages, 20 events", 3, 20, 0, read_messages),

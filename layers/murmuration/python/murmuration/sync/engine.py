@@ -346,6 +346,8 @@ def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Member
         if len(wanted) < len(to_look_at):
             answer.again_ms = ctx.now_ms + SETTLING_MS
         to_look_at = wanted
+    if ctx.base is None and len(to_look_at) > 1:
+        joined.read_ahead(ctx, [room for room, _ in to_look_at])
     calls = [functools.partial(joined.joined_room, ctx, room, row) for room, row in to_look_at]
     for (room, _), part in zip(to_look_at, dynamodb.parallel(*calls), strict=True):
         if part is None:

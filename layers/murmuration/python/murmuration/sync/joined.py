@@ -9,7 +9,7 @@ from typing import Any
 
 from murmuration.protocol.events import Event, StateKey
 from murmuration.rooms import aggregations, client_events, pagination, receipts, typing, visibility
-from murmuration.rooms.room import Room
+from murmuration.rooms.room import Room, prefetch
 from murmuration.rooms.visibility import Viewer
 from murmuration.storage import account_data, dynamodb, presence, room_items, streams
 from murmuration.storage.dynamodb import Item
@@ -67,12 +67,12 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     """
     position = known_position(ctx, room, membership)
     viewer = ctx.viewer(membership, room)
-    own = (MEMBER, ctx.user_id)
+    own = _own(ctx)
     read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
     window, items, entries = dynamodb.gather(
         functools.partial(read_window, room, viewer, position),
         functools.partial(_stream_items, room, position.seq if position else 0),
-        functools.partial(room.entries, [own] if ctx.reader is not None else [*_WANTED_STATE, own]),
+        functools.partial(room.entries, [own] if ctx.reader is not None else [*_DECIDING, own]),
     )
     if own not in entries or entries[own].event.event_id != membership.event_id:
         return None
@@ -116,8 +116,18 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
         part.section = {**events, "summary": summary, **_unread_section(ctx, counts)}
 
 
-_WANTED_STATE = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]
+_DECIDING = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]
 """What push rules and device lists go by."""
+_NAME, _ALIAS = ("m.room.name", ""), ("m.room.canonical_alias", "")
+
+
+def _own(ctx: Context) -> StateKey:
+    return MEMBER, ctx.user_id
+
+
+def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
+    """Read of many rooms at once what each one's section would read by itself."""
+    prefetch(rooms, [_own(ctx)] if ctx.reader is not None else [*_DECIDING, _NAME, _ALIAS, _own(ctx)])
 
 
 def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
@@ -217,11 +227,10 @@ def _summary(
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
-    name, alias = ("m.room.name", ""), ("m.room.canonical_alias", "")
-    named = room.events([name, alias])
+    named = room.events([_NAME, _ALIAS])
     if not (
-        (name in named and named[name].content.get("name"))
-        or (alias in named and named[alias].content.get("alias"))
+        (_NAME in named and named[_NAME].content.get("name"))
+        or (_ALIAS in named and named[_ALIAS].content.get("alias"))
     ):
         summary["m.heroes"] = _heroes(ctx, room)
     return summary
