@@ -21,7 +21,7 @@ from murmuration.presence.telling import SMALL_ROOM
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.pagination import position_token
-from murmuration.rooms.past_state import state_after
+from murmuration.rooms.past_state import state_after, state_at
 from murmuration.rooms.room import Room
 from murmuration.rooms.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.viewing import View, open_view
@@ -206,7 +206,7 @@ def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[di
         found = timeline.state_delta(room, position.ordinal, room.head.state_root).values()
     else:
         entries = _current_state(room, wanted.events)
-        found = timeline.state_at(room, room.head.state_root, room.head.ordinal + 1, entries).values()
+        found = state_at(room, room.head.state_root, room.head.ordinal + 1, entries).values()
     return [
         wanted.form.project(render_state(event, view.viewer))
         for event in found

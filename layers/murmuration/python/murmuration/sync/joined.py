@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.protocol.events import Event, StateKey
-from murmuration.rooms import aggregations, client_events, pagination, receipts, typing, visibility
+from murmuration.rooms import (
+    aggregations,
+    client_events,
+    pagination,
+    past_state,
+    receipts,
+    typing,
+    visibility,
+)
 from murmuration.rooms.room import Room, prefetch
 from murmuration.rooms.visibility import Viewer
 from murmuration.storage import account_data, dynamodb, presence, room_items, streams
@@ -179,7 +187,7 @@ def _state(
     senders = {entry.event.sender for entry in window.entries} if lazy else set()
     if position is None or ctx.full_state:
         members = senders | {ctx.user_id} if lazy else None
-        state = timeline.full_state(room, root, before, members=members)
+        state = past_state.full_state(room, root, before, members=members)
         if not at_end:
             state |= timeline.unshown_state(window, members)
         return state, _remember((), members or ())
@@ -194,7 +202,7 @@ def _state(
     redundant = ctx.filter.room.state.include_redundant_members
     missing = {sender for sender in senders if redundant or mark(sender) not in known}
     current = room.entries([(MEMBER, sender) for sender in missing])
-    state = timeline.state_at(room, root, before, current.values()) | state
+    state = past_state.state_at(room, root, before, current.values()) | state
     return state, _remember(position.members, senders)
 
 

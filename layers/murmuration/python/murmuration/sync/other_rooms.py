@@ -8,7 +8,7 @@ from typing import Any
 
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
-from murmuration.rooms import pagination
+from murmuration.rooms import pagination, past_state
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import Seen, Viewer, seen_by
 from murmuration.storage import room_items
@@ -59,7 +59,7 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     root, at = (window.root, window.start) if not ctx.state_after else _after(room, before)
     state = {}
     if ctx.full_state or (position is None and row.previous == "join"):
-        state = timeline.full_state(room, root, at)
+        state = past_state.full_state(room, root, at)
     elif position is not None and (window.limited or ctx.state_after):
         state = timeline.state_delta(room, position.ordinal, root)
     return {

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
+from murmuration.rooms.past_state import read_state_events
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import Seen
 from murmuration.storage import room_items, snapshots
-from murmuration.storage.room_items import LogEntry, StateEntry
+from murmuration.storage.room_items import LogEntry
 
 DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100
@@ -133,38 +134,6 @@ def unshown_state(window: Window, members: Collection[str] | None = None) -> dic
     }
 
 
-def full_state(
-    room: Room, root: NodeId, before: int, *, members: Iterable[str] | None = None
-) -> dict[StateKey, Event]:
-    """The state of the snapshot `root`, which is the state before the ordinal `before`.
-
-    Reads the current state, and snapshots only for what has changed since. With `members`, of the membership
-    events only those of these users.
-    """
-    if members is None:
-        current = room_items.read_state_of_type(room.room_id, room.version)
-    else:
-        current = room_items.read_state_but_members(room.room_id, room.version)
-        current += room.entries([(MEMBER, user_id) for user_id in members]).values()
-    return state_at(room, root, before, current)
-
-
-def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry]) -> dict[StateKey, Event]:
-    """What the pairs of `current` state entries were in the snapshot `root`, before the ordinal `before`."""
-    kept: dict[StateKey, Event] = {}
-    changed: list[StateKey] = []
-    for entry in current:
-        pair = (entry.event.type, entry.event.state_key or "")
-        if entry.ordinal is not None and entry.ordinal < before:
-            kept[pair] = entry.event
-        else:
-            changed.append(pair)
-    if changed and root != state_trie.EMPTY:
-        earlier = state_trie.get(root, changed, snapshots.fetch_from(room.room_id))
-        kept |= read_state_events(room, earlier)
-    return kept
-
-
 def state_delta(room: Room, after: int, root: NodeId) -> dict[StateKey, Event]:
     """What changed from the state after the ordinal `after` to the snapshot `root`."""
     next_entries = room_items.read_log(room.room_id, room.version, after=after, before=after + 2)
@@ -172,9 +141,3 @@ def state_delta(room: Room, after: int, root: NodeId) -> dict[StateKey, Event]:
         return {}
     changes = state_trie.diff(next_entries[0].current_root, root, snapshots.fetch_from(room.room_id))
     return read_state_events(room, {pair: new for pair, (_, new) in changes.items() if new is not None})
-
-
-def read_state_events(room: Room, event_ids: dict[StateKey, str]) -> dict[StateKey, Event]:
-    """The events of a state map."""
-    events = room_items.read_events(list(event_ids.values()), room.version)
-    return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}
