@@ -241,3 +241,21 @@ def alice_with_capabilities(scene: Scene) -> None:
     offered: dict[str, Any] = {"capabilities": {"m.cap.voip.v1": {}}}
     scene.names["alice_hash"] = scene.act(capabilities.upload, who, Fields(offered))["sha256"]
     scene.names["server_hash"] = capabilities.get_server_hash(who)["sha256"]
+
+
+@plot(
+    "Alice's client of version 2 has a stream, has read it once, and Bob says something since.",
+    "alice_and_bob_in_a_public_room",
+)
+def alice_with_a_stream(scene: Scene) -> None:
+    from murmuration.client_v2 import catching_up, filters, streaming
+    from murmuration.client_v2.filters import Filter
+
+    token = scene.token("alice")
+    only = {"types": ["m.room.name"]}
+    scene.names["names_only"] = scene.act(filters.define, token.user_id, only)
+    scene.names["stream"] = scene.act(streaming.define, token, streaming.EVERYTHING)
+    wanted = catching_up.Wanted(Filter(), Filter(), 5)
+    answer = scene.act(catching_up.initial_sync, token, scene.names["stream"], wanted)
+    scene.names["stream_read"] = answer["streaming"]
+    scene.say("bob", scene.names["lounge"], "Is there tea?")

@@ -236,7 +236,7 @@ def event_ids_of(answer: Any) -> list[str]:
 
 
 def test_a_reader_is_shown_what_it_may_see_and_no_more(make_client: Make) -> None:
-    StreamsMachine.make = staticmethod(make_client)  # type: ignore[assignment]
+    StreamsMachine.make = staticmethod(make_client)
     with mock.patch.object(domain, "AT_ONCE", PAGE):
         run_state_machine_as_test(
             StreamsMachine,
