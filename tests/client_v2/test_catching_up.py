@@ -40,16 +40,6 @@ Make = Callable[..., Client]
 
 
 @pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
-
-
-@pytest.fixture
 def room_id(alice: Client, bob: Client) -> str:
     """A public room of Alice's that Bob has joined."""
     room_id = create_room(alice, preset="public_chat", name="lounge")

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from local_cloud.aws.sqs import Sqs
 from murmuration.client_v2 import event_stream as domain
-from murmuration.client_v2 import streaming
-from murmuration.clock import now_ms
-from murmuration.delivery import wakes
-from murmuration.rooms import joining
-from murmuration.storage import dynamodb, listeners, room_items, streamings
+from murmuration.storage import dynamodb, streamings
 from murmuration.sync import tokens
 from tests.client_v2.streams import (
     V2,
@@ -48,16 +39,6 @@ Make = Callable[..., Client]
 __all__ = ["sqs"]
 LONG = 20_000
 """A timeout, in milliseconds, that no test waits out."""
-
-
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
 
 
 @pytest.fixture
@@ -405,190 +386,6 @@ def test_ignored_users_stay_unheard(alice: Client, bob: Client, room_id: str) ->
     stream = Streaming(bob)
     send(alice, room_id, "unheard")
     assert stream.events() == []
-
-
-# -- Given in an answer, not in the stream -------------------------------------------------------------------
-
-
-def test_what_an_answer_gave_does_not_come_down_that_stream(alice: Client, room_id: str) -> None:
-    told, other = Streaming(alice), Streaming(alice)
-    body = {"events": [{"type": "m.room.message", "content": {"body": str(n)}} for n in range(2)]}
-    ok(alice.post(path(room_id, "send", version=V2), body, streaming=told.token))
-    where = path(room_id, "state", "m.room.topic", version=V2)
-    ok(alice.put(where, {"topic": "tea"}, streaming=told.token))
-    ok(alice.delete(where, streaming=told.token))
-    ok(
-        alice.put(
-            path(room_id, "powerLevels", version=V2), {"key": "kick", "value": 60}, streaming=told.token
-        )
-    )
-    last = send(alice, room_id, "not given")
-    assert event_ids(told.events()) == [last]
-    assert len(other.events()) == 5  # of the topic, the deletion only
-
-
-def test_a_repeated_action_is_given_once_more(alice: Client, room_id: str) -> None:
-    stream = Streaming(alice)
-    where = path(room_id, "send", "m.room.message", "a1", version=V2)
-    ok(alice.put(where, {"body": "x"}))
-    ok(alice.put(where, {"body": "x"}, streaming=stream.token))
-    assert stream.events() == []
-
-
-def test_a_refused_action_gives_nothing(alice: Client, bob: Client, room_id: str) -> None:
-    stream = Streaming(bob)
-    where = path(room_id, "state", "m.room.topic", version=V2)
-    refused(bob.put(where, {"topic": "no"}, streaming=stream.token), 403, "M_FORBIDDEN")
-    event_id = send(alice, room_id, "yes")
-    assert event_ids(stream.events()) == [event_id]
-
-
-def test_many_events_may_be_given_and_the_oldest_forgotten(
-    alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streamings, "MANY", 2)
-    stream = Streaming(alice)
-    where = path(room_id, "send", "m.room.message", version=V2)
-    sent = [
-        ok(alice.post(where, {"body": str(n)}, streaming=stream.token))["event"]["event_id"] for n in range(7)
-    ]
-    left = event_ids(stream.events())
-    assert left == sent[: len(left)]
-    assert 0 < len(left) <= 5
-
-
-def test_a_room_shown_in_an_answer_does_not_come_down_that_stream(alice: Client, bob: Client) -> None:
-    told, other = Streaming(bob), Streaming(bob)
-    body = {"preset": "public_chat", "response": {"streaming": told.token, "max": 50}}
-    room_id = ok(bob.post(f"{V2}/createRoom", body))["room_id"]
-    assert types(told.events()) == ["m.homeserver.scrollback"]
-    assert types(other.events())[:2] == ["m.homeserver.scrollback", "m.room.member"]
-    join(alice, room_id)
-    assert len(told.events()) == len(other.events()) == 1
-
-
-def test_joining_gives_what_the_answer_asked_for(alice: Client, bob: Client) -> None:
-    room_id = create_room(alice, preset="public_chat")
-    told = Streaming(bob)
-    nothing = define_filter(bob, types=[])
-    response = {"streaming": told.token, "filter": nothing, "state_filter": nothing}
-    ok(bob.post(f"{V2}/join", {"room_id": room_id, "response": response}))
-    assert types(told.events()) == ["m.homeserver.scrollback", "m.room.member"]
-
-
-def test_the_stream_waits_for_the_answer_that_shows_the_room(alice: Client, bob: Client) -> None:
-    """The stream is looked at when the room is joined, and the answer isn't made yet."""
-    room_id = create_room(alice, preset="public_chat")
-    told, between = Streaming(bob), []
-    join_room = joining.join_room
-
-    def look_then(*arguments: Any) -> str:
-        found = join_room(*arguments)
-        between.append(told.events())
-        return found
-
-    with mock.patch.object(joining, "join_room", look_then):
-        ok(bob.post(f"{V2}/join", {"room_id": room_id, "response": {"streaming": told.token}}))
-    assert between == [[]]
-    assert types(told.events()) == ["m.homeserver.scrollback"]
-
-
-def test_a_join_that_fails_holds_nothing_up(alice: Client, bob: Client) -> None:
-    closed, stream = create_room(alice), Streaming(bob)
-    body = {"room_id": closed, "response": {"streaming": stream.token}}
-    refused(bob.post(f"{V2}/join", body), 403, "M_FORBIDDEN")
-    create_room(bob)
-    assert types(stream.events())[0] == "m.homeserver.scrollback"
-
-
-def test_an_answer_that_never_came_holds_up_no_longer_than_a_request(
-    bob: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stream = Streaming(bob)
-    streamings.note_entering(streaming.parse(bob.user_id, stream.token).streaming, now_ms() + 60_000)
-    create_room(bob)
-    assert stream.events() == []
-    later = now_ms() + 61_000
-    monkeypatch.setattr(domain, "now_ms", lambda: later)
-    assert types(stream.events())[0] == "m.homeserver.scrollback"
-
-
-# -- Waiting -------------------------------------------------------------------------------------------------
-
-
-def tell(room_id: str) -> None:
-    """What the Streams worker does after an event of the room."""
-    head = room_items.read_head(room_id)
-    assert head is not None
-    wakes.wake_for_log_entries([{"room_id": room_id, "state_root": head.state_root}])
-
-
-def until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        threading.Event().wait(0.005)
-
-
-def waiting(client: Client) -> list[listeners.Wait]:
-    return list(listeners.waits_in(listeners.read_items([client.user_id])))
-
-
-def test_the_stream_waits_until_something_happens(bob: Client, alice: Client, room_id: str, sqs: Sqs) -> None:
-    stream = Streaming(bob)
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(stream.events, timeout=LONG)
-        until(lambda: waiting(bob))
-        send(alice, room_id, "at last")
-        tell(room_id)
-        assert bodies(answer.result(10)) == ["at last"]
-
-
-def test_an_event_between_look_and_wait_is_not_missed(
-    bob: Client, alice: Client, room_id: str, sqs: Sqs
-) -> None:
-    from murmuration.sync import waiting as sync_waiting
-
-    stream, register = Streaming(bob), sync_waiting.register
-
-    def send_first(*arguments: Any, **options: Any) -> Any:
-        with mock.patch.object(sync_waiting, "register", register):
-            send(alice, room_id, "in between")
-            tell(room_id)
-        return register(*arguments, **options)
-
-    with mock.patch.object(sync_waiting, "register", send_first):
-        assert bodies(stream.events(timeout=LONG)) == ["in between"]
-
-
-def test_what_is_not_for_this_stream_does_not_end_the_wait(
-    bob: Client, alice: Client, room_id: str, sqs: Sqs
-) -> None:
-    stream = Streaming(bob)
-    only = define_filter(bob, types=["m.room.message"])
-    other = create_room(alice)
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(stream.go_on, timeout=LONG, filter=only)
-        until(lambda: waiting(bob))
-        before = waiting(bob)
-        invite(alice, other, bob)
-        set_state(alice, room_id, "m.room.topic", {"topic": "tea"})
-        tell(room_id)
-        until(lambda: waiting(bob) not in ([], before))
-        assert not answer.done()
-        send(alice, room_id, "this")
-        tell(room_id)
-        assert bodies(answer.result(10)["events"]) == ["this"]
-
-
-def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: str, sqs: Sqs) -> None:
-    token = define_stream(bob)
-    with ThreadPoolExecutor(2) as pool:
-        answers = [pool.submit(event_stream, bob, token, LONG) for _ in range(2)]
-        until(lambda: len(waiting(bob)) == 2)
-        send(alice, room_id, "to both")
-        tell(room_id)
-        assert [bodies(each.result(10)["events"]) for each in answers] == [["to both"]] * 2
 
 
 # -- Out of order --------------------------------------------------------------------------------------------

@@ -1,0 +1,120 @@
+"""Waiting on version 2's event stream: nothing is missed, and what isn't for the stream ends no wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from local_cloud.aws.sqs import Sqs
+from murmuration.delivery import wakes
+from murmuration.storage import listeners, room_items
+from tests.client_v2.streams import (
+    Streaming,
+    define_filter,
+    define_stream,
+    event_stream,
+)
+from tests.in_process import Client
+from tests.rooms.people import (
+    bodies,
+    create_room,
+    invite,
+    join,
+    send,
+    set_state,
+)
+from tests.sync.conftest import sqs
+
+Make = Callable[..., Client]
+__all__ = ["sqs"]
+LONG = 20_000
+"""A timeout, in milliseconds, that no test waits out."""
+
+
+@pytest.fixture
+def room_id(alice: Client, bob: Client) -> str:
+    """A public room of Alice's that Bob has joined."""
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    return room_id
+
+
+def tell(room_id: str) -> None:
+    """What the Streams worker does after an event of the room."""
+    head = room_items.read_head(room_id)
+    assert head is not None
+    wakes.wake_for_log_entries([{"room_id": room_id, "state_root": head.state_root}])
+
+
+def until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came about"
+        threading.Event().wait(0.005)
+
+
+def waiting(client: Client) -> list[listeners.Wait]:
+    return list(listeners.waits_in(listeners.read_items([client.user_id])))
+
+
+def test_the_stream_waits_until_something_happens(bob: Client, alice: Client, room_id: str, sqs: Sqs) -> None:
+    stream = Streaming(bob)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream.events, timeout=LONG)
+        until(lambda: waiting(bob))
+        send(alice, room_id, "at last")
+        tell(room_id)
+        assert bodies(answer.result(10)) == ["at last"]
+
+
+def test_an_event_between_look_and_wait_is_not_missed(
+    bob: Client, alice: Client, room_id: str, sqs: Sqs
+) -> None:
+    from murmuration.sync import waiting as sync_waiting
+
+    stream, register = Streaming(bob), sync_waiting.register
+
+    def send_first(*arguments: Any, **options: Any) -> Any:
+        with mock.patch.object(sync_waiting, "register", register):
+            send(alice, room_id, "in between")
+            tell(room_id)
+        return register(*arguments, **options)
+
+    with mock.patch.object(sync_waiting, "register", send_first):
+        assert bodies(stream.events(timeout=LONG)) == ["in between"]
+
+
+def test_what_is_not_for_this_stream_does_not_end_the_wait(
+    bob: Client, alice: Client, room_id: str, sqs: Sqs
+) -> None:
+    stream = Streaming(bob)
+    only = define_filter(bob, types=["m.room.message"])
+    other = create_room(alice)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream.go_on, timeout=LONG, filter=only)
+        until(lambda: waiting(bob))
+        before = waiting(bob)
+        invite(alice, other, bob)
+        set_state(alice, room_id, "m.room.topic", {"topic": "tea"})
+        tell(room_id)
+        until(lambda: waiting(bob) not in ([], before))
+        assert not answer.done()
+        send(alice, room_id, "this")
+        tell(room_id)
+        assert bodies(answer.result(10)["events"]) == ["this"]
+
+
+def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: str, sqs: Sqs) -> None:
+    token = define_stream(bob)
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(event_stream, bob, token, LONG) for _ in range(2)]
+        until(lambda: len(waiting(bob)) == 2)
+        send(alice, room_id, "to both")
+        tell(room_id)
+        assert [bodies(each.result(10)["events"]) for each in answers] == [["to both"]] * 2
