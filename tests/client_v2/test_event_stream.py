@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from murmuration.client_v2 import event_stream as domain
-from murmuration.storage import dynamodb, streamings
+from murmuration.presence import telling
+from murmuration.storage import dynamodb, presence, streamings
 from murmuration.sync import tokens
 from tests.client_v2.streams import (
     V2,
@@ -257,6 +258,21 @@ def test_typing_receipts_and_presence_have_sections_of_their_own(
     assert answer["events"] == []
     assert {event["type"] for event in answer["ephemeral"]} == {"m.typing", "m.receipt"}
     assert {event["room_id"] for event in answer["ephemeral"]} == {room_id}
+
+
+def test_presence_is_that_of_the_streams_users_and_filtered_by_type(
+    bob: Client, alice: Client, room_id: str
+) -> None:
+    both = Streaming(bob)
+    nobody = Streaming(bob, definition={})
+    only = define_filter(bob, types=["m.room.*"])
+    event_stream(bob, both.token)  # he is there now
+    ok(alice.put(f"/_matrix/client/v3/presence/{alice.user_id}/status", {"presence": "unavailable"}))
+    telling.tell([item for item in [presence.read(alice.user_id)] if item])
+    [told] = event_stream(bob, both.token)["presence"]
+    assert (told["sender"], told["content"]["presence"]) == (alice.user_id, "unavailable")
+    assert "presence" not in event_stream(bob, both.token, filter=only)
+    assert "presence" not in nobody.go_on()
 
 
 # -- No catching up ------------------------------------------------------------------------------------------

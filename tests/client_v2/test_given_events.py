@@ -13,6 +13,7 @@ from murmuration.client_v2 import streaming
 from murmuration.clock import now_ms
 from murmuration.rooms import joining
 from murmuration.storage import streamings
+from murmuration.sync import engine
 from tests.client_v2.streams import (
     V2,
     Streaming,
@@ -145,3 +146,35 @@ def test_an_answer_that_never_came_holds_up_no_longer_than_a_request(
     later = now_ms() + 61_000
     monkeypatch.setattr(domain, "now_ms", lambda: later)
     assert types(stream.events())[0] == "m.homeserver.scrollback"
+
+
+@pytest.mark.parametrize("moment", ["before the look", "after it"])
+def test_a_look_at_the_moment_of_sending_brings_it_neither(alice: Client, room_id: str, moment: str) -> None:
+    stream, sent = Streaming(alice), []
+
+    def send_given() -> None:
+        where = path(room_id, "send", "m.room.message", version=V2)
+        answer = ok(alice.post(where, {"body": "x"}, streaming=stream.token))
+        sent.append(answer["event"]["event_id"])
+
+    looked, read_rooms = domain.EventStream.look, engine._rooms
+
+    def look(reader: domain.EventStream) -> None:
+        send_given()
+        looked(reader)
+
+    def head_first(*arguments: Any, **options: Any) -> Any:
+        send_given()
+        return read_rooms(*arguments, **options)
+
+    at = {
+        "before the look": mock.patch.object(engine, "_rooms", head_first),
+        "between the look at rooms and at what was given": mock.patch.object(
+            domain.EventStream, "look", look
+        ),
+    }
+    with at[moment]:
+        assert stream.events() == []
+    last = send(alice, room_id, "last")
+    assert len(sent) == 1
+    assert event_ids(stream.events()) == [last]

@@ -12,9 +12,12 @@ from unittest import mock
 import pytest
 
 from local_cloud.aws.sqs import Sqs
+from murmuration.client_v2 import streaming
+from murmuration.clock import now_ms
 from murmuration.delivery import wakes
-from murmuration.storage import listeners, room_items
+from murmuration.storage import listeners, room_items, streamings
 from tests.client_v2.streams import (
+    V2,
     Streaming,
     define_filter,
     define_stream,
@@ -26,6 +29,8 @@ from tests.rooms.people import (
     create_room,
     invite,
     join,
+    ok,
+    path,
     send,
     set_state,
 )
@@ -118,3 +123,37 @@ def test_one_stream_may_be_waited_on_twice(bob: Client, alice: Client, room_id: 
         send(alice, room_id, "to both")
         tell(room_id)
         assert [bodies(each.result(10)["events"]) for each in answers] == [["to both"]] * 2
+
+
+def test_what_an_answer_gives_does_not_end_the_wait(
+    bob: Client, alice: Client, room_id: str, sqs: Sqs
+) -> None:
+    stream = Streaming(bob)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream.events, timeout=LONG)
+        until(lambda: waiting(bob))
+        before = waiting(bob)
+        where = path(room_id, "send", "m.room.message", version=V2)
+        ok(bob.post(where, {"body": "mine"}, streaming=stream.token))
+        tell(room_id)
+        until(lambda: waiting(bob) not in ([], before))
+        assert not answer.done()
+        send(alice, room_id, "theirs")
+        tell(room_id)
+        assert bodies(answer.result(10)) == ["theirs"]
+
+
+def test_a_room_that_waits_for_its_answer_comes_without_a_ring(bob: Client, sqs: Sqs) -> None:
+    """The answer with the room was lost: nobody rings when its time is over."""
+    stream = Streaming(bob)
+    kept = streaming.parse(bob.user_id, stream.token).streaming
+    streamings.note_entering(kept, now_ms() + 1500)
+    create_room(bob)
+    assert stream.events(timeout=LONG)[0]["type"] == "m.homeserver.scrollback"
+
+
+def test_the_time_is_over_when_nothing_happens(bob: Client, room_id: str, sqs: Sqs) -> None:
+    stream = Streaming(bob)
+    before = stream.token
+    assert stream.events(timeout=50) == []
+    assert stream.token == before

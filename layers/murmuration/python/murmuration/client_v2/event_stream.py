@@ -277,7 +277,7 @@ def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[str, LogEntry]:
     last = max(passed, key=lambda entry: entry.event.depth)
     front = depth
     if last.event.depth >= depth:
-        while earlier := [by_id[each] for each in last.event.prev_events if each in by_id]:
+        while earlier := _earlier(last, by_id):
             last = max(earlier, key=lambda entry: entry.event.depth)
         front = last.event.depth - 1
     late = {}
@@ -286,6 +286,12 @@ def late_events(depth: int, passed: Sequence[LogEntry]) -> dict[str, LogEntry]:
             late[entry.event.event_id] = entry
         front = max(front, entry.event.depth)
     return late
+
+
+def _earlier(entry: LogEntry, by_id: Mapping[str, LogEntry]) -> list[LogEntry]:
+    """Those among some events that an event follows, and came before it."""
+    found = (by_id[event_id] for event_id in entry.event.prev_events if event_id in by_id)
+    return [each for each in found if each.ordinal < entry.ordinal]
 
 
 def _last_before(event: Event) -> str | None:
