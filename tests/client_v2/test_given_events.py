@@ -169,9 +169,7 @@ def test_a_look_at_the_moment_of_sending_brings_it_neither(alice: Client, room_i
 
     at = {
         "before the look": mock.patch.object(engine, "_rooms", head_first),
-        "between the look at rooms and at what was given": mock.patch.object(
-            domain.EventStream, "look", look
-        ),
+        "after it": mock.patch.object(domain.EventStream, "look", look),
     }
     with at[moment]:
         assert stream.events() == []
