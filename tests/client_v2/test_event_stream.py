@@ -382,6 +382,19 @@ def test_leaving_ends_what_comes(alice: Client, bob: Client, room_id: str) -> No
     assert stream.events() == []
 
 
+def test_who_came_and_went_between_looks_is_told_where_it_was(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice, preset="public_chat")
+    stream = Streaming(bob)
+    join(bob, room_id)
+    seen = send(alice, room_id, "seen")
+    leave(bob, room_id)
+    send(alice, room_id, "unseen")
+    answer = stream.go_on()
+    assert [event["content"]["membership"] for event in answer["events"]] == ["leave"]
+    past = paginate(bob, room_id, token=answer["missed"][room_id], max=1)
+    assert event_ids(past["events"]) == [seen]
+
+
 def test_history_that_is_hidden_stays_hidden(alice: Client, bob: Client) -> None:
     room_id = create_room(alice, preset="private_chat")
     set_state(alice, room_id, "m.room.history_visibility", {"history_visibility": "joined"})

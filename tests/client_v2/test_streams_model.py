@@ -71,12 +71,12 @@ class Screen:
                 kept[event["type"], event["state_key"]] = event["event_id"]
 
     def fill(self, room_id: str, token: str | None) -> None:
-        """Go back until there is nothing new."""
+        """Go back to the beginning."""
         while token is not None:
-            page = ok(self.streaming.client.get(path(room_id, "paginate", version=V2), token=token, max=PAGE))
-            fresh = set(event_ids(page["events"])) - self.shown.setdefault(room_id, set())
+            where = path(room_id, "paginate", version=V2)
+            page = ok(self.streaming.client.get(where, token=token, max=30))
             self.keep(room_id, page["events"], as_state=False)
-            token = page.get("token") if fresh else None
+            token = page.get("token")
 
     def catch_up(self) -> None:
         for room in self.streaming.begin(max=PAGE)["rooms"]:

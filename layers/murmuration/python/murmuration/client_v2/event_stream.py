@@ -191,6 +191,8 @@ class EventStream:
         section: dict[str, Any] = {"events": events}
         if window.limited:
             section["missed"] = position_token(window.before_first)
+        elif position is None and row.previous == "join":
+            section["missed"] = position_token(after)  # they came and went since the last look
         return section if any(section.values()) else None
 
     def outside(self, row: Membership) -> dict[str, Any] | None:
