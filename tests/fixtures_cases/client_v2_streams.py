@@ -138,4 +138,23 @@ GIVING.add(
     expect="404 M_NOT_FOUND",
 )
 
-CASES = [*READING, *GIVING]
+ENTERING = Cases("client_v2/room_membership", STREAM)
+ENTERING.add(
+    "join_room/good_given",
+    "Alice joins the porch again; her stream needn't bring what the answer has.",
+    f"POST {V2}/join",
+    {"room_id": "{{porch}}", "response": {"max": 1, "streaming": "{{stream_read}}"}},
+    by="alice",
+    worlds=("alice_left_a_room", STREAM),
+)
+ENTERING.add(
+    "join_room/unknown_stream",
+    "There is no such stream, so nothing is joined.",
+    f"POST {V2}/join",
+    {"room_id": "{{porch}}", "response": {"streaming": "v_aaaaaaaaaaaaaaaa"}},
+    by="alice",
+    worlds=("alice_left_a_room", STREAM),
+    expect="404 M_NOT_FOUND",
+)
+
+CASES = [*READING, *GIVING, *ENTERING]

@@ -26,7 +26,7 @@ from murmuration.rooms.room import Room
 from murmuration.rooms.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.viewing import View, open_view
 from murmuration.rooms.visibility import Viewer
-from murmuration.storage import room_items
+from murmuration.storage import room_items, streamings
 from murmuration.storage.dynamodb import gather, parallel
 from murmuration.storage.memberships import Membership
 from murmuration.storage.room_items import StateEntry
@@ -99,6 +99,7 @@ def initial_sync(
             reader=Pages(wanted, presence=bool(stream.streaming.users)),
         )
     )
+    streamings.renew(stream.streaming)
     rooms = [
         {"room_id": room_id, **(_compact(section) if compact and "messages" in section else section)}
         for kind in ("join", "invite", "knock", "leave")

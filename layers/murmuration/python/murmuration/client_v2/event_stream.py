@@ -61,7 +61,6 @@ def get_events(
     """
     stream = streaming.parse(token.user_id, text)
     wanted = filters.read(token.user_id, filter_token)
-    streamings.renew(stream.streaming)
     reader = EventStream(stream, wanted, out_of_order=out_of_order)
     timeout_ms = min(timeout_ms, MAXIMUM_TIMEOUT_MS)
     deadline = time.monotonic() + timeout_ms / 1000
@@ -83,6 +82,7 @@ def get_events(
             break
         # There was something, but not for this client.
         request = replace(request, since=str(body["next_batch"]), timeout_ms=left_ms)
+    streamings.renew(stream.streaming)
     end = str(body["next_batch"])
     unmoved = stream.row is None and end == stream.streaming.start
     return {"events": [], **answer, "streaming": stream.text if unmoved else stream.at(end)}
