@@ -84,7 +84,9 @@ def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -
     own = entry.event.state_pair
     others = [each for pair, each in known.items() if pair != own]
     state = state_at(room, entry.current_root, entry.ordinal + 1, others)
-    return state | ({own: entry.event} if own in known else {})
+    if own in known:
+        state[own] = entry.event
+    return {pair: state[pair] for pair in known if pair in state}
 
 
 def _root_after(room: Room, entry: LogEntry) -> NodeId:
