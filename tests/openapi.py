@@ -173,7 +173,8 @@ class Specification:
             media_type = headers.get("content-type", "").partition(";")[0]
             if media_type != "application/json":
                 yield f"its Content-Type is {media_type!r}"
-            yield from self._of_json(schema, exchange.body)
+            body = exchange.body if exchange.status >= 300 else _of_rooms(operation, exchange.body)
+            yield from self._of_json(schema, body)
 
     def _resolve(self, location: str, described: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         if "$ref" not in described:
@@ -224,6 +225,18 @@ def _checker() -> FormatChecker:
             lambda value, matches=matches: not isinstance(value, str) or bool(matches(value))
         )
     return checker
+
+
+def _of_rooms(operation: Operation, body: bytes) -> bytes:
+    """The answer of /events without what isn't of a room's history.
+
+    The schema has no word for presence, typing and receipts, which have always come by it.
+    """
+    if operation.name != "getEvents":
+        return body
+    answer = json.loads(body)
+    answer["chunk"] = [event for event in answer.get("chunk", ()) if "event_id" in event]
+    return json.dumps(answer).encode()
 
 
 def _pattern(parts: list[str]) -> re.Pattern[str]:

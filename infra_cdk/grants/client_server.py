@@ -33,6 +33,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={
             "keys": "batch_write query",
+            "rooms": "get update",
             "streams": "batch_write get put query update",
             "transient": "get update",
             "users": "batch_write get query update",

@@ -8,6 +8,7 @@ from murmuration.keys import device_lists
 from murmuration.storage import accounts, dynamodb, streams
 from tests.accounts.conftest import password_auth
 from tests.in_process import Client, segment
+from tests.rooms.people import create_room
 
 DEVICES = "/_matrix/client/v3/devices"
 WHOAMI = "/_matrix/client/v3/account/whoami"
@@ -232,3 +233,36 @@ def test_logout_all(register, log_in):
     assert [client.get(WHOAMI).status for client in clients] == [401, 401, 401]
     assert accounts.read_devices(user.user_id) == []
     assert log_in(user).get(WHOAMI).status == 200
+
+
+# -- Being told ------------------------------------------------------------------------------------------
+
+V3, V2 = "/_matrix/client/v3", "/_matrix/client/v2"
+CHANGES = {
+    "renaming": lambda one, other: one.put(f"{DEVICES}/{other.device_id}", {"display_name": "phone"}),
+    "deleting": lambda one, other: one.delete(f"{DEVICES}/{other.device_id}", {"auth": password_auth(one)}),
+    "deleting several": lambda one, other: one.post(
+        f"{V3}/delete_devices", {"devices": [other.device_id], "auth": password_auth(one)}
+    ),
+    "logging out": lambda one, other: other.post(f"{V3}/logout"),
+    "logging out everywhere": lambda one, other: other.post(f"{V3}/logout/all"),
+    "a new password": lambda one, other: one.post(
+        f"{V3}/account/password", {"new_password": "a new and long one", "auth": password_auth(one)}
+    ),
+    "revoking a token": lambda one, other: one.post(
+        f"{V2}/account/revokeToken", {"access_token": other.token}
+    ),
+    "deactivation": lambda one, other: one.post(f"{V3}/account/deactivate", {"auth": password_auth(one)}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_rooms_are_told_of_changed_devices(register, log_in, change):
+    """By a function that is allowed no more than its role allows."""
+    user = register()
+    tablet = log_in(user, device_id="TABLET")
+    room = streams.room_stream(create_room(user))
+    before = streams.read_head(room)
+    answer = CHANGES[change](user, tablet)
+    assert answer.status == 200, answer.body
+    assert user.user_id in device_lists.users_in(streams.read_after(room, before))
