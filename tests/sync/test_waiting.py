@@ -76,6 +76,29 @@ class TestHeld:
             assert bodies_of(answer.result(10), room_id) == ["news"]
         assert registrations(bob) == []
 
+    def test_who_was_a_member_at_some_event_of_a_batch_is_rung(
+        self, room: tuple[Client, Client, str, Syncing], make_client: Make
+    ) -> None:
+        alice, bob, room_id, syncing = room
+        carol = make_client("carol")
+        theirs = Syncing(carol)
+        theirs.sync()
+        head = room_items.read_head(room_id)
+        assert head is not None
+        with ThreadPoolExecutor() as pool:
+            answers = waits(pool, syncing), waits(pool, theirs)
+            until(lambda: registrations(bob) and registrations(carol))
+            ok(alice.post(path(room_id, "kick"), {"user_id": bob.user_id}))
+            join(carol, room_id)
+            send(alice, room_id, "news")
+            values = {":room": room_id, ":after": head.ordinal}
+            batch = dynamodb.query("room-log", "room_id = :room AND ordinal > :after", values)
+            assert len(batch) == 3
+            wakes.wake_for_log_entries(batch)
+            kicked, joined = (answer.result(10) for answer in answers)
+        assert room_id in kicked["rooms"]["leave"]
+        assert bodies_of(joined, room_id)[-1] == "news"
+
     def test_nothing_comes_until_the_timeout(self, room: tuple[Client, Client, str, Syncing]) -> None:
         *_, syncing = room
         answer = syncing.peek(timeout=300)

@@ -23,9 +23,16 @@ _members: LruCache[tuple[str, bytes], tuple[str, ...]] = LruCache(512)
 
 
 def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
-    """Tell of events of rooms' logs: the members, and those whose memberships they change."""
+    """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
+
+    Of several events of a room the members at the last are told: who was one before, and isn't any more, is
+    told by their own, unless that came of resolving forks.
+    """
     users = {item["member"] for item in items if item.get("member")}
-    for room_id, root in {(item["room_id"], _root(item)) for item in items}:
+    resolved = {item["room_id"] for item in items if item.get("resolved")}
+    states = {item["room_id"]: (item["room_id"], _root(item)) for item in items}
+    of_resolved = {(item["room_id"], _root(item)) for item in items if item["room_id"] in resolved}
+    for room_id, root in {*states.values(), *of_resolved}:
         users.update(members_at(room_id, root))
     wake({(user_id, EVERY_DEVICE) for user_id in users})
 
