@@ -159,6 +159,48 @@ def test_all_events_which_the_client_may_view_appear_in_the_event_stream(alice: 
     assert found == sent
 
 
+def drain(client: Client, token: str) -> list[Any]:
+    """What the event stream has from a token on, by as many answers as it takes."""
+    found: list[Any] = []
+    while chunk := (page := ok(client.get(f"{V1}/events", **{"from": token})))["chunk"]:
+        found += chunk
+        token = page["end"]
+    return found
+
+
+def test_the_event_stream_has_no_gap_before_a_leaving_or_after_a_joining(alice: Client, bob: Client) -> None:
+    room_id = create(alice)
+    post(alice, room_id, "before")
+    end = ok(bob.get(f"{V1}/initialSync"))["end"]
+    ok(bob.post(room(room_id, "join"), {}))
+    sent = [str(number) for number in range(230)]
+    for text in sent[:115]:
+        post(alice, room_id, text)
+    found = drain(bob, end)
+    assert (found[0]["state_key"], texts(found)) == (bob.user_id, sent[:115])
+    end = ok(bob.get(f"{V1}/initialSync"))["end"]
+    for text in sent[115:]:
+        post(alice, room_id, text)
+    ok(bob.post(room(room_id, "leave"), {}))
+    post(alice, room_id, "after")
+    found = drain(bob, end)
+    assert texts(found) == sent[115:]
+    assert memberships(found) == {bob.user_id: "leave"}
+    assert found[-1]["type"] == "m.room.member"
+
+
+def test_the_event_stream_shows_a_short_stay_from_the_joining_on(alice: Client, bob: Client) -> None:
+    room_id = create(alice)
+    post(alice, room_id, "before")
+    end = ok(bob.get(f"{V1}/initialSync"))["end"]
+    ok(bob.post(room(room_id, "join"), {}))
+    ok(bob.put(f"{V1}/profile/{segment(bob.user_id)}/displayname", {"displayname": "Bobby"}))
+    post(alice, room_id, "meanwhile")
+    ok(bob.post(room(room_id, "leave"), {}))
+    changes = [event["content"] for event in drain(bob, end) if "state_key" in event]
+    assert [each["membership"] for each in changes] == ["join", "join", "leave"]
+
+
 def test_the_event_stream_shows_an_invitation_and_what_follows(alice: Client, bob: Client) -> None:
     room_id = create(alice, name="The pub")
     end = ok(bob.get(f"{V1}/initialSync"))["end"]

@@ -7,7 +7,7 @@ stands, oldest first: what it gives is all there is for them, in order.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from murmuration.rooms.viewing import open_view
 from murmuration.storage import directory
 from murmuration.sync import tokens
 from murmuration.sync.engine import SyncRequest, sync
-from murmuration.sync.positions import Positions, room_hash
+from murmuration.sync.positions import Positions, RoomPosition, room_hash
 from murmuration.sync.presence import INVITE
 
 AT_ONCE = 100
@@ -73,21 +73,18 @@ def _without_gaps(
 ) -> tuple[list[dict[str, Any]], str]:
     """The events of a sync's answer in one list; the token behind them."""
     rooms = body.get("rooms", {})
-    joined: Mapping[str, Any] = rooms.get("join", {})
     found: list[dict[str, Any]] = []
     end = str(body["next_batch"])
     places = None
-    for room_id, section in joined.items():
-        timeline = section["timeline"]
-        events = timeline["events"]
-        if timeline["limited"]:
-            places = places or _Places.read(token, start, end)
-            missed = places.go_on(room_id)
-            events = _since_joining(events, token.user_id) if missed is None else missed
-        found += [form(event, room_id) for event in events]
-        found += [form(event, room_id) for event in section["ephemeral"]["events"]]
-    for room_id, section in rooms.get("leave", {}).items():
-        found += [form(event, room_id) for event in section["timeline"]["events"]]
+    for kind in ("join", "leave"):
+        for room_id, section in rooms.get(kind, {}).items():
+            events = section["timeline"]["events"]
+            if section["timeline"]["limited"] or (kind == "leave" and _joinings(events, token.user_id)):
+                places = places or _Places.read(token, start, end)
+                missed = places.go_on(room_id)
+                events = _since_joining(events, token.user_id) if missed is None else missed
+            found += [form(event, room_id) for event in events]
+            found += [form(event, room_id) for event in section.get("ephemeral", {}).get("events", ())]
     for room_id, section in rooms.get("invite", {}).items():
         found += _invitation(section, room_id, token.user_id, form)
     found += _presence(body, form)
@@ -96,34 +93,52 @@ def _without_gaps(
 
 @dataclass
 class _Places:
-    """What a client had been shown before an answer and has been behind it; moved back where it's less."""
+    """What a client had been shown before an answer and has been behind it; moved back where it's less.
+
+    `before` is None where that isn't known any more.
+    """
 
     token: AccessToken
     end: str
-    before: Positions
+    before: Positions | None
     after: Positions
     moved: bool = False
 
     @classmethod
     def read(cls, token: AccessToken, start: str, end: str) -> _Places:
-        before, after = (
-            tokens.read(token.user_id, each, token.device_id) or Positions() for each in (start, end)
-        )
-        return cls(token, end, before, after)
+        before, after = (tokens.read(token.user_id, each, token.device_id) for each in (start, end))
+        return cls(token, end, before, after or Positions())
 
     def go_on(self, room_id: str) -> list[dict[str, Any]] | None:
-        """The events from where the client stood in a room, oldest first; None where it didn't know it."""
-        name = room_hash(self.token.user_id, room_id)
-        position, reached = self.before.rooms.get(name), self.after.rooms.get(name)
-        if position is None or reached is None:
+        """The events from where the client stood in a room, oldest first: the user's joining at the earliest.
+
+        None where that can't be told.
+        """
+        if self.before is None:
             return None
+        name = room_hash(self.token.user_id, room_id)
         view = open_view(self.token, room_id)
-        stop = min(view.horizon(), reached.ordinal)
+        position = self.before.rooms.get(name)
+        if position is None and view.viewer.since is not None:
+            position = RoomPosition(view.viewer.since - 1, 0)
+        reached = self.after.rooms.get(name)
+        if position is None or (view.viewer.is_joined and reached is None):
+            return None
+        stop = view.horizon() if reached is None else min(view.horizon(), reached.ordinal)
+        if view.membership is not None and not view.viewer.is_joined:
+            stop = min(stop, view.membership.ordinal or stop)
         scan = Scan(view, EventFilter(), position.ordinal, stop, forward=True)
         scan.run(AT_ONCE)
-        self.after.rooms[name] = replace(reached, ordinal=scan.position, unread=position.unread)
-        self.moved = True
+        if reached is not None:
+            self._move(name, replace(reached, ordinal=scan.position, unread=position.unread))
+        elif not scan.exhausted:
+            self.after.others.pop(name, None)  # the leaving is yet to be shown
+            self._move(name, replace(position, ordinal=scan.position))
         return client_events(scan.found, view.viewer)
+
+    def _move(self, name: str, position: RoomPosition) -> None:
+        self.after.rooms[name] = position
+        self.moved = True
 
     def next_token(self) -> str:
         """The token behind what was given."""
@@ -134,14 +149,20 @@ class _Places:
 
 def _since_joining(events: list[dict[str, Any]], user_id: str) -> list[dict[str, Any]]:
     """Of a room that the client didn't know: the user's joining, and what came after."""
-    joins = [
+    joinings = _joinings(events, user_id)
+    return events[joinings[-1] :] if joinings else events
+
+
+def _joinings(events: Sequence[Mapping[str, Any]], user_id: str) -> list[int]:
+    """Where the user joins; not where a member gets another name."""
+    return [
         number
         for number, event in enumerate(events)
         if event["type"] == "m.room.member"
         and event.get("state_key") == user_id
         and event["content"].get("membership") == "join"
+        and event.get("unsigned", {}).get("prev_content", {}).get("membership") != "join"
     ]
-    return events[joins[-1] :] if joins else events
 
 
 def _invitation(
