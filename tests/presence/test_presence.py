@@ -286,6 +286,49 @@ def test_a_first_sync_shows_who_is_there(pair: Three, work: Work) -> None:
     assert told(Syncing(alice).sync()) == {bob.user_id: "online"}
 
 
+@pytest.mark.parametrize("state", ["hidden", "offline"])
+def test_nobody_is_told_of_one_who_comes_unseen(pair: Three, clock: Clock, work: Work, state: str) -> None:
+    alice, bob, room_id = pair
+    put(alice, "online")
+    before = seq_of_room(room_id)
+    put(bob, state, OLD)
+    work(bob)
+    assert seq_of_room(room_id) == before
+    assert told(Syncing(bob).sync(set_presence="offline")) == {alice.user_id: "online"}
+
+
+def test_what_a_hidden_user_does_is_not_noted(pair: Three, clock: Clock, work: Work) -> None:
+    from murmuration.presence.status import note_action
+
+    alice, bob, room_id = pair
+    put(alice, "online")
+    put(bob, "hidden", OLD)
+    before = seq_of_room(room_id)
+    clock.advance(QUIET_MS + 1)
+    note_action(bob.user_id, clock.now)
+    work(bob)
+    assert seq_of_room(room_id) == before
+    assert get(alice, bob) == {"presence": "offline"}
+
+
+def test_who_comes_and_changes_at_once_learns_what_they_missed(pair: Three, clock: Clock) -> None:
+    from murmuration.presence.telling import tell
+
+    alice, bob, _ = pair
+    put(bob, "online")
+    clock.advance(1)
+    watching = Syncing(alice)
+    watching.sync()
+    came = presence.read(alice.user_id)
+    clock.advance(1)
+    put(alice, "online", status_msg="back")
+    changed = presence.read(alice.user_id)
+    assert came is not None
+    assert changed is not None
+    tell([came, changed])
+    assert told(watching.sync())[bob.user_id] == "online"
+
+
 def test_a_large_room_is_marked_without_asking_who_is_there(
     make_client: Make, pair: Three, work: Work
 ) -> None:

@@ -111,13 +111,13 @@ def set_capabilities(user_id: str, device_id: str, sha256: str) -> None:
 
 
 def note_action(user_id: str, at_ms: int) -> None:
-    """Note that a user did something, such as sending a message: at most once a minute."""
+    """Note that a user did something, such as sending a message: at most once a minute, and not if hidden."""
     if at_ms - (_acted.get(user_id) or 0) < LAST_ACTIVE_STEP_MS:
         return
     _acted.put(user_id, at_ms)
 
-    def change(before: Presence, _now: int) -> Presence:
-        if at_ms - before.last_active_ms < LAST_ACTIVE_STEP_MS:
+    def change(before: Presence, now: int) -> Presence:
+        if at_ms - before.last_active_ms < LAST_ACTIVE_STEP_MS or before.own(now) == HIDDEN:
             return before
         return replace(before, last_active_ms=at_ms)
 
@@ -168,7 +168,7 @@ def _told(after: Presence, before: Presence, now: int) -> Presence:
     """With the time of the change, where others see one; and with what the user missed, who has come back."""
     if after.watches(now) and not before.watches(now):
         away = max((device.until_ms for device in before.devices.values()), default=0)
-        return replace(after, changed_ms=now, came_ms=now, away_ms=away)
+        after = replace(after, came_ms=now, away_ms=away)
     differs = (
         after.shown(now) != before.shown(now)
         or after.status_msg != before.status_msg

@@ -1,8 +1,9 @@
 """Telling of a changed presence: a marker for each room with somebody on an event stream, at most.
 
-Run by the Streams worker. A presence is stored before it's told, and everybody's coming to a stream is such
-a change too. So of two who come or change at one time, at least one's telling sees the other: either it marks
-the room because the other is there, or the other, who came later, is told of what they missed.
+Run by the Streams worker. A presence is stored before it's told, and so is everybody's coming to a stream,
+which others are told of only if they see a change. So of two who come or change at one time, at least one's
+telling sees the other: either it marks the room because the other is there, or the other, who came later, is
+told of what they missed.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ MARKERS_AT_ONCE = 50
 
 def tell(items: Iterable[Mapping[str, Any]]) -> None:
     """Tell of these new presences, by their items. Repeating it does no harm."""
-    newest = {item["stream_id"]: item for item in items if presence.is_change(item)}
-    for item in newest.values():
-        _tell(item["stream_id"].partition(":")[2], presence.from_item(item), came=presence.has_come(item))
+    found = list(items)
+    changed = {item["stream_id"] for item in found if presence.is_change(item)}
+    came = {item["stream_id"] for item in found if presence.has_come(item)}
+    newest = {item["stream_id"]: item for item in found if item["stream_id"] in changed | came}
+    for name, item in newest.items():
+        _tell(name.partition(":")[2], presence.from_item(item), changed=name in changed, came=name in came)
 
 
-def _tell(user_id: str, told: Presence, *, came: bool) -> None:
+def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
+    """Tell others if what they are shown has `changed`, and the user what they missed if they `came`."""
     (small, large), observing, wanted = dynamodb.gather(
         functools.partial(_rooms, user_id),
         functools.partial(presence_lists.read_observers, user_id),
@@ -35,15 +40,15 @@ def _tell(user_id: str, told: Presence, *, came: bool) -> None:
     )
     in_rooms = {other: room_id for room_id, members in small.items() for other in members}
     observers, listed = _granted(observing), _granted(wanted)
-    others = ({*in_rooms} | observers | listed) - {user_id}
-    known = presence.read_many(others)
-    there = {other for other, theirs in known.items() if theirs.watched(told.changed_ms)}
-    watched = (room_id for room_id, members in small.items() if there & set(members))
-    markers = {streams.room_stream(room_id): {user_id: room_id} for room_id in (*large, *watched)}
-    markers |= {streams.user_stream(each): {user_id: ""} for each in (observers & there) - {*in_rooms}}
+    known = presence.read_many(({*in_rooms} | observers | listed) - {user_id})
+    missed = {other: in_rooms.get(other, "") for other in (_missed(told, known) if came else ())}
     own = {user_id: ""} if len(told.devices) > 1 or not came else {}
-    missed = _missed(told, known) if came else ()
-    markers[streams.user_stream(user_id)] = own | {other: in_rooms.get(other, "") for other in missed}
+    markers = {streams.user_stream(user_id): own | missed}
+    if changed:
+        there = {other for other, theirs in known.items() if theirs.watched(told.changed_ms)}
+        watched = (room_id for room_id, members in small.items() if there & set(members))
+        markers |= {streams.room_stream(room_id): {user_id: room_id} for room_id in (*large, *watched)}
+        markers |= {streams.user_stream(each): {user_id: ""} for each in (observers & there) - {*in_rooms}}
     dynamodb.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
 
 
@@ -56,7 +61,7 @@ def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
     return sorted(
         other
         for other, theirs in known.items()
-        if (theirs.changed_ms >= told.away_ms if told.away_ms else theirs.shown(told.changed_ms) != OFFLINE)
+        if (theirs.changed_ms >= told.away_ms if told.away_ms else theirs.shown(told.came_ms) != OFFLINE)
     )
 
 

@@ -86,8 +86,8 @@ def is_change(item: Mapping[str, Any]) -> bool:
 
 
 def has_come(item: Mapping[str, Any]) -> bool:
-    """Whether that user came to an event stream with the change."""
-    return bool(item["came_ms"] == item["written_ms"])
+    """Whether a new item of the table is a presence whose user has just come to an event stream."""
+    return bool(item["sk"] == KEY and item["came_ms"] == item["written_ms"])
 
 
 def marker(user_id: str, via: str) -> Item:
