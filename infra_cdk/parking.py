@@ -9,8 +9,11 @@ Plain data, without the CDK, so that the local gateway runs the same templates. 
     keys   what the answer says of the device's keys, as base64
 
 The answer is an empty /sync. What SQS refuses, because the queue is gone or too many ask, is answered with
-the token that says to come. A ring stays in its queue (no visibility timeout, nobody deletes it), so that
-all who hold the mark get it; who was away for long is sent to look by the viewer function.
+the token that says to come, and so is whatever doesn't say that nothing came. SQS's answer reaches the
+template as base64: the API has media of all kinds, so all is binary to it, which `CONVERT_TO_TEXT` encodes.
+
+A ring stays in its queue (no visibility timeout, nobody deletes it), so that all who hold the mark get it;
+who was away for long is sent to look by the viewer function.
 """
 
 from __future__ import annotations

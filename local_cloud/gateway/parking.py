@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote_plus
 
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
@@ -111,6 +111,8 @@ class Parking:
         body = render(whole["requestTemplates"]["application/json"], place.parameters, began, "")
         status, answer = self._receive(place.queue, body)
         chosen = whole["responses"].get(str(status)) or whole["responses"]["default"]
+        if chosen["contentHandling"] == "CONVERT_TO_TEXT":  # all is binary to the API
+            answer = base64.b64encode(answer.encode()).decode()
         text = render(chosen["responseTemplates"]["application/json"], place.parameters, began, answer)
         headers = [(b"content-type", b"application/json")]
         for name, value in chosen["responseParameters"].items():
@@ -144,17 +146,15 @@ class _Input:
     def params(self, name: str) -> str:
         return self._parameters.get(name, "")
 
-    def json(self, path: str) -> str:
-        if path != "$":
-            raise ValueError("the local gateway knows the whole body only")
-        return self.body
-
 
 class _Util:
     """`$util` of a mapping template."""
 
     def base64Decode(self, text: str) -> str:  # noqa: N802 - API Gateway's name
         return base64.b64decode(text).decode("utf-8", "replace")
+
+    def urlEncode(self, text: str) -> str:  # noqa: N802 - API Gateway's name
+        return quote_plus(text)
 
     def escapeJavaScript(self, text: str) -> str:  # noqa: N802 - API Gateway's name
         return json.dumps(text)[1:-1].replace("'", "\\'")

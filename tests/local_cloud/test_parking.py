@@ -10,13 +10,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import pytest
 import requests
 
+from infra_cdk.parking import template
 from local_cloud.gateway.events import HttpRequest
-from local_cloud.gateway.parking import place_of
+from local_cloud.gateway.parking import place_of, render
 from local_cloud.testing import local_cloud
 from murmuration.sync.marks import fingerprint
 
@@ -130,6 +131,40 @@ def test_the_viewer_function_decides_the_same() -> None:
         parameters = {key: entry["value"] for key, entry in answer["querystring"].items()}
         assert parameters == place.parameters, name
         assert "content-type" not in answer["headers"]
+
+
+PARAMETERS = {"wait": "20", "keep": "p_row.mark", "call": "c_row", "keys": KEYS.decode()}
+NOTHING, RING = (
+    json.dumps({"ReceiveMessageResponse": {"ReceiveMessageResult": {"messages": messages}}})
+    for messages in (None, [{"ReceiptHandle": "handle", "Body": "nonce"}])
+)
+SAID = {
+    "nothing": (NOTHING, f"p_row.mark.{NOW}"),
+    "nothing, as XML": (
+        "<ReceiveMessageResponse><ReceiveMessageResult/></ReceiveMessageResponse>",
+        f"p_row.mark.{NOW}",
+    ),
+    "a ring": (RING, "c_row"),
+    "no body": ("", "c_row"),
+    "something else": ("{}", "c_row"),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("encoded", [True, False])
+def test_only_who_was_told_of_nothing_goes_on_waiting(name: str, encoded: bool) -> None:
+    """API Gateway takes each answer for binary data, as the API has media of all kinds, and encodes it."""
+    said, token = SAID[name]
+    body = base64.b64encode(said.encode()).decode() if encoded else said
+    answer = json.loads(render(template("wait_response"), PARAMETERS, NOW, body))
+    assert answer["next_batch"] == token
+    assert answer["device_one_time_keys_count"] == {"a": 1}
+
+
+def test_a_request_for_the_queue_holds_nothing_that_a_client_adds() -> None:
+    sent = render(template("wait_request"), PARAMETERS | {"wait": "20&VisibilityTimeout=900"}, NOW, "")
+    assert parse_qs(sent)["VisibilityTimeout"] == ["0"]
+    assert parse_qs(sent)["WaitTimeSeconds"] == ["20&VisibilityTimeout=900"]
 
 
 class User:
