@@ -106,6 +106,9 @@ def test_the_founding_documents_states(pair: Three, clock: Clock) -> None:
     assert get(alice, bob, OLD)["presence"] == "offline"
     assert get(bob, bob, OLD)["presence"] == "hidden"
     assert get(bob, bob)["presence"] == "offline"
+    clock.advance(2 * STAY_MS)
+    ok(bob.get(f"{OLD}/initialSync"))  # nor does coming back to it
+    assert get(bob, bob, OLD)["presence"] == "hidden"
 
 
 def test_only_raising_availability_counts_as_an_action(pair: Three, clock: Clock) -> None:
