@@ -42,6 +42,9 @@ CORS_HEADERS = {
 MAX_PARAMETER_BYTES = 900
 """How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
 
+LARGE_CHARACTERS = 1_400_000
+"""How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
@@ -135,6 +138,15 @@ class Request:
     def headers(self) -> dict[str, str]:
         """Header values by lower-case name."""
         return {name.lower(): value for name, value in (self.event.get("headers") or {}).items()}
+
+    @property
+    def accepts_gzip(self) -> bool:
+        """Whether the client says that it takes a compressed answer."""
+        for offer in self.headers.get("accept-encoding", "").lower().split(","):
+            coding, _, weight = offer.replace(" ", "").partition(";q=")
+            if coding == "gzip":
+                return not weight or bool(weight.strip("0."))
+        return False
 
     @property
     def source_ip(self) -> str:
@@ -265,7 +277,7 @@ class Handler:
             answer = _error_page(error) if self._reads_pages(request) else error_response(error)
         except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
             answer = _unexpected(event, context)
-        return proxy_response(answer)
+        return proxy_response(answer, compressible=request.accepts_gzip)
 
     def _reads_pages(self, request: Request) -> bool:
         return self.route.for_people and "text/html" in request.headers.get("accept", "")
@@ -301,8 +313,12 @@ def _unexpected(event: Mapping[str, Any], context: Any) -> Response:
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
-def proxy_response(answer: Any) -> dict[str, Any]:
-    """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body."""
+def proxy_response(answer: Any, *, compressible: bool = False) -> dict[str, Any]:
+    """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body.
+
+    A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`, so that it fits; what
+    is smaller API Gateway compresses.
+    """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
     if isinstance(response.body, bytes):
@@ -310,6 +326,11 @@ def proxy_response(answer: Any) -> dict[str, Any]:
     else:
         headers.setdefault("Content-Type", "application/json")
         body, encoded = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False), False
+        if compressible and len(body) > LARGE_CHARACTERS:
+            import gzip
+
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+            body, encoded = base64.b64encode(gzip.compress(body.encode(), 1, mtime=0)).decode(), True
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": encoded}
 
 

@@ -1,0 +1,62 @@
+"""What becomes of a handler's answer on its way to API Gateway."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from base64 import b64decode
+from typing import Any
+
+import pytest
+
+from local_cloud.config import Limits
+from local_cloud.gateway.http import MalformedAnswer, response_of
+from murmuration.endpoint import Auth, endpoint
+from murmuration.endpoint.http import LARGE_CHARACTERS
+
+LIMIT = Limits().lambda_payload_bytes
+EVENTS = {"events": [{"body": 'a "quoted" word, ünïcode 🦜', "number": number} for number in range(130_000)]}
+
+
+def answer(body: Any, accepted: str | None) -> dict[str, Any]:
+    @endpoint("GET", "/large", auth=Auth.NONE)
+    def handler(_request: Any) -> Any:
+        return body
+
+    headers = {} if accepted is None else {"Accept-Encoding": accepted}
+    return handler({"httpMethod": "GET", "path": "/large", "headers": headers})
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "gzip, deflate, br", "br;q=1.0, GZIP ; q=0.5"])
+def test_an_answer_over_6_mb_is_compressed_to_fit(accepted: str) -> None:
+    status, headers, body = response_of(answer(EVENTS, accepted), LIMIT)
+    assert len(json.dumps(EVENTS)) > LIMIT
+    assert status == 200
+    assert (b"content-encoding", b"gzip") in [(name.lower(), value) for name, value in headers]
+    assert json.loads(gzip.decompress(body)) == EVENTS
+
+
+@pytest.mark.parametrize("accepted", [None, "", "br", "identity", "gzip;q=0", "gzip; q=0.000"])
+def test_who_does_not_take_gzip_gets_none(accepted: str | None) -> None:
+    with pytest.raises(MalformedAnswer):
+        response_of(answer(EVENTS, accepted), LIMIT)
+
+
+def test_a_smaller_answer_is_left_to_api_gateway() -> None:
+    given = answer({"events": []}, "gzip")
+    assert given["body"] == '{"events":[]}'
+    assert not given["isBase64Encoded"]
+    assert "Content-Encoding" not in given["headers"]
+
+
+def test_what_is_not_compressed_fits_whatever_it_is_made_of() -> None:
+    for character in ('"', "\\", "🦜", "語"):
+        given = answer(character * ((LARGE_CHARACTERS - 2) // (2 if character in '"\\' else 1)), "gzip")
+        assert not given["isBase64Encoded"]
+        assert len(json.dumps(given, ensure_ascii=False).encode()) < LIMIT
+
+
+def test_media_are_not_compressed() -> None:
+    given = answer(b"a" * 2_000_000, "gzip")
+    assert "Content-Encoding" not in given["headers"]
+    assert len(b64decode(given["body"])) == 2_000_000
