@@ -322,6 +322,21 @@ def test_a_stream_that_was_never_read_by_counts_for_nothing(alice: Client, room_
     assert (room["incremental"], room["streaming"]) == (False, token)
 
 
+def test_what_a_room_was_opened_with_does_not_come_down_a_new_stream(
+    alice: Client, bob: Client, room_id: str
+) -> None:
+    other = create_room(bob)
+    token = define_stream(bob)
+    sent = [send(alice, room_id, str(number)) for number in range(3)]
+    elsewhere = send(bob, other, "elsewhere")
+    room = scrollback(bob, room_id, max=2, streaming=token)
+    assert event_ids(room["events"]) == sent[1:]
+    later = send(alice, room_id, "later")
+    events = event_ids(event_stream(bob, room["streaming"])["events"])
+    assert sorted(events) == sorted([sent[0], elsewhere, later])
+    assert len(rooms_of(initial_sync(bob, streaming=token))) == 2
+
+
 def test_a_room_that_was_left_ends_with_the_leaving(alice: Client, bob: Client, room_id: str) -> None:
     stream = Streaming(bob)
     stream.begin()

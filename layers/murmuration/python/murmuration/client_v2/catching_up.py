@@ -17,6 +17,7 @@ from murmuration.client_v2.bundles import render_events, render_state
 from murmuration.client_v2.event_stream import invitation, presence_of
 from murmuration.client_v2.filters import Filter
 from murmuration.client_v2.history import Reading
+from murmuration.client_v2.streaming import StreamingToken
 from murmuration.presence.telling import SMALL_ROOM
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
@@ -27,9 +28,9 @@ from murmuration.rooms.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.viewing import View, open_view
 from murmuration.rooms.visibility import Viewer
 from murmuration.storage import room_items, streamings
-from murmuration.storage.dynamodb import gather, parallel
+from murmuration.storage.dynamodb import execute, gather, parallel
 from murmuration.storage.memberships import Membership
-from murmuration.storage.room_items import StateEntry
+from murmuration.storage.room_items import LogEntry, StateEntry
 from murmuration.sync import timeline, tokens
 from murmuration.sync.context import Context
 from murmuration.sync.engine import SyncRequest, sync
@@ -65,8 +66,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events of a room, oldest first, and state. `token` is for the events before those of a fresh page."""
+    """Events of a room, oldest first, and state. `token` is for the events before those of a fresh page.
 
+    `entries` are the events' in the room's log.
+    """
+
+    entries: list[LogEntry]
     events: list[dict[str, Any]]
     state: list[dict[str, Any]]
     incremental: bool
@@ -122,8 +127,8 @@ def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Want
     """One room: `events`, `state`, whether they are `incremental`, and the `token` of what comes before.
 
     With a streaming token it gives what is new since, if that's no more than wanted, and in `streaming` the
-    token with which the stream goes on after that. Raises UnknownToken, Forbidden, NotFound for an unknown
-    stream.
+    token with which the stream goes on after that, without what the answer has of it. Raises UnknownToken,
+    Forbidden, NotFound for an unknown stream.
     """
     stream = streaming.parse_optional(token.user_id, text)
     view = open_view(token, room_id)
@@ -145,20 +150,33 @@ def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Want
     if page.token is not None:
         answer["token"] = page.token
     if stream is not None:
+        if stream.row is None:
+            _leave_out(stream, view, page.entries)
         answer["streaming"] = _moved(token, stream, before, view, position)
     return answer
 
 
+def _leave_out(stream: StreamingToken, view: View, entries: Sequence[LogEntry]) -> None:
+    """Have these events not come down a stream that began before them and that nothing was read by."""
+    user_id, room_id = view.requester.user_id, view.room.room_id
+    if not stream.is_about(room_id) or view.viewer.since is None:
+        return
+    began = tokens.read(user_id, stream.streaming.start)
+    position = began.rooms.get(room_hash(user_id, room_id)) if began is not None else None
+    start = position.ordinal if position is not None else view.viewer.since - 1
+    if newer := [entry.event.event_id for entry in entries if entry.ordinal > start]:
+        execute(streaming.giving(stream, newer))
+
+
 def _moved(
     token: AccessToken,
-    stream: streaming.StreamingToken,
+    stream: StreamingToken,
     before: Positions | None,
     view: View,
     position: RoomPosition | None,
 ) -> str:
     """The stream's token behind what was shown of the room, where it has begun and is about the room."""
-    head = view.room.head
-    about = stream.streaming.rooms is None or view.room.room_id in stream.streaming.rooms
+    head, about = view.room.head, stream.is_about(view.room.room_id)
     known = position is not None and position.ordinal >= head.ordinal
     if before is None or not about or known or not view.viewer.is_joined or head.unsettled is not None:
         return stream.text
@@ -188,7 +206,7 @@ def read_page(view: View, position: RoomPosition | None, wanted: Wanted) -> Page
         functools.partial(render_events, found[::-1], view.viewer, reading.form),
         functools.partial(_state, view, position if incremental else None, wanted.state),
     )
-    return Page(events, state, incremental, token)
+    return Page([seen.entry for seen in found], events, state, incremental, token)
 
 
 def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[dict[str, Any]]:

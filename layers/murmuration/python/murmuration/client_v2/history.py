@@ -18,7 +18,7 @@ from murmuration.client_v2.bundles import MAX_REPLIES, RELATING, EventForm, rend
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.pagination import position_token, resolve_token
+from murmuration.rooms.pagination import position_token
 from murmuration.rooms.past_state import state_after
 from murmuration.rooms.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.viewing import View, open_view
@@ -82,7 +82,7 @@ def _parse_start(start: str, view: View, bottom: int) -> tuple[int, int]:
     """The positions between which a token's events are."""
     if match := _PAGE_TOKEN.fullmatch(start):
         return int(match[1]), int(match[2])
-    return bottom, resolve_token(start, view.requester.user_id, view.room.room_id)
+    return bottom, view.position(start)
 
 
 def get_pages(token: AccessToken, room_id: str, reading: Reading) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def get_replies(token: AccessToken, event_id: str, start: str | None, reading: R
     view.require_reading()
     before = None
     if start is not None:
-        before = resolve_token(start, view.requester.user_id, view.room.room_id) + 1
+        before = view.position(start) + 1
     limit = max(1, min(reading.limit, MAX_LIMIT))
     found = _newest_replies(view, event_id, parent.groups.intersection(RELATING), before, limit + 1)
     page = found[:limit]
