@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tests.in_process import Client
+import pytest
+
+from murmuration.sync import joined
+from tests.in_process import Client, segment
 from tests.rooms.people import (
+    V3,
     bodies,
     create_room,
     event_ids,
     invite,
     join,
+    leave,
     messages,
+    ok,
+    path,
     redact,
     send,
     set_state,
@@ -139,7 +146,7 @@ def test_a_newcomer_has_the_state_that_history_hides(make_client: Make) -> None:
 
 def test_lazy_loading_sends_members_once(make_client: Make) -> None:
     alice, bob, carol = make_client("alice"), make_client("bob"), make_client("carol")
-    room_id = create_room(alice, preset="public_chat")
+    room_id = create_room(alice, preset="public_chat", name="Named")
     join(bob, room_id)
     join(carol, room_id)
     for number in range(11):
@@ -207,6 +214,20 @@ def test_filters_of_rooms_and_types(make_client: Make) -> None:
     assert timeline(section) == [{"type": timeline(section)[0]["type"]}]
 
 
+@pytest.mark.parametrize("version", ["10", "12"])
+def test_each_section_has_its_own_filter_of_rooms(make_client: Make, version: str) -> None:
+    alice = make_client("alice")
+    room_id, other_id = create_room(alice, room_version=version), create_room(alice, room_version=version)
+    for each in (room_id, other_id):
+        ok(alice.put(path(each, "typing", alice.user_id), {"typing": True}))
+        ok(alice.put(f"{V3}/user/{segment(alice.user_id)}/rooms/{segment(each)}/tags/u.x", {}))
+    sections = ("timeline", "state", "ephemeral", "account_data")
+    wanted = {"room": {name: {"not_rooms": [room_id]} for name in sections}}
+    rooms = Syncing(alice, filter=wanted).sync()["rooms"]["join"]
+    assert all(not rooms[room_id][name]["events"] for name in sections)
+    assert all(rooms[other_id][name]["events"] for name in ("timeline", "ephemeral", "account_data"))
+
+
 def test_stored_filter_by_its_id(make_client: Make) -> None:
     alice = make_client("alice")
     room_id = create_room(alice)
@@ -234,6 +255,44 @@ def test_summary_names_heroes_where_the_room_has_no_name(make_client: Make) -> N
     assert syncing.room(room_id)["summary"]["m.joined_member_count"] == 2
     set_state(alice, room_id, "m.room.name", {"name": "Named"})
     assert "m.heroes" not in syncing.room(room_id)["summary"]
+
+
+def test_heroes_are_those_who_came_first(make_client: Make) -> None:
+    alice = make_client("alice")
+    others = [make_client(name) for name in ("zoe", "yan", "bob")]
+    room_id = create_room(alice, preset="public_chat")
+    for other in others:
+        join(other, room_id)
+    assert Syncing(alice).room(room_id)["summary"]["m.heroes"] == [other.user_id for other in others]
+
+
+def test_heroes_are_found_among_many_who_left(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joined, "_FEW", 3)
+    alice = make_client("zoe")
+    gone = [make_client("a") for _ in range(3)]
+    room_id = create_room(alice, preset="public_chat")
+    for other in gone:
+        join(other, room_id)
+        leave(other, room_id)
+    bob = make_client("bob")
+    join(bob, room_id)
+    assert Syncing(alice).room(room_id)["summary"]["m.heroes"] == [bob.user_id]
+
+
+@pytest.mark.parametrize("state_after", ["false", "true"])
+def test_heroes_come_with_their_member_events(make_client: Make, state_after: str) -> None:
+    alice, bob, carol = make_client("alice"), make_client("bob"), make_client("carol")
+    room_id = create_room(alice, invite=[bob.user_id, carol.user_id])
+    for number in range(10):
+        send(alice, room_id, str(number))
+    syncing = Syncing(alice, filter=LAZY)
+    name = "state_after" if state_after == "true" else "state"
+    section = syncing.room(room_id, use_state_after=state_after)
+    assert members(section, name) == {alice.user_id, bob.user_id, carol.user_id}
+    ok(alice.post(path(room_id, "kick"), {"user_id": carol.user_id}))
+    section = syncing.room(room_id, use_state_after=state_after)
+    assert section["summary"]["m.heroes"] == [bob.user_id]
+    assert bob.user_id not in members(section, name)
 
 
 def test_the_sender_sees_the_transaction_id(make_client: Make) -> None:

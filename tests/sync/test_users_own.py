@@ -235,6 +235,33 @@ def test_unread_counts_by_thread(make_client: Make) -> None:
     assert count(syncing.room(room_id)) == (0, 0)
 
 
+def test_a_first_sync_counts_threads_beside_the_main_timeline(make_client: Make) -> None:
+    alice, bob, room_id, _ = room_of_two(make_client)
+    threads = {"room": {"timeline": {"unread_thread_notifications": True}}}
+    root, other = send(alice, room_id, "root"), send(alice, room_id, "another")
+    relate(alice, room_id, root, "m.thread")
+    read = relate(alice, room_id, other, "m.thread")
+    receipt(bob, room_id, read, thread_id=other)
+    receipt(bob, room_id, send(alice, room_id, "last"), thread_id="main")
+    section = Syncing(bob, filter=threads).room(room_id)
+    assert count(section) == (0, 0)
+    assert section["unread_thread_notifications"] == {root: {"notification_count": 1, "highlight_count": 0}}
+
+
+def test_an_earlier_receipt_of_another_kind_makes_nothing_unread(make_client: Make) -> None:
+    alice, bob, room_id, _ = room_of_two(make_client)
+    syncing = Syncing(bob, filter={"room": {"timeline": {"unread_thread_notifications": True}}})
+    root, second, last = (send(alice, room_id, text) for text in ("root", "second", "last"))
+    relate(alice, room_id, root, "m.thread")
+    receipt(bob, room_id, last, thread_id="main")
+    section = syncing.room(room_id)
+    receipt(bob, room_id, second)
+    again = syncing.room(room_id)
+    assert count(section) == count(again) == (0, 0)
+    assert again["unread_thread_notifications"] == section["unread_thread_notifications"]
+    assert again["unread_thread_notifications"][root]["notification_count"] == 1
+
+
 def test_typing_ends_by_itself(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     alice, _, room_id, syncing = room_of_two(make_client)
     ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 5_000}))

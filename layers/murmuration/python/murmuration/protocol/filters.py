@@ -40,12 +40,13 @@ class EventFilter:
     related_by_senders: tuple[str, ...] | None = None
     related_by_rel_types: tuple[str, ...] | None = None
 
-    def matches(self, event: Mapping[str, Any]) -> bool:
-        """Whether the event passes, but for its relations; its room is checked if it names one.
+    def matches(self, event: Mapping[str, Any], room_id: str | None = None) -> bool:
+        """Whether the event passes, but for its relations.
 
-        An event without a sender passes no list of senders.
+        `room_id` is the room that it belongs to, where it doesn't say so itself. An event without a sender
+        passes no list of senders.
         """
-        room_id = event.get("room_id")
+        room_id = event.get("room_id", room_id)
         return (
             self.admits_type(event.get("type"))
             and _admits(event.get("sender"), self.senders, self.not_senders)

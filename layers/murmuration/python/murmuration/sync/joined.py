@@ -22,7 +22,7 @@ from murmuration.rooms.visibility import Viewer
 from murmuration.storage import account_data, dynamodb, presence, room_items, streams
 from murmuration.storage.dynamodb import Item
 from murmuration.storage.memberships import Membership
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.room_items import LogEntry, StateEntry
 from murmuration.sync import timeline, unread
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
@@ -108,6 +108,10 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
     state, remembered = _state(ctx, room, window, position)
     state |= resolved
+    summary, heroes = _summary(ctx, room, window, position, state)
+    if ctx.filter.room.state.lazy_load_members:
+        state |= _unknown_heroes(ctx, window, position, heroes)
+        remembered = _remember(remembered, [pair[1] for pair in heroes])
     counts = _unread(ctx, room, window, position, items, news.membership.since or 0)
     part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
@@ -117,7 +121,6 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
-    summary = _summary(ctx, room, window, position, state)
     changed = any(section.get("events") for section in events.values()) or window.limited or bool(summary)
     unread_changed = position is not None and position.unread != counts
     if changed or unread_changed or position is None or ctx.full_state:
@@ -216,7 +219,7 @@ def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -
     return [
         ctx.filter.project(client_events.state_event(event, viewer, with_room_id=False))
         for event in state.values()
-        if ctx.filter.room.state.matches(event.pdu)
+        if ctx.filter.room.state.matches(event.pdu, event.room_id)
     ]
 
 
@@ -226,33 +229,62 @@ def _summary(
     window: Window,
     position: RoomPosition | None,
     state: Mapping[StateKey, Event],
-) -> dict[str, Any]:
-    """The counts of members, and who the room may be named for; empty where nothing of it changed."""
+) -> tuple[dict[str, Any], dict[StateKey, Event]]:
+    """The counts of members, and who the room may be named for, with their member events.
+
+    Empty where nothing of it changed.
+    """
     recent = [entry.event for entry in window.passed] + list(state.values())
     if position is not None and not ctx.full_state and not any(event.type in _SUMMARISED for event in recent):
-        return {}
+        return {}, {}
     summary: dict[str, Any] = {
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
     named = room.events([_NAME, _ALIAS])
-    if not (
-        (_NAME in named and named[_NAME].content.get("name"))
-        or (_ALIAS in named and named[_ALIAS].content.get("alias"))
+    if (_NAME in named and named[_NAME].content.get("name")) or (
+        _ALIAS in named and named[_ALIAS].content.get("alias")
     ):
-        summary["m.heroes"] = _heroes(ctx, room)
-    return summary
+        return summary, {}
+    heroes = _heroes(ctx, room)
+    summary["m.heroes"] = [user_id for _, user_id in heroes]
+    return summary, heroes
 
 
 _SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
+_FEW = 20
 
 
-def _heroes(ctx: Context, room: Room) -> list[str]:
-    """Up to five others who are in the room or invited; or else who left."""
-    members = room_items.read_state_of_type(room.room_id, room.version, MEMBER, limit=HEROES * 4)
-    others = [entry.event for entry in members if entry.event.state_key != ctx.user_id]
-    present = [event.state_key or "" for event in others if event.membership in ("join", "invite")]
-    return (present or [event.state_key or "" for event in others])[:HEROES]
+def _heroes(ctx: Context, room: Room) -> dict[StateKey, Event]:
+    """Up to five others who are in the room or invited, or else who left: those who came first.
+
+    Of a room with many members only a few are looked at, unless those have left.
+    """
+    members = room_items.read_state_of_type(room.room_id, room.version, MEMBER, limit=_FEW)
+    if len(members) == _FEW and sum(_is_present(entry) for entry in members) <= HEROES:
+        members = room_items.read_state_of_type(room.room_id, room.version, MEMBER)
+    others = [entry for entry in members if entry.event.state_key != ctx.user_id]
+    chosen = [entry for entry in others if _is_present(entry)] or others
+    chosen.sort(key=lambda entry: entry.ordinal or 0)
+    return {(MEMBER, entry.event.state_key or ""): entry.event for entry in chosen[:HEROES]}
+
+
+def _is_present(entry: StateEntry) -> bool:
+    return entry.event.membership in ("join", "invite")
+
+
+def _unknown_heroes(
+    ctx: Context, window: Window, position: RoomPosition | None, heroes: Mapping[StateKey, Event]
+) -> dict[StateKey, Event]:
+    """The heroes' member events that the client doesn't have, and doesn't get with the timeline."""
+    again = ctx.full_state or ctx.filter.room.state.include_redundant_members
+    known = () if position is None or again else position.members
+    shown = {entry.event.event_id for entry in window.entries}
+    return {
+        pair: event
+        for pair, event in heroes.items()
+        if event.event_id not in shown and mark(pair[1]) not in known
+    }
 
 
 # -- Unread counts ---------------------------------------------------------------------------------------
@@ -269,7 +301,7 @@ def _unread(
     stored = [*items, *ctx.room_data.get(room.room_id, ())]
     receipts: unread.Receipts = unread.receipts_of(stored, ctx.user_id)
     if position is None:
-        start = max(unread.unread_from(receipts, since), room.head.ordinal - unread.MOST_COUNTED)
+        start = max(unread.unread_from(room, receipts, since), room.head.ordinal - unread.MOST_COUNTED)
         entries = _between(room, window, start)
         return unread.count(ctx, room, entries, unread.with_own_events(receipts, entries, ctx.user_id))
     entries = _between(room, window, position.ordinal)
@@ -318,13 +350,14 @@ def _ephemeral(
             shown, until = typing.typing_event([item] if item else [], ctx.now_ms)
     if shown is not None and (position is not None or shown["content"]["user_ids"]):
         events.append(shown)
-    return [event for event in events if ctx.filter.room.ephemeral.admits_type(event["type"])], until
+    return [event for event in events if ctx.filter.room.ephemeral.matches(event, room_id)], until
 
 
 def room_account_data(ctx: Context, room_id: str) -> list[dict[str, Any]]:
     """What changed of the user's data about a room."""
-    return [
+    events = [
         {"type": item["type"], "content": account_data.content_of(item)}
         for item in ctx.room_data.get(room_id, ())
-        if "content" in item and ctx.filter.room.account_data.admits_type(item["type"])
+        if "content" in item
     ]
+    return [event for event in events if ctx.filter.room.account_data.matches(event, room_id)]

@@ -63,7 +63,7 @@ def read_window(
         )
         allowed = {one.entry.ordinal: one for one in visible(page)}
         for entry in page:
-            if entry.ordinal in allowed and event_filter.matches(entry.event.pdu):
+            if entry.ordinal in allowed and event_filter.matches(entry.event.pdu, entry.room_id):
                 if len(shown) == limit:
                     return _window(room, shown, passed, limited=True, before=before)
                 shown.append(allowed[entry.ordinal])

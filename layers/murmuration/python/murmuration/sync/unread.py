@@ -15,7 +15,7 @@ from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
 from murmuration.rooms.room import Room
-from murmuration.storage import room_items
+from murmuration.storage import relations, room_items
 from murmuration.storage.room_items import LogEntry
 from murmuration.sync.context import Context
 from murmuration.sync.positions import MAIN, Counts
@@ -69,18 +69,24 @@ def add(counts: Counts, more: Counts) -> Counts:
 
 
 def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: int) -> Counts:
-    """`counts` of the log up to `up_to` after the receipts in `moved` changed."""
+    """`counts` of the log up to `up_to` after the receipts in `moved` changed.
+
+    Receipts only move forward: what one of another kind left read before stays so, and no count rises.
+    """
     counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
     if not counts or not moved:
         return counts
     lowest = max(min(moved.values()), up_to - MOST_COUNTED)
     entries = room_items.read_log(room.room_id, room.version, after=lowest, before=up_to + 1)
     fresh = count(ctx, room, entries, moved)
-    if "" in moved:
-        return fresh
-    return {thread: pair for thread, pair in counts.items() if thread not in moved} | {
-        thread: pair for thread, pair in fresh.items() if thread in moved
+    concerned = counts.keys() if "" in moved else counts.keys() & moved.keys()
+    zero = (0, 0)
+    lowered = {
+        thread: (min(counts[thread][0], pair[0]), min(counts[thread][1], pair[1]))
+        for thread in concerned
+        if (pair := fresh.get(thread, zero)) != zero
     }
+    return {thread: pair for thread, pair in counts.items() if thread not in concerned} | lowered
 
 
 def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:
@@ -93,9 +99,20 @@ def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: st
     return moved
 
 
-def unread_from(receipts: Receipts, since: int) -> int:
-    """The ordinal behind which a first count begins, for a member `since` an ordinal."""
-    return max(receipts.get("", 0), receipts.get(MAIN, 0), since)
+def unread_from(room: Room, receipts: Receipts, since: int) -> int:
+    """The ordinal behind which a first count begins, for a member `since` an ordinal.
+
+    Reads the room's threads where the main timeline alone was read: they may have unread events before.
+    """
+    everywhere = max(receipts.get("", 0), since)
+    main = max(everywhere, receipts.get(MAIN, 0))
+    if main == everywhere:
+        return main
+    read = {
+        thread.latest: max(everywhere, receipts.get(thread.root_id, 0))
+        for thread in relations.read_threads(room.room_id)
+    }
+    return min([main, *(up_to for latest, up_to in read.items() if latest > up_to)])
 
 
 def _client_form(entry: LogEntry, room_id: str) -> dict[str, Any]:
