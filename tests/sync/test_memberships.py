@@ -89,6 +89,27 @@ def test_leaving_shows_all_up_to_it_and_nothing_after(make_client: Make) -> None
     assert has_nothing(syncing.sync())
 
 
+def test_leaving_is_told_where_the_timeline_filter_drops_it(make_client: Make) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    syncing.filter = {"room": {"timeline": {"types": ["m.room.message"]}}}
+    set_state(alice, room_id, "m.room.topic", {"topic": "news"})
+    leave(bob, room_id)
+    section = syncing.sync()["rooms"]["leave"][room_id]
+    assert timeline(section) == []
+    assert state(section).keys() == {("m.room.topic", ""), ("m.room.member", bob.user_id)}
+
+
+def test_a_repeated_invite_has_the_state_of_its_time(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, name="Before", invite=[bob.user_id])
+    syncing = Syncing(bob)
+    syncing.sync()
+    set_state(alice, room_id, "m.room.name", {"name": "After"})
+    ok(alice.post(path(room_id, "invite"), {"user_id": bob.user_id, "reason": "again"}))
+    stripped = syncing.sync()["rooms"]["invite"][room_id]["invite_state"]["events"]
+    assert {"name": "After"} in [event["content"] for event in stripped]
+
+
 @pytest.mark.parametrize("way", ["kick", "ban"])
 def test_being_removed(make_client: Make, way: str) -> None:
     alice, bob, room_id, syncing = pair(make_client)

@@ -70,18 +70,24 @@ def read_memberships(user_id: str, *, consistent: bool = True) -> list[Membershi
 
 def membership_write(membership: Membership) -> Write:
     """Record a membership; one that goes on (a profile change) keeps its `since` and `previous`."""
+    stripped = json.dumps(list(membership.stripped_state), separators=(",", ":"), ensure_ascii=False)
     if membership.previous == membership.membership:
+        values = {
+            ":event_id": membership.event_id,
+            ":sender": membership.sender,
+            ":ordinal": membership.ordinal,
+            ":membership": membership.membership,
+        }
+        change = "SET event_id = :event_id, sender = :sender, #ordinal = :ordinal, membership = :membership"
+        if membership.stripped_state:
+            change += ", stripped_state = :stripped_state"
+            values[":stripped_state"] = stripped
         return dynamodb.update(
             TABLE,
             membership_key(membership.user_id, membership.room_id),
-            "SET event_id = :event_id, sender = :sender, #ordinal = :ordinal, membership = :membership",
+            change,
             names={"#ordinal": "ordinal"},
-            values={
-                ":event_id": membership.event_id,
-                ":sender": membership.sender,
-                ":ordinal": membership.ordinal,
-                ":membership": membership.membership,
-            },
+            values=values,
         )
     item: Item = {
         **membership_key(membership.user_id, membership.room_id),
@@ -97,8 +103,7 @@ def membership_write(membership: Membership) -> Write:
         if value is not None:
             item[name] = value
     if membership.stripped_state:
-        stripped = list(membership.stripped_state)
-        item["stripped_state"] = json.dumps(stripped, separators=(",", ":"), ensure_ascii=False)
+        item["stripped_state"] = stripped
     return dynamodb.put(TABLE, item)
 
 

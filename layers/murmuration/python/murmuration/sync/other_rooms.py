@@ -62,6 +62,8 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
         state = past_state.full_state(room, root, at)
     elif position is not None and (window.limited or ctx.state_after):
         state = timeline.state_delta(room, position.ordinal, root)
+    if not ctx.state_after:
+        state |= timeline.unshown_state(window)
     return {
         "timeline": {
             "events": client_timeline(ctx, viewer, window),
