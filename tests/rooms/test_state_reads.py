@@ -170,6 +170,11 @@ class TestMembers:
         refused(alice.get(where, at="nonsense"), 400, "M_INVALID_PARAM")
         refused(alice.get(where, at="t-5"), 400, "M_INVALID_PARAM")
 
+    def test_members_before_the_first_event(self, alice: Client) -> None:
+        room_id = create_room(alice)
+        beginning = messages(alice, room_id, "b", limit=100)["end"]
+        assert memberships(alice.get(path(room_id, "members"), at=beginning)) == {}
+
     def test_those_who_left_see_the_members_of_then(
         self, alice: Client, bob: Client, make_client: MakeClient
     ) -> None:

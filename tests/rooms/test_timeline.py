@@ -95,6 +95,20 @@ class TestMessages:
         members = ok(alice.get(path(room_id, "members"), at=token))
         assert len(members["chunk"]) == 1
 
+    def test_sync_tokens_from_after_leaving(self, alice: Client, bob: Client) -> None:
+        room_id = create_room(alice, preset="public_chat")
+        join(bob, room_id)
+        send(alice, room_id, "seen")
+        leave(bob, room_id)
+        send(alice, room_id, "unseen")
+        token = ok(bob.get(f"{V3}/sync"))["next_batch"]
+        assert bodies(messages(bob, room_id, "b", **{"from": token})["chunk"]) == ["seen"]
+        assert messages(bob, room_id, "f", **{"from": token})["chunk"] == []
+        members = ok(bob.get(path(room_id, "members"), at=token, not_membership="leave"))["chunk"]
+        assert [event["state_key"] for event in members] == [alice.user_id]
+        elsewhere = create_room(alice)
+        refused(alice.get(path(elsewhere, "messages"), dir="b", **{"from": token}), 400, "M_INVALID_PARAM")
+
     def test_filter_by_type_and_sender(self, alice: Client, bob: Client) -> None:
         room_id = create_room(alice, preset="public_chat")
         join(bob, room_id)

@@ -26,8 +26,11 @@ def parse_position(token: str) -> int:
     return int(match[1])
 
 
-def resolve_token(token: str, user_id: str, room_id: str) -> int:
-    """The position that a pagination token, or a user's sync token, has in the room. Raises InvalidParam."""
+def resolve_token(token: str, user_id: str, room_id: str) -> int | None:
+    """The position that a pagination token, or a user's sync token, has in the room.
+
+    None for a sync token whose client is shown no more, or not yet, what happens there. Raises InvalidParam.
+    """
     if token.startswith(("s_", "p_", "c_")):
         from murmuration.sync.tokens import room_position
 

@@ -14,7 +14,7 @@ from murmuration.accounts.tokens import AccessToken
 from murmuration.rooms.aggregations import bundle
 from murmuration.rooms.client_events import client_events
 from murmuration.rooms.lookup import find_entries
-from murmuration.rooms.pagination import position_token, resolve_token
+from murmuration.rooms.pagination import position_token
 from murmuration.rooms.room import Room
 from murmuration.rooms.viewing import View, open_view
 from murmuration.rooms.visibility import Seen, Viewer, seen_by
@@ -102,12 +102,9 @@ def get_relations(
 
 
 def _range(view: View, request: RelationsRequest) -> _Range:
-    def position(token: str | None) -> int | None:
-        if token is None:
-            return None
-        return resolve_token(token, view.requester.user_id, view.room.room_id)
-
-    near, far = position(request.start), position(request.end)
+    near, far = (
+        view.position(token) if token is not None else None for token in (request.start, request.end)
+    )
     after, last = (near, far) if request.forward else (far, near)
     return _Range(
         rel_type=request.rel_type,
@@ -204,7 +201,7 @@ def get_threads(
     limit = min(limit, MAX_LIMIT)
     threads = relations.read_threads(room_id)
     if start is not None:
-        position = resolve_token(start, view.requester.user_id, room_id)
+        position = view.position(start)
         threads = [thread for thread in threads if thread.latest <= position]
     chunk: list[dict[str, Any]] = []
     for _ in range(_THREAD_PAGES):

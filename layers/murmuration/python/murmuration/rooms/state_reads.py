@@ -12,7 +12,6 @@ from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.rooms.client_events import client_event, state_event
 from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.pagination import resolve_token
 from murmuration.rooms.past_state import pick_state_after, state_after
 from murmuration.rooms.viewing import View, open_view
 from murmuration.storage import memberships, room_items
@@ -71,7 +70,10 @@ def get_members(
     view = open_view(token, room_id)
     last = view.departure()
     if at is not None:
-        last = _no_later(last, _entry_before(view, at))
+        position = view.position(at)
+        if position == 0 and view.room.head.oldest == 1:
+            return []
+        last = _no_later(last, _entry_before(view, position))
     events = state_after(view.room, last, MEMBER).values()
     return [
         state_event(event, view.viewer)
@@ -82,9 +84,8 @@ def get_members(
     ]
 
 
-def _entry_before(view: View, token: str) -> LogEntry | None:
-    """The event right before a token's position; None for a position that nothing comes after."""
-    position = resolve_token(token, view.requester.user_id, view.room.room_id)
+def _entry_before(view: View, position: int) -> LogEntry | None:
+    """The event right before a position; None for a position that nothing comes after."""
     head = view.room.head
     if position >= head.ordinal:
         return None

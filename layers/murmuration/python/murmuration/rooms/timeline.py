@@ -16,7 +16,7 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
 from murmuration.rooms.aggregations import bundle, matching_relations
 from murmuration.rooms.client_events import client_events, state_event
-from murmuration.rooms.pagination import position_token, resolve_token
+from murmuration.rooms.pagination import position_token
 from murmuration.rooms.past_state import pick_state_after, state_after
 from murmuration.rooms.viewing import View, open_view
 from murmuration.rooms.visibility import Seen
@@ -67,10 +67,10 @@ def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict
     head = view.room.head
     start = head.oldest - 1 if request.forward else horizon
     if request.start is not None:
-        start = resolve_token(request.start, view.requester.user_id, room_id)
+        start = view.position(request.start)
     stop = horizon if request.forward else head.oldest - 1
     if request.end is not None:
-        end = resolve_token(request.end, view.requester.user_id, room_id)
+        end = view.position(request.end)
         stop = min(stop, end) if request.forward else max(stop, end)
     scan = Scan(view, request.filter, min(start, horizon), stop, forward=request.forward)
     scan.run(min(request.limit, MAX_LIMIT))
@@ -222,4 +222,8 @@ def _context_state(
 ) -> list[dict[str, Any]]:
     members = {entry.event.sender for entry in shown} if event_filter.lazy_load_members else None
     state = state_after(view.room, last, members=members)
-    return [state_event(event, view.viewer) for event in state.values() if event_filter.matches(event.pdu)]
+    return [
+        state_event(event, view.viewer)
+        for event in state.values()
+        if event_filter.matches(event.pdu, view.room.room_id)
+    ]

@@ -8,11 +8,12 @@ from typing import Any
 
 from murmuration.accounts.authentication import verify
 from murmuration.accounts.tokens import AccessToken, Requester
-from murmuration.protocol.errors import MatrixError, NotFound
+from murmuration.protocol.errors import InvalidParam, MatrixError, NotFound
 from murmuration.protocol.events import StateKey
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.lookup import find_entry, fits_id
 from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.pagination import resolve_token
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import STILL_JOINED, Seen, Viewer, ignored_users, make_viewer, seen_by
 from murmuration.storage import account_data, dynamodb, memberships, room_items, streams
@@ -55,6 +56,19 @@ class View:
         if until is None:
             raise unknown_room(self.room.room_id)
         return until
+
+    def position(self, token: str) -> int:
+        """The position in the timeline that a pagination or sync token stands for.
+
+        To those who aren't in the room a sync token doesn't tell it: there it stands for all that they may
+        see. Raises InvalidParam, Forbidden.
+        """
+        position = resolve_token(token, self.requester.user_id, self.room.room_id)
+        if position is not None:
+            return position
+        if self.viewer.is_joined:
+            raise InvalidParam("The token says nothing about this room")
+        return self.horizon()
 
     def departure(self) -> LogEntry | None:
         """The event with which they left, after which the room's state is hidden from them; None for members.

@@ -72,10 +72,13 @@ def read(user_id: str, token: str, device_id: str = "") -> Positions | None:
     return positions_of(dynamodb.get(TABLE, token_key(user_id, parse(token))), device_id)
 
 
-def room_position(user_id: str, token: str, room_id: str) -> int:
-    """The ordinal up to which `token`'s client has seen a room's log. Raises InvalidParam."""
+def room_position(user_id: str, token: str, room_id: str) -> int | None:
+    """The ordinal up to which `token`'s client has seen a room's log.
+
+    None where the token says nothing about the room. Raises InvalidParam for a token that isn't known.
+    """
     positions = read(user_id, token)
-    position = positions.rooms.get(room_hash(user_id, room_id)) if positions else None
-    if position is None:
-        raise InvalidParam("The token is not known, or says nothing about this room")
-    return position.ordinal
+    if positions is None:
+        raise InvalidParam("The token is not known")
+    position = positions.rooms.get(room_hash(user_id, room_id))
+    return position.ordinal if position is not None else None
