@@ -126,6 +126,14 @@ def test_invalid_forms_are_refused_with_a_clear_error(
     assert answer.json["error"].startswith(hint)
 
 
+@pytest.mark.parametrize(
+    "path", ["register", "login", "presence/list/@a:example.org", "rooms/!r:example.org/state"]
+)
+def test_nobody_is_told_of_a_form_that_there_is_not(alice: Client, path: str) -> None:
+    answer = alice.put(f"{V1}/{path}", {})
+    assert (answer.status, "transaction" in answer.json["error"]) == (405, False)
+
+
 # -- Receiving live updates ----------------------------------------------------------------------------------
 
 

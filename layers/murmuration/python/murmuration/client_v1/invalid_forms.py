@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 PREFIX = "/_matrix/client/api/v1/"
+ONCE = ("createRoom", "join", "send", "redact", "invite", "leave", "kick", "ban", "unban")
+"""What may be asked for once, with a transaction ID; in rooms or besides."""
 
 
 def explain(method: str, path: str, resource: str) -> str | None:
@@ -21,6 +23,7 @@ def explain(method: str, path: str, resource: str) -> str | None:
         return None
     if method == "POST" and resource.endswith("/{txnId}"):
         return "A POST has no transaction ID: leave it out of the path, or use PUT"
-    if method == "PUT" and resource != "/{proxy+}" and not resource.endswith("/{txnId}"):
+    action = parts[2] if parts[0] == "rooms" and len(parts) > 2 else parts[0]
+    if method == "PUT" and action in ONCE and resource != "/{proxy+}" and not resource.endswith("/{txnId}"):
         return "A PUT needs a transaction ID at the end of its path; without one, use POST"
     return None
