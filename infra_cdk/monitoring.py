@@ -19,6 +19,8 @@ from infra_cdk.settings import Settings
 from murmuration.endpoint import Queue, Stream
 
 MOST_ALARMS = 10
+PROBE = "client_server-send_message"
+"""The function whose time tells how the server is: the API's own says most of all how long clients wait."""
 
 
 @dataclass(frozen=True)
@@ -55,22 +57,15 @@ def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
     api = {"ApiName": prefix, "Stage": STAGE}
     found += [
         Alarm("api-errors", "Requests fail: search the log.", "AWS/ApiGateway", "5XXError", "Sum", 5, api),
-        Alarm(
-            "api-slow",
-            "Requests take long.",
-            "AWS/ApiGateway",
-            "IntegrationLatency",
-            "p50",
-            5000,
-            api,
-            periods=3,
-        ),
         Alarm("throttles", "The account's concurrency is used up.", "AWS/Lambda", "Throttles", "Sum", 10),
         Alarm("lambda-errors", "Functions fail, or time out.", "AWS/Lambda", "Errors", "Sum", 5),
     ]
     for function in deployed.functions:
         dimensions = {"FunctionName": deployed.physical_name(function)}
-        if isinstance(function.route, Stream):
+        if function.name == PROBE:
+            why = "Sending a message takes long."
+            found.append(Alarm("slow", why, "AWS/Lambda", "Duration", "p50", 5000, dimensions, periods=3))
+        elif isinstance(function.route, Stream):
             found.append(
                 Alarm(
                     f"{function.name}-behind",
@@ -141,9 +136,15 @@ def _dashboard(settings: Settings, deployed: Deployed) -> dict[str, Any]:
     """Requests, functions, workers and the database, each a graph."""
     api = ["ApiName", settings.prefix, "Stage", STAGE]
     workers: list[Any] = []
+    durations: list[Any] = []
     for function in deployed.functions:
         name = deployed.physical_name(function)
-        if isinstance(function.route, Stream):
+        if function.name == PROBE:
+            durations += [
+                ["AWS/Lambda", "Duration", "FunctionName", name, {"stat": stat}]
+                for stat in ("p50", "p95", "p99")
+            ]
+        elif isinstance(function.route, Stream):
             workers.append(["AWS/Lambda", "IteratorAge", "FunctionName", name, {"stat": "Maximum"}])
         elif isinstance(function.route, Queue):
             queue = queue_name(settings, function.route.name, function.route.fifo)
@@ -155,13 +156,7 @@ def _dashboard(settings: Settings, deployed: Deployed) -> dict[str, Any]:
     )
     graphs: list[tuple[str, Sequence[Any]]] = [
         ("Requests", [["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")]),
-        (
-            "Latency",
-            [
-                ["AWS/ApiGateway", "IntegrationLatency", *api, {"stat": stat}]
-                for stat in ("p50", "p95", "p99")
-            ],
-        ),
+        ("Sending a message", durations),
         ("Functions", [["AWS/Lambda", name] for name in ("Invocations", "Errors", "Throttles")]),
         ("Workers: how far behind", workers),
         ("Database: read units", [[{"expression": database % "ConsumedReadCapacityUnits", "id": "r"}]]),

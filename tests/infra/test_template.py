@@ -270,6 +270,18 @@ def test_nothing_idle_costs(stack: Synthesised) -> None:
         assert not any(setting.get("MetricsEnabled") for setting in api_stage["MethodSettings"])
 
 
+def test_who_waits_is_not_taken_for_slow(stack: Synthesised) -> None:
+    """API Gateway counts the seconds that a parked client waits as latency: no alarm can rest on that."""
+    (alarm,) = (found for found in stack.properties("AWS::CloudWatch::Alarm") if "ExtendedStatistic" in found)
+    (dimension,) = alarm["Dimensions"]
+    assert (alarm["MetricName"], dimension["Name"]) == ("Duration", "FunctionName")
+    assert dimension["Value"] in physical_names().values()
+    assert "Latency" not in json.dumps([*stack.properties("AWS::CloudWatch::Alarm")])
+    (dashboard,) = stack.properties("AWS::CloudWatch::Dashboard")
+    assert "Latency" not in json.dumps(dashboard)
+    assert dimension["Value"] in json.dumps(dashboard)
+
+
 def test_the_stack_has_room_to_grow(stack: Synthesised) -> None:
     count = len(stack.template["Resources"])
     print(f"{count} resources")
