@@ -95,6 +95,14 @@ def test_knocking_where_nobody_answers(alice, bob):
     refused(bob.post(f"{V3}/knock/{segment(create_room(alice))}"), 403, "M_FORBIDDEN")
 
 
+@pytest.mark.parametrize("membership", ["invite", "leave", "ban", "knock"])
+def test_a_membership_is_a_users(alice, public, membership):
+    for nobody in ("carol", "@carol", "#carol:example.org"):
+        answer = alice.put(path(public, "state", "m.room.member", nobody), {"membership": membership})
+        refused(answer, 400, "M_INVALID_PARAM")
+    refused(alice.post(path(public, "ban"), {"user_id": "carol"}), 400, "M_INVALID_PARAM")
+
+
 def test_kick_ban_and_unban(alice, bob, public):
     join(bob, public)
     refused(act(bob, public, "kick", alice), 403, "M_FORBIDDEN")

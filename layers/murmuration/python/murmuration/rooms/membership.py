@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from murmuration import rate_limits
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import parse_user_id
 from murmuration.rooms import invitees
 from murmuration.rooms.append import Append, Draft, append, append_known
 from murmuration.rooms.members import member_content
@@ -140,7 +141,8 @@ def kick_user(
 def ban_user(
     sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Ban a user, whether or not they're in the room. Raises Forbidden."""
+    """Ban a user, whether or not they're in the room. Raises Forbidden, InvalidParam for what is no user."""
+    parse_user_id(user_id)
 
     def plan(batch: Append) -> None:
         _require_joined(batch, sender)
@@ -216,7 +218,7 @@ def leave_all_rooms(user_id: str) -> None:
 def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> Event | None:
     """The state endpoint's way to change a membership: the event, or None where nothing changes.
 
-    Raises InvalidParam for a membership that doesn't exist, Forbidden.
+    Raises InvalidParam for a membership that doesn't exist or what isn't a user, Forbidden.
     """
     own = checked_content(sender, user_id, content)
 
@@ -238,6 +240,7 @@ def checked_content(sender: str, user_id: str, content: Mapping[str, Any]) -> di
     membership = content.get("membership")
     if membership not in ("join", "invite", "knock", "leave", "ban"):
         raise InvalidParam("membership must be one of join, invite, knock, leave, ban")
+    parse_user_id(user_id)
     if membership == "invite":
         invitees.check_invitees(sender, [user_id])
     return {**member_content(user_id, membership), **content} if sender == user_id else dict(content)
