@@ -81,11 +81,14 @@ def connected(data: Path | None, prefix: str | None) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def _deployed(prefix: str) -> Iterator[Server]:
-    variables = _settings_of(prefix)
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    forget_clients()
+    before = {"AWS_DEFAULT_REGION": os.environ.get("AWS_DEFAULT_REGION")}
     try:
+        if region := os.environ.get("AWS_REGION"):
+            os.environ["AWS_DEFAULT_REGION"] = region  # other tools of AWS know both names, botocore this one
+        variables = _settings_of(prefix)
+        before |= {name: os.environ.get(name) for name in variables}
+        os.environ.update(variables)
+        forget_clients()
         yield _server()
     finally:
         _restore(before)

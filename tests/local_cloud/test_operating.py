@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import time
 from argparse import Namespace
@@ -273,6 +274,18 @@ def test_a_deployment_that_is_not_there_is_told_of(monkeypatch, capsys) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     assert main(["users", "list", "--prefix", "nothing"]) == 2
     assert "AWS_REGION" in capsys.readouterr().err
+
+
+def test_a_deployment_is_looked_for_in_the_region_of_either_variable(monkeypatch, capsys) -> None:
+    from moto import mock_aws
+
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-north-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with mock_aws():
+        assert main(["users", "list", "--prefix", "nothing"]) == 2
+    assert "eu-north-1" in capsys.readouterr().err
+    assert "AWS_DEFAULT_REGION" not in os.environ
 
 
 def test_user_ids() -> None:
