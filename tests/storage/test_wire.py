@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +28,7 @@ from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
 from murmuration.storage import aws_json, wire
-from murmuration.storage.aws_json import ATTEMPTS, ServiceError, Unreachable, call
+from murmuration.storage.aws_json import ATTEMPTS, SECRET_ATTEMPTS, ServiceError, Unreachable, call
 from murmuration.storage.wire import PROTOCOLS, Wire, _authorities
 
 Answers = list[Any]
@@ -45,6 +46,8 @@ class Service:
         self.asked: list[tuple[dict[str, str], bytes]] = []
         self.connections = 0
         self.closes = False
+        self.silent = 0  # so many connections, the oldest, are answered no more
+        self.stopped = threading.Event()
         service = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,12 +55,18 @@ class Service:
 
             def setup(self) -> None:
                 service.connections += 1
+                self.number = service.connections
                 super().setup()
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 service.asked.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                if self.number <= service.silent:
+                    service.stopped.wait()
+                    return
                 answer = service.answers.pop(0)
+                if callable(answer):
+                    answer = answer()
                 if answer is None:
                     self.close_connection = True
                     return
@@ -81,6 +90,7 @@ class Service:
         self.url = f"http{'s' if certificate else ''}://localhost:{self.server.server_port}"
 
     def stop(self) -> None:
+        self.stopped.set()
         self.server.shutdown()
         self.server.server_close()
 
@@ -198,6 +208,36 @@ def test_a_kept_connection_that_ended_costs_no_attempt(
     get()
     get()
     assert service.connections == 2
+
+
+def test_connections_that_fell_silent_cost_one_attempt(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a function's may have that was frozen for long."""
+    monkeypatch.setattr(aws_json, "ATTEMPTS", 2)
+    monkeypatch.setitem(wire.READ_S, "dynamodb", 0.2)
+    together = threading.Barrier(4)
+
+    def meet() -> Any:
+        together.wait(10)
+        return 200, {}
+
+    service.answers = [meet] * 4
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: get(), range(4)))
+    service.silent = service.connections
+    service.answers = [(200, {"Item": {}})]
+    assert get() == {"Item": {}}
+    assert service.connections == service.silent + 1
+
+
+def test_a_secret_is_asked_for_longer(service: Service) -> None:
+    busy = (400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
+    service.answers = [busy] * (SECRET_ATTEMPTS - 1) + [(200, {"Parameter": {"Value": "a"}})]
+    assert call("ssm", "GetParameter", {"Name": "/a"}) == {"Parameter": {"Value": "a"}}
+    service.answers = [busy] * SECRET_ATTEMPTS
+    with pytest.raises(ServiceError, match="Rate exceeded"):
+        call("ssm", "GetParameter", {"Name": "/a"})
 
 
 def test_nobody_there(service: Service) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from murmuration.storage.wire import Wire
 
 ATTEMPTS = 4
+SECRET_ATTEMPTS = 8
+"""SSM answers some forty requests a second in all, and more functions may start at one moment; each asks once."""
 FIRST_PAUSE_S = 0.05
 THROTTLED = frozenset(
     (
@@ -102,12 +104,13 @@ def _send(asked: Call) -> Answer:
     wire = _wire(asked.service)
     if wire is None:
         return _send_by_botocore(asked)
+    attempts = SECRET_ATTEMPTS if asked.service == "ssm" else ATTEMPTS
     attempt = 1
     while True:
         try:
             return wire.post(asked.operation, asked.parameters)
         except ServiceError as error:
-            if attempt == ATTEMPTS or not (error.status >= 500 or error.code in THROTTLED):
+            if attempt == attempts or not (error.status >= 500 or error.code in THROTTLED):
                 raise
         time.sleep(uniform(0, FIRST_PAUSE_S * 2**attempt))
         attempt += 1

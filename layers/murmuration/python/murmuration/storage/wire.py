@@ -74,7 +74,11 @@ class Wire:
             try:
                 connection.request("POST", "/", body, headers)
                 response = connection.getresponse()
-            except (ConnectionError, HTTPException):
+            except TimeoutError:
+                connection.close()
+                self._free.clear()  # what was kept beside it may be as dead, and would take as long to tell
+                raise
+            except (OSError, HTTPException):
                 connection.close()
                 if kept is None:
                     raise
