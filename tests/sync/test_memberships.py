@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from murmuration.rooms.room import Room
 from murmuration.storage import memberships
-from tests.in_process import Client
-from tests.rooms.people import bodies, create_room, invite, join, leave, ok, path, send, set_state
+from murmuration.sync import engine
+from tests.in_process import Client, segment
+from tests.rooms.people import V3, bodies, create_room, invite, join, leave, ok, path, send, set_state
 from tests.sync.client import Syncing, has_nothing, state, timeline
 
 Make = Callable[..., Client]
@@ -186,3 +188,43 @@ def test_what_follows_a_leave_that_a_look_overlooked_stays_hidden(
     section = syncing.sync()["rooms"]["leave"][room_id]
     assert bodies(timeline(section)) == []
     assert timeline(section)[-1]["content"]["membership"] == "leave"
+
+
+def test_what_a_look_leaves_out_of_a_room_comes_with_the_next(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A membership that changes within a look has the room left out, tags and receipts with it."""
+    _, bob, room_id, syncing = pair(make_client)
+    tag = f"{V3}/user/{segment(bob.user_id)}/rooms/{segment(room_id)}/tags/u.work"
+    ok(bob.put(tag, {"order": 0.5}))
+    read = memberships.read_memberships
+
+    def overtaken(user_id: str, **options: Any) -> Any:
+        rows = read(user_id, **options)
+        monkeypatch.undo()
+        ok(bob.put(f"{V3}/profile/{segment(bob.user_id)}/displayname", {"displayname": "Robert"}))
+        return rows
+
+    monkeypatch.setattr(memberships, "read_memberships", overtaken)
+    assert room_id not in syncing.sync().get("rooms", {}).get("join", {})
+    section = syncing.room(room_id)
+    assert [event["type"] for event in section["account_data"]["events"]] == ["m.tag"]
+    assert timeline(section)[-1]["content"]["displayname"] == "Robert"
+    assert has_nothing(syncing.sync())
+
+
+@pytest.mark.usefixtures("sqs", "held")
+def test_a_leave_that_a_late_look_overlooks_comes_with_the_next(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the rooms stand may be read a little late, their memberships never are."""
+    alice, bob, room_id, syncing = pair(make_client)
+    before = Room.load(room_id)
+    leave(bob, room_id)
+    elsewhere = create_room(alice, invite=[bob.user_id])
+    monkeypatch.setattr(engine, "_rooms", lambda room_ids, late: {room_id: before} if late else {})
+    assert syncing.sync(timeout=1000)["rooms"].keys() == {"invite"}, elsewhere
+    monkeypatch.undo()
+    section = syncing.sync(use_state_after="true")["rooms"]["leave"][room_id]
+    assert timeline(section)[-1]["content"]["membership"] == "leave"
+    assert state(section, "state_after").keys() == {("m.room.member", bob.user_id)}

@@ -286,10 +286,12 @@ def assemble(
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     _take_account(ctx, answer, changes)
-    present = _add_joined(
+    told, present = _add_joined(
         ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms]
     )
-    _add_others(ctx, answer, others, rooms)
+    _keep_untold(ctx, answer, {row.room_id for row in member_of} - told)
+    overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
+    _add_others(ctx, answer, others, {name: room for name, room in rooms.items() if name not in overlooked})
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
@@ -299,7 +301,8 @@ def assemble(
     answer.positions.rooms = {
         room: position for room, position in answer.positions.rooms.items() if room in keep
     }
-    answer.positions.others = _others(ctx.user_id, first.memberships)
+    shown = [row for row in first.memberships if row.room_id not in overlooked]
+    answer.positions.others = _others(ctx.user_id, shown)
     return answer
 
 
@@ -337,8 +340,22 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
         answer.device_lists.changed |= changes.own_devices
 
 
-def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]]) -> dict[str, str]:
-    """The sections of joined rooms; the members whose presence changed, with their rooms."""
+def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
+    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+    return late and (room is None or room.head.ordinal < (row.ordinal or 0))
+
+
+def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
+    """Leave for the next look what changed of the user's data about rooms that this one leaves out."""
+    untold = [item["seq"] for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
+    answer.positions.user = min([answer.positions.user, *(seq - 1 for seq in untold)])
+
+
+def _add_joined(
+    ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]]
+) -> tuple[set[str], dict[str, str]]:
+    """The sections of joined rooms. Which were looked at; the members whose presence changed, with a room."""
+    told: set[str] = set()
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
     if ctx.reader is not None:
@@ -352,6 +369,7 @@ def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Member
     for (room, _), part in zip(to_look_at, dynamodb.parallel(*calls), strict=True):
         if part is None:
             continue
+        told.add(room.room_id)
         name = ctx.hash(room.room_id)
         answer.positions.rooms[name] = part.position
         answer.positions.typing_until_ms.pop(name, None)
@@ -361,7 +379,7 @@ def _add_joined(ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Member
         present |= part.presence
         if part.section is not None:
             answer.rooms.setdefault("join", {})[room.room_id] = part.section
-    return present
+    return told, present
 
 
 def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
