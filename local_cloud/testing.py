@@ -45,7 +45,6 @@ class LocalCloud:
         self.environment = dict(environment or {})
         self.output: list[str] = []
         self._process: subprocess.Popen[str] | None = None
-        self._serving = threading.Event()
 
     @property
     def url(self) -> str:
@@ -61,11 +60,11 @@ class LocalCloud:
             raise LocalCloudError("the local cloud is not running")
         return self._process.pid
 
-    def start(self, patience: float = 30.0) -> None:
+    def start(self, patience: float = 60.0) -> None:
         """Start it and wait until it serves. Raises LocalCloudError."""
         options = {"port": str(self.port), "data": str(self.data), **self.options}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-        self._serving.clear()
+        told = threading.Event()  # of this process alone: what follows the last one may still be at it
         self._process = subprocess.Popen(
             [sys.executable, "-m", "local_cloud.cli", "serve", *arguments],
             stdout=subprocess.PIPE,
@@ -73,18 +72,19 @@ class LocalCloud:
             text=True,
             env={**_clean_environment(), **self.environment},
         )
-        threading.Thread(target=self._follow, args=(self._process,), daemon=True).start()
-        if not self._serving.wait(patience) or self._process.poll() is not None:
+        threading.Thread(target=self._follow, args=(self._process, told), daemon=True).start()
+        if not told.wait(patience) or self._process.poll() is not None:
             self.stop()
             raise LocalCloudError("the local cloud did not start:\n" + "".join(self.output))
 
-    def _follow(self, process: subprocess.Popen[str]) -> None:
+    def _follow(self, process: subprocess.Popen[str], told: threading.Event) -> None:
+        """Keep what the process prints; tell when it serves, or has ended."""
         for line in process.stdout or ():
             self.output.append(line)
             if line.startswith("Serving "):
-                self._serving.set()
+                told.set()
         process.wait()
-        self._serving.set()
+        told.set()
 
     def stop(self, patience: float = 10.0) -> int | None:
         """End it as Ctrl-C does; its exit status."""
