@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 4
 SECRET_ATTEMPTS = 8
-"""SSM answers some forty requests a second in all, and more functions may start at one moment; each asks once."""
+"""SSM answers some forty requests a second in all, and more functions may start at one moment."""
 FIRST_PAUSE_S = 0.05
 THROTTLED = frozenset(
     (
