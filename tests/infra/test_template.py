@@ -232,6 +232,16 @@ def test_the_bucket_is_private_encrypted_and_tls_only(stack: Synthesised) -> Non
     assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.properties("AWS::SQS::Queue"))
 
 
+def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
+    """Those that CloudFront keeps by itself, whatever the cache policy and the origin say."""
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    kept = {
+        error["ErrorCode"]: error["ErrorCachingMinTTL"]
+        for error in distribution["DistributionConfig"]["CustomErrorResponses"]
+    }
+    assert kept == dict.fromkeys((400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0)
+
+
 def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
     text = json.dumps(stack.template)
     assert "signing-key" not in text or re.search(r"ed25519 a_\w+ [\w+/]{40}", text) is None
