@@ -181,7 +181,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put update",
-            "rooms": "batch_get check delete get put update",
+            "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get put",
             "transient": "batch_get get put update",
             "users": "batch_get get put update",

@@ -173,9 +173,10 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.room_send": Grant(
         secrets={"signing-key": "get"},
         tables={
+            "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put update",
-            "rooms": "batch_get check get put update",
+            "rooms": "batch_get check get put query update",
             "snapshots": "batch_get put",
             "sync-tokens": "get update",
             "transient": "batch_get put update",

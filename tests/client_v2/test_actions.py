@@ -8,8 +8,20 @@ from typing import Any
 
 import pytest
 
-from tests.in_process import Client
-from tests.rooms.people import bodies, create_room, event_ids, join, leave, messages, ok, path, refused, send
+from tests.in_process import Answer, Client, segment
+from tests.rooms.people import (
+    V3,
+    bodies,
+    create_room,
+    event_ids,
+    join,
+    leave,
+    messages,
+    ok,
+    path,
+    refused,
+    send,
+)
 
 V2 = "/_matrix/client/v2"
 MakeClient = Callable[..., Client]
@@ -239,6 +251,29 @@ def test_a_batch_may_have_memberships(alice: Client, make_client: MakeClient, ro
     assert ok(alice.get(path(room_id, "joined_members")))["joined"].keys() == {
         alice.user_id, bob.user_id, carol.user_id,
     }  # fmt: skip
+
+
+def test_a_canonical_alias_must_be_the_rooms(alice: Client, room_id: str) -> None:
+    content = {"alias": alice.user_id.replace("@", "#", 1)}
+    where = v2(room_id, "state", "m.room.canonical_alias")
+    refused(alice.put(where, content), 400, "M_BAD_ALIAS")
+    ok(alice.put(f"{V3}/directory/room/{segment(content['alias'])}", {"room_id": room_id}))
+    ok(alice.put(where, content))
+
+
+def test_a_restricted_room_by_its_state(alice: Client, room_id: str, make_client: MakeClient) -> None:
+    bob, carol = make_client("bob"), make_client("carol")
+    join(bob, room_id)
+    allow = [{"type": "m.room_membership", "room_id": room_id}]
+    rule = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
+    restricted = create_room(alice, initial_state=[rule])
+
+    def joining(client: Client) -> Answer:
+        content = {"membership": "join", "join_authorised_via_users_server": alice.user_id}
+        return client.put(v2(restricted, "state", "m.room.member", client.user_id), content)
+
+    refused(joining(carol), 403, "M_FORBIDDEN")
+    ok(joining(bob))
 
 
 def test_outsiders_send_nothing(make_client: MakeClient, room_id: str) -> None:

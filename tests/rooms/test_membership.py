@@ -145,6 +145,25 @@ def test_a_restricted_room_lets_in_the_members_of_another(alice, bob, make_clien
         refused(carol.post(path(room_id, "join")), 403, "M_FORBIDDEN")
 
 
+@pytest.mark.parametrize("version", ["8", "12"])
+def test_who_vouches_for_a_join_is_not_the_clients_to_say(alice, bob, make_client, public, version):
+    carol = make_client("carol")
+    join(bob, public)
+    allow = [{"type": "m.room_membership", "room_id": public}]
+    rule = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
+    room_id = create_room(alice, initial_state=[rule], room_version=version)
+    joining = {"membership": "join", "join_authorised_via_users_server": alice.user_id}
+    forged = carol.put(path(room_id, "state", "m.room.member", carol.user_id), joining)
+    refused(forged, 403, "M_FORBIDDEN")
+    joining["join_authorised_via_users_server"] = bob.user_id
+    set_state(bob, room_id, "m.room.member", joining, bob.user_id)
+    for name in ("Bob", "Robert"):
+        set_state(bob, room_id, "m.room.member", {"membership": "join", "displayname": name}, bob.user_id)
+        content = ok(alice.get(path(room_id, "state", "m.room.member", bob.user_id)))
+        authoriser = {"join_authorised_via_users_server": alice.user_id}
+        assert content == {"membership": "join", "displayname": name, **authoriser}
+
+
 def test_a_new_name_reaches_every_room(alice, bob, public):
     private = create_room(alice)
     update_profile_in_rooms(alice.user_id, {"displayname": "Alice the Great"})

@@ -21,7 +21,7 @@ from murmuration.protocol.events import Event
 from murmuration.rate_limits import Taking
 from murmuration.rooms.append import Append, Draft, append
 from murmuration.rooms.lookup import find_entries
-from murmuration.rooms.membership import checked_content
+from murmuration.rooms.membership import authorised, checked_content
 from murmuration.rooms.opening import open_room, unknown_room
 from murmuration.rooms.pagination import position_token
 from murmuration.rooms.relation_checks import check_relation
@@ -288,6 +288,7 @@ class _Actions:
         content = action.content(current) if callable(action.content) else action.content
         if action.type == _MEMBER and action.state_key is not None:
             content = checked_content(sender, action.state_key, content)
+            content = authorised(batch, action.state_key, content)
         if current is not None and current.content == content:
             return current.event_id
         draft = Draft(action.type, sender, content, action.state_key)

@@ -26,6 +26,7 @@ from murmuration.storage.dynamodb import ConditionFailed
 
 T = TypeVar("T")
 CREATE, MEMBER = ("m.room.create", ""), "m.room.member"
+AUTHORISER = "join_authorised_via_users_server"
 JOIN_STATE = [
     (event_type, "")
     for event_type in (
@@ -61,9 +62,7 @@ def join_room(
         batch.preload([*JOIN_STATE, (MEMBER, user_id)])
         if _membership(batch, user_id) == "join":
             return None
-        authoriser = authorising_user(batch, user_id)
-        more = {"join_authorised_via_users_server": authoriser} if authoriser else {}
-        batch.add(Draft(MEMBER, user_id, {**content, **more}, user_id))
+        batch.add(Draft(MEMBER, user_id, authorised(batch, user_id, content), user_id))
         return batch.state([CREATE]).get(CREATE)
 
     create = _once(claim, plan, lambda once: append(room_id, once, room=room))
@@ -220,9 +219,10 @@ def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str
 
     Raises InvalidParam for a membership that doesn't exist or what isn't a user, Forbidden.
     """
-    own = checked_content(sender, user_id, content)
+    checked = checked_content(sender, user_id, content)
 
     def plan(batch: Append) -> Event | None:
+        own = authorised(batch, user_id, checked)
         event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
         if event is not None and event.content == own:
             return event
@@ -234,8 +234,8 @@ def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str
 def checked_content(sender: str, user_id: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a membership event as a client gave it, with the profile where it's their own.
 
-    Raises InvalidParam for a membership that doesn't exist or what isn't a user, Forbidden for users that
-    can't be invited.
+    Who vouches for a join is left out: that is for this server to say (`authorised`). Raises InvalidParam for
+    a membership that doesn't exist or what isn't a user, Forbidden for users that can't be invited.
     """
     membership = content.get("membership")
     if membership not in ("join", "invite", "knock", "leave", "ban"):
@@ -243,7 +243,23 @@ def checked_content(sender: str, user_id: str, content: Mapping[str, Any]) -> di
     parse_user_id(user_id)
     if membership == "invite":
         invitees.check_invitees(sender, [user_id])
-    return {**member_content(user_id, membership), **content} if sender == user_id else dict(content)
+    given = {name: value for name, value in content.items() if name != AUTHORISER}
+    return {**member_content(user_id, membership), **given} if sender == user_id else given
+
+
+def authorised(batch: Append, user_id: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a membership event, for a join with the member who vouches for it where one has to.
+
+    A member keeps the one by whom they came in.
+    """
+    if content["membership"] != "join":
+        return dict(content)
+    event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
+    if event is not None and event.membership == "join":
+        authoriser = event.content.get(AUTHORISER)
+    else:
+        authoriser = authorising_user(batch, user_id)
+    return {**content, AUTHORISER: authoriser} if authoriser else dict(content)
 
 
 def _once(
