@@ -169,6 +169,7 @@ def test_a_refusal_has_its_code_and_its_answer(service: Service) -> None:
     [
         (400, {"__type": "x#ThrottlingException"}),
         (400, {"__type": "x#ProvisionedThroughputExceededException"}),
+        (400, {"__type": "x#TransactionInProgressException"}),
         (500, {"__type": "x#InternalServerError"}),
         (503, b"busy"),
         (200, b"not JSON"),

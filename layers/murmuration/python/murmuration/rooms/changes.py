@@ -253,7 +253,7 @@ class Changes:
         if len(self.writes) + len(room_writes) + len(node_writes) > TRANSACTION_LIMIT:
             node_writes = [store_nodes_first(each.room_id, each.root, each._nodes) for each in parts]
         try:
-            dynamodb.transact([*self.writes, *room_writes, *node_writes])
+            dynamodb.transact([*self.writes, *room_writes, *node_writes], patient=False)
         except ConditionFailed as error:
             refused = [index for index in error.failed if index < len(self.writes)]
             items = {index: item for index, item in error.items.items() if index in refused}

@@ -31,6 +31,7 @@ THROTTLED = frozenset(
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "TransactionInProgressException",
     )
 )
 """Errors that say that a repetition may succeed, beside all with a status of 500 and more."""

@@ -30,6 +30,9 @@ C = TypeVar("C")
 BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 TRANSACTION_LIMIT = 100
+CONTENDED_ATTEMPTS = 6
+"""How often a write is tried that another transaction on one of its items is in the way of."""
+CONTENDED_PAUSE_S = 0.02
 _THREAD_NAME = "murmuration-storage"
 
 
@@ -344,37 +347,61 @@ def _expression(
 
 def execute(write: Write, *, returning: str = "NONE") -> Item | None:
     """Carry out one write; with `returning` (ALL_OLD, ALL_NEW), the item. Raises ConditionFailed."""
-    try:
-        response = call("dynamodb", f"{write.kind}Item", {**write.to_request(), "ReturnValues": returning})
-    except ServiceError as error:
-        if error.code == "ConditionalCheckFailedException":
-            item = error.answer.get("Item")
-            raise ConditionFailed([0], {0: from_attributes(item)} if item else None) from error
-        if error.code == "TransactionConflictException":
-            raise ConditionFailed() from error
-        raise
-    attributes = response.get("Attributes")
-    return from_attributes(attributes) if attributes else None
+    request = {**write.to_request(), "ReturnValues": returning}
+
+    def attempt() -> Item | None:
+        try:
+            response = call("dynamodb", f"{write.kind}Item", request)
+        except ServiceError as error:
+            if error.code == "ConditionalCheckFailedException":
+                item = error.answer.get("Item")
+                raise ConditionFailed([0], {0: from_attributes(item)} if item else None) from error
+            if error.code == "TransactionConflictException":
+                raise ConditionFailed() from error
+            raise
+        attributes = response.get("Attributes")
+        return from_attributes(attributes) if attributes else None
+
+    return _patiently(attempt)
 
 
-def transact(writes: Sequence[Write], *, token: str | None = None) -> None:
+def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool = True) -> None:
     """Carry out up to 100 writes, all or none. Raises ConditionFailed.
 
-    `token` makes a repetition within ten minutes harmless.
+    `token` makes a repetition within ten minutes harmless. Who reads anew after mere contention, and so does
+    better than to repeat, isn't `patient`.
     """
     if len(writes) > TRANSACTION_LIMIT:
         raise ValueError(f"{len(writes)} writes are more than a transaction holds")
-    parameters: dict[str, Any] = {"TransactItems": [{write.kind: write.to_request()} for write in writes]}
-    if token is not None:
-        parameters["ClientRequestToken"] = token
-    try:
-        call("dynamodb", "TransactWriteItems", parameters)
-    except ServiceError as error:
-        if error.code == "TransactionCanceledException":
-            raise _cancelled(error.answer.get("CancellationReasons") or ()) from error
-        if error.code in ("TransactionConflictException", "TransactionInProgressException"):
-            raise ConditionFailed() from error
-        raise
+    items = [{write.kind: write.to_request()} for write in writes]
+    given = {"ClientRequestToken": token} if token is not None else {}
+
+    def attempt() -> None:
+        try:
+            call("dynamodb", "TransactWriteItems", {"TransactItems": items, **given})
+        except ServiceError as error:
+            if error.code == "TransactionCanceledException":
+                raise _cancelled(error.answer.get("CancellationReasons") or ()) from error
+            if error.code in ("TransactionConflictException", "TransactionInProgressException"):
+                raise ConditionFailed() from error
+            raise
+
+    if patient:
+        _patiently(attempt)
+    else:
+        attempt()
+
+
+def _patiently(attempt: Callable[[], T]) -> T:
+    """The result of `attempt`, made again after mere contention. Raises ConditionFailed."""
+    for number in range(1, CONTENDED_ATTEMPTS):
+        try:
+            return attempt()
+        except ConditionFailed as error:
+            if error.failed:
+                raise
+        time.sleep(random.uniform(0, CONTENDED_PAUSE_S * 2**number))
+    return attempt()
 
 
 def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> Exception:

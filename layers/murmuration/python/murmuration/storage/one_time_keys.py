@@ -124,7 +124,7 @@ def _upload_chunk(
     order = f"{state.head + 1:012}"
     puts = [_one_time_put(user_id, device_id, order, key, value) for key, value in new.items()]
     puts += [_fallback_put(user_id, device_id, key, value) for key, value in new_fallback.items()]
-    dynamodb.transact([*state.writes(stream, counts), *puts])
+    dynamodb.transact([*state.writes(stream, counts), *puts], patient=False)
     return counts
 
 
@@ -235,7 +235,7 @@ def _claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | No
         item = fallback
         writes = [] if item["used"] else _use_writes(state, stream, item)
     if writes:
-        dynamodb.transact(writes)
+        dynamodb.transact(writes, patient=False)
     return item["key_id"], json.loads(item["key"])
 
 

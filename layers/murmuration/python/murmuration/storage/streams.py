@@ -122,7 +122,7 @@ def append(
             return head
         writes = append_writes(stream, head, items)
         try:
-            dynamodb.transact([*writes, *more])
+            dynamodb.transact([*writes, *more], patient=False)
         except ConditionFailed as error:
             refused = [index - len(writes) for index in error.failed if index >= len(writes)]
             if refused:
