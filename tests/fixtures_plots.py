@@ -84,6 +84,24 @@ def a_link_in_a_mail(scene: Scene) -> None:
     scene.act(begin_validation, "session-of-the-fixtures", kept, send_attempt=1)
 
 
+@plot(
+    "A link was sent to Alice's address, which she wants to add to her account, and she followed it.", "alice"
+)
+def alice_proved_an_address(scene: Scene) -> None:
+    from murmuration.accounts.tokens import hash_secret
+    from murmuration.storage.threepids import begin_validation, record_validation
+
+    kept = {
+        "medium": "email",
+        "address": "alice@mail.example",
+        "purpose": "add",
+        "secret_hash": hash_secret("secret-of-the-fixtures"),
+        "token_hash": hash_secret("token-of-the-fixtures"),
+    }
+    scene.act(begin_validation, "session-of-the-fixtures", kept, send_attempt=1)
+    scene.act(record_validation, "session-of-the-fixtures", kept["token_hash"])
+
+
 @plot("Alice has a name, an avatar and a field of her own in her profile.", "alice")
 def alice_with_a_profile(scene: Scene) -> None:
     from murmuration.profiles import set_profile_field

@@ -234,7 +234,15 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
     ),
-    "client_server.threepids": Grant(tables={"transient": "get update"}),
+    "client_server.threepids": Grant(
+        mail={"*": "send"},
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "delete get put",
+            "transient": "get put update",
+            "users": "delete get put query update",
+        },
+    ),
     "client_server.to_device": Grant(
         secrets={"viewer-secret": "get"},
         tables={

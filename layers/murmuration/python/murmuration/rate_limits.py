@@ -50,8 +50,11 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "login": Limit(0.17, 6),
         "login_poll": Limit(1, 30),
         "sso": Limit(0.5, 20),
+        "proof_request": Limit(0.05, 10),
         # By account: attempts that failed.
         "failed_login": Limit(0.17, 3),
+        # By address of mail: mails by which an address is proved.
+        "proof_mail": Limit(1 / 60, 5),
         # By account: mails with which somebody may log in.
         "login_mail": Limit(1 / 60, 5),
         # By user.

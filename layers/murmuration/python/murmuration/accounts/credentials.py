@@ -53,7 +53,7 @@ def prove_by_password(fields: Mapping[str, Any]) -> Proof:
 def identified_user(fields: Mapping[str, Any]) -> str | None:
     """The local user that `identifier` (or the older `user`) names; None where it can't be one.
 
-    Third-party identifiers name nobody: this server binds none. Raises MissingParam, BadJson.
+    Third-party identifiers name nobody: who logs in by mail reads it. Raises MissingParam, BadJson.
     https://spec.matrix.org/v1.19/client-server-api/#identifier-types
     """
     identifier = fields.get("identifier")

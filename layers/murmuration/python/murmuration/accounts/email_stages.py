@@ -53,7 +53,7 @@ def prove_by_link(context: Context, auth: Mapping[str, Any]) -> Outcome:
         raise MissingParam("email is missing")
     from murmuration.threepids import validation
 
-    if not sent["user_id"] or validation.validated(sent["sid"], sent["client_secret"]) is None:
+    if not sent["user_id"] or validation.validated(sent["sid"], sent["client_secret"], "login") is None:
         raise LoginEmailUrlNotYet("The link in the mail has not been followed yet")
     if not login_mails.take(sent):
         raise Forbidden("The link was used before")

@@ -113,6 +113,12 @@ class ThreepidInUse(MatrixError):
     errcode = "M_THREEPID_IN_USE"
 
 
+class ThreepidAuthFailed(MatrixError):
+    """Nobody has proved that an address is theirs."""
+
+    errcode = "M_THREEPID_AUTH_FAILED"
+
+
 class RoomInUse(MatrixError):
     errcode = "M_ROOM_IN_USE"
 

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode
 
@@ -21,11 +22,22 @@ from murmuration.storage import threepids
 from murmuration.storage.dynamodb import ConditionFailed
 from murmuration.threepids.binding import canonical
 
-Purpose = Literal["login"]
+Purpose = Literal["login", "add"]
 SUBMIT = "/_matrix/client/v3/account/3pid/email/submitToken"
 MAX_SECRET = 255
-_SUBJECTS: dict[Purpose, str] = {"login": "log in to {server}"}
+_SUBJECTS: dict[Purpose, str] = {
+    "login": "log in to {server}",
+    "add": "add this address to an account at {server}",
+}
 """What the link is for, as the mail's words go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """An address that somebody proved to be theirs, and when."""
+
+    address: str
+    at_ms: int
 
 
 def start(*, medium: str, address: str, client_secret: str, send_attempt: int, purpose: Purpose) -> str:
@@ -67,14 +79,14 @@ def submit(sid: str, client_secret: str, token: str) -> None:
         raise Forbidden("This link is not good any more") from error
 
 
-def validated(sid: str, client_secret: str) -> str | None:
-    """The address that the session proved; None until it did, or for another's session."""
+def validated(sid: str, client_secret: str, purpose: Purpose) -> Proved | None:
+    """What the session proved; None until it did, for another's session, or one for another purpose."""
     found = threepids.read_validation(sid)
-    if found is None or "validated_ms" not in found:
+    if found is None or "validated_ms" not in found or found["purpose"] != purpose:
         return None
     if not hmac.compare_digest(found["secret_hash"], hash_secret(client_secret)):
         return None
-    return str(found["address"])
+    return Proved(str(found["address"]), int(found["validated_ms"]))
 
 
 def get_submit_page() -> Page:

@@ -1,0 +1,16 @@
+"""Show the requester's addresses.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.threepids import contacts
+
+
+@endpoint("GET", "/_matrix/client/{version}/account/3pid", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return contacts.get_addresses(request.requester)
