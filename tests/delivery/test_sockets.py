@@ -12,10 +12,11 @@ import pytest
 from functions.websocket import connect, default, disconnect
 from murmuration.clock import now_ms
 from murmuration.delivery import sockets, wakes
-from murmuration.protocol.presence import OFFLINE, ONLINE
+from murmuration.presence.status import STAY_MS
+from murmuration.protocol.presence import HIDDEN, OFFLINE, ONLINE
 from murmuration.storage import connections, dynamodb, listeners, presence, room_items
 from tests.delivery.conftest import Wire, invoke
-from tests.in_process import Client
+from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing, bodies_of
 
@@ -210,6 +211,30 @@ def test_who_does_not_come_back_goes_offline(
     after = presence.from_item(presence.read(bob.user_id))
     assert after.shown(now_ms()) == (ONLINE if comes_back else OFFLINE)
     assert (after.changed_ms == before.changed_ms) == comes_back
+
+
+def test_what_a_device_says_counts_for_its_connection(
+    wire: Wire, make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say(state: str) -> None:
+        path = f"/_matrix/client/api/v1/presence/{segment(bob.user_id)}/status"
+        ok(bob.put(path, {"presence": state}))
+
+    def seen(after_ms: int = 0) -> str:
+        return presence.from_item(presence.read(bob.user_id)).own(now_ms() + after_ms)
+
+    bob = make_client()
+    stream = Stream(wire, bob)
+    for state in ("unavailable", "free_for_chat", "offline", "hidden"):
+        say(state)
+        assert (seen(), seen(2 * STAY_MS)) == (state, state)
+    monkeypatch.setattr(sockets, "COMES_BACK_S", 0)
+    invoke(disconnect.handler, {"requestContext": {"connectionId": stream.id}})
+    Stream(wire, bob, "two")
+    wire.run_pushes()
+    assert seen(2 * STAY_MS) == HIDDEN
+    ok(bob.post(f"{V3}/logout"))
+    assert not presence.from_item(presence.read(bob.user_id)).watches(now_ms())
 
 
 def test_a_logged_out_device_is_told_nothing(wire: Wire, room: tuple[Client, Client, str]) -> None:

@@ -71,7 +71,7 @@ def connect(
     )
     socket = Socket(token.user_id, token.device_id, connection_id)
     listeners.add_socket(socket, now // 1000 + connections.LIFETIME_S)
-    status.stay(token.user_id, connection_id, now + connections.LIFETIME_S * 1000)
+    status.stay(token.user_id, token.device_id, connection_id, now + connections.LIFETIME_S * 1000)
     order_push(connection_id)
 
 

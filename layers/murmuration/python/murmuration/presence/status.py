@@ -36,6 +36,8 @@ QUIET_MS = 300_000
 """An action after so long a time is told of; others wait for the next change."""
 MOST_STATUS_CHARACTERS = 1000
 ATTEMPTS = 20
+_OF = " "
+"""What stands between a connection and its device in the entry that is the connection's."""
 _acted: LruCache[str, int] = LruCache(1024)
 """When a user's action was last noted, as far as this process knows."""
 
@@ -49,7 +51,11 @@ def set_status(user_id: str, device_id: str, state: str, status_msg: str | None)
         raise InvalidParam(f"status_msg may have {MOST_STATUS_CHARACTERS} characters")
 
     def change(before: Presence, now: int) -> Presence:
-        after = _with_device(before, device_id, state, now)
+        told = {
+            name: replace(device, presence=state) if _is_of(name, (device_id,)) else device
+            for name, device in before.devices.items()
+        }
+        after = _with_device(replace(before, devices=told), device_id, state, now)
         return replace(after, status_msg=status_msg, last_active_ms=_raised(before, after, now))
 
     _change(user_id, change)
@@ -81,21 +87,26 @@ def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> 
     return replace(after, last_active_ms=_raised(before, after, now))
 
 
-def stay(user_id: str, connection: str, until_ms: int) -> None:
-    """Have the user online by a connection of which nothing will be heard, until its end at the latest."""
+def stay(user_id: str, device_id: str, connection: str, until_ms: int) -> None:
+    """Have the user online by a connection, of which nothing will be heard, until its end at the latest.
+
+    What only the founding documents know, free_for_chat and hidden, isn't taken back by that.
+    """
 
     def change(before: Presence, now: int) -> Presence:
-        after = _with_device(before, connection, ONLINE, now, until_ms)
+        said = [each.presence for name, each in before.devices.items() if _is_of(name, (device_id,))]
+        state = next((each for each in (HIDDEN, FREE_FOR_CHAT) if each in said), ONLINE)
+        after = _with_device(before, f"{connection}{_OF}{device_id}", state, now, until_ms)
         return replace(after, last_active_ms=_raised(before, after, now))
 
     _change(user_id, change)
 
 
 def leave(user_id: str, devices: Collection[str]) -> None:
-    """Have devices or connections, which are gone, say nothing any more."""
+    """Have devices, with their connections, or connections, which are gone, say nothing any more."""
     item = presence.read(user_id)
     known = {*item["devices"], *item.get("capabilities", ())} if item is not None else set()
-    if not known.isdisjoint(devices):
+    if any(_is_of(name, devices) for name in known):
         _change(user_id, lambda before, _now: _without(before, devices), item)
 
 
@@ -194,11 +205,16 @@ def _with_device(
 def _without(before: Presence, devices: Collection[str]) -> Presence:
     now = now_ms()
     ended = {
-        name: replace(device, until_ms=min(device.until_ms, now)) if name in devices else device
+        name: replace(device, until_ms=min(device.until_ms, now)) if _is_of(name, devices) else device
         for name, device in before.devices.items()
     }
     able = {name: sha256 for name, sha256 in before.capabilities.items() if name not in devices}
     return replace(before, devices=ended, capabilities=able)
+
+
+def _is_of(name: str, gone: Collection[str]) -> bool:
+    """Whether an entry is of one of these devices, or connections; a connection's is of its device, too."""
+    return name in gone or not set(gone).isdisjoint(name.split(_OF, 1))
 
 
 def _raised(before: Presence, after: Presence, now: int) -> int:
