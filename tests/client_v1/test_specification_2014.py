@@ -24,6 +24,28 @@ def bob(make_client: Make) -> Client:
     return make_client("bob")
 
 
+# -- Architecture: users, rooms ------------------------------------------------------------------------------
+
+
+def test_the_localpart_of_a_user_id_is_case_insensitive_where_one_registers_and_logs_in(
+    fresh_name: Callable[..., str],
+) -> None:
+    name = fresh_name("carol")
+    login = {"type": "m.login.password", "password": "correct horse battery"}
+    user_id = ok(Client().post(f"{V1}/register", {**login, "user": name.upper()}))["user_id"]
+    assert user_id == f"@{name}:example.org"
+    refused(Client().post(f"{V1}/register", {**login, "user": name.title()}), 400, "M_USER_IN_USE")
+    for written in (name.upper(), f"@{name.title()}:example.org"):
+        assert ok(Client().post(f"{V1}/login", {**login, "user": written}))["user_id"] == user_id
+
+
+def test_room_ids_are_case_sensitive(alice: Client) -> None:
+    room_id = create(alice)
+    refused(
+        alice.get(room(room_id.swapcase().replace("EXAMPLE.ORG", "example.org"), "state")), 403, "M_FORBIDDEN"
+    )
+
+
 # -- Architecture: room aliases ------------------------------------------------------------------------------
 
 
@@ -134,108 +156,6 @@ def test_nobody_is_told_of_a_form_that_there_is_not(alice: Client, path: str) ->
     assert (answer.status, "transaction" in answer.json["error"]) == (405, False)
 
 
-# -- Receiving live updates ----------------------------------------------------------------------------------
-
-
-def test_the_event_stream_goes_on_from_the_end_token(alice: Client, bob: Client) -> None:
-    room_id = create(alice)
-    ok(bob.post(f"{V1}/join/{segment(room_id)}", {}))
-    end = ok(bob.get(f"{V1}/initialSync"))["end"]
-    post(alice, room_id, "one")
-    first = ok(bob.get(f"{V1}/events", **{"from": end}))
-    assert (first["start"], texts(first["chunk"])) == (end, ["one"])
-    post(alice, room_id, "two")
-    second = ok(bob.get(f"{V1}/events", **{"from": first["end"]}))
-    assert texts(second["chunk"]) == ["two"]
-    assert ok(bob.get(f"{V1}/events", **{"from": second["end"]}))["chunk"] == []
-    assert texts(ok(bob.get(f"{V1}/events", **{"from": end}))["chunk"]) == ["one", "two"]
-
-
-def test_all_events_which_the_client_may_view_appear_in_the_event_stream(alice: Client, bob: Client) -> None:
-    """More than an answer holds: the stream goes on, without a gap, in order."""
-    room_id = create(alice)
-    ok(bob.post(room(room_id, "join"), {}))
-    token = ok(bob.get(f"{V1}/initialSync"))["end"]
-    sent = [str(number) for number in range(230)]
-    for text in sent:
-        post(alice, room_id, text)
-    found: list[str] = []
-    for _ in range(3):
-        page = ok(bob.get(f"{V1}/events", **{"from": token}))
-        found += texts(page["chunk"])
-        token = page["end"]
-    assert found == sent
-
-
-def drain(client: Client, token: str) -> list[Any]:
-    """What the event stream has from a token on, by as many answers as it takes."""
-    found: list[Any] = []
-    while chunk := (page := ok(client.get(f"{V1}/events", **{"from": token})))["chunk"]:
-        found += chunk
-        token = page["end"]
-    return found
-
-
-def test_the_event_stream_has_no_gap_before_a_leaving_or_after_a_joining(alice: Client, bob: Client) -> None:
-    room_id = create(alice)
-    post(alice, room_id, "before")
-    end = ok(bob.get(f"{V1}/initialSync"))["end"]
-    ok(bob.post(room(room_id, "join"), {}))
-    sent = [str(number) for number in range(230)]
-    for text in sent[:115]:
-        post(alice, room_id, text)
-    found = drain(bob, end)
-    assert (found[0]["state_key"], texts(found)) == (bob.user_id, sent[:115])
-    end = ok(bob.get(f"{V1}/initialSync"))["end"]
-    for text in sent[115:]:
-        post(alice, room_id, text)
-    ok(bob.post(room(room_id, "leave"), {}))
-    post(alice, room_id, "after")
-    found = drain(bob, end)
-    assert texts(found) == sent[115:]
-    assert memberships(found) == {bob.user_id: "leave"}
-    assert found[-1]["type"] == "m.room.member"
-
-
-def test_the_event_stream_shows_a_short_stay_from_the_joining_on(alice: Client, bob: Client) -> None:
-    room_id = create(alice)
-    post(alice, room_id, "before")
-    end = ok(bob.get(f"{V1}/initialSync"))["end"]
-    ok(bob.post(room(room_id, "join"), {}))
-    ok(bob.put(f"{V1}/profile/{segment(bob.user_id)}/displayname", {"displayname": "Bobby"}))
-    post(alice, room_id, "meanwhile")
-    ok(bob.post(room(room_id, "leave"), {}))
-    changes = [event["content"] for event in drain(bob, end) if "state_key" in event]
-    assert [each["membership"] for each in changes] == ["join", "join", "leave"]
-
-
-def test_the_event_stream_shows_an_invitation_and_what_follows(alice: Client, bob: Client) -> None:
-    room_id = create(alice, name="The pub")
-    end = ok(bob.get(f"{V1}/initialSync"))["end"]
-    ok(alice.post(room(room_id, "invite"), {"user_id": bob.user_id}))
-    page = ok(bob.get(f"{V1}/events", **{"from": end}))
-    (event,) = page["chunk"]
-    assert (event["room_id"], event["user_id"], event["state_key"]) == (room_id, alice.user_id, bob.user_id)
-    assert event["content"]["membership"] == "invite"
-    assert "m.room.name" in {each["type"] for each in event["invite_room_state"]}
-    ok(bob.post(room(room_id, "join"), {}))
-    page = ok(bob.get(f"{V1}/events", **{"from": page["end"]}))
-    assert memberships(page["chunk"]) == {bob.user_id: "join"}
-    ok(bob.post(room(room_id, "leave"), {}))
-    page = ok(bob.get(f"{V1}/events", **{"from": page["end"]}))
-    assert memberships(page["chunk"]) == {bob.user_id: "leave"}
-
-
-def test_the_event_stream_of_v1_takes_no_to_device_messages(alice: Client, bob: Client) -> None:
-    since = ok(bob.get(f"{V3}/sync"))["next_batch"]
-    end = ok(bob.get(f"{V1}/initialSync"))["end"]
-    messages = {bob.user_id: {bob.device_id: {"n": 1}}}
-    ok(alice.put(f"{V3}/sendToDevice/m.test/{alice.device_id}", {"messages": messages}))
-    for _ in range(2):
-        end = ok(bob.get(f"{V1}/events", **{"from": end}))["end"]
-    assert ok(bob.get(f"{V3}/sync", since=since))["to_device"]["events"][0]["content"] == {"n": 1}
-
-
 # -- Rooms: creation -----------------------------------------------------------------------------------------
 
 
@@ -272,6 +192,37 @@ def test_inviting_only_joined_users_may_and_nobody_who_is_in_the_room(
     refused(carol.post(room(room_id, "join"), {}), 403, "M_FORBIDDEN")
     ok(bob.post(room(room_id, "join"), {}))
     refused(alice.post(room(room_id, "invite"), {"user_id": bob.user_id}), 403, "M_FORBIDDEN")
+
+
+def test_inviting_and_leaving_by_setting_the_membership_directly(alice: Client, bob: Client) -> None:
+    room_id = create(alice, visibility="private")
+    member = room(room_id, "state", "m.room.member", bob.user_id)
+    ok(alice.put(member, {"membership": "invite"}))
+    (shown,) = [entry for entry in ok(bob.get(f"{V1}/initialSync"))["rooms"] if entry["room_id"] == room_id]
+    assert (shown["membership"], shown["inviter"]) == ("invite", alice.user_id)
+    refused(alice.put(member, {"membership": "join"}), 403, "M_FORBIDDEN")  # nobody forces another to join
+    ok(bob.put(member, {"membership": "join"}))
+    ok(bob.put(member, {"membership": "leave"}))
+    assert ok(alice.get(member))["membership"] == "leave"
+    refused(bob.put(member, {"membership": "join"}), 403, "M_FORBIDDEN")
+
+
+def test_inviting_takes_the_fully_qualified_user_id(alice: Client, bob: Client) -> None:
+    name = bob.user_id[1:].partition(":")[0]
+    refused(alice.post(room(create(alice), "invite"), {"user_id": name}), 400, "M_INVALID_PARAM")
+
+
+def test_leaving_takes_having_joined(alice: Client, bob: Client) -> None:
+    refused(bob.post(room(create(alice), "leave"), {}), 403, "M_FORBIDDEN")
+
+
+def test_leaving_makes_a_room_that_all_have_left_eligible_for_deletion(alice: Client) -> None:
+    from murmuration.storage import empty_rooms
+
+    room_id = create(alice)
+    assert room_id not in {each.room_id for each in empty_rooms.read_all()}
+    ok(alice.post(room(room_id, "leave"), {}))
+    assert room_id in {each.room_id for each in empty_rooms.read_all()}
 
 
 def test_leaving_the_room_disappears_from_initial_sync_but_a_trace_stays(alice: Client, bob: Client) -> None:
@@ -431,6 +382,27 @@ def test_a_redaction_without_a_transaction_id(alice: Client) -> None:
     event = ok(alice.get(f"{V1}/events/{segment(event_id)}"))
     assert event["content"] == {}
     assert event["redacted_because"]["user_id"] == alice.user_id
+
+
+# -- Presence ------------------------------------------------------------------------------------------------
+
+
+def test_presence_is_online_by_being_on_the_event_stream_and_counts_actions(
+    alice: Client, bob: Client
+) -> None:
+    room_id = create(alice)
+    ok(bob.post(room(room_id, "join"), {}))
+    status = f"{V1}/presence/{segment(alice.user_id)}/status"
+    assert ok(bob.get(status))["presence"] == "offline"
+    end = ok(alice.get(f"{V1}/initialSync"))["end"]
+    ok(alice.get(f"{V1}/events", **{"from": end}))
+    shown = ok(bob.get(status))
+    assert (shown["presence"], 0 <= shown["last_active_ago"] < 60_000) == ("online", True)
+    for state in ("unavailable", "offline", "free_for_chat"):
+        ok(alice.put(status, {"presence": state}))
+        assert ok(bob.get(status))["presence"] == state
+    ok(alice.put(status, {"presence": "hidden"}))
+    assert (ok(bob.get(status))["presence"], ok(alice.get(status))["presence"]) == ("offline", "hidden")
 
 
 # -- Profiles ------------------------------------------------------------------------------------------------
