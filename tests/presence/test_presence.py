@@ -213,6 +213,25 @@ def test_granting_back_is_automatic(make_client: Make) -> None:
     refused(bob.get(f"{V3}/presence/{segment(alice.user_id)}/status"), 403, "M_FORBIDDEN")
 
 
+def test_asking_again_takes_nothing_back(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the answer to the first comes in between."""
+    from murmuration.presence import lists
+    from murmuration.storage import dynamodb
+
+    alice, bob = make_client("alice"), make_client("bob")
+    change_list(alice, invite=[bob.user_id])
+    transact = dynamodb.transact
+
+    def granted_first(writes: Any) -> None:
+        monkeypatch.setattr(dynamodb, "transact", transact)
+        change_list(bob, grant=[alice.user_id])
+        transact(writes)
+
+    monkeypatch.setattr(dynamodb, "transact", granted_first)
+    lists.change_list(alice.user_id, invite=[bob.user_id])
+    get(alice, bob)
+
+
 def test_lists_refuse_what_makes_no_sense(make_client: Make) -> None:
     alice, bob = make_client("alice"), make_client("bob")
     own = f"{OLD}/presence/list/{segment(alice.user_id)}"

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from murmuration.protocol.errors import NotFound
+from murmuration.protocol.errors import NotFound, Unavailable
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
 from murmuration.storage import accounts, dynamodb, presence, presence_lists, streams
 from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.presence_lists import ASKED, GRANTED
 
 ASKING = "presence-asking#"
 """In a user's stream: that another asks to see their presence."""
@@ -53,9 +52,12 @@ def _check_here(user_id: str) -> None:
 
 
 def _ask(observer: str, observed: str) -> None:
-    if presence_lists.is_granted(observer, observed):
-        return
-    dynamodb.transact(presence_lists.entry_writes(observer, observed, ASKED))
+    try:
+        dynamodb.transact(presence_lists.asking_writes(observer, observed))
+    except ConditionFailed as error:
+        if presence_lists.is_granted(observer, observed):
+            return
+        raise Unavailable("The presence list is being changed by many requests at once; try again") from error
     if presence_lists.is_granted(observed, observer) or observer == observed:
         _grant(observer, observed)
         return
@@ -66,7 +68,7 @@ def _ask(observer: str, observed: str) -> None:
 def _grant(observer: str, observed: str) -> None:
     """Let one who asked see; who has withdrawn meanwhile stays out."""
     try:
-        dynamodb.transact(presence_lists.entry_writes(observer, observed, GRANTED, only_from=ASKED))
+        dynamodb.transact(presence_lists.granting_writes(observer, observed))
     except ConditionFailed:
         if not presence_lists.is_granted(observer, observed):
             return

@@ -64,18 +64,21 @@ def _read(user_id: str, prefix: str) -> dict[str, str]:
     return {item["sk"].removeprefix(prefix): item["state"] for item in items}
 
 
-def entry_writes(observer: str, observed: str, state: str, *, only_from: str | None = None) -> list[Write]:
-    """The writes that give an entry a state, if it has the state `only_from` where that is given."""
-    condition: dict[str, Any] = {}
-    if only_from is not None:
-        condition = {
-            "condition": "#state = :from",
-            "names": {"#state": "state"},
-            "values": {":from": only_from},
-        }
+def asking_writes(observer: str, observed: str) -> list[Write]:
+    """The writes by which somebody asks, again if need be; refused where it's granted."""
+    return _entry_writes(observer, observed, ASKED, "attribute_not_exists(sk) OR #state = :asked")
+
+
+def granting_writes(observer: str, observed: str) -> list[Write]:
+    """The writes that grant what was asked for; refused for anything else."""
+    return _entry_writes(observer, observed, GRANTED, "#state = :asked")
+
+
+def _entry_writes(observer: str, observed: str, state: str, condition: str) -> list[Write]:
+    names, values = {"#state": "state"}, {":asked": ASKED}
     return [
-        dynamodb.put(TABLE, {**list_key(observer, observed), "state": state}, **condition),
-        dynamodb.put(TABLE, {**_observer_key(observer, observed), "state": state}, **condition),
+        dynamodb.put(TABLE, {**key, "state": state}, condition=condition, names=names, values=values)
+        for key in (list_key(observer, observed), _observer_key(observer, observed))
     ]
 
 
