@@ -11,7 +11,7 @@ from murmuration import clock
 from tests.in_process import Client, segment
 from tests.keys import crypto
 from tests.logged_in import log_in
-from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, relate, send
+from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, refused, relate, send
 from tests.sync.client import Syncing, bodies_of, has_nothing, timeline
 
 Make = Callable[..., Client]
@@ -295,6 +295,37 @@ def test_ignored_users(make_client: Make) -> None:
     fresh = Syncing(bob).room(room_id)
     assert "unheard" not in [event["content"].get("body") for event in timeline(fresh)]
     assert count(fresh) == (0, 0)
+
+
+def test_a_first_sync_shows_no_invites_of_ignored_users(make_client: Make) -> None:
+    alice, bob, _, _ = room_of_two(make_client)
+    room_id = create_room(alice, invite=[bob.user_id])
+    assert room_id in Syncing(bob).sync()["rooms"]["invite"]
+    ok(bob.put(own(bob, "account_data", "m.ignored_user_list"), {"ignored_users": {alice.user_id: {}}}))
+    assert "invite" not in Syncing(bob).sync()["rooms"]
+
+
+def test_blocked_invites(make_client: Make) -> None:
+    alice, bob, _, syncing = room_of_two(make_client)
+    before = create_room(alice, invite=[bob.user_id])
+    block = own(bob, "account_data", "m.invite_permission_config")
+    ok(bob.put(block, {"default_action": "block"}))
+    for each in (syncing, Syncing(bob)):
+        assert "invite" not in each.sync().get("rooms", {})
+    assert has_nothing(syncing.sync())
+    other = create_room(alice)
+    member = {"membership": "invite"}
+    for answer in (
+        alice.post(path(other, "invite"), {"user_id": bob.user_id}),
+        alice.post(f"{V3}/createRoom", {"invite": [bob.user_id]}),
+        alice.put(path(other, "state", "m.room.member", bob.user_id), member),
+        alice.post(f"/_matrix/client/v2/rooms/{segment(other)}/invite", {"user_id": bob.user_id}),
+        alice.put(f"/_matrix/client/v2/rooms/{segment(other)}/state/m.room.member/{bob.user_id}", member),
+    ):
+        refused(answer, 403, "M_INVITE_BLOCKED")
+    ok(bob.put(block, {"default_action": "unheard of"}))
+    invite(alice, other, bob)
+    assert syncing.sync()["rooms"]["invite"].keys() == {before, other}
 
 
 def test_ephemeral_filter(make_client: Make) -> None:

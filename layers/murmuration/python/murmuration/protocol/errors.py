@@ -123,6 +123,13 @@ class RoomInUse(MatrixError):
     errcode = "M_ROOM_IN_USE"
 
 
+class InviteBlocked(MatrixError):
+    """The invited user wants no invites."""
+
+    status = 403
+    errcode = "M_INVITE_BLOCKED"
+
+
 class InvalidRoomState(MatrixError):
     errcode = "M_INVALID_ROOM_STATE"
 

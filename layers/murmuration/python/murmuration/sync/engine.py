@@ -16,6 +16,7 @@ from typing import Any
 from murmuration.accounts.tokens import AccessToken
 from murmuration.clock import now_ms
 from murmuration.presence.status import note_visit
+from murmuration.rooms.invitees import INVITE_PERMISSION, blocks_invites
 from murmuration.rooms.room import Room
 from murmuration.rooms.visibility import ignored_users
 from murmuration.storage import account_data, dynamodb, listeners, room_items, streams
@@ -132,18 +133,20 @@ def begin(token: AccessToken, filter_text: str) -> str:
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
     """The token of one who has seen all that there is."""
-    ignored_key = {
-        "stream_id": streams.user_stream(token.user_id),
-        "sk": account_data.data_key("", IGNORED_USERS),
-    }
+    stream = streams.user_stream(token.user_id)
+    keys = [
+        {"stream_id": stream, "sk": account_data.data_key("", data_type)}
+        for data_type in (IGNORED_USERS, INVITE_PERMISSION)
+    ]
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
-    rooms, ignoring = dynamodb.gather(
+    rooms, found = dynamodb.gather(
         functools.partial(
             _rooms, [each for each in room_ids if first.filter.room.admits_room(each)], late=False
         ),
-        functools.partial(dynamodb.get, streams.TABLE, ignored_key),
+        functools.partial(dynamodb.batch_get, {streams.TABLE: keys}),
     )
-    ignored = ignored_users(account_data.content_of(ignoring) if ignoring is not None else None)
+    contents = {item["type"]: account_data.content_of(item) for item in found[streams.TABLE]}
+    ignored = ignored_users(contents.get(IGNORED_USERS))
     positions = Positions(
         rooms={
             room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
@@ -153,6 +156,7 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
         others=_others(token.user_id, first.memberships),
         user=first.user_head,
         ignored=sorted(ignored - {token.user_id}),
+        blocks_invites=blocks_invites(contents.get(INVITE_PERMISSION, {})),
     )
     return tokens.write(token.user_id, token.device_id, positions)
 
@@ -301,7 +305,12 @@ def assemble(
     answer.positions.rooms = {
         room: position for room, position in answer.positions.rooms.items() if room in keep
     }
-    shown = [row for row in first.memberships if row.room_id not in overlooked]
+    shown = [
+        row
+        for row in first.memberships
+        if row.room_id not in overlooked
+        and not (row.membership == "invite" and answer.positions.blocks_invites)
+    ]
     answer.positions.others = _others(ctx.user_id, shown)
     return answer
 
@@ -329,6 +338,8 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
     for item in changes.account_items:
         if item["type"] == IGNORED_USERS:
             positions.ignored = sorted(ignored_users(account_data.content_of(item)) - {ctx.user_id})
+        elif item["type"] == INVITE_PERMISSION:
+            positions.blocks_invites = blocks_invites(account_data.content_of(item))
     ctx.ignored = frozenset(positions.ignored)
     events = account.account_events(ctx, changes)
     if events:
@@ -395,7 +406,10 @@ def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_room
 
 
 def _add_others(ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room]) -> None:
-    for kind, rows in (("invite", others.invited), ("knock", others.knocked)):
+    invited = [row for row in others.invited if row.sender not in ctx.ignored]
+    if answer.positions.blocks_invites:
+        invited = []
+    for kind, rows in (("invite", invited), ("knock", others.knocked)):
         for row in rows:
             section = (
                 ctx.reader.outside(row)

@@ -39,7 +39,7 @@ def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
     new = [row for row in new if ctx.filter.room.admits_room(row.room_id)]
     show_left = ctx.base is not None or ctx.filter.room.include_leave
     return OtherRooms(
-        invited=[row for row in new if row.membership == "invite" and row.sender not in ctx.ignored],
+        invited=[row for row in new if row.membership == "invite"],
         knocked=[row for row in new if row.membership == "knock"],
         left=[row for row in new if row.membership in ("leave", "ban") and show_left],
     )

@@ -40,6 +40,7 @@ class Positions:
     `rooms` are the joined ones, `others` what was last shown of the user's part in further rooms, both by
     room hash. `typing_until_ms` is when the last typing notification that was shown ends, by room hash.
     `unacknowledged` says that the answer brought to-device messages, which the next request acknowledges.
+    `blocks_invites` says that the user wants none.
     `present` are users who were shown as there: until when that is good, the room by which they may be known
     (empty: the presence list), and their state.
     """
@@ -53,6 +54,7 @@ class Positions:
     ignored: list[str] = field(default_factory=list)
     typing_until_ms: dict[str, int] = field(default_factory=dict)
     unacknowledged: bool = False
+    blocks_invites: bool = False
     present: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
     def copy(self) -> Positions:
@@ -67,6 +69,7 @@ class Positions:
             list(self.ignored),
             dict(self.typing_until_ms),
             self.unacknowledged,
+            self.blocks_invites,
             dict(self.present),
         )
 
@@ -92,6 +95,7 @@ class Positions:
             self.ignored,
             self.typing_until_ms,
             self.unacknowledged,
+            self.blocks_invites,
             [[user_id, *entry] for user_id, entry in self.present.items()],
         ]
         return zlib.compress(json.dumps(fields, separators=(",", ":")).encode())
