@@ -54,7 +54,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.streams": Grant(
-        queues={"socket-pushes": "find send", "wake-*": "create send"},
+        queues={"dead-letters": "find send", "socket-pushes": "find send", "wake-*": "create send"},
         tables={
             "listeners": "batch_get update",
             "rooms": "batch_get get query update",

@@ -10,6 +10,7 @@ import pytest
 
 from local_cloud.aws import patch
 from local_cloud.aws.sqs import Sqs
+from local_cloud.permissions import acting_for
 from murmuration.endpoint.workers import Items, queue_worker, stream_worker
 from murmuration.settings import settings
 from murmuration.storage import queues
@@ -83,7 +84,8 @@ def test_what_can_not_be_handled_goes_to_the_dead_letters(dead_letters: Any) -> 
         for item in items:
             done.append(1 // (item["n"] - 2) and item["n"])
 
-    assert failures(stream_worker("room-log")(work)(event(1, 2, 3))) == []
+    with acting_for("workers.streams"):
+        assert failures(stream_worker("room-log")(work)(event(1, 2, 3))) == []
     assert done[-1] == 3
     (letter,) = dead_letters()
     assert letter["keys"] == {"n": {"N": "2"}}
