@@ -300,6 +300,12 @@ def test_syncing_global(alice: Client, bob: Client) -> None:
     assert {"m.room.name", "m.room.topic", "m.room.member"} <= {event["type"] for event in shown["state"]}
     older = ok(alice.get(room(room_id, "messages"), **{"from": shown["messages"]["start"]}))
     assert "m.room.create" in {event["type"] for event in older["chunk"]}
+    (unread,) = [each for each in ok(alice.get(f"{V1}/initialSync", limit=0))["rooms"] if "messages" in each]
+    assert unread["messages"]["chunk"] == []
+    newest = ok(alice.get(room(room_id, "messages"), limit=2, **{"from": unread["messages"]["start"]}))[
+        "chunk"
+    ]
+    assert texts(newest) == ["hello"]
     assert (rooms[other]["membership"], rooms[other]["inviter"]) == ("invite", bob.user_id)
     assert rooms[other]["visibility"] == "private"
     (present,) = [each for each in body["presence"] if each["content"]["user_id"] == bob.user_id]
