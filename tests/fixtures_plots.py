@@ -71,35 +71,42 @@ def alice_with_an_address(scene: Scene) -> None:
 
 @plot("A link was sent to somebody's address.")
 def a_link_in_a_mail(scene: Scene) -> None:
-    from murmuration.accounts.tokens import hash_secret
-    from murmuration.storage.threepids import begin_validation
-
-    kept = {
-        "medium": "email",
-        "address": "alice@mail.example",
-        "purpose": "login",
-        "secret_hash": hash_secret("secret-of-the-fixtures"),
-        "token_hash": hash_secret("token-of-the-fixtures"),
-    }
-    scene.act(begin_validation, "session-of-the-fixtures", kept, send_attempt=1)
+    _send_link(scene, "login")
 
 
 @plot(
     "A link was sent to Alice's address, which she wants to add to her account, and she followed it.", "alice"
 )
 def alice_proved_an_address(scene: Scene) -> None:
+    _send_link(scene, "add", followed=True)
+
+
+@plot(
+    "Alice forgot her password: a link was sent to her address, and she followed it.", "alice_with_an_address"
+)
+def alice_forgot_her_password(scene: Scene) -> None:
+    _send_link(scene, "password", followed=True)
+
+
+@plot("A link was sent to the address of somebody who wants to register, and they followed it.")
+def somebody_proved_an_address(scene: Scene) -> None:
+    _send_link(scene, "register", followed=True)
+
+
+def _send_link(scene: Scene, purpose: str, *, followed: bool = False) -> None:
     from murmuration.accounts.tokens import hash_secret
     from murmuration.storage.threepids import begin_validation, record_validation
 
     kept = {
         "medium": "email",
         "address": "alice@mail.example",
-        "purpose": "add",
+        "purpose": purpose,
         "secret_hash": hash_secret("secret-of-the-fixtures"),
         "token_hash": hash_secret("token-of-the-fixtures"),
     }
     scene.act(begin_validation, "session-of-the-fixtures", kept, send_attempt=1)
-    scene.act(record_validation, "session-of-the-fixtures", kept["token_hash"])
+    if followed:
+        scene.act(record_validation, "session-of-the-fixtures", kept["token_hash"])
 
 
 @plot("Alice has a name, an avatar and a field of her own in her profile.", "alice")

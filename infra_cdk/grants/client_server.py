@@ -8,17 +8,18 @@ from infra_cdk.grants.grant import Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
+        mail={"*": "send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "directory": "batch_write delete",
+            "directory": "batch_write delete get",
             "events": "put",
             "keys": "batch_write query",
             "room-log": "put",
             "rooms": "batch_get check get put update",
             "snapshots": "batch_get put",
             "streams": "batch_write get put query update",
-            "transient": "get put update",
-            "users": "batch_write get put query update",
+            "transient": "delete get put update",
+            "users": "batch_write delete get put query update",
         },
     ),
     "client_server.account_data": Grant(
@@ -32,6 +33,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.devices": Grant(
         secrets={"viewer-secret": "get"},
         tables={
+            "directory": "get",
             "keys": "batch_write query",
             "rooms": "get update",
             "streams": "batch_write get put query update",
@@ -63,6 +65,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.keys": Grant(
         secrets={"viewer-secret": "get"},
         tables={
+            "directory": "get",
             "events": "batch_get",
             "keys": "batch_get batch_write check delete get put query update",
             "listeners": "batch_get",
@@ -138,8 +141,9 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.registration": Grant(
+        mail={"*": "send"},
         secrets={"viewer-secret": "get"},
-        tables={"directory": "get put", "transient": "get update", "users": "batch_get check get put"},
+        tables={"directory": "get put", "transient": "get put update", "users": "batch_get check get put"},
     ),
     "client_server.relations": Grant(
         tables={

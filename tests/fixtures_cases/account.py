@@ -12,6 +12,10 @@ PROOF = {
     "identifier": {"type": "m.id.user", "user": "alice"},
     "password": "wonderland",
 }
+SENDER = {"mail_sender": "server@example.org"}
+PROVED = {"sid": "session-of-the-fixtures", "client_secret": "secret-of-the-fixtures"}
+BY_MAIL = {"type": "m.login.email.identity", "threepid_creds": PROVED}
+ASKED = {"client_secret": "secret-of-the-fixtures", "email": "Alice@Mail.Example", "send_attempt": 1}
 
 CASES.add("get_token_owner/good", "Alice asks whose her token is.", f"GET {V3}/account/whoami", by="alice")
 CASES.add(
@@ -93,6 +97,49 @@ CASES.add(
     by="alice",
     expect="400 M_WEAK_PASSWORD",
 )
+CASES.add(
+    "change_password/good_by_mail",
+    "Alice has forgotten her password and followed the link in a mail: she sets a new one.",
+    f"POST {V3}/account/password",
+    {"new_password": "looking glass", "auth": BY_MAIL},
+    worlds="alice_forgot_her_password",
+    settings=SENDER,
+)
+CASES.add(
+    "change_password/other_link",
+    "A link that was followed for something else sets no password.",
+    f"POST {V3}/account/password",
+    {"new_password": "looking glass", "auth": BY_MAIL},
+    worlds="alice_proved_an_address",
+    settings=SENDER,
+    expect="401 M_FORBIDDEN",
+)
+
+RESET = f"POST {V3}/account/password/email/requestToken"
+CASES.add(
+    "request_password_token/good",
+    "Alice has forgotten her password: a link is sent to her.",
+    RESET,
+    ASKED,
+    worlds="alice_with_an_address",
+    settings=SENDER,
+)
+CASES.add(
+    "request_password_token/nobodys_address",
+    "The address belongs to no account.",
+    RESET,
+    ASKED,
+    settings=SENDER,
+    expect="400 M_THREEPID_NOT_FOUND",
+)
+CASES.add(
+    "request_password_token/no_sender",
+    "The server sends no mail.",
+    RESET,
+    ASKED,
+    worlds="alice_with_an_address",
+    expect="400 M_THREEPID_MEDIUM_NOT_SUPPORTED",
+)
 
 CASES.add(
     "deactivate_account/good",
@@ -101,6 +148,14 @@ CASES.add(
     {"auth": PROOF},
     by="alice",
     worlds=("alice_with_a_tablet", "alice_with_account_data"),
+)
+CASES.add(
+    "deactivate_account/good_with_an_address",
+    "Alice's address is nobody's any more, either.",
+    f"POST {V3}/account/deactivate",
+    {"auth": PROOF},
+    by="alice",
+    worlds="alice_with_an_address",
 )
 CASES.add(
     "deactivate_account/needs_proof",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.fixtures_cases import Cases
+from tests.fixtures_cases.account import ASKED, BY_MAIL, SENDER
 
 CASES = Cases("client_server/registration")
 
@@ -31,6 +32,14 @@ CASES.add(
     {**DORA, "auth": {"type": "m.login.registration_token", "token": "{{registration_token}}"}},
     worlds="a_registration_token",
     settings={"registration": "token"},
+)
+CASES.add(
+    "register/good_address",
+    "Dora followed the link in a mail: the address is the new account's.",
+    REGISTER,
+    {**DORA, "auth": BY_MAIL},
+    worlds="somebody_proved_an_address",
+    settings=SENDER,
 )
 CASES.add(
     "register/needs_flow",
@@ -112,5 +121,31 @@ CASES.add(
     "Where nobody can register, no token helps.",
     f"{VALIDITY}?token=fizzbuzz",
     settings={"registration": "closed"},
+    expect="403 M_FORBIDDEN",
+)
+
+REQUEST = f"POST {V3}/register/email/requestToken"
+CASES.add(
+    "request_registration_token/good",
+    "A link is sent to an address that is to be the new account's.",
+    REQUEST,
+    ASKED,
+    settings=SENDER,
+)
+CASES.add(
+    "request_registration_token/in_use",
+    "The address has an account.",
+    REQUEST,
+    ASKED,
+    worlds="alice_with_an_address",
+    settings=SENDER,
+    expect="400 M_THREEPID_IN_USE",
+)
+CASES.add(
+    "request_registration_token/closed",
+    "Nobody can register.",
+    REQUEST,
+    ASKED,
+    settings={**SENDER, "registration": "closed"},
     expect="403 M_FORBIDDEN",
 )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from tests.fixtures_cases import Cases
-from tests.fixtures_cases.account import PROOF
+from tests.fixtures_cases.account import ASKED, PROOF, PROVED, SENDER
 
 CASES = Cases("client_server/threepids", "a_link_in_a_mail")
 
 THREEPID = "/_matrix/client/v3/account/3pid"
 SUBMIT = f"{THREEPID}/email/submitToken"
-BY_MAIL = {"mail_sender": "server@example.org"}
-ASKED = {"client_secret": "secret-of-the-fixtures", "email": "Alice@Mail.Example", "send_attempt": 1}
-PROVED = {"sid": "session-of-the-fixtures", "client_secret": "secret-of-the-fixtures"}
 QUERY = "sid=session-of-the-fixtures&client_secret=secret-of-the-fixtures"
 
 CASES.add(
@@ -39,7 +36,7 @@ CASES.add(
     f"POST {THREEPID}/email/requestToken",
     ASKED,
     worlds="alice",
-    settings=BY_MAIL,
+    settings=SENDER,
 )
 CASES.add(
     "request_token/in_use",
@@ -47,7 +44,7 @@ CASES.add(
     f"POST {THREEPID}/email/requestToken",
     ASKED,
     worlds="alice_with_an_address",
-    settings=BY_MAIL,
+    settings=SENDER,
     expect="400 M_THREEPID_IN_USE",
 )
 CASES.add(

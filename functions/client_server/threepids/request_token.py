@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pide
 from __future__ import annotations
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.threepids import contacts
+from murmuration.threepids import proofs
 
 
 @endpoint(
@@ -16,4 +16,4 @@ from murmuration.threepids import contacts
     versions=CLIENT_VERSIONS,
 )
 def handler(request: Request) -> dict[str, str]:
-    return contacts.request_token(request.fields(), source_ip=request.source_ip)
+    return proofs.request_token("add", request.fields(), source_ip=request.source_ip)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from murmuration import rate_limits
 from murmuration.accounts import passwords
-from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, UserDeactivated
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import (
+    BadJson,
+    Forbidden,
+    InvalidParam,
+    MissingParam,
+    ThreepidMediumNotSupported,
+    UserDeactivated,
+)
 from murmuration.protocol.identifiers import is_valid_new_localpart, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage import accounts, dynamodb
@@ -51,21 +60,22 @@ def prove_by_password(fields: Mapping[str, Any]) -> Proof:
 
 
 def identified_user(fields: Mapping[str, Any]) -> str | None:
-    """The local user that `identifier` (or the older `user`) names; None where it can't be one.
+    """The local user that `identifier` (or the older form, in `fields` themselves) names; None if nobody.
 
-    Third-party identifiers name nobody: who logs in by mail reads it. Raises MissingParam, BadJson.
+    An address is looked up. Raises MissingParam, BadJson.
     https://spec.matrix.org/v1.19/client-server-api/#identifier-types
     """
     identifier = fields.get("identifier")
     if identifier is None:
-        if "user" not in fields and ("medium" in fields or "address" in fields):
-            return None
-        identifier = {"type": "m.id.user", "user": fields.get("user")}
+        is_address = "user" not in fields and ("medium" in fields or "address" in fields)
+        identifier = {**fields, "type": "m.id.thirdparty" if is_address else "m.id.user"}
     if not isinstance(identifier, Mapping):
         raise BadJson("identifier must be an object")
     kind = identifier.get("type", "m.id.thirdparty" if "medium" in identifier else None)
-    if kind in ("m.id.thirdparty", "m.id.phone"):
+    if kind == "m.id.phone":
         return None
+    if kind == "m.id.thirdparty":
+        return _owner(Fields(identifier))
     if kind != "m.id.user":
         raise BadJson("identifier has an unknown type") if kind else MissingParam("identifier has no type")
     user = identifier.get("user")
@@ -74,6 +84,15 @@ def identified_user(fields: Mapping[str, Any]) -> str | None:
     if not isinstance(user, str):
         raise BadJson("The user must be a string")
     return local_user_id(user)
+
+
+def _owner(identifier: Fields) -> str | None:
+    medium, address = identifier.string("medium"), identifier.string("address")
+    from murmuration.threepids import binding
+
+    with suppress(InvalidParam, ThreepidMediumNotSupported):
+        return binding.owner(medium, address)
+    return None
 
 
 def local_user_id(user: str) -> str | None:

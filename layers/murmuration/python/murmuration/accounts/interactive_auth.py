@@ -43,6 +43,7 @@ DUMMY = "m.login.dummy"
 REGISTRATION_TOKEN = "m.login.registration_token"  # noqa: S105 - a stage's type
 SSO = "m.login.sso"
 OAUTH2 = "m.login.oauth2"
+EMAIL_IDENTITY = "m.login.email.identity"
 EMAIL_CODE = "m.login.email.code"
 EMAIL_URL = "m.login.email.url"
 
@@ -87,11 +88,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a stage may need to know: the session, and the user that has to prove to be there, if known."""
+    """What a stage may need to know: the session, and the user that has to prove to be there, if known.
+
+    `purpose` is what a link in a mail has to have been sent for, as `threepids.validation` has it.
+    """
 
     session: str
     user_id: str | None
     source_ip: str = ""
+    purpose: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +181,12 @@ def _oauth2(context: Context, auth: Mapping[str, Any]) -> Outcome:
     return begin(context, auth)
 
 
+def _email_identity(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.threepids.proofs import prove_by_session
+
+    return prove_by_session(context, auth)
+
+
 def _email_code(context: Context, auth: Mapping[str, Any]) -> Outcome:
     from murmuration.accounts.email_stages import prove_by_code
 
@@ -195,6 +206,7 @@ STAGES: Mapping[str, Callable[[Context, Mapping[str, Any]], Outcome]] = MappingP
         REGISTRATION_TOKEN: _registration_token,
         SSO: _sso,
         OAUTH2: _oauth2,
+        EMAIL_IDENTITY: _email_identity,
         EMAIL_CODE: _email_code,
         EMAIL_URL: _email_url,
     }
@@ -210,16 +222,20 @@ def authorise(
     bind_body: bool = True,
     repeatable: bool = True,
     params: Mapping[str, Mapping[str, Any]] | None = None,
+    purpose: str = "",
 ) -> Authorised:
     """Require that the client completed one of `flows` for this very operation.
 
     `user_id` is who has to prove to be there; without it, the proofs tell. `bind_body=False` lets the body
     change between a session's requests. A `repeatable` operation may be asked for again with a session that
-    is complete, its answer having been lost. `params` is what clients have to know for a stage, by type.
+    is complete, its answer having been lost. `params` is what clients have to know for a stage, by type;
+    `purpose` what links in mails have to be for.
     Raises UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden
     for a session of another operation, and what a malformed stage raises.
     """
-    standing = advance(attempt, flows, user_id=user_id, bind_body=bind_body, repeatable=repeatable)
+    standing = advance(
+        attempt, flows, user_id=user_id, bind_body=bind_body, repeatable=repeatable, purpose=purpose
+    )
     if standing.is_complete:
         return Authorised(standing.session, dict(standing.completed))
     raise UserInteractiveAuthRequired(_challenge(standing, params), standing.failure)
@@ -257,6 +273,7 @@ def advance(
     bind_body: bool = True,
     repeatable: bool = True,
     lifetime_s: int = LIFETIME_S,
+    purpose: str = "",
 ) -> Standing:
     """Let the stage that a request is about be checked, and tell how far its session is.
 
@@ -283,7 +300,7 @@ def advance(
         return standing
     expected = user_id or proved
     try:
-        outcome = _check(kind, standing, Context(session, expected, attempt.source_ip), auth)
+        outcome = _check(kind, standing, Context(session, expected, attempt.source_ip, purpose), auth)
         # What was begun before the first proof may be another's than that one turned out to be.
         if not isinstance(outcome, Begun) and expected not in (None, outcome.get("user_id", expected)):
             raise Forbidden("This was proved by another user than the one whose it is")

@@ -5,13 +5,24 @@ https://spec.matrix.org/v1.19/client-server-api/#legacy-account-management
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from murmuration.accounts import devices, passwords
-from murmuration.accounts.interactive_auth import PASSWORD, Attempt, authorise, reauthenticate
+from murmuration.accounts.interactive_auth import (
+    EMAIL_IDENTITY,
+    PASSWORD,
+    Attempt,
+    Authorised,
+    Flow,
+    authorise,
+    reauthenticate,
+)
 from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
+from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
+from murmuration.settings import settings
 from murmuration.storage import accounts, subjects
 from murmuration.storage.dynamodb import ConditionFailed
 
@@ -19,8 +30,9 @@ from murmuration.storage.dynamodb import ConditionFailed
 def change_password(requester: Requester | None, attempt: Attempt) -> dict[str, Any]:
     """Set a new password, and log out the user's other devices unless `logout_devices` is false.
 
-    Without an access token, the old password says whose it is. Raises UserInteractiveAuthRequired,
-    MissingParam, BadJson, InvalidParam, WeakPassword and what `authorise` raises.
+    Without an access token, the old password says whose it is, or a mail that they read: then the link in it
+    is good no more. Raises UserInteractiveAuthRequired, MissingParam, BadJson, InvalidParam, WeakPassword and
+    what `authorise` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
     """
     new_password = attempt.body.get("new_password")
@@ -28,14 +40,31 @@ def change_password(requester: Requester | None, attempt: Attempt) -> dict[str, 
         raise MissingParam("new_password is missing")
     new_password = passwords.parse_new_password(new_password)
     logout_devices = _boolean(attempt, "logout_devices", default=True)
-    user_id = _authorised_user(requester, attempt)
+    by_mail = [(EMAIL_IDENTITY,)] if settings().mail_sender else []
+    authorised = _authorised(requester, attempt, by_mail)
+    user_id = authorised.user_id
     try:
         accounts.set_password(user_id, passwords.hash_password(new_password))
     except ConditionFailed as error:
         raise UserDeactivated("This account has been deactivated") from error
     if logout_devices:
         devices.remove_all_devices(user_id, spare=requester.device_id if requester else None)
+    if EMAIL_IDENTITY in authorised.proofs:
+        from murmuration.threepids import validation
+
+        validation.end(authorised.proofs[EMAIL_IDENTITY]["sid"])
     return {}
+
+
+def request_password_token(body: Fields, *, source_ip: str) -> dict[str, str]:
+    """Send a link to a user's address, by which they may set a new password: its session (`sid`).
+
+    Raises ThreepidNotFound and what `proofs.request_token` raises.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpasswordemailrequesttoken
+    """
+    from murmuration.threepids import proofs
+
+    return proofs.request_token("password", body, source_ip=source_ip)
 
 
 def deactivate_account(requester: Requester | None, attempt: Attempt) -> dict[str, Any]:
@@ -46,7 +75,7 @@ def deactivate_account(requester: Requester | None, attempt: Attempt) -> dict[st
     `authorise` raises. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
     """
     erase = _boolean(attempt, "erase", default=False)
-    user_id = _deactivated_before(requester) or _authorised_user(requester, attempt)
+    user_id = _deactivated_before(requester) or _authorised(requester, attempt).user_id
     close_account(user_id, erase=erase, last_device=requester.device_id if requester else None)
     # This server binds no third-party identifiers, so that there are none left bound.
     return {"id_server_unbind_result": "success"}
@@ -95,10 +124,11 @@ def _deactivated_before(requester: Requester | None) -> str | None:
     return account["user_id"] if account and "deactivated_ms" in account else None
 
 
-def _authorised_user(requester: Requester | None, attempt: Attempt) -> str:
+def _authorised(requester: Requester | None, attempt: Attempt, otherwise: Sequence[Flow] = ()) -> Authorised:
+    """By the requester's own proof; without one by a password, or else by `otherwise`."""
     if requester is not None:
-        return reauthenticate(attempt, requester.user_id).user_id
-    return authorise(attempt, [(PASSWORD,)]).user_id
+        return reauthenticate(attempt, requester.user_id)
+    return authorise(attempt, [(PASSWORD,), *otherwise], purpose="password")
 
 
 def _boolean(attempt: Attempt, name: str, *, default: bool) -> bool:

@@ -10,6 +10,7 @@ from murmuration import rate_limits
 from murmuration.accounts import passwords, registration_tokens, sessions
 from murmuration.accounts.interactive_auth import (
     DUMMY,
+    EMAIL_IDENTITY,
     REGISTRATION_TOKEN,
     Attempt,
     Authorised,
@@ -19,11 +20,14 @@ from murmuration.accounts.interactive_auth import (
 from murmuration.accounts.sessions import SessionRequest
 from murmuration.accounts.tokens import TokenPair
 from murmuration.clock import now_ms
+from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
     InvalidUsername,
+    MatrixError,
     MissingParam,
+    ThreepidInUse,
     Unavailable,
     UserInUse,
 )
@@ -34,7 +38,8 @@ from murmuration.storage.dynamodb import ConditionFailed, Write
 from murmuration.storage.streams import pause
 
 ATTEMPTS = 8
-_FLOWS: Mapping[str, tuple[Flow, ...]] = {"open": ((DUMMY,),), "token": ((REGISTRATION_TOKEN,),)}
+_FLOWS: Mapping[str, Flow] = {"open": (), "token": (REGISTRATION_TOKEN,)}
+"""What anybody has to do, by the kind of registration."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
@@ -63,7 +68,7 @@ def register(kind: str, attempt: Attempt) -> dict[str, Any]:
     if localpart is not None and session is None:
         _require_available(localpart)
     # The body isn't bound: nobody is harmed by another name, and whose name was taken meanwhile tries again.
-    authorised = authorise(attempt, flows, bind_body=False)
+    authorised = authorise(attempt, flows, bind_body=False, purpose="register")
     password = passwords.parse_new_password(body.get("password"))
     repeated = _registered_before(session, password) if session is not None else None
     if repeated is not None:
@@ -105,11 +110,27 @@ def create_account(localpart: str, password: str, *, is_admin: bool = False) -> 
     return user_id
 
 
-def _flows() -> tuple[Flow, ...]:
+def request_token(body: Fields, *, source_ip: str) -> dict[str, str]:
+    """Send a link to an address that is to be a new account's: the session (`sid`) in which it's proved.
+
+    Raises Forbidden where registration is closed, ThreepidInUse and what `proofs.request_token` raises.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken
+    """
+    from murmuration.threepids import proofs
+
+    _flows()
+    return proofs.request_token("register", body, source_ip=source_ip)
+
+
+def _flows() -> list[Flow]:
+    """The flows on offer: where the server sends mail, also with an address that becomes the account's."""
+    config = settings()
     try:
-        return _FLOWS[settings().registration]
+        needed = _FLOWS[config.registration]
     except KeyError as error:
         raise Forbidden("Registration is disabled on this homeserver") from error
+    by_mail = [(*needed, EMAIL_IDENTITY)] if config.mail_sender else []
+    return [needed or (DUMMY,), *by_mail]
 
 
 def parse_username(username: object) -> str | None:
@@ -161,7 +182,14 @@ def _create(
         name = localpart if localpart is not None else random_localpart()
         user_id, now = user_id_of(name), now_ms()
         writes = account_writes(user_id, name, password_hash, now=now)
+        refusals: dict[int, MatrixError] = {}
+        if localpart is not None:
+            refusals[0] = UserInUse("This user ID is already taken")
+        refusals[len(writes)] = UserInUse("This session has registered a user already")
         writes.append(auth_sessions.registered_write(authorised.session, user_id))
+        if EMAIL_IDENTITY in authorised.proofs:
+            refusals[len(writes)] = ThreepidInUse("This address belongs to an account already")
+            writes += _address_writes(user_id, authorised.proofs[EMAIL_IDENTITY])
         if REGISTRATION_TOKEN in authorised.proofs:
             token = authorised.proofs[REGISTRATION_TOKEN]["token"]
             writes.append(registration_tokens.use_write(token, authorised.session))
@@ -174,10 +202,9 @@ def _create(
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
-            if localpart is not None and 0 in error.failed:
-                raise UserInUse("This user ID is already taken") from error
-            if 2 in error.failed:
-                raise UserInUse("This session has registered a user already") from error
+            refused = next((refusals[index] for index in error.failed if index in refusals), None)
+            if refused is not None:
+                raise refused from error
             pause(race)
             continue
         return answer
@@ -200,6 +227,13 @@ def account_writes(
         accounts.create_account_write(user_id, account),
         profiles.profile_write(user_id, {"displayname": display_name}),
     ]
+
+
+def _address_writes(user_id: str, proof: Mapping[str, Any]) -> list[Write]:
+    """The first is refused where the address was somebody's meanwhile."""
+    from murmuration.threepids import binding
+
+    return binding.add_writes(user_id, binding.EMAIL, proof["address"], validated_ms=int(proof["at_ms"]))
 
 
 def _bare_answer(user_id: str) -> dict[str, Any]:

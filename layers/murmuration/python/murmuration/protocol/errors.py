@@ -113,6 +113,12 @@ class ThreepidInUse(MatrixError):
     errcode = "M_THREEPID_IN_USE"
 
 
+class ThreepidNotFound(MatrixError):
+    """An address is nobody's."""
+
+    errcode = "M_THREEPID_NOT_FOUND"
+
+
 class ThreepidAuthFailed(MatrixError):
     """Nobody has proved that an address is theirs."""
 

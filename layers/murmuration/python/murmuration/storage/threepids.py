@@ -117,5 +117,9 @@ def record_validation(sid: str, token_hash: str) -> None:
     )
 
 
+def end_validation(sid: str) -> None:
+    dynamodb.execute(dynamodb.delete(TRANSIENT, _session_key(sid)))
+
+
 def _session_key(sid: str) -> dict[str, str]:
     return {"id": f"validation#{sid}"}

@@ -8,7 +8,7 @@ from typing import Any
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, ThreepidInUse, ThreepidMediumNotSupported
 from murmuration.storage import dynamodb, threepids
-from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.storage.dynamodb import ConditionFailed, Write
 
 EMAIL = "email"
 MAX_LENGTH = 254
@@ -51,12 +51,20 @@ def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
 
     Raises ThreepidInUse where it's another's, InvalidParam, ThreepidMediumNotSupported.
     """
-    found = threepids.Address(medium, canonical(medium, address), validated_ms, now_ms())
     try:
-        dynamodb.transact(threepids.add_writes(user_id, found))
+        dynamodb.transact(add_writes(user_id, medium, address, validated_ms=validated_ms))
     except ConditionFailed as error:
-        if threepids.read_owner(medium, found.address) != user_id:
+        if owner(medium, address) != user_id:
             raise ThreepidInUse("This address belongs to another account") from error
+
+
+def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) -> list[Write]:
+    """Make an address the user's; the first write is refused where it's somebody's.
+
+    Raises InvalidParam, ThreepidMediumNotSupported.
+    """
+    found = threepids.Address(medium, canonical(medium, address), validated_ms, now_ms())
+    return threepids.add_writes(user_id, found)
 
 
 def remove_all(user_id: str) -> None:

@@ -6,47 +6,13 @@ https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-c
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from murmuration import mail, rate_limits
 from murmuration.accounts.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.tokens import Requester
-from murmuration.protocol.bodies import Fields, required
-from murmuration.protocol.errors import InvalidParam, ThreepidAuthFailed, ThreepidInUse
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import ThreepidAuthFailed
 from murmuration.threepids import binding, validation
-
-_CLIENT_SECRET = re.compile(r"[0-9a-zA-Z.=_-]{1,255}")
-
-
-def request_token(body: Fields, *, source_ip: str) -> dict[str, str]:
-    """Send a link to an address; the session (`sid`) in which it's proved once the link was followed.
-
-    A `next_link` leads nowhere, as the proof is taken by POST. Raises ThreepidInUse,
-    ThreepidMediumNotSupported where there is no sender of mail, MissingParam, BadJson, InvalidParam,
-    LimitExceeded. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
-    """
-    mail.require_sender()
-    client_secret, address = (
-        body.string("client_secret"),
-        binding.canonical(binding.EMAIL, body.string("email")),
-    )
-    required(body.values, "send_attempt")
-    send_attempt = body.integer("send_attempt", 0)
-    if not _CLIENT_SECRET.fullmatch(client_secret):
-        raise InvalidParam("client_secret has 1 to 255 of the characters 0-9 a-z A-Z . = _ -")
-    rate_limits.check("proof_request", source_ip)
-    if binding.owner(binding.EMAIL, address) is not None:
-        raise ThreepidInUse("This address belongs to an account already")
-    rate_limits.check("proof_mail", address)
-    sid = validation.start(
-        medium=binding.EMAIL,
-        address=address,
-        client_secret=client_secret,
-        send_attempt=send_attempt,
-        purpose="add",
-    )
-    return {"sid": sid}
 
 
 def add_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:

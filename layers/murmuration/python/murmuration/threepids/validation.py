@@ -22,12 +22,14 @@ from murmuration.storage import threepids
 from murmuration.storage.dynamodb import ConditionFailed
 from murmuration.threepids.binding import canonical
 
-Purpose = Literal["login", "add"]
+Purpose = Literal["login", "add", "register", "password"]
 SUBMIT = "/_matrix/client/v3/account/3pid/email/submitToken"
 MAX_SECRET = 255
 _SUBJECTS: dict[Purpose, str] = {
     "login": "log in to {server}",
     "add": "add this address to an account at {server}",
+    "register": "create an account at {server}",
+    "password": "set a new password at {server}",
 }
 """What the link is for, as the mail's words go on."""
 
@@ -79,7 +81,7 @@ def submit(sid: str, client_secret: str, token: str) -> None:
         raise Forbidden("This link is not good any more") from error
 
 
-def validated(sid: str, client_secret: str, purpose: Purpose) -> Proved | None:
+def validated(sid: str, client_secret: str, purpose: str) -> Proved | None:
     """What the session proved; None until it did, for another's session, or one for another purpose."""
     found = threepids.read_validation(sid)
     if found is None or "validated_ms" not in found or found["purpose"] != purpose:
@@ -87,6 +89,11 @@ def validated(sid: str, client_secret: str, purpose: Purpose) -> Proved | None:
     if not hmac.compare_digest(found["secret_hash"], hash_secret(client_secret)):
         return None
     return Proved(str(found["address"]), int(found["validated_ms"]))
+
+
+def end(sid: str) -> None:
+    """Let the session prove nothing any more. Idempotent."""
+    threepids.end_validation(sid)
 
 
 def get_submit_page() -> Page:
