@@ -129,6 +129,12 @@ def test_who_may_redact_whom(alice, make_client, room_id):
     event_id = send(alice, room_id)
     carol = make_client("carol")
     refused(carol.put(path(room_id, "redact", event_id, "r"), {}), 403, "M_FORBIDDEN")
+    join(carol, room_id)
+    refused(carol.put(path(room_id, "redact", event_id, "member"), {}), 403, "M_FORBIDDEN")
+    refused(put(carol, room_id, "sent", {"redacts": event_id}, "m.room.redaction"), 403, "M_FORBIDDEN")
+    assert ok(alice.get(path(room_id, "event", event_id)))["content"] != {}
+    redact(carol, room_id, send(carol, room_id))
+    redact(alice, room_id, send(carol, room_id))
     refused(alice.put(path(room_id, "redact", "$unknown", "r"), {}), 404, "M_NOT_FOUND")
 
 

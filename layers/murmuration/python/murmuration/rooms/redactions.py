@@ -17,6 +17,11 @@ def takes_effect(redaction: Event, target: Event, state: Mapping[StateKey, Event
 
     `state` is that before the redaction.
     """
+    return redaction.sender_server == target.sender_server or has_power(redaction, state)
+
+
+def has_power(redaction: Event, state: Mapping[StateKey, Event]) -> bool:
+    """Whether its sender may redact anybody's events."""
     version = redaction.room_version
     power = PowerLevels.from_state(state.get(_CREATE), state.get(_POWER_LEVELS), version)
-    return power.can_redact(redaction.sender) or redaction.sender_server == target.sender_server
+    return power.can_redact(redaction.sender)

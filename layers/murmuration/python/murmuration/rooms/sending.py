@@ -24,7 +24,7 @@ from murmuration.rooms import transactions
 from murmuration.rooms.append import Append, Draft, append, append_known
 from murmuration.rooms.membership import MEMBER, set_membership
 from murmuration.rooms.opening import open_room
-from murmuration.rooms.redactions import REDACTION_STATE, takes_effect
+from murmuration.rooms.redactions import REDACTION_STATE, has_power, takes_effect
 from murmuration.rooms.relation_checks import check_relation
 from murmuration.rooms.room import Room
 from murmuration.storage import directory, room_items
@@ -130,7 +130,7 @@ def redact_event(
         draft = Draft("m.room.redaction", sender, {**content}, redacts=event_id)
         redaction = batch.add(claim.mark(draft))
         target = _target(batch, event_id)
-        if not may_redact(batch, redaction, target.event):
+        if not may_redact(batch, requester, redaction, target.event):
             raise Forbidden("You may not redact this event")
         batch.redact(target, redaction)
         batch.writes = [claim.write(redaction.event_id)]
@@ -150,6 +150,12 @@ def _target(batch: Append, event_id: str) -> LogEntry:
     return entries[0]
 
 
-def may_redact(batch: Append, redaction: Event, target: Event) -> bool:
-    """Whether a redaction takes effect."""
-    return takes_effect(redaction, target, batch.state(REDACTION_STATE))
+def may_redact(batch: Append, requester: Requester, redaction: Event, target: Event) -> bool:
+    """Whether a redaction may be made: of one's own event, by power, or by an administrator of this server.
+
+    Rooms leave it to a server whose users redact each other's events.
+    """
+    state = batch.state(REDACTION_STATE)
+    if target.sender == requester.user_id or requester.is_admin:
+        return takes_effect(redaction, target, state)
+    return has_power(redaction, state)
