@@ -152,6 +152,9 @@ def test_joining_by_alias_and_by_invite(alice: Client, bob: Client, make_client:
         ({"room_id": "!a:b"}, 404, "M_NOT_FOUND"),
         ({"alias": "#nothing:example.org"}, 404, "M_NOT_FOUND"),
         ({"invite": "$nothing"}, 404, "M_NOT_FOUND"),
+        ({"room_id": f"!{'x' * 3000}"}, 404, "M_NOT_FOUND"),
+        ({"alias": f"#{'x' * 3000}:example.org"}, 404, "M_NOT_FOUND"),
+        ({"alias": ""}, 400, "M_INVALID_PARAM"),
     ],
 )
 def test_what_can_not_be_joined(bob: Client, body: Any, status: int, errcode: str) -> None:

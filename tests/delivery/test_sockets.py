@@ -281,6 +281,8 @@ def test_state(wire: Wire, make_client: Make) -> None:
         ("[]", "M_BAD_JSON"),
         ({"method": "ping"}, "M_MISSING_PARAM"),
         ({"id": 7, "method": "ping"}, "M_MISSING_PARAM"),
+        ({"id": "\ud800", "method": "ping"}, "M_BAD_JSON"),
+        ({"id": "1" * 256, "method": "ping"}, "M_TOO_LARGE"),
         ({"id": "1"}, "M_UNRECOGNIZED"),
         ({"id": "1", "method": "dance"}, "M_UNRECOGNIZED"),
         ({"id": "1", "method": "send", "params": []}, "M_BAD_JSON"),
@@ -296,6 +298,18 @@ def test_state(wire: Wire, make_client: Make) -> None:
         (
             {"id": "1", "method": "send", "params": {"room_id": "!x", "event_type": "m", "content": {}}},
             "M_FORBIDDEN",
+        ),
+        *(
+            (
+                {
+                    "id": "1",
+                    "method": method,
+                    "params": {"room_id": room_id, "event_type": "m", "state_key": "", "content": {}},
+                },
+                "M_FORBIDDEN",
+            )
+            for method in ("send", "state")
+            for room_id in ("", f"!{'x' * 3000}")
         ),
     ],
 )

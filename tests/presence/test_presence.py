@@ -240,6 +240,8 @@ def test_lists_refuse_what_makes_no_sense(make_client: Make) -> None:
     refused(alice.post(own, {"invite": ["bob"]}), 400, "M_INVALID_PARAM")
     refused(alice.post(own, {"invite": bob.user_id}), 400, "M_BAD_JSON")
     refused(alice.post(own, {"drop": [bob.user_id] * 51}), 400, "M_INVALID_PARAM")
+    for change in ("drop", "deny"):
+        refused(alice.post(own, {change: [f"@{'b' * 2000}:example.org"]}), 400, "M_INVALID_PARAM")
     theirs = f"{OLD}/presence/list/{segment(bob.user_id)}"
     refused(alice.post(theirs, {}), 403, "M_FORBIDDEN")
     refused(alice.get(theirs), 403, "M_FORBIDDEN")

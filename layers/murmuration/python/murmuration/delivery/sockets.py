@@ -16,6 +16,7 @@ from murmuration.clock import now_ms
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.presence import status
+from murmuration.protocol import canonical_json
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -39,6 +40,7 @@ OPENING_MS = 5_000
 COMES_BACK_S = 30
 """How long whose connection ended still counts as being there: many come back at once, and nobody is told."""
 REQUEST_BYTES = 100_000
+ID_BYTES = 255
 
 
 def connect(
@@ -188,8 +190,12 @@ def _parse(text: str) -> dict[str, Any]:
         raise NotJson("A request must be JSON") from error
     if not isinstance(request, dict):
         raise BadJson("A request must be a JSON object")
+    if "\\ud" in text.lower():
+        canonical_json.encode(request, strict=False)  # half a surrogate pair has no UTF-8
     if not isinstance(request.get("id"), str) or not request["id"]:
         raise MissingParam("A request must have an id, a string")
+    if len(request["id"].encode()) > ID_BYTES:
+        raise TooLarge(f"The id of a request has at most {ID_BYTES} bytes")
     return request
 
 
@@ -206,17 +212,26 @@ def _carry_out(connection: Connection, request: Mapping[str, Any]) -> dict[str, 
         case "ping":
             return {}
         case "send":
-            room_id, event_type = (_text(params, name) for name in ("room_id", "event_type"))
+            room_id, event_type = _room_id(params), _text(params, "event_type")
             content = _content(params)
             return {"event_id": send_message(token, room_id, event_type, request["id"], content)}
         case "state":
-            room_id, event_type, state_key = (
-                _text(params, name) for name in ("room_id", "event_type", "state_key")
-            )
+            room_id = _room_id(params)
+            event_type, state_key = (_text(params, name) for name in ("event_type", "state_key"))
             requester = authenticate(token)
             return {"event_id": set_state(requester, room_id, event_type, state_key, _content(params))}
         case _:
             raise Unrecognized("The method must be one of ping, send, state")
+
+
+def _room_id(params: Mapping[str, Any]) -> str:
+    from murmuration.rooms.lookup import fits_id
+    from murmuration.rooms.opening import unknown_room
+
+    room_id = _text(params, "room_id")
+    if not fits_id(room_id):
+        raise unknown_room(room_id)
+    return room_id
 
 
 def _text(params: Mapping[str, Any], name: str) -> str:

@@ -31,6 +31,8 @@ def change_list(
     """
     for other in (*invite, *grant):
         _check_here(other)
+    for other in (*drop, *deny):
+        parse_user_id(other)
     observers = presence_lists.read_observers(user_id) if grant else {}
     for other in grant:
         if other not in observers:

@@ -12,6 +12,7 @@ from murmuration.accounts.tokens import AccessToken
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.rooms import membership
+from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.opening import open_room_with_profile
 from murmuration.rooms.transactions import Claim
 from murmuration.storage import directory
@@ -61,10 +62,12 @@ def knock_on_room(user_id: str, room_id_or_alias: str, *, reason: str | None = N
 
 def resolve(room_id_or_alias: str) -> str:
     """The room ID. Raises NotFound for an unknown alias, InvalidParam for neither ID nor alias."""
+    if not room_id_or_alias.startswith(("!", "#")):
+        raise InvalidParam("A room is named by an ID, which begins with !, or an alias, which begins with #")
+    if not fits_id(room_id_or_alias):
+        raise NotFound("No room has so long a name")
     if room_id_or_alias.startswith("!"):
         return room_id_or_alias
-    if not room_id_or_alias.startswith("#"):
-        raise InvalidParam("A room is named by an ID, which begins with !, or an alias, which begins with #")
     found = directory.read_alias(room_id_or_alias)
     if found is None:
         raise NotFound(f"There is no room with the alias {room_id_or_alias}")
