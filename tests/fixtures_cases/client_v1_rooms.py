@@ -57,7 +57,7 @@ SENDING.add(
 SENDING.add(
     "post_redaction/good",
     "Bob takes back what he said.",
-    f"POST {LOUNGE}/redact/{{{{reply}}}}",
+    f"POST {LOUNGE}/redact/{{{{greeting}}}}",
     {"reason": "typo"},
     by="bob",
 )
