@@ -363,6 +363,14 @@ def test_rates_are_limited_by_the_event(alice: Client, room_id: str, monkeypatch
         settings.cache_clear()
 
 
+def test_state_of_too_long_a_name_is_refused(alice: Client, room_id: str) -> None:
+    events = [{"type": "m", "content": {}, "state_key": "x" * 3000}]
+    refused(alice.post(path(room_id, "send", version=V2), {"events": events}), 413, "M_TOO_LARGE")
+    where = ("state", "x" * 600, "y" * 600)
+    refused(alice.put(path(room_id, *where), {}), 413, "M_TOO_LARGE")
+    refused(alice.delete(path(room_id, *where, version=V2)), 404, "M_NOT_FOUND")
+
+
 def test_paths_with_odd_names(alice: Client, room_id: str) -> None:
     where = v2(room_id, "state", "org.example/odd", "a/b#c")
     assert ok(alice.put(where, {"x": 1}))["event"]["state_key"] == "a/b#c"

@@ -103,6 +103,12 @@ def test_a_membership_is_a_users(alice, public, membership):
     refused(alice.post(path(public, "ban"), {"user_id": "carol"}), 400, "M_INVALID_PARAM")
 
 
+@pytest.mark.parametrize("change", ["kick", "unban", "ban"])
+def test_a_user_of_too_long_a_name_is_nobody(alice, public, change):
+    answer = alice.post(path(public, change), {"user_id": f"@{'x' * 3000}:example.org"})
+    assert (answer.status, answer.json["errcode"]) in ((400, "M_INVALID_PARAM"), (403, "M_FORBIDDEN"))
+
+
 def test_kick_ban_and_unban(alice, bob, public):
     join(bob, public)
     refused(act(bob, public, "kick", alice), 403, "M_FORBIDDEN")

@@ -19,6 +19,7 @@ from murmuration.storage.dynamodb import Item, Write
 
 ROOMS, LOG, EVENTS = "rooms", "room-log", "events"
 HEAD = "head"
+MAX_SORT_KEY_BYTES = 1024
 UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
 """The condition that nobody has yet put an event into its place in the room's graph (names: #ordinal)."""
 _ORDINAL_OFFSET = 10**15
@@ -296,7 +297,10 @@ def read_state_entries(
     """The current state events with these (type, state key) pairs, those that exist."""
     if not pairs:
         return {}
-    items = dynamodb.batch_get({ROOMS: [state_item_key(room_id, pair) for pair in pairs]})[ROOMS]
+    keys = [state_item_key(room_id, pair) for pair in pairs]
+    # No item has a longer key: a client asked for what no state event can be.
+    keys = [key for key in keys if len(key["sk"].encode()) <= MAX_SORT_KEY_BYTES]
+    items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
     entries = [state_entry_from_item(item, version) for item in items]
     return {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
 
