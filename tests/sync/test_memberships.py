@@ -101,6 +101,25 @@ def test_leaving_is_told_where_the_timeline_filter_drops_it(make_client: Make) -
     assert state(section).keys() == {("m.room.topic", ""), ("m.room.member", bob.user_id)}
 
 
+def test_a_room_that_is_forgotten_at_once_is_told_as_left(make_client: Make) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    invited = create_room(alice, invite=[bob.user_id])
+    syncing.sync()
+    for each in (room_id, invited):
+        send(alice, each, "unseen")
+        leave(bob, each)
+        ok(bob.post(path(each, "forget")))
+    rooms = syncing.sync()["rooms"]["leave"]
+    assert rooms.keys() == {room_id, invited}
+    for section in rooms.values():
+        assert [event["content"]["membership"] for event in timeline(section)] == ["leave"]
+    assert has_nothing(syncing.sync())
+    everything = Syncing(bob, filter={"room": {"include_leave": True}}).sync()
+    assert "rooms" not in everything
+    join(bob, room_id)
+    assert syncing.room(room_id)["timeline"]["limited"]
+
+
 def test_a_repeated_invite_has_the_state_of_its_time(make_client: Make) -> None:
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, name="Before", invite=[bob.user_id])

@@ -114,7 +114,8 @@ def open_view(
     if "ordinal" not in head:
         raise otherwise("There is no such room") if otherwise else unknown_room(room_id)
     room = Room(room_items.head_from_item(head))
-    membership = next((memberships.from_item(item) for item in users.values()), None)
+    rows = (memberships.from_item(item) for item in users.values() if not item.get("forgotten"))
+    membership = next(rows, None)
     ignored = ignored_users(next((account_data.content_of(item) for item in found["streams"]), None))
     viewer = make_viewer(requester.user_id, requester.device_id, membership, room.version, ignored=ignored)
     entries = [room_items.state_entry_from_item(item, room.version) for item in in_room.values()]

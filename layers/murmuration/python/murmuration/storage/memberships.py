@@ -21,6 +21,8 @@ class Membership:
     `ordinal` is the membership event's in the room's log, `since` that of the event which began this
     membership (a profile change in a room goes on with it); both None for an invite to a room that this
     server isn't in. `previous` is the membership before. `stripped_state` comes with invites and knocks.
+    Of a room that the user has forgotten no more is kept than that they aren't in it, for their other
+    devices to hear of it.
     """
 
     user_id: str
@@ -32,6 +34,7 @@ class Membership:
     since: int | None
     previous: str | None = None
     stripped_state: Sequence[Mapping[str, Any]] = ()
+    forgotten: bool = False
 
 
 def membership_key(user_id: str, room_id: str) -> dict[str, str]:
@@ -49,23 +52,25 @@ def from_item(item: Mapping[str, Any]) -> Membership:
         since=item.get("since"),
         previous=item.get("previous"),
         stripped_state=json.loads(item.get("stripped_state", "[]")),
+        forgotten=item.get("forgotten", False),
     )
 
 
 def read_membership(user_id: str, room_id: str) -> Membership | None:
+    """The user's membership; None where they have none, or forgot the room."""
     item = dynamodb.get(TABLE, membership_key(user_id, room_id))
-    return from_item(item) if item else None
+    return from_item(item) if item and not item.get("forgotten") else None
 
 
-def read_memberships(user_id: str, *, consistent: bool = True) -> list[Membership]:
-    """All of a user's memberships, but for the rooms they forgot."""
+def read_memberships(user_id: str, *, consistent: bool = True, forgotten: bool = False) -> list[Membership]:
+    """All of a user's memberships, but for the rooms they forgot, unless these are asked for."""
     items = dynamodb.query(
         TABLE,
         "user_id = :user AND begins_with(sk, :prefix)",
         {":user": user_id, ":prefix": PREFIX},
         consistent=consistent,
     )
-    return [from_item(item) for item in items]
+    return [from_item(item) for item in items if forgotten or not item.get("forgotten")]
 
 
 def membership_write(membership: Membership) -> Write:
@@ -114,9 +119,10 @@ def removal_write(user_id: str, room_id: str) -> Write:
 
 def forget_write(membership: Membership) -> Write:
     """Forget a room, unless the membership changed meanwhile."""
-    return dynamodb.delete(
+    return dynamodb.update(
         TABLE,
         membership_key(membership.user_id, membership.room_id),
+        "SET forgotten = :yes REMOVE since, previous",
         condition="event_id = :event_id",
-        values={":event_id": membership.event_id},
+        values={":event_id": membership.event_id, ":yes": True},
     )

@@ -72,7 +72,7 @@ def look(
     ]
     found, rows, sync_filter = dynamodb.gather(
         functools.partial(dynamodb.batch_get, keys, eventual=_EVENTUAL),
-        functools.partial(memberships.read_memberships, token.user_id),
+        functools.partial(memberships.read_memberships, token.user_id, forgotten=True),
         functools.partial(_filter, token.user_id, filter_text),
     )
     if known is None:

@@ -32,7 +32,8 @@ class OtherRooms:
 def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
     """Those of the user's memberships other than joined ones that they haven't been shown.
 
-    Rooms left before a first sync are shown only where the filter asks for them.
+    Rooms left before a first sync are shown only where the filter asks for them, and forgotten ones not even
+    there.
     """
     known = ctx.base.others if ctx.base is not None else {}
     new = [row for row in rows if known.get(ctx.hash(row.room_id)) != mark(row.event_id)]
@@ -41,7 +42,11 @@ def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
     return OtherRooms(
         invited=[row for row in new if row.membership == "invite"],
         knocked=[row for row in new if row.membership == "knock"],
-        left=[row for row in new if row.membership in ("leave", "ban") and show_left],
+        left=[
+            row
+            for row in new
+            if row.membership in ("leave", "ban") and show_left and not (row.forgotten and ctx.base is None)
+        ],
     )
 
 
