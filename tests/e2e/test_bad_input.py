@@ -180,7 +180,8 @@ def test_query_parameters(stranger: World, function: Function) -> None:
         for parameter in operation.description.get("parameters", ()):
             if parameter.get("in") == "query":
                 for raw in QUERIES:
-                    stranger.check(method, f"{path}?{parameter['name']}={raw}", b"{}")
+                    if parameter["name"] != "timeout" or len(raw) < 40:  # a long one is good, and is waited
+                        stranger.check(method, f"{path}?{parameter['name']}={raw}", b"{}")
 
 
 def broken(schema: Any, values: tuple[Any, ...]) -> Iterator[Any]:
