@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration import clock
+from tests.budgets.meter import Meter
 from tests.in_process import Client, segment
 from tests.keys import crypto
 from tests.logged_in import log_in
@@ -180,6 +181,38 @@ def test_device_lists_after_leaving(make_client: Make) -> None:
     syncing.sync()
     leave(bob, room_id)
     assert syncing.sync()["device_lists"]["left"] == [alice.user_id]
+
+
+def test_who_shares_only_a_room_without_encryption_has_left(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id, plain = encrypted(alice, preset="public_chat"), create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    join(bob, plain)
+    one, other = Syncing(alice), Syncing(bob)
+    one.sync()
+    other.sync()
+    leave(bob, room_id)
+    assert one.sync()["device_lists"] == {"changed": [], "left": [bob.user_id]}
+    assert other.sync()["device_lists"] == {"changed": [], "left": [alice.user_id]}
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_leaving_a_large_room_takes_no_request_for_each_member(make_client: Make, others: int) -> None:
+    alice, bob, carol = (make_client(name) for name in ("alice", "bob", "carol"))
+    for room_id in (encrypted(alice, preset="public_chat") for _ in range(others)):
+        join(bob, room_id)
+    room_id = encrypted(alice, preset="public_chat")
+    members = [make_client(f"member{number}") for number in range(12)]
+    for member in (bob, carol, *members):
+        join(member, room_id)
+    syncing = Syncing(bob)
+    syncing.sync()
+    leave(bob, room_id)
+    with Meter() as meter:
+        left = syncing.sync()["device_lists"]["left"]
+    gone = {carol.user_id, *(member.user_id for member in members)}
+    assert set(left) == (gone if others else gone | {alice.user_id})
+    assert len(meter.spent.requests) < 24
 
 
 def test_receipts(make_client: Make) -> None:

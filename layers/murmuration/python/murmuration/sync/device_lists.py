@@ -5,16 +5,21 @@ https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Collection, Sequence
 
 from murmuration.keys.device_lists import users_in
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
-from murmuration.storage import memberships, room_items
+from murmuration.storage import dynamodb, memberships, room_items
 from murmuration.storage.dynamodb import Item
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.positions import RoomPosition
 from murmuration.sync.timeline import MEMBER, Window, state_delta
+
+ENCRYPTION = "m.room.encryption"
+FEW = 8
+"""How many users are asked for their rooms, however few rooms there are to be asked for their members."""
 
 
 def device_lists_of(
@@ -25,9 +30,9 @@ def device_lists_of(
     if ctx.base is None:
         return lists
     lists.changed = users_in(items)
-    if room.event("m.room.encryption") is None:
+    if room.event(ENCRYPTION) is None:
         return lists
-    if position is None or any(entry.event.type == "m.room.encryption" for entry in window.passed):
+    if position is None or any(entry.event.type == ENCRYPTION for entry in window.passed):
         lists.changed |= members_of(room) - {ctx.user_id}
         return lists
     if window.limited or any(entry.resolved for entry in window.passed):
@@ -37,26 +42,48 @@ def device_lists_of(
     for event in events:
         if event.type == MEMBER and event.state_key != ctx.user_id:
             (lists.changed if event.membership == "join" else lists.left).add(event.state_key or "")
-    lists.left = {user_id for user_id in lists.left - lists.changed if not share_room(ctx.user_id, user_id)}
+    lists.left = sharing_none(ctx.user_id, lists.left - lists.changed)
     return lists
 
 
 def after_leaving(ctx: Context, room: Room) -> DeviceLists:
-    """Those whom the user shares no room with any more, having left this one."""
-    others = members_of(room) - {ctx.user_id}
-    return DeviceLists(left={user_id for user_id in others if not share_room(ctx.user_id, user_id)})
+    """Those whom the user shares no encrypted room with any more, having left this one."""
+    if room.event(ENCRYPTION) is None:
+        return DeviceLists()
+    return DeviceLists(left=sharing_none(ctx.user_id, members_of(room) - {ctx.user_id}))
 
 
 def members_of(room: Room) -> set[str]:
     """The joined members."""
-    entries = room_items.read_state_of_type(room.room_id, room.version, MEMBER)
-    return {entry.event.state_key or "" for entry in entries if entry.event.membership == "join"}
+    return set(room_items.read_joined_user_ids(room.room_id))
 
 
-def share_room(user_id: str, other_id: str) -> bool:
-    """Whether two users are in a room together."""
-    own, others = (
-        {row.room_id for row in memberships.read_memberships(each) if row.membership == "join"}
-        for each in (user_id, other_id)
-    )
-    return not own.isdisjoint(others)
+def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
+    """Those of `others` who are in no encrypted room together with a user.
+
+    Takes a request for each of few others, or for each encrypted room of the user's, but never for each
+    member of a large room.
+    """
+    if not others:
+        return set()
+    encrypted = _encrypted(_joined_rooms(user_id))
+    if not encrypted:
+        return set(others)
+    if len(others) > max(FEW, len(encrypted)):
+        members = dynamodb.parallel(
+            *(functools.partial(room_items.read_joined_user_ids, room_id) for room_id in encrypted)
+        )
+        return set(others).difference(*members)
+    asked = sorted(others)
+    rooms = dynamodb.parallel(*(functools.partial(_joined_rooms, other) for other in asked))
+    return {other for other, joined in zip(asked, rooms, strict=True) if encrypted.isdisjoint(joined)}
+
+
+def _joined_rooms(user_id: str) -> list[str]:
+    return [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
+
+
+def _encrypted(room_ids: Sequence[str]) -> set[str]:
+    keys = [room_items.state_item_key(room_id, (ENCRYPTION, "")) for room_id in room_ids]
+    found = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
+    return {item["room_id"] for item in found}
