@@ -54,6 +54,43 @@ def test_a_rejected_invite_is_a_left_room(make_client: Make) -> None:
     assert has_nothing(syncing.sync())
 
 
+LEFT = {"room": {"include_leave": True}}
+
+
+@pytest.mark.parametrize("after", ["state", "state_after"])
+@pytest.mark.parametrize("since", [True, False])
+@pytest.mark.parametrize("end", ["reject", "ban"])
+def test_who_never_was_in_a_room_sees_none_of_its_state(
+    make_client: Make, end: str, since: bool, after: str
+) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, name="Secret")
+    syncing = Syncing(bob, filter=LEFT)
+    if since:
+        syncing.sync()
+    if end == "reject":
+        invite(alice, room_id, bob)
+        leave(bob, room_id)
+    else:
+        ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id}))
+    wanted = {"full_state": "true"} | ({"use_state_after": "true"} if after == "state_after" else {})
+    section = syncing.peek(**wanted)["rooms"]["leave"][room_id]
+    assert set(state(section, after)) <= {("m.room.member", bob.user_id)}
+
+
+@pytest.mark.parametrize("wanted", [{}, {"use_state_after": "true"}, {"full_state": "true"}])
+def test_who_is_banned_after_leaving_sees_no_state_of_between(
+    make_client: Make, wanted: dict[str, str]
+) -> None:
+    alice, bob, room_id, syncing = pair(make_client)
+    leave(bob, room_id)
+    set_state(alice, room_id, "m.room.topic", {"topic": "Behind your back"})
+    ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id}))
+    section = syncing.sync(**wanted)["rooms"]["leave"][room_id]
+    assert [event["content"]["membership"] for event in timeline(section)] == ["ban"]
+    assert "Behind your back" not in str(section)
+
+
 def test_an_accepted_invite_brings_the_room(make_client: Make) -> None:
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, invite=[bob.user_id])

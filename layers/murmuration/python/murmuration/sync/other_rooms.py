@@ -63,9 +63,11 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     viewer, window = last_window(ctx, room, row, after, ctx.filter.room.timeline)
     root, at = (window.root, window.start) if not ctx.state_after else _after(room, before)
     state = {}
-    if ctx.full_state or (position is None and row.previous == "join"):
+    # Who wasn't in the room right before is shown nothing of its state.
+    was_joined = row.previous == "join"
+    if was_joined and (ctx.full_state or position is None):
         state = past_state.full_state(room, root, at)
-    elif position is not None and (window.limited or ctx.state_after):
+    elif was_joined and position is not None and (window.limited or ctx.state_after):
         state = timeline.state_delta(room, position.ordinal, root)
     if not ctx.state_after:
         state |= timeline.unshown_state(window)
