@@ -9,7 +9,7 @@ from typing import Any
 from murmuration.accounts.tokens import Requester
 from murmuration.keys.device_lists import record_change
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
-from murmuration.protocol.errors import BadJson, InvalidParam, Unavailable, UnknownToken
+from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
 from murmuration.protocol.identifiers import parse_key_id
 from murmuration.storage import identity_keys, one_time_keys
 from murmuration.storage.dynamodb import ConditionFailed
@@ -48,8 +48,6 @@ def upload_device_keys(requester: Requester, device_keys: dict[str, Any]) -> Non
     try:
         changed = identity_keys.write_device(user_id, device_id, device_keys)
     except ConditionFailed as error:
-        if not error.failed:
-            raise Unavailable("The device is being changed by many requests at once; try again") from error
         raise UnknownToken("The device was logged out") from error
     if changed:
         record_change(user_id)

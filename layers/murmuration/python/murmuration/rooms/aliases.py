@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from murmuration.accounts.tokens import AccessToken, Requester
-from murmuration.protocol.errors import AliasInUse, Forbidden, InvalidParam, NotFound, Unavailable
+from murmuration.protocol.errors import AliasInUse, Forbidden, InvalidParam, NotFound
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.append import Append, Draft, append
@@ -17,10 +17,8 @@ from murmuration.rooms.viewing import open_view
 from murmuration.settings import settings
 from murmuration.storage import directory, dynamodb, memberships
 from murmuration.storage.dynamodb import ConditionFailed, Write
-from murmuration.storage.streams import pause
 
 CANONICAL = "m.room.canonical_alias"
-_ATTEMPTS = 20
 
 
 def get_room_id_by_alias(alias: str) -> dict[str, Any]:
@@ -129,13 +127,8 @@ def _unknown(alias: str) -> NotFound:
 
 def _write(writes: Sequence[Write]) -> bool:
     """Carry out the writes, unless the condition of the first doesn't hold."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            dynamodb.transact(writes)
-        except ConditionFailed as error:
-            if error.failed:
-                return False
-            pause(attempt)
-            continue
-        return True
-    raise Unavailable("The alias is too busy; try again")
+    try:
+        dynamodb.transact(writes)
+    except ConditionFailed:
+        return False
+    return True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from murmuration.protocol.auth_rules import create_event_id
-from murmuration.protocol.errors import MatrixError, Unavailable
+from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event
 from murmuration.protocol.keys import KeyRing
 from murmuration.protocol.validation import (
@@ -22,9 +23,6 @@ from murmuration.rooms.graph import ancestors_first
 from murmuration.storage import dynamodb, event_store
 from murmuration.storage.dynamodb import ConditionFailed
 from murmuration.storage.event_store import StoredEvent
-from murmuration.storage.streams import pause
-
-_ATTEMPTS = 20
 
 
 def authorising_ids(event: Event) -> list[str]:
@@ -90,12 +88,5 @@ def _judge(forks: Forks, event: Event, known: Mapping[str, StoredEvent], keys: K
 def _keep(outlier: StoredEvent) -> None:
     """Store it, unless it became known meanwhile."""
     (write,) = event_store.keep_writes(outlier)
-    for attempt in range(_ATTEMPTS):
-        try:
-            dynamodb.execute(write)
-        except ConditionFailed as error:
-            if not error.failed:
-                pause(attempt)
-                continue
-        return
-    raise Unavailable("The event is being written by too many; try again")
+    with suppress(ConditionFailed):
+        dynamodb.execute(write)

@@ -39,8 +39,6 @@ def write(user_id: str, device_id: str, sha256: str, capabilities: Capabilities)
     there = dynamodb.check(accounts.USERS, device, "attribute_exists(user_id)")
     try:
         dynamodb.transact([dynamodb.put(accounts.USERS, item), there])
-    except ConditionFailed as error:
-        if error.failed:
-            return False
-        raise
+    except ConditionFailed:
+        return False
     return True

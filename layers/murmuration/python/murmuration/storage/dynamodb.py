@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
+from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
 from murmuration.storage.aws_json import ServiceError, call
 
@@ -39,8 +40,9 @@ _THREAD_NAME = "murmuration-storage"
 class ConditionFailed(Exception):
     """A write's condition didn't hold; nothing was written.
 
-    `failed` are the indexes of the operations whose own condition failed (empty for mere contention with
-    another transaction), `items` what was there instead, by index, for operations that asked for it.
+    `failed` are the indexes of the operations whose own condition failed (none for mere contention with
+    another transaction, of which only the impatient hear), `items` what was there instead, by index, for
+    operations that asked for it.
     """
 
     def __init__(self, failed: Sequence[int] = (), items: Mapping[int, Item] | None = None) -> None:
@@ -346,7 +348,10 @@ def _expression(
 
 
 def execute(write: Write, *, returning: str = "NONE") -> Item | None:
-    """Carry out one write; with `returning` (ALL_OLD, ALL_NEW), the item. Raises ConditionFailed."""
+    """Carry out one write; with `returning` (ALL_OLD, ALL_NEW), the item.
+
+    Raises ConditionFailed for the write's own condition, Unavailable where others stay in its way.
+    """
     request = {**write.to_request(), "ReturnValues": returning}
 
     def attempt() -> Item | None:
@@ -366,10 +371,11 @@ def execute(write: Write, *, returning: str = "NONE") -> Item | None:
 
 
 def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool = True) -> None:
-    """Carry out up to 100 writes, all or none. Raises ConditionFailed.
+    """Carry out up to 100 writes, all or none.
 
-    `token` makes a repetition within ten minutes harmless. Who reads anew after mere contention, and so does
-    better than to repeat, isn't `patient`.
+    `token` makes a repetition within ten minutes harmless. Raises ConditionFailed, Unavailable where others
+    stay in the way. Who reads anew after mere contention, and so does better than to repeat, isn't `patient`,
+    and gets a ConditionFailed without `failed`.
     """
     if len(writes) > TRANSACTION_LIMIT:
         raise ValueError(f"{len(writes)} writes are more than a transaction holds")
@@ -393,15 +399,16 @@ def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool
 
 
 def _patiently(attempt: Callable[[], T]) -> T:
-    """The result of `attempt`, made again after mere contention. Raises ConditionFailed."""
-    for number in range(1, CONTENDED_ATTEMPTS):
+    """The result of `attempt`, made again after mere contention. Raises ConditionFailed, Unavailable."""
+    for number in range(1, CONTENDED_ATTEMPTS + 1):
         try:
             return attempt()
         except ConditionFailed as error:
             if error.failed:
                 raise
-        time.sleep(random.uniform(0, CONTENDED_PAUSE_S * 2**number))
-    return attempt()
+        if number < CONTENDED_ATTEMPTS:
+            time.sleep(random.uniform(0, CONTENDED_PAUSE_S * 2**number))
+    raise Unavailable("Too many requests are about the same at once; try again")
 
 
 def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> Exception:
