@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.accounts.registration_tokens import create_registration_token
 from murmuration.threepids import binding
 from tests.accounts.conftest import PASSWORD
 from tests.client_v1.test_email_logins import Mailbox, dora, mailbox
@@ -157,13 +158,28 @@ class TestRegistration:
         refused(self.register(name, proof(sid)), 400, "M_THREEPID_IN_USE")
         assert user_login(Client(user_id=f"@{name}:example.org"), PASSWORD).status == 403
 
+    @pytest.mark.parametrize("wanted", [True, False])
     def test_with_a_token_as_well(
-        self, mailbox: Mailbox, configure: Callable[..., None], fresh_name: Callable[..., str]
+        self,
+        mailbox: Mailbox,
+        configure: Callable[..., None],
+        address: str,
+        fresh_name: Callable[..., str],
+        wanted: bool,
     ) -> None:
         configure(REGISTRATION="token")
-        flows = self.register(fresh_name(), None).json["flows"]
-        token = "m.login.registration_token"
-        assert flows == [{"stages": [token]}, {"stages": [token, "m.login.email.identity"]}]
+        name, token = fresh_name(), create_registration_token(uses_allowed=1)
+        stage = {"type": "m.login.registration_token", "token": token}
+        challenge = self.register(name, None).json
+        flows = [[stage["type"], last] for last in ("m.login.dummy", "m.login.email.identity")]
+        assert challenge["flows"] == [{"stages": stages} for stages in flows]
+        sid, session = ok(ask(REGISTER, address))["sid"], challenge["session"]
+        follow(mailbox)
+        halfway = self.register(name, {**stage, "session": session})
+        assert (halfway.status, halfway.json["completed"]) == (401, [stage["type"]])
+        last = proof(sid, session=session) if wanted else {"type": "m.login.dummy", "session": session}
+        assert ok(self.register(name, last))["user_id"] == f"@{name}:example.org"
+        assert binding.owner("email", address) == (f"@{name}:example.org" if wanted else None)
 
     def test_where_it_is_closed(self, mailbox: Mailbox, configure: Callable[..., None], address: str) -> None:
         configure(REGISTRATION="closed")

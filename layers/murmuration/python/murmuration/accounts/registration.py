@@ -123,14 +123,18 @@ def request_token(body: Fields, *, source_ip: str) -> dict[str, str]:
 
 
 def _flows() -> list[Flow]:
-    """The flows on offer: where the server sends mail, also with an address that becomes the account's."""
+    """The flows on offer: where the server sends mail, also with an address that becomes the account's.
+
+    None of them is the beginning of another: it would end before the client that chose the longer one.
+    """
     config = settings()
     try:
         needed = _FLOWS[config.registration]
     except KeyError as error:
         raise Forbidden("Registration is disabled on this homeserver") from error
-    by_mail = [(*needed, EMAIL_IDENTITY)] if config.mail_sender else []
-    return [needed or (DUMMY,), *by_mail]
+    if config.mail_sender:
+        return [(*needed, DUMMY), (*needed, EMAIL_IDENTITY)]
+    return [needed or (DUMMY,)]
 
 
 def parse_username(username: object) -> str | None:
