@@ -12,9 +12,9 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "directory": "batch_write delete get",
-            "events": "put",
+            "events": "batch_get put",
             "keys": "batch_write query",
-            "room-log": "put",
+            "room-log": "batch_get put",
             "rooms": "batch_get check get put update",
             "snapshots": "batch_get put",
             "streams": "batch_write get put query update",
@@ -45,8 +45,8 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "directory": "delete get put query",
-            "events": "put",
-            "room-log": "put",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get put",
             "streams": "batch_get",
@@ -118,8 +118,8 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "events": "put",
-            "room-log": "put",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
             "rooms": "batch_get check get put update",
             "snapshots": "batch_get put",
             "streams": "get put",

@@ -188,9 +188,9 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "directory": "put",
-            "events": "put",
-            "room-log": "put query",
+            "directory": "get put",
+            "events": "batch_get put",
+            "room-log": "batch_get put query",
             "rooms": "batch_get check get put query update",
             "snapshots": "batch_get put",
             "streams": "batch_get get",

@@ -56,6 +56,11 @@ class TestAliases:
         assert ok(alice.get(path(room_id, "aliases"))) == {"aliases": []}
         refused(alice.delete(alias_path(alias)), 404, "M_NOT_FOUND")
 
+    def test_aliases_are_not_told_to_who_rejected_an_invite(self, alice: Client, bob: Client) -> None:
+        room_id = create_room(alice, invite=[bob.user_id])
+        ok(bob.post(path(room_id, "leave")))
+        refused(bob.get(path(room_id, "aliases")), 403, "M_FORBIDDEN")
+
     def test_alias_is_claimed_once(self, alice: Client) -> None:
         rooms, alias = [create_room(alice) for _ in range(6)], fresh_alias()
         with ThreadPoolExecutor(6) as threads:
