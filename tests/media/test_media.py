@@ -11,6 +11,7 @@ from murmuration.media import repository
 from murmuration.settings import settings
 from murmuration.storage import dynamodb, objects
 from murmuration.storage import media as storage
+from tests.faults import Way, fault
 from tests.in_process import segment
 from tests.logged_in import log_in
 
@@ -189,6 +190,24 @@ def test_of_four_uploads_to_one_uri_one_counts(alice):
     winner = [answer.status for answer in answers].index(200)
     assert alice.get(f"{DOWNLOADS[0]}/{name}").body == f"content {winner}".encode()
     assert objects_of(name.split("/")[1]) == 1, "the others' content is cleaned up"
+
+
+@pytest.mark.parametrize("way", Way)
+def test_an_interrupted_upload_leaves_the_content_or_the_uri(alice, way):
+    name = create(alice)
+    with fault(1, way):
+        first = put(alice, name)
+    assert first.status == (200 if way is Way.TWICE else 500)
+    again = put(alice, name)
+    assert again.status == (200 if way is Way.BEFORE else 409)
+    assert alice.get(f"{DOWNLOADS[0]}/{name}").body == EVERYTHING
+    assert storage.read(name.split("/")[1]).pending_until_ms is None
+
+
+def test_an_upload_whose_answer_from_the_database_is_lost_succeeds(alice):
+    with fault(1, Way.TWICE):
+        name = upload(alice)
+    assert alice.get(f"{DOWNLOADS[0]}/{name}").body == EVERYTHING
 
 
 def test_content_that_is_not_there_yet(alice):

@@ -61,9 +61,17 @@ def _content_attributes(content: Content) -> dict[str, Any]:
 
 
 def create(media_id: str, user_id: str, content: Content) -> None:
-    """Add an ID with its content. Raises ConditionFailed where the ID is taken."""
+    """Add an ID with its content; again is no error. Raises ConditionFailed where the ID is taken."""
     item = {"media_id": media_id, "user_id": user_id, **_content_attributes(content)}
-    dynamodb.execute(dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)"))
+    dynamodb.execute(
+        dynamodb.put(
+            TABLE,
+            item,
+            condition="attribute_not_exists(media_id) OR #object = :object",
+            names={"#object": "object"},
+            values={":object": content.object},
+        )
+    )
 
 
 # -- Pending uploads -------------------------------------------------------------------------------------
@@ -98,27 +106,30 @@ def create_pending(media_id: str, user_id: str, *, now_ms: int, until_ms: int, l
 
 
 def complete(media: Media, content: Content) -> None:
-    """Give a pending ID its content. Raises ConditionFailed where it has some already."""
+    """Give a pending ID its content. Raises ConditionFailed where it has some already.
+
+    A transaction, as one of those may be sent twice: a lone write whose answer was lost would then be refused
+    for what it did itself.
+    """
     attributes = _content_attributes(content)
-    dynamodb.execute(
-        dynamodb.update(
-            TABLE,
-            {"media_id": media.media_id},
-            f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms",
-            names={f"#{name}": name for name in attributes},
-            values={f":{name}": value for name, value in attributes.items()},
-            condition="attribute_exists(pending_until_ms)",
-        )
-    )
-    # Should this not happen, the upload counts as pending until its time ends: no more than that.
-    dynamodb.execute(
-        dynamodb.update(
-            TABLE,
-            _list_key(media.user_id),
-            "REMOVE pending.#media_id",
-            names={"#media_id": media.media_id},
-            condition="attribute_exists(media_id)",
-        )
+    dynamodb.transact(
+        [
+            dynamodb.update(
+                TABLE,
+                {"media_id": media.media_id},
+                f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms",
+                names={f"#{name}": name for name in attributes},
+                values={f":{name}": value for name, value in attributes.items()},
+                condition="attribute_exists(pending_until_ms)",
+            ),
+            dynamodb.update(
+                TABLE,
+                _list_key(media.user_id),
+                "REMOVE pending.#media_id",
+                names={"#media_id": media.media_id},
+                condition="attribute_exists(media_id)",
+            ),
+        ]
     )
 
 

@@ -1,0 +1,57 @@
+"""Writes that fail: before they are carried out, after, or by being sent again when only the answer was lost."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from murmuration.storage import aws_json
+from murmuration.storage.aws_json import Answer, Call, Proceed, Unreachable
+
+READS = frozenset(("BatchGetItem", "GetItem", "Query", "Scan"))
+
+
+class Way(enum.Enum):
+    """What becomes of the write."""
+
+    BEFORE = "isn't carried out"
+    AFTER = "is carried out, and nobody learns of it"
+    TWICE = "is sent again, as its answer was lost"
+
+
+@dataclass
+class Fault:
+    """Lets the write number `at` fail; `writes` counts them."""
+
+    at: int
+    way: Way
+    writes: int = 0
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, asked: Call, proceed: Proceed) -> Answer:
+        if asked.operation in READS:
+            return proceed(asked)
+        with self._counting:
+            self.writes += 1
+            is_it = self.writes == self.at
+        if not is_it:
+            return proceed(asked)
+        if self.way is not Way.BEFORE:
+            proceed(asked)
+        if self.way is Way.TWICE:
+            return proceed(asked)
+        raise Unreachable("as the test wants it")
+
+
+@contextlib.contextmanager
+def fault(at: int, way: Way = Way.BEFORE) -> Iterator[Fault]:
+    """Have the write number `at` of those that follow, from 1 on, fail in this way; 0 only counts."""
+    found = Fault(at, way)
+    aws_json.intercept(found)
+    try:
+        yield found
+    finally:
+        aws_json.release(found)
