@@ -119,6 +119,15 @@ CASES.add(
     expect="403 M_FORBIDDEN",
 )
 CASES.add(
+    "invite_user/address",
+    "Whose an address is only identity servers know, and none is asked.",
+    f"POST {LOUNGE}/invite",
+    {"id_server": "id.example.org", "medium": "email", "address": "carol@mail.example"},
+    by="alice",
+    worlds=PEOPLE,
+    expect="400 M_SERVER_NOT_TRUSTED",
+)
+CASES.add(
     "invite_user/missing_user",
     "Nobody is named.",
     f"POST {LOUNGE}/invite",

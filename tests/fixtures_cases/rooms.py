@@ -66,6 +66,14 @@ CASES.add(
     expect="400 M_INVALID_ROOM_STATE",
 )
 CASES.add(
+    "create_room/invited_address",
+    "Whose an address is only identity servers know, and none is asked: no room is made without its guest.",
+    CREATE,
+    {"invite_3pid": [{"id_server": "id.example.org", "medium": "email", "address": "carol@mail.example"}]},
+    by="alice",
+    expect="400 M_SERVER_NOT_TRUSTED",
+)
+CASES.add(
     "create_room/bad_preset",
     "A preset that isn't known.",
     CREATE,

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.rooms.invitees import invitee
 from murmuration.rooms.membership import invite_user
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/invite", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
     body = request.fields()
-    user_id, reason = body.string("user_id"), body.optional_string("reason")
+    user_id, reason = invitee(body), body.optional_string("reason")
     invite_user(request.requester.user_id, request.params["roomId"], user_id, reason=reason)
     return {}

@@ -125,6 +125,12 @@ class ThreepidAuthFailed(MatrixError):
     errcode = "M_THREEPID_AUTH_FAILED"
 
 
+class ServerNotTrusted(MatrixError):
+    """The request depends on a server that this one doesn't ask."""
+
+    errcode = "M_SERVER_NOT_TRUSTED"
+
+
 class RoomInUse(MatrixError):
     errcode = "M_ROOM_IN_USE"
 

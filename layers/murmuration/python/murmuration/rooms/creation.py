@@ -13,12 +13,21 @@ from typing import Any
 from murmuration import rate_limits
 from murmuration.accounts.tokens import Requester
 from murmuration.protocol.bodies import Fields, object_of, required
-from murmuration.protocol.errors import Forbidden, InvalidParam, InvalidRoomState, RoomInUse, Unavailable
+from murmuration.protocol.errors import (
+    BadAlias,
+    Forbidden,
+    InvalidParam,
+    InvalidRoomState,
+    RoomInUse,
+    Unavailable,
+)
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, RoomVersion, get_room_version
 from murmuration.rooms.append import Append, Draft, append
-from murmuration.rooms.invitees import check_invitees
+from murmuration.rooms.invitees import check_invitees, refuse_addresses
 from murmuration.rooms.members import member_content
+from murmuration.rooms.membership import MEMBER, checked_content
+from murmuration.rooms.sending import named_aliases
 from murmuration.rooms.transactions import Claim
 from murmuration.settings import settings
 from murmuration.storage import directory
@@ -26,6 +35,10 @@ from murmuration.storage.dynamodb import ConditionFailed, Write
 from murmuration.storage.streams import pause
 
 ATTEMPTS = 20
+MAX_INVITES = 100
+"""How many users a room may be made with: each of them is told, and may be invited later."""
+MAX_INITIAL_STATE = 500
+"""How many events a room's `initial_state` may have: what a request has the time for."""
 EVENTS_PER_TRANSACTION = 16
 """An event takes up to five writes (log, pointer, state, membership, snapshot) of a transaction's hundred."""
 
@@ -63,7 +76,11 @@ class RoomRequest:
     def from_body(
         cls, body: Fields, *, visibility: str = "private", room_version: str = DEFAULT_ROOM_VERSION
     ) -> RoomRequest:
-        """`visibility` and `room_version` are the defaults. Raises MissingParam, BadJson."""
+        """`visibility` and `room_version` are the defaults.
+
+        Raises MissingParam, BadJson, ServerNotTrusted for invites by address.
+        """
+        refuse_addresses(body.objects("invite_3pid"))
         initial_state = [
             {
                 "type": event.string("type"),
@@ -102,6 +119,7 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
     version = get_room_version(request.room_version)
     if request.effective_preset not in PRESETS:
         raise InvalidParam(f"preset must be one of {', '.join(PRESETS)}")
+    _check_lengths(request)
     check_invitees(requester.user_id, request.invite)
     alias = _alias(request)
     drafts = list(_drafts(requester.user_id, request, version, alias))
@@ -183,7 +201,12 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
         if (event_type, "") not in given:
             yield state(event_type, content)
     for event in request.initial_state:
-        yield state(event["type"], event["content"], event.get("state_key", ""))
+        event_type, state_key, content = event["type"], event.get("state_key", ""), event["content"]
+        if event_type == MEMBER:
+            content = checked_content(creator, state_key, content)
+        elif event_type == "m.room.canonical_alias":
+            _check_canonical_alias(content, alias)
+        yield state(event_type, content, state_key)
     if request.name is not None:
         yield state("m.room.name", {"name": request.name})
     if request.topic is not None:
@@ -192,6 +215,22 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
     for user_id in dict.fromkeys(request.invite):
         content = member_content(user_id, "invite", is_direct=request.is_direct)
         yield state("m.room.member", content, user_id)
+
+
+def _check_lengths(request: RoomRequest) -> None:
+    """Raises InvalidParam for more than one request can be made to do."""
+    in_state = [event for event in request.initial_state if event["type"] == MEMBER]
+    if len(request.invite) + len(in_state) > MAX_INVITES:
+        raise InvalidParam(f"A room can be made with at most {MAX_INVITES} users: invite the others later")
+    if len(request.initial_state) > MAX_INITIAL_STATE:
+        raise InvalidParam(f"initial_state has at most {MAX_INITIAL_STATE} events")
+
+
+def _check_canonical_alias(content: Mapping[str, Any], alias: str | None) -> None:
+    """Raises BadAlias for any alias but `alias`, which the room is made with: it has no others yet."""
+    for named in named_aliases(content):
+        if named != alias:
+            raise BadAlias(f"{str(named)[:80]!r} does not point to this room")
 
 
 def _create_content(creator: str, request: RoomRequest, version: RoomVersion) -> dict[str, Any]:

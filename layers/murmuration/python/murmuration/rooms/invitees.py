@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from murmuration.protocol.errors import Forbidden, InviteBlocked
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrusted
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
 from murmuration.storage import account_data, dynamodb, streams
 
 INVITE_PERMISSION = "m.invite_permission_config"
+
+
+def invitee(body: Fields) -> str:
+    """The user that a request names. Raises ServerNotTrusted for an address, MissingParam, BadJson."""
+    if "user_id" not in body.values and "address" in body.values:
+        refuse_addresses([body])
+    return body.string("user_id")
+
+
+def refuse_addresses(invites: Sequence[object]) -> None:
+    """Raises ServerNotTrusted if there are any: whose they are only identity servers know."""
+    if invites:
+        raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
 
 
 def check_invitees(inviter: str, user_ids: Iterable[str]) -> None:
