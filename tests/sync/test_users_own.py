@@ -196,6 +196,23 @@ def test_who_shares_only_a_room_without_encryption_has_left(make_client: Make) -
     assert other.sync()["device_lists"] == {"changed": [], "left": [alice.user_id]}
 
 
+def test_who_changes_their_name_or_declines_neither_came_nor_left(make_client: Make) -> None:
+    alice, bob, carol = (make_client(name) for name in ("alice", "bob", "carol"))
+    room_id = encrypted(alice, preset="public_chat")
+    join(bob, room_id)
+    syncing = Syncing(alice)
+    syncing.sync()
+    ok(bob.put(f"{V3}/profile/{segment(bob.user_id)}/displayname", {"displayname": "Robert"}))
+    invite(alice, room_id, carol)
+    leave(carol, room_id)
+    answer = syncing.sync()
+    assert len(timeline(answer["rooms"]["join"][room_id])) == 3
+    assert "device_lists" not in answer
+    leave(bob, room_id)
+    join(bob, room_id)
+    assert syncing.sync()["device_lists"] == {"changed": [bob.user_id], "left": []}
+
+
 @pytest.mark.parametrize("others", [0, 2])
 def test_leaving_a_large_room_takes_no_request_for_each_member(make_client: Make, others: int) -> None:
     alice, bob, carol = (make_client(name) for name in ("alice", "bob", "carol"))

@@ -13,6 +13,7 @@ from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
 from murmuration.storage import dynamodb, memberships, room_items
 from murmuration.storage.dynamodb import Item
+from murmuration.storage.room_items import LogEntry
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.positions import RoomPosition
 from murmuration.sync.timeline import MEMBER, Window, state_delta
@@ -38,12 +39,18 @@ def device_lists_of(
     if window.limited or any(entry.resolved for entry in window.passed):
         events: list[Event] = list(state_delta(room, position.ordinal, room.head.state_root).values())
     else:
-        events = [entry.event for entry in window.passed]
+        events = [entry.event for entry in window.passed if _came_or_went(entry)]
     for event in events:
         if event.type == MEMBER and event.state_key != ctx.user_id:
             (lists.changed if event.membership == "join" else lists.left).add(event.state_key or "")
     lists.left = sharing_none(ctx.user_id, lists.left - lists.changed)
     return lists
+
+
+def _came_or_went(entry: LogEntry) -> bool:
+    """Whether the event has somebody join or leave, unlike a new profile or an invite declined."""
+    before = entry.replaced["content"].get("membership") if entry.replaced is not None else None
+    return (entry.event.membership == "join") != (before == "join")
 
 
 def after_leaving(ctx: Context, room: Room) -> DeviceLists:
