@@ -8,6 +8,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
+from tests.faults import Way, fault
 from tests.in_process import Client, segment
 from tests.rooms.people import (
     V1,
@@ -116,6 +119,21 @@ class TestAliases:
         assert ok(alice.get(canonical)) == {"alt_aliases": [other, third], "org.example": 1}
         ok(alice.delete(alias_path(other)))
         assert ok(alice.get(canonical)) == {"alt_aliases": [third], "org.example": 1}
+
+    @pytest.mark.parametrize("number", [1, 2])
+    @pytest.mark.parametrize("way", Way)
+    def test_an_interrupted_deletion_goes_on(self, alice: Client, way: Way, number: int) -> None:
+        name = fresh_name()
+        room_id = create_room(alice, room_alias_name=name)
+        alias = alias_path(f"#{name}:example.org")
+        with fault(number, way):
+            first = alice.delete(alias)
+        if (way, number) == (Way.AFTER, 2):
+            refused(alice.delete(alias), 404, "M_NOT_FOUND")
+        elif first.status != 200:
+            ok(alice.delete(alias))
+        refused(alice.get(alias), 404, "M_NOT_FOUND")
+        assert ok(alice.get(path(room_id, "state", "m.room.canonical_alias"))) == {}
 
     def test_canonical_alias_of_a_new_room(self, alice: Client) -> None:
         name = fresh_name()

@@ -65,9 +65,10 @@ def delete_room_alias(requester: Requester, alias: str) -> None:
     is_creator = found.get("creator") == requester.user_id
     if not (is_creator or requester.is_admin or may_curate(room, requester.user_id)):
         raise Forbidden("Only its creator and the room's moderators may delete an alias")
+    # Whose request stopped in between finds the alias, and goes on.
+    _unname(room, requester.user_id, alias)
     if not _write(directory.alias_removal(alias, room.room_id)):
         raise _unknown(alias)
-    _unname(room, requester.user_id, alias)
 
 
 def may_curate(room: Room, user_id: str) -> bool:
@@ -80,7 +81,7 @@ def may_curate(room: Room, user_id: str) -> bool:
 
 
 def _unname(room: Room, user_id: str, alias: str) -> None:
-    """Take a deleted alias out of the canonical alias, if the user may."""
+    """Take an alias out of the canonical alias, if the user may."""
 
     def plan(batch: Append) -> None:
         event = batch.state([(CANONICAL, "")]).get((CANONICAL, ""))
