@@ -11,7 +11,7 @@ from infra_cdk.tables import keep
 
 
 def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
-    """The bucket. Browsers may upload straight into it, with a URL that a function has signed."""
+    """The bucket. Browsers may upload straight into it with a signed URL, which no function hands out yet."""
     bucket = s3.CfnBucket(
         stack,
         "MediaBucket",
