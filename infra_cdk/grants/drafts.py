@@ -188,7 +188,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "directory": "get put",
+            "directory": "put",
             "events": "batch_get put",
             "room-log": "batch_get put query",
             "rooms": "batch_get check get put query update",

@@ -101,14 +101,8 @@ def check_canonical_alias(room_id: str, content: Mapping[str, Any], current: Eve
     https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
     """
 
-    def named(source: Mapping[str, Any]) -> list[Any]:
-        alternatives = source.get("alt_aliases") or []
-        if not isinstance(alternatives, list):
-            raise BadJson("alt_aliases must be a list of aliases")
-        return [alias for alias in [source.get("alias"), *alternatives] if alias]
-
-    before = named(current.content) if current is not None else []
-    for alias in named(content):
+    before = named_aliases(current.content) if current is not None else []
+    for alias in named_aliases(content):
         if alias in before:
             continue
         if not isinstance(alias, str) or not alias.startswith("#"):
@@ -116,6 +110,14 @@ def check_canonical_alias(room_id: str, content: Mapping[str, Any], current: Eve
         found = directory.read_alias(alias)
         if found is None or found["room_id"] != room_id:
             raise BadAlias(f"The alias {alias} does not point to this room")
+
+
+def named_aliases(content: Mapping[str, Any]) -> list[Any]:
+    """What the content of an m.room.canonical_alias names. Raises BadJson."""
+    alternatives = content.get("alt_aliases") or []
+    if not isinstance(alternatives, list):
+        raise BadJson("alt_aliases must be a list of aliases")
+    return [alias for alias in [content.get("alias"), *alternatives] if alias]
 
 
 def redact_event(
