@@ -1,4 +1,4 @@
-"""Writes that fail: before they are carried out, after, or by being sent again when only the answer was lost."""
+"""Writes that fail: before they are carried out, after, or by being sent twice since an answer was lost."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import pytest
 
 from murmuration.rooms.membership import leave_all_rooms, update_profile_in_rooms
 from murmuration.storage import memberships
+from tests.faults import Way, fault
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, refused, set_state
 
@@ -36,6 +37,26 @@ def test_joining_twice_is_joining_once(alice, bob, public):
     )
     content = ok(alice.get(path(public, "state", "m.room.member", bob.user_id)))
     assert content == {"membership": "join", "displayname": "bob"}
+
+
+@pytest.mark.parametrize("action", ["invite", "knock"])
+def test_asking_twice_is_asking_once(alice, bob, action):
+    room_id = create_room(alice)
+    set_state(alice, room_id, "m.room.join_rules", {"join_rule": "knock"})
+
+    def ask(**more: Any) -> str:
+        if action == "invite":
+            ok(act(alice, room_id, "invite", bob, **more))
+        else:
+            ok(bob.post(f"{V3}/knock/{segment(room_id)}", more))
+        return str(ok(alice.get(path(room_id, "messages"), dir="b", limit=1))["chunk"][0]["event_id"])
+
+    with fault(1, Way.AFTER), pytest.raises(AssertionError):
+        ask()
+    first = ask()
+    assert ask() == first
+    assert ok(alice.get(path(room_id, "event", first)))["unsigned"].get("prev_content") is None
+    assert ask(reason="for another reason") != first
 
 
 def test_joining_by_alias(alice, bob):

@@ -76,7 +76,10 @@ def join_room(
 def invite_user(
     sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Invite a user who isn't in the room. Raises Forbidden, InvalidParam, LimitExceeded."""
+    """Invite a user who isn't in the room; the same invite again changes nothing.
+
+    Raises Forbidden, InvalidParam, LimitExceeded.
+    """
     rate_limits.check("invite", sender)
     invitees.check_invitees(sender, [user_id])
     content = member_content(user_id, "invite", reason=reason)
@@ -85,7 +88,8 @@ def invite_user(
         _require_joined(batch, sender)
         if _membership(batch, user_id) == "join":
             raise Forbidden(f"{user_id} is in the room already")
-        batch.add(Draft(MEMBER, sender, content, user_id))
+        if not _says(batch, sender, user_id, content):
+            batch.add(Draft(MEMBER, sender, content, user_id))
 
     _once(claim, plan, lambda once: append_known(room_id, once))
 
@@ -93,7 +97,12 @@ def invite_user(
 def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> str:
     """Ask to be let in; the room's ID. Raises NotFound for an unknown room, Forbidden."""
     content = member_content(user_id, "knock", reason=reason)
-    append(room_id, lambda batch: batch.add(Draft(MEMBER, user_id, content, user_id)))
+
+    def plan(batch: Append) -> None:
+        if not _says(batch, user_id, user_id, content):
+            batch.add(Draft(MEMBER, user_id, content, user_id))
+
+    append(room_id, plan)
     return room_id
 
 
@@ -286,6 +295,12 @@ def _once(
 def _membership(batch: Append, user_id: str) -> str | None:
     event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
     return event.membership if event else None
+
+
+def _says(batch: Append, sender: str, user_id: str, content: Mapping[str, Any]) -> bool:
+    """Whether the user's membership has this content from this sender already: a request was repeated."""
+    event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
+    return event is not None and (event.sender, event.content) == (sender, content)
 
 
 def _require_joined(batch: Append, user_id: str) -> None:
