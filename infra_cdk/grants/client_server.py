@@ -93,7 +93,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.media": Grant(
         objects={"media/*": "delete get put", "thumbnail/*": "get put"},
         secrets={"viewer-secret": "get"},
-        tables={"media": "get put update", "users": "get update"},
+        tables={"media": "get put update", "transient": "update", "users": "get update"},
     ),
     "client_server.old_sync": Grant(
         queues={"wake-*": "create delay delete receive"},

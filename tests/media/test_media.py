@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration import clock
+from murmuration import clock, rate_limits
 from murmuration.media import repository
 from murmuration.settings import settings
 from murmuration.storage import dynamodb, objects
@@ -97,6 +97,27 @@ def test_uploads_beyond_the_limit_are_refused(alice, monkeypatch):
     answer = alice.post(UPLOAD, b"x" * 101)
     assert (answer.status, answer.json["errcode"]) == (413, "M_TOO_LARGE")
     assert "100 bytes" in answer.json["error"]
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
+    settings.cache_clear()
+    yield rate_limits.LIMITS["media_upload"].burst
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_only_so_many_uploads_go_at_once(alice, bob, limited, monkeypatch):
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: 1_700_000_000_000)
+    for _ in range(limited):
+        upload(alice)
+    server_name, _, media_id = alice.post(CREATE).json["content_uri"].removeprefix("mxc://").partition("/")
+    later = f"{UPLOAD}/{server_name}/{media_id}"
+    for answer in (alice.post(UPLOAD, b"x"), alice.put(later, b"x")):
+        assert (answer.status, answer.json["errcode"]) == (429, "M_LIMIT_EXCEEDED")
+        assert answer.headers["Retry-After"] == "2"
+    upload(bob)
 
 
 def test_names_beyond_reason_are_refused(alice):

@@ -7,6 +7,7 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from murmuration import rate_limits
 from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
 from murmuration.media.headers import content_type_of
@@ -59,7 +60,7 @@ class File:
 
 
 def upload_content(requester: Requester, upload: Upload) -> str:
-    """Store media; their mxc: URI. Raises TooLarge, InvalidParam, Forbidden for guests."""
+    """Store media; their mxc: URI. Raises TooLarge, InvalidParam, LimitExceeded, Forbidden for guests."""
     _check_upload(requester, upload)
     media_id = _new_media_id()
     storage.create(media_id, requester.user_id, _store(media_id, upload))
@@ -89,7 +90,7 @@ def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str,
     """Store the content of an mxc: URI created before.
 
     Raises NotFound where there's no such URI any more, Forbidden where it's another user's,
-    CannotOverwriteMedia, TooLarge, InvalidParam.
+    CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
     """
     media = _read(server_name, media_id)
     if media.user_id != requester.user_id:
@@ -120,6 +121,7 @@ def _check_upload(requester: Requester, upload: Upload) -> None:
         )
     if upload.file_name is not None and len(upload.file_name.encode()) > MAX_FILE_NAME_BYTES:
         raise InvalidParam(f"filename has at most {MAX_FILE_NAME_BYTES} bytes")
+    rate_limits.check("media_upload", requester.user_id)
 
 
 def _forbid_guests(requester: Requester) -> None:
