@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from tests.faults import Way, fault
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, invite, join, messages, ok, path, refused, send, set_state
 
@@ -112,6 +114,48 @@ def test_aliases_directory_bans_and_settings_move(alice: Client, bob: Client) ->
     assert (
         ok(alice.get(rule + segment(new_id)))["actions"] == ok(alice.get(rule + segment(room_id)))["actions"]
     )
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+@pytest.mark.parametrize("way", [Way.BEFORE, Way.AFTER])
+def test_an_interrupted_upgrade_goes_on(alice: Client, bob: Client, way: Way, number: int) -> None:
+    name = f"upgraded-{os.getpid()}-{next(_numbers)}"
+    room_id = create_room(alice, room_alias_name=name)
+    ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id}))
+    user = f"{V3}/user/{segment(alice.user_id)}/rooms"
+    ok(alice.put(f"{user}/{segment(room_id)}/tags/u.mine", {}))
+    rule = f"{V3}/pushrules/global/room/"
+    ok(alice.put(rule + segment(room_id), {"actions": []}))
+    with fault(number, way) as stopped:
+        refused(upgrade(alice, room_id), 500, "M_UNKNOWN")
+    assert stopped.writes == number
+    new_id = ok(upgrade(alice, room_id))["replacement_room"]
+    assert ok(upgrade(alice, room_id))["replacement_room"] == new_id
+    tombstone = ok(alice.get(path(room_id, "state", "m.room.tombstone"), format="event"))
+    assert tombstone["content"]["replacement_room"] == new_id
+    assert "prev_content" not in tombstone["unsigned"]
+    assert ok(alice.get(path(new_id, "aliases"))) == {"aliases": [f"#{name}:example.org"]}
+    assert state(alice, new_id, "m.room.canonical_alias") == {"alias": f"#{name}:example.org"}
+    assert state(alice, new_id, "m.room.member", bob.user_id) == {"membership": "ban"}
+    assert ok(alice.get(f"{user}/{segment(new_id)}/tags")) == {"tags": {"u.mine": {}}}
+    assert ok(alice.get(rule + segment(new_id)))["actions"] == []
+
+
+def test_an_upgrade_asked_for_again_undoes_nothing(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice)
+    ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id}))
+    rule = f"{V3}/pushrules/global/room/"
+    ok(alice.put(rule + segment(room_id), {"actions": []}))
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: ok(upgrade(alice, room_id)), range(4)))
+    assert len({answer["replacement_room"] for answer in answers}) == 1
+    new_id = answers[0]["replacement_room"]
+    ok(alice.post(path(new_id, "unban"), {"user_id": bob.user_id}))
+    ok(alice.put(rule + segment(new_id), {"actions": ["notify"]}))
+    assert ok(upgrade(alice, room_id))["replacement_room"] == new_id
+    assert state(alice, new_id, "m.room.member", bob.user_id) == {"membership": "leave"}
+    assert ok(alice.get(rule + segment(new_id)))["actions"] == ["notify"]
+    assert ok(upgrade(alice, room_id, "11"))["replacement_room"] != new_id
 
 
 def test_settings_follow_those_who_join(alice: Client, bob: Client) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from murmuration.accounts.tokens import Requester
@@ -31,6 +32,7 @@ from murmuration.storage import account_data, directory, dynamodb, room_items
 from murmuration.storage.dynamodb import ConditionFailed
 
 CREATE, LEVELS, CANONICAL = ("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.canonical_alias", "")
+TOMBSTONE = ("m.room.tombstone", "")
 MEMBER = "m.room.member"
 TRANSFERRED: tuple[StateKey, ...] = tuple(
     (f"m.room.{name}", "")
@@ -54,7 +56,8 @@ def upgrade_room(
     """Replace a room by one of another version; the new room's ID.
 
     The new room and the old one's tombstone come in one transaction; aliases, bans and the requester's tags
-    follow. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden.
+    follow. The same request again goes on with these, and answers with the same room. Raises
+    UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden.
     """
     version = get_room_version(new_version)
     creators = _parse_creators(additional_creators) if version.additional_creators else []
@@ -62,10 +65,12 @@ def upgrade_room(
         raise unknown_room(room_id)
 
     def plan(batch: Append) -> str:
-        old = batch.state([CREATE, LEVELS, (MEMBER, requester.user_id), *TRANSFERRED])
+        old = batch.state([CREATE, LEVELS, TOMBSTONE, (MEMBER, requester.user_id), *TRANSFERRED])
         member = old.get((MEMBER, requester.user_id))
         if member is None or member.membership != "join":
             raise unknown_room(room_id)
+        if (earlier := _replaced_by(requester.user_id, room_id, version, creators, old)) is not None:
+            return earlier
         new = _replace(batch, requester.user_id, version, creators, old)
         batch.companions = [new]
         if directory.is_published(room_id):
@@ -85,6 +90,32 @@ def _parse_creators(value: Sequence[object]) -> list[str]:
             raise BadJson("additional_creators must be a list of user IDs")
         parse_user_id(user_id)
     return [str(user_id) for user_id in value]
+
+
+def _replaced_by(
+    sender: str,
+    room_id: str,
+    version: RoomVersion,
+    creators: Sequence[str],
+    state: Mapping[StateKey, Event],
+) -> str | None:
+    """The room that the same request made before in place of this one, if it did."""
+    tombstone = state.get(TOMBSTONE)
+    new_id = tombstone.content.get("replacement_room") if tombstone is not None else None
+    if tombstone is None or tombstone.sender != sender or not isinstance(new_id, str) or not fits_id(new_id):
+        return None
+    head = room_items.read_head(new_id)
+    create = Room(head).event(*CREATE) if head is not None and head.version == version else None
+    if create is None or create.sender != sender or _predecessor(create) != room_id:
+        return None
+    return new_id if create.content.get("additional_creators", []) == list(creators) else None
+
+
+def _predecessor(create: Event) -> str | None:
+    """The room that this one replaces, by its create event."""
+    named = create.content.get("predecessor")
+    room_id = named.get("room_id") if isinstance(named, dict) else None
+    return room_id if isinstance(room_id, str) and fits_id(room_id) else None
 
 
 def _replace(
@@ -172,10 +203,7 @@ def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
     canonical = Room.load(old_id).event(*CANONICAL)
     if canonical is None or not canonical.content:
         return
-    try:
-        append(new_id, lambda batch: batch.add(Draft(CANONICAL[0], sender, canonical.content, "")))
-    except Forbidden:
-        return
+    _add_missing(new_id, [Draft(CANONICAL[0], sender, canonical.content, "")])
 
 
 def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
@@ -191,24 +219,41 @@ def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
             Draft(MEMBER, sender, {"membership": "ban"}, user_id)
             for user_id in banned[start : start + _AT_ONCE]
         ]
-        try:
-            append(new_id, lambda batch, drafts=drafts: [batch.add(draft) for draft in drafts])  # type: ignore[misc]
-        except Forbidden:
+        if not _add_missing(new_id, drafts):
             return
+
+
+def _add_missing(room_id: str, drafts: Sequence[Draft]) -> bool:
+    """Add state events, but for what somebody decided in the room since; whether that is allowed.
+
+    To have come in by oneself is no decision against a ban.
+    """
+
+    def plan(batch: Append) -> None:
+        present = batch.state([(draft.type, draft.state_key or "") for draft in drafts])
+        for draft in drafts:
+            found = present.get((draft.type, draft.state_key or ""))
+            if found is None or found.sender == draft.state_key:
+                batch.add(draft)
+
+    try:
+        append(room_id, plan)
+    except Forbidden:
+        return False
+    return True
 
 
 def follow_upgrade(user_id: str, create: Event) -> None:
     """Take over the settings of one who joined a replacement, if the old room's tombstone says that it is."""
-    predecessor = create.content.get("predecessor")
-    old_id = predecessor.get("room_id") if isinstance(predecessor, dict) else None
-    head = room_items.read_head(old_id) if isinstance(old_id, str) and fits_id(old_id) else None
-    tombstone = Room(head).event("m.room.tombstone") if head is not None else None
+    old_id = _predecessor(create)
+    head = room_items.read_head(old_id) if old_id is not None else None
+    tombstone = Room(head).event(*TOMBSTONE) if head is not None else None
     if head is not None and tombstone and tombstone.content.get("replacement_room") == create.room_id:
         transfer_settings(user_id, head.room_id, create.room_id)
 
 
 def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
-    """Take a user's tags, and their push rule for the old room, over to the new one."""
+    """Take a user's tags, and their push rule for the old room, over to the new one, if it has none yet."""
     from murmuration import push_rules
     from murmuration.protocol.errors import NotFound
 
@@ -218,5 +263,8 @@ def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
     try:
         rule = push_rules.get_push_rule(user_id, "room", old_id)
     except NotFound:
+        return
+    with suppress(NotFound):
+        push_rules.get_push_rule(user_id, "room", new_id)
         return
     push_rules.set_push_rule(user_id, "room", new_id, {"actions": rule["actions"]})
