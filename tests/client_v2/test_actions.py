@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.storage import memberships
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import (
     V3,
@@ -251,6 +252,24 @@ def test_a_batch_may_have_memberships(alice: Client, make_client: MakeClient, ro
     assert ok(alice.get(path(room_id, "joined_members")))["joined"].keys() == {
         alice.user_id, bob.user_id, carol.user_id,
     }  # fmt: skip
+
+
+def test_a_membership_that_goes_on_within_a_batch_began_with_it(
+    alice: Client, make_client: MakeClient, room_id: str
+) -> None:
+    bob = make_client("bob")
+    ok(alice.put(path(room_id, "state", "m.room.join_rules", ""), {"join_rule": "public"}))
+
+    def join_as(name: str) -> Any:
+        content = {"membership": "join", "displayname": name}
+        return {"type": "m.room.member", "state_key": bob.user_id, "content": content}
+
+    ok(batch(bob, room_id, join_as("Bob"), join_as("Bobby")))
+    row = memberships.read_membership(bob.user_id, room_id)
+    assert row is not None
+    assert row.since is not None
+    assert row.ordinal == row.since + 1
+    assert ok(bob.get(path(room_id, "joined_members")))["joined"][bob.user_id]["display_name"] == "Bobby"
 
 
 def test_a_canonical_alias_must_be_the_rooms(alice: Client, room_id: str) -> None:

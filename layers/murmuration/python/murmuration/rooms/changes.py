@@ -19,10 +19,11 @@ from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.room import Room, advance
 from murmuration.rooms.settling import settle
-from murmuration.rooms.state_changes import membership_row_write, state_item_write
+from murmuration.rooms.state_changes import has_rows, membership_row, row_write, state_item_write
 from murmuration.rooms.succession import successor_of
 from murmuration.storage import dynamodb, empty_rooms, relations, room_items, snapshots
 from murmuration.storage.dynamodb import TRANSACTION_LIMIT, ConditionFailed, Write
+from murmuration.storage.memberships import Membership
 from murmuration.storage.room_items import LogEntry, RoomHead, StateEntry
 from murmuration.storage.snapshots import Stray
 
@@ -71,7 +72,7 @@ class Changes:
     companions: Sequence[Changes] = field(default_factory=list)
     """What is added to other rooms in the same transaction."""
     _state: dict[StateKey, StateEntry | None] = field(default_factory=dict)
-    _memberships: dict[str, Write] = field(default_factory=dict)
+    _memberships: dict[str, Membership | None] = field(default_factory=dict)
     _nodes: dict[NodeId, bytes] = field(default_factory=dict)
     _older: list[LogEntry] = field(default_factory=list)
     _others: list[Write] = field(default_factory=list)
@@ -163,9 +164,13 @@ class Changes:
         now = after.membership or "leave" if after is not None else None
         self._joined += (now == "join") - (was == "join")
         self._invited += (now == "invite") - (was == "invite")
-        row = membership_row_write(self.room_id, pair[1], after, was, ordinal, self.state)
-        if row is not None:
-            self._memberships[pair[1]] = row
+        if not has_rows(pair[1]):
+            return
+        row = membership_row(pair[1], after, was, ordinal, self.state) if after is not None else None
+        earlier = self._memberships.get(pair[1])
+        if row is not None and earlier is not None and earlier.membership == row.membership:
+            row = replace(row, since=earlier.since, previous=earlier.previous)
+        self._memberships[pair[1]] = row
 
     def _fetch_nodes(self, node_ids: Iterable[NodeId]) -> Mapping[NodeId, bytes]:
         wanted = set(node_ids)
@@ -285,7 +290,8 @@ class Changes:
             return writes
         items = self._state_changes().items()
         writes += [state_item_write(self.room_id, pair, entry) for pair, entry in items]
-        return [*writes, *self._memberships.values()]
+        rows = self._memberships.items()
+        return [*writes, *(row_write(self.room_id, user_id, row) for user_id, row in rows)]
 
     def _state_changes(self) -> dict[StateKey, StateEntry | None]:
         return {**self._redacted_state, **self._state}

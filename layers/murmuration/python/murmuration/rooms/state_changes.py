@@ -31,22 +31,38 @@ def membership_row_write(
     `event` is the member event that is current from `ordinal` on (None: there is none any more), `previous`
     the membership before.
     """
-    if user_id.partition(":")[2] != settings().server_name:
+    if not has_rows(user_id):
         return None
-    if event is None:
+    row = membership_row(user_id, event, previous, ordinal, state) if event is not None else None
+    return row_write(room_id, user_id, row)
+
+
+def row_write(room_id: str, user_id: str, row: Membership | None) -> Write:
+    """Have a user this row of the room, or none."""
+    if row is None:
         return memberships.removal_write(user_id, room_id)
+    return memberships.membership_write(row)
+
+
+def has_rows(user_id: str) -> bool:
+    """Whether it is a user of this server."""
+    return user_id.partition(":")[2] == settings().server_name
+
+
+def membership_row(
+    user_id: str, event: Event, previous: str | None, ordinal: int, state: ReadState
+) -> Membership:
+    """A user's own row of a room, as the member event that is current from `ordinal` on has it."""
     membership = event.membership or "leave"
     outside = membership in ("invite", "knock")
-    return memberships.membership_write(
-        Membership(
-            user_id=user_id,
-            room_id=room_id,
-            membership=membership,
-            event_id=event.event_id,
-            sender=event.sender,
-            ordinal=ordinal,
-            since=ordinal,
-            previous=previous,
-            stripped_state=stripped_state(state, event) if outside else (),
-        )
+    return Membership(
+        user_id=user_id,
+        room_id=event.room_id,
+        membership=membership,
+        event_id=event.event_id,
+        sender=event.sender,
+        ordinal=ordinal,
+        since=ordinal,
+        previous=previous,
+        stripped_state=stripped_state(state, event) if outside else (),
     )
