@@ -153,6 +153,64 @@ def test_what_makes_no_room_is_refused(alice, body, status, errcode):
     assert ok(alice.get(f"{V3}/joined_rooms"))["joined_rooms"] == []
 
 
+def in_state(event_type: str, content: dict[str, Any], state_key: str = "") -> dict[str, Any]:
+    return {"initial_state": [{"type": event_type, "state_key": state_key, "content": content}]}
+
+
+def test_initial_state_invites_nobody_who_takes_no_invites(alice, bob):
+    blocking = f"{V3}/user/{segment(bob.user_id)}/account_data/m.invite_permission_config"
+    ok(bob.put(blocking, {"default_action": "block"}))
+    body = in_state("m.room.member", {"membership": "invite"}, bob.user_id)
+    refused(alice.post(f"{V3}/createRoom", body), 403, "M_INVITE_BLOCKED")
+
+
+@pytest.mark.parametrize(
+    ("user_id", "membership", "status", "errcode"),
+    [
+        ("@bob:elsewhere.example", "invite", 403, "M_FORBIDDEN"),
+        ("bob", "ban", 400, "M_INVALID_PARAM"),
+        ("@bob:example.org", "friend", 400, "M_INVALID_PARAM"),
+    ],
+)
+def test_initial_state_has_the_memberships_that_may_be_set(alice, user_id, membership, status, errcode):
+    body = in_state("m.room.member", {"membership": membership}, user_id)
+    refused(alice.post(f"{V3}/createRoom", body), status, errcode)
+
+
+def test_initial_state_names_nobody_who_vouches(alice, bob):
+    content = {"membership": "join", "join_authorised_via_users_server": bob.user_id}
+    room_id = create_room(alice, **in_state("m.room.member", content, alice.user_id))
+    assert state(alice, room_id)["m.room.member", alice.user_id] == {
+        "membership": "join",
+        "displayname": "alice",
+    }
+
+
+def test_a_room_is_made_with_no_alias_of_another_one(alice, bob):
+    name = f"taken-{alice.user_id[7:].partition(':')[0]}"
+    create_room(bob, room_alias_name=name)
+    for content in (
+        {"alias": f"#{name}:example.org"},
+        {"alt_aliases": [f"#{name}:example.org"]},
+        {"alias": 7},
+    ):
+        refused(
+            alice.post(f"{V3}/createRoom", in_state("m.room.canonical_alias", content)), 400, "M_BAD_ALIAS"
+        )
+    own = in_state("m.room.canonical_alias", {"alias": f"#own-{name}:example.org"})
+    create_room(alice, room_alias_name=f"own-{name}", **own)
+
+
+def test_a_room_is_made_with_so_many_users_and_no_more(alice):
+    users = [f"@guest-{number}:example.org" for number in range(101)]
+    invited = [
+        {"type": "m.room.member", "state_key": each, "content": {"membership": "invite"}} for each in users
+    ]
+    state = [{"type": "org.example", "state_key": str(number), "content": {}} for number in range(501)]
+    for body in ({"invite": users}, {"initial_state": invited}, {"initial_state": state}):
+        refused(alice.post(f"{V3}/createRoom", body), 400, "M_INVALID_PARAM")
+
+
 def test_a_private_room_can_not_be_joined_uninvited(alice, bob):
     room_id = create_room(alice)
     refused(bob.post(f"{V3}/join/{segment(room_id)}"), 403, "M_FORBIDDEN")
