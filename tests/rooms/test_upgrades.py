@@ -158,6 +158,25 @@ def test_an_upgrade_asked_for_again_undoes_nothing(alice: Client, bob: Client) -
     assert ok(upgrade(alice, room_id, "11"))["replacement_room"] != new_id
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("way", [Way.BEFORE, Way.AFTER])
+def test_settings_follow_whose_join_was_interrupted(
+    alice: Client, bob: Client, way: Way, number: int
+) -> None:
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    user = f"{V3}/user/{segment(bob.user_id)}/rooms"
+    ok(bob.put(f"{user}/{segment(room_id)}/tags/u.mine", {}))
+    rule = f"{V3}/pushrules/global/room/"
+    ok(bob.put(rule + segment(room_id), {"actions": []}))
+    new_id = ok(upgrade(alice, room_id))["replacement_room"]
+    with fault(number, way):
+        refused(bob.post(path(new_id, "join")), 500, "M_UNKNOWN")
+    join(bob, new_id)
+    assert ok(bob.get(f"{user}/{segment(new_id)}/tags")) == {"tags": {"u.mine": {}}}
+    assert ok(bob.get(rule + segment(new_id)))["actions"] == []
+
+
 def test_settings_follow_those_who_join(alice: Client, bob: Client) -> None:
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)

@@ -57,19 +57,19 @@ def join_room(
     if third_party_signed is not None:
         content["third_party_invite"] = {"signed": dict(third_party_signed)}
 
-    def plan(batch: Append) -> Event | None:
-        """The create event, where there is a join to be made."""
+    def plan(batch: Append) -> None:
         batch.preload([*JOIN_STATE, (MEMBER, user_id)])
         if _membership(batch, user_id) == "join":
-            return None
+            return
         batch.add(Draft(MEMBER, user_id, authorised(batch, user_id, content), user_id))
-        return batch.state([CREATE]).get(CREATE)
+        create = batch.state([CREATE]).get(CREATE)
+        if create is not None and "predecessor" in create.content:
+            from murmuration.rooms.upgrades import follow_upgrade
 
-    create = _once(claim, plan, lambda once: append(room_id, once, room=room))
-    if create is not None and "predecessor" in create.content:
-        from murmuration.rooms.upgrades import follow_upgrade
+            # Before the join: whose request stopped after it would find nothing left to do.
+            follow_upgrade(user_id, create)
 
-        follow_upgrade(user_id, create)
+    _once(claim, plan, lambda once: append(room_id, once, room=room))
     return room_id
 
 
