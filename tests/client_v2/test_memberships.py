@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults import Way, fault
 from tests.in_process import Client, segment
 from tests.rooms.people import (
     bodies,
@@ -74,6 +75,24 @@ def test_a_room_is_created_once_for_an_action_id(alice: Client) -> None:
     other = ok(alice.post(f"{V2}/createRoom", {}, action_id="a2"))
     assert other["room_id"] not in found
     assert "response" not in other
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("way", [Way.BEFORE, Way.AFTER])
+def test_an_interrupted_creation_goes_on(alice: Client, way: Way, number: int) -> None:
+    pieces = [{"type": "x.piece", "state_key": str(n), "content": {"number": n}} for n in range(30)]
+
+    def create(_: int = 0) -> Any:
+        return alice.post(f"{V2}/createRoom", {"initial_state": pieces}, action_id="a1")
+
+    with fault(number, way):
+        assert create().status == 500
+    with ThreadPoolExecutor(4) as pool:
+        (room_id,) = {ok(answer)["room_id"] for answer in pool.map(create, range(4))}
+    assert ok(alice.get(f"{V3}/joined_rooms")) == {"joined_rooms": [room_id]}
+    events = ok(alice.get(path(room_id, "messages"), dir="f", limit=100))["chunk"]
+    numbers = [event["content"]["number"] for event in events if event["type"] == "x.piece"]
+    assert sorted(numbers) == [*range(30)]
 
 
 def test_a_created_room_is_shown(alice: Client) -> None:

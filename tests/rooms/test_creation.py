@@ -104,6 +104,17 @@ def test_more_state_than_one_transaction_holds(alice):
     }
 
 
+def test_a_room_too_large_for_one_transaction_is_made_whole_or_not_at_all(alice):
+    name = f"whole-{alice.user_id[7:].partition(':')[0]}"
+    pieces = [{"type": "x.piece", "state_key": str(n), "content": {}} for n in range(30)]
+    levels = {"type": "m.room.power_levels", "content": {"users": {}, "state_default": 50}}
+    body = {"room_alias_name": name, "room_version": "11", "initial_state": [*pieces, levels, *pieces]}
+    refused(alice.post(f"{V3}/createRoom", body), 400, "M_INVALID_ROOM_STATE")
+    assert ok(alice.get(f"{V3}/joined_rooms")) == {"joined_rooms": []}
+    room_id = create_room(alice, room_alias_name=name, initial_state=pieces)
+    assert len([pair for pair in state(alice, room_id) if pair[0] == "x.piece"]) == 30
+
+
 @pytest.mark.parametrize(("version", "level"), [("11", 100), ("12", None)])
 def test_trusted_friends_are_the_creators_equals(alice, bob, version, level):
     room_id = create_room(alice, preset="trusted_private_chat", invite=[bob.user_id], room_version=version)

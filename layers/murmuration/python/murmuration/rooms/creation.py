@@ -125,14 +125,15 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
     drafts = list(_drafts(requester.user_id, request, version, alias))
     claim = Claim("create", requester, "", txn_id) if txn_id is not None else None
     try:
+        if len(drafts) > EVENTS_PER_TRANSACTION:
+            _build(version, drafts)  # what is refused is refused before anything is written
         room_id, is_new = _begin(
             requester.user_id, request, version, alias, drafts[:EVENTS_PER_TRANSACTION], claim
         )
-        if not is_new:
-            return room_id
         for start in range(EVENTS_PER_TRANSACTION, len(drafts), EVENTS_PER_TRANSACTION):
-            rest = drafts[start : start + EVENTS_PER_TRANSACTION]
-            append(room_id, lambda batch, rest=rest: [batch.add(draft) for draft in rest])  # type: ignore[misc]
+            part = Claim("create", requester, room_id, f"{txn_id}#{start}") if claim is not None else None
+            if is_new or (part is not None and part.earlier() is None):
+                _go_on(room_id, drafts[start : start + EVENTS_PER_TRANSACTION], part)
     except Forbidden as error:
         raise InvalidRoomState(f"These parameters don't make a valid room: {error.message}") from error
     return room_id
@@ -152,10 +153,7 @@ def _begin(
     millisecond would be the same. The second is made again, a moment later.
     """
     for attempt in range(ATTEMPTS):
-        fresh = "" if version.create_event_is_room_id else secrets.token_urlsafe(18)
-        batch = Append(version, room_id=f"!{fresh}:{settings().server_name}" if fresh else "")
-        for draft in drafts:
-            batch.add(draft)
+        batch = _build(version, drafts)
         batch.writes = _claims(batch.room_id, creator, request, alias)
         if claim is not None:
             batch.writes.append(claim.write(batch.room_id))
@@ -170,6 +168,31 @@ def _begin(
             continue
         return batch.room_id, True
     raise Unavailable("The room could not be made just now; try again")
+
+
+def _build(version: RoomVersion, drafts: Sequence[Draft]) -> Append:
+    fresh = "" if version.create_event_is_room_id else secrets.token_urlsafe(18)
+    batch = Append(version, room_id=f"!{fresh}:{settings().server_name}" if fresh else "")
+    for draft in drafts:
+        batch.add(draft)
+    return batch
+
+
+def _go_on(room_id: str, drafts: Sequence[Draft], claim: Claim | None) -> None:
+    """Add more of the room's first events, once for a claim."""
+
+    def plan(batch: Append) -> str:
+        last = [batch.add(draft) for draft in drafts][-1]
+        batch.writes = [claim.write(last.event_id)] if claim is not None else []
+        return last.event_id
+
+    def run() -> str:
+        return append(room_id, plan)
+
+    if claim is None:
+        run()
+    else:
+        claim.settle(run)
 
 
 def _claims(room_id: str, creator: str, request: RoomRequest, alias: str | None) -> list[Write]:
