@@ -96,6 +96,24 @@ def test_a_member_event_follows_the_profile(user):
     assert member.content["displayname"] == "New"
 
 
+def test_of_two_changes_the_one_stored_last_reaches_the_rooms(user, monkeypatch):
+    room_id = user.post("/_matrix/client/v3/createRoom", {}).json["room_id"]
+    original, held = membership.update_profile_in_rooms, []
+
+    def hold(user_id, profile):
+        if not held:
+            held.append(profile)
+            assert user.put(path(user.user_id, "displayname"), {"displayname": "second"}).status == 200
+        original(user_id, profile)
+
+    monkeypatch.setattr(membership, "update_profile_in_rooms", hold)
+    assert user.put(path(user.user_id, "displayname"), {"displayname": "first"}).status == 200
+    assert held == [{"displayname": "first"}]
+    state = f"/_matrix/client/v3/rooms/{segment(room_id)}/state/m.room.member/{segment(user.user_id)}"
+    assert user.get(state).json == {"membership": "join", "displayname": "second"}
+    assert user.get(path(user.user_id)).json == {"displayname": "second"}
+
+
 def test_the_same_again_is_carried_again(user, carried):
     for _ in range(2):
         user.put(path(user.user_id, "displayname"), {"displayname": "Same"})

@@ -104,14 +104,24 @@ def _change(
     fields = _store(requester.user_id, make)
     if key in MEMBER_FIELDS:
         from murmuration.presence.status import announce
-        from murmuration.rooms.membership import update_profile_in_rooms
 
         # Also when the profile had the value already: the request may be the repetition of one that stopped
         # before all rooms were told.
         if propagate:
-            update_profile_in_rooms(requester.user_id, _member_fields(fields))
+            _carry(requester.user_id, _member_fields(fields))
         announce(requester.user_id)
     return {}
+
+
+def _carry(user_id: str, fields: Mapping[str, Any]) -> None:
+    """Tell the user's rooms: again if the profile changed meanwhile, whose change may have come before."""
+    from murmuration.rooms.membership import update_profile_in_rooms
+
+    for _ in range(ATTEMPTS):
+        update_profile_in_rooms(user_id, fields)
+        carried, fields = fields, member_profile(user_id)
+        if fields == carried:
+            return
 
 
 def _store(user_id: str, make: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
