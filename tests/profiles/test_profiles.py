@@ -98,7 +98,8 @@ def test_a_member_event_follows_the_profile(user):
 
 def test_of_two_changes_the_one_stored_last_reaches_the_rooms(user, monkeypatch):
     room_id = user.post("/_matrix/client/v3/createRoom", {}).json["room_id"]
-    original, held = membership.update_profile_in_rooms, []
+    original = membership.update_profile_in_rooms
+    held: list[dict[str, str]] = []
 
     def hold(user_id, profile):
         if not held:
