@@ -46,6 +46,13 @@ def test_sixteen_senders_at_once_all_succeed_and_leave_no_gap(alice, make_client
         assert after.event.prev_events == (before.event.event_id,)
 
 
+def test_what_other_clients_could_not_parse_is_refused(alice, bob, room_id):
+    deep = b'{"a":' * 936 + b"1" + b"}" * 936
+    for where in (path(room_id, "send", "m.room.message", "deep"), path(room_id, "state", "org.example", "")):
+        refused(alice.request("PUT", where, deep), 400, "M_BAD_JSON")
+    ok(bob.get("/_matrix/client/v3/sync"))
+
+
 def test_a_level_that_was_just_taken_away_is_gone(alice, bob, room_id):
     """The state kept in memory belongs to one state version."""
     levels = ok(alice.get(path(room_id, "state", "m.room.power_levels", "")))

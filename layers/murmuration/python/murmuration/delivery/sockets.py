@@ -16,13 +16,12 @@ from murmuration.clock import now_ms
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.presence import status
-from murmuration.protocol import canonical_json
+from murmuration.protocol.bodies import parse_json
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
     MatrixError,
     MissingParam,
-    NotJson,
     TooLarge,
     Unrecognized,
 )
@@ -184,14 +183,9 @@ def take_request(connection_id: str, text: str) -> None:
 def _parse(text: str) -> dict[str, Any]:
     if len(text) > REQUEST_BYTES:
         raise TooLarge("The request is too large")
-    try:
-        request = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotJson("A request must be JSON") from error
+    request = parse_json(text)
     if not isinstance(request, dict):
         raise BadJson("A request must be a JSON object")
-    if "\\ud" in text.lower():
-        canonical_json.encode(request, strict=False)  # half a surrogate pair has no UTF-8
     if not isinstance(request.get("id"), str) or not request["id"]:
         raise MissingParam("A request must have an id, a string")
     if len(request["id"].encode()) > ID_BYTES:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from murmuration.endpoint.routes import Auth, Http
-from murmuration.protocol.bodies import Fields
+from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -20,7 +20,6 @@ from murmuration.protocol.errors import (
     MissingParam,
     MissingToken,
     NotFound,
-    NotJson,
     TooLarge,
     Unrecognized,
 )
@@ -172,19 +171,8 @@ class Request:
         return base64.b64decode(raw) if self.event.get("isBase64Encoded") else raw.encode()
 
     def json(self) -> Any:
-        """The body as JSON; any value. Raises NotJson; BadJson where a string holds half a surrogate pair.
-
-        Such a string has no UTF-8: it could be neither stored nor sent on.
-        """
-        from murmuration.protocol import canonical_json
-
-        try:
-            value = canonical_json.loads(self.body)
-        except (ValueError, RecursionError) as error:
-            raise NotJson("The body is not JSON") from error
-        if b"\\ud" in self.body or b"\\uD" in self.body:
-            canonical_json.encode(value, strict=False)
-        return value
+        """The body as JSON; any value. Raises NotJson, BadJson."""
+        return parse_json(self.body)
 
     def json_object(self, *, optional: bool = False) -> dict[str, Any]:
         """The body as a JSON object; `optional` takes an empty body for `{}`. Raises NotJson, BadJson."""

@@ -6,7 +6,39 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from murmuration.protocol import canonical_json
-from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
+from murmuration.protocol.errors import BadJson, MissingParam, NotJson, TooLarge
+
+MAX_DEPTH = 100
+"""How deep JSON may be nested. What comes back to other clients must be within what they parse: many stop at
+128 levels, and what an answer has around an event counts, too."""
+
+
+def parse_json(data: bytes | str) -> Any:
+    """JSON that a client sent; any value.
+
+    Raises NotJson; BadJson for what is nested too deep, and where a string holds half a surrogate pair, which
+    has no UTF-8, so that it could be neither stored nor sent on.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode()
+    except UnicodeDecodeError as error:
+        raise NotJson("The content is not UTF-8") from error
+    value = canonical_json.loads(text)
+    if "\\ud" in text or "\\uD" in text:
+        canonical_json.encode(value, strict=False)
+    if text.count("{") + text.count("[") > MAX_DEPTH and isinstance(value, (dict, list)):
+        _limit_depth(value)
+    return value
+
+
+def _limit_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        children = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [child for group in children for child in group if isinstance(child, (dict, list))]
+        if not level:
+            return
+    raise BadJson(f"The content is nested more than {MAX_DEPTH} levels deep")
 
 
 def required(body: Mapping[str, Any], name: str) -> Any:

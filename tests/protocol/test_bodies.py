@@ -1,0 +1,40 @@
+"""JSON as clients send it."""
+
+from __future__ import annotations
+
+import pytest
+
+from murmuration.protocol.bodies import MAX_DEPTH, parse_json
+from murmuration.protocol.errors import BadJson, NotJson
+
+
+def nested(depth: int, *, array: bool = False) -> str:
+    return "[" * depth + "]" * depth if array else '{"a":' * depth + "1" + "}" * depth
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_nesting_has_a_limit(array: bool) -> None:
+    parse_json(nested(MAX_DEPTH, array=array))
+    for depth in (MAX_DEPTH + 1, 900):
+        with pytest.raises(BadJson):
+            parse_json(nested(depth, array=array))
+    with pytest.raises(NotJson):
+        parse_json(nested(100_000, array=array))
+
+
+def test_what_is_long_need_not_be_deep() -> None:
+    text = "[" + ",".join(['{"a":[]}'] * 1000) + "]"
+    assert len(parse_json(text)) == 1000
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"", b"{", b'{"a":NaN}', b'{"a":-Infinity}', "\ufeff{}".encode()])
+def test_what_is_not_json(data: bytes) -> None:
+    with pytest.raises(NotJson):
+        parse_json(data)
+
+
+@pytest.mark.parametrize("text", [r'{"a":"\ud800"}', r'{"\uDBff":1}', r'["\uDC00\uD800"]'])
+def test_half_a_surrogate_pair_is_refused(text: str) -> None:
+    with pytest.raises(BadJson):
+        parse_json(text)
+    assert parse_json(r'"\ud83d\uDE00"') == "😀"
