@@ -155,6 +155,18 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get update",
         },
     ),
+    "client_server.reporting": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "put",
+            "events": "batch_get",
+            "room-log": "batch_get",
+            "rooms": "batch_get get",
+            "streams": "batch_get",
+            "transient": "update",
+            "users": "batch_get get update",
+        },
+    ),
     "client_server.room_membership": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={

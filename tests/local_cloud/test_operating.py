@@ -108,6 +108,23 @@ def test_registration_tokens(command) -> None:
     assert command("registration-tokens", "list")[1] == ""
 
 
+def test_reports(command, folder: Path) -> None:
+    from murmuration.storage import reports
+
+    with operating.connected(folder, None):
+        reports.add(reports.Report(1, "@carol:example.org", "\x1b[2J", room_id="!room", event_id="$event"))
+        reports.add(reports.Report(2, "@carol:example.org", "", user_id="@mallory:example.org"))
+    status, output, _ = command("reports", "list")
+    event, user = output.splitlines()
+    assert status == 0
+    assert "\x1b" not in output
+    assert "1970-01-01 00:00 UTC  @carol:example.org reports event $event" in event
+    assert user.endswith('reports user @mallory:example.org: ""')
+    assert command("reports", "delete", event.split()[0])[0] == 0
+    assert command("reports", "delete", event.split()[0])[0] == 2
+    assert command("reports", "list")[1].splitlines() == [user]
+
+
 def test_a_rotation_keeps_the_former_key_and_what_is_derived_from_it(command, folder: Path) -> None:
     from murmuration import server_keys
 

@@ -1,0 +1,17 @@
+"""Report a user to the server's operator.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3usersuseridreport
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import reports
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+
+
+@endpoint("POST", "/_matrix/client/{version}/users/{userId}/report", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    reports.report_user(request.requester, request.params["userId"], request.fields())
+    return {}

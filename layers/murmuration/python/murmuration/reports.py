@@ -1,0 +1,72 @@
+"""Reports of rooms, events and users, for the operator to read: `murmuration reports`.
+
+https://spec.matrix.org/v1.19/client-server-api/#reporting-content
+"""
+
+from __future__ import annotations
+
+from murmuration import rate_limits
+from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.clock import now_ms
+from murmuration.protocol.bodies import Fields, limit_size
+from murmuration.protocol.errors import NotFound
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.storage import reports as storage
+from murmuration.storage.reports import Report
+
+MAX_REASON_BYTES = 4_096
+
+
+def report_room(requester: Requester, room_id: str, body: Fields) -> None:
+    """Report a room, which the requester needn't be in.
+
+    Raises NotFound, MissingParam, BadJson, TooLarge, LimitExceeded.
+    """
+    from murmuration.rooms.room import Room
+
+    reason = _checked(body.string("reason"))
+    Room.load(room_id)
+    _add(Report(now_ms(), requester.user_id, reason, room_id=room_id))
+
+
+def report_event(token: AccessToken, room_id: str, event_id: str, body: Fields) -> None:
+    """Report an event of a room that the requester is in.
+
+    Raises UnknownToken, NotFound also for who isn't there, BadJson, TooLarge, LimitExceeded.
+    """
+    from murmuration.rooms.viewing import open_view
+
+    reason = _checked(body.optional_string("reason") or "")
+    view = open_view(token, room_id, otherwise=NotFound)
+    if not view.viewer.is_joined:
+        raise NotFound("There is no such event, or you aren't in the room")
+    event = view.find(event_id).entry.event
+    _add(
+        Report(
+            now_ms(), view.requester.user_id, reason, room_id=room_id, event_id=event_id, user_id=event.sender
+        )
+    )
+
+
+def report_user(requester: Requester, user_id: str, body: Fields) -> None:
+    """Report a user of this server.
+
+    Raises NotFound, InvalidParam, MissingParam, BadJson, TooLarge, LimitExceeded.
+    """
+    from murmuration.storage import accounts
+
+    reason = _checked(body.string("reason"))
+    parse_user_id(user_id)
+    if accounts.read_account(user_id) is None:
+        raise NotFound("There is no such user")
+    _add(Report(now_ms(), requester.user_id, reason, user_id=user_id))
+
+
+def _checked(reason: str) -> str:
+    limit_size(reason, "reason", MAX_REASON_BYTES)
+    return reason
+
+
+def _add(report: Report) -> None:
+    rate_limits.check("report", report.reporter)
+    storage.add(report)

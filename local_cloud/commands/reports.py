@@ -1,0 +1,67 @@
+"""Read and delete what users reported: rooms, events, other users."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from local_cloud.operating import NotOperable, Server, operate
+from local_cloud.operating import add_arguments as add_server_arguments
+
+if TYPE_CHECKING:
+    from murmuration.storage.reports import Report
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, help_text: str, do: Callable[[argparse.Namespace], int]) -> Any:
+        choice = actions.add_parser(name, help=help_text, description=help_text)
+        add_server_arguments(choice)
+        choice.set_defaults(do=do)
+        return choice
+
+    action("list", "List the reports, the oldest first.", _list)
+    delete = action("delete", "Delete a report that was dealt with.", _delete)
+    delete.add_argument("report", metavar="REPORT", help="its ID, as list shows it")
+
+
+def run(args: argparse.Namespace) -> int:
+    return operate(args, lambda server: _run(args, server))
+
+
+def _run(args: argparse.Namespace, _server: Server) -> int:
+    status: int = args.do(args)
+    return status
+
+
+def _list(_args: argparse.Namespace) -> int:
+    from murmuration.storage.reports import read_all
+
+    for report in read_all():
+        print(_line(report))
+    return 0
+
+
+def _line(report: Report) -> str:
+    """A report in one line, with its reason as JSON: what users write must not move the terminal's cursor."""
+    from datetime import UTC, datetime
+
+    when = f"{datetime.fromtimestamp(report.at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+    if report.event_id is not None:
+        what = f"event {report.event_id} by {report.user_id} in {report.room_id}"
+    elif report.room_id is not None:
+        what = f"room {report.room_id}"
+    else:
+        what = f"user {report.user_id}"
+    return f"{report.id}  {when}  {report.reporter} reports {what}: {json.dumps(report.reason)}"
+
+
+def _delete(args: argparse.Namespace) -> int:
+    from murmuration.storage.reports import delete
+
+    if not delete(args.report):
+        raise NotOperable("There is no such report.")
+    return 0
