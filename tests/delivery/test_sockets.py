@@ -15,7 +15,9 @@ from murmuration.delivery import sockets, wakes
 from murmuration.presence.status import STAY_MS
 from murmuration.protocol.presence import HIDDEN, OFFLINE, ONLINE
 from murmuration.storage import connections, dynamodb, listeners, presence, room_items
+from murmuration.sync import engine
 from tests.delivery.conftest import Wire, invoke
+from tests.faults import Way, fault
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing, bodies_of
@@ -145,6 +147,28 @@ def test_many_workers_tell_once_and_in_order(wire: Wire, room: tuple[Client, Cli
     sent = [event["content"]["body"] for event in page if event["type"] == "m.room.message"]
     assert stream.bodies(room_id) == sent
     assert len(sent) == 8
+
+
+def test_an_update_is_told_though_the_answer_to_its_claim_was_lost(
+    wire: Wire, room: tuple[Client, Client, str]
+) -> None:
+    alice, bob, room_id = room
+    stream = Stream(wire, bob)
+    wire.run_pushes()
+    send(alice, room_id, "told")
+    with fault(0) as whole:
+        news = engine.news_since(sockets._token(found(stream)), found(stream).since, None)
+    assert news is not None
+    with fault(whole.writes + 1, Way.TWICE):
+        sockets.push(stream.id)
+    assert stream.bodies(room_id) == ["told"]
+    assert found(stream).claimed_ms is None
+
+
+def found(stream: Stream) -> connections.Connection:
+    connection = connections.read(stream.id)
+    assert connection is not None
+    return connection
 
 
 def test_who_stopped_halfway_ends_the_connection(

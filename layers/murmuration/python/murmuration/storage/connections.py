@@ -6,6 +6,7 @@ halfway: nobody knows then what the client got.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -65,17 +66,33 @@ def remove(connection_id: str) -> None:
 
 
 def claim(connection: Connection) -> bool:
-    """Be the one who tells the connection what follows `since`; False where another is, or has been."""
-    values: dict[str, Any] = {":now": now_ms()}
+    """Be the one who tells the connection what follows `since`; False where another is, or has been.
+
+    A claim that is sent again, as its answer was lost, is refused for what it did itself: its name tells.
+    """
+    name = secrets.token_urlsafe(6)
+    values: dict[str, Any] = {":now": now_ms(), ":name": name}
     condition = "attribute_exists(connection_id) AND attribute_not_exists(claimed_ms) AND "
     if connection.since is None:
         condition += "attribute_not_exists(#since)"
     else:
         condition += "#since = :since"
         values[":since"] = connection.since
-    return _update(
-        connection.connection_id, "SET claimed_ms = :now REMOVE again", condition, values, since=True
-    )
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                _key(connection.connection_id),
+                "SET claimed_ms = :now, claim_name = :name REMOVE again",
+                values=values,
+                names={"#since": "since"},
+                condition=condition,
+                return_old=True,
+            )
+        )
+    except ConditionFailed as error:
+        return error.items.get(0, {}).get("claim_name") == name
+    return True
 
 
 def call_again(connection_id: str) -> bool:
@@ -87,10 +104,10 @@ def call_again(connection_id: str) -> bool:
 def move(connection_id: str, since: str) -> bool:
     """Note what has been told, and give the claim back; False where there is reason to look once more."""
     values = {":since": since}
-    expression = "SET #since = :since REMOVE claimed_ms"
+    expression = "SET #since = :since REMOVE claimed_ms, claim_name"
     if _update(connection_id, expression, "attribute_not_exists(again)", values, since=True):
         return True
-    expression = "SET #since = :since REMOVE claimed_ms, again"
+    expression = "SET #since = :since REMOVE claimed_ms, claim_name, again"
     _update(connection_id, expression, "attribute_exists(connection_id)", values, since=True)
     return False
 
