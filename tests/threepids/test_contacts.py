@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.errors import Unavailable
 from murmuration.threepids import binding
 from tests.accounts.conftest import PASSWORD as WORDS
 from tests.client_v1.test_email_logins import CODE, Mailbox, begin, mailbox
 from tests.client_v1.test_email_logins import post as log_in
+from tests.faults import Way, fault
 from tests.in_process import Answer, Client
 from tests.rooms.people import ok, refused
 
@@ -107,6 +109,25 @@ def test_the_same_attempt_sends_one_mail(mailbox: Mailbox, address: str) -> None
     assert len(mailbox.mails) == 1
     assert ok(request_token(address, send_attempt=2, next_link="https://example.org/next")) == first
     assert len(mailbox.mails) == 2
+
+
+def test_a_mail_that_could_not_be_sent_is_sent_when_asked_for_again(
+    mailbox: Mailbox, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Unavailable("The mail can't be sent now; try again later")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("murmuration.storage.mails.send", refuse)
+        assert request_token(address).status == 503
+    prove(mailbox, address)
+    assert len(mailbox.mails) == 1
+
+
+def test_a_mail_is_sent_though_the_database_had_to_be_asked_twice(mailbox: Mailbox, address: str) -> None:
+    with fault(1, Way.TWICE):
+        prove(mailbox, address)
+    assert len(mailbox.mails) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,10 @@ def read_validation(sid: str) -> Item | None:
 
 
 def begin_validation(sid: str, attributes: Mapping[str, Any], *, send_attempt: int) -> bool:
-    """Begin, or begin anew with a later attempt; False if this attempt, or a later one, was made before."""
+    """Begin, or begin anew with a later attempt; False if this attempt, or a later one, was made before.
+
+    Each has a `token_hash` of its own, so that one whose answer was lost knows itself when it's sent again.
+    """
     item = {
         **_session_key(sid),
         **attributes,
@@ -95,13 +99,31 @@ def begin_validation(sid: str, attributes: Mapping[str, Any], *, send_attempt: i
                 TRANSIENT,
                 item,
                 condition="attribute_not_exists(id) OR expires <= :now"
-                " OR (send_attempt < :attempt AND attribute_not_exists(validated_ms))",
-                values={":attempt": send_attempt, ":now": now_ms() // 1000},
+                " OR (send_attempt < :attempt AND attribute_not_exists(validated_ms)) OR token_hash = :token",
+                values={
+                    ":attempt": send_attempt,
+                    ":now": now_ms() // 1000,
+                    ":token": attributes["token_hash"],
+                },
             )
         )
     except ConditionFailed:
         return False
     return True
+
+
+def take_back(sid: str, token_hash: str) -> None:
+    """Have an attempt not count, whose mail wasn't sent; a later one stays."""
+    with suppress(ConditionFailed):
+        dynamodb.execute(
+            dynamodb.update(
+                TRANSIENT,
+                _session_key(sid),
+                "SET send_attempt = send_attempt - :one",
+                values={":one": 1, ":token": token_hash},
+                condition="token_hash = :token",
+            )
+        )
 
 
 def record_validation(sid: str, token_hash: str) -> None:

@@ -45,8 +45,8 @@ class Proved:
 def start(*, medium: str, address: str, client_secret: str, send_attempt: int, purpose: Purpose) -> str:
     """Send a link to an address, and return the session in which it's proved once the link was followed.
 
-    The same attempt, or an earlier one, sends no second mail. Raises InvalidParam and
-    ThreepidMediumNotSupported.
+    The same attempt, or an earlier one, sends no second mail, unless the first couldn't be sent. Raises
+    InvalidParam, ThreepidMediumNotSupported, Unavailable.
     """
     mail.require_sender()
     address = canonical(medium, address)
@@ -61,7 +61,13 @@ def start(*, medium: str, address: str, client_secret: str, send_attempt: int, p
         "token_hash": hash_secret(token),
     }
     if threepids.begin_validation(sid, kept, send_attempt=send_attempt):
-        _send_link(address, purpose, {"sid": sid, "client_secret": client_secret, "token": token})
+        sent = False
+        try:
+            _send_link(address, purpose, {"sid": sid, "client_secret": client_secret, "token": token})
+            sent = True
+        finally:
+            if not sent:
+                threepids.take_back(sid, kept["token_hash"])
     return sid
 
 
