@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from murmuration.accounts.interactive_auth import Attempt
 from murmuration.accounts.openid import openid_user
 from murmuration.protocol.errors import UnknownToken
 from murmuration.rooms import membership
@@ -74,6 +75,13 @@ def test_a_session_for_one_password_sets_no_other(register):
     body = {"new_password": "other", "auth": password_auth(user, session=session)}
     assert errcode(user.post(CHANGE, body)) == (403, "M_FORBIDDEN")
     assert log_in_status(user, PASSWORD) == (200, None)
+
+
+def test_a_session_does_not_tell_the_new_password(register):
+    user = register()
+    session = user.post(CHANGE, {"new_password": "new"}).json["session"]
+    guess = Attempt("POST", CHANGE, {"new_password": "new"}).digest(user.user_id, bind_body=True)
+    assert not session.endswith(guess)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#legacy-account-management
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from murmuration import server_keys
 from murmuration.accounts import devices, passwords
 from murmuration.accounts.interactive_auth import (
     EMAIL_IDENTITY,
@@ -41,7 +44,7 @@ def change_password(requester: Requester | None, attempt: Attempt) -> dict[str, 
     new_password = passwords.parse_new_password(new_password)
     logout_devices = _boolean(attempt, "logout_devices", default=True)
     by_mail = [(EMAIL_IDENTITY,)] if settings().mail_sender else []
-    authorised = _authorised(requester, attempt, by_mail)
+    authorised = _authorised(requester, _without_secret(attempt, new_password), by_mail)
     user_id = authorised.user_id
     try:
         accounts.set_password(user_id, passwords.hash_password(new_password))
@@ -129,6 +132,16 @@ def _authorised(requester: Requester | None, attempt: Attempt, otherwise: Sequen
     if requester is not None:
         return reauthenticate(attempt, requester.user_id)
     return authorise(attempt, [(PASSWORD,), *otherwise], purpose="password")
+
+
+def _without_secret(attempt: Attempt, new_password: str) -> Attempt:
+    """The attempt with a keyed digest of the new password in its place.
+
+    A session's ID shows a digest of what it's for, and may be in logs and histories: whoever reads it there
+    could otherwise try passwords until one fits.
+    """
+    digest = hmac.digest(server_keys.derived_key("new passwords"), new_password.encode(), "sha256")
+    return replace(attempt, body={**attempt.body, "new_password": digest.hex()})
 
 
 def _boolean(attempt: Attempt, name: str, *, default: bool) -> bool:
