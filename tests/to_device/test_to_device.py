@@ -105,6 +105,22 @@ def test_other_items_of_the_stream_are_no_messages(alice, bob):
     assert [item["sk"] for item in streams.read_after(stream, 0)] == ["otk"]
 
 
+def test_a_flood_of_large_messages_comes_in_parts(alice, bob):
+    for number in range(40):
+        large = {"n": number, "filler": "x" * 60_000}
+        assert send(alice, {bob.user_id: {bob.device_id: large}}).status == 200
+    seen, since = [], None
+    while True:
+        answer = bob.get("/_matrix/client/v3/sync", since=since)
+        assert len(answer.body) < 1_500_000
+        events = answer.json.get("to_device", {}).get("events", [])
+        if not events:
+            break
+        seen += [event["content"]["n"] for event in events]
+        since = answer.json["next_batch"]
+    assert seen == list(range(40))
+
+
 def test_what_arrives_during_the_reading_waits_for_the_next(alice, bob):
     send(alice, {bob.user_id: {"BOB1": {"n": 0}}})
     head = streams.read_head(streams.device_stream(bob.user_id, "BOB1"))

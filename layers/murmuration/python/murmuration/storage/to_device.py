@@ -23,6 +23,8 @@ PREFIX = "message#"
 TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
 PLAN_BYTES = 300_000
+READ_BYTES = 1_000_000
+"""What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
 CLAIM_SECONDS = 86_400
 ALL_DEVICES = "*"
 
@@ -175,7 +177,7 @@ def _read_heads(names: Sequence[str]) -> dict[str, int]:
 
 
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
-    """Up to `limit` messages that arrived after `after_seq`.
+    """Up to `limit` messages, and up to about `READ_BYTES`, that arrived after `after_seq`.
 
     `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
     left for the next time: of two newcomers a query may see the second only.
@@ -186,9 +188,21 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
     if head <= after_seq:
         return Inbox([], after_seq)
     items = streams.read_after(stream, after_seq, limit=limit)
-    messages = [item for item in items if item["seq"] <= head]
-    position = messages[-1]["seq"] if len(messages) == limit else head
+    found = [item for item in items if item["seq"] <= head]
+    messages = _first_of(found)
+    is_all = len(messages) == len(found) < limit
+    position = head if is_all else messages[-1]["seq"]
     return Inbox([json.loads(item["event"]) for item in messages if "event" in item], position)
+
+
+def _first_of(items: Sequence[dynamodb.Item]) -> Sequence[dynamodb.Item]:
+    """The first of some items: as many as fit into `READ_BYTES`, and one at least."""
+    size = 0
+    for number, item in enumerate(items):
+        size += len(item.get("event", ""))
+        if size > READ_BYTES and number > 0:
+            return items[:number]
+    return items
 
 
 def acknowledge(user_id: str, device_id: str, up_to_seq: int) -> None:
