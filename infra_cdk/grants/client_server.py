@@ -143,7 +143,13 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.registration": Grant(
         mail={"*": "send"},
         secrets={"viewer-secret": "get"},
-        tables={"directory": "get put", "transient": "get put update", "users": "batch_get check get put"},
+        tables={
+            "directory": "get put",
+            "keys": "batch_write query",
+            "streams": "batch_write query",
+            "transient": "get put update",
+            "users": "batch_get check get put query update",
+        },
     ),
     "client_server.relations": Grant(
         tables={

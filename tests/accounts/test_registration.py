@@ -10,6 +10,7 @@ from murmuration.accounts.registration_tokens import create_registration_token
 from murmuration.storage import accounts
 from murmuration.storage import registration_tokens as stored_tokens
 from tests.accounts.conftest import PASSWORD
+from tests.faults import Way, fault
 from tests.in_process import Client
 
 REGISTER = "/_matrix/client/v3/register"
@@ -136,6 +137,20 @@ def test_of_two_registrations_of_a_name_at_once_one_wins(fresh_name):
     (winner,) = (answer for answer in answers if answer.status == 200)
     whoami = Client(winner.json["access_token"]).get("/_matrix/client/v3/account/whoami")
     assert whoami.json["user_id"] == f"@{name}:example.org"
+
+
+@pytest.mark.parametrize("inhibit_login", [False, True])
+def test_a_registration_that_was_interrupted_is_repeated_on_the_same_device(fresh_name, inhibit_login):
+    body = {"username": fresh_name(), "password": PASSWORD, "device_id": "PHONE"}
+    session = Client().post(REGISTER, body).json["session"]
+    body["auth"] = {**DUMMY, "session": session}
+    with fault(2, Way.AFTER):
+        assert Client().post(REGISTER, {**body, "inhibit_login": inhibit_login}).status == 500
+    answer = Client().post(REGISTER, body)
+    assert answer.status == 200, answer.json
+    client = Client(answer.json["access_token"])
+    devices = client.get("/_matrix/client/v3/devices").json["devices"]
+    assert [each["device_id"] for each in devices] == ["PHONE"]
 
 
 def test_a_registration_repeated_after_its_answer_was_lost_logs_in(fresh_name):
