@@ -106,8 +106,11 @@ def test_without_a_user_the_server_chooses_a_name(deployment: None) -> None:
     assert post(REGISTER, PASSWORD, password=WORDS).json["user_id"].startswith("@")
 
 
-def test_registration_takes_a_token_first(configure: Configure, fresh_name: Callable[..., str]) -> None:
-    configure(REGISTRATION="token")
+@pytest.mark.parametrize("sender", ["", "server@example.org"])
+def test_registration_takes_a_token_first(
+    configure: Configure, fresh_name: Callable[..., str], sender: str
+) -> None:
+    configure(REGISTRATION="token", MAIL_SENDER=sender)
     token, name = registration_tokens.create_registration_token(uses_allowed=1), fresh_name()
     stages = ["m.login.registration_token", PASSWORD]
     assert Client().get(REGISTER).json == {"flows": [{"type": stages[0], "stages": stages}]}

@@ -132,7 +132,7 @@ def _register_by_password(body: Mapping[str, Any], source_ip: str) -> Answer:
     """The last stage of each flow that has it, and so today's registration."""
     if settings().registration == "token" and "session" not in body:
         raise Forbidden(f"{PASSWORD} is not the next stage of a flow")
-    auth = {"session": body["session"]} if "session" in body else {"type": DUMMY}
+    auth = {"type": DUMMY} | ({"session": body["session"]} if "session" in body else {})
     fields = {
         "username": body.get("user") or None,
         "password": body.get("password"),
