@@ -54,6 +54,22 @@ def test_a_rejected_invite_is_a_left_room(make_client: Make) -> None:
     assert has_nothing(syncing.sync())
 
 
+def test_an_invite_brings_no_more_of_a_room_than_fits(make_client: Make) -> None:
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice, name="Come in", topic="x" * 20_000)
+    for event_type in ("m.room.avatar", "m.room.encryption", "m.room.canonical_alias"):
+        set_state(alice, room_id, event_type, {"filler": "x" * 60_000})
+    set_state(alice, room_id, "m.room.join_rules", {"join_rule": "knock", "filler": "x" * 60_000})
+    ok(bob.post(f"/_matrix/client/v3/knock/{room_id}", {"reason": "x" * 60_000}))
+    large = {"membership": "invite", "filler": "x" * 60_000}
+    set_state(alice, room_id, "m.room.member", large, bob.user_id)
+    answer = Syncing(bob).sync()
+    events = answer["rooms"]["invite"][room_id]["invite_state"]["events"]
+    told = {event["type"]: event["content"] for event in events if event["state_key"] != alice.user_id}
+    assert set(told) == {"m.room.create", "m.room.name", "m.room.member"}
+    assert told["m.room.member"] == {"membership": "invite"}
+
+
 LEFT = {"room": {"include_leave": True}}
 
 
