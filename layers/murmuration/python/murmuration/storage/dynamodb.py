@@ -14,6 +14,7 @@ import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
@@ -462,13 +463,18 @@ def _threads() -> ThreadPoolExecutor:
 def parallel(*calls: Callable[[], T]) -> list[T]:
     """The results of `calls`, run at the same time: one round trip. Raises what the first failing raises.
 
-    Within such a call, `parallel` runs one after another: threads that wait for threads could wait for ever.
+    When one fails the others are waited for: a write left behind might be carried out much later, as a
+    function stands still between requests. Within such a call, `parallel` runs one after another: threads
+    that wait for threads could wait for ever.
     """
     if len(calls) <= 1 or threading.current_thread().name.startswith(_THREAD_NAME):
         return [call() for call in calls]
     futures = [_threads().submit(contextvars.copy_context().run, call) for call in calls[1:]]
-    first = calls[0]()
-    return [first, *(future.result() for future in futures)]
+    try:
+        return [calls[0](), *(future.result() for future in futures)]
+    finally:
+        if not all(future.done() for future in futures):
+            wait_for(futures)
 
 
 @overload
