@@ -14,6 +14,7 @@ from murmuration.settings import settings
 from murmuration.storage import dynamodb
 from murmuration.storage.dynamodb import ConditionFailed
 from tests.in_process import Client
+from tests.rooms.people import create_room, path
 
 pytestmark = pytest.mark.usefixtures("deployment")
 
@@ -211,10 +212,29 @@ def test_registration_is_limited_by_address(clock, key):
 
 def test_changes_of_a_profile_are_limited(clock, make_client):
     user = make_client()
-    path = f"/_matrix/client/v3/profile/{user.user_id}/m.tz"
-    statuses = [user.put(path, {"m.tz": "UTC"}).status for _ in range(LIMITS["profile"].burst)]
+    where = f"/_matrix/client/v3/profile/{user.user_id}/m.tz"
+    statuses = [user.put(where, {"m.tz": "UTC"}).status for _ in range(LIMITS["profile"].burst)]
     assert statuses == [200] * LIMITS["profile"].burst
-    assert user.delete(path).status == 429
+    assert user.delete(where).status == 429
+
+
+def test_bans_and_their_lifting_are_limited(clock, make_client):
+    alice, bob = make_client("alice"), make_client("bob")
+    room_id = create_room(alice)
+    statuses = [
+        alice.post(path(room_id, change), {"user_id": bob.user_id}).status
+        for _ in range(LIMITS["moderation"].burst // 2)
+        for change in ("ban", "unban")
+    ]
+    assert statuses == [200] * LIMITS["moderation"].burst
+    for change in ("kick", "ban", "unban"):
+        assert alice.post(path(room_id, change), {"user_id": bob.user_id}).status == 429
+
+
+def test_an_upgrade_counts_as_a_room_that_is_made(clock, make_client):
+    alice = make_client("alice")
+    room_id = [create_room(alice) for _ in range(LIMITS["room_creation"].burst)][-1]
+    assert alice.post(path(room_id, "upgrade"), {"new_version": "12"}).status == 429
 
 
 # -- Taken in a transaction with other writes ------------------------------------------------------------

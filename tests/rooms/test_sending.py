@@ -9,7 +9,7 @@ import pytest
 
 from murmuration.storage import dynamodb, room_items
 from tests.in_process import Client
-from tests.rooms.people import join, messages, ok, path, redact, refused, send, set_state
+from tests.rooms.people import create_room, join, messages, ok, path, redact, refused, send, set_state
 
 
 def put(client: Client, room_id: str, txn_id: str, body: object, event_type: str = "m.room.message"):
@@ -51,6 +51,24 @@ def test_what_other_clients_could_not_parse_is_refused(alice, bob, room_id):
     for where in (path(room_id, "send", "m.room.message", "deep"), path(room_id, "state", "org.example", "")):
         refused(alice.request("PUT", where, deep), 400, "M_BAD_JSON")
     ok(bob.get("/_matrix/client/v3/sync"))
+
+
+@pytest.mark.parametrize("version", ["1", "10", "11", "12"])
+def test_a_redaction_is_no_state(alice, version):
+    room_id = create_room(alice, room_version=version)
+    event_id = send(alice, room_id)
+    body = {"redacts": event_id}
+    refused(alice.put(path(room_id, "state", "m.room.redaction", ""), body), 400, "M_INVALID_PARAM")
+
+
+@pytest.mark.parametrize("version", ["1", "12"])
+def test_what_a_room_rests_on_can_not_be_redacted(alice, version):
+    room_id = create_room(alice, room_version=version)
+    acl = set_state(alice, room_id, "m.room.server_acl", {"allow": ["*"]})
+    created = ok(alice.get(path(room_id, "state", "m.room.create", ""), format="event"))["event_id"]
+    for event_id in (acl, created):
+        refused(alice.put(path(room_id, "redact", event_id, event_id[1:9]), {}), 403, "M_FORBIDDEN")
+    assert ok(alice.get(path(room_id, "state", "m.room.create", "")))["room_version"] == version
 
 
 def test_a_level_that_was_just_taken_away_is_gone(alice, bob, room_id):

@@ -64,6 +64,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "join": Limit(0.1, 10),
         "remote_join": Limit(0.01, 10),
         "invite": Limit(0.3, 10),
+        "moderation": Limit(1, 50),
         "room_creation": Limit(0.016, 10),
         "profile": Limit(0.2, 10),
         "presence": Limit(0.2, 10),

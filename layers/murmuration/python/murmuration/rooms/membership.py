@@ -135,7 +135,8 @@ def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | N
 def kick_user(
     sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Make a joined, invited or knocking user leave. Raises Forbidden."""
+    """Make a joined, invited or knocking user leave. Raises Forbidden, LimitExceeded."""
+    rate_limits.check("moderation", sender)
 
     def plan(batch: Append) -> None:
         _require_joined(batch, sender)
@@ -149,8 +150,9 @@ def kick_user(
 def ban_user(
     sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Ban a user, whether or not they're in the room. Raises Forbidden, InvalidParam for what is no user."""
+    """Ban a user, in the room or not. Raises Forbidden, InvalidParam for what is no user, LimitExceeded."""
     parse_user_id(user_id)
+    rate_limits.check("moderation", sender)
 
     def plan(batch: Append) -> None:
         _require_joined(batch, sender)
@@ -165,7 +167,8 @@ def ban_user(
 def unban_user(
     sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
 ) -> None:
-    """Lift a ban. Raises Forbidden."""
+    """Lift a ban. Raises Forbidden, LimitExceeded."""
+    rate_limits.check("moderation", sender)
 
     def plan(batch: Append) -> None:
         _require_joined(batch, sender)

@@ -30,6 +30,9 @@ from murmuration.rooms.room import Room
 from murmuration.storage import directory, room_items
 from murmuration.storage.room_items import LogEntry
 
+LASTING = ("m.room.create", "m.room.server_acl")
+"""Without their content a room is of another version, or shuts out every server."""
+
 
 def send_message(
     token: AccessToken, room_id: str, event_type: str, txn_id: str, content: Mapping[str, Any]
@@ -72,9 +75,12 @@ def set_state(
 ) -> str:
     """Set a piece of state; the event's ID, that of the current event if it says the same already.
 
-    Raises Forbidden, BadJson, TooLarge, BadAlias.
+    Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
     """
     sender = requester.user_id
+    if event_type == "m.room.redaction":
+        # Clients would take it for one, and do as it says, that nobody has checked.
+        raise InvalidParam("A redaction is no state")
     rate_limits.check("message", sender)
     if event_type == MEMBER:
         event = set_membership(sender, room_id, state_key, content)
@@ -132,6 +138,8 @@ def redact_event(
         draft = Draft("m.room.redaction", sender, {**content}, redacts=event_id)
         redaction = batch.add(claim.mark(draft))
         target = _target(batch, event_id)
+        if target.event.type in LASTING:
+            raise Forbidden(f"{target.event.type} can't be redacted: the room would be broken")
         if not may_redact(batch, requester, redaction, target.event):
             raise Forbidden("You may not redact this event")
         batch.redact(target, redaction)

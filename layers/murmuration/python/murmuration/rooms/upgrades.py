@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from murmuration import rate_limits
 from murmuration.accounts.tokens import Requester
 from murmuration.protocol.errors import BadJson, Forbidden
 from murmuration.protocol.events import Event, StateKey
@@ -57,8 +58,9 @@ def upgrade_room(
 
     The new room and the old one's tombstone come in one transaction; aliases, bans and the requester's tags
     follow. The same request again goes on with these, and answers with the same room. Raises
-    UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden.
+    UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
     """
+    rate_limits.check("room_creation", requester.user_id)
     version = get_room_version(new_version)
     creators = _parse_creators(additional_creators) if version.additional_creators else []
     if not fits_id(room_id):
