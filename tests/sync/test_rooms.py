@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.sync import joined
+from murmuration.sync import engine, joined
 from tests.in_process import Client, segment
 from tests.rooms.people import (
     V3,
@@ -24,7 +24,7 @@ from tests.rooms.people import (
     send,
     set_state,
 )
-from tests.sync.client import Syncing, has_nothing, state, timeline, types
+from tests.sync.client import Syncing, bodies_of, has_nothing, state, timeline, types
 
 Make = Callable[..., Client]
 LAZY = {"room": {"state": {"lazy_load_members": True}}}
@@ -353,3 +353,30 @@ def test_invited_without_state_changes(make_client: Make) -> None:
     assert has_nothing(syncing.sync())
     invite(alice, room_id, bob)
     assert room_id in syncing.sync()["rooms"]["invite"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_more_rooms_than_fit_into_an_answer_come_in_several(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch, first: bool
+) -> None:
+    monkeypatch.setattr(engine, "MOST_BYTES", 120_000)
+    alice, bob = make_client("alice"), make_client("bob")
+    room_ids = [create_room(alice, preset="public_chat") for _ in range(6)]
+    for room_id in room_ids:
+        join(bob, room_id)
+    syncing = Syncing(bob)
+    if not first:
+        while not has_nothing(syncing.sync()):
+            pass
+    for room_id in room_ids:
+        ok(bob.put(f"{V3}/user/{segment(bob.user_id)}/rooms/{segment(room_id)}/tags/u.{room_id[1:5]}", {}))
+        send(alice, room_id, '"' * 20_000)
+    told: list[str] = []
+    tagged: set[str] = set()
+    while not has_nothing(answer := syncing.sync()):
+        sections = answer["rooms"]["join"]
+        new = [room_id for room_id in sections if bodies_of(answer, room_id)]
+        assert 0 < len(new) < len(room_ids)
+        told += new
+        tagged |= {room_id for room_id, section in sections.items() if section["account_data"]["events"]}
+    assert sorted(told) == sorted(tagged) == sorted(room_ids)

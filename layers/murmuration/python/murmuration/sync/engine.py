@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 from __future__ import annotations
 
 import functools
+import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,10 @@ from murmuration.sync.readers import Reader
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 IGNORED_USERS = "m.ignored_user_list"
+MOST_BYTES = 4_000_000
+"""What the joined rooms of an answer may have together, but for the first: a function may answer 6 MB."""
+FEW_ROOMS = 4
+"""So many rooms aren't measured: they fit, unless one alone doesn't."""
 SETTLING_MS = 1000
 """How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
 KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
@@ -365,7 +370,7 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
 def _add_joined(
     ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]]
 ) -> tuple[set[str], dict[str, str]]:
-    """The sections of joined rooms. Which were looked at; the members whose presence changed, with a room."""
+    """The sections of joined rooms. Which were told of; the members whose presence changed, with a room."""
     told: set[str] = set()
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
@@ -377,7 +382,10 @@ def _add_joined(
     if ctx.base is None and len(to_look_at) > 1:
         joined.read_ahead(ctx, [room for room, _ in to_look_at])
     calls = [functools.partial(joined.joined_room, ctx, room, row) for room, row in to_look_at]
-    for (room, _), part in zip(to_look_at, dynamodb.parallel(*calls), strict=True):
+    parts = dynamodb.parallel(*calls)
+    if ctx.reader is None and len(parts) > FEW_ROOMS:
+        parts = _within(parts, MOST_BYTES)
+    for (room, _), part in zip(to_look_at, parts, strict=True):
         if part is None:
             continue
         told.add(room.room_id)
@@ -391,6 +399,24 @@ def _add_joined(
         if part.section is not None:
             answer.rooms.setdefault("join", {})[room.room_id] = part.section
     return told, present
+
+
+def _within(parts: Sequence[joined.RoomPart | None], most: int) -> list[joined.RoomPart | None]:
+    """The parts, but for those that are too much for one answer: they are left for the next look."""
+    kept: list[joined.RoomPart | None] = []
+    size = 0
+    for part in parts:
+        more = _answer_bytes(part.section) if part is not None and part.section is not None else 0
+        fits = size == 0 or size + more <= most
+        kept.append(part if fits else None)
+        size += more if fits else 0
+    return kept
+
+
+def _answer_bytes(section: Mapping[str, Any]) -> int:
+    """What a section takes of a function's answer, which is JSON with the body as a string in it."""
+    text = json.dumps(section, separators=(",", ":"), ensure_ascii=False)
+    return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
