@@ -24,18 +24,22 @@ class Way(enum.Enum):
 
 @dataclass
 class Fault:
-    """Lets the write number `at` fail; `writes` counts them."""
+    """Lets the write number `at` fail; `operations` are the writes that there were."""
 
     at: int
     way: Way
-    writes: int = 0
+    operations: list[str] = field(default_factory=list)
     _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def writes(self) -> int:
+        return len(self.operations)
 
     def __call__(self, asked: Call, proceed: Proceed) -> Answer:
         if asked.operation in READS:
             return proceed(asked)
         with self._counting:
-            self.writes += 1
+            self.operations.append(asked.operation)
             is_it = self.writes == self.at
         if not is_it:
             return proceed(asked)
