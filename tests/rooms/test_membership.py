@@ -172,6 +172,15 @@ def test_a_restricted_room_lets_in_the_members_of_another(alice, bob, make_clien
         refused(carol.post(path(room_id, "join")), 403, "M_FORBIDDEN")
 
 
+def test_a_restricted_room_may_name_rooms_that_can_not_be(alice, bob):
+    names = ["", "!" + "x" * 3000, *(f"!{number}:example.org" for number in range(300))]
+    allow = [5, {}, *({"type": "m.room_membership", "room_id": name} for name in names)]
+    rule = {"type": "m.room.join_rules", "content": {"join_rule": "restricted", "allow": allow}}
+    room_id = create_room(alice, initial_state=[rule])
+    refused(bob.post(path(room_id, "join")), 403, "M_FORBIDDEN")
+    refused(bob.get(f"/_matrix/client/v1/room_summary/{segment(room_id)}"), 404, "M_NOT_FOUND")
+
+
 @pytest.mark.parametrize("version", ["8", "12"])
 def test_who_vouches_for_a_join_is_not_the_clients_to_say(alice, bob, make_client, public, version):
     carol = make_client("carol")

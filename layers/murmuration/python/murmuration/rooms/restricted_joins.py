@@ -5,10 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
+
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.append import Append
+from murmuration.rooms.lookup import fits_id
 from murmuration.settings import settings
-from murmuration.storage import memberships, room_items
+from murmuration.storage import dynamodb, memberships, room_items
 
 JOIN_RULES = ("m.room.join_rules", "")
 POWER_LEVELS = ("m.room.power_levels", "")
@@ -27,7 +31,7 @@ def authorising_user(batch: Append, user_id: str) -> str | None:
     member = state.get(("m.room.member", user_id))
     if member is not None and member.membership in ("join", "invite"):
         return None
-    if not any(_is_joined(user_id, room_id) for room_id in allowed_rooms(rules.content.get("allow"))):
+    if not is_in_any(user_id, allowed_rooms(rules.content.get("allow"))):
         return None
     levels = PowerLevels.from_state(state[CREATE], state.get(POWER_LEVELS), batch.version)
     candidates = [
@@ -52,6 +56,10 @@ def allowed_rooms(allow: object) -> list[str]:
     ]
 
 
-def _is_joined(user_id: str, room_id: str) -> bool:
-    membership = memberships.read_membership(user_id, room_id)
-    return membership is not None and membership.membership == "join"
+def is_in_any(user_id: str, room_ids: Iterable[str]) -> bool:
+    """Whether the user is in one of these rooms, which are some room's word: all are looked up at once."""
+    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
+    rows = dynamodb.parallel(
+        *(functools.partial(memberships.read_membership, user_id, room_id) for room_id in wanted)
+    )
+    return any(row is not None and row.membership == "join" for row in rows)

@@ -12,9 +12,9 @@ from murmuration.protocol.errors import NotFound
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.joining import resolve
 from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.restricted_joins import allowed_rooms
+from murmuration.rooms.restricted_joins import allowed_rooms, is_in_any
 from murmuration.rooms.room import Room
-from murmuration.storage import memberships, room_items
+from murmuration.storage import room_items
 
 SUMMARISED = tuple(
     (f"m.room.{name}", "")
@@ -115,9 +115,4 @@ def _may_know(requester: Requester | None, room: Room, membership: str | None) -
         return True
     if found["world_readable"] or found.get("join_rule") in ("public", "knock", "knock_restricted"):
         return True
-    return requester is not None and any(
-        (row := memberships.read_membership(requester.user_id, allowed)) is not None
-        and row.membership == "join"
-        for allowed in _allowed_rooms(room)
-        if fits_id(allowed)
-    )
+    return requester is not None and is_in_any(requester.user_id, _allowed_rooms(room))
