@@ -236,11 +236,15 @@ def test_a_password_that_changes_during_a_login_refuses_it(register, monkeypatch
 
 def test_admins_are_known_by_their_devices(fresh_name):
     from murmuration.accounts.authentication import authenticate
+    from murmuration.accounts.management import set_admin
     from murmuration.accounts.tokens import AccessToken
 
     user_id = create_account(fresh_name("admin"), PASSWORD, is_admin=True)
     token = Client().post(LOGIN, by_password(user_id)).json["access_token"]
     assert authenticate(AccessToken.parse(token)).is_admin
+    for admin in (False, True):
+        set_admin(user_id, admin)
+        assert authenticate(AccessToken.parse(token)).is_admin == admin
 
 
 # -- Login tokens ----------------------------------------------------------------------------------------

@@ -114,11 +114,16 @@ def reset_password(user_id: str, password: str) -> None:
 
 
 def set_admin(user_id: str, admin: bool) -> None:
-    """Make a user an administrator of the server, or one no more. Raises NotFound."""
+    """Make a user an administrator of the server, or one no more, on all devices. Raises NotFound.
+
+    Stopped halfway, the same call goes on.
+    """
     try:
         accounts.set_admin(user_id, admin)
     except ConditionFailed as error:
         raise NotFound(f"There is no active user {user_id}") from error
+    for device in accounts.read_devices(user_id):
+        accounts.update_device(user_id, accounts.device_id_of(device), {"admin": admin})
 
 
 def _deactivated_before(requester: Requester | None) -> str | None:
