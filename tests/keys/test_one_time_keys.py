@@ -183,6 +183,19 @@ def test_a_fallback_key_serves_any_number_of_claims(alice, bob):
         assert counts(bob).unused_fallback == []
 
 
+def test_fallback_keys_of_many_algorithms_fit_beside_one_time_keys(bob):
+    names = [f"key{number}" for number in range(100)]
+
+    def put(count: int):
+        fallback = {f"org_example_{number}:f": "key" for number in range(count)}
+        return bob.post(UPLOAD, {"one_time_keys": make_keys(bob, *names), "fallback_keys": fallback})
+
+    assert put(storage.FALLBACK_LIMIT).json == {"one_time_key_counts": {ALGORITHM: 100}}
+    assert len(counts(bob).unused_fallback) == storage.FALLBACK_LIMIT
+    answer = put(storage.FALLBACK_LIMIT + 1)
+    assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+
+
 def test_a_one_time_key_goes_before_the_fallback_key(alice, bob):
     upload(bob, "a", fallback=["f"])
     assert [claim(alice, bob)[0] for _ in range(2)] == [f"{ALGORITHM}:a", f"{ALGORITHM}:f"]

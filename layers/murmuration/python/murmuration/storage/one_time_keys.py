@@ -29,8 +29,10 @@ T = TypeVar("T")
 TABLE = "keys"
 COUNTS_KEY = "otk"
 CLAIMED_SECONDS = 30 * 86_400
-UPLOAD_LIMIT = 90
-"""How many keys one transaction stores."""
+UPLOAD_LIMIT = 80
+"""How many one-time keys one transaction stores."""
+FALLBACK_LIMIT = 16
+"""How many fallback keys an upload may have: they go with the first of its one-time keys."""
 
 KeyID = tuple[str, str]
 """An algorithm, and the key's name beside it."""
@@ -87,8 +89,11 @@ def upload(
 ) -> KeyCounts:
     """Store keys (JSON values), and return what the device has then. Keys that are known are left alone.
 
-    Raises InvalidParam where another one-time key of the same ID is stored, Unavailable.
+    Raises InvalidParam where another one-time key of the same ID is stored, or there are too many fallback
+    keys; Unavailable.
     """
+    if len(fallback) > FALLBACK_LIMIT:
+        raise InvalidParam(f"An upload may have {FALLBACK_LIMIT} fallback keys")
     counts = KeyCounts()
     one_time_ids, fallback_left = list(one_time), dict(fallback)
     while one_time_ids or fallback_left:
