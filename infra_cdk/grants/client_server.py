@@ -183,7 +183,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get put",
             "streams": "batch_get get put update",
             "transient": "update",
-            "users": "batch_get delete get put query update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "client_server.room_messages": Grant(

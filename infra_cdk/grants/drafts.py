@@ -72,7 +72,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get put",
             "streams": "batch_get get put update",
             "transient": "get put update",
-            "users": "batch_get delete get put query update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "client_v1.room_send": Grant(
@@ -168,7 +168,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get get put update",
             "sync-tokens": "get update",
             "transient": "get put update",
-            "users": "batch_get get put query update",
+            "users": "batch_get check get put query update",
         },
     ),
     "client_v2.room_send": Grant(

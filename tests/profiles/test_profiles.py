@@ -9,7 +9,7 @@ import pytest
 from murmuration import profiles
 from murmuration.accounts.tokens import Requester
 from murmuration.protocol.errors import Forbidden
-from murmuration.rooms import membership
+from murmuration.rooms import append, membership
 from murmuration.rooms.room import Room
 from tests.in_process import Client, segment
 
@@ -113,6 +113,21 @@ def test_of_two_changes_the_one_stored_last_reaches_the_rooms(user, monkeypatch)
     state = f"/_matrix/client/v3/rooms/{segment(room_id)}/state/m.room.member/{segment(user.user_id)}"
     assert user.get(state).json == {"membership": "join", "displayname": "second"}
     assert user.get(path(user.user_id)).json == {"displayname": "second"}
+
+
+def test_a_change_while_a_room_is_joined_reaches_that_room(user, make_client, monkeypatch):
+    room_id = make_client().post("/_matrix/client/v3/createRoom", {"preset": "public_chat"}).json["room_id"]
+    original = append.append
+
+    def change_first(*args, **more):
+        monkeypatch.setattr(membership, "append", original)
+        assert user.put(path(user.user_id, "displayname"), {"displayname": "new"}).status == 200
+        return original(*args, **more)
+
+    monkeypatch.setattr(membership, "append", change_first)
+    assert user.post(f"/_matrix/client/v3/join/{segment(room_id)}").status == 200
+    state = f"/_matrix/client/v3/rooms/{segment(room_id)}/state/m.room.member/{segment(user.user_id)}"
+    assert user.get(state).json == {"membership": "join", "displayname": "new"}
 
 
 def test_the_same_again_is_carried_again(user, carried):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from murmuration import rate_limits
+from murmuration.profiles import member_profile
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import parse_user_id
@@ -21,7 +22,7 @@ from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.restricted_joins import authorising_user
 from murmuration.rooms.room import Room
 from murmuration.rooms.transactions import Claim
-from murmuration.storage import dynamodb, memberships
+from murmuration.storage import dynamodb, memberships, profiles
 from murmuration.storage.dynamodb import ConditionFailed
 
 T = TypeVar("T")
@@ -53,14 +54,19 @@ def join_room(
 
     `profile` and `room` spare their reading.
     """
-    content = member_content(user_id, "join", profile=profile, reason=reason)
-    if third_party_signed is not None:
-        content["third_party_invite"] = {"signed": dict(third_party_signed)}
+    known = profile
 
     def plan(batch: Append) -> None:
+        nonlocal known
         batch.preload([*JOIN_STATE, (MEMBER, user_id)])
         if _membership(batch, user_id) == "join":
             return
+        shown, known = known if known is not None else member_profile(user_id), None
+        content = member_content(user_id, "join", profile=shown, reason=reason)
+        if third_party_signed is not None:
+            content["third_party_invite"] = {"signed": dict(third_party_signed)}
+        # Who changes it now tells the rooms that they are in, of which this isn't one yet.
+        batch.also(profiles.unchanged_check(user_id, shown))
         batch.add(Draft(MEMBER, user_id, authorised(batch, user_id, content), user_id))
         create = batch.state([CREATE]).get(CREATE)
         if create is not None and "predecessor" in create.content:

@@ -51,3 +51,12 @@ def profile_write(user_id: str, fields: Mapping[str, Any], *, revision: int = 0)
     if not revision:
         return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
     return dynamodb.put(USERS, item, condition="revision = :revision", values={":revision": revision})
+
+
+def unchanged_check(user_id: str, shown: Mapping[str, Any]) -> Write:
+    """Refuses a transaction where what rooms are told of a profile isn't this any more."""
+    conditions = [
+        f"{name} = :{name}" if name in shown else f"attribute_not_exists({name})" for name in MEMBER_FIELDS
+    ]
+    values = {f":{name}": shown[name] for name in MEMBER_FIELDS if name in shown}
+    return dynamodb.check(USERS, profile_key(user_id), " AND ".join(conditions), values=values)
