@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.in_process import Client
 from tests.rooms.people import (
     V3,
@@ -169,6 +171,23 @@ class TestMembers:
         assert memberships(alice.get(where))[bob.user_id] == "leave"
         refused(alice.get(where, at="nonsense"), 400, "M_INVALID_PARAM")
         refused(alice.get(where, at="t-5"), 400, "M_INVALID_PARAM")
+
+    @pytest.mark.parametrize("visibility", ["joined", "invited", "shared"])
+    def test_members_of_a_time_that_one_may_not_see(
+        self, alice: Client, bob: Client, visibility: str
+    ) -> None:
+        rule = {"type": "m.room.history_visibility", "content": {"history_visibility": visibility}}
+        room_id = create_room(alice, preset="public_chat", initial_state=[rule])
+        send(alice, room_id, "before")
+        before = messages(alice, room_id)["start"]
+        join(bob, room_id)
+        then = bob.get(path(room_id, "members"), at=before)
+        if visibility == "shared":
+            assert memberships(then) == {alice.user_id: "join"}
+        else:
+            refused(then, 403, "M_FORBIDDEN")
+        now = messages(bob, room_id)["start"]
+        assert set(memberships(bob.get(path(room_id, "members"), at=now))) == {alice.user_id, bob.user_id}
 
     def test_members_before_the_first_event(self, alice: Client) -> None:
         room_id = create_room(alice)

@@ -5,15 +5,17 @@ https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from murmuration.accounts.tokens import AccessToken
-from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.rooms.client_events import client_event, state_event
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.past_state import pick_state_after, state_after
 from murmuration.rooms.viewing import View, open_view
+from murmuration.rooms.visibility import seen_by
 from murmuration.storage import memberships, room_items
 from murmuration.storage.room_items import LogEntry
 
@@ -65,7 +67,7 @@ def get_members(
 ) -> list[dict[str, Any]]:
     """The membership events, now or at a pagination token; those that are one thing or aren't another.
 
-    Raises UnknownToken, Forbidden, InvalidParam.
+    Raises UnknownToken, Forbidden also for a time that the requester may see nothing of, InvalidParam.
     """
     view = open_view(token, room_id)
     last = view.departure()
@@ -73,7 +75,10 @@ def get_members(
         position = view.position(at)
         if position == 0 and view.room.head.oldest == 1:
             return []
-        last = _no_later(last, _entry_before(view, position))
+        before = _entry_before(view, position)
+        last = _no_later(last, before)
+        if before is not None and last is before:
+            _require_seen(view, before)
     events = state_after(view.room, last, MEMBER).values()
     return [
         state_event(event, view.viewer)
@@ -93,6 +98,12 @@ def _entry_before(view: View, position: int) -> LogEntry | None:
         raise InvalidParam("The token's position is before the beginning of the room")
     versions = {view.room.room_id: view.room.version}
     return room_items.read_log_entries([(view.room.room_id, position)], versions)[0]
+
+
+def _require_seen(view: View, entry: LogEntry) -> None:
+    viewer = replace(view.viewer, ignored=frozenset())
+    if not entry.withheld and not seen_by(viewer, [entry]):
+        raise Forbidden("You may not see who was in the room then")
 
 
 def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
