@@ -222,7 +222,9 @@ def test_an_interrupted_upload_leaves_the_content_or_the_uri(alice, way):
     again = put(alice, name)
     assert again.status == (200 if way is Way.BEFORE else 409)
     assert alice.get(f"{DOWNLOADS[0]}/{name}").body == EVERYTHING
-    assert storage.read(name.split("/")[1]).pending_until_ms is None
+    stored = storage.read(name.split("/")[1])
+    assert stored is not None
+    assert stored.pending_until_ms is None
 
 
 def test_an_upload_whose_answer_from_the_database_is_lost_succeeds(alice):
