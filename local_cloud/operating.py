@@ -49,6 +49,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_action(
+    actions: Any, name: str, help_text: str, do: Callable[[argparse.Namespace, Server], int]
+) -> argparse.ArgumentParser:
+    """One of a command's actions, as `add_subparsers` has them: what `do` does, on the server it is for."""
+    action: argparse.ArgumentParser = actions.add_parser(name, help=help_text, description=help_text)
+    add_arguments(action)
+    action.set_defaults(do=do)
+    return action
+
+
+def run_action(args: argparse.Namespace) -> int:
+    """Run the action that was chosen, as `operate` does."""
+    return operate(args, lambda server: args.do(args, server))
+
+
 def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
     """Run `command` on the server that `args` names; errors become a sentence and the exit status 1 or 2."""
     from botocore.exceptions import BotoCoreError, ClientError

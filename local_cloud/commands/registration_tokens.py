@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
 
-from local_cloud.operating import NotOperable, Server, operate, with_progress
-from local_cloud.operating import add_arguments as add_server_arguments
+from local_cloud.operating import NotOperable, Server, add_action, run_action, with_progress
 
 DAY_MS = 24 * 3600 * 1000
 
@@ -15,31 +12,20 @@ DAY_MS = 24 * 3600 * 1000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, help_text: str, do: Callable[[argparse.Namespace], int]) -> Any:
-        choice = actions.add_parser(name, help=help_text, description=help_text)
-        add_server_arguments(choice)
-        choice.set_defaults(do=do)
-        return choice
-
-    create = action("create", "Make a token, and print it.", _create)
+    create = add_action(actions, "create", "Make a token, and print it.", _create)
     create.add_argument("--token", help="what it is (a random one)")
     create.add_argument("--uses", type=int, help="how many accounts may be made with it (any number)")
     create.add_argument("--days", type=float, help="how long it is good for (for ever)")
-    action("list", "List the tokens.", _list)
-    delete = action("delete", "Delete a token.", _delete)
+    add_action(actions, "list", "List the tokens.", _list)
+    delete = add_action(actions, "delete", "Delete a token.", _delete)
     delete.add_argument("token", metavar="TOKEN")
 
 
 def run(args: argparse.Namespace) -> int:
-    return operate(args, lambda server: _run(args, server))
+    return run_action(args)
 
 
-def _run(args: argparse.Namespace, _server: Server) -> int:
-    status: int = args.do(args)
-    return status
-
-
-def _create(args: argparse.Namespace) -> int:
+def _create(args: argparse.Namespace, _server: Server) -> int:
     from murmuration.accounts.registration_tokens import create_registration_token
     from murmuration.clock import now_ms
 
@@ -48,7 +34,7 @@ def _create(args: argparse.Namespace) -> int:
     return 0
 
 
-def _list(_args: argparse.Namespace) -> int:
+def _list(_args: argparse.Namespace, _server: Server) -> int:
     from datetime import UTC, datetime
 
     from murmuration.storage.registration_tokens import scan_tokens
@@ -63,7 +49,7 @@ def _list(_args: argparse.Namespace) -> int:
     return 0
 
 
-def _delete(args: argparse.Namespace) -> int:
+def _delete(args: argparse.Namespace, _server: Server) -> int:
     from murmuration.storage.registration_tokens import delete_token, read_token
 
     if read_token(args.token) is None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from local_cloud.operating import NotOperable, Server, operate
-from local_cloud.operating import add_arguments as add_server_arguments
+from local_cloud.operating import NotOperable, Server, add_action, run_action
 
 if TYPE_CHECKING:
     from murmuration.storage.reports import Report
@@ -17,27 +15,16 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, help_text: str, do: Callable[[argparse.Namespace], int]) -> Any:
-        choice = actions.add_parser(name, help=help_text, description=help_text)
-        add_server_arguments(choice)
-        choice.set_defaults(do=do)
-        return choice
-
-    action("list", "List the reports, the oldest first.", _list)
-    delete = action("delete", "Delete a report that was dealt with.", _delete)
+    add_action(actions, "list", "List the reports, the oldest first.", _list)
+    delete = add_action(actions, "delete", "Delete a report that was dealt with.", _delete)
     delete.add_argument("report", metavar="REPORT", help="its ID, as list shows it")
 
 
 def run(args: argparse.Namespace) -> int:
-    return operate(args, lambda server: _run(args, server))
+    return run_action(args)
 
 
-def _run(args: argparse.Namespace, _server: Server) -> int:
-    status: int = args.do(args)
-    return status
-
-
-def _list(_args: argparse.Namespace) -> int:
+def _list(_args: argparse.Namespace, _server: Server) -> int:
     from murmuration.storage.reports import read_all
 
     for report in read_all():
@@ -59,7 +46,7 @@ def _line(report: Report) -> str:
     return f"{report.id}  {when}  {report.reporter} reports {what}: {json.dumps(report.reason)}"
 
 
-def _delete(args: argparse.Namespace) -> int:
+def _delete(args: argparse.Namespace, _server: Server) -> int:
     from murmuration.storage.reports import delete
 
     if not delete(args.report):

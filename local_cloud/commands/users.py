@@ -11,19 +11,17 @@ import getpass
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
 
-from local_cloud.operating import Server, operate, user_id_of, with_progress
-from local_cloud.operating import add_arguments as add_server_arguments
+from local_cloud.operating import Server, add_action, run_action, user_id_of, with_progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
-    def action(name: str, help_text: str, do: Callable[[argparse.Namespace, Server], int]) -> Any:
-        choice = actions.add_parser(name, help=help_text, description=help_text)
-        add_server_arguments(choice)
-        choice.set_defaults(do=do)
+    def action(
+        name: str, help_text: str, do: Callable[[argparse.Namespace, Server], int]
+    ) -> argparse.ArgumentParser:
+        choice = add_action(actions, name, help_text, do)
         if do is not _list:
             choice.add_argument("user", metavar="USER")
         return choice
@@ -43,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return operate(args, lambda server: args.do(args, server))
+    return run_action(args)
 
 
 def _create(args: argparse.Namespace, server: Server) -> int:
