@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.client_v1.people import V1, create, memberships, post, room, texts
 from tests.in_process import Client, segment
+from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, ok
 
+__all__ = ["alice", "bob"]
 Make = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
 
 
 def test_the_event_stream_goes_on_from_the_end_token(alice: Client, bob: Client) -> None:

@@ -9,19 +9,11 @@ import pytest
 
 from tests.client_v1.people import V1, create, memberships, post, room, texts
 from tests.in_process import Client, segment
+from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, ok, refused
 
+__all__ = ["alice", "bob"]
 Make = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
 
 
 # -- Architecture: users, rooms ------------------------------------------------------------------------------

@@ -1,19 +1,7 @@
-"""Alice and Bob."""
+"""Alice and Bob, and a room in which both are."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from tests.rooms.conftest import alice, bob, room_id
 
-import pytest
-
-from tests.in_process import Client
-
-
-@pytest.fixture
-def alice(make_client: Callable[..., Client]) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Callable[..., Client]) -> Client:
-    return make_client("bob")
+__all__ = ["alice", "bob", "room_id"]

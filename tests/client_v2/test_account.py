@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.in_process import Client, segment
 from tests.logged_in import log_in
 from tests.rooms.people import bodies, create_room, join, messages, ok, path, refused, send
 
 V2, V3 = "/_matrix/client/v2", "/_matrix/client/v3"
 MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
 
 
 def test_a_token_is_revoked_with_its_device(alice: Client) -> None:

@@ -37,11 +37,6 @@ def text(body: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
 def room_id(alice: Client) -> str:
     return create_room(alice, preset="public_chat")
 

@@ -17,11 +17,6 @@ VOIP = {"m.cap.voip.v1": {"codecs": ["opus"]}}
 
 
 @pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
 def bob(alice: Client, make_client: MakeClient) -> Client:
     """Somebody who shares a room with Alice."""
     bob = make_client("bob")

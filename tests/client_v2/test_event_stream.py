@@ -42,14 +42,6 @@ LONG = 20_000
 """A timeout, in milliseconds, that no test waits out."""
 
 
-@pytest.fixture
-def room_id(alice: Client, bob: Client) -> str:
-    """A public room of Alice's that Bob has joined."""
-    room_id = create_room(alice, preset="public_chat")
-    join(bob, room_id)
-    return room_id
-
-
 def types(events: list[Any]) -> list[str]:
     return [event["type"] for event in events]
 

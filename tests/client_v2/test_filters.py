@@ -20,11 +20,6 @@ def define(client: Client, **definition: Any) -> str:
 
 
 @pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
 def room_id(alice: Client) -> str:
     return create_room(alice, preset="public_chat")
 

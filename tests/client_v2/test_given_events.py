@@ -33,14 +33,6 @@ from tests.rooms.people import (
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def room_id(alice: Client, bob: Client) -> str:
-    """A public room of Alice's that Bob has joined."""
-    room_id = create_room(alice, preset="public_chat")
-    join(bob, room_id)
-    return room_id
-
-
 def types(events: list[Any]) -> list[str]:
     return [event["type"] for event in events]
 

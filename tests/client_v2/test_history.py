@@ -64,11 +64,6 @@ def comment(client: Client, room_id: str, parent: str, body: str = "re") -> str:
 
 
 @pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
 def room_id(alice: Client) -> str:
     return create_room(alice, preset="public_chat")
 

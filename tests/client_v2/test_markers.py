@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from tests.in_process import Client
 from tests.rooms.people import create_room, join, ok, path, refused, send
 
 V2, V3 = "/_matrix/client/v2", "/_matrix/client/v3"
 MakeClient = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
 
 
 def mark(client: Client, room_id: str, marker: str, event_id: Any) -> Any:

@@ -45,16 +45,6 @@ def invite_event(alice: Client, room_id: str, other: Client) -> str:
 
 
 @pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: MakeClient) -> Client:
-    return make_client("bob")
-
-
-@pytest.fixture
 def room_id(alice: Client) -> str:
     return create_room(alice, preset="public_chat")
 

@@ -24,11 +24,6 @@ def ids(answer: Any) -> list[str]:
 
 
 @pytest.fixture
-def alice(make_client: MakeClient) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
 def word(alice: Client) -> str:
     """A word that no other test's rooms have in their names."""
     return alice.user_id[1:].partition(":")[0]

@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest import mock
 
-import pytest
-
 from local_cloud.aws.sqs import Sqs
 from murmuration.client_v2 import streaming
 from murmuration.clock import now_ms
@@ -28,7 +26,6 @@ from tests.rooms.people import (
     bodies,
     create_room,
     invite,
-    join,
     ok,
     path,
     send,
@@ -40,14 +37,6 @@ Make = Callable[..., Client]
 __all__ = ["sqs"]
 LONG = 20_000
 """A timeout, in milliseconds, that no test waits out."""
-
-
-@pytest.fixture
-def room_id(alice: Client, bob: Client) -> str:
-    """A public room of Alice's that Bob has joined."""
-    room_id = create_room(alice, preset="public_chat")
-    join(bob, room_id)
-    return room_id
 
 
 def tell(room_id: str) -> None:

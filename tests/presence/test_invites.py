@@ -12,23 +12,14 @@ from murmuration.delivery import wakes
 from murmuration.storage import listeners, streams
 from tests.in_process import Client, segment
 from tests.presence.test_presence import OLD, change_list, put, told
+from tests.rooms.conftest import alice, bob
 from tests.rooms.people import V3, create_room, join, ok
 from tests.sync.client import Syncing
 from tests.sync.conftest import held, sqs
 from tests.sync.test_waiting import LONG, until
 
-__all__ = ["held", "sqs"]
+__all__ = ["alice", "bob", "held", "sqs"]
 Make = Callable[..., Client]
-
-
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
-@pytest.fixture
-def bob(make_client: Make) -> Client:
-    return make_client("bob")
 
 
 def events(client: Client, start: str, base: str = OLD, **query: Any) -> tuple[list[Any], str]:
