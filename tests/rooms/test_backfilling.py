@@ -20,11 +20,6 @@ from tests.rooms.test_redactions import redaction
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def with_gap(alice: Client, version: str = "12") -> tuple[Mirror, list[Event], Event]:
     """A room, what was said in it unheard by us, and what was heard again after that."""
     mirror = open_room(alice, version)

@@ -31,11 +31,6 @@ State = dict[tuple[str, str], str]
 _numbers = itertools.count()
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 class Clock:
     """The time of all who write and collect, which a test moves."""
 

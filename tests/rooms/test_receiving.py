@@ -42,11 +42,6 @@ def open_room(alice: Client, version: str = "12", *, admins: tuple[str, ...] = (
     return mirror
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def head(mirror: Mirror) -> room_items.RoomHead:
     return Room.load(mirror.room_id).head
 

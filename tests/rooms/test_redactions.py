@@ -18,11 +18,6 @@ from tests.sync.client import Syncing, timeline
 Make = Callable[..., Client]
 
 
-@pytest.fixture
-def alice(make_client: Make) -> Client:
-    return make_client("alice")
-
-
 def redaction(mirror: Mirror, sender: str, target: Event, **changes: Any) -> Event:
     content: dict[str, Any] = {"reason": "bad"}
     if mirror.version.redacts_in_content:
