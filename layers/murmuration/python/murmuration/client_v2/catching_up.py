@@ -34,7 +34,7 @@ from murmuration.storage.room_items import LogEntry, StateEntry
 from murmuration.sync import timeline, tokens
 from murmuration.sync.context import Context
 from murmuration.sync.engine import SyncRequest, sync
-from murmuration.sync.positions import Positions, RoomPosition, room_hash
+from murmuration.sync.positions import Positions, RoomPosition, room_hash, unbroken
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import Window
 
@@ -137,9 +137,7 @@ def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Want
     if stream is not None and stream.row is not None:
         before = tokens.read(token.user_id, stream.row, token.device_id)
     name = room_hash(token.user_id, room_id)
-    position = before.rooms.get(name) if before is not None else None
-    if position is not None and (view.viewer.since or 0) > position.ordinal:
-        position = None  # the user came back
+    position = unbroken(before.rooms.get(name) if before is not None else None, view.viewer.since)
     page = read_page(view, position, wanted)
     answer: dict[str, Any] = {
         "events": page.events,

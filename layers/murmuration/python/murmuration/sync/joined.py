@@ -26,7 +26,7 @@ from murmuration.storage.room_items import LogEntry, StateEntry
 from murmuration.sync import timeline, unread
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
-from murmuration.sync.positions import MAIN, Counts, RoomPosition, as_counts, mark, total
+from murmuration.sync.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import MEMBER, Window
 
@@ -61,10 +61,8 @@ def moved(ctx: Context, room: Room) -> bool:
 
 
 def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
-    """What was shown of the room; None where the user left since and came back, as there may be a hole."""
-    position = ctx.position(room.room_id)
-    came_back = position is not None and (membership.since or 0) > position.ordinal
-    return None if came_back else position
+    """What was shown of the room; None where the user left since and came back."""
+    return unbroken(ctx.position(room.room_id), membership.since)
 
 
 def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | None:

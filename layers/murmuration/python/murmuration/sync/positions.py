@@ -33,6 +33,11 @@ class RoomPosition:
     members: tuple[str, ...] = ()
 
 
+def unbroken(position: RoomPosition | None, since: int | None) -> RoomPosition | None:
+    """The position of one in the room `since` an ordinal; None if that is later, as there may be a hole."""
+    return None if position is not None and (since or 0) > position.ordinal else position
+
+
 @dataclass(slots=True)
 class Positions:
     """What a client has been shown. Streams that it never read stand at 0.
