@@ -107,7 +107,7 @@ def leave(user_id: str, devices: Collection[str]) -> None:
     item = presence.read(user_id)
     known = {*item["devices"], *item.get("capabilities", ())} if item is not None else set()
     if any(_is_of(name, devices) for name in known):
-        _change(user_id, lambda before, _now: _without(before, devices), item)
+        _change(user_id, lambda before, now: _without(before, devices, now), item)
 
 
 def set_capabilities(user_id: str, device_id: str, sha256: str) -> None:
@@ -202,8 +202,7 @@ def _with_device(
     return replace(before, devices={**before.devices, device_id: device})
 
 
-def _without(before: Presence, devices: Collection[str]) -> Presence:
-    now = now_ms()
+def _without(before: Presence, devices: Collection[str], now: int) -> Presence:
     ended = {
         name: replace(device, until_ms=min(device.until_ms, now)) if _is_of(name, devices) else device
         for name, device in before.devices.items()
