@@ -280,7 +280,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.user_interactive_auth": Grant(
         secrets={"viewer-secret": "get"},
-        tables={"directory": "get put", "transient": "get put update", "users": "get"},
+        tables={"directory": "get put", "transient": "get put update", "users": "get query update"},
     ),
     "client_server.versions": Grant(),
     "client_server.voip": Grant(
