@@ -39,6 +39,17 @@ def _server_name(value: str) -> str:
     return value
 
 
+def _moment(value: str) -> str:
+    from murmuration.settings import parse_moment_ms
+
+    try:
+        if value:
+            parse_moment_ms(value)
+    except ValueError:
+        raise ValueError("it must be a time with its zone, such as 2026-01-31T12:00:00Z") from None
+    return value
+
+
 def _flows(value: Any) -> Any:
     """Flows as they are written on a command line: `a,b c`."""
     return [_list(flow) for flow in value.split()] if isinstance(value, str) else value
@@ -66,6 +77,10 @@ class Settings(BaseModel):
     rate_limits: bool = True
     media_max_bytes: Annotated[int, Field(ge=65_536, le=4_194_304)] = 4_194_304
     """The largest upload. An answer through Lambda holds 6 MB, of which Base64 takes a third."""
+    media_quota_bytes: Annotated[int, Field(ge=0)] = 5_000_000_000
+    """What one user may upload in all; 0 for no bound."""
+    unauthenticated_media_before: Annotated[str, AfterValidator(_moment)] = ""
+    """Media uploaded before this time, such as 2026-01-31T12:00:00Z, stay readable without a token."""
     turn_uris: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
     turn_ttl: Annotated[int, Field(ge=60)] = 86_400
     identity_server_url: str = ""

@@ -97,6 +97,8 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "RATE_LIMITS": "on" if settings.rate_limits else "off",
         "WAITING": settings.waiting,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
+        "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
+        "UNAUTHENTICATED_MEDIA_BEFORE": settings.unauthenticated_media_before,
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
         "TURN_URIS": ",".join(settings.turn_uris),
         "TURN_TTL": str(settings.turn_ttl),

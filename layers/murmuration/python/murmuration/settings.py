@@ -27,7 +27,8 @@ class Settings:
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
-    `empty_room_days`; with 0 it is kept.
+    `empty_room_days`; with 0 it is kept. A user may upload `media_quota_bytes` in all; 0 is no bound. Media
+    that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     """
 
     server_name: str
@@ -39,6 +40,8 @@ class Settings:
     waiting: Literal["held", "parked"] = "parked"
     media_bucket: str = ""
     media_max_bytes: int = 4_194_304
+    media_quota_bytes: int = 5_000_000_000
+    unauthenticated_media_before_ms: int = 0
     viewer_secret_parameter: str = ""
     turn_uris: tuple[str, ...] = ()
     turn_ttl: int = 86_400
@@ -85,6 +88,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             raise SettingsError(f"MURMURATION_{name} is {text!r}; it must be a whole number")
         return int(text)
 
+    def moment_ms(name: str) -> int:
+        """A moment in milliseconds since the epoch; 0 where none is set."""
+        text = value(name, "")
+        try:
+            return parse_moment_ms(text) if text else 0
+        except ValueError as error:
+            raise SettingsError(
+                f"MURMURATION_{name} is {text!r}; it must be a time such as 2026-01-31T12:00:00Z"
+            ) from error
+
     server_name = value("SERVER_NAME")
     return Settings(
         server_name=server_name,
@@ -96,6 +109,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),
+        media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
+        unauthenticated_media_before_ms=moment_ms("UNAUTHENTICATED_MEDIA_BEFORE"),
         viewer_secret_parameter=value("VIEWER_SECRET_PARAMETER", ""),
         turn_uris=tuple(uri for uri in value("TURN_URIS", "").split(",") if uri),
         turn_ttl=number("TURN_TTL", 86_400),
@@ -108,6 +123,16 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
     )
+
+
+def parse_moment_ms(text: str) -> int:
+    """The milliseconds since the epoch of a time in ISO 8601 with its zone. Raises ValueError."""
+    from datetime import datetime
+
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("the time has no zone")
+    return int(moment.timestamp() * 1000)
 
 
 @functools.cache
