@@ -29,6 +29,7 @@ One user's 404 would be the answer to another, who asks by the same path.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
 """
 
+HSTS_SECONDS = 31_536_000
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
 _LONGEST_WAIT = 60
 """Seconds that CloudFront waits for an answer: longer than API Gateway waits for a function."""
@@ -79,6 +80,7 @@ def make_edge(
             "allowed_methods": _METHODS,
             "cache_policy_id": cache_policy,
             "origin_request_policy_id": ALL_BUT_HOST,
+            "response_headers_policy_id": headers,
             "compress": cache_policy != CACHING_DISABLED,
             "function_associations": [
                 cloudfront.CfnDistribution.FunctionAssociationProperty(
@@ -87,6 +89,7 @@ def make_edge(
             ],
         }
 
+    headers = _make_headers_policy(stack, settings).ref
     cache = _make_cache_policy(stack, settings).ref
     special = [(path, "rest", cache) for path in CACHED_PATHS]
     origins = [
@@ -143,6 +146,25 @@ def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCacheP
                     ),
                     enable_accept_encoding_brotli=True,
                     enable_accept_encoding_gzip=True,
+                )
+            ),
+        ),
+    )
+
+
+def _make_headers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnResponseHeadersPolicy:
+    """Tells browsers to come by HTTPS alone for a year: to this host, as others of its domain aren't ours."""
+    return cloudfront.CfnResponseHeadersPolicy(
+        stack,
+        "HeadersPolicy",
+        response_headers_policy_config=cloudfront.CfnResponseHeadersPolicy.ResponseHeadersPolicyConfigProperty(
+            name=f"{settings.prefix}-headers",
+            security_headers_config=cloudfront.CfnResponseHeadersPolicy.SecurityHeadersConfigProperty(
+                strict_transport_security=cloudfront.CfnResponseHeadersPolicy.StrictTransportSecurityProperty(
+                    access_control_max_age_sec=HSTS_SECONDS,
+                    include_subdomains=False,
+                    preload=False,
+                    override=True,
                 )
             ),
         ),

@@ -103,6 +103,8 @@ class Settings(BaseModel):
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
+    account_concurrency: Annotated[int, Field(ge=0)] = 1_000
+    """The account's quota of functions that run at once. Of less than about 300 nothing is reserved."""
     requests_per_second: Annotated[int, Field(ge=1)] = 500
     """What the API answers at most; a bound on what a flood of requests can cost."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"
