@@ -14,7 +14,7 @@ from murmuration.storage import parameters
 from tests.in_process import Client
 
 pytestmark = pytest.mark.usefixtures("deployment")
-SECRET = "the viewer's secret"  # noqa: S105 - of this test
+SECRET = "the viewer's secret"
 SEEN = "198.51.100.9"
 """The address that API Gateway saw: CloudFront's, or that of who called it directly."""
 

@@ -65,7 +65,6 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "message": Limit(0.2, 10),
         "redaction": Limit(0.2, 10),
         "join": Limit(0.1, 10),
-        "remote_join": Limit(0.01, 10),
         "invite": Limit(0.3, 10),
         "moderation": Limit(1, 50),
         "room_creation": Limit(0.016, 10),
