@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import murmuration
-from murmuration import rate_limits
+from murmuration import clock, rate_limits
 from murmuration.rate_limits import LIMITS
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Answer, Client, segment
@@ -347,7 +347,7 @@ def _fail_to_wait(seconds: float) -> None:
 
 def drain(row: Row, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take all there is from the row's bucket, and stop the clock, so that nothing comes back."""
-    now = rate_limits.now_ms()
+    now = clock.now_ms()
     monkeypatch.setattr(rate_limits, "now_ms", lambda: now)
     for _ in range(NUMBERS[row.kind][1]):
         rate_limits.check(row.kind, row.key(stage))

@@ -324,7 +324,7 @@ def no_waiting(monkeypatch):
     def wait(seconds):
         raise AssertionError("a function waits")
 
-    monkeypatch.setattr(repository.time, "sleep", wait)
+    monkeypatch.setattr("murmuration.media.repository.time.sleep", wait)
 
 
 def test_content_that_is_not_there_yet(alice):

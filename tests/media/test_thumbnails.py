@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from murmuration import clock
 from murmuration.media import imaging, thumbnails
 from murmuration.media.thumbnails import CROPPED_SIZES, SCALED_SIZES, Wanted, cropped_size, scaled_size
 from murmuration.protocol.errors import MatrixError, TooLarge, Unknown
@@ -174,9 +175,8 @@ def makings(monkeypatch):
 @pytest.fixture
 def later(monkeypatch):
     """Lets time pass, in milliseconds."""
-    passed = []
-    now_ms = thumbnails.now_ms
-    monkeypatch.setattr(thumbnails, "now_ms", lambda: now_ms() + sum(passed))
+    passed: list[int] = []
+    monkeypatch.setattr(thumbnails, "now_ms", lambda: clock.now_ms() + sum(passed))
     return passed.append
 
 

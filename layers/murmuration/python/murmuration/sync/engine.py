@@ -206,7 +206,7 @@ class _Sync:
         while self.patient and not answer.has_news:
             if self.wait is None and not self.refused:
                 self._register(first.identity)
-            if self.refused:
+            if self.wait is None:
                 self._refuse()
                 break
             if self.looked_since and (self.wait.kept or not self._hold(answer)):
