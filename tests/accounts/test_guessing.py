@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from murmuration import rate_limits
 from murmuration.accounts import login_guesses, passwords
-from murmuration.rate_limits import LIMITS
-from murmuration.storage import accounts
+from murmuration.identity import rate_limits
+from murmuration.identity.rate_limits import LIMITS
+from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Answer, Client
 from tests.logged_in import log_in

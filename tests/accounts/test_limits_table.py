@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 import murmuration
-from murmuration import clock, rate_limits
-from murmuration.rate_limits import LIMITS
+from murmuration import clock
+from murmuration.identity import rate_limits
+from murmuration.identity.rate_limits import LIMITS
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, invite, join, path, send
@@ -322,7 +323,7 @@ def stage(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stage]:
     from murmuration.accounts import passwords
-    from murmuration.storage import accounts
+    from murmuration.storage.users import accounts
 
     alice, bob = make_client("alice"), make_client("bob")
     alice.source_ip = address()
@@ -331,10 +332,12 @@ def stage(
     invite(alice, room, bob)
     join(bob, room)
     event = send(alice, room)
-    monkeypatch.setattr("murmuration.storage.mails.send", lambda *mail: None)
-    monkeypatch.setattr("murmuration.storage.objects.put", lambda *what: None)
+    monkeypatch.setattr("murmuration.aws.mail.send", lambda *mail: None)
+    monkeypatch.setattr("murmuration.aws.objects.put", lambda *what: None)
     monkeypatch.setattr("murmuration.media.repository.time.sleep", _fail_to_wait)
-    monkeypatch.setattr("murmuration.accounts.sso.request_uri", lambda *_, **__: "https://acme.example/")
+    monkeypatch.setattr(
+        "murmuration.accounts.sso.login.request_uri", lambda *_, **__: "https://acme.example/"
+    )
     configure(RATE_LIMITS="on")
     rate_limits._full.clear()
     yield Stage(alice, bob, room, event, configure)

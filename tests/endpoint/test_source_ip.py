@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from murmuration import rate_limits
+from murmuration.aws import parameters
 from murmuration.endpoint import Request
-from murmuration.rate_limits import LIMITS
+from murmuration.identity import rate_limits
+from murmuration.identity.rate_limits import LIMITS
 from murmuration.settings import settings
-from murmuration.storage import parameters
 from tests.in_process import Client
 
 pytestmark = pytest.mark.usefixtures("deployment")

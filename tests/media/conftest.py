@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from murmuration.aws import objects
 from murmuration.settings import settings
-from murmuration.storage import objects
 from tests.aws import mocked_aws
 from tests.logged_in import log_in
 

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration import clock, rate_limits
+from murmuration import clock
+from murmuration.aws import dynamodb, objects
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity import rate_limits
 from murmuration.media import repository
 from murmuration.settings import parse_moment_ms, settings
-from murmuration.storage import dynamodb, objects
 from murmuration.storage import media as storage
-from murmuration.storage.dynamodb import ConditionFailed
 from tests.faults import Way, fault
 from tests.in_process import Client, segment
 from tests.logged_in import log_in

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from murmuration import clock
+from murmuration.aws import objects
 from murmuration.media import imaging, thumbnails
 from murmuration.media.thumbnails import CROPPED_SIZES, SCALED_SIZES, Wanted, cropped_size, scaled_size
 from murmuration.protocol.errors import MatrixError, TooLarge, Unknown
 from murmuration.settings import settings as settings_of_the_server
-from murmuration.storage import objects
 from tests.media.test_media import create, upload
 
 THUMBNAILS = ["/_matrix/client/v1/media/thumbnail", "/_matrix/media/v3/thumbnail"]

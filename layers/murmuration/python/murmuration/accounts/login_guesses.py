@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration import rate_limits
+from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded
-from murmuration.storage import accounts
+from murmuration.storage.users import accounts
 
 KNOWN_BY_TOKEN = "token"  # noqa: S105 - stands for a network
 NETWORKS = 8

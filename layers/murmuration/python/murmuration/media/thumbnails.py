@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from murmuration.accounts.tokens import Requester
+from murmuration.aws import objects
 from murmuration.clock import now_ms
+from murmuration.identity.tokens import Requester
 from murmuration.media.repository import File, find_content, read_file
 from murmuration.protocol.errors import InvalidParam, LimitExceeded, MissingParam, TooLarge, Unknown
 from murmuration.storage import media as storage
-from murmuration.storage import objects
 
 if TYPE_CHECKING:
     from murmuration.media.imaging import Method, Size
