@@ -18,8 +18,8 @@ from pathlib import Path
 import botocore
 
 from benchmarks.cold.site import make_site
-from infra_cdk.grants import GRANTS
 from infra_cdk.layers import ROOT
+from infra_shared.grants import GRANTS
 from murmuration.endpoint import Function, Http, discover
 
 BOUND_MS = 200
@@ -36,10 +36,10 @@ ENVIRONMENT = {
     "MURMURATION_SERVER_NAME": "cold.example",
 }
 CLIENTS = {
-    "tables": "from murmuration.storage import aws_json; aws_json._wire('dynamodb')",
-    "objects": "from murmuration.storage import objects; objects.client()",
-    "queues": "from murmuration.storage import aws_json; aws_json._wire('sqs')",
-    "secrets": "from murmuration.storage import aws_json; aws_json._wire('ssm')",
+    "tables": "from murmuration.aws import calls; calls._wire('dynamodb')",
+    "objects": "from murmuration.aws import objects; objects.client()",
+    "queues": "from murmuration.aws import calls; calls._wire('sqs')",
+    "secrets": "from murmuration.aws import calls; calls._wire('ssm')",
 }
 """How a function that may use these comes by its first client, the likeliest first."""
 
@@ -85,7 +85,7 @@ def _arguments() -> argparse.Namespace:
 def _measure(function: Function, site: Path, runs: int, modules: int) -> Result:
     grant = GRANTS.get(function.group)
     if grant is None:
-        raise SystemExit(f"infra_cdk/grants says nothing of {function.group}")
+        raise SystemExit(f"infra_shared/grants says nothing of {function.group}")
     without = "" if isinstance(function.route, Http) else CLIENTS["tables"]  # workers all read tables
     first = next((text for kind, text in CLIENTS.items() if getattr(grant, kind)), without)
     code = f"import {function.module}\n{first}"

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from murmuration.aws import calls, dynamodb
+from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
+from murmuration.aws.dynamodb import CONTENDED_ATTEMPTS, ConditionFailed
 from murmuration.protocol.errors import Unavailable
-from murmuration.storage import aws_json, dynamodb
-from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
-from murmuration.storage.dynamodb import CONTENDED_ATTEMPTS, ConditionFailed
 from tests.keys.crypto import KeyPair, device_keys
 from tests.logged_in import log_in
 
@@ -43,9 +43,9 @@ class Contention:
 def contention(monkeypatch: pytest.MonkeyPatch) -> Iterator[Contention]:
     monkeypatch.setattr(dynamodb, "CONTENDED_PAUSE_S", 0)
     found = Contention()
-    aws_json.intercept(found)
+    calls.intercept(found)
     yield found
-    aws_json.release(found)
+    calls.release(found)
 
 
 def put(number: int) -> dynamodb.Write:
@@ -87,7 +87,7 @@ def test_a_condition_that_fails_is_told_at_once(contention: Contention) -> None:
     contention.times, contention.codes = 1, ["ConditionalCheckFailed", "TransactionConflict"]
     with pytest.raises(ConditionFailed) as error:
         dynamodb.transact([put(1)])
-    assert error.value.failed == (0,)
+    assert error.value.names == {""}
     assert len(contention.tokens) == 1
 
 
@@ -95,7 +95,7 @@ def test_who_reads_anew_is_told_at_once(contention: Contention) -> None:
     contention.times = 1
     with pytest.raises(ConditionFailed) as error:
         dynamodb.transact([put(1)], patient=False)
-    assert error.value.failed == ()
+    assert error.value.names == frozenset()
 
 
 @pytest.mark.parametrize(("times", "status"), [(1, 200), (CONTENDED_ATTEMPTS, 503)])

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration import rate_limits
 from murmuration.accounts import passwords
+from murmuration.aws import concurrency
+from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import (
     BadJson,
@@ -21,7 +22,7 @@ from murmuration.protocol.errors import (
 )
 from murmuration.protocol.identifiers import is_valid_new_localpart, parse_user_id
 from murmuration.settings import settings
-from murmuration.storage import accounts, dynamodb
+from murmuration.storage.users import accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def prove_by_password(fields: Mapping[str, Any]) -> Proof:
     user_id = identified_user(fields)
     account = None
     if user_id is not None:
-        account, _ = dynamodb.parallel(
+        account, _ = concurrency.parallel(
             functools.partial(accounts.read_account, user_id),
             functools.partial(rate_limits.require_open, "failed_login", user_id),
         )
@@ -88,7 +89,7 @@ def identified_user(fields: Mapping[str, Any]) -> str | None:
 
 def _owner(identifier: Fields) -> str | None:
     medium, address = identifier.string("medium"), identifier.string("address")
-    from murmuration.threepids import binding
+    from murmuration.accounts.threepids import binding
 
     with suppress(InvalidParam, ThreepidMediumNotSupported):
         return binding.owner(medium, address)

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.storage import dynamodb
-from murmuration.storage.dynamodb import ConditionFailed, Write
-from murmuration.storage.streams import ATTEMPTS, pause
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.storage.live.streams import ATTEMPTS, pause
 
 TABLE = "media"
 
@@ -91,13 +91,13 @@ def create_pending(media_id: str, user_id: str, *, now_ms: int, until_ms: int, l
             return min(current.values())
         item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms}
         writes = [
-            dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)"),
+            dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)").named("media ID"),
             _list_write(user_id, pending if listed else None, {**current, media_id: until_ms}),
         ]
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
-            if 0 in error.failed:
+            if error.refused("media ID"):
                 raise
             pause(attempt)
             continue
