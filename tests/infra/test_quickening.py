@@ -205,6 +205,7 @@ def moto() -> Iterator[ThreadedMotoServer]:
     server.stop()
 
 
+@pytest.mark.long
 def test_a_quickened_copy_talks_to_aws_as_the_original_does(moto: ThreadedMotoServer) -> None:
     site = make_site()
     host, port = moto.get_host_and_port()
