@@ -151,7 +151,7 @@ def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int) ->
             returning="ALL_NEW",
         )
     except ConditionFailed as error:
-        item = error.items.get(0)
+        item = error.item()
     if item is None or item["since_ms"] < lapsed_ms:
         item = {"tries": 1, "since_ms": now_ms}
         dynamodb.execute(dynamodb.put(TABLE, {**key, **item}))
@@ -207,13 +207,13 @@ def create_pending(media_id: str, user_id: str, *, now_ms: int, until_ms: int, l
             return min(current.values())
         item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms}
         writes = [
-            dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)"),
+            dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)").named("media ID"),
             _list_write(user_id, pending if listed else None, {**current, media_id: until_ms}),
         ]
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
-            if 0 in error.failed:
+            if error.refused("media ID"):
                 raise
             pause(attempt)
             continue

@@ -113,7 +113,7 @@ def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
             returning="ALL_NEW",
         )
     except ConditionFailed as error:
-        return False, error.items.get(0, {})
+        return False, error.item() or {}
     return True, after or {}
 
 
