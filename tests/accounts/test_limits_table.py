@@ -197,43 +197,48 @@ ROWS = [
     ),
     Row(
         "message",
-        "rooms.sending.send_message",
+        "rooms.writing.sending.send_message",
         by_user,
         lambda stage: stage.alice.put(stage.room_path("send", "m.x", f"t{next(_numbers)}"), {}),
     ),
     Row(
         "message",
-        "rooms.sending.set_state",
+        "rooms.writing.sending.set_state",
         by_user,
         lambda stage: stage.alice.put(stage.room_path("state", "m.room.topic", ""), {"topic": "tea"}),
     ),
     Row(
         "message",
-        "client_v2.actions.act",
+        "drafts.v2.actions.act",
         by_user,
         lambda stage: stage.alice.post(stage.room_path("send", "m.x", version=V2), {}),
     ),
     Row(
         "redaction",
-        "rooms.sending.redact_event",
+        "rooms.writing.sending.redact_event",
         by_user,
         lambda stage: stage.alice.put(stage.room_path("redact", stage.event, f"t{next(_numbers)}"), {}),
     ),
-    Row("join", "rooms.joining.join_room", by_user, lambda stage: stage.alice.post(stage.room_path("join"))),
-    Row("join", "rooms.joining.knock_on_room", by_user, knock),
-    Row("invite", "rooms.membership.invite_user", by_user, moderate("invite")),
-    Row("moderation", "rooms.membership.kick_user", by_user, moderate("kick")),
-    Row("moderation", "rooms.membership.ban_user", by_user, moderate("ban")),
-    Row("moderation", "rooms.membership.unban_user", by_user, moderate("unban")),
+    Row(
+        "join",
+        "rooms.membership.joining.join_room",
+        by_user,
+        lambda stage: stage.alice.post(stage.room_path("join")),
+    ),
+    Row("join", "rooms.membership.joining.knock_on_room", by_user, knock),
+    Row("invite", "rooms.membership.operations.invite_user", by_user, moderate("invite")),
+    Row("moderation", "rooms.membership.operations.kick_user", by_user, moderate("kick")),
+    Row("moderation", "rooms.membership.operations.ban_user", by_user, moderate("ban")),
+    Row("moderation", "rooms.membership.operations.unban_user", by_user, moderate("unban")),
     Row(
         "room_creation",
-        "rooms.creation.create_room",
+        "rooms.lifecycle.creation.create_room",
         by_user,
         lambda stage: stage.alice.post(f"{V3}/createRoom"),
     ),
     Row(
         "room_creation",
-        "rooms.upgrades.upgrade_room",
+        "rooms.lifecycle.upgrades.upgrade_room",
         by_user,
         lambda stage: stage.alice.post(stage.room_path("upgrade"), {"new_version": "12"}),
     ),
@@ -269,7 +274,7 @@ ROWS = [
         lambda stage: stage.alice.post(stage.room_path("report"), {"reason": "rude"}),
     ),
     Row("registration", "accounts.registration.register", by_address, register),
-    Row("registration", "client_v1.logins.register", by_address, register_by_token),
+    Row("registration", "drafts.v1.logins.register", by_address, register_by_token),
     Row(
         "registration_query",
         "accounts.registration.check_username_availability",
@@ -284,16 +289,16 @@ ROWS = [
         by_address,
         lambda stage: stage.stranger.post(f"{V3}/login", {"type": "m.login.token", "token": "x"}),
     ),
-    Row("login", "accounts.auth_pages.submit_page", by_address, submit_page),
+    Row("login", "accounts.interactive.auth_pages.submit_page", by_address, submit_page),
     Row(
         "login",
-        "client_v1.logins.login",
+        "drafts.v1.logins.login",
         by_address,
         lambda stage: stage.log_in_by("m.login.email.code", session="x" * 24 + "." + "x" * 16),
     ),
     Row(
         "login_poll",
-        "client_v1.logins.login",
+        "drafts.v1.logins.login",
         by_address,
         lambda stage: stage.log_in_by("m.login.email.url", session="x" * 24 + "." + "x" * 16),
     ),
@@ -301,17 +306,17 @@ ROWS = [
     Row("failed_login_from", "accounts.login_guesses.take", by_guess, log_in),
     Row(
         "login_mail",
-        "accounts.email_stages._recipient",
+        "accounts.interactive.email_stages._recipient",
         by_mail,
         lambda stage: stage.log_in_by(
             "m.login.email.code", user=stage.alice.user_id, email=stage.mail_address
         ),
     ),
     Row("login_token", "accounts.login.generate_login_token", by_user, get_login_token),
-    Row("proof_request", "threepids.proofs.request_token", by_address, ask_for_proof),
-    Row("proof_mail", "threepids.proofs.request_token", by_mail, ask_for_proof),
-    Row("sso", "accounts.sso.start", by_address, go_to_provider),
-    Row("sso", "accounts.oauth2_stage.choose", by_address, choose_provider),
+    Row("proof_request", "accounts.threepids.proofs.request_token", by_address, ask_for_proof),
+    Row("proof_mail", "accounts.threepids.proofs.request_token", by_mail, ask_for_proof),
+    Row("sso", "accounts.sso.login.start", by_address, go_to_provider),
+    Row("sso", "accounts.interactive.oauth2_stage.choose", by_address, choose_provider),
 ]
 
 
@@ -377,7 +382,7 @@ def remove(place: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(name, key, 0 if (called_from(), name) == (place, kind) else count)
 
     monkeypatch.setattr(rate_limits, "check", passing)
-    for module in ("rooms.sending", "client_v2.actions"):
+    for module in ("rooms.writing.sending", "drafts.v2.actions"):
         monkeypatch.setattr(f"murmuration.{module}.Taking", Passing)
 
 
@@ -414,7 +419,7 @@ def _places() -> Iterator[tuple[str, str]]:
     for file in root.rglob("*.py"):
         module = ".".join(file.relative_to(root).with_suffix("").parts)
         for function in ast.walk(ast.parse(file.read_text())):
-            if not isinstance(function, ast.FunctionDef) or module == "rate_limits":
+            if not isinstance(function, ast.FunctionDef) or module == "identity.rate_limits":
                 continue
             for call in ast.walk(function):
                 if isinstance(call, ast.Call) and ast.unparse(call.func) in ("rate_limits.check", "Taking"):
