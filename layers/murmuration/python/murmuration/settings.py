@@ -97,7 +97,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         return int(text)
 
     def words(name: str, default: str = "") -> tuple[str, ...]:
-        return tuple(word.strip() for word in value(name, default).split(",") if word.strip())
+        """The parts of a list; `none` is an empty one, as a variable of a function can't be empty."""
+        parts = (word.strip() for word in value(name, default).split(","))
+        return tuple(word for word in parts if word not in ("", "none"))
 
     server_name = value("SERVER_NAME")
     return Settings(
