@@ -112,8 +112,4 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "KEY_NOTARIES": ",".join(settings.key_notaries) or "none",
         **parts,
     }
-    return {
-        f"MURMURATION_{name}": value
-        for name, value in values.items()
-        if value != "" or name == "KEY_NOTARIES"
-    }
+    return {f"MURMURATION_{name}": value for name, value in values.items() if value != ""}
