@@ -101,7 +101,16 @@ def test_a_question_mark_that_a_proxy_dropped(remote: Remote) -> None:
     assert send(signed, "/_matrix/federation/v1/send/1")[0] == 200
 
 
-CONTENTS = [{}, {"a": 1}, [], None, "x", 1.5, {"f": 1e300, "n": 2**60, "z": -0.0}, {"ü": "\U0001f600"}]
+CONTENTS: list[Any] = [
+    {},
+    {"a": 1},
+    [],
+    None,
+    "x",
+    1.5,
+    {"f": 1e300, "n": 2**60, "z": -0.0},
+    {"ü": "\U0001f600"},
+]
 
 
 @pytest.mark.parametrize("content", CONTENTS)

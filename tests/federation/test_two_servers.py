@@ -124,3 +124,35 @@ def test_wrong_options_are_refused_in_a_sentence(
     with pytest.raises(LocalCloudError) as refused:
         start(tmp_path, authority, **wrong)
     assert "Traceback" not in str(refused.value)
+
+
+WORDS = ["plain", "!room:a.example", "a/b", "a+b %2F", "$ev-_t", "ü?&=#"]
+
+
+@pytest.fixture(scope="module")
+def echoing(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LocalCloud]]:
+    package = {"functions": "tests.federation.functions"}
+    clouds = [start(tmp_path_factory.mktemp("cloud"), authority, **package) for _ in range(2)]
+    yield clouds
+    for cloud in clouds:
+        cloud.stop()
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_one_calls_a_signed_endpoint_of_the_other(
+    echoing: list[LocalCloud], authority: Authority, word: str
+) -> None:
+    """The whole way: signed, sent over TLS, the keys fetched, the URI checked as it was sent."""
+    first, second = echoing
+    content = {"n": 2**53 + 1, "f": 1.5, "t": "ü"}
+    sent = {"word": word, "query": {"a": word, "b": "1"}, "content": content}
+    target = f"/ask/{second.server_name.replace(':', '%3A')}"
+    assert Peer(first, authority).request("POST", target, sent) == (
+        200,
+        {"origin": first.server_name, "word": word, "query": {"a": word, "b": "1"}, "content": content},
+    )
+
+
+def test_a_signed_endpoint_without_a_signature(echoing: list[LocalCloud], authority: Authority) -> None:
+    status, answer = Peer(echoing[0], authority).request("PUT", "/_matrix/federation/v1/echo/a", {})
+    assert (status, answer["errcode"]) == (401, "M_UNAUTHORIZED")

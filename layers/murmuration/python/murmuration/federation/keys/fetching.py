@@ -17,6 +17,7 @@ from murmuration.federation.keys.published import own_keys
 from murmuration.federation.names import policy
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import RequestFailed
+from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.identifiers import is_valid_server_key_id, is_valid_server_name
 from murmuration.protocol.keys import VerifyKey
@@ -70,7 +71,7 @@ def verify_keys(wanted: Mapping[KeyName, int], *, urgent: bool = False) -> dict[
             _fetch(valid, found, servers, asked)
     for name, key in found.items():
         _memory.put(name, key)
-    keys = {name: key.key for name, key in found.items()}
+    keys = {name: found[name].key for name in valid if name in found}
     return keys | {
         (mine, key_id): own[key_id] for server, key_id in wanted if server == mine and key_id in own
     }
@@ -151,10 +152,11 @@ def _fetch(
 
 def _is_better(stored: StoredKey, known: StoredKey) -> bool:
     """Whether a key that was just received replaces what is known, as the table decides it too."""
-    if stored.source == "origin":
-        return True
     same = stored.key.public_key == known.key.public_key
-    return same and (stored.key.valid_until_ts or 0) > (known.key.valid_until_ts or 0)
+    longer = (stored.key.valid_until_ts or 0) > (known.key.valid_until_ts or 0)
+    if stored.source == "notary":
+        return same and known.key.expired_ts is None and longer
+    return not same or longer or stored.key.expired_ts is not None
 
 
 def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str, Asked]) -> None:
@@ -174,7 +176,6 @@ def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str
 
 def _from_origins(wanted: Mapping[KeyName, int]) -> list[StoredKey]:
     """What the servers themselves publish, asked side by side, each twice at most."""
-    from concurrent.futures import ThreadPoolExecutor
 
     def ask(server: str) -> list[StoredKey]:
         try:
@@ -182,11 +183,8 @@ def _from_origins(wanted: Mapping[KeyName, int]) -> list[StoredKey]:
         except (RequestFailed, MatrixError):
             return []
 
-    servers = list(dict.fromkeys(server for server, _ in wanted))
-    if len(servers) == 1:
-        return ask(servers[0])
-    with ThreadPoolExecutor(min(len(servers), 32)) as threads:
-        return [stored for keys in threads.map(ask, servers) for stored in keys]
+    servers = dict.fromkeys(server for server, _ in wanted)
+    return [stored for keys in side_by_side(ask, servers) for stored in keys]
 
 
 def _from_notaries(wanted: Mapping[KeyName, int]) -> list[StoredKey]:

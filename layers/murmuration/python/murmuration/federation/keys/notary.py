@@ -15,6 +15,7 @@ from murmuration.clock import now_ms
 from murmuration.federation.keys import fetching, published
 from murmuration.federation.names import policy
 from murmuration.federation.requests.errors import RequestFailed
+from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.bodies import object_of
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError
 from murmuration.protocol.identifiers import is_valid_server_name
@@ -100,10 +101,6 @@ def _is_stale(wanted: Wanted, keys: list[StoredKey], asked: Asked) -> bool:
 
 
 def _fetch_all(servers: list[str]) -> list[list[StoredKey]]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    if not servers:
-        return []
 
     def fetch(server: str) -> list[StoredKey]:
         try:
@@ -113,8 +110,7 @@ def _fetch_all(servers: list[str]) -> list[list[StoredKey]]:
         fetching.remember_asking([server], set() if found else {server}, {})
         return found
 
-    with ThreadPoolExecutor(len(servers)) as threads:
-        return list(threads.map(fetch, servers))
+    return side_by_side(fetch, servers)
 
 
 def _documents(keys: list[StoredKey], wanted: Wanted) -> list[str]:
