@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import dns.resolver
 import pytest
 
+from local_cloud.federate.certificates import Authority
 from murmuration import clock
-from tests.certificates import Authority
 from tests.federation.network import Network
 
 _numbers = itertools.count(1)

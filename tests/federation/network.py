@@ -15,7 +15,7 @@ from typing import Any
 import dns.resolver
 import dns.rrset
 
-from tests.certificates import Authority
+from local_cloud.federate.certificates import Authority
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A certificate authority of one's own, for servers that tests start."""
+"""A certificate authority of one's own, for servers on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test authority")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Murmuration trials")])
         self._made: dict[str, tuple[Path, Path]] = {}
         certificate = (
             self._builder(self._name, self._key.public_key())
