@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -26,9 +27,7 @@ def main() -> int:
     arguments = argparse.ArgumentParser(prog="python -m local_cloud.federate", description=__doc__)
     arguments.add_argument("--folder", default=".federate", help="where all of them store (./.federate)")
     arguments.add_argument("--port", type=int, default=8008, help="the first for clients; two follow")
-    arguments.add_argument(
-        "--federation-port", type=int, default=8448, help="the first for servers; two follow"
-    )
+    arguments.add_argument("--federation-port", type=int, default=8448, help="the first for servers")
     arguments.add_argument("--synapse", default=str(SYNAPSE), help=f"Synapse's Python ({SYNAPSE})")
     args = arguments.parse_args()
     folder = Path(args.folder).resolve()
@@ -62,6 +61,7 @@ def main() -> int:
 def run(commands: dict[str, list[str]], port: int, federation_port: int, ca: Path) -> int:
     """Start the servers, say how to connect, and wait until one ends or Ctrl-C; the exit status."""
     processes: list[subprocess.Popen[bytes]] = []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         for command in commands.values():
             processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
@@ -81,6 +81,8 @@ def run(commands: dict[str, list[str]], port: int, federation_port: int, ca: Pat
     except KeyboardInterrupt:
         return 0
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         for process in processes:
             process.terminate()
         for process in processes:
