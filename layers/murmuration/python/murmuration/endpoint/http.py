@@ -277,6 +277,13 @@ class Request:
         return self._content
 
     @property
+    def content_object(self) -> dict[str, Any]:
+        """`content`, if it's an object. Raises BadJson."""
+        if not isinstance(self._content, dict):
+            raise BadJson("The body must be a JSON object")
+        return self._content
+
+    @property
     def sent_uri(self) -> str:
         """Path and query as they were sent.
 
