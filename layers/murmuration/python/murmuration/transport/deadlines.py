@@ -15,6 +15,10 @@ class Deadline:
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
 
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return time.monotonic() >= self._end
+
     def left(self, most: float | None = None) -> float:
         """The seconds left, at most `most`. Raises TransportError once there are none."""
         left = self._end - time.monotonic()

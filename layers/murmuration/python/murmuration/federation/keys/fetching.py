@@ -25,12 +25,17 @@ from murmuration.settings import settings
 from murmuration.storage.cache import LruCache
 from murmuration.storage.servers import remote_keys
 from murmuration.storage.servers.remote_keys import Asked, StoredKey
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import TransportError
 
 KeyName = tuple[str, str]
 """A server's name and a key ID."""
 
 FEW = 8
 """Up to so many unknown servers are asked themselves before the notaries."""
+URGENT_SECONDS = 16.0
+"""For all that an incoming request may wait for, so that it's answered before the gateway gives up."""
+BULK_SECONDS = 120.0
 ORIGIN_SECONDS = 6.0
 ORIGIN_TRIES = 2
 NOTARY_SECONDS = 25.0
@@ -68,7 +73,7 @@ def verify_keys(wanted: Mapping[KeyName, int], *, urgent: bool = False) -> dict[
         if unknown := _short(valid, found):
             now = now_ms()
             servers = {server for server, _ in unknown if _may_ask(server, asked.get(server), now, urgent)}
-            _fetch(valid, found, servers, asked)
+            _fetch(valid, found, servers, asked, Deadline(URGENT_SECONDS if urgent else BULK_SECONDS))
     for name, key in found.items():
         _memory.put(name, key)
     keys = {name: found[name].key for name in valid if name in found}
@@ -135,14 +140,15 @@ def _fetch(
     found: dict[KeyName, StoredKey],
     servers: set[str],
     asked: Mapping[str, Asked],
+    deadline: Deadline,
 ) -> None:
-    """Add to `found` what the servers and the notaries have."""
+    """Add to `found` what the servers and the notaries have. No request begins once the time is over."""
     sources = (_from_notaries, _from_origins) if len(servers) > FEW else (_from_origins, _from_notaries)
     left = set(servers)
     for source in sources:
-        if not left:
+        if not left or deadline.is_over():
             break
-        for stored in source({name: until for name, until in wanted.items() if name[0] in left}):
+        for stored in source({name: until for name, until in wanted.items() if name[0] in left}, deadline):
             name = (stored.server_name, stored.key.key_id)
             if name not in found or _is_better(stored, found[name]):
                 found[name] = stored
@@ -174,20 +180,20 @@ def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str
     parallel(*(partial(remote_keys.write_asked, server, outcome(server)) for server in servers))
 
 
-def _from_origins(wanted: Mapping[KeyName, int]) -> list[StoredKey]:
+def _from_origins(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
     """What the servers themselves publish, asked side by side, each twice at most."""
 
     def ask(server: str) -> list[StoredKey]:
         try:
-            return fetch_from_origin(server)
-        except (RequestFailed, MatrixError):
+            return fetch_from_origin(server, deadline.left(ORIGIN_SECONDS))
+        except (RequestFailed, MatrixError, TransportError):
             return []
 
     servers = dict.fromkeys(server for server, _ in wanted)
     return [stored for keys in side_by_side(ask, servers) for stored in keys]
 
 
-def _from_notaries(wanted: Mapping[KeyName, int]) -> list[StoredKey]:
+def _from_notaries(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
     """What the notaries have, each asked for what those before it didn't have."""
     found: list[StoredKey] = []
     left = dict(wanted)
@@ -196,18 +202,19 @@ def _from_notaries(wanted: Mapping[KeyName, int]) -> list[StoredKey]:
         names = list(left)
         servers = list(dict.fromkeys(server for server, _ in names))
         for start in range(0, len(servers), NOTARY_BATCH):
-            if requests >= MOST_NOTARY_REQUESTS or notary == settings().server_name:
+            if requests >= MOST_NOTARY_REQUESTS or notary == settings().server_name or deadline.is_over():
                 break
             requests += 1
             batch = set(servers[start : start + NOTARY_BATCH])
-            found += _ask_notary(notary, {name: left[name] for name in names if name[0] in batch})
+            asked = {name: left[name] for name in names if name[0] in batch}
+            found += _ask_notary(notary, asked, deadline)
         known = {(stored.server_name, stored.key.key_id) for stored in found}
         left = {name: until for name, until in left.items() if name not in known}
     remote_keys.write(found)
     return found
 
 
-def _ask_notary(notary: str, wanted: Mapping[KeyName, int]) -> list[StoredKey]:
+def _ask_notary(notary: str, wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
     """The keys that a notary has, in documents that their own servers signed; none if it doesn't answer."""
     servers: dict[str, dict[str, Any]] = {}
     for (server, key_id), until in wanted.items():
@@ -215,10 +222,10 @@ def _ask_notary(notary: str, wanted: Mapping[KeyName, int]) -> list[StoredKey]:
     path = client.path("_matrix", "key", "v2", "query")
     try:
         answer = client.request(
-            notary, "POST", path, body={"server_keys": servers}, seconds=NOTARY_SECONDS,
+            notary, "POST", path, body={"server_keys": servers}, seconds=deadline.left(NOTARY_SECONDS),
             max_bytes=MAX_NOTARY_BYTES, for_user=True,
         )  # fmt: skip
-    except (RequestFailed, MatrixError):
+    except (RequestFailed, MatrixError, TransportError):
         return []
     return [
         stored

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-SECONDS = 4.0
+SECONDS = 3.0
 MOST_TARGETS = 8
 SHORTEST_S = 60
 LONGEST_S = 24 * 3600

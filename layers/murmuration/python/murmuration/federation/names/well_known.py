@@ -21,7 +21,7 @@ from murmuration.transport.errors import AnswerTooLarge, TransportError
 PATH = "/.well-known/matrix/server"
 MAX_BYTES = 50 * 1024
 MAX_REDIRECTS = 5
-SECONDS = 8.0
+SECONDS = 6.0
 """For all redirects together."""
 DEFAULT_S = 24 * 3600
 SHORTEST_S = 5 * 60
