@@ -262,3 +262,26 @@ def test_a_valid_request_ends_a_backoff(remote: Remote) -> None:
     health.forget()
     assert send(remote.authorization("PUT", URIS[0]), URIS[0])[0] == 200
     assert destinations.read(remote.name) == destinations.Health()
+
+
+def test_what_it_costs(remote: Remote) -> None:
+    """Two reads in a process that doesn't know the server, none in one that does."""
+    from murmuration.storage import aws_json
+
+    calls: list[str] = []
+
+    def count(call: aws_json.Call, proceed: Any) -> Any:
+        calls.append(call.operation)
+        return proceed(call)
+
+    assert send(remote.authorization("PUT", URIS[0]), URIS[0])[0] == 200
+    fetching.forget()
+    health.forget()
+    aws_json.intercept(count)
+    try:
+        assert send(remote.authorization("PUT", URIS[0]), URIS[0])[0] == 200
+        assert calls == ["BatchGetItem", "GetItem"]
+        assert send(remote.authorization("PUT", URIS[1]), URIS[1])[0] == 200
+        assert calls == ["BatchGetItem", "GetItem"]
+    finally:
+        aws_json.release(count)
