@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_cdk.grants.grant import Grant
+from infra_shared.grants.grant import Grant
 
 REQUESTS: Mapping[str, str] = {
     "destinations": "delete get update",

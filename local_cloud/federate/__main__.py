@@ -37,7 +37,7 @@ def main() -> int:
 
     def ours(number: int) -> list[str]:
         return [
-            sys.executable, "-m", "local_cloud.cli", "serve",
+            sys.executable, "-m", "operators.cli", "serve",
             "--server-name", f"localhost:{args.federation_port + number}",
             "--port", str(args.port + number), "--federation-port", str(args.federation_port + number),
             "--tls-cert", str(certificate), "--tls-key", str(key), "--ca", str(authority.ca),

@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.protocol import canonical_json, x_matrix
-from murmuration.protocol.keys import VerifyKey, build_server_keys
-from murmuration.protocol.signing import SigningKey
+from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.pdus.keys import VerifyKey, build_server_keys
+from murmuration.protocol.pdus.signing import SigningKey
 from tests.conftest import SERVER_NAME
 from tests.federation.network import Network, Received, Reply, TlsServer
 

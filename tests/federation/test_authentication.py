@@ -13,8 +13,8 @@ from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.federation.keys import fetching
 from murmuration.federation.requests import health
 from murmuration.protocol import x_matrix
-from murmuration.protocol.keys import VerifyKey
-from murmuration.protocol.signing import SigningKey
+from murmuration.protocol.pdus.keys import VerifyKey
+from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.settings import settings
 from murmuration.storage.servers import destinations
 from tests.conftest import SERVER_NAME
@@ -33,7 +33,7 @@ def tell(request: Request) -> Any:
 @pytest.fixture(autouse=True)
 def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """The secret that the viewer side puts on requests."""
-    from murmuration.storage import parameters
+    from murmuration.aws import parameters
 
     monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "viewer-secret")
     monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)
@@ -266,22 +266,22 @@ def test_a_valid_request_ends_a_backoff(remote: Remote) -> None:
 
 def test_what_it_costs(remote: Remote) -> None:
     """Two reads in a process that doesn't know the server, none in one that does."""
-    from murmuration.storage import aws_json
+    from murmuration.aws import calls
 
-    calls: list[str] = []
+    made: list[str] = []
 
-    def count(call: aws_json.Call, proceed: Any) -> Any:
-        calls.append(call.operation)
+    def count(call: calls.Call, proceed: Any) -> Any:
+        made.append(call.operation)
         return proceed(call)
 
     assert send(remote.authorization("PUT", URIS[0]), URIS[0])[0] == 200
     fetching.forget()
     health.forget()
-    aws_json.intercept(count)
+    calls.intercept(count)
     try:
         assert send(remote.authorization("PUT", URIS[0]), URIS[0])[0] == 200
-        assert calls == ["BatchGetItem", "GetItem"]
+        assert made == ["BatchGetItem", "GetItem"]
         assert send(remote.authorization("PUT", URIS[1]), URIS[1])[0] == 200
-        assert calls == ["BatchGetItem", "GetItem"]
+        assert made == ["BatchGetItem", "GetItem"]
     finally:
-        aws_json.release(count)
+        calls.release(count)

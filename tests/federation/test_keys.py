@@ -10,9 +10,9 @@ import pytest
 
 from murmuration.federation.keys import fetching
 from murmuration.federation.keys.fetching import verify_keys
-from murmuration.protocol.keys import VerifyKey, build_server_keys
+from murmuration.protocol.pdus.keys import VerifyKey, build_server_keys
+from murmuration.protocol.pdus.signing import SigningKey, sign_json
 from murmuration.protocol.room_versions import ROOM_VERSIONS
-from murmuration.protocol.signing import SigningKey, sign_json
 from murmuration.settings import settings
 from tests.conftest import SERVER_NAME
 from tests.federation.conftest import Clock

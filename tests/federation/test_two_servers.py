@@ -14,7 +14,7 @@ import pytest
 from local_cloud.dynoxide import DynoxideError, find_binary, free_port
 from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud, LocalCloudError
-from murmuration.protocol.keys import parse_server_keys
+from murmuration.protocol.pdus.keys import parse_server_keys
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from murmuration.protocol import x_matrix
 from murmuration.protocol.errors import Unauthorized
-from murmuration.protocol.signing import SigningKey
+from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.protocol.x_matrix import ABSENT, Credentials
 
 KEY = SigningKey(b"k" * 32, "k1")

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from murmuration import rate_limits
 from murmuration.clock import now_ms
 from murmuration.federation.keys import fetching
 from murmuration.federation.names import policy
 from murmuration.federation.requests import health
-from murmuration.protocol import canonical_json, x_matrix
+from murmuration.identity import rate_limits
+from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import Unauthorized
 from murmuration.protocol.identifiers import is_valid_server_name
-from murmuration.protocol.keys import VerifyKey
+from murmuration.protocol.pdus.keys import VerifyKey
 from murmuration.protocol.x_matrix import Credentials
 from murmuration.settings import settings
 

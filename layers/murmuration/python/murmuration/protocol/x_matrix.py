@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.protocol import canonical_json, unpadded_base64
+from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import Unauthorized
-from murmuration.protocol.signing import SigningKey
+from murmuration.protocol.pdus.signing import SigningKey
 
 SCHEME = "X-Matrix"
 ABSENT: Any = object()

@@ -8,7 +8,7 @@ from typing import Any
 
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import MatrixError
-from murmuration.protocol.keys import ServerKeys, parse_server_keys
+from murmuration.protocol.pdus.keys import ServerKeys, parse_server_keys
 from murmuration.storage.servers.remote_keys import Source, StoredKey
 
 MOST_KEYS = 100

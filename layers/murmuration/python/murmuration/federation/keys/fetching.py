@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.federation.keys.documents import keys_of, readable
 from murmuration.federation.keys.published import own_keys
@@ -20,9 +21,8 @@ from murmuration.federation.requests.errors import RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.identifiers import is_valid_server_key_id, is_valid_server_name
-from murmuration.protocol.keys import VerifyKey
+from murmuration.protocol.pdus.keys import VerifyKey
 from murmuration.settings import settings
-from murmuration.storage.cache import LruCache
 from murmuration.storage.servers import remote_keys
 from murmuration.storage.servers.remote_keys import Asked, StoredKey
 from murmuration.transport.deadlines import Deadline
@@ -167,7 +167,7 @@ def _is_better(stored: StoredKey, known: StoredKey) -> bool:
 
 def remember_asking(servers: Iterable[str], failed: set[str], asked: Mapping[str, Asked]) -> None:
     """Record that servers were asked, of which some `failed`; `asked` is what was recorded before."""
-    from murmuration.storage.dynamodb import parallel
+    from murmuration.aws.concurrency import parallel
 
     now = now_ms()
 

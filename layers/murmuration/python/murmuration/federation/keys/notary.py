@@ -10,18 +10,19 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from murmuration import rate_limits, server_keys
+from murmuration import server_keys
+from murmuration.aws.concurrency import parallel
 from murmuration.clock import now_ms
 from murmuration.federation.keys import fetching, published
 from murmuration.federation.names import policy
 from murmuration.federation.requests.errors import RequestFailed
 from murmuration.federation.requests.threads import side_by_side
+from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import object_of
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError
 from murmuration.protocol.identifiers import is_valid_server_name
-from murmuration.protocol.signing import sign_json
+from murmuration.protocol.pdus.signing import sign_json
 from murmuration.settings import settings
-from murmuration.storage.dynamodb import parallel
 from murmuration.storage.servers import remote_keys
 from murmuration.storage.servers.remote_keys import Asked, StoredKey
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from murmuration import server_keys
 from murmuration.clock import now_ms
-from murmuration.protocol.keys import VerifyKey, build_server_keys
+from murmuration.protocol.pdus.keys import VerifyKey, build_server_keys
 from murmuration.settings import settings
 
 VALIDITY_MS = 48 * 3_600_000

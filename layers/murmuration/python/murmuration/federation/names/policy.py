@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from murmuration.protocol.encoding.globs import glob
 from murmuration.protocol.errors import Forbidden
-from murmuration.protocol.globs import glob
 from murmuration.settings import settings
 from murmuration.transport.addresses import Reach
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
+from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.federation.names import srv, well_known
 from murmuration.federation.names.srv import SrvError, SrvRefused
 from murmuration.federation.names.well_known import WellKnownError
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.identifiers import ServerName, parse_server_name
-from murmuration.storage.cache import LruCache
 from murmuration.storage.servers import resolutions
 from murmuration.storage.servers.resolutions import Resolution
 

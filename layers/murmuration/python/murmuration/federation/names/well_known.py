@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from murmuration.federation.names import policy
-from murmuration.protocol import canonical_json
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import NotJson
 from murmuration.protocol.identifiers import is_valid_server_name, parse_server_name
 from murmuration.settings import settings

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 
+from murmuration.cache import LruCache
 from murmuration.clock import now_ms
-from murmuration.storage.cache import LruCache
 from murmuration.storage.servers import destinations
 from murmuration.storage.servers.destinations import Health
 

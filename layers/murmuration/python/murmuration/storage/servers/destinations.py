@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.storage import dynamodb
-from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
 
 TABLE = "destinations"
 

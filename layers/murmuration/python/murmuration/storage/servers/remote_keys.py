@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from murmuration.protocol.keys import VerifyKey
-from murmuration.storage import dynamodb
-from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.protocol.pdus.keys import VerifyKey
 
 TABLE = "remote-keys"
 Source = Literal["origin", "notary"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.storage import dynamodb
+from murmuration.aws import dynamodb
 
 TABLE = "transient"
 
