@@ -1,5 +1,5 @@
-"""The server-server API: finding and asking other homeservers, and answering them.
+"""Federation: events, keys and queries between this server and others.
 
-`names` finds servers, `requests` asks them, `keys` has their signing keys and this server's. What rooms are
-is not decided here.
+It stands above `rooms`, which knows nothing of it but a port. `names` finds servers, `requests` asks them, `keys`
+has their signing keys and this server's, `authentication` proves which server sends a request.
 """

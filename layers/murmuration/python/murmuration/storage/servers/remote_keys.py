@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from murmuration.aws import dynamodb
+from murmuration.aws.concurrency import parallel
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.pdus.keys import VerifyKey
 
@@ -67,7 +68,7 @@ def write(keys: Iterable[StoredKey]) -> None:
     The origin's word replaces what there is, but doesn't shorten the validity of a current key. A notary's
     only adds a key, or lengthens the validity of the same one.
     """
-    dynamodb.parallel(*(lambda key=key: _write_one(key) for key in keys))
+    parallel(*(lambda key=key: _write_one(key) for key in keys))
 
 
 def _write_one(stored: StoredKey) -> None:
