@@ -31,6 +31,7 @@ from murmuration.storage import room_items, streamings
 from murmuration.storage.dynamodb import execute, gather, parallel
 from murmuration.storage.memberships import Membership
 from murmuration.storage.room_items import LogEntry, StateEntry
+from murmuration.storage.rooms import member_index
 from murmuration.sync import timeline, tokens
 from murmuration.sync.context import Context
 from murmuration.sync.engine import SyncRequest, sync
@@ -270,7 +271,7 @@ class Pages:
         room = news.room
         if news.position is not None or not self.presence or not 1 < room.head.joined <= SMALL_ROOM:
             return {}
-        return dict.fromkeys(room_items.read_joined_user_ids(room.room_id), room.room_id)
+        return dict.fromkeys(member_index.read_present(room.head), room.room_id)
 
     def left(self, ctx: Context, room: Room, row: Membership) -> dict[str, Any] | None:
         view = View(ctx.requester, room, ctx.viewer(row, room), row)

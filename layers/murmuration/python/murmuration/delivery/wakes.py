@@ -10,10 +10,11 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from murmuration.settings import settings
 from murmuration.storage import dynamodb, listeners, queues, room_items, wake_queues
 from murmuration.storage.cache import LruCache
 from murmuration.storage.listeners import Socket, Wait
+from murmuration.storage.room_items import RoomHead
+from murmuration.storage.rooms import member_index
 
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
@@ -43,7 +44,7 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     for kind, owner in {tuple(item["stream_id"].split(":", 1)) for item in items if "seq" in item}:
         if kind == "room":
             head = room_items.read_head(owner)
-            members = members_at(owner, head.state_root) if head is not None else ()
+            members = members_at(owner, head.state_root, head) if head is not None else ()
             targets |= {(user_id, EVERY_DEVICE) for user_id in members}
         elif kind == "user":
             targets.add((owner, EVERY_DEVICE))
@@ -58,18 +59,15 @@ def _root(item: Mapping[str, Any]) -> bytes | None:
     return None if item.get("resolved") else item.get("room_root") or item["state_root"]
 
 
-def members_at(room_id: str, state_root: bytes | None) -> tuple[str, ...]:
+def members_at(room_id: str, state_root: bytes | None, head: RoomHead | None = None) -> tuple[str, ...]:
     """The joined users of this server; read once for each state of the room, or now.
 
-    Who joined or left since that state is told by their own event.
+    Who joined or left since that state is told by their own event. `head` spares its reading.
     """
     members = _members.get((room_id, state_root)) if state_root is not None else None
     if members is None:
-        members = tuple(
-            user_id
-            for user_id in room_items.read_joined_user_ids(room_id)
-            if user_id.partition(":")[2] == settings().server_name
-        )
+        head = head or room_items.read_head(room_id)
+        members = tuple(member_index.read_local(head)) if head is not None else ()
         if state_root is not None:
             _members.put((room_id, state_root), members)
     return members

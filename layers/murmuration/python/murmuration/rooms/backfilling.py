@@ -37,13 +37,16 @@ _AT_ONCE = 15
 def backfill(room_id: str, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[Received]:
     """Take events from before the log's beginning; what became of those that weren't known or dropped.
 
-    Raises NotFound for an unknown room, Unavailable when it stays contended.
+    Raises NotFound for an unknown room or one in which nobody of this server is, Unavailable when it stays
+    contended.
     """
     pdus = list(pdus)
     done: list[Received] = []
     for attempt in range(ATTEMPTS):
         try:
-            _Backfill(settle(Room.load(room_id)), elsewhere, done).run(pdus)
+            room = settle(Room.load(room_id))
+            room.require_residency()
+            _Backfill(room, elsewhere, done).run(pdus)
             return done
         except ConditionFailed:
             pause(attempt)

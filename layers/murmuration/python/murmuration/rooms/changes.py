@@ -25,6 +25,7 @@ from murmuration.storage import dynamodb, empty_rooms, relations, room_items, sn
 from murmuration.storage.dynamodb import TRANSACTION_LIMIT, ConditionFailed, Write
 from murmuration.storage.memberships import Membership
 from murmuration.storage.room_items import LogEntry, RoomHead, StateEntry
+from murmuration.storage.rooms import member_index
 from murmuration.storage.snapshots import Stray
 
 Differences = Mapping[StateKey, tuple[Event | None, Event | None]]
@@ -73,6 +74,7 @@ class Changes:
     """What is added to other rooms in the same transaction."""
     _state: dict[StateKey, StateEntry | None] = field(default_factory=dict)
     _memberships: dict[str, Membership | None] = field(default_factory=dict)
+    _moves: dict[str, member_index.MembershipChange] = field(default_factory=dict)
     _nodes: dict[NodeId, bytes] = field(default_factory=dict)
     _older: list[LogEntry] = field(default_factory=list)
     _others: list[Write] = field(default_factory=list)
@@ -162,6 +164,7 @@ class Changes:
             return
         was = before.membership or "leave" if before is not None else None
         now = after.membership or "leave" if after is not None else None
+        self._moves[pair[1]] = (self._moves.get(pair[1], (was, None))[0], now)
         self._joined += (now == "join") - (was == "join")
         self._invited += (now == "invite") - (was == "invite")
         if not has_rows(pair[1]):
@@ -223,6 +226,7 @@ class Changes:
     def head(self) -> RoomHead:
         """Where the room's log will stand."""
         before = self.room.head if self.room else None
+        counts = member_index.counts_after(_counts(before), self._moves)
         return RoomHead(
             room_id=self.room_id,
             room_version=self.version.id,
@@ -237,6 +241,9 @@ class Changes:
             invited=self._invited,
             seq=before.seq if before else 0,
             unsettled=before.state_root if before and self._state_follows else None,
+            local_joined=counts.local_joined if counts else None,
+            local_invited=counts.local_invited if counts else None,
+            federated=counts.federated if counts else False,
         )
 
     def _extremities(self) -> tuple[str, ...]:
@@ -291,7 +298,17 @@ class Changes:
         items = self._state_changes().items()
         writes += [state_item_write(self.room_id, pair, entry) for pair, entry in items]
         rows = self._memberships.items()
-        return [*writes, *(row_write(self.room_id, user_id, row) for user_id, row in rows)]
+        writes += [row_write(self.room_id, user_id, row) for user_id, row in rows]
+        return [*writes, *(member_index.writes(self.room_id, self._moves) if after.is_indexed else ())]
 
     def _state_changes(self) -> dict[StateKey, StateEntry | None]:
         return {**self._redacted_state, **self._state}
+
+
+def _counts(head: RoomHead | None) -> member_index.Counts | None:
+    """What the head counts of this server's members; None where the room's member index isn't built."""
+    if head is None:
+        return member_index.Counts(0, 0, federated=False)
+    if head.local_joined is None:
+        return None
+    return member_index.Counts(head.local_joined, head.local_invited or 0, head.federated)

@@ -28,8 +28,9 @@ ATTEMPTS = 60
 def receive(room_id: str, pdu: Pdu, elsewhere: Elsewhere) -> Received:
     """Take a PDU that is new to the room; what became of it, also when that was before.
 
-    Raises the MatrixError for which it is dropped, NotFound for an unknown room, MissingEvents where what it
-    refers to can't be had, Unavailable when the room stays contended.
+    Raises the MatrixError for which it is dropped, NotFound for an unknown room or one in which nobody of
+    this server is, MissingEvents where what it refers to can't be had, Unavailable when the room stays
+    contended.
     """
     return _receive(room_id, pdu, elsewhere, fill_gaps=True)
 
@@ -40,6 +41,7 @@ def _receive(room_id: str, pdu: Pdu, elsewhere: Elsewhere, *, fill_gaps: bool) -
 
     for attempt in range(ATTEMPTS):
         room = settle(Room.load(room_id))
+        room.require_residency()
         event = check_format(pdu, room.version)
         if event.room_id != room_id:
             raise InvalidParam("The event is of another room")

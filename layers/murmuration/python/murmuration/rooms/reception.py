@@ -32,13 +32,12 @@ from murmuration.rooms.graph import ancestors_first
 from murmuration.rooms.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.room import Room
 from murmuration.rooms.settling import settle
-from murmuration.storage import dynamodb, event_store, room_items, snapshots
+from murmuration.storage import dynamodb, event_store, snapshots
 from murmuration.storage.dynamodb import TRANSACTION_LIMIT
 from murmuration.storage.event_store import Awaited, Kind, StoredEvent
 from murmuration.storage.room_items import EVENTS, ROOMS, LogEntry
 
 ATTEMPTS = 60
-_MEMBER = "m.room.member"
 _POLICY = ("m.room.policy", "")
 _WALK_LIMIT = 50
 
@@ -120,13 +119,11 @@ class Reception:
         root = self.forks.resolve([self.room.head.state_root, self.root_before(event)])
         return self.forks.state(root, pairs)
 
-    def policy_server(self, event: Event) -> PolicyServer | None:
+    def policy_server(self, event: Event) -> PolicyServer | None:  # noqa: ARG002 - it is the room's
         server = policy_server_of(self.room.event(*_POLICY))
         if server is None:
             return None
-        members = room_items.read_state_of_type(event.room_id, self.room.version, _MEMBER)
-        joined = (entry.event for entry in members if entry.event.membership == "join")
-        present = any((member.state_key or "").partition(":")[2] == server.server_name for member in joined)
+        present = self.room.is_server_joined(server.server_name)
         return server if present else None
 
     def state_at(self, root: NodeId, pairs: Iterable[StateKey]) -> Mapping[StateKey, Event]:

@@ -33,7 +33,10 @@ class RoomHead:
     `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
     `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
     set, the items of the current state are still on their way from that snapshot to `state_root`
-    (`rooms.settling`).
+    (`rooms.settling`), and `settled_count` of the changes between the two are done.
+    `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
+    they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
+    that another server had somebody joined at some time.
     """
 
     room_id: str
@@ -48,15 +51,39 @@ class RoomHead:
     invited: int
     seq: int = 0
     unsettled: NodeId | None = None
+    settled_count: int | None = None
+    local_joined: int | None = None
+    local_invited: int | None = None
+    federated: bool = False
 
     @property
     def version(self) -> RoomVersion:
         return get_room_version(self.room_version)
 
     @property
+    def is_indexed(self) -> bool:
+        """Whether the room has a member index."""
+        return self.local_joined is not None
+
+    @property
     def is_empty(self) -> bool:
-        """Whether nobody is in the room or invited."""
-        return self.joined == 0 and self.invited == 0
+        """Whether nobody of this server is in the room or invited."""
+        if self.local_joined is None:
+            return self.joined == 0 and self.invited == 0
+        return self.local_joined == 0 and not self.local_invited
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether this server takes part in the room: somebody of its users is joined.
+
+        Without that no other server sends it what happens, so what it knows of the room gets stale.
+        """
+        return (self.joined if self.local_joined is None else self.local_joined) > 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the room may have gone on without this server, as others were joined once."""
+        return self.federated and not self.is_resident
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +177,10 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         invited=item["invited"],
         seq=item.get("seq_head", 0),
         unsettled=item.get("unsettled"),
+        settled_count=item.get("settled_count"),
+        local_joined=item.get("local_joined"),
+        local_invited=item.get("local_invited"),
+        federated=item.get("federated", False),
     )
 
 
@@ -208,10 +239,23 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
 _UNSETTLED = "state_version = :version AND unsettled = :before"
 
 
-def unsettled_check(head: RoomHead) -> Write:
-    """Require that the current state is still on its way to where `head` has it."""
-    values = {":version": head.state_version, ":before": head.unsettled}
-    return dynamodb.check(ROOMS, head_key(head.room_id), _UNSETTLED, values=values)
+def settling_write(head: RoomHead, done: int, next_done: int) -> Write:
+    """Count the changes of the current state that are carried out, if `done` of them were so far."""
+    condition = f"{_UNSETTLED} AND settled_count = :done"
+    if done == 0:
+        condition = f"{_UNSETTLED} AND (attribute_not_exists(settled_count) OR settled_count = :done)"
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET settled_count = :next",
+        values={
+            ":version": head.state_version,
+            ":before": head.unsettled,
+            ":done": done,
+            ":next": next_done,
+        },
+        condition=condition,
+    )
 
 
 def settled_write(head: RoomHead) -> Write:
@@ -219,13 +263,44 @@ def settled_write(head: RoomHead) -> Write:
     return dynamodb.update(
         ROOMS,
         head_key(head.room_id),
-        "SET state_version = :next REMOVE unsettled",
+        "SET state_version = :next REMOVE unsettled, settled_count",
         values={
             ":version": head.state_version,
             ":before": head.unsettled,
             ":next": head.state_version + 1,
         },
         condition=_UNSETTLED,
+    )
+
+
+_UNINDEXED = "state_version = :version AND attribute_exists(#ordinal) AND attribute_not_exists(local_joined)"
+
+
+def unindexed_check(head: RoomHead) -> Write:
+    """Require that the room's state is that of `head`, and that it has no member index."""
+    return dynamodb.check(
+        ROOMS,
+        head_key(head.room_id),
+        _UNINDEXED,
+        values={":version": head.state_version},
+        names={"#ordinal": "ordinal"},
+    )
+
+
+def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, federated: bool) -> Write:
+    """Say that the room has its member index now, if its state is still that of `head`."""
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET local_joined = :joined, local_invited = :invited, federated = :federated",
+        values={
+            ":version": head.state_version,
+            ":joined": local_joined,
+            ":invited": local_invited,
+            ":federated": federated,
+        },
+        names={"#ordinal": "ordinal"},
+        condition=_UNINDEXED,
     )
 
 
@@ -318,8 +393,11 @@ def read_state_of_type(
     return [state_entry_from_item(item, version) for item in items]
 
 
-def read_joined_user_ids(room_id: str) -> list[str]:
-    """The joined members' user IDs, by ID; their events stay unread."""
+def read_memberships_of(room_id: str) -> dict[str, str]:
+    """Who is joined or invited, by user ID, from all member events of the room.
+
+    Only for a room whose member index isn't built: it reads every member.
+    """
     prefix = state_prefix("m.room.member")
     items = dynamodb.query(
         ROOMS,
@@ -327,7 +405,11 @@ def read_joined_user_ids(room_id: str) -> list[str]:
         {":room": room_id, ":prefix": prefix},
         attributes=("sk", "membership"),
     )
-    return [item["sk"].removeprefix(prefix) for item in items if item.get("membership") == "join"]
+    return {
+        item["sk"].removeprefix(prefix): item["membership"]
+        for item in items
+        if item.get("membership") in ("join", "invite")
+    }
 
 
 def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:
