@@ -27,8 +27,9 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
     """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
 
     Of several events of a room the members at the last are told: who was one before, and isn't any more, is
-    told by their own, unless that came of resolving forks.
+    told by their own, unless that came of resolving forks. Nobody is told of what is filled in.
     """
+    items = [item for item in items if "filled_below" not in item]
     users = {item["member"] for item in items if item.get("member")}
     resolved = {item["room_id"] for item in items if item.get("resolved")}
     states = {item["room_id"]: (item["room_id"], _root(item)) for item in items}

@@ -1,14 +1,14 @@
-"""Backfilling: events from before the log's beginning, which take the ordinals below it.
+"""Backfilling: events of the past, which get their places before the log's beginning or in its gaps.
 
-They were part of the room before this server was, so they change nothing of its present, and aren't judged by
-it, only where they stand in the graph. Taken are those alone that an event of the log follows, be it by way
-of others: what is no part of the past may not slip in there.
+They were part of the room before this server was, or while it was away. So they change nothing of the
+present, and aren't judged by it, only where they stand in the graph. Taken are those alone that an event of
+the log follows, be it by way of others: what is no part of the past may not slip in there.
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from murmuration.protocol.errors import MatrixError, Unavailable
@@ -18,6 +18,7 @@ from murmuration.rooms.auth_chains import valid_events
 from murmuration.rooms.changes import Changes
 from murmuration.rooms.elsewhere import Elsewhere, MissingEvents, Pdu
 from murmuration.rooms.forks import Forks
+from murmuration.rooms.gaps import Places
 from murmuration.rooms.graph import ancestors_first
 from murmuration.rooms.reception import Received, Reception
 from murmuration.rooms.redactions import REDACTION_STATE, takes_effect
@@ -25,7 +26,7 @@ from murmuration.rooms.room import Room
 from murmuration.rooms.settling import settle
 from murmuration.storage import dynamodb, event_store
 from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.event_store import Awaited, Kind, StoredEvent
+from murmuration.storage.event_store import Awaited, Follower, Kind, StoredEvent
 from murmuration.storage.room_items import ROOMS, LogEntry
 from murmuration.storage.streams import pause
 
@@ -35,7 +36,7 @@ _AT_ONCE = 15
 
 
 def backfill(room_id: str, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[Received]:
-    """Take events from before the log's beginning; what became of those that weren't known or dropped.
+    """Take events of the past; what became of those that weren't known or dropped.
 
     Raises NotFound for an unknown room or one in which nobody of this server is, Unavailable when it stays
     contended.
@@ -64,9 +65,11 @@ class _Backfill:
 
     def run(self, pdus: Sequence[Pdu]) -> None:
         receptions = self._judge(self._past(valid_events(self.forks, pdus)))
-        accepted = [it for it in receptions if it.kind == "accepted"]
+        self._put_in_place(receptions)
+        accepted = [it for it in receptions if it.kind == "accepted" and it.place is not None]
         for start in range(0, len(accepted), _AT_ONCE):
-            self._write(accepted[start : start + _AT_ONCE])
+            later = {it.event_id for it in accepted[start + _AT_ONCE :]}
+            self._write(accepted[start : start + _AT_ONCE], later)
         for reception in receptions:
             if reception.kind == "rejected":
                 reception.keep(reception.stored)
@@ -111,13 +114,51 @@ class _Backfill:
                 target.awaited = replace(target.awaited, redactions=(*target.awaited.redactions, event_id))
         return list(reversed(batch.values()))
 
-    def _write(self, receptions: Sequence[_PastReception]) -> None:
-        changes = Changes(self.room.version, self.room)
-        ordinal = self.room.head.oldest
-        entries = []
+    def _put_in_place(self, receptions: Sequence[_PastReception]) -> None:
+        """Give each of the events, the newest first, its place: right before the lowest that follows it."""
+        places = Places(self.room.room_id)
+        followers: dict[str, list[Follower]] = {}
         for reception in receptions:
-            ordinal -= 1
-            entries.append(reception.make_entry(changes, reception.stored.event, ordinal))
+            known = followers.get(reception.event_id, [])
+            if reception.awaited.follower is not None:
+                known = [*known, reception.awaited.follower]
+            elif reception.awaited.is_followed and not known:
+                oldest = self.room.head.oldest
+                known = [Follower(oldest, oldest)]
+            if not known:
+                continue
+            lowest = min(known)
+            if reception.kind == "accepted":
+                ordinal = places.before(lowest)
+                reception.place = Follower(ordinal, lowest.below) if ordinal is not None else None
+            else:
+                reception.place = lowest
+            if reception.place is not None:
+                for event_id in reception.stored.event.prev_events:
+                    followers.setdefault(event_id, []).append(reception.place)
+
+    def _write(self, receptions: Sequence[_PastReception], later: Collection[str]) -> None:
+        """Write events together; those of `later` are written after them, and noted as missing until then."""
+        changes = Changes(self.room.version, self.room)
+        entries = []
+        missing: dict[str, Follower] = {}
+        for reception in receptions:
+            place = reception.place
+            if place is None:
+                continue
+            event = reception.stored.event
+            entries.append(reception.make_entry(changes, event, place.ordinal, below=place.below))
+            changes.retire(reception.retired(event))
+            for event_id in [*reception.gaps, *(it for it in event.prev_events if it in later)]:
+                missing[event_id] = min(place, missing.get(event_id, place))
+        known = event_store.read_followers(self.room.room_id, missing)
+        changes.also(
+            *(
+                event_store.gap_replacement(self.room.room_id, event_id, place)
+                for event_id, place in missing.items()
+                if event_id not in known or place < known[event_id]
+            )
+        )
         roots = [entry.state_root for entry in entries]
         for entry in entries:
             changes.precede(entry, self.forks.unstored(roots))
@@ -141,6 +182,7 @@ class _PastReception(Reception):
         self.forks = forks
         self.batch = batch
         self.stored: StoredEvent
+        self.place: Follower | None = None
 
     @property
     def kind(self) -> str:

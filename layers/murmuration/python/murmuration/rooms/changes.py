@@ -17,6 +17,7 @@ from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import visibility_of
+from murmuration.rooms.gaps import GAP, GAPS_UNTIL
 from murmuration.rooms.room import Room, advance
 from murmuration.rooms.settling import settle
 from murmuration.rooms.state_changes import has_rows, membership_row, row_write, state_item_write
@@ -85,6 +86,8 @@ class Changes:
     _joined: int = 0
     _invited: int = 0
     _state_follows: bool = False
+    _skipped: int = 0
+    _extremities_gone: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.room is not None:
@@ -99,7 +102,12 @@ class Changes:
 
     @property
     def next_ordinal(self) -> int:
-        return (self.room.head.ordinal if self.room else 0) + len(self.entries) + 1
+        return (self.room.head.ordinal if self.room else 0) + self._skipped + len(self.entries) + 1
+
+    def leave_gap(self) -> None:
+        """Leave room in the log, before the event that is added next, for what it follows and is missing."""
+        if self.room is not None and self.room.head.ordinal < GAPS_UNTIL:
+            self._skipped = GAP
 
     def state(self, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
         """The state so far, with the events of these changes."""
@@ -146,9 +154,16 @@ class Changes:
         self._state_follows = len(differences) > STATE_AT_ONCE
 
     def precede(self, entry: LogEntry, nodes: Mapping[NodeId, bytes]) -> None:
-        """Add an event from before the log's beginning, which changes nothing of what came after."""
+        """Add an event of the past, which changes nothing of what came after."""
         self._older.append(entry)
         self._nodes |= nodes
+
+    def retire(self, event_ids: Iterable[str]) -> None:
+        """Have these be none of the room's newest events: what is filled in follows them.
+
+        Only for such as make no difference to the room's state.
+        """
+        self._extremities_gone = self._extremities_gone.union(event_ids)
 
     def also(self, *writes: Write) -> None:
         """Write this as well; where it refuses, the room counts as moved on."""
@@ -244,11 +259,14 @@ class Changes:
             local_joined=counts.local_joined if counts else None,
             local_invited=counts.local_invited if counts else None,
             federated=counts.federated if counts else False,
+            fills=(before.fills or 0) + 1 if before and self._older else before.fills if before else None,
         )
 
     def _extremities(self) -> tuple[str, ...]:
         """The events that none follows, in the order in which they came."""
-        followed = self._followed.union(*(entry.event.prev_events for entry in self.entries))
+        followed = self._followed.union(
+            self._extremities_gone, *(entry.event.prev_events for entry in self.entries)
+        )
         before = self.room.head.extremities if self.room else ()
         candidates = [*before, *(entry.event.event_id for entry in self.entries)]
         return tuple(event_id for event_id in candidates if event_id not in followed)

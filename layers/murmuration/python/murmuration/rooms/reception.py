@@ -28,13 +28,14 @@ from murmuration.rooms.changes import (
 )
 from murmuration.rooms.elsewhere import Elsewhere, MissingEvents
 from murmuration.rooms.forks import Forks
+from murmuration.rooms.gaps import Places
 from murmuration.rooms.graph import ancestors_first
 from murmuration.rooms.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.room import Room
 from murmuration.rooms.settling import settle
 from murmuration.storage import dynamodb, event_store, snapshots
 from murmuration.storage.dynamodb import TRANSACTION_LIMIT
-from murmuration.storage.event_store import Awaited, Kind, StoredEvent
+from murmuration.storage.event_store import Awaited, Follower, Kind, StoredEvent
 from murmuration.storage.room_items import EVENTS, ROOMS, LogEntry
 
 ATTEMPTS = 60
@@ -70,7 +71,7 @@ class Reception:
         self._event = event
         self.awaited = Awaited()
         self._root: NodeId | None = None
-        self._gaps: list[str] = []
+        self.gaps: list[str] = []
 
     def look_up(self) -> StoredEvent | None:
         """The event, if it has its place already. Reads along what it refers to: two round trips."""
@@ -113,7 +114,7 @@ class Reception:
 
     def current_state(self, event: Event) -> Mapping[StateKey, Event]:
         pairs = [*_state_about(event), _POLICY]
-        if not self._gaps:
+        if not self.gaps:
             return self.room.events(pairs)
         # What happened in the gap had no chance to become current: else who joined there would not be heard.
         root = self.forks.resolve([self.room.head.state_root, self.root_before(event)])
@@ -182,7 +183,7 @@ class Reception:
             raise MissingEvents(missing)
         bring_in(self.forks, [*told.auth_chain, *told.state], self.elsewhere)
         events = self.forks.stored(valid_events(self.forks, told.state))
-        self._gaps = list(missing)
+        self.gaps = list(missing)
         return self.forks.build(
             {
                 pair: event_id
@@ -221,7 +222,11 @@ class Reception:
         snapshots.remember(self.room.room_id, nodes)
 
     def _accept(self, event: Event, root: NodeId) -> None:
+        if self.awaited.follower is not None and self._fill_in(event, self.awaited.follower):
+            return
         changes = Changes(self.room.version, self.room)
+        if self.gaps:
+            changes.leave_gap()
         followed = self._followed(event)
         changes.follow([*followed, self.event_id] if self.awaited.is_followed else followed)
         entry = self.make_entry(changes, event, changes.next_ordinal)
@@ -229,17 +234,67 @@ class Reception:
         self._put_on_top(changes, replace(entry, room_root=current if root != current else None), followed)
         changes.commit()
 
-    def make_entry(self, changes: Changes, event: Event, ordinal: int) -> LogEntry:
-        """The log entry of the event, which is accepted; with all that goes beside it added to `changes`."""
+    def _fill_in(self, event: Event, follower: Follower) -> bool:
+        """Put an event that comes late into its place, where it changes nothing; False if none is left."""
+        ordinal = Places(self.room.room_id).before(follower)
+        if ordinal is None:
+            return False
+        changes = Changes(self.room.version, self.room)
+        entry = self.make_entry(changes, event, ordinal, below=follower.below)
+        known = event_store.read_followers(self.room.room_id, self.gaps)
+        place = Follower(ordinal, follower.below)
+        changes.also(
+            *(
+                event_store.gap_replacement(self.room.room_id, event_id, place)
+                for event_id in self.gaps
+                if event_id not in known or place < known[event_id]
+            )
+        )
+        changes.precede(entry, self.forks.unstored([entry.state_root]))
+        changes.retire(self.retired(event))
+        changes.also(*self.forks.resolution_writes([entry.state_root]))
+        changes.commit()
+        return True
+
+    def retired(self, event: Event) -> set[str]:
+        """Which of the room's newest events aren't any more, as an event of the past follows them.
+
+        Those that the room's state depends on stay: the next event that comes will tell of the difference.
+        """
+        head = self.room.head
+        gone = set(event.prev_events).intersection(head.extremities)
+        rest = [event_id for event_id in head.extremities if event_id not in gone]
+        if not gone or not rest:
+            return set()
+        tips = self.forks.stored(rest).values()
+        after = self.forks.resolve([self.forks.after(tip) for tip in tips])
+        return gone if after == head.state_root else set()
+
+    def make_entry(
+        self, changes: Changes, event: Event, ordinal: int, *, below: int | None = None
+    ) -> LogEntry:
+        """The log entry of the event, which is accepted; with all that goes beside it added to `changes`.
+
+        `below` is for an event that is filled in: the ordinal of the one that came as new.
+        """
         root = self.root_before(event)
         before = self.state_at(root, _state_about(event))
-        entry = LogEntry(ordinal, event, root, visibility_by(before.get(HISTORY_VISIBILITY)))
+        entry = LogEntry(
+            ordinal,
+            event,
+            root,
+            visibility_by(before.get(HISTORY_VISIBILITY)),
+            after_gap=bool(self.gaps),
+            filled_below=below,
+        )
         if root == self.room.head.state_root and event.state_pair is not None:
             entry = replace(entry, replaced=replaced_by(before.get(event.state_pair)))
         redaction = self._redaction_of(event)
         if redaction is not None:
             entry = replace(entry, event=event.redacted(), redacted_because=redaction.pdu, replaced=None)
-        changes.also(*(event_store.gap_write(self.room.room_id, event_id) for event_id in self._gaps))
+        if below is None:
+            place = Follower(ordinal, ordinal)
+            changes.also(*(event_store.gap_write(self.room.room_id, it, place) for it in self.gaps))
         return self.carry_out(changes, entry)
 
     def _put_on_top(self, changes: Changes, entry: LogEntry, followed: Collection[str]) -> None:

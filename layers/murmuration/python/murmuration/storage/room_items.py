@@ -29,14 +29,14 @@ _ORDINAL_OFFSET = 10**15
 class RoomHead:
     """Where a room's log stands.
 
-    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: backfilled).
+    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: filled in before the beginning).
     `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
     `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
     set, the items of the current state are still on their way from that snapshot to `state_root`
     (`rooms.settling`), and `settled_count` of the changes between the two are done.
     `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
     they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
-    that another server had somebody joined at some time.
+    that another server had somebody joined at some time. `fills` counts how often the past was filled in.
     """
 
     room_id: str
@@ -55,6 +55,7 @@ class RoomHead:
     local_joined: int | None = None
     local_invited: int | None = None
     federated: bool = False
+    fills: int | None = None
 
     @property
     def version(self) -> RoomVersion:
@@ -97,6 +98,8 @@ class LogEntry:
     `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state
     event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
     relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
+    `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
+    was filled in later: the ordinal of the event that came as new, below which it belongs.
     """
 
     ordinal: int
@@ -112,6 +115,18 @@ class LogEntry:
     room_root: NodeId | None = None
     resolved: bool = False
     withheld: bool = False
+    after_gap: bool = False
+    filled_below: int | None = None
+
+    @property
+    def is_past(self) -> bool:
+        """Whether the event was filled in, as part of the past: it never comes to clients as new."""
+        return self.filled_below is not None
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether the state before the event isn't the one that the room was in by the order of the log."""
+        return self.room_root is not None or self.is_past
 
     @property
     def room_id(self) -> str:
@@ -181,6 +196,7 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         local_joined=item.get("local_joined"),
         local_invited=item.get("local_invited"),
         federated=item.get("federated", False),
+        fills=item.get("fills"),
     )
 
 
@@ -205,6 +221,8 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         room_root=item.get("room_root"),
         resolved=item.get("resolved", False),
         withheld=item.get("withheld", False),
+        after_gap=item.get("after_gap", False),
+        filled_below=item.get("filled_below"),
     )
 
 
@@ -230,6 +248,11 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     if previous is not None:
         condition = "#ordinal = :o AND #oldest = :b AND #state_version = :s"
         values |= {":o": previous.ordinal, ":b": previous.oldest, ":s": previous.state_version}
+        if previous.fills is None:
+            condition += " AND attribute_not_exists(fills)"
+        else:
+            condition += " AND fills = :f"
+            values[":f"] = previous.fills
     assignments = ", ".join(f"#{name} = :{name}" for name in fields)
     return dynamodb.update(
         ROOMS, head_key(head.room_id), f"SET {assignments}", names=names, values=values, condition=condition
@@ -325,6 +348,8 @@ def log_write(entry: LogEntry) -> Write:
         ("room_root", entry.room_root),
         ("resolved", entry.resolved or None),
         ("withheld", entry.withheld or None),
+        ("after_gap", entry.after_gap or None),
+        ("filled_below", entry.filled_below),
     ):
         if value is not None:
             item[name] = value
@@ -471,6 +496,30 @@ def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str
         return None
     values = {":room": room_id, ":low": low, ":high": high}
     return "room_id = :room AND #ordinal BETWEEN :low AND :high", values
+
+
+def read_next(room_id: str, version: RoomVersion, after: int) -> LogEntry | None:
+    """The first entry behind an ordinal that came as new, so isn't one that was filled in later."""
+    found = read_log(room_id, version, after=after, limit=1)
+    below = found[0].filled_below if found else None
+    if below is None:
+        return found[0] if found else None
+    return next(iter(read_log_entries([(room_id, below)], {room_id: version})), None)
+
+
+def read_previous_ordinal(room_id: str, before: int) -> int | None:
+    """The greatest ordinal of the log below another; None at the log's beginning."""
+    arguments = _log_range(room_id, None, before)
+    if arguments is None:
+        return None
+    page = dynamodb.query_page(
+        LOG,
+        *arguments,
+        names={"#ordinal": "ordinal"},
+        limit=1,
+        forward=False,
+    )
+    return next((item["ordinal"] for item in page.items), None)
 
 
 def read_log_roots(room_id: str) -> set[NodeId]:

@@ -302,8 +302,7 @@ def _unread(
     stored = [*items, *ctx.room_data.get(room.room_id, ())]
     receipts: unread.Receipts = unread.receipts_of(stored, ctx.user_id)
     if position is None:
-        start = max(unread.unread_from(room, receipts, since), room.head.ordinal - unread.MOST_COUNTED)
-        entries = _between(room, window, start)
+        entries = _between(room, window, unread.unread_from(room, receipts, since))
         return unread.count(ctx, room, entries, unread.with_own_events(receipts, entries, ctx.user_id))
     entries = _between(room, window, position.ordinal)
     receipts = unread.with_own_events(receipts, entries, ctx.user_id)
@@ -317,8 +316,7 @@ def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
     first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
     if first <= after + 1:
         return passed
-    floor = max(after, first - unread.MOST_COUNTED)
-    return room_items.read_log(room.room_id, room.version, after=floor, before=first) + passed
+    return unread.newest(room, after, first) + passed
 
 
 def _unread_section(ctx: Context, counts: Counts) -> dict[str, Any]:
