@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from murmuration.protocol import event_format
+from murmuration.protocol.errors import BadJson
 from murmuration.protocol.events import Event
 from murmuration.rooms.backfilling import backfill
 from murmuration.rooms.room import Room
@@ -109,3 +111,29 @@ def test_redacted_past_comes_redacted(alice: Client) -> None:
     entries = {it.event.event_id: it for it in room_items.read_log(mirror.room_id, mirror.version)}
     assert entries[said.event_id].event.content == {}
     assert not entries[gone.event_id].withheld
+
+
+def test_past_may_refer_to_more_events_than_new_ones(alice: Client) -> None:
+    mirror = open_room(alice)
+    base = mirror.newest()
+    forks = [mirror.message(BOB, str(number), after=base) for number in range(20)]
+    assert set(mirror.kinds(*forks)) == {"accepted"}
+    last = mirror.message(BOB, "last", after=base)
+    mirror.send(last)
+    with pytest.raises(BadJson):
+        mirror.message(BOB, "wide", after=[*forks, last])
+    wide = wide_event(mirror, [*forks, last])
+    heard = mirror.message(BOB, "heard", after=wide)
+    mirror.hidden.add(wide.event_id)
+    assert mirror.kinds(heard) == ["accepted"]
+    with pytest.raises(BadJson):
+        mirror.send(wide)
+    assert [it.kind for it in backfill(mirror.room_id, [wide.pdu], mirror)] == ["accepted"]
+    assert bodies(messages(alice, mirror.room_id)["chunk"])[:2] == ["heard", "wide"]
+
+
+def wide_event(mirror: Mirror, previous: list[Event]) -> Event:
+    """A message of Bob's that follows more events than its server may send as new."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(event_format, "MAX_PREV_EVENTS", 100)
+        return mirror.message(BOB, "wide", after=previous)

@@ -32,12 +32,12 @@ def authorising_ids(event: Event) -> list[str]:
     return list(event.auth_events)
 
 
-def valid_events(forks: Forks, pdus: Iterable[Pdu]) -> dict[str, Event]:
+def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = True) -> dict[str, Event]:
     """The events, by ID, of those PDUs that are of the room and its version's format."""
     events: dict[str, Event] = {}
     for pdu in pdus:
         try:
-            event = check_format(pdu, forks.version)
+            event = check_format(pdu, forks.version, limit_references=limit_references)
         except MatrixError:
             continue
         if event.room_id == forks.room_id:

@@ -64,7 +64,7 @@ class _Backfill:
         self.forks = Forks(room.room_id, room.version)
 
     def run(self, pdus: Sequence[Pdu]) -> None:
-        receptions = self._judge(self._past(valid_events(self.forks, pdus)))
+        receptions = self._judge(self._past(valid_events(self.forks, pdus, limit_references=False)))
         self._put_in_place(receptions)
         accepted = [it for it in receptions if it.kind == "accepted" and it.place is not None]
         for start in range(0, len(accepted), _AT_ONCE):
@@ -100,7 +100,7 @@ class _Backfill:
             reception = _PastReception(self.room, event, self.elsewhere, self.forks, batch)
             reception.awaited = self.awaited[event.event_id]
             try:
-                judgement = check_on_receipt(event.pdu, self.room.version, reception)
+                judgement = check_on_receipt(event.pdu, self.room.version, reception, limit_references=False)
                 root = reception.root_before(judgement.event)
             except (MatrixError, MissingEvents):
                 continue
