@@ -23,7 +23,7 @@ from murmuration.protocol.hashing import reference_hash
 from murmuration.protocol.keys import VerifyKey
 from murmuration.protocol.signing import SigningKey
 from murmuration.protocol.state_resolution import resolve
-from murmuration.rooms.elsewhere import StateElsewhere
+from murmuration.rooms.elsewhere import StateIds
 from murmuration.rooms.gaps import GAP
 from murmuration.rooms.receiving import receive
 from murmuration.rooms.reception import Received
@@ -43,7 +43,7 @@ def key_of(server: str) -> SigningKey:
 
 @dataclass
 class Mirror:
-    """A room as other servers see it; also what they answer when asked about it (`Elsewhere`)."""
+    """A room as other servers see it; also what they answer when asked about it (`RemoteServers`)."""
 
     room_id: str
     events: dict[str, Event] = field(default_factory=dict)
@@ -168,7 +168,7 @@ class Mirror:
     def kinds(self, *events: Event) -> list[str]:
         return [received.kind for received in self.send(*events)]
 
-    # -- Being asked (Elsewhere) -------------------------------------------------------------------------
+    # -- Being asked (RemoteServers) ---------------------------------------------------------------------
 
     def keys(self, wanted: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], VerifyKey]:
         ring = {}
@@ -190,14 +190,16 @@ class Mirror:
         told = between - self.hidden - self.secret
         return [event.pdu for event_id, event in reversed(self.events.items()) if event_id in told]
 
-    def state_before(self, event: Event) -> StateElsewhere | None:
-        self.asked.append("state_before")
+    def state_ids_before(self, event: Event) -> StateIds | None:
+        self.asked.append("state_ids_before")
         if event.event_id in self.hidden:
             return None
-        state = self.state_at[event.event_id].values()
-        return StateElsewhere(
-            [self.events[it].pdu for it in state], [self.events[it].pdu for it in self.chain_of(state)]
-        )
+        state = list(self.state_at[event.event_id].values())
+        return StateIds(state, self.chain_of(state))
+
+    def state_events(self, event: Event, event_ids: Sequence[str]) -> list[Any]:
+        self.asked.append(f"state_events {len(event_ids)}")
+        return [self.events[event_id].pdu for event_id in event_ids if event_id in self.events]
 
     def chain_of(self, event_ids: Iterable[str]) -> list[str]:
         return self._reach(event_ids, lambda event: event.auth_events)

@@ -24,7 +24,7 @@ from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 from murmuration.storage import room_items
 from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.room_items import DUMMY_EVENT, LogEntry
 from murmuration.storage.streams import pause
 
 T = TypeVar("T")
@@ -125,6 +125,7 @@ class Append(Changes):
                 device_id=draft.device_id,
                 txn_id=draft.txn_id,
                 replaced=replaced_by(previous),
+                withheld=event.type == DUMMY_EVENT,
             )
         )
 

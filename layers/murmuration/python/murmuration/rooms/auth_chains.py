@@ -17,7 +17,7 @@ from murmuration.protocol.validation import (
     check_signatures,
     keys_to_look_up,
 )
-from murmuration.rooms.elsewhere import Elsewhere, Pdu
+from murmuration.rooms.elsewhere import Pdu, RemoteServers
 from murmuration.rooms.forks import Forks
 from murmuration.rooms.graph import ancestors_first
 from murmuration.storage import dynamodb, event_store
@@ -45,7 +45,7 @@ def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = 
     return events
 
 
-def bring_in(forks: Forks, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[str]:
+def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[str]:
     """Keep those of these events that aren't known yet, as outliers or rejected; the IDs of all PDUs' events.
 
     Left out are those that don't belong to the room, that aren't signed as they should be, or whose own auth
@@ -55,7 +55,7 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[st
     cited = {event_id for event in events.values() for event_id in authorising_ids(event)}
     known = forks.stored([*events, *cited])
     fresh = {event_id: event for event_id, event in events.items() if event_id not in known}
-    keys = elsewhere.keys({key for event in fresh.values() for key in keys_to_look_up(event)})
+    keys = remote.keys({key for event in fresh.values() for key in keys_to_look_up(event)})
     added: dict[str, StoredEvent] = {}
     for event in ancestors_first(fresh, authorising_ids):
         outlier = _judge(forks, event, {**known, **added}, keys)

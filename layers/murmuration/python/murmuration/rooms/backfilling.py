@@ -16,7 +16,7 @@ from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.validation import Outcome, PolicyServer, check_on_receipt
 from murmuration.rooms.auth_chains import valid_events
 from murmuration.rooms.changes import Changes
-from murmuration.rooms.elsewhere import Elsewhere, MissingEvents, Pdu
+from murmuration.rooms.elsewhere import MissingEvents, Pdu, RemoteServers
 from murmuration.rooms.forks import Forks
 from murmuration.rooms.gaps import Places
 from murmuration.rooms.graph import ancestors_first
@@ -35,7 +35,7 @@ _AT_ONCE = 15
 """Events of one transaction, each of which takes some four writes."""
 
 
-def backfill(room_id: str, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[Received]:
+def backfill(room_id: str, pdus: Iterable[Pdu], remote: RemoteServers) -> list[Received]:
     """Take events of the past; what became of those that weren't known or dropped.
 
     Raises NotFound for an unknown room or one in which nobody of this server is, Unavailable when it stays
@@ -47,7 +47,7 @@ def backfill(room_id: str, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[Re
         try:
             room = settle(Room.load(room_id))
             room.require_residency()
-            _Backfill(room, elsewhere, done).run(pdus)
+            _Backfill(room, remote, done).run(pdus)
             return done
         except ConditionFailed:
             pause(attempt)
@@ -57,9 +57,9 @@ def backfill(room_id: str, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[Re
 class _Backfill:
     """One attempt; what was written stays written, and is added to `done`, when another is needed."""
 
-    def __init__(self, room: Room, elsewhere: Elsewhere, done: list[Received]) -> None:
+    def __init__(self, room: Room, remote: RemoteServers, done: list[Received]) -> None:
         self.room = room
-        self.elsewhere = elsewhere
+        self.remote = remote
         self.done = done
         self.forks = Forks(room.room_id, room.version)
 
@@ -97,7 +97,7 @@ class _Backfill:
         """The events that aren't dropped, each judged knowing those before it: the newest first."""
         batch: dict[str, _PastReception] = {}
         for event in events:
-            reception = _PastReception(self.room, event, self.elsewhere, self.forks, batch)
+            reception = _PastReception(self.room, event, self.remote, self.forks, batch)
             reception.awaited = self.awaited[event.event_id]
             try:
                 judgement = check_on_receipt(event.pdu, self.room.version, reception, limit_references=False)
@@ -174,11 +174,11 @@ class _PastReception(Reception):
         self,
         room: Room,
         event: Event,
-        elsewhere: Elsewhere,
+        remote: RemoteServers,
         forks: Forks,
         batch: Mapping[str, _PastReception],
     ) -> None:
-        super().__init__(room, event, elsewhere)
+        super().__init__(room, event, remote)
         self.forks = forks
         self.batch = batch
         self.stored: StoredEvent

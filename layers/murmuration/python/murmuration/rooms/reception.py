@@ -18,6 +18,7 @@ from murmuration.protocol.validation import (
     keys_to_look_up,
     policy_server_of,
 )
+from murmuration.rooms.append import EXTREMITIES_LIMIT
 from murmuration.rooms.auth_chains import authorising_ids, bring_in, valid_events
 from murmuration.rooms.changes import (
     HISTORY_VISIBILITY,
@@ -26,7 +27,7 @@ from murmuration.rooms.changes import (
     store_nodes_first,
     visibility_by,
 )
-from murmuration.rooms.elsewhere import Elsewhere, MissingEvents
+from murmuration.rooms.elsewhere import MissingEvents, RemoteServers
 from murmuration.rooms.forks import Forks
 from murmuration.rooms.gaps import Places
 from murmuration.rooms.graph import ancestors_first
@@ -36,11 +37,13 @@ from murmuration.rooms.settling import settle
 from murmuration.storage import dynamodb, event_store, snapshots
 from murmuration.storage.dynamodb import TRANSACTION_LIMIT
 from murmuration.storage.event_store import Awaited, Follower, Kind, StoredEvent
-from murmuration.storage.room_items import EVENTS, ROOMS, LogEntry
+from murmuration.storage.room_items import DUMMY_EVENT, EVENTS, ROOMS, LogEntry
 
 ATTEMPTS = 60
 _POLICY = ("m.room.policy", "")
 _WALK_LIMIT = 50
+_STATE_LIMIT = 200_000
+"""How many events of another server's state are taken into account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +62,20 @@ class Reception:
         self,
         room: Room,
         event: Event,
-        elsewhere: Elsewhere,
+        remote: RemoteServers,
         receive_earlier: Callable[[Event], object] | None = None,
     ) -> None:
         """`receive_earlier` receives an event that came before; without it none is asked for."""
         self.room = room
         self.event_id = event.event_id
-        self.elsewhere = elsewhere
+        self.remote = remote
         self.receive_earlier = receive_earlier
         self.forks = Forks(room.room_id, room.version)
         self._event = event
         self.awaited = Awaited()
         self._root: NodeId | None = None
         self.gaps: list[str] = []
+        self.leaves_many_extremities = False
 
     def look_up(self) -> StoredEvent | None:
         """The event, if it has its place already. Reads along what it refers to: two round trips."""
@@ -92,7 +96,7 @@ class Reception:
     # -- The facts ---------------------------------------------------------------------------------------
 
     def keys(self, event: Event) -> KeyRing:
-        return self.elsewhere.keys(keys_to_look_up(event))
+        return self.remote.keys(keys_to_look_up(event))
 
     def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
         wanted = authorising_ids(event)
@@ -102,7 +106,7 @@ class Reception:
             self._receive_events_before(event)
             found = self.forks.stored(wanted)
         if len(found) < len(set(wanted)):
-            bring_in(self.forks, self.elsewhere.auth_chain(event), self.elsewhere)
+            bring_in(self.forks, self.remote.auth_chain(event), self.remote)
             found = self.forks.stored(wanted)
         if missing := set(wanted) - found.keys():
             raise MissingEvents(missing)
@@ -165,7 +169,7 @@ class Reception:
         if receive_earlier is None or not self._missing(event):
             return
         room_id = self.room.room_id
-        pdus = self.elsewhere.events_between(event, self.room.head.extremities)
+        pdus = self.remote.events_between(event, self.room.head.extremities)
         events = valid_events(self.forks, pdus)
         events.pop(self.event_id, None)
         for earlier in ancestors_first(events, lambda it: it.prev_events):
@@ -177,20 +181,33 @@ class Reception:
         self.forks = Forks(room_id, self.room.version)
 
     def _ask_state_before(self, event: Event, missing: Collection[str]) -> NodeId:
-        """The state before the event as another server has it: as far as its events are valid."""
-        told = self.elsewhere.state_before(event)
+        """The state before the event as another server has it: as far as its events are valid.
+
+        Of the state that it shares with the room's current one no event is read or fetched, and no node of
+        the snapshot made anew.
+        """
+        told = self.remote.state_ids_before(event)
         if told is None:
             raise MissingEvents(missing)
-        bring_in(self.forks, [*told.auth_chain, *told.state], self.elsewhere)
-        events = self.forks.stored(valid_events(self.forks, told.state))
+        current_root = self.room.head.state_root
+        current = state_trie.items(current_root, self.forks.fetch)
+        pairs = {event_id: pair for pair, event_id in current.items()}
+        state_ids = dict.fromkeys(told.state[:_STATE_LIMIT])
+        chain_ids = dict.fromkeys(told.auth_chain[:_STATE_LIMIT])
+        others = [event_id for event_id in state_ids if event_id not in pairs]
+        chain = [event_id for event_id in chain_ids if event_id not in pairs]
+        known = self.forks.stored([*others, *chain])
+        if unknown := [event_id for event_id in dict.fromkeys([*chain, *others]) if event_id not in known]:
+            bring_in(self.forks, self.remote.state_events(event, unknown), self.remote)
         self.gaps = list(missing)
-        return self.forks.build(
-            {
-                pair: event_id
-                for event_id, stored in events.items()
-                if stored.kind != "rejected" and (pair := stored.event.state_pair) is not None
-            }
-        )
+        state = {pairs[event_id]: event_id for event_id in state_ids if event_id in pairs}
+        for event_id, stored in self.forks.stored(others).items():
+            pair = stored.event.state_pair
+            if pair is not None and stored.kind != "rejected" and stored.room_id == self.room.room_id:
+                state[pair] = event_id
+        changes: dict[StateKey, str | None] = {pair: None for pair in current if pair not in state}
+        changes |= {pair: event_id for pair, event_id in state.items() if current.get(pair) != event_id}
+        return self.forks.put(current_root, changes)
 
     # -- What becomes of it ------------------------------------------------------------------------------
 
@@ -232,7 +249,8 @@ class Reception:
         entry = self.make_entry(changes, event, changes.next_ordinal)
         current = self.room.head.state_root
         self._put_on_top(changes, replace(entry, room_root=current if root != current else None), followed)
-        changes.commit()
+        after = changes.commit()
+        self.leaves_many_extremities = len(after.head.extremities) > EXTREMITIES_LIMIT
 
     def _fill_in(self, event: Event, follower: Follower) -> bool:
         """Put an event that comes late into its place, where it changes nothing; False if none is left."""
@@ -266,8 +284,7 @@ class Reception:
         rest = [event_id for event_id in head.extremities if event_id not in gone]
         if not gone or not rest:
             return set()
-        tips = self.forks.stored(rest).values()
-        after = self.forks.resolve([self.forks.after(tip) for tip in tips])
+        after = self.forks.resolve(self.forks.after_all(rest))
         return gone if after == head.state_root else set()
 
     def make_entry(
@@ -286,6 +303,7 @@ class Reception:
             visibility_by(before.get(HISTORY_VISIBILITY)),
             after_gap=bool(self.gaps),
             filled_below=below,
+            withheld=event.type == DUMMY_EVENT,
         )
         if root == self.room.head.state_root and event.state_pair is not None:
             entry = replace(entry, replaced=replaced_by(before.get(event.state_pair)))
@@ -308,8 +326,8 @@ class Reception:
         own = StoredEvent(entry.event, self.room.room_id, "accepted", entry.state_root)
         self.forks.learn({self.event_id: own})
         if is_newest or len(others) < len(head.extremities):
-            tips = [*self.forks.stored(others).values(), *([own] if is_newest else [])]
-            after = self.forks.resolve([self.forks.after(tip) for tip in tips])
+            tips = self.forks.after_all(others)
+            after = self.forks.resolve([*tips, self.forks.after(own)] if is_newest else tips)
         else:
             after = head.state_root
         expected = self.forks.after(replace(own, state_root=head.state_root))

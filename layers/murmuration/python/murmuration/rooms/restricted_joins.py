@@ -10,14 +10,13 @@ from collections.abc import Iterable
 
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.append import Append
+from murmuration.rooms.local_users import user_with_power
 from murmuration.rooms.lookup import fits_id
 from murmuration.storage import dynamodb, memberships
-from murmuration.storage.rooms import member_index
 
 JOIN_RULES = ("m.room.join_rules", "")
 POWER_LEVELS = ("m.room.power_levels", "")
 CREATE = ("m.room.create", "")
-_CANDIDATES = 50
 
 
 def authorising_user(batch: Append, user_id: str) -> str | None:
@@ -35,29 +34,9 @@ def authorising_user(batch: Append, user_id: str) -> str | None:
     if not is_in_any(user_id, allowed_rooms(rules.content.get("allow"))):
         return None
     levels = PowerLevels.from_state(state[CREATE], state.get(POWER_LEVELS), batch.version)
-    return _who_may_invite(batch, levels)
-
-
-def _who_may_invite(batch: Append, levels: PowerLevels) -> str | None:
-    """A joined user of this server with the power to invite, one with the most of it first.
-
-    Whoever is named by the power levels is looked up; others have the default power, and are looked for only
-    where that is enough. So no more than a few items are read, whatever the size of the room.
-    """
-    if batch.room is None or not batch.room.head.is_resident:
+    if batch.room is None:
         return None
-    named = [it for it in levels.named_users() if member_index.is_local(it) and fits_id(it)]
-    named = [it for it in named if levels.user_level(it) >= levels.invite]
-    named = sorted(named, key=levels.user_level, reverse=True)[:_CANDIDATES]
-    members = batch.state([("m.room.member", user_id) for user_id in named])
-    for user_id in named:
-        member = members.get(("m.room.member", user_id))
-        if member is not None and member.membership == "join":
-            return user_id
-    if levels.users_default < levels.invite:
-        return None
-    others = member_index.read_local(batch.room.head, limit=_CANDIDATES)
-    return next((user_id for user_id in others if levels.user_level(user_id) >= levels.invite), None)
+    return user_with_power(batch.room.head, levels, levels.invite, batch.state)
 
 
 def allowed_rooms(allow: object) -> list[str]:

@@ -23,6 +23,8 @@ MAX_SORT_KEY_BYTES = 1024
 UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
 """The condition that nobody has yet put an event into its place in the room's graph (names: #ordinal)."""
 _ORDINAL_OFFSET = 10**15
+DUMMY_EVENT = "org.matrix.dummy_event"
+"""The type of events that only join forks: no client is shown them."""
 
 
 @dataclass(frozen=True, slots=True)
