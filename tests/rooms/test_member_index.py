@@ -9,6 +9,7 @@ import pytest
 
 from murmuration.delivery import wakes
 from murmuration.protocol.errors import NotFound
+from murmuration.rooms import servers
 from murmuration.rooms.append import Append, append
 from murmuration.rooms.backfilling import backfill
 from murmuration.rooms.receiving import receive
@@ -28,6 +29,11 @@ from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, r
 from tests.rooms.test_receiving import BOB, CAROL, EVE, open_room
 
 Make = Callable[..., Client]
+ENCRYPTED = {
+    "type": "m.room.encryption",
+    "state_key": "",
+    "content": {"algorithm": "m.megolm.v1.aes-sha2"},
+}
 
 
 def check_index(room_id: str) -> RoomHead:
@@ -45,11 +51,11 @@ def check_index(room_id: str) -> RoomHead:
     assert set(member_index.read_present(head)) == joined
     assert set(member_index.read_present(head, memberships=("join", "invite"))) == set(present)
     assert (head.local_joined, head.local_invited) == (local.count("join"), local.count("invite"))
-    servers = Counter(member_index.server_of(user_id) for user_id in joined)
-    servers.pop(SERVER_NAME, None)
-    assert member_index.read_servers(head) == servers
-    for server in [*servers, "nobody.example"]:
-        assert member_index.is_server_joined(head, server) == (server in servers)
+    counts = Counter(member_index.server_of(user_id) for user_id in joined)
+    counts.pop(SERVER_NAME, None)
+    assert member_index.read_servers(head) == counts
+    for server in [*counts, "nobody.example"]:
+        assert member_index.is_server_joined(head, server) == (server in counts)
     return head
 
 
@@ -128,6 +134,39 @@ def test_index_is_built_of_one_state(alice: Client, bob: Client, monkeypatch: py
     with pytest.raises(ConditionFailed):
         member_index.build(late)
     check_index(room_id)
+
+
+def test_destinations_and_servers_by_which_to_join(alice: Client) -> None:
+    mirror = open_room(alice)
+    mirror.send(mirror.member(CAROL, CAROL, "join"), mirror.member(EVE, EVE, "join"))
+    room = Room.load(mirror.room_id)
+    assert servers.servers_in_room(room) == [OTHER, SERVER_NAME, "third.example"]
+    assert servers.via(room) == [SERVER_NAME, OTHER, "third.example"]
+    assert servers.via(room, limit=2) == [SERVER_NAME, OTHER]
+    ok(alice.post(path(mirror.room_id, "kick"), {"user_id": EVE}))
+    room = Room.load(mirror.room_id)
+    kick = room_items.read_log(mirror.room_id, mirror.version)[-1]
+    assert servers.destinations(room, kick) == {OTHER, "third.example"}, "who leaves is told"
+    send(alice, mirror.room_id)
+    said = room_items.read_log(mirror.room_id, mirror.version)[-1]
+    assert servers.destinations(room, said) == {OTHER}
+    local = create_room(alice)
+    entry = room_items.read_log(local, mirror.version)[-1]
+    with Meter() as meter:
+        assert servers.destinations(Room.load(local), entry) == set()
+    assert meter.spent.read_units <= 1, "no more than the head, where other servers never were"
+
+
+def test_remote_user_who_leaves_one_of_two_shared_rooms_is_still_tracked(alice: Client) -> None:
+    """`device_lists.left` goes by the rooms: membership rows are kept of local users only."""
+    first, second = (open_room(alice, initial_state=[ENCRYPTED]) for _ in range(2))
+    since = ok(alice.get(f"{V3}/sync"))["next_batch"]
+    first.send(first.member(BOB, BOB, "leave"))
+    answer = ok(alice.get(f"{V3}/sync", since=since))
+    assert answer.get("device_lists", {}).get("left", []) == []
+    second.send(second.member(BOB, BOB, "leave"))
+    answer = ok(alice.get(f"{V3}/sync", since=answer["next_batch"]))
+    assert answer["device_lists"]["left"] == [BOB]
 
 
 class TestResidency:

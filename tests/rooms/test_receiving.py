@@ -108,9 +108,9 @@ def test_many_forks_are_joined_by_dummy_events_that_nobody_is_shown(alice: Clien
 
 def test_no_dummy_event_where_nobody_of_ours_may_send(alice: Client) -> None:
     mirror = open_room(alice, "11", admins=(BOB,))
-    levels = {"users": {BOB: 100}, "events_default": 50}
-    base = [mirror.state(BOB, "m.room.power_levels", levels)]
-    mirror.send(*base)
+    set_state(alice, mirror.room_id, "m.room.power_levels", {"users": {BOB: 100}, "events_default": 50})
+    mirror.catch_up()
+    base = mirror.newest()
     forks = [mirror.message(BOB, str(number), after=base) for number in range(12)]
     assert set(mirror.kinds(*forks)) == {"accepted"}
     assert len(head(mirror).extremities) == 12

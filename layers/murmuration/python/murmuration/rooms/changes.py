@@ -1,7 +1,7 @@
 """Changes: all that new events do to a room, written in one transaction.
 
 An event gets its ordinal in the transaction that puts it, moves the head under a condition, and claims its
-ID; so ordinals have no gaps, and whoever read up to the head has read everything. `Append` builds events of
+ID; so whoever read up to the head has read everything that came as new. `Append` builds events of
 this server on top of it, `receiving` takes those of others.
 """
 
