@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+from murmuration.aws import dynamodb
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.room import Room
-from murmuration.storage import dynamodb, room_items, snapshots
-from murmuration.storage.room_items import ROOMS, StateEntry
+from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms.room_items import ROOMS, StateEntry
 
 SERVERS = 800
 _ITEMS = 2_000

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration.protocol import event_format
+from murmuration.federation.inbound.backfilling import backfill
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.events import Event
-from murmuration.rooms.backfilling import backfill
+from murmuration.protocol.pdus import event_format
 from murmuration.rooms.room import Room
-from murmuration.storage import room_items
+from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror, current_state, log_ids
 from tests.rooms.people import bodies, messages, send

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from murmuration.federation.inbound.backfilling import backfill
 from murmuration.protocol.events import Event
-from murmuration.rooms.backfilling import backfill
-from murmuration.rooms.gaps import Places
 from murmuration.rooms.room import Room
-from murmuration.storage import room_items
-from murmuration.storage.event_store import Follower
+from murmuration.rooms.writing.gaps import Places
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.event_store import Follower
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror, current_state, log_ids
 from tests.rooms.people import V3, bodies, join, messages, ok, path, send, set_state
@@ -154,7 +154,7 @@ class TestPlaces:
         assert said
 
     def test_it_is_bounded_how_many_gaps_there_are(self, alice: Client, monkeypatch: Any) -> None:
-        from murmuration.rooms import changes
+        from murmuration.rooms.writing import changes
 
         mirror = open_room(alice)
         monkeypatch.setattr(changes, "GAPS_UNTIL", head(mirror).ordinal)

@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 import pytest
 
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.delivery import wakes
+from murmuration.federation.inbound.backfilling import backfill
+from murmuration.federation.inbound.receiving import receive
 from murmuration.protocol.errors import NotFound
-from murmuration.rooms import servers
-from murmuration.rooms.append import Append, append
-from murmuration.rooms.backfilling import backfill
-from murmuration.rooms.receiving import receive
-from murmuration.rooms.restricted_joins import authorising_user
+from murmuration.rooms.membership.restricted_joins import authorising_user
+from murmuration.rooms.reading import servers
 from murmuration.rooms.room import Room
-from murmuration.storage import dynamodb, empty_rooms, room_items
-from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.room_items import ROOMS, RoomHead
-from murmuration.storage.rooms import member_index
+from murmuration.rooms.writing.append import Append, append
+from murmuration.storage.rooms import empty_rooms, member_index, room_items
+from murmuration.storage.rooms.room_items import ROOMS, RoomHead
 from tests.budgets.meter import Meter
 from tests.budgets.operations import forget
 from tests.conftest import SERVER_NAME

@@ -10,11 +10,12 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from murmuration.storage import dynamodb, listeners, queues, room_items, wake_queues
-from murmuration.storage.cache import LruCache
-from murmuration.storage.listeners import Socket, Wait
-from murmuration.storage.room_items import RoomHead
-from murmuration.storage.rooms import member_index
+from murmuration.aws import dynamodb, queues
+from murmuration.cache import LruCache
+from murmuration.storage.live import listeners, wake_queues
+from murmuration.storage.live.listeners import Socket, Wait
+from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms.room_items import RoomHead
 
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""

@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import TRANSACTION_LIMIT, Item, Write
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, room_items
-from murmuration.storage.dynamodb import TRANSACTION_LIMIT, Item, Write
-from murmuration.storage.room_items import ROOMS, RoomHead
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import ROOMS, RoomHead
 
 _PRESENT, _SERVER = "present#", "server#"
 JOIN, INVITE = "join", "invite"

@@ -1,0 +1,397 @@
+"""The reception of one event: what the checks ask about the room, and what becomes of the event in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import TRANSACTION_LIMIT
+from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, valid_events
+from murmuration.federation.inbound.elsewhere import MissingEvents, RemoteServers
+from murmuration.federation.inbound.forks import Forks
+from murmuration.federation.inbound.graph import ancestors_first
+from murmuration.protocol import state_trie
+from murmuration.protocol.auth_rules import auth_state_types_of
+from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.pdus.keys import KeyRing
+from murmuration.protocol.pdus.validation import (
+    Judgement,
+    Outcome,
+    PolicyServer,
+    keys_to_look_up,
+    policy_server_of,
+)
+from murmuration.protocol.state_trie import NodeId
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.append import EXTREMITIES_LIMIT
+from murmuration.rooms.writing.changes import (
+    HISTORY_VISIBILITY,
+    Changes,
+    replaced_by,
+    store_nodes_first,
+    visibility_by,
+)
+from murmuration.rooms.writing.gaps import Places
+from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
+from murmuration.rooms.writing.settling import settle
+from murmuration.storage.rooms import event_store, snapshots
+from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
+from murmuration.storage.rooms.room_items import DUMMY_EVENT, EVENTS, ROOMS, LogEntry
+
+ATTEMPTS = 60
+_POLICY = ("m.room.policy", "")
+_WALK_LIMIT = 50
+_STATE_LIMIT = 200_000
+"""How many events of another server's state are taken into account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of an event, and why if it wasn't accepted."""
+
+    event_id: str
+    kind: Kind
+    reason: str = ""
+
+
+class Reception:
+    """The receiving of one event, and what is known for it: the facts of the checks on receipt."""
+
+    def __init__(
+        self,
+        room: Room,
+        event: Event,
+        remote: RemoteServers,
+        receive_earlier: Callable[[Event], object] | None = None,
+    ) -> None:
+        """`receive_earlier` receives an event that came before; without it none is asked for."""
+        self.room = room
+        self.event_id = event.event_id
+        self.remote = remote
+        self.receive_earlier = receive_earlier
+        self.forks = Forks(room.room_id, room.version)
+        self._event = event
+        self.awaited = Awaited()
+        self._root: NodeId | None = None
+        self.gaps: list[str] = []
+        self.leaves_many_extremities = False
+
+    def look_up(self) -> StoredEvent | None:
+        """The event, if it has its place already. Reads along what it refers to: two round trips."""
+        event, room_id = self._event, self.room.room_id
+        wanted = {self.event_id, *event.prev_events, *authorising_ids(event), *filter(None, [event.redacts])}
+        found = dynamodb.batch_get(
+            {
+                EVENTS: [{"event_id": event_id} for event_id in wanted],
+                ROOMS: event_store.awaited_keys(room_id, self.event_id),
+            }
+        )
+        self.awaited = event_store.awaited_from(found[ROOMS])
+        places = {item["event_id"]: item for item in found[EVENTS]}
+        self.forks.learn(event_store.complete(places, self.room.version))
+        known = self.forks.known(self.event_id)
+        return known if known is not None and known.is_placed else None
+
+    # -- The facts ---------------------------------------------------------------------------------------
+
+    def keys(self, event: Event) -> KeyRing:
+        return self.remote.keys(keys_to_look_up(event))
+
+    def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
+        wanted = authorising_ids(event)
+        found = self.forks.stored(wanted)
+        if len(found) < len(set(wanted)):
+            # What authorises it is most likely among what came before it.
+            self._receive_events_before(event)
+            found = self.forks.stored(wanted)
+        if len(found) < len(set(wanted)):
+            bring_in(self.forks, self.remote.auth_chain(event), self.remote)
+            found = self.forks.stored(wanted)
+        if missing := set(wanted) - found.keys():
+            raise MissingEvents(missing)
+        rejected = [event_id for event_id, stored in found.items() if stored.kind == "rejected"]
+        return {event_id: stored.event for event_id, stored in found.items()}, rejected
+
+    def state_before(self, event: Event) -> Mapping[StateKey, Event]:
+        return self.state_at(self.root_before(event), _state_about(event))
+
+    def current_state(self, event: Event) -> Mapping[StateKey, Event]:
+        pairs = [*_state_about(event), _POLICY]
+        if not self.gaps:
+            return self.room.events(pairs)
+        # What happened in the gap had no chance to become current: else who joined there would not be heard.
+        root = self.forks.resolve([self.room.head.state_root, self.root_before(event)])
+        return self.forks.state(root, pairs)
+
+    def policy_server(self, event: Event) -> PolicyServer | None:  # noqa: ARG002 - it is the room's
+        server = policy_server_of(self.room.event(*_POLICY))
+        if server is None:
+            return None
+        present = self.room.is_server_joined(server.server_name)
+        return server if present else None
+
+    def state_at(self, root: NodeId, pairs: Iterable[StateKey]) -> Mapping[StateKey, Event]:
+        return self.room.events(pairs) if root == self.room.head.state_root else self.forks.state(root, pairs)
+
+    # -- The event's place in the graph ------------------------------------------------------------------
+
+    def root_before(self, event: Event) -> NodeId:
+        """The snapshot of the state before the event."""
+        if self._root is None:
+            self._root = self._find_root(event)
+        return self._root
+
+    def _find_root(self, event: Event) -> NodeId:
+        self._receive_events_before(event)
+        missing = self._missing(event)
+        previous = [self.forks.known(event_id) for event_id in event.prev_events if event_id not in missing]
+        if not missing and set(event.prev_events) == set(self.room.head.extremities):
+            return self.room.head.state_root
+        roots = [self.forks.after(stored) for stored in previous if stored is not None]
+        if missing:
+            roots.append(self._ask_state_before(event, missing))
+        return self.forks.resolve(roots)
+
+    def _missing(self, event: Event) -> list[str]:
+        """The events before this one whose own place isn't known."""
+        known = self.forks.stored(event.prev_events)
+        here = {
+            event_id
+            for event_id, stored in known.items()
+            if stored.is_placed and stored.room_id == self.room.room_id
+        }
+        return [event_id for event_id in event.prev_events if event_id not in here]
+
+    def _receive_events_before(self, event: Event) -> None:
+        """Have the events between what is known and this one received first, as far as they can be had."""
+        receive_earlier, self.receive_earlier = self.receive_earlier, None
+        if receive_earlier is None or not self._missing(event):
+            return
+        room_id = self.room.room_id
+        pdus = self.remote.events_between(event, self.room.head.extremities)
+        events = valid_events(self.forks, pdus)
+        events.pop(self.event_id, None)
+        for earlier in ancestors_first(events, lambda it: it.prev_events):
+            try:
+                receive_earlier(earlier)
+            except (MatrixError, MissingEvents):
+                continue
+        self.room = settle(Room.load(room_id))
+        self.forks = Forks(room_id, self.room.version)
+
+    def _ask_state_before(self, event: Event, missing: Collection[str]) -> NodeId:
+        """The state before the event as another server has it: as far as its events are valid.
+
+        Of the state that it shares with the room's current one no event is read or fetched, and no node of
+        the snapshot made anew.
+        """
+        told = self.remote.state_ids_before(event)
+        if told is None:
+            raise MissingEvents(missing)
+        current_root = self.room.head.state_root
+        current = state_trie.items(current_root, self.forks.fetch)
+        pairs = {event_id: pair for pair, event_id in current.items()}
+        state_ids = dict.fromkeys(told.state[:_STATE_LIMIT])
+        chain_ids = dict.fromkeys(told.auth_chain[:_STATE_LIMIT])
+        others = [event_id for event_id in state_ids if event_id not in pairs]
+        chain = [event_id for event_id in chain_ids if event_id not in pairs]
+        known = self.forks.stored([*others, *chain])
+        if unknown := [event_id for event_id in dict.fromkeys([*chain, *others]) if event_id not in known]:
+            bring_in(self.forks, self.remote.state_events(event, unknown), self.remote)
+        self.gaps = list(missing)
+        state = {pairs[event_id]: event_id for event_id in state_ids if event_id in pairs}
+        for event_id, stored in self.forks.stored(others).items():
+            pair = stored.event.state_pair
+            if pair is not None and stored.kind != "rejected" and stored.room_id == self.room.room_id:
+                state[pair] = event_id
+        changes: dict[StateKey, str | None] = {pair: None for pair in current if pair not in state}
+        changes |= {pair: event_id for pair, event_id in state.items() if current.get(pair) != event_id}
+        return self.forks.put(current_root, changes)
+
+    # -- What becomes of it ------------------------------------------------------------------------------
+
+    def conclude(self, judgement: Judgement) -> Received:
+        """Write what the checks came to. Raises ConditionFailed where another writer was quicker."""
+        event = judgement.event
+        reason = judgement.reason.message if judgement.reason is not None else ""
+        if judgement.outcome is Outcome.ACCEPTED:
+            self._accept(event, self.root_before(event))
+            return Received(self.event_id, "accepted")
+        kind: Kind = "rejected" if judgement.outcome is Outcome.REJECTED else "soft_failed"
+        if self._redaction_of(event) is not None:
+            event = event.redacted()
+        # For a rejected event nobody is asked about those before it, so its place may stay unknown.
+        root = None if self._root is None and self._missing(event) else self.root_before(event)
+        if root is not None or self.forks.known(self.event_id) is None:
+            self.keep(StoredEvent(event, self.room.room_id, kind, root, reason=reason))
+        return Received(self.event_id, kind, reason)
+
+    def keep(self, stored: StoredEvent) -> None:
+        """Keep an event outside the log."""
+        root = stored.state_root or state_trie.EMPTY
+        nodes = self.forks.unstored([root])
+        writes = [*event_store.keep_writes(stored), *self.forks.resolution_writes([root])]
+        node_writes = snapshots.node_writes(self.room.room_id, nodes)
+        if len(writes) + len(node_writes) > TRANSACTION_LIMIT:
+            node_writes = [store_nodes_first(self.room.room_id, root, nodes)]
+        dynamodb.transact([*writes, *node_writes])
+        snapshots.remember(self.room.room_id, nodes)
+
+    def _accept(self, event: Event, root: NodeId) -> None:
+        if self.awaited.follower is not None and self._fill_in(event, self.awaited.follower):
+            return
+        changes = Changes(self.room.version, self.room)
+        if self.gaps:
+            changes.leave_gap()
+        followed = self._followed(event)
+        changes.follow([*followed, self.event_id] if self.awaited.is_followed else followed)
+        entry = self.make_entry(changes, event, changes.next_ordinal)
+        current = self.room.head.state_root
+        self._put_on_top(changes, replace(entry, room_root=current if root != current else None), followed)
+        after = changes.commit()
+        self.leaves_many_extremities = len(after.head.extremities) > EXTREMITIES_LIMIT
+
+    def _fill_in(self, event: Event, follower: Follower) -> bool:
+        """Put an event that comes late into its place, where it changes nothing; False if none is left."""
+        ordinal = Places(self.room.room_id).before(follower)
+        if ordinal is None:
+            return False
+        changes = Changes(self.room.version, self.room)
+        entry = self.make_entry(changes, event, ordinal, below=follower.below)
+        known = event_store.read_followers(self.room.room_id, self.gaps)
+        place = Follower(ordinal, follower.below)
+        changes.also(
+            *(
+                event_store.gap_replacement(self.room.room_id, event_id, place)
+                for event_id in self.gaps
+                if event_id not in known or place < known[event_id]
+            )
+        )
+        changes.precede(entry, self.forks.unstored([entry.state_root]))
+        changes.retire(self.retired(event))
+        changes.also(*self.forks.resolution_writes([entry.state_root]))
+        changes.commit()
+        return True
+
+    def retired(self, event: Event) -> set[str]:
+        """Which of the room's newest events aren't any more, as an event of the past follows them.
+
+        Those that the room's state depends on stay: the next event that comes will tell of the difference.
+        """
+        head = self.room.head
+        gone = set(event.prev_events).intersection(head.extremities)
+        rest = [event_id for event_id in head.extremities if event_id not in gone]
+        if not gone or not rest:
+            return set()
+        after = self.forks.resolve(self.forks.after_all(rest))
+        return gone if after == head.state_root else set()
+
+    def make_entry(
+        self, changes: Changes, event: Event, ordinal: int, *, below: int | None = None
+    ) -> LogEntry:
+        """The log entry of the event, which is accepted; with all that goes beside it added to `changes`.
+
+        `below` is for an event that is filled in: the ordinal of the one that came as new.
+        """
+        root = self.root_before(event)
+        before = self.state_at(root, _state_about(event))
+        entry = LogEntry(
+            ordinal,
+            event,
+            root,
+            visibility_by(before.get(HISTORY_VISIBILITY)),
+            after_gap=bool(self.gaps),
+            filled_below=below,
+            withheld=event.type == DUMMY_EVENT,
+        )
+        if root == self.room.head.state_root and event.state_pair is not None:
+            entry = replace(entry, replaced=replaced_by(before.get(event.state_pair)))
+        redaction = self._redaction_of(event)
+        if redaction is not None:
+            entry = replace(entry, event=event.redacted(), redacted_because=redaction.pdu, replaced=None)
+        if below is None:
+            place = Follower(ordinal, ordinal)
+            changes.also(*(event_store.gap_write(self.room.room_id, it, place) for it in self.gaps))
+        return self.carry_out(changes, entry)
+
+    def _put_on_top(self, changes: Changes, entry: LogEntry, followed: Collection[str]) -> None:
+        """Add the entry, and bring the room into the state that its newest events then come to."""
+        head = self.room.head
+        others = [event_id for event_id in head.extremities if event_id not in followed]
+        is_newest = not self.awaited.is_followed
+        if not others and is_newest and entry.state_root == head.state_root:
+            changes.take(entry)
+            return
+        own = StoredEvent(entry.event, self.room.room_id, "accepted", entry.state_root)
+        self.forks.learn({self.event_id: own})
+        if is_newest or len(others) < len(head.extremities):
+            tips = self.forks.after_all(others)
+            after = self.forks.resolve([*tips, self.forks.after(own)] if is_newest else tips)
+        else:
+            after = head.state_root
+        expected = self.forks.after(replace(own, state_root=head.state_root))
+        changes.merge(
+            replace(entry, resolved=after != expected),
+            after,
+            self.forks.unstored([entry.state_root, after]),
+            self.forks.differences(head.state_root, after),
+        )
+        changes.also(*self.forks.resolution_writes([entry.state_root, after]))
+
+    def _followed(self, event: Event) -> set[str]:
+        """The events that this one follows; behind such as never counted among the newest, those they do."""
+        followed: set[str] = set()
+        layer = list(event.prev_events)
+        for _ in range(_WALK_LIMIT):
+            followed.update(layer)
+            passed = [it for it in self.forks.stored(layer).values() if it.kind != "accepted"]
+            layer = [
+                event_id for it in passed for event_id in it.event.prev_events if event_id not in followed
+            ]
+            if not layer:
+                break
+        return followed
+
+    # -- Redactions --------------------------------------------------------------------------------------
+
+    def _redaction_of(self, event: Event) -> Event | None:
+        """The redaction that has waited for this event and takes effect on it."""
+        waiting = self.forks.stored(self.awaited.redactions)
+        for redaction in waiting.values():
+            if redaction.kind == "accepted" and redaction.state_root is not None:
+                state = self.forks.state(redaction.state_root, REDACTION_STATE)
+                if takes_effect(redaction.event, event, state):
+                    return redaction.event
+        return None
+
+    def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
+        """If the event is a redaction, redact its target, or have it wait for that; it is shown if it does.
+
+        https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions
+        """
+        target_id = entry.event.redacts
+        if target_id is None:
+            return entry
+        target = self.forks.stored([target_id]).get(target_id)
+        if target is not None and target.room_id != self.room.room_id:
+            return replace(entry, withheld=True)
+        if target is None or target.entry is None:
+            changes.also(event_store.hold_redaction_write(self.room.room_id, target_id, self.event_id))
+        if target is None:
+            return replace(entry, withheld=True)
+        state = self.state_at(entry.state_root, REDACTION_STATE)
+        if not takes_effect(entry.event, target.event, state):
+            return replace(entry, withheld=True)
+        if target.entry is not None:
+            changes.redact(target.entry, entry.event)
+            return entry
+        changes.also(event_store.redact_write(target))
+        changes.redact_state(target.event.redacted())
+        return replace(entry, withheld=True)
+
+
+def _state_about(event: Event) -> list[StateKey]:
+    """The state that an event is judged by, and that its log entry tells of: read together."""
+    return [*auth_state_types_of(event), HISTORY_VISIBILITY, *filter(None, [event.state_pair])]
