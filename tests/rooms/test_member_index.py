@@ -9,7 +9,6 @@ import pytest
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
-from murmuration.delivery import wakes
 from murmuration.federation.inbound.backfilling import backfill
 from murmuration.federation.inbound.receiving import receive
 from murmuration.protocol.errors import NotFound
@@ -112,7 +111,7 @@ def test_old_room_gets_its_index_with_the_next_event(alice: Client, bob: Client,
     assert (before.is_indexed, before.is_empty, before.is_resident) == (False, False, True)
     assert member_index.read_local(before) == [alice.user_id]
     assert member_index.read_servers(before) == {OTHER: 1}
-    assert wakes.members_at(mirror.room_id, None) == (alice.user_id,)
+    assert local_members.members_at(mirror.room_id, None) == (alice.user_id,)
     send(alice, mirror.room_id)
     assert check_index(mirror.room_id).federated
     join(bob, mirror.room_id)
@@ -234,7 +233,7 @@ def test_nothing_reads_all_members_of_a_large_room(alice: Client, large: Mirror,
     room_id = large.room_id
     since = ok(alice.get(f"{V3}/sync"))["next_batch"]
     head = Room.load(room_id).head
-    assert costs(lambda: wakes.members_at(room_id, head.state_root))[1] <= 3
+    assert costs(lambda: local_members.members_at(room_id, head.state_root))[1] <= 3
     assert costs(lambda: member_index.is_server_joined(head, "s7.example"))[1] <= 1
     assert member_index.is_server_joined(head, "s7.example")
     assert costs(lambda: member_index.read_servers(head))[1] <= 25

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
@@ -83,7 +83,7 @@ def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
     keys = member_index.present_keys([head.room_id for head in asked], sorted(others))
     items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
     whole = [head for head in heads if head not in asked]
-    members = dynamodb.parallel(*(functools.partial(member_index.read_present, head) for head in whole))
+    members = concurrency.parallel(*(functools.partial(member_index.read_present, head) for head in whole))
     return set(others).difference(member_index.joined_among(items), *members)
 
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
@@ -68,7 +68,7 @@ def _next_times(view: View, ordinals: Sequence[int]) -> list[tuple[int, int]]:
     """With each ordinal the time of the first entry behind it."""
     room = view.room
     read = functools.partial(room_items.read_log, room.room_id, room.version, limit=1)
-    pages = dynamodb.parallel(*(functools.partial(read, after=ordinal) for ordinal in ordinals))
+    pages = concurrency.parallel(*(functools.partial(read, after=ordinal) for ordinal in ordinals))
     return [
         (ordinal, page[0].event.origin_server_ts if page else _NEVER)
         for ordinal, page in zip(ordinals, pages, strict=True)
