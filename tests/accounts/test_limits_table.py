@@ -13,7 +13,9 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -21,6 +23,7 @@ import murmuration
 from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
+from murmuration.protocol.errors import MatrixError
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, invite, join, path, send
@@ -34,6 +37,8 @@ NUMBERS = {
     "login_poll": (1, 30),
     "sso": (0.5, 20),
     "proof_request": (0.05, 10),
+    "key_fetch": (2, 60),
+    "key_query": (1, 30),
     "failed_login": (0.17, 3),
     "failed_login_from": (0.17, 3),
     "proof_mail": (1 / 60, 5),
@@ -187,7 +192,33 @@ def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
 
 
+def called(function: Callable[[], object]) -> Answer:
+    """What a call comes to, where the request that makes it would have to be another server's."""
+    try:
+        function()
+    except MatrixError as error:
+        return Answer(error.status, {}, json.dumps(error.body()).encode())
+    return Answer(200, {}, b"{}")
+
+
+def fetch_keys(stage: Stage) -> Answer:
+    from murmuration.federation import authentication
+
+    credentials: Any = [SimpleNamespace(key_id="ed25519:a")]
+    with mock.patch.object(authentication.fetching, "verify_keys", return_value={}):
+        return called(lambda: authentication._keys("a.example", credentials, lambda: by_address(stage)))
+
+
+def query_keys(stage: Stage) -> Answer:
+    from murmuration.federation.keys import notary
+
+    with mock.patch.object(notary.policy, "is_allowed", return_value=False):
+        return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
+
+
 ROWS = [
+    Row("key_fetch", "federation.authentication._keys", by_address, fetch_keys),
+    Row("key_query", "federation.keys.notary._query", by_address, query_keys),
     Row("profile", "profiles.profile.set_profile_field", by_user, set_field),
     Row(
         "profile",

@@ -53,6 +53,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "login_poll": Limit(1, 30),
         "sso": Limit(0.5, 20),
         "proof_request": Limit(0.05, 10),
+        "key_fetch": Limit(2, 60),
+        "key_query": Limit(1, 30),
         # By account: passwords that were tried, and were wrong.
         "failed_login": Limit(0.17, 3),
         # The same by account and by the address (or proof) that they came with.
@@ -79,7 +81,18 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""
 
-BY_ADDRESS = frozenset(("registration", "registration_query", "login", "login_poll", "sso", "proof_request"))
+BY_ADDRESS = frozenset(
+    (
+        "registration",
+        "registration_query",
+        "login",
+        "login_poll",
+        "sso",
+        "proof_request",
+        "key_fetch",
+        "key_query",
+    )
+)
 """The kinds whose key is the address that a request came from."""
 
 _full: dict[tuple[str, str], int] = {}
