@@ -210,6 +210,12 @@ def test_gone_connections_are_forgotten(
     assert wire.run_pushes() == 0
 
 
+def test_a_connection_that_ended_while_it_was_told_something_stays_gone(deployment: None) -> None:
+    connections.move("ended", "s_token")
+    assert not connections.call_again("ended")
+    assert connections.read("ended") is None
+
+
 def test_disconnect(wire: Wire, make_client: Make) -> None:
     bob = make_client()
     stream = Stream(wire, bob)
