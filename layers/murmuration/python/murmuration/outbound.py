@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
+from murmuration.protocol.addresses import parse_address
+
 if TYPE_CHECKING:
     from urllib3 import HTTPConnectionPool
 
@@ -59,7 +61,10 @@ def post_form(
 def _request(method: str, url: str, body: bytes | None, headers: Mapping[str, str], private: bool) -> Answer:
     import urllib3
 
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(parse_address(url).url)
+    except ValueError as error:
+        raise OutboundError(f"a URL can't be asked: {error}") from error
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     sent = {"Accept": "application/json", "User-Agent": "Murmuration", "Host": host, **headers}
