@@ -27,7 +27,9 @@ def read_keys() -> object:
 def test_what_the_role_allows_is_done_and_nothing_else() -> None:
     with acting_for("client_server.tags"):
         read_users()
-        with pytest.raises(ServiceError, match="no permission for get on tables keys"):
+        with pytest.raises(
+            ServiceError, match=r"for get on tables keys; grant it in infra_cdk/grants/client_server\.py"
+        ):
             read_keys()
     read_keys()
 

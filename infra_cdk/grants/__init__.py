@@ -16,10 +16,19 @@ from infra_cdk.grants import client_server, drafts, machinery
 from infra_cdk.grants.grant import Grant
 from infra_cdk.needs import Need
 
-__all__ = ["GRANTS", "Grant", "allows", "covers"]
+__all__ = ["GRANTS", "Grant", "allows", "covers", "file_of"]
 
 GRANTS: Mapping[str, Grant] = {**client_server.GRANTS, **drafts.GRANTS, **machinery.GRANTS}
 """By the module's name."""
+
+
+def file_of(module: str) -> str:
+    """The file of the repository in which a module's permissions are, or belong."""
+    if module.startswith("client_v"):
+        name = "drafts"
+    else:
+        name = "client_server" if module.startswith("client_server") else "machinery"
+    return f"infra_cdk/grants/{name}.py"
 
 
 def covers(granted: Need, wanted: Need) -> bool:
