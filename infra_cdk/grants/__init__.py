@@ -11,6 +11,7 @@ event source and not repeated here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from infra_cdk.grants import client_server, drafts, machinery
 from infra_cdk.grants.grant import Grant
@@ -23,12 +24,14 @@ GRANTS: Mapping[str, Grant] = {**client_server.GRANTS, **drafts.GRANTS, **machin
 
 
 def file_of(module: str) -> str:
-    """The file of the repository in which a module's permissions are, or belong."""
-    if module.startswith("client_v"):
-        name = "drafts"
-    else:
-        name = "client_server" if module.startswith("client_server") else "machinery"
-    return f"infra_cdk/grants/{name}.py"
+    """The file of the repository in which a module's permissions are, or belong where it has none yet."""
+    api = module.partition(".")[0]
+    parts = (client_server, drafts, machinery)
+    part = next(
+        (each for each in parts if any(name.partition(".")[0] == api for name in each.GRANTS)), machinery
+    )
+    path = Path(part.__file__)
+    return path.relative_to(path.parents[2]).as_posix()
 
 
 def covers(granted: Need, wanted: Need) -> bool:
