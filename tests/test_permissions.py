@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from local_cloud.permissions import acting_for, module_of
+from murmuration.aws import dynamodb
+from murmuration.aws.calls import ServiceError
 from murmuration.endpoint import discover
-from murmuration.storage import dynamodb
-from murmuration.storage.aws_json import ServiceError
 from tests.in_process import Client, segment
 
 V3 = "/_matrix/client/v3"
@@ -29,7 +29,7 @@ def test_what_the_role_allows_is_done_and_nothing_else() -> None:
     with acting_for("client_server.tags"):
         read_users()
         with pytest.raises(
-            ServiceError, match=r"for get on tables keys; grant it in infra_cdk/grants/client_server\.py"
+            ServiceError, match=r"for get on tables keys; grant it in infra_shared/grants/client_server\.py"
         ):
             read_keys()
     read_keys()

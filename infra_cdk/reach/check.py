@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra_cdk.grants import GRANTS, covers, file_of
-from infra_cdk.needs import OBJECTS, Need
 from infra_cdk.reach.source import Definition, Function, Source, dotted
 from infra_cdk.reach.walk import Walk
+from infra_shared.grants import GRANTS, covers, file_of
+from infra_shared.needs import OBJECTS, Need
 
 HANDLER = "handler"
 ENDPOINT = "endpoint"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from infra_cdk.needs import MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES, Need, queue_action
 from infra_cdk.reach.decisions import RESOURCES, is_place
 from infra_cdk.reach.source import Definition, Function, Source, dotted
 from infra_cdk.reach.types import Scope
+from infra_shared.needs import MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES, Need, queue_action
 
 MAKES_CLIENTS: Final = "make_client"
 """The function that makes clients of AWS's services: who names it speaks to AWS."""

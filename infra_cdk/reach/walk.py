@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from infra_cdk.needs import TABLES, Need
 from infra_cdk.reach.decisions import ENTERED_BY, NEVER, RECEIVERS, is_place
 from infra_cdk.reach.operations import AT_ONCE, BATCH, CARRIED_OUT, WRITES, Leaf, Leaves, Parameter, Resource
 from infra_cdk.reach.source import Definition, Function, Source, dotted
 from infra_cdk.reach.types import Scope
+from infra_shared.needs import TABLES, Need
 
 EVERYDAY = frozenset(
     name

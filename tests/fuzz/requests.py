@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
-from local_cloud.replay.fixtures import event_paths
 from murmuration.endpoint import Function, http_routes
+from replay.fixtures import event_paths
 from tests.fuzz import values
 from tests.fuzz.pools import BY_PARAMETER, Pools
 from tests.fuzz.target import Sent

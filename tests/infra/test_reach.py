@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from infra_cdk.grants import GRANTS, Grant, file_of
-from infra_cdk.needs import Need
 from infra_cdk.reach import check, decisions
 from infra_cdk.reach.check import Finding, complaints, findings, is_enough
 from infra_cdk.reach.source import Source
 from infra_cdk.reach.walk import Walk
+from infra_shared.grants import GRANTS, Grant, file_of
+from infra_shared.needs import Need
 
-SPEAKS = "from murmuration.storage.aws import make_client\nclient = make_client\n"
+SPEAKS = "from murmuration.aws.clients import make_client\nclient = make_client\n"
 STORAGE = {
     "storage/aws.py": "def make_client(service): ...",
     "storage/aws_json.py": "def call(service, operation, parameters): ...\ndef intercept(interceptor): ...",
@@ -177,7 +177,7 @@ IMPORT = "from murmuration.storage import dynamodb\n"
             {"find a", "send a", "send *"},
         ),
         (
-            "def run(request):\n  from murmuration.storage.parameters import read_secret\n"
+            "def run(request):\n  from murmuration.aws.parameters import read_secret\n"
             '  read_secret(settings().parameter(f"provider-{request}"))',
             {"get provider-*"},
         ),

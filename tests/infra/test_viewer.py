@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra_cdk.edge import SOCKET_PATHS, VIEWER
+from infra_cdk.parts.edge import SOCKET_PATHS, VIEWER
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 from tests.local_cloud.test_parking import INTERNAL, NOT_INTERNAL

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 import requests
 
-from infra_cdk.parking import template
+from infra_shared.parking import template
 from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.parking import is_internal, place_of, render
 from local_cloud.testing import local_cloud
@@ -29,7 +29,7 @@ INTERNAL = (
 )  # fmt: skip
 """Ways to write the queues' path, which is for nobody outside."""
 NOT_INTERNAL = ("/parkeds/0123", "/_matrix/parked/0123", "/parke/d", "/%ff/parked")
-VIEWER = Path("infra_cdk/viewer.js")
+VIEWER = Path("infra_shared/viewer.js")
 KEYS = base64.urlsafe_b64encode(
     b'"device_one_time_keys_count":{"a":1},"device_unused_fallback_key_types":[] '
 )

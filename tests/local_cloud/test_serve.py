@@ -176,7 +176,7 @@ def test_two_signals_at_once_stop_it_as_one_does(tmp_path, numbers):
 def test_a_signal_while_it_starts_stops_it(tmp_path):
     arguments = ["--port", str(free_port()), "--data", str(tmp_path), "--functions", FUNCTIONS]
     with subprocess.Popen(
-        [sys.executable, "-m", "local_cloud.cli", "serve", *arguments], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "operators.cli", "serve", *arguments], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -257,7 +257,7 @@ def test_moto_serves_small_tests(tmp_path):
 
 def test_help_names_the_commands():
     shown = subprocess.run(
-        [sys.executable, "-m", "local_cloud.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "operators.cli", "--help"], capture_output=True, text=True, check=True
     )
     assert "Serve the homeserver on this machine." in shown.stdout
 
