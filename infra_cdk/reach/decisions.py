@@ -14,7 +14,9 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
 }
 """By the function that asks AWS: the resource that it asks for, where its arguments don't show it."""
 
-RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {}
+RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
+    "concurrency:parallel.run": ("", "it is that of a context of contextvars"),
+}
 """By function and method: the classes whose method may be meant, separated by spaces; none if empty."""
 
 STAGES_BY_MAIL = "stages by mail are in the flows of logins, and the first draft's API alone offers those"

@@ -18,8 +18,11 @@ MAKES_CLIENTS: Final = "make_client"
 CALLS: Final = "call"
 """The function that asks a service for an operation, both by their names."""
 BATCH: Final = "batch_write"
+READ, FETCH = "Read", "fetch"
+"""A read as a value, which goes into a batch; and the function that reads one alone."""
+VALUES: Final = "reads"
+"""The module of reads as values, which speaks to AWS by another one."""
 CARRIED_OUT: Final = frozenset(("transact", "execute"))
-AT_ONCE: Final = frozenset(("parallel", "gather"))
 WRITES: Final = frozenset(("put", "delete"))
 WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
     "dynamodb": {
@@ -35,9 +38,8 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
         "batch_write": (),
         "transact": (),
         "execute": (),
-        "parallel": (),
-        "gather": (),
     },
+    "reads": {READ: (Need(TABLES, "", READ),), FETCH: (), "fetch_all": (), "Batch": ()},
     "queues": {"send": (Need(QUEUES, "", "find"), Need(QUEUES, "", "send"))},
     "objects": {
         "get": (Need(OBJECTS, "*", "get"),),
@@ -45,7 +47,7 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
         "delete": (Need(OBJECTS, "*", "delete"),),
     },
     "parameters": {"read_secret": (Need(SECRETS, "", "get"),)},
-    "mails": {"send": (Need(MAIL, "*", "send"),)},
+    "mail": {"send": (Need(MAIL, "*", "send"),)},
     "sockets": {"post": (Need(SOCKETS, "*", "manage"),), "close": (Need(SOCKETS, "*", "manage"),)},
 }
 """The modules that speak to AWS, by their last name, wherever they are; what each of their functions needs.
@@ -86,10 +88,14 @@ class Leaves:
         found = {}
         for name, module in self._source.modules.items():
             last = name.rpartition(".")[2]
-            if last in WIRE and any(
-                isinstance(node, ast.Name | ast.alias) and _name_of(node) == MAKES_CLIENTS
-                for node in ast.walk(module.tree)
-            ):
+            if (
+                last in WIRE
+                and last != VALUES
+                and any(
+                    isinstance(node, ast.Name | ast.alias) and _name_of(node) == MAKES_CLIENTS
+                    for node in ast.walk(module.tree)
+                )
+            ) or (last == VALUES and READ in module.definitions):
                 found[name] = last
         if missing := WIRE.keys() - found.values():
             raise LookupError(f"no module of the source is {', '.join(sorted(missing))}; see WIRE")

@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from infra_cdk.reach.decisions import ENTERED_BY, NEVER, RECEIVERS, is_place
-from infra_cdk.reach.operations import AT_ONCE, BATCH, CARRIED_OUT, WRITES, Leaf, Leaves, Parameter, Resource
+from infra_cdk.reach.operations import (
+    BATCH,
+    CARRIED_OUT,
+    FETCH,
+    READ,
+    WRITES,
+    Leaf,
+    Leaves,
+    Parameter,
+    Resource,
+)
 from infra_cdk.reach.source import Definition, Function, Source, dotted
 from infra_cdk.reach.types import Scope
 from infra_shared.needs import TABLES, Need
@@ -35,6 +45,8 @@ class Node:
 
     definition: Definition
     batched: bool = False
+    single: bool = False
+    """Whether its reads go out one by one, which again is another permission."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +228,7 @@ class _Reader(ast.NodeVisitor):
         self._definition = node.definition
         self._facts = facts
         self._batched = node.batched
+        self._single = node.single
         self._scope = Scope(walk.source, node.definition)
         self._called: set[ast.expr] = set()
         self._batches = _names_batched(node.definition.node, self._leaf)
@@ -299,7 +312,7 @@ class _Reader(ast.NodeVisitor):
         ):
             self._visit_super(called)
         self._called.add(called)
-        batched = self._batched
+        batched, single = self._batched, False
         appended = (
             isinstance(called, ast.Attribute)
             and called.attr in ("append", "extend", "add")
@@ -309,6 +322,7 @@ class _Reader(ast.NodeVisitor):
             leaf = self._leaves.of(found)
             if leaf is not None:
                 self._operate(leaf, node, shift)
+                single = single or leaf.name == FETCH
                 batched = leaf.name == BATCH or (batched and leaf.name not in CARRIED_OUT)
             else:
                 self._name(found, node, shift)
@@ -318,8 +332,10 @@ class _Reader(ast.NodeVisitor):
             self.visit(called.value)
         elif not isinstance(called, ast.Name | ast.Attribute):
             self.visit(called)
+        before, self._single = self._single, self._single or single
         for argument in (*node.args[shift:], *(keyword.value for keyword in node.keywords)):
             self._visit(argument, batched or appended)
+        self._single = before
 
     def _visit_super(self, called: ast.expr) -> None:
         if isinstance(called, ast.Attribute) and self._definition.owner:
@@ -377,19 +393,21 @@ class _Reader(ast.NodeVisitor):
         leaf = self._leaves.of(found)
         if leaf is None:
             self._name(found)
-        elif leaf.name not in CARRIED_OUT | AT_ONCE and leaf.name != BATCH:
+        elif leaf.needs:
             self._facts.undecided.add(f"{self._definition.id}: {leaf.name} is passed on; to which table?")
 
     def _name(self, found: Definition, call: ast.Call | None = None, shift: int = 0) -> None:
         if found == self._definition and not found.is_function:
             return
         if not self._leaves.is_wire(found.module):
-            self._facts.edges.append(Edge(Node(found, self._batched), call, shift))
+            self._facts.edges.append(Edge(Node(found, self._batched, self._single), call, shift))
 
     def _operate(self, leaf: Leaf, call: ast.Call, shift: int) -> None:
         action = "batch_write" if self._batched and leaf.name in WRITES else ""
         for resource, need in self._leaves.needs(leaf, call, shift, self._scope):
             action_of = action or need.action
+            if need.action == READ:
+                action_of = "get" if self._single else "batch_get"
             if isinstance(resource, Parameter):
                 self._facts.parametric.add((resource.name, action_of))
             elif resource is None:

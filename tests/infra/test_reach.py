@@ -53,10 +53,11 @@ STORAGE = {
             "queues": "def send(name, body): ...",
             "objects": "def get(key): ...\ndef put(key): ...\ndef delete(keys): ...",
             "parameters": "def read_secret(name): ...",
-            "mails": "def send(to): ...",
+            "mail": "def send(to): ...",
             "sockets": "def post(connection): ...\ndef close(connection): ...",
         }.items()
     },
+    "storage/reads.py": "class Read: ...\nclass Batch: ...\ndef fetch(read): ...\ndef fetch_all(reads): ...",
     "endpoint/http.py": """
         from murmuration.storage import dynamodb
         class Request:
@@ -132,6 +133,16 @@ IMPORT = "from murmuration.storage import dynamodb\n"
         ),
         ('def read(table): return dynamodb.get(table, {})\ndef run(request): read("users")', {"get users"}),
         (
+            'from murmuration.storage.reads import Read, fetch\ndef one(): return Read("rooms", {})\n'
+            "def run(request): return fetch(one())",
+            {"get rooms"},
+        ),
+        (
+            'from murmuration.storage.reads import Batch, Read\ndef one(): return Read("rooms", {})\n'
+            "def run(request):\n  batch = Batch()\n  batch.add(one())",
+            {"batch_get rooms"},
+        ),
+        (
             "import functools\ndef read(table): return dynamodb.get(table, {})\n"
             'def run(request): later(functools.partial(read, "users"))',
             {"get users"},
@@ -172,8 +183,8 @@ IMPORT = "from murmuration.storage import dynamodb\n"
             {"get rooms"},
         ),
         (
-            "def run(request):\n  from murmuration.storage import queues, mails\n"
-            '  queues.send("a", {})\n  mails.send(1)',
+            "def run(request):\n  from murmuration.storage import queues, mail\n"
+            '  queues.send("a", {})\n  mail.send(1)',
             {"find a", "send a", "send *"},
         ),
         (
