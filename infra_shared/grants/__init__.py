@@ -30,7 +30,7 @@ def file_of(module: str) -> str:
     part = next(
         (each for each in parts if any(name.partition(".")[0] == api for name in each.GRANTS)), machinery
     )
-    path = Path(part.__file__)
+    path = Path(str(part.__file__))
     return path.relative_to(path.parents[2]).as_posix()
 
 

@@ -188,8 +188,8 @@ IMPORT = "from murmuration.storage import dynamodb\n"
             {"find a", "send a", "send *"},
         ),
         (
-            "def run(request):\n  from murmuration.aws.parameters import read_secret\n"
-            '  read_secret(settings().parameter(f"provider-{request}"))',
+            "def run(request):\n  from murmuration.storage import parameters\n"
+            '  parameters.read_secret(settings().parameter(f"provider-{request}"))',
             {"get provider-*"},
         ),
     ],
