@@ -63,6 +63,7 @@ OURS = {
     ("POST", "/_matrix/client/{version}/auth/{authType}/fallback/web"): "what that page's form goes to",
     ("GET", "/_matrix/client/{version}/account/3pid/email/submitToken"): "where links in mails lead to",
     ("POST", "/_matrix/client/{version}/account/3pid/email/submitToken"): "what that page's button does",
+    ("GET", "/_matrix/client/{version}/pushrules/global/{kind}"): "Synapse has it, and clients ask for it",
     ("GET", "/_matrix/static/client/login"): "the specification has it in its text",
     ("ANY", "/{proxy+}"): "what nothing else serves is answered in Matrix's words",
 }

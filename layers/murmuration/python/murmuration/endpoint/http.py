@@ -41,6 +41,9 @@ CORS_HEADERS = {
 MAX_PARAMETER_BYTES = 900
 """How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
 
+ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "server", "since", "to"))
+"""Query parameters that clients also send without a value, and then mean none."""
+
 LARGE_CHARACTERS = 1_400_000
 """How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
 
@@ -52,6 +55,12 @@ class Response:
     body: Any = field(default_factory=dict)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def query_of(event: Mapping[str, Any]) -> dict[str, str]:
+    """Each query parameter's last value, without those that clients leave empty to say nothing."""
+    given = event.get("queryStringParameters") or {}
+    return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 
 
 class Request:
@@ -96,7 +105,7 @@ class Request:
 
     @cached_property
     def query(self) -> dict[str, str]:
-        return dict(self.event.get("queryStringParameters") or {})
+        return query_of(self.event)
 
     def query_all(self, name: str) -> list[str]:
         """Each value of the query parameter `name`, in the order sent."""

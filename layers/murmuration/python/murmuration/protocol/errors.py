@@ -185,6 +185,12 @@ class NotFound(MatrixError):
     errcode = "M_NOT_FOUND"
 
 
+class MalformedPath(MatrixError):
+    """The path lacks a part of what the endpoint is about, or has one too many."""
+
+    errcode = "M_UNRECOGNIZED"
+
+
 class Unrecognized(MatrixError):
     status = 404
     errcode = "M_UNRECOGNIZED"

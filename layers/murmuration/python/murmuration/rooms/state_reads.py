@@ -13,6 +13,7 @@ from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.rooms.client_events import client_event, state_event
 from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.pagination import parse_moment
 from murmuration.rooms.past_state import pick_state_after, state_after
 from murmuration.rooms.viewing import View, open_view
 from murmuration.rooms.visibility import seen_by
@@ -72,7 +73,7 @@ def get_members(
     view = open_view(token, room_id)
     last = view.departure()
     if at is not None:
-        position = view.position(at)
+        position = view.position(at, parse_moment)
         if position == 0 and view.room.head.oldest == 1:
             return []
         before = _entry_before(view, position)
