@@ -134,6 +134,12 @@ class TestState:
         assert found == {str(number): number for number in range(60)}
 
 
+def first_prev_batch(client: Client, room_id: str) -> str:
+    """Where the timeline of a first sync begins, which has all of the room."""
+    answer = ok(client.get("/_matrix/client/v3/sync", filter='{"room": {"timeline": {"limit": 50}}}'))
+    return str(answer["rooms"]["join"][room_id]["timeline"]["prev_batch"])
+
+
 class TestMembers:
     def test_members_by_membership(self, alice: Client, make_client: MakeClient) -> None:
         room_id = create_room(alice)
@@ -197,7 +203,6 @@ class TestMembers:
     def test_members_at_the_prev_batch_of_a_first_sync(
         self, alice: Client, bob: Client, make_client: MakeClient
     ) -> None:
-        """The timeline goes back to the room's beginning: the token also tells how far the sync had shown it."""
         room_id = create_room(alice, preset="public_chat")
         join(bob, room_id)
         token = first_prev_batch(alice, room_id)

@@ -3,10 +3,10 @@
 A position is a gap between events, named by the ordinal of the event before it: position 7 has the events 1
 to 7 behind it and 8 onwards ahead. https://spec.matrix.org/v1.19/client-server-api/#pagination
 
-A token may tell a second position beside it: up to where the sync that gave it had shown the room. `prev_batch` of
-a client's first look at a room has it, if the timeline goes back to the beginning of all that the client may see.
-Pages go on from the first position, and `/members?at=` tells the members at the second one: at the first there are
-none, or they are hidden.
+A token may tell a second position beside it: up to where the sync that gave it had shown the room. The
+`prev_batch` of a client's first look at a room has it, if the timeline begins where the client's view of the
+room begins. Pages go on from the first position. `/members?at=` tells the members at the second one, as there
+are none at the first, or they are hidden.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def resolve_token(
 ) -> int | None:
     """The position that a pagination token, or a user's sync token, has in the room.
 
-    `parse` reads pagination tokens. None for a sync token whose client is shown no more, or not yet, what happens there. Raises InvalidParam.
+    `parse` reads pagination tokens.
+    None for a sync token whose client is shown no more, or not yet, what happens there. Raises InvalidParam.
     """
     if token.startswith(("s_", "p_", "c_")):
         from murmuration.sync.tokens import room_position
