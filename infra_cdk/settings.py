@@ -84,6 +84,8 @@ class Settings(BaseModel):
     """Who hears of alarms."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
+    default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
+    """The version of rooms whose creators ask for none. Some clients can't send into version 12 yet."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512

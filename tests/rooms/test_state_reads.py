@@ -252,6 +252,10 @@ class TestMembers:
         assert ok(alice.get(path(room_id, "joined_members")))["joined"] == {
             alice.user_id: {"display_name": "Al", "avatar_url": "mxc://example.org/a"}
         }
+        join(bob, room_id)
+        set_state(bob, room_id, "m.room.member", {"membership": "join", "displayname": "Bob"}, bob.user_id)
+        joined = ok(alice.get(path(room_id, "joined_members")))["joined"]
+        assert joined[bob.user_id] == {"display_name": "Bob", "avatar_url": None}
 
     def test_joined_rooms(self, alice: Client, bob: Client) -> None:
         first, second = create_room(alice), create_room(alice)

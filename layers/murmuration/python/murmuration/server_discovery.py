@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def get_capabilities(requester: Requester) -> dict[str, Any]:
         "capabilities": {
             "m.change_password": {"enabled": member},
             "m.room_versions": {
-                "default": DEFAULT_ROOM_VERSION,
+                "default": settings().default_room_version,
                 "available": {
                     version.id: "stable" if version.stable else "unstable"
                     for version in ROOM_VERSIONS.values()

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+
 
 class SettingsError(Exception):
     """A setting is missing or has a value it can't have; the message names the variable."""
@@ -27,7 +29,7 @@ class Settings:
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
-    `empty_room_days`; with 0 it is kept.
+    `empty_room_days`; with 0 it is kept. Rooms whose creators name no version have `default_room_version`.
     """
 
     server_name: str
@@ -50,6 +52,7 @@ class Settings:
     sso_private_providers: bool = False
     socket_endpoint: str = ""
     empty_room_days: int = 30
+    default_room_version: str = DEFAULT_ROOM_VERSION
 
     def table(self, name: str) -> str:
         """The physical name of the table with the logical name `name`."""
@@ -106,6 +109,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         sso_trusted_clients=tuple(url for url in value("SSO_TRUSTED_CLIENTS", "").split(",") if url),
         sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
+        default_room_version=choice("DEFAULT_ROOM_VERSION", DEFAULT_ROOM_VERSION, tuple(ROOM_VERSIONS)),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
     )
 

@@ -79,6 +79,10 @@ class InvalidParam(MatrixError):
     errcode = "M_INVALID_PARAM"
 
 
+class MalformedEvent(InvalidParam):
+    """An event that no room takes, whoever sends it."""
+
+
 class InvalidUsername(MatrixError):
     errcode = "M_INVALID_USERNAME"
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from murmuration.clock import now_ms
 from murmuration.protocol import auth_rules
 from murmuration.protocol.building import build_event
-from murmuration.protocol.errors import NotFound, Unavailable
-from murmuration.protocol.events import Event
+from murmuration.protocol.errors import MalformedEvent, NotFound, Unavailable
+from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.hashing import reference_hash
 from murmuration.rooms.changes import HISTORY_VISIBILITY, Changes, replaced_by, visibility_by
 from murmuration.rooms.opening import unknown_room
@@ -28,6 +28,7 @@ from murmuration.storage.room_items import LogEntry
 from murmuration.storage.streams import pause
 
 T = TypeVar("T")
+TOMBSTONE = "m.room.tombstone"
 ATTEMPTS = 60
 EXTREMITIES_LIMIT = 10
 """How many of the room's newest events a new one may follow; the others are left for the next."""
@@ -52,7 +53,25 @@ class Append(Changes):
     """New events of this server on top of a room, growing until they're committed together."""
 
     def add(self, draft: Draft) -> Event:
-        """Build and authorise the next event. Raises Forbidden by the auth rules, TooLarge, BadJson."""
+        """Build and authorise the next event.
+
+        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson.
+        """
+        event, state = self._authorised(draft)
+        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
+        return event
+
+    def check(self, draft: Draft) -> None:
+        """Raise what `add` would raise, but add nothing.
+
+        For a request that would change nothing: who may not send the event is refused all the same.
+        """
+        self._authorised(draft)
+
+    def _authorised(self, draft: Draft) -> tuple[Event, Mapping[StateKey, Event]]:
+        """The next event, not yet added, and the state that it was judged by."""
+        if draft.type == TOMBSTONE and self.room_id and draft.content.get("replacement_room") == self.room_id:
+            raise MalformedEvent("A room can't be replaced by itself")
         pairs = auth_rules.auth_event_types(
             self.version, draft.type, draft.sender, draft.state_key, draft.content
         )
@@ -79,9 +98,13 @@ class Append(Changes):
             redacts=draft.redacts,
             **self._for_assigned_ids(prev_events, auth_events),
         )
-        auth_rules.check_auth(event, state)
-        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
-        return event
+        try:
+            auth_rules.check_auth(event, state)
+        except auth_rules.AuthRuleViolation as error:
+            if error.malformed:
+                raise MalformedEvent(error.message) from error
+            raise
+        return event, state
 
     def _position(self) -> tuple[list[str], int]:
         if self.entries:

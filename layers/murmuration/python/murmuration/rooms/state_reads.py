@@ -114,8 +114,11 @@ def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
     return min(last, entry, key=lambda each: each.ordinal)
 
 
-def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, str]]:
-    """The joined users, each with `display_name` and `avatar_url` where set. Raises Forbidden."""
+def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, str | None]]:
+    """The joined users, each with `display_name` and `avatar_url`: None where not set, as in Synapse.
+
+    Raises Forbidden.
+    """
     view = open_view(token, room_id)
     view.require_joined()
     entries = room_items.read_state_of_type(room_id, view.room.version, MEMBER)
@@ -126,9 +129,12 @@ def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, 
     }
 
 
-def _profile(event: Event) -> dict[str, str]:
-    fields = (("display_name", "displayname"), ("avatar_url", "avatar_url"))
-    return {name: value for name, key in fields if isinstance(value := event.content.get(key), str)}
+def _profile(event: Event) -> dict[str, str | None]:
+    def text(key: str) -> str | None:
+        value = event.content.get(key)
+        return value if isinstance(value, str) else None
+
+    return {"display_name": text("displayname"), "avatar_url": text("avatar_url")}
 
 
 def get_joined_rooms(user_id: str) -> list[str]:
