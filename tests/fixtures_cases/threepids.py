@@ -82,6 +82,41 @@ CASES.add(
     expect="401",
 )
 CASES.add(
+    "post_address/good",
+    "The same by the older endpoint.",
+    f"POST {THREEPID}",
+    {"three_pid_creds": PROVED, "auth": PROOF},
+    worlds="alice_proved_an_address",
+    by="alice",
+)
+CASES.add(
+    "post_address/not_proved",
+    "The link was not followed yet.",
+    f"POST {THREEPID}",
+    {"three_pid_creds": PROVED},
+    worlds=("alice", "a_link_in_a_mail"),
+    by="alice",
+    expect="400 M_THREEPID_AUTH_FAILED",
+)
+CASES.add(
+    "post_address/no_password",
+    "Alice has to prove that it's she.",
+    f"POST {THREEPID}",
+    {"three_pid_creds": PROVED},
+    worlds="alice_proved_an_address",
+    by="alice",
+    expect="401",
+)
+CASES.add(
+    "post_address/nothing",
+    "There is no address.",
+    f"POST {THREEPID}",
+    {},
+    worlds="alice_proved_an_address",
+    by="alice",
+    expect="400 M_MISSING_PARAM",
+)
+CASES.add(
     "get_addresses/good",
     "Alice looks which addresses she has.",
     f"GET {THREEPID}",

@@ -16,6 +16,8 @@ SPEC_VERSIONS = (*_R0_VERSIONS, *(f"v1.{minor}" for minor in range(1, 20)))
 
 UNSTABLE_FEATURES = {
     "org.matrix.msc2285.stable": True,  # private read receipts
+    "im.nheko.summary": True,  # a room's summary
+    "org.matrix.msc3266": True,
     "org.matrix.msc3916.stable": True,  # authenticated media
     "org.matrix.msc4133.stable": True,  # custom profile fields
     "uk.tcpip.msc4133.stable": True,

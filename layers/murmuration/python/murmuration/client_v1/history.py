@@ -8,7 +8,7 @@ from typing import Any
 
 from murmuration.accounts.tokens import AccessToken
 from murmuration.client_v1.events import V1, Form
-from murmuration.client_v1.stream import as_bad_pagination, page_limit, paging_int
+from murmuration.client_v1.stream import as_bad_pagination, own_presence, page_limit, paging_int
 from murmuration.clock import now_ms
 from murmuration.presence import views
 from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
@@ -23,7 +23,7 @@ from murmuration.rooms.past_state import state_after
 from murmuration.rooms.receipts import receipt_event
 from murmuration.rooms.timeline import PageRequest, Scan
 from murmuration.rooms.viewing import View, open_view
-from murmuration.storage import directory, room_items, streams
+from murmuration.storage import account_data, directory, room_items, streams
 from murmuration.storage.dynamodb import gather
 
 MAX_PRESENCE = 100
@@ -100,6 +100,13 @@ def room_initial_sync(
     }
     if view.membership is not None:
         shown["membership"] = view.membership.membership
+    if not form.founding:
+        kept, own = gather(
+            functools.partial(account_data.read_room, view.viewer.user_id, room_id),
+            functools.partial(own_presence, view.viewer.user_id, form),
+        )
+        shown["account_data"] = [{"type": kind, "content": content} for kind, content in kept.items()]
+        shown["presence"] = [*own, *shown["presence"]]
     read = receipt_event(items, view.viewer.user_id)
     if read is not None:
         shown["receipts"] = [form(read, room_id)]

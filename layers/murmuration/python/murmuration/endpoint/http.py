@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from murmuration.clock import now_ms
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
@@ -155,6 +156,12 @@ class Request:
             if coding == "gzip":
                 return not weight or bool(weight.strip("0."))
         return False
+
+    @property
+    def received_ms(self) -> int:
+        """When the request reached the gateway, by its clock."""
+        at = self.event["requestContext"].get("requestTimeEpoch")
+        return int(at) if at is not None else now_ms()
 
     @property
     def source_ip(self) -> str:

@@ -33,6 +33,12 @@ def read(user_id: str, room_id: str, data_type: str) -> dict[str, Any] | None:
     return content_of(item) if item else None
 
 
+def read_room(user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
+    """All that a user keeps about a room, tags too: contents by type. One query."""
+    items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
+    return {str(item["type"]): content_of(item) for item in items}
+
+
 def content_of(item: Mapping[str, Any]) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(item["content"])
     return content
