@@ -19,8 +19,8 @@ def get_landing_page() -> Page:
     config = settings()
     name, url = escape(config.server_name), escape(config.public_url)
     parts = [
-        f'<p>This is the <a href="https://matrix.org/">Matrix</a> homeserver <strong>{name}</strong>. It runs '
-        "Murmuration.</p>",
+        f'<p>This is the <a href="https://matrix.org/">Matrix</a> homeserver <strong>{name}</strong>. '
+        "It runs Murmuration.</p>",
         "<h2>How to connect</h2>",
         f"<ol><li>Open a Matrix app.</li><li>Where it asks for your homeserver, enter "
         f'<span class="url">{name}</span>. If the app doesn’t find it, enter '

@@ -191,8 +191,8 @@ def _presence(body: Mapping[str, Any], form: Form) -> list[dict[str, Any]]:
 def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> dict[str, Any]:
     """All rooms with their newest events and their state, who is there, and the stream's token, `end`.
 
-    `limit` is how many events of a room. Today's form has account data, too, and with `archived` the rooms that
-    the user has left. Raises UnknownToken, BadPagination.
+    `limit` is how many events of a room. Today's form has account data, too, and with `archived` the
+    rooms that the user has left. Raises UnknownToken, BadPagination.
     """
     limit, archived = page_limit(query), not form.founding and query.get("archived") == "true"
     wanted: dict[str, Any] = {"timeline": {"limit": limit}, "include_leave": archived}

@@ -33,8 +33,8 @@ def post_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
     """The same by the older endpoint: the proof is in `three_pid_creds`.
 
     It takes the user's proof to be there, too: otherwise a stolen access token would be enough to add an
-    address, and by that to set a new password. Whether the address was proved is checked first, as old clients
-    don't expect to be asked for a proof here. Raises what `add_address` raises.
+    address, and by that to set a new password. Whether the address was proved is checked first, as old
+    clients don't expect to be asked for a proof here. Raises what `add_address` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pid
     """
     body = Fields(attempt.body)
