@@ -1,4 +1,7 @@
-"""Give the page that people see who open the server's address in a browser."""
+"""Give the page that people see who open the server's address in a browser.
+
+It tells people what programs learn by https://spec.matrix.org/v1.19/client-server-api/#server-discovery
+"""
 
 from __future__ import annotations
 

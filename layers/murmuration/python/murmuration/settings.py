@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+DEFAULT_ROOM_VERSION = "12"
+ROOM_VERSIONS = tuple(str(number) for number in range(1, 13))
+"""Those of `murmuration.protocol.room_versions`, which this module doesn't import."""
 
 
 class SettingsError(Exception):
@@ -109,7 +111,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         sso_trusted_clients=tuple(url for url in value("SSO_TRUSTED_CLIENTS", "").split(",") if url),
         sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
-        default_room_version=choice("DEFAULT_ROOM_VERSION", DEFAULT_ROOM_VERSION, tuple(ROOM_VERSIONS)),
+        default_room_version=choice("DEFAULT_ROOM_VERSION", DEFAULT_ROOM_VERSION, ROOM_VERSIONS),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
     )
 
