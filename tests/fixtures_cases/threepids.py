@@ -81,11 +81,12 @@ CASES.add(
     by="alice",
     expect="401",
 )
+OLD_PROOF = {**PROVED, "id_server": "id.example.org", "id_access_token": "none"}
 CASES.add(
     "post_address/good",
     "The same by the older endpoint.",
     f"POST {THREEPID}",
-    {"three_pid_creds": PROVED, "auth": PROOF},
+    {"three_pid_creds": OLD_PROOF, "auth": PROOF},
     worlds="alice_proved_an_address",
     by="alice",
 )
@@ -93,7 +94,7 @@ CASES.add(
     "post_address/not_proved",
     "The link was not followed yet.",
     f"POST {THREEPID}",
-    {"three_pid_creds": PROVED},
+    {"three_pid_creds": OLD_PROOF},
     worlds=("alice", "a_link_in_a_mail"),
     by="alice",
     expect="400 M_THREEPID_AUTH_FAILED",
@@ -102,7 +103,7 @@ CASES.add(
     "post_address/no_password",
     "Alice has to prove that it's she.",
     f"POST {THREEPID}",
-    {"three_pid_creds": PROVED},
+    {"three_pid_creds": OLD_PROOF},
     worlds="alice_proved_an_address",
     by="alice",
     expect="401",

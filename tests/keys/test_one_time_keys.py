@@ -81,7 +81,8 @@ def test_keys_uploaded_while_the_device_is_logged_out_can_not_be_claimed(alice, 
 
 def test_an_upload_that_comes_after_the_logout_stores_nothing(alice, bob, monkeypatch):
     """The request was authenticated while the device was there still."""
-    read, done = storage._read_for_upload, []
+    read = storage._read_for_upload
+    done: list[int] = []
 
     def log_out_first(*arguments):
         if not done:
