@@ -10,7 +10,7 @@ import pytest
 
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.settings import settings
-from murmuration.storage import directory, room_items
+from murmuration.storage.rooms import directory, room_items
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, join, ok, path, refused, send
 

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration import to_device
-from murmuration.accounts.tokens import Requester
+from murmuration.aws import dynamodb
 from murmuration.endpoint import Request
-from murmuration.storage import dynamodb, streams
-from murmuration.storage import to_device as storage
+from murmuration.identity.tokens import Requester
+from murmuration.storage.live import streams
+from murmuration.storage.live import to_device as storage
 from tests.in_process import segment
 from tests.logged_in import log_in
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.creation import RoomRequest, create_room
+from murmuration.rooms.lifecycle.creation import RoomRequest, create_room
 
 
 @endpoint("POST", "/_matrix/client/{version}/createRoom", versions=CLIENT_VERSIONS)

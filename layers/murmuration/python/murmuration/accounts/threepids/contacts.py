@@ -1,0 +1,77 @@
+"""The addresses of an account, as its user adds, sees and removes them.
+
+An address is added once a mail to it was read. Adding takes the user's proof to be there, too.
+https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
+from murmuration.accounts.threepids import binding, validation
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import MissingParam, ThreepidAuthFailed
+
+
+def add_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
+    """Make a proved address the requester's. Idempotent.
+
+    Raises UserInteractiveAuthRequired and what `reauthenticate` raises, ThreepidAuthFailed for what wasn't
+    proved, ThreepidInUse, MissingParam, BadJson.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidadd
+    """
+    body = Fields(attempt.body)
+    sid, client_secret = body.string("sid"), body.string("client_secret")
+    reauthenticate(attempt, requester.user_id)
+    _add(requester, _proved(sid, client_secret))
+    return {}
+
+
+def post_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
+    """The same by the older endpoint: the proof is in `three_pid_creds`.
+
+    It takes the user's proof to be there, too: otherwise a stolen access token would be enough to add an
+    address, and by that to set a new password. Whether the address was proved is checked first, as old
+    clients don't expect to be asked for a proof here. Raises what `add_address` raises.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pid
+    """
+    body = Fields(attempt.body)
+    given = body.optional_object("three_pid_creds") or body.optional_object("threePidCreds")
+    if given is None:
+        raise MissingParam("three_pid_creds is missing")
+    credentials = Fields(given)
+    proved = _proved(credentials.string("sid"), credentials.string("client_secret"))
+    reauthenticate(attempt, requester.user_id)
+    _add(requester, proved)
+    return {}
+
+
+def _proved(sid: str, client_secret: str) -> validation.Proved:
+    proved = validation.validated(sid, client_secret, "add")
+    if proved is None:
+        raise ThreepidAuthFailed("The link in the mail has not been followed")
+    return proved
+
+
+def _add(requester: Requester, proved: validation.Proved) -> None:
+    binding.add(requester.user_id, binding.EMAIL, proved.address, validated_ms=proved.at_ms)
+
+
+def get_addresses(requester: Requester) -> dict[str, Any]:
+    """The requester's addresses.
+
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid
+    """
+    return {"threepids": binding.addresses(requester.user_id)}
+
+
+def delete_address(requester: Requester, body: Fields) -> dict[str, str]:
+    """Remove an address from the requester's account, where it is there.
+
+    Raises ThreepidMediumNotSupported, MissingParam, BadJson, InvalidParam.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3piddelete
+    """
+    binding.remove(requester.user_id, body.string("medium"), body.string("address"))
+    return {"id_server_unbind_result": "no-support"}
