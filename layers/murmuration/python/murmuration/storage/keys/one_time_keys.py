@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.encoding import canonical_json
@@ -136,13 +136,12 @@ def _upload_chunk(
     order = f"{state.head + 1:012}"
     puts = [_one_time_put(user_id, device_id, order, key, value) for key, value in new.items()]
     puts += [_fallback_put(user_id, device_id, key, value) for key, value in new_fallback.items()]
-    device = dynamodb.check(
-        accounts.USERS, accounts.device_key(user_id, device_id), "attribute_exists(user_id)"
-    )
+    device_key = accounts.device_key(user_id, device_id)
+    device = dynamodb.check(accounts.USERS, device_key, "attribute_exists(user_id)").named("device")
     try:
         dynamodb.transact([device, *state.writes(stream, counts), *puts], patient=False)
     except ConditionFailed as error:
-        if 0 in error.failed:
+        if error.refused("device"):
             raise DeviceGone from error
         raise
     return counts
@@ -153,7 +152,7 @@ def _read_for_upload(
 ) -> tuple[dict[KeyID, Item], dict[KeyID, str], dict[str, Item]]:
     """The one-time keys that are stored, the marks of those handed out, the fallback keys by algorithm."""
     marks = {_mark_id(user_id, device_id, key): key for key in keys}
-    stored, marked, fallback = dynamodb.parallel(
+    stored, marked, fallback = concurrency.parallel(
         functools.partial(_query, user_id, f"otk#{device_id}#"),
         lambda: dynamodb.batch_get({"transient": [{"id": mark} for mark in marks]})["transient"],
         functools.partial(_query, user_id, f"fallback#{device_id}#"),
@@ -245,7 +244,7 @@ def _claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | No
         functools.partial(_query, user_id, f"otk#{device_id}#{algorithm}#", limit=1),
         functools.partial(dynamodb.get, TABLE, _fallback_key(user_id, device_id, algorithm)),
     ]
-    state, found, fallback = dynamodb.parallel(*reads)
+    state, found, fallback = concurrency.parallel(*reads)
     if found:
         item = found[0]
         writes = _take_writes(state, stream, item, _mark(user_id, device_id, item))

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from murmuration.aws.reads import Read
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, TooLarge
 from murmuration.storage.live import streams
@@ -37,6 +38,12 @@ def read_room(user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
     """All that a user keeps about a room, tags too: contents by type. One query."""
     items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
     return {str(item["type"]): content_of(item) for item in items}
+
+
+def content_read(user_id: str, room_id: str, data_type: str) -> Read[dict[str, Any] | None]:
+    """Read the content of one type of account data; `room_id` is "" for the account's own."""
+    key = {"stream_id": streams.user_stream(user_id), "sk": data_key(room_id, data_type)}
+    return Read(streams.TABLE, key, lambda item: content_of(item) if item is not None else None)
 
 
 def content_of(item: Mapping[str, Any]) -> dict[str, Any]:
