@@ -25,7 +25,7 @@ from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import room_items
-from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 T = TypeVar("T")
 TOMBSTONE = "m.room.tombstone"
@@ -55,7 +55,8 @@ class Append(Changes):
     def add(self, draft: Draft) -> Event:
         """Build and authorise the next event.
 
-        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson.
+        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson, NotFound where this server's
+        knowledge of the room is stale: somebody else's server has to help. Only leaving needs nobody's help.
         """
         event, state = self._authorised(draft)
         self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
@@ -70,6 +71,8 @@ class Append(Changes):
 
     def _authorised(self, draft: Draft) -> tuple[Event, Mapping[StateKey, Event]]:
         """The next event, not yet added, and the state that it was judged by."""
+        if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
+            raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
         if draft.type == TOMBSTONE and self.room_id and draft.content.get("replacement_room") == self.room_id:
             raise MalformedEvent("A room can't be replaced by itself")
         pairs = auth_rules.auth_event_types(
@@ -142,6 +145,7 @@ class Append(Changes):
                 device_id=draft.device_id,
                 txn_id=draft.txn_id,
                 replaced=replaced_by(previous),
+                withheld=event.type == DUMMY_EVENT,
             )
         )
 
@@ -178,3 +182,9 @@ def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
     except NotFound as error:
         raise unknown_room(room_id) from error
     return append(room_id, plan, room=room)
+
+
+def _is_leaving(draft: Draft) -> bool:
+    """Whether somebody leaves by themselves: rejects an invite, or takes a knock back."""
+    membership = draft.content.get("membership")
+    return draft.type == "m.room.member" and membership == "leave" and draft.state_key == draft.sender
