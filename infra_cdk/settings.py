@@ -101,6 +101,8 @@ class Settings(BaseModel):
     """Who hears of alarms."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
+    default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
+    """The version of rooms whose creators ask for none. Some clients can't send into version 12 yet."""
     federation: bool = True
     """Whether there are rooms shared with other servers."""
     federation_allow: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()

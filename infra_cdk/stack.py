@@ -102,6 +102,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
         "TURN_URIS": ",".join(settings.turn_uris),
         "TURN_TTL": str(settings.turn_ttl),
+        "DEFAULT_ROOM_VERSION": settings.default_room_version,
         "EMPTY_ROOM_DAYS": str(settings.empty_room_days),
         "IDENTITY_SERVER_URL": settings.identity_server_url,
         "MAIL_SENDER": settings.mail_sender,

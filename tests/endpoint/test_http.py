@@ -12,7 +12,8 @@ import pytest
 from local_cloud.config import Limits
 from local_cloud.gateway.http import MalformedAnswer, response_of
 from murmuration.endpoint import Auth, endpoint
-from murmuration.endpoint.http import LARGE_CHARACTERS
+from murmuration.endpoint.http import LARGE_CHARACTERS, Request
+from murmuration.endpoint.sockets import SocketRequest
 
 LIMIT = Limits().lambda_payload_bytes
 EVENTS = {"events": [{"body": 'a "quoted" word, ünïcode 🦜', "number": number} for number in range(130_000)]}
@@ -60,3 +61,11 @@ def test_media_are_not_compressed() -> None:
     given = answer(b"a" * 2_000_000, "gzip")
     assert "Content-Encoding" not in given["headers"]
     assert len(b64decode(given["body"])) == 2_000_000
+
+
+@pytest.mark.parametrize("name", ["after", "at", "before", "filter", "from", "server", "since", "to"])
+def test_a_parameter_left_empty_is_none(name: str) -> None:
+    event = {"queryStringParameters": {name: "", "dir": "", "limit": "0"}}
+    assert Request(event).query == SocketRequest(event).query == {"dir": "", "limit": "0"}
+    event = {"queryStringParameters": {name: "something"}}
+    assert Request(event).query == SocketRequest(event).query == {name: "something"}

@@ -10,6 +10,7 @@ import pytest
 from murmuration.sync import engine, joined
 from tests.in_process import Client, segment
 from tests.rooms.people import (
+    V1,
     V3,
     bodies,
     create_room,
@@ -44,6 +45,27 @@ def test_first_sync_has_the_room_whole(make_client: Make) -> None:
     assert {("m.room.create", ""), ("m.room.name", ""), ("m.room.member", alice.user_id)} <= seen
     assert section["unread_notifications"] == {"notification_count": 0, "highlight_count": 0}
     assert all("room_id" not in event for event in timeline(section))
+
+
+def test_a_limit_of_0_gives_no_events(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice, name="Here")
+    send(alice, room_id, "first")
+    bare = Syncing(alice, filter={"room": {"timeline": {"limit": 0}}})
+    section = bare.room(room_id)
+    assert (section["timeline"]["events"], section["timeline"]["limited"]) == ([], True)
+    assert {event["type"] for event in section["state"]["events"]} >= {"m.room.create", "m.room.name"}
+    event_id = send(alice, room_id, "second")
+    section = bare.room(room_id)
+    assert (section["timeline"]["events"], section["timeline"]["limited"]) == ([], True)
+    before = path(room_id, "messages")
+    query = {"dir": "b", "from": section["timeline"]["prev_batch"]}
+    assert ok(alice.get(before, limit=1, **query))["chunk"][0]["event_id"] == event_id
+    for limited in ({"limit": 0}, {"filter": '{"limit": 0}'}):
+        assert ok(alice.get(before, **query, **limited))["chunk"] == []
+    assert ok(alice.get(path(room_id, "threads", version=V1), limit=0)) == {"chunk": []}
+    relations = path(room_id, "relations", event_id, version=V1)
+    assert ok(alice.get(relations, limit=0))["chunk"] == []
 
 
 def test_limited_first_sync_has_the_state_before_its_timeline(make_client: Make) -> None:

@@ -16,15 +16,19 @@ from murmuration.storage.live.to_device import Target
 MAX_EVENT_BYTES = 65_536
 
 
-def send_to_device(requester: Requester, event_type: str, txn_id: str, body: Mapping[str, Any]) -> None:
+def send_to_device(
+    requester: Requester, event_type: str, txn_id: str, body: Mapping[str, Any], *, received_ms: int
+) -> None:
     """Send each device named in `body["messages"]` its message, once for each transaction ID.
 
+    Messages that wait for a device together come to it in the order of `received_ms`, which is when the
+    request reached the gateway: some functions take longer than others.
     Users of other servers get nothing yet. Raises MissingParam, BadJson, InvalidParam, TooLarge.
     """
     events = _local_events(requester.user_id, event_type, body)
     if events:
         key = storage.transaction_key(requester.user_id, requester.device_id, event_type, txn_id)
-        storage.send(key, events)
+        storage.send(key, events, received_ms=received_ms)
 
 
 def _local_events(sender: str, event_type: str, body: Mapping[str, Any]) -> dict[Target, str]:

@@ -101,7 +101,8 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
 def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     """Delete devices with their tokens, keys and waiting messages; those that aren't there are no error.
 
-    What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on.
+    What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on. It goes
+    once more after the device: a device may upload keys until it is gone, and then no upload is taken.
     """
     known = {accounts.device_id_of(item) for item in accounts.read_devices(user_id)}
     doomed = [each for each in dict.fromkeys(device_ids) if each in known]
@@ -111,6 +112,7 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     _record_change(user_id)
     _end_presence(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
+    concurrency.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
     streams.nudge(streams.user_stream(user_id))  # who waits comes, and learns that they are logged out
 
 

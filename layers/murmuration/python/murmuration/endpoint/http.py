@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from murmuration.clock import now_ms
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
@@ -44,6 +45,9 @@ CORS_HEADERS = {
 MAX_PARAMETER_BYTES = 900
 """How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
 
+ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "server", "since", "to"))
+"""Query parameters that clients also send without a value, and then mean none."""
+
 LARGE_CHARACTERS = 1_400_000
 """How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
 
@@ -55,6 +59,12 @@ class Response:
     body: Any = field(default_factory=dict)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def query_of(event: Mapping[str, Any]) -> dict[str, str]:
+    """Each query parameter's last value, without those that clients leave empty to say nothing."""
+    given = event.get("queryStringParameters") or {}
+    return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 
 
 class Request:
@@ -101,7 +111,7 @@ class Request:
 
     @cached_property
     def query(self) -> dict[str, str]:
-        return dict(self.event.get("queryStringParameters") or {})
+        return query_of(self.event)
 
     def query_all(self, name: str) -> list[str]:
         """Each value of the query parameter `name`, in the order sent."""
@@ -151,6 +161,12 @@ class Request:
             if coding == "gzip":
                 return not weight or bool(weight.strip("0."))
         return False
+
+    @property
+    def received_ms(self) -> int:
+        """When the request reached the gateway, by its clock."""
+        at = self.event["requestContext"].get("requestTimeEpoch")
+        return int(at) if at is not None else now_ms()
 
     @property
     def source_ip(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from murmuration.endpoint.http import query_of
 from murmuration.endpoint.routes import WebSocket
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import MatrixError, MissingToken
@@ -30,7 +31,7 @@ class SocketRequest:
 
     @cached_property
     def query(self) -> dict[str, str]:
-        return dict(self.event.get("queryStringParameters") or {})
+        return query_of(self.event)
 
     @property
     def subprotocols(self) -> list[str]:

@@ -25,7 +25,7 @@ ALWAYS_COUNTED = "signed_curve25519"
 def upload_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, int]:
     """Store the device, one-time and fallback keys of `body`; the device's count of one-time keys.
 
-    Raises BadJson, MissingParam, InvalidParam, TooLarge.
+    Raises BadJson, MissingParam, InvalidParam, TooLarge; UnknownToken where the device was logged out.
     """
     device_keys = body.get("device_keys")
     one_time = _parse_keys(body, "one_time_keys")
@@ -36,7 +36,10 @@ def upload_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, int]
         _check_device_keys(requester, device_keys)
         upload_device_keys(requester, device_keys)
     if one_time or fallback:
-        counts = one_time_keys.upload(requester.user_id, requester.device_id, one_time, fallback)
+        try:
+            counts = one_time_keys.upload(requester.user_id, requester.device_id, one_time, fallback)
+        except one_time_keys.DeviceGone as error:
+            raise UnknownToken("The device was logged out") from error
     else:
         counts = one_time_keys.read_counts(requester.user_id, requester.device_id)
     return with_zero(counts.one_time)

@@ -110,7 +110,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
-        "timeline": _timeline(ctx, news.viewer, window, fresh=position is None),
+        "timeline": _timeline(ctx, news, window),
         "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, news.viewer, state)},
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
@@ -151,11 +151,13 @@ def _stream_items(room: Room, after: int) -> list[Item]:
 # -- Timeline --------------------------------------------------------------------------------------------
 
 
-def _timeline(ctx: Context, viewer: Viewer, window: Window, *, fresh: bool) -> dict[str, Any]:
+def _timeline(ctx: Context, news: RoomNews, window: Window) -> dict[str, Any]:
+    fresh = news.position is None
+    shown = news.room.head.ordinal if fresh and not window.limited else None
     return {
-        "events": client_timeline(ctx, viewer, window),
+        "events": client_timeline(ctx, news.viewer, window),
         "limited": window.limited or (fresh and ctx.base is not None),
-        "prev_batch": pagination.position_token(window.before_first),
+        "prev_batch": pagination.position_token(window.before_first, shown=shown),
     }
 
 

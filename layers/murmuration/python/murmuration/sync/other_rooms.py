@@ -71,11 +71,12 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
         state = timeline.state_delta(room, position.ordinal, root)
     if not ctx.state_after:
         state |= timeline.unshown_state(window)
+    shown = before - 1 if position is None and not window.limited else None
     return {
         "timeline": {
             "events": client_timeline(ctx, viewer, window),
             "limited": window.limited,
-            "prev_batch": pagination.position_token(window.before_first),
+            "prev_batch": pagination.position_token(window.before_first, shown=shown),
         },
         "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, viewer, state)},
         "account_data": {"events": room_account_data(ctx, room.room_id)},

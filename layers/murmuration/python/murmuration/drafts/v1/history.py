@@ -9,7 +9,7 @@ from typing import Any
 from murmuration.aws.concurrency import gather
 from murmuration.clock import now_ms
 from murmuration.drafts.v1.events import V1, Form
-from murmuration.drafts.v1.stream import as_bad_pagination, page_limit, paging_int
+from murmuration.drafts.v1.stream import as_bad_pagination, own_presence, page_limit, paging_int
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence import views
 from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
@@ -26,6 +26,7 @@ from murmuration.rooms.reading.timeline import PageRequest, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import directory, room_items
+from murmuration.storage.users import account_data
 
 MAX_PRESENCE = 100
 
@@ -101,6 +102,13 @@ def room_initial_sync(
     }
     if view.membership is not None:
         shown["membership"] = view.membership.membership
+    if not form.founding:
+        kept, own = gather(
+            functools.partial(account_data.read_room, view.viewer.user_id, room_id),
+            functools.partial(own_presence, view.viewer.user_id, form),
+        )
+        shown["account_data"] = [{"type": kind, "content": content} for kind, content in kept.items()]
+        shown["presence"] = [*own, *shown["presence"]]
     read = receipt_event(items, view.viewer.user_id)
     if read is not None:
         shown["receipts"] = [form(read, room_id)]

@@ -209,8 +209,7 @@ def get_threads(
             break
         page, threads = threads[: limit - len(chunk)], threads[limit - len(chunk) :]
         chunk += _thread_roots(view, page, participated)
-        last = page[-1].latest
-    return {"chunk": chunk} | ({"next_batch": position_token(last - 1)} if threads else {})
+    return {"chunk": chunk} | ({"next_batch": position_token(threads[0].latest)} if threads else {})
 
 
 def _thread_roots(view: View, threads: Sequence[Thread], participated: bool) -> list[dict[str, Any]]:

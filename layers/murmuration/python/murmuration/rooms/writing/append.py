@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.protocol import auth_rules
-from murmuration.protocol.errors import NotFound, Unavailable
-from murmuration.protocol.events import Event
+from murmuration.protocol.errors import MalformedEvent, NotFound, Unavailable
+from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.building import build_event
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.rooms.opening import unknown_room
@@ -28,6 +28,7 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 T = TypeVar("T")
+TOMBSTONE = "m.room.tombstone"
 ATTEMPTS = 60
 EXTREMITIES_LIMIT = 10
 """How many of the room's newest events a new one may follow; the others are left for the next."""
@@ -54,11 +55,26 @@ class Append(Changes):
     def add(self, draft: Draft) -> Event:
         """Build and authorise the next event.
 
-        Raises Forbidden by the auth rules, TooLarge, BadJson, NotFound where this server's knowledge of the
-        room is stale: somebody else's server has to help. Only leaving needs nobody's help.
+        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson, NotFound where this server's
+        knowledge of the room is stale: somebody else's server has to help. Only leaving needs nobody's help.
         """
+        event, state = self._authorised(draft)
+        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
+        return event
+
+    def check(self, draft: Draft) -> None:
+        """Raise what `add` would raise, but add nothing.
+
+        For a request that would change nothing: who may not send the event is refused all the same.
+        """
+        self._authorised(draft)
+
+    def _authorised(self, draft: Draft) -> tuple[Event, Mapping[StateKey, Event]]:
+        """The next event, not yet added, and the state that it was judged by."""
         if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
             raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
+        if draft.type == TOMBSTONE and self.room_id and draft.content.get("replacement_room") == self.room_id:
+            raise MalformedEvent("A room can't be replaced by itself")
         pairs = auth_rules.auth_event_types(
             self.version, draft.type, draft.sender, draft.state_key, draft.content
         )
@@ -85,9 +101,13 @@ class Append(Changes):
             redacts=draft.redacts,
             **self._for_assigned_ids(prev_events, auth_events),
         )
-        auth_rules.check_auth(event, state)
-        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
-        return event
+        try:
+            auth_rules.check_auth(event, state)
+        except auth_rules.AuthRuleViolation as error:
+            if error.malformed:
+                raise MalformedEvent(error.message) from error
+            raise
+        return event, state
 
     def _position(self) -> tuple[list[str], int]:
         if self.entries:

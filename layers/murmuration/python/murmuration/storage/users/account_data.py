@@ -34,6 +34,12 @@ def read(user_id: str, room_id: str, data_type: str) -> dict[str, Any] | None:
     return content_of(item) if item else None
 
 
+def read_room(user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
+    """All that a user keeps about a room, tags too: contents by type. One query."""
+    items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
+    return {str(item["type"]): content_of(item) for item in items}
+
+
 def content_read(user_id: str, room_id: str, data_type: str) -> Read[dict[str, Any] | None]:
     """Read the content of one type of account data; `room_id` is "" for the account's own."""
     key = {"stream_id": streams.user_stream(user_id), "sk": data_key(room_id, data_type)}
