@@ -8,6 +8,7 @@ from aws_cdk import CfnCustomResource, Fn, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_s3 as s3
 
 from infra_cdk import api as rest
 from infra_cdk.settings import Settings
@@ -29,6 +30,11 @@ One user's 404 would be the answer to another, who asks by the same path.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
 """
 
+ANSWERS_PATH = "/answers/*"
+"""Where functions put answers that are too large for them. The paths are signed as the bucket wants it."""
+SIMPLE_CORS = "60669652-455b-4ae9-85a4-c4c02393f86c"
+"""CloudFront's own response headers policy, by which any web page may read what it asked for."""
+
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
 _LONGEST_WAIT = 60
 """Seconds that CloudFront waits for an answer: longer than API Gateway waits for a function."""
@@ -41,6 +47,7 @@ def make_edge(
     drafts_api: apigateway.CfnRestApi,
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
+    bucket: s3.CfnBucket,
 ) -> cloudfront.CfnDistribution:
     """The distribution."""
     viewer = cloudfront.CfnFunction(
@@ -97,6 +104,13 @@ def make_edge(
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
     special += [(f"{path}*", "drafts", CACHING_DISABLED) for path in rest.DRAFT_PATHS]
+    origins.append(_answers_origin(bucket))
+    answers = {
+        **behaviour("answers", CACHING_DISABLED),
+        "allowed_methods": ["GET", "HEAD", "OPTIONS"],
+        "origin_request_policy_id": _make_answers_policy(stack, settings).ref,
+        "response_headers_policy_id": SIMPLE_CORS,
+    }
     config = cloudfront.CfnDistribution.DistributionConfigProperty(
         comment=f"{settings.prefix}: {settings.server_name}",
         enabled=True,
@@ -119,9 +133,44 @@ def make_edge(
                 **behaviour(origin_id, policy),  # type: ignore[arg-type]
             )
             for path, origin_id, policy in special
+        ]
+        + [
+            cloudfront.CfnDistribution.CacheBehaviorProperty(
+                path_pattern=ANSWERS_PATH,
+                **answers,  # type: ignore[arg-type]
+            )
         ],
     )
     return cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
+
+
+def _answers_origin(bucket: s3.CfnBucket) -> cloudfront.CfnDistribution.OriginProperty:
+    """The bucket, under the host for which functions sign; CloudFront adds no signature of its own."""
+    return cloudfront.CfnDistribution.OriginProperty(
+        id="answers",
+        domain_name=bucket.attr_regional_domain_name,
+        custom_origin_config=cloudfront.CfnDistribution.CustomOriginConfigProperty(
+            origin_protocol_policy="https-only", origin_ssl_protocols=["TLSv1.2"]
+        ),
+    )
+
+
+def _make_answers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnOriginRequestPolicy:
+    """The query, which has the signature, and no header: not the client's access token either.
+
+    The bucket refuses a request with both. CloudFront drops Authorization unless a policy names it.
+    """
+    policy = cloudfront.CfnOriginRequestPolicy
+    return policy(
+        stack,
+        "AnswersPolicy",
+        origin_request_policy_config=policy.OriginRequestPolicyConfigProperty(
+            name=f"{settings.prefix}-signed-query",
+            cookies_config=policy.CookiesConfigProperty(cookie_behavior="none"),
+            headers_config=policy.HeadersConfigProperty(header_behavior="none"),
+            query_strings_config=policy.QueryStringsConfigProperty(query_string_behavior="all"),
+        ),
+    )
 
 
 def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCachePolicy:

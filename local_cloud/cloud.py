@@ -22,6 +22,7 @@ from local_cloud.costs import meter as metering
 from local_cloud.costs.meter import Meter
 from local_cloud.data_folder import DataFolder
 from local_cloud.dynoxide import Dynoxide
+from local_cloud.gateway.answers import Answers
 from local_cloud.gateway.http import HttpGateway
 from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
@@ -279,6 +280,13 @@ class Cloud:
             function.route.key: function for function in functions if isinstance(function.route, WebSocket)
         }
         return (
-            HttpGateway(routes, self.lambdas, limits, viewer_secret, self._parking()),
+            HttpGateway(
+                routes,
+                self.lambdas,
+                limits,
+                viewer_secret,
+                self._parking(),
+                Answers(self.s3, environment.MEDIA_BUCKET),
+            ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_cdk.grants.grant import Grant
+from infra_cdk.grants.grant import ANSWERS, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
@@ -59,10 +59,12 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get put update"},
     ),
     "client_server.key_backup": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={"keys": "batch_get batch_write delete get put query update", "users": "get update"},
     ),
     "client_server.keys": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "get",
@@ -96,6 +98,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"media": "get put update", "transient": "update", "users": "get update"},
     ),
     "client_server.old_sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
@@ -152,6 +155,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.relations": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get",
@@ -187,6 +191,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_messages": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -211,6 +216,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_state": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get",
@@ -239,6 +245,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_cdk.grants.grant import Grant
+from infra_cdk.grants.grant import ANSWERS, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_v1.history": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -31,6 +32,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.old_sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
@@ -89,6 +91,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.room_state": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get",
@@ -139,6 +142,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get put update"},
     ),
     "client_v2.history": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -200,6 +204,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={

@@ -242,11 +242,30 @@ def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
     assert kept == dict.fromkeys((400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0)
 
 
+def test_large_answers_come_from_the_bucket_without_the_clients_token(stack: Synthesised) -> None:
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    (origin,) = [each for each in config["Origins"] if each["Id"] == "answers"]
+    assert origin["DomainName"] == {"Fn::GetAtt": ["MediaBucket", "RegionalDomainName"]}
+    (behaviour,) = [each for each in config["CacheBehaviors"] if each["TargetOriginId"] == "answers"]
+    assert behaviour["PathPattern"] == "/answers/*"
+    (policy,) = stack.properties("AWS::CloudFront::OriginRequestPolicy")
+    forwarded = policy["OriginRequestPolicyConfig"]
+    assert forwarded["HeadersConfig"] == {"HeaderBehavior": "none"}
+    assert forwarded["QueryStringsConfig"] == {"QueryStringBehavior": "all"}
+    (bucket,) = stack.properties("AWS::S3::Bucket")
+    rules = {rule.get("Prefix"): rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    assert rules["answers/"]["ExpirationInDays"] == 1
+
+
 def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
     text = json.dumps(stack.template)
     assert "signing-key" not in text or re.search(r"ed25519 a_\w+ [\w+/]{40}", text) is None
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     for origin in distribution["DistributionConfig"]["Origins"]:
+        if origin["Id"] == "answers":  # the bucket is told nothing
+            assert "OriginCustomHeaders" not in origin
+            continue
         (header,) = origin["OriginCustomHeaders"]
         assert header["HeaderName"] == "x-murmuration-viewer-secret"
         assert header["HeaderValue"] == {"Fn::GetAtt": ["Secrets", "ViewerSecret"]}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.sizes import Budget, fit_events
 from murmuration.rooms import (
     aggregations,
     client_events,
@@ -32,6 +33,8 @@ from murmuration.sync.timeline import MEMBER, Window
 
 MEMBERS_REMEMBERED = 64
 HEROES = 5
+TIMELINE_BYTES = 1_000_000
+"""What the timeline of one room may have in an answer; the newest event comes in any case."""
 
 
 @dataclass
@@ -104,6 +107,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
+    window, shown = fitting_timeline(ctx, news.viewer, window)
     state, remembered = _state(ctx, room, window, position)
     state |= resolved
     summary, heroes = _summary(ctx, room, window, position, state)
@@ -114,7 +118,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
-        "timeline": _timeline(ctx, news.viewer, window, fresh=position is None),
+        "timeline": _timeline(ctx, window, shown, fresh=position is None),
         "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, news.viewer, state)},
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
@@ -155,12 +159,24 @@ def _stream_items(room: Room, after: int) -> list[Item]:
 # -- Timeline --------------------------------------------------------------------------------------------
 
 
-def _timeline(ctx: Context, viewer: Viewer, window: Window, *, fresh: bool) -> dict[str, Any]:
+def _timeline(
+    ctx: Context, window: Window, shown: Sequence[dict[str, Any]], *, fresh: bool
+) -> dict[str, Any]:
     return {
-        "events": client_timeline(ctx, viewer, window),
+        "events": list(shown),
         "limited": window.limited or (fresh and ctx.base is not None),
         "prev_batch": pagination.position_token(window.before_first),
     }
+
+
+def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[dict[str, Any]]]:
+    """The window cut to what fits into `TIMELINE_BYTES`, and its events as the client gets them.
+
+    The newest events stay. What is bundled with an event is left out where it doesn't fit.
+    """
+    events = client_timeline(ctx, viewer, window)
+    count = fit_events(events[::-1], Budget(TIMELINE_BYTES))
+    return timeline.newest_of(window, count), events[len(events) - count :]
 
 
 def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[dict[str, Any]]:

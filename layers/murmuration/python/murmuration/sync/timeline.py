@@ -89,6 +89,20 @@ def _window(
     )
 
 
+def newest_of(window: Window, count: int) -> Window:
+    """The window with its newest `count` shown events alone; what comes before them is left out."""
+    if count >= len(window.seen):
+        return window
+    first = window.seen[-count].entry
+    return Window(
+        seen=window.seen[-count:],
+        start=first.ordinal,
+        root=first.current_root,
+        limited=True,
+        passed=tuple(entry for entry in window.passed if entry.ordinal >= first.ordinal),
+    )
+
+
 def tell_resolutions(room: Room, window: Window) -> tuple[Window, dict[StateKey, Event]]:
     """The window with its end as the state is, and the state that it came to without any of its events.
 
