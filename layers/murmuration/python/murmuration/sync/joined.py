@@ -35,6 +35,8 @@ MEMBERS_REMEMBERED = 64
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
 """What the timeline of one room may have in an answer; the newest event comes in any case."""
+STREAM_BYTES = 500_000
+"""What of a room's stream (receipts above all) one answer brings; the next one goes on."""
 
 
 @dataclass
@@ -78,7 +80,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     viewer = ctx.viewer(membership, room)
     own = _own(ctx)
     read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
-    window, items, entries = dynamodb.gather(
+    window, (items, seq), entries = dynamodb.gather(
         functools.partial(read_window, room, viewer, position),
         functools.partial(_stream_items, room, position.seq if position else 0),
         functools.partial(room.entries, [own] if ctx.reader is not None else [*_DECIDING, own]),
@@ -89,7 +91,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
         return None  # a late look at the head, from before the user joined
     news = RoomNews(room, membership, viewer, position, window, items, entries)
     ephemeral, typing_until_ms = _ephemeral(ctx, room.room_id, items, position)
-    part = RoomPart(RoomPosition(room.head.ordinal, room.head.seq), typing_until_ms=typing_until_ms)
+    part = RoomPart(RoomPosition(room.head.ordinal, seq), typing_until_ms=typing_until_ms)
     part.presence = presence.marked(items)
     if ctx.reader is not None:
         part.section, present = dynamodb.gather(
@@ -115,7 +117,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
         state |= _unknown_heroes(ctx, window, position, heroes)
         remembered = _remember(remembered, [pair[1] for pair in heroes])
     counts = _unread(ctx, room, window, position, items, news.membership.since or 0)
-    part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
+    part.position = RoomPosition(head.ordinal, part.position.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
         "timeline": _timeline(ctx, window, shown, fresh=position is None),
@@ -149,11 +151,11 @@ def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | N
     return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)
 
 
-def _stream_items(room: Room, after: int) -> list[Item]:
+def _stream_items(room: Room, after: int) -> tuple[list[Item], int]:
+    """What is new in the room's stream, as much as fits into one answer, and where that ends."""
     if room.head.seq <= after:
-        return []
-    items = streams.read_after(streams.room_stream(room.room_id), after)
-    return [item for item in items if item["seq"] <= room.head.seq]
+        return [], room.head.seq
+    return streams.read_some_after(streams.room_stream(room.room_id), after, room.head.seq, STREAM_BYTES)
 
 
 # -- Timeline --------------------------------------------------------------------------------------------
