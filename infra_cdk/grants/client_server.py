@@ -31,6 +31,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get update"},
     ),
     "client_server.devices": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "get",
@@ -42,6 +43,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.directory": Grant(
+        objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "directory": "delete get put query",
@@ -178,6 +180,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_membership": Grant(
+        objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "directory": "get",

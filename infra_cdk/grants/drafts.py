@@ -49,6 +49,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.presence": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "streams": "batch_get get put update",
@@ -125,6 +126,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.capabilities": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put", "users": "check get put query update"},
     ),

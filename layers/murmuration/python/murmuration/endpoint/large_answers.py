@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 ANSWER_BYTES = 6_000_000
 """What the body of an answer may have, as a string in JSON; the limit of Lambda is 6 MiB with the headers."""
+SMALL_BYTES = 1_400_000
+"""What fits in any case; API Gateway compresses it."""
 COMPRESSED_FILE_BYTES = 64_000_000
 """What is longer goes uncompressed into the bucket: compressing it would take longer than reading it."""
 FOLDER = "answers/"
@@ -44,6 +46,8 @@ def fit(pieces: Iterable[str], *, compressible: bool) -> Large:
         if size > COMPRESSED_FILE_BYTES:
             return Large(location=_store(beginning, rest))
     data = b"".join(beginning)
+    if size <= SMALL_BYTES:
+        return Large(data.decode())
     if compressible:
         small = gzip.compress(data, 1, mtime=0)
         if _base64_bytes(small) <= ANSWER_BYTES:

@@ -33,7 +33,8 @@ class RoomHead:
     `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
     `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
     set, the items of the current state are still on their way from that snapshot to `state_root`
-    (`rooms.settling`).
+    (`rooms.settling`). `state_bytes` is the size of the current state without membership events; None where
+    it was never counted.
     """
 
     room_id: str
@@ -48,6 +49,7 @@ class RoomHead:
     invited: int
     seq: int = 0
     unsettled: NodeId | None = None
+    state_bytes: int | None = None
 
     @property
     def version(self) -> RoomVersion:
@@ -150,6 +152,7 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         invited=item["invited"],
         seq=item.get("seq_head", 0),
         unsettled=item.get("unsettled"),
+        state_bytes=item.get("state_bytes"),
     )
 
 
@@ -337,6 +340,11 @@ def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntr
     ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
     pages = dynamodb.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
     return [state_entry_from_item(item, version) for items in pages for item in items]
+
+
+def read_state_bytes(room_id: str, version: RoomVersion) -> int:
+    """The size of the current state without membership events, as `state_bytes` of the head has it."""
+    return sum(len(entry.event.to_json()) for entry in read_state_but_members(room_id, version))
 
 
 def _state_between(room_id: str, low: str, high: str) -> list[Item]:
