@@ -45,13 +45,13 @@ def test_messages_go_on_where_the_bytes_end(alice: Client, room_id: str, directi
 
 
 def test_context_keeps_the_event_and_its_neighbours(alice: Client, room_id: str) -> None:
-    texts = long_messages(alice, room_id, 45)
+    texts = long_messages(alice, room_id, 30)
     centre = send(alice, room_id, "centre")
-    texts_after = long_messages(alice, room_id, 45, mark="n")
+    texts_after = long_messages(alice, room_id, 30, mark="n")
     found = ok(alice.get(path(room_id, "context", centre), limit=200))
     assert found["event"]["event_id"] == centre
     before, after = bodies(found["events_before"])[::-1], bodies(found["events_after"])
-    assert 5 < len(before) < 45
+    assert 5 < len(before) < 30
     assert before == texts[-len(before) :]
     assert after == texts_after[: len(after)]
     earlier = messages(alice, room_id, "b", **{"from": found["start"]}, limit=1)["chunk"]
@@ -134,10 +134,12 @@ def test_the_directory_goes_on_where_the_bytes_end(
     monkeypatch.setattr("murmuration.rooms.public_rooms.LIST_BYTES", 7_000)
     alice = make_client("alice")
     mine = {
-        create_room(alice, preset="public_chat", visibility="public", name="find-me", topic="t" * 3_000)
+        create_room(
+            alice, preset="public_chat", visibility="public", name=f"find-{backward}", topic="t" * 3_000
+        )
         for _ in range(6)
     }
-    body: dict[str, Any] = {"filter": {"generic_search_term": "find-me"}, "limit": 100}
+    body: dict[str, Any] = {"filter": {"generic_search_term": f"find-{backward}"}, "limit": 100}
     pages = [ok(alice.post(f"{V3}/publicRooms", body))]
     while token := pages[-1].get("next_batch"):
         pages.append(ok(alice.post(f"{V3}/publicRooms", body | {"since": token})))

@@ -46,7 +46,7 @@ def test_one_room_with_more_than_fits_is_cut_and_its_gap_can_be_filled(
     syncing = Syncing(bob, filter={"room": {"timeline": {"limit": 100}}})
     if not first:
         syncing.sync()
-    texts = long_messages(alice, room_id, 90)
+    texts = long_messages(alice, room_id, 30)
     section = syncing.room(room_id)
     assert section["timeline"]["limited"]
     shown = bodies(timeline(section))
