@@ -21,9 +21,9 @@ from local_cloud.gateway.answers import PREFIX, Answers
 from local_cloud.gateway.http import response_of
 from local_cloud.gateway.routes import Routes
 from local_cloud.permissions import acting_for, module_of
+from murmuration.aws import objects
 from murmuration.endpoint import Function, discover, http_routes
 from murmuration.settings import settings
-from murmuration.storage import objects
 from tests import openapi
 
 _LIMIT = Limits().lambda_payload_bytes

@@ -1,4 +1,4 @@
-"""An answer over Lambda's limit, over HTTP: the client is redirected to it within the server's own address."""
+"""An answer over Lambda's limit, over HTTP: the client is redirected to it at the same address."""
 
 from __future__ import annotations
 

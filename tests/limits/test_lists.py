@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from murmuration.aws import dynamodb
 from murmuration.keys import upload
-from murmuration.rooms import append
-from murmuration.storage import dynamodb, identity_keys
+from murmuration.rooms.writing import append
+from murmuration.storage.keys import identity_keys
 from tests.in_process import Client, segment
 from tests.limits.test_sync import LONG, long_messages
 from tests.rooms.people import (
@@ -63,7 +64,7 @@ def test_context_keeps_the_event_and_its_neighbours(alice: Client, room_id: str)
 def test_relations_go_on_where_the_bytes_end(
     alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("murmuration.rooms.relations.LIST_BYTES", 300_000)
+    monkeypatch.setattr("murmuration.rooms.reading.relations.LIST_BYTES", 300_000)
     root = send(alice, room_id, "root")
     sent = [relate(alice, room_id, root, "m.thread", body=f"{number} {LONG}") for number in range(12)]
     found: list[str] = []
@@ -82,7 +83,7 @@ def test_relations_go_on_where_the_bytes_end(
 def test_threads_go_on_where_the_bytes_end(
     alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("murmuration.rooms.relations.LIST_BYTES", 300_000)
+    monkeypatch.setattr("murmuration.rooms.reading.relations.LIST_BYTES", 300_000)
     roots = []
     for number in range(12):
         roots.append(send(alice, room_id, f"{number} {LONG}"))
@@ -102,7 +103,7 @@ def test_threads_go_on_where_the_bytes_end(
 def test_bundles_that_do_not_fit_are_left_out(
     alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("murmuration.rooms.timeline.LIST_BYTES", 1_400_000)
+    monkeypatch.setattr("murmuration.rooms.reading.timeline.LIST_BYTES", 1_400_000)
     for number in range(10):
         parent = send(alice, room_id, f"{number} {LONG}")
         relate(alice, room_id, parent, "m.thread", body=LONG)
@@ -131,7 +132,7 @@ def test_the_directory_shortens_long_names_and_topics(make_client: Make) -> None
 def test_the_directory_goes_on_where_the_bytes_end(
     make_client: Make, monkeypatch: pytest.MonkeyPatch, backward: bool
 ) -> None:
-    monkeypatch.setattr("murmuration.rooms.public_rooms.LIST_BYTES", 7_000)
+    monkeypatch.setattr("murmuration.rooms.lifecycle.public_rooms.LIST_BYTES", 7_000)
     alice = make_client("alice")
     mine = {
         create_room(

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from local_cloud.gateway.answers import is_signed
+from murmuration.aws import objects
 from murmuration.endpoint import Auth, endpoint
-from murmuration.storage import objects
 from tests.limits.conftest import BUCKET
 
 BODY = {"text": "é" * 3_500_000}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from infra_cdk.grants import GRANTS
-from infra_cdk.grants.grant import ANSWERS
+from infra_shared.grants import GRANTS
+from infra_shared.grants.grant import ANSWERS
 from murmuration.endpoint import Http, discover
 from tests.house import REPOSITORY
 

@@ -69,7 +69,7 @@ def _store(beginning: Iterable[bytes], rest: Iterable[str], encoding: str = "") 
     """Put a body into the bucket; the path where it is for a while."""
     import secrets
 
-    from murmuration.storage import objects
+    from murmuration.aws import objects
 
     key = FOLDER + secrets.token_urlsafe(32)
     with tempfile.TemporaryFile() as file:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.bodies import limit_size, object_of, required
 from murmuration.protocol.errors import (
     BadJson,
@@ -15,9 +16,8 @@ from murmuration.protocol.errors import (
     WrongRoomKeysVersion,
 )
 from murmuration.protocol.sizes import JsonText
-from murmuration.storage import key_backups as storage
-from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.key_backups import SessionID, Version
+from murmuration.storage.keys import key_backups as storage
+from murmuration.storage.keys.key_backups import SessionID, Version
 
 MAX_AUTH_DATA_BYTES = 65_536
 MAX_KEY_BYTES = 65_536

@@ -1,0 +1,65 @@
+"""Objects in the bucket: bytes with a content type, under a key."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from murmuration.settings import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    data: bytes
+    content_type: str
+
+
+@functools.cache
+def client() -> Any:
+    from murmuration.aws.clients import make_client
+
+    return make_client("s3")
+
+
+def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str = "") -> None:
+    """Store an object, over one that has the key already. `encoding` is its Content-Encoding."""
+    more = {"ContentEncoding": encoding} if encoding else {}
+    client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type, **more)
+
+
+def signed_path(key: str, seconds: int) -> str:
+    """The path, with its query, by which anybody may read an object from the bucket's own host for a while.
+
+    CloudFront passes it on to that host, so clients use it at the server's address.
+    """
+    from urllib.parse import urlsplit
+
+    from botocore.auth import S3SigV4QueryAuth
+    from botocore.awsrequest import AWSRequest
+
+    from murmuration.aws.clients import session
+
+    region = client().meta.region_name
+    request = AWSRequest("GET", f"https://{settings().media_bucket}.s3.{region}.amazonaws.com/{key}")
+    S3SigV4QueryAuth(session().get_credentials(), "s3", region, expires=seconds).add_auth(request)
+    parts = urlsplit(request.url)
+    return f"{parts.path}?{parts.query}"
+
+
+def get(key: str) -> Object | None:
+    """The object with `key`, or None."""
+    s3 = client()
+    try:
+        found = s3.get_object(Bucket=settings().media_bucket, Key=key)
+    except s3.exceptions.NoSuchKey:
+        return None
+    return Object(found["Body"].read(), found["ContentType"])
+
+
+def delete(keys: Sequence[str]) -> None:
+    """Delete objects, those that aren't there included; up to 1,000 in one request."""
+    if keys:
+        objects = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        client().delete_objects(Bucket=settings().media_bucket, Delete=objects)
