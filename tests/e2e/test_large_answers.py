@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from local_cloud.testing import LocalCloud
 from tests.e2e.raw import V3, register
 
@@ -10,7 +12,7 @@ def test_a_large_backup_is_fetched_by_a_redirect(shared_cloud: LocalCloud) -> No
     alice = register(shared_cloud, "large-backup")
     body = {"algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": {"public_key": "x"}}
     version = alice.json("POST", f"{V3}/room_keys/version", body)["version"]
-    key = {"first_message_index": 0, "forwarded_count": 0, "is_verified": False}
+    key: dict[str, Any] = {"first_message_index": 0, "forwarded_count": 0, "is_verified": False}
     key |= {"session_data": {"ciphertext": "y" * 60_000}}
     rooms = {f"!{n}:example.org": {"sessions": {f"s{m}": key for m in range(40)}} for n in range(3)}
     for room_id, room in rooms.items():

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
@@ -153,7 +153,7 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
         for data_type in (IGNORED_USERS, INVITE_PERMISSION)
     ]
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
-    rooms, found = dynamodb.gather(
+    rooms, found = concurrency.gather(
         functools.partial(
             _rooms, [each for each in room_ids if first.filter.room.admits_room(each)], late=False
         ),
@@ -245,7 +245,7 @@ class _Sync:
         return time.monotonic() < self.deadline
 
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
-        token, _ = dynamodb.gather(functools.partial(self._token, first, answer), self._release)
+        token, _ = concurrency.gather(functools.partial(self._token, first, answer), self._release)
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
             until = now_ms() // 1000 + marks.LIFETIME_S
@@ -294,7 +294,7 @@ def assemble(
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
-    rooms, changes, *_ = dynamodb.gather(
+    rooms, changes, *_ = concurrency.gather(
         functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)], late=late),
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader is None),
         *beside,
@@ -407,7 +407,7 @@ def _add_joined(
         some = to_look_at[start : start + ROOMS_AT_ONCE]
         if ctx.base is None and len(some) > 1:
             joined.read_ahead(ctx, [room for room, _ in some])
-        parts = dynamodb.parallel(*(functools.partial(joined.joined_room, ctx, *pair) for pair in some))
+        parts = concurrency.parallel(*(functools.partial(joined.joined_room, ctx, *pair) for pair in some))
         full = False
         for (room, _), part in zip(some, parts, strict=True):
             if part is None:
@@ -481,7 +481,7 @@ def _add_others(
     for start in range(0, len(left), ROOMS_AT_ONCE):
         some = left[start : start + ROOMS_AT_ONCE]
         calls = [functools.partial(left_room, ctx, rooms[row.room_id], row) for row in some]
-        for row, section in zip(some, dynamodb.parallel(*calls), strict=True):
+        for row, section in zip(some, concurrency.parallel(*calls), strict=True):
             if section is not None and not budget.take(json_bytes(section)):
                 refused.add(row.room_id)
             else:
