@@ -24,6 +24,8 @@ class SettingsError(Exception):
 
 MAX_PROVIDERS_BYTES = 2_500
 """A function's environment has 4 KB in all."""
+MAX_SERVERS_BYTES = 400
+"""Of each list of servers, for the same reason."""
 
 
 def _list(value: Any) -> Any:
@@ -84,6 +86,14 @@ class Settings(BaseModel):
     """Who hears of alarms."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
+    federation: bool = True
+    """Whether there are rooms shared with other servers."""
+    federation_allow: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    """Globs of server names; with any, no other servers are spoken with."""
+    federation_deny: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    """Globs of the names of servers that aren't spoken with, whatever `federation_allow` says."""
+    key_notaries: Annotated[tuple[str, ...], BeforeValidator(_list)] = ("matrix.org",)
+    """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
@@ -125,6 +135,14 @@ class Settings(BaseModel):
             raise ValueError(
                 f"identity_providers has {size} bytes; functions have room for {MAX_PROVIDERS_BYTES}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _lists_that_fit(self) -> Settings:
+        for name in ("federation_allow", "federation_deny", "key_notaries"):
+            size = len(",".join(getattr(self, name)).encode())
+            if size > MAX_SERVERS_BYTES:
+                raise ValueError(f"{name} has {size} bytes; functions have room for {MAX_SERVERS_BYTES}")
         return self
 
     @property

@@ -106,6 +106,10 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "LOGIN_FLOWS": settings.login_flows_text,
         "IDENTITY_PROVIDERS": settings.identity_providers_text,
         "SSO_TRUSTED_CLIENTS": ",".join(settings.sso_trusted_clients),
+        "FEDERATION": "on" if settings.federation else "off",
+        "FEDERATION_ALLOW": ",".join(settings.federation_allow),
+        "FEDERATION_DENY": ",".join(settings.federation_deny),
+        "KEY_NOTARIES": ",".join(settings.key_notaries) or "none",
         **parts,
     }
     return {f"MURMURATION_{name}": value for name, value in values.items() if value != ""}

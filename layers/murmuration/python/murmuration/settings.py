@@ -28,6 +28,11 @@ class Settings:
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
     `empty_room_days`; with 0 it is kept.
+
+    Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
+    the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
+    of those that can't be reached. For tests on one machine, `federation_loopback` lets servers be on the
+    loopback, and `federation_ca` names a file of further certificate authorities.
     """
 
     server_name: str
@@ -50,6 +55,12 @@ class Settings:
     sso_private_providers: bool = False
     socket_endpoint: str = ""
     empty_room_days: int = 30
+    federation: bool = True
+    federation_allow: tuple[str, ...] = ()
+    federation_deny: tuple[str, ...] = ()
+    federation_loopback: bool = False
+    federation_ca: str = ""
+    key_notaries: tuple[str, ...] = ("matrix.org",)
 
     def table(self, name: str) -> str:
         """The physical name of the table with the logical name `name`."""
@@ -85,6 +96,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             raise SettingsError(f"MURMURATION_{name} is {text!r}; it must be a whole number")
         return int(text)
 
+    def words(name: str, default: str = "") -> tuple[str, ...]:
+        """The parts of a list; `none` is an empty one, as a variable of a function can't be empty."""
+        parts = (word.strip() for word in value(name, default).split(","))
+        return tuple(word for word in parts if word not in ("", "none"))
+
     server_name = value("SERVER_NAME")
     return Settings(
         server_name=server_name,
@@ -107,6 +123,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
+        federation=choice("FEDERATION", "on", ("on", "off")) == "on",
+        federation_allow=words("FEDERATION_ALLOW"),
+        federation_deny=words("FEDERATION_DENY"),
+        federation_loopback=choice("FEDERATION_LOOPBACK", "off", ("on", "off")) == "on",
+        federation_ca=value("FEDERATION_CA", ""),
+        key_notaries=words("KEY_NOTARIES", "matrix.org"),
     )
 
 

@@ -52,6 +52,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "login_poll": Limit(1, 30),
         "sso": Limit(0.5, 20),
         "proof_request": Limit(0.05, 10),
+        "key_fetch": Limit(2, 60),
+        "key_query": Limit(1, 30),
         # By account: attempts that failed.
         "failed_login": Limit(0.17, 3),
         # By address of mail: mails by which an address is proved.
