@@ -10,7 +10,7 @@ from murmuration.endpoint import Http, discover
 from tests.house import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "limits.md").read_text()
-NAME = re.compile(r"`((?:client_server|client_v1|client_v2|websocket)/[\w/]+)`")
+NAME = re.compile(r"`((?:client_server|client_v1|client_v2|server_server|websocket)/[\w/]+)`")
 
 
 def endpoints() -> set[str]:
