@@ -51,7 +51,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     api = make_api(stack, settings, openapi(settings, functions))
     drafts_api = make_api(stack, settings, openapi(settings, functions, drafts=True), "Drafts")
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
-    distribution = make_edge(stack, settings, api, drafts_api, socket_api, secrets)
+    distribution = make_edge(stack, settings, api, drafts_api, socket_api, secrets, bucket)
 
     resources = Resources(
         settings,

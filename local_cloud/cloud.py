@@ -21,6 +21,7 @@ from local_cloud.aws.ssm import Ssm
 from local_cloud.config import Config
 from local_cloud.data_folder import DataFolder
 from local_cloud.dynoxide import Dynoxide
+from local_cloud.gateway.answers import Answers
 from local_cloud.gateway.http import HttpGateway
 from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
@@ -287,6 +288,13 @@ class Cloud:
             function.route.key: function for function in functions if isinstance(function.route, WebSocket)
         }
         return (
-            HttpGateway(routes, self.lambdas, limits, viewer_secret, self._parking()),
+            HttpGateway(
+                routes,
+                self.lambdas,
+                limits,
+                viewer_secret,
+                self._parking(),
+                Answers(self.s3, environment.MEDIA_BUCKET),
+            ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),
         )

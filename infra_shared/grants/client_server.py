@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import ANSWERS, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
@@ -31,6 +31,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get update"},
     ),
     "client_server.devices": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "get",
@@ -42,6 +43,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.directory": Grant(
+        objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "directory": "delete get put query",
@@ -59,10 +61,12 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get put update"},
     ),
     "client_server.key_backup": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={"keys": "batch_get batch_write delete get put query update", "users": "get update"},
     ),
     "client_server.keys": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "get",
@@ -96,6 +100,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"media": "get put update", "transient": "update", "users": "get update"},
     ),
     "client_server.old_sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
@@ -152,6 +157,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.relations": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get",
@@ -176,6 +182,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_membership": Grant(
+        objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "directory": "get",
@@ -189,6 +196,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_messages": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -213,6 +221,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_state": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -241,6 +250,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import ANSWERS, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_v1.history": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -30,6 +31,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.old_sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
@@ -46,6 +48,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.presence": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "streams": "batch_get get put update",
@@ -89,6 +92,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.room_state": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -121,6 +125,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.capabilities": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put", "users": "check get put query update"},
     ),
@@ -138,6 +143,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get put update"},
     ),
     "client_v2.history": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -199,6 +205,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={

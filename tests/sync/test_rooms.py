@@ -381,7 +381,7 @@ def test_invited_without_state_changes(make_client: Make) -> None:
 def test_more_rooms_than_fit_into_an_answer_come_in_several(
     make_client: Make, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
-    monkeypatch.setattr(engine, "MOST_BYTES", 120_000)
+    monkeypatch.setattr(engine, "_bytes_for_rooms", lambda _answer: 60_000)
     alice, bob = make_client("alice"), make_client("bob")
     room_ids = [create_room(alice, preset="public_chat") for _ in range(6)]
     for room_id in room_ids:

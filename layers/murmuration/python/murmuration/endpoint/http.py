@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from murmuration.protocol.errors import (
     Unauthorized,
     Unrecognized,
 )
+from murmuration.protocol.sizes import JsonText
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -334,7 +335,14 @@ class Handler:
             answer = _error_page(error) if self._reads_pages(request) else error_response(error)
         except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
             answer = _unexpected(event, context)
-        return proxy_response(answer, compressible=request.accepts_gzip)
+        return self._proxy_response(request, answer)
+
+    def _proxy_response(self, request: Request, answer: Any) -> dict[str, Any]:
+        compressible, reads = request.accepts_gzip, request.method in ("GET", "HEAD")
+        try:
+            return proxy_response(answer, compressible=compressible, reads=reads)
+        except Exception:  # noqa: BLE001 - a large answer couldn't be stored
+            return proxy_response(_unexpected(request.event, request.context))
 
     def _reads_pages(self, request: Request) -> bool:
         return self.route.for_people and "text/html" in request.headers.get("accept", "")
@@ -370,25 +378,39 @@ def _unexpected(event: Mapping[str, Any], context: Any) -> Response:
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
-def proxy_response(answer: Any, *, compressible: bool = False) -> dict[str, Any]:
+def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> dict[str, Any]:
     """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body.
 
-    A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`, so that it fits; what
-    is smaller API Gateway compresses.
+    A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`. What is too large even
+    so is stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`,
+    else with 303. What is smaller API Gateway compresses.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
     if isinstance(response.body, bytes):
-        body, encoded = base64.b64encode(response.body).decode(), True
-    else:
-        headers.setdefault("Content-Type", "application/json")
-        body, encoded = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False), False
-        if compressible and len(body) > LARGE_CHARACTERS:
-            import gzip
+        body = base64.b64encode(response.body).decode()
+        return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": True}
+    headers.setdefault("Content-Type", "application/json")
+    if isinstance(response.body, JsonText):
+        return _large_response(response, response.body.pieces, headers, compressible, reads)
+    body = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False)
+    if len(body) > LARGE_CHARACTERS:
+        return _large_response(response, [body], headers, compressible, reads)
+    return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
 
-            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-            body, encoded = base64.b64encode(gzip.compress(body.encode(), 1, mtime=0)).decode(), True
-    return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": encoded}
+
+def _large_response(
+    response: Response, pieces: Iterable[str], headers: dict[str, str], compressible: bool, reads: bool
+) -> dict[str, Any]:
+    from murmuration.endpoint.large_answers import fit
+
+    large, status = fit(pieces, compressible=compressible), response.status
+    if large.compressed:
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    if large.location:
+        status = 307 if reads else 303
+        headers |= {"Location": large.location, "Cache-Control": "no-store"}
+    return {"statusCode": status, "headers": headers, "body": large.body, "isBase64Encoded": large.encoded}
 
 
 def endpoint(

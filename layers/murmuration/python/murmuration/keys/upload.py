@@ -15,8 +15,9 @@ from murmuration.storage.keys import identity_keys, one_time_keys
 from murmuration.storage.keys.device_lists import record_change
 from murmuration.storage.keys.one_time_keys import KeyID
 
-MAX_DEVICE_KEYS_BYTES = 65_536
-MAX_ONE_TIME_KEY_BYTES = 8_192
+MAX_DEVICE_KEYS_BYTES = 4_096
+"""Of real clients they have less than 1,000: two algorithms, two keys, a signature or two."""
+MAX_ONE_TIME_KEY_BYTES = 4_096
 MAX_KEY_ID_BYTES = 255
 ALWAYS_COUNTED = "signed_curve25519"
 """Some clients take a missing count for "unchanged" rather than the zero it is."""

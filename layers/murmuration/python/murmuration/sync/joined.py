@@ -10,6 +10,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.sizes import Budget, fit_events
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.reading import aggregations, client_events, pagination, past_state, visibility
 from murmuration.rooms.reading.visibility import Viewer
@@ -28,6 +29,10 @@ from murmuration.sync.timeline import MEMBER, Window
 
 MEMBERS_REMEMBERED = 64
 HEROES = 5
+TIMELINE_BYTES = 1_000_000
+"""What the timeline of one room may have in an answer; the newest event comes in any case."""
+STREAM_BYTES = 500_000
+"""What of a room's stream (receipts above all) one answer brings; the next one goes on."""
 
 
 @dataclass
@@ -71,7 +76,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     viewer = ctx.viewer(membership, room)
     own = _own(ctx)
     read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
-    window, items, entries = concurrency.gather(
+    window, (items, seq), entries = concurrency.gather(
         functools.partial(read_window, room, viewer, position),
         functools.partial(_stream_items, room, position.seq if position else 0),
         functools.partial(room.entries, [own] if ctx.reader is not None else [*_DECIDING, own]),
@@ -82,7 +87,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
         return None  # a late look at the head, from before the user joined
     news = RoomNews(room, membership, viewer, position, window, items, entries)
     ephemeral, typing_until_ms = _ephemeral(ctx, room.room_id, items, position)
-    part = RoomPart(RoomPosition(room.head.ordinal, room.head.seq), typing_until_ms=typing_until_ms)
+    part = RoomPart(RoomPosition(room.head.ordinal, seq), typing_until_ms=typing_until_ms)
     part.presence = presence.marked(items)
     if ctx.reader is not None:
         part.section, present = concurrency.gather(
@@ -100,6 +105,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
+    window, shown = fitting_timeline(ctx, news.viewer, window)
     state, remembered = _state(ctx, room, window, position)
     state |= resolved
     summary, heroes = _summary(ctx, room, window, position, state)
@@ -107,10 +113,10 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
         state |= _unknown_heroes(ctx, window, position, heroes)
         remembered = _remember(remembered, [pair[1] for pair in heroes])
     counts = _unread(ctx, room, window, position, items, news.membership.since or 0)
-    part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
+    part.position = RoomPosition(head.ordinal, part.position.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
-        "timeline": _timeline(ctx, news, window),
+        "timeline": _timeline(ctx, news, window, shown),
         "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, news.viewer, state)},
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
@@ -141,24 +147,36 @@ def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | N
     return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)
 
 
-def _stream_items(room: Room, after: int) -> list[Item]:
+def _stream_items(room: Room, after: int) -> tuple[list[Item], int]:
+    """What is new in the room's stream, as much as fits into one answer, and where that ends."""
     if room.head.seq <= after:
-        return []
-    items = streams.read_after(streams.room_stream(room.room_id), after)
-    return [item for item in items if item["seq"] <= room.head.seq]
+        return [], room.head.seq
+    return streams.read_some_after(streams.room_stream(room.room_id), after, room.head.seq, STREAM_BYTES)
 
 
 # -- Timeline --------------------------------------------------------------------------------------------
 
 
-def _timeline(ctx: Context, news: RoomNews, window: Window) -> dict[str, Any]:
+def _timeline(
+    ctx: Context, news: RoomNews, window: Window, events: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     fresh = news.position is None
     shown = news.room.head.ordinal if fresh and not window.limited else None
     return {
-        "events": client_timeline(ctx, news.viewer, window),
+        "events": list(events),
         "limited": window.limited or (fresh and ctx.base is not None),
         "prev_batch": pagination.position_token(window.before_first, shown=shown),
     }
+
+
+def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[dict[str, Any]]]:
+    """The window cut to what fits into `TIMELINE_BYTES`, and its events as the client gets them.
+
+    The newest events stay. What is bundled with an event is left out where it doesn't fit.
+    """
+    events = client_timeline(ctx, viewer, window)
+    count = fit_events(events[::-1], Budget(TIMELINE_BYTES))
+    return timeline.newest_of(window, count), events[len(events) - count :]
 
 
 def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
 from murmuration.sync.context import Context
-from murmuration.sync.joined import client_timeline, room_account_data, shown_state
+from murmuration.sync.joined import fitting_timeline, room_account_data, shown_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     before = (row.ordinal or room.head.ordinal) + 1
     after = position.ordinal if position is not None else None
     viewer, window = last_window(ctx, room, row, after, ctx.filter.room.timeline)
+    window, events = fitting_timeline(ctx, viewer, window)
     root, at = (window.root, window.start) if not ctx.state_after else _after(room, before)
     state = {}
     # Who wasn't in the room right before is shown nothing of its state.
@@ -74,7 +75,7 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     shown = before - 1 if position is None and not window.limited else None
     return {
         "timeline": {
-            "events": client_timeline(ctx, viewer, window),
+            "events": events,
             "limited": window.limited,
             "prev_batch": pagination.position_token(window.before_first, shown=shown),
         },

@@ -10,11 +10,14 @@ from typing import Any
 
 from murmuration.presence.views import look_at
 from murmuration.protocol.presence import OFFLINE, as_today
+from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.users import presence_lists
 from murmuration.sync.context import Context
 
 INVITE = "m.presence_invite"
+MOST_BYTES = 300_000
+"""What the events of one answer may have. Others are told of when they change again."""
 MOST_FOLLOWED = 100
 """Whom a token remembers as not offline: those last told of. Of others, going away unseen isn't told."""
 
@@ -38,15 +41,18 @@ def presence_events(
     visible = {user_id for user_id, via in changed.items() if via in joined or _by_list(ctx, user_id)}
     followed = {user_id: entry for user_id, entry in positions.present.items() if user_id not in changed}
     events = []
+    budget = Budget(MOST_BYTES)
     for seen in look_at(visible - ctx.ignored):
         own = seen.user_id == ctx.user_id
         state = seen.presence.own(ctx.now_ms) if own else seen.presence.shown(ctx.now_ms)
+        event = seen.event(state if ctx.founding else as_today(state), ctx.now_ms)
+        if not budget.take(json_bytes(event) + 1):
+            break
         if state != OFFLINE and not own:
             followed[seen.user_id] = (seen.presence.ends_ms(ctx.now_ms), changed[seen.user_id], state)
         _, _, before = positions.present.get(seen.user_id, (0, "", OFFLINE))
         if state == before and (seen.user_id not in told or ctx.base is None):
             continue
-        event = seen.event(state if ctx.founding else as_today(state), ctx.now_ms)
         if ctx.filter.presence.matches(event):
             events.append(event)
     positions.present = dict(list(followed.items())[-MOST_FOLLOWED:])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.reading.past_state import read_state_events
 from murmuration.rooms.reading.visibility import Seen
@@ -19,6 +20,9 @@ DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100
 PAGES = 5
 """How many pages a sync reads for a filter that lets little pass; what lies behind is `limited`."""
+
+STRETCH_BYTES = 1_500_000
+"""What the events of one room may have in an answer of another API than /sync."""
 
 Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
 MEMBER = "m.room.member"
@@ -89,6 +93,30 @@ def _window(
         root=first.current_root if first else room.head.state_root,
         limited=limited,
         passed=tuple(reversed(passed)),
+    )
+
+
+def count_within(seen: Sequence[Seen], most_bytes: int = STRETCH_BYTES) -> int:
+    """How many of the events, from the first on, have no more bytes than this; one at least."""
+    budget = Budget(most_bytes)
+    for count, (entry, _) in enumerate(seen):
+        kept = (entry.replaced, entry.redacted_because)
+        if not budget.take(len(entry.event.to_json()) + sum(json_bytes(each) for each in kept if each)):
+            return count
+    return len(seen)
+
+
+def newest_of(window: Window, count: int) -> Window:
+    """The window with its newest `count` shown events alone; what comes before them is left out."""
+    if count >= len(window.seen):
+        return window
+    first = window.seen[-count].entry
+    return Window(
+        seen=window.seen[-count:],
+        start=first.ordinal,
+        root=first.current_root,
+        limited=True,
+        passed=tuple(entry for entry in window.passed if entry.ordinal >= first.ordinal),
     )
 
 

@@ -16,6 +16,7 @@ from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.presence import OFFLINE, as_today
+from murmuration.protocol.sizes import LIST_BYTES, Budget
 from murmuration.rooms.ephemeral.receipts import receipt_event
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import state_reads, timeline
@@ -88,10 +89,11 @@ def room_initial_sync(
         functools.partial(state_after, view.room, departure),
         lambda: (directory.is_published(room_id), _receipts(view)),
     )
+    events = scan.keep(client_events(scan.found, view.viewer), Budget(LIST_BYTES // 2))
     shown: dict[str, Any] = {
         "room_id": room_id,
         "messages": {
-            "chunk": [form(event) for event in client_events(scan.found[::-1], view.viewer)],
+            "chunk": [form(event) for event in events[::-1]],
             "start": position_token(scan.position),
             "end": position_token(horizon),
         },

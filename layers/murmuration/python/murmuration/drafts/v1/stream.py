@@ -18,6 +18,7 @@ from murmuration.presence.views import look_at
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.presence import as_today
+from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.reading.client_events import client_events
 from murmuration.rooms.reading.timeline import Scan
 from murmuration.rooms.reading.viewing import open_view
@@ -79,12 +80,13 @@ def _without_gaps(
     found: list[dict[str, Any]] = []
     end = str(body["next_batch"])
     places = None
+    budget = Budget(max(LIST_BYTES // 2, LIST_BYTES - json_bytes(body)))
     for kind in ("join", "leave"):
         for room_id, section in rooms.get(kind, {}).items():
             events = section["timeline"]["events"]
             if section["timeline"]["limited"] or (kind == "leave" and _joinings(events, token.user_id)):
                 places = places or _Places.read(token, start, end)
-                missed = places.go_on(room_id)
+                missed = places.go_on(room_id, budget)
                 events = _since_joining(events, token.user_id) if missed is None else missed
             found += [form(event, room_id) for event in events]
             found += [form(event, room_id) for event in section.get("ephemeral", {}).get("events", ())]
@@ -112,10 +114,10 @@ class _Places:
         before, after = (tokens.read(token.user_id, each, token.device_id) for each in (start, end))
         return cls(token, end, before, after or Positions())
 
-    def go_on(self, room_id: str) -> list[dict[str, Any]] | None:
+    def go_on(self, room_id: str, budget: Budget) -> list[dict[str, Any]] | None:
         """The events from where the client stood in a room, oldest first: the user's joining at the earliest.
 
-        None where that can't be told.
+        As many as fit into the budget. None where that can't be told.
         """
         if self.before is None:
             return None
@@ -132,12 +134,13 @@ class _Places:
             stop = min(stop, view.membership.ordinal or stop)
         scan = Scan(view, EventFilter(), position.ordinal, stop, forward=True)
         scan.run(AT_ONCE)
+        events = scan.keep(client_events(scan.found, view.viewer), budget)
         if reached is not None:
             self._move(name, replace(reached, ordinal=scan.position, unread=position.unread))
         elif not scan.exhausted:
             self.after.others.pop(name, None)  # the leaving is yet to be shown
             self._move(name, replace(position, ordinal=scan.position))
-        return client_events(scan.found, view.viewer)
+        return events
 
     def _move(self, name: str, position: RoomPosition) -> None:
         self.after.rooms[name] = position
@@ -206,6 +209,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> di
             set_presence=None,
             to_device=False,
             founding=form.founding,
+            whole=True,
         )
     )
     rooms = body.get("rooms", {})

@@ -147,6 +147,25 @@ def read_keys(
     }
 
 
+def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionID, str]]:
+    """The keys of a version, or of one room in it, room by room, as the JSON in which they are stored."""
+    prefix = _key_prefix(number) + (f"{room_id}#" if room_id else "")
+    after = None
+    while True:
+        page = dynamodb.query_page(
+            TABLE,
+            "user_id = :user AND begins_with(sk, :prefix)",
+            {":user": user_id, ":prefix": prefix},
+            after=after,
+        )
+        for item in page.items:
+            if room_id in ("", item["room_id"]):
+                yield (item["room_id"], item["session_id"]), item["key"]
+        after = page.more
+        if after is None:
+            return
+
+
 def put_keys(
     user_id: str,
     number: int,

@@ -76,6 +76,31 @@ def read_after(stream: str, seq: int, *, limit: int | None = None) -> list[Item]
     )
 
 
+def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[list[Item], int]:
+    """The items changed after `seq`, up to `head`, and where they end: at `head`, unless they are too many.
+
+    They have about `most_bytes`; one item comes in any case.
+    """
+    items: list[Item] = []
+    size, after = 0, None
+    while True:
+        page = dynamodb.query_page(
+            TABLE,
+            "stream_id = :stream AND seq BETWEEN :low AND :high",
+            {":stream": stream, ":low": seq + 1, ":high": head},
+            index="by-seq",
+            after=after,
+        )
+        for item in page.items:
+            size += sum(len(value) if isinstance(value, str) else 16 for value in item.values())
+            if items and size > most_bytes:
+                return items, items[-1]["seq"]
+            items.append(item)
+        after = page.more
+        if after is None:
+            return items, head
+
+
 def read_prefix(stream: str, prefix: str) -> list[Item]:
     """The items whose key begins with `prefix`, by key."""
     return dynamodb.query(

@@ -26,6 +26,7 @@ class RoomHead:
     `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
     they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
     that another server had somebody joined at some time. `fills` counts how often the past was filled in.
+    `state_bytes` is the size of the current state without membership events; None where it was never counted.
     """
 
     room_id: str
@@ -45,6 +46,7 @@ class RoomHead:
     local_invited: int | None = None
     federated: bool = False
     fills: int | None = None
+    state_bytes: int | None = None
 
     @property
     def version(self) -> RoomVersion:
@@ -99,6 +101,7 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         local_invited=item.get("local_invited"),
         federated=item.get("federated", False),
         fills=item.get("fills"),
+        state_bytes=item.get("state_bytes"),
     )
 
 
