@@ -11,6 +11,7 @@ event source and not repeated here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from infra_cdk.grants import client_server, drafts, machinery
 from infra_cdk.grants.grant import Grant
@@ -18,7 +19,28 @@ from infra_cdk.needs import Need
 
 __all__ = ["GRANTS", "Grant", "allows", "covers"]
 
-GRANTS: Mapping[str, Grant] = {**client_server.GRANTS, **drafts.GRANTS, **machinery.GRANTS}
+BUCKETS = "transient"
+"""The table of the budgets: whatever a user can cause is charged to one."""
+UNBILLED = ("workers.queues", "workers.schedules")
+
+
+def _billed(module: str, grant: Grant) -> Grant:
+    """The grant with what billing needs: to move a bucket, and to learn whose address CloudFront tells of."""
+    if module in UNBILLED:
+        return grant
+    actions = {*grant.tables.get(BUCKETS, "").split(), "update"}
+    secrets = {} if module.startswith(("websocket", "workers.")) else {"viewer-secret": "get"}
+    return replace(
+        grant,
+        tables={**grant.tables, BUCKETS: " ".join(sorted(actions))},
+        secrets={**grant.secrets, **secrets},
+    )
+
+
+GRANTS: Mapping[str, Grant] = {
+    module: _billed(module, grant)
+    for module, grant in {**client_server.GRANTS, **drafts.GRANTS, **machinery.GRANTS}.items()
+}
 """By the module's name."""
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from murmuration.accounts.tokens import Requester
+from murmuration.identity.budgets import expect_writes
 from murmuration.protocol import canonical_json
 from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
 from murmuration.protocol.identifiers import is_valid_device_id, parse_user_id
@@ -19,12 +21,13 @@ MAX_EVENT_BYTES = 65_536
 def send_to_device(requester: Requester, event_type: str, txn_id: str, body: Mapping[str, Any]) -> None:
     """Send each device named in `body["messages"]` its message, once for each transaction ID.
 
-    Users of other servers get nothing yet. Raises MissingParam, BadJson, InvalidParam, TooLarge.
+    Users of other servers get nothing yet. Raises MissingParam, BadJson, InvalidParam, TooLarge, and
+    LimitExceeded where the budget doesn't suffice for all the devices.
     """
     events = _local_events(requester.user_id, event_type, body)
     if events:
         key = storage.transaction_key(requester.user_id, requester.device_id, event_type, txn_id)
-        storage.send(key, events)
+        storage.send(key, events, functools.partial(expect_writes, indexed=True))
 
 
 def _local_events(sender: str, event_type: str, body: Mapping[str, Any]) -> dict[Target, str]:

@@ -15,6 +15,7 @@ from murmuration.accounts.tokens import AccessToken, RememberedToken
 from murmuration.clock import now_ms
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
+from murmuration.identity.budgets import charge_to
 from murmuration.presence import status
 from murmuration.protocol.bodies import parse_json
 from murmuration.protocol.errors import (
@@ -169,6 +170,7 @@ def take_request(connection_id: str, text: str) -> None:
         return
     response: dict[str, Any] = {"id": None}
     try:
+        charge_to(connection.user_id)
         request = _parse(text)
         response["id"] = request["id"]
         response["result"] = _carry_out(connection, request)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration.identity.budgets import expect_writes
+from murmuration.protocol import canonical_json
 from murmuration.protocol.bodies import limit_size, object_of, required
 from murmuration.protocol.errors import (
     BadJson,
@@ -138,6 +140,7 @@ def put_session_key(
 
 def _put(user_id: str, name: str | None, keys: Mapping[SessionID, Mapping[str, Any]]) -> dict[str, Any]:
     wanted = _required_version(name)
+    expect_writes(len(canonical_json.encode(key, strict=False)) for key in keys.values())
     current = storage.read_current(user_id)
     if current is None:
         raise NotFound("Unknown backup version")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from murmuration.accounts.tokens import Requester
+from murmuration.identity.budgets import expect_writes
 from murmuration.keys.device_lists import record_change
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
@@ -36,6 +37,7 @@ def upload_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, int]
         _check_device_keys(requester, device_keys)
         upload_device_keys(requester, device_keys)
     if one_time or fallback:
+        expect_writes([MAX_ONE_TIME_KEY_BYTES // 8] * (len(one_time) + len(fallback)))
         counts = one_time_keys.upload(requester.user_id, requester.device_id, one_time, fallback)
     else:
         counts = one_time_keys.read_counts(requester.user_id, requester.device_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.settings import settings
+from murmuration.storage.aws_json import count_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +26,13 @@ def client() -> Any:
 
 def put(key: str, data: bytes, content_type: str) -> None:
     """Store an object, over one that has the key already."""
+    count_object(len(data))
     client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type)
 
 
 def get(key: str) -> Object | None:
     """The object with `key`, or None."""
+    count_object()
     s3 = client()
     try:
         found = s3.get_object(Bucket=settings().media_bucket, Key=key)
