@@ -1,0 +1,18 @@
+"""What tests ask of buckets."""
+
+from __future__ import annotations
+
+from murmuration.identity import budgets
+from murmuration.storage import dynamodb
+
+
+def spent(owner: str, now: int) -> float:
+    """The microdollars that are missing from a bucket, what this process has yet to move included."""
+    item = dynamodb.get(budgets.TABLE, {"id": f"limit#budget#{owner}"})
+    full_ms = int(item["full_ms"]) if item else now
+    return max(0, full_ms - now) / budgets.MS_PER_MICRODOLLAR + budgets._parts.get(owner, 0.0)
+
+
+def spend_all(owner: str) -> None:
+    """Empty a bucket."""
+    budgets.charge(owner, budgets.BURST + budgets.QUANTUM)
