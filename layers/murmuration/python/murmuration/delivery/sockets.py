@@ -53,13 +53,16 @@ def connect(
 ) -> None:
     """Accept a connection, and have it told what is new after `since`.
 
-    Raises UnknownToken, InvalidParam for another subprotocol or what is no token, BadJson, NotFound.
+    Raises UnknownToken, InvalidParam for another subprotocol or what is no token, BadJson, NotFound,
+    LimitExceeded for one connection too many.
     """
     if protocols and PROTOCOL not in protocols:
         raise InvalidParam(f"The only subprotocol is {PROTOCOL}")
     first = look(token, since, filter_text)
     account.acknowledge(first)
     now = now_ms()
+    socket = Socket(token.user_id, token.device_id, connection_id)
+    listeners.add_socket(socket, now // 1000 + connections.LIFETIME_S)
     connections.add(
         Connection(
             connection_id,
@@ -71,8 +74,6 @@ def connect(
             filter_text,
         )
     )
-    socket = Socket(token.user_id, token.device_id, connection_id)
-    listeners.add_socket(socket, now // 1000 + connections.LIFETIME_S)
     status.stay(token.user_id, token.device_id, connection_id, now + connections.LIFETIME_S * 1000)
     order_push(connection_id)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from murmuration.storage import dynamodb
+from murmuration.storage import counts, dynamodb
 from murmuration.storage.dynamodb import Item, Write
 
 TABLE = "directory"
 ROOMS = "rooms"
 PUBLISHED = "published"
+MOST_ALIASES = 200
+"""How many aliases a room may have; those that an upgrade brings come on top."""
 
 
 def alias_key(alias: str) -> dict[str, str]:
@@ -20,7 +22,7 @@ def read_alias(alias: str) -> Item | None:
 
 
 def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
-    """Point `alias` to a room; the first write fails if the alias is taken."""
+    """Point `alias` to a room; the first write fails if the alias is taken, another if there are too many."""
     return [
         dynamodb.put(
             TABLE,
@@ -28,7 +30,12 @@ def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
             condition="attribute_not_exists(pk)",
         ),
         dynamodb.put(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
+        counts.count_write(ROOMS, _counts_key(room_id), "aliases", MOST_ALIASES),
     ]
+
+
+def _counts_key(room_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": counts.SK}
 
 
 def alias_removal(alias: str, room_id: str) -> list[Write]:
@@ -36,6 +43,7 @@ def alias_removal(alias: str, room_id: str) -> list[Write]:
     return [
         dynamodb.delete(TABLE, alias_key(alias), condition="room_id = :room", values={":room": room_id}),
         dynamodb.delete(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
+        counts.uncount_write(ROOMS, _counts_key(room_id), "aliases"),
     ]
 
 

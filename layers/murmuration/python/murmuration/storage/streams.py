@@ -108,11 +108,15 @@ def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) ->
 
 
 def append(
-    stream: str, make_items: Callable[[], Sequence[Mapping[str, Any]]], *, more: Sequence[Write] = ()
+    stream: str,
+    make_items: Callable[[], Sequence[Mapping[str, Any]]],
+    *,
+    more: Sequence[Write] | Callable[[], Sequence[Write]] = (),
 ) -> int:
     """Append what `make_items` returns (called again after a lost race); the new head.
 
-    `more` are further writes of the same transaction. Nothing is written when `make_items` returns nothing.
+    `more` are further writes of the same transaction; a function that makes them is called after
+    `make_items`. Nothing is written when `make_items` returns nothing.
     Raises ConditionFailed (with indexes into `more`) when one of those refuses.
     """
     for attempt in range(ATTEMPTS):
@@ -122,7 +126,7 @@ def append(
             return head
         writes = append_writes(stream, head, items)
         try:
-            dynamodb.transact([*writes, *more], patient=False)
+            dynamodb.transact([*writes, *(more() if callable(more) else more)], patient=False)
         except ConditionFailed as error:
             refused = [index - len(writes) for index in error.failed if index >= len(writes)]
             if refused:
