@@ -100,6 +100,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
         "TURN_URIS": ",".join(settings.turn_uris),
         "TURN_TTL": str(settings.turn_ttl),
+        "HOURLY_BUDGET": str(settings.hourly_budget),
         "EMPTY_ROOM_DAYS": str(settings.empty_room_days),
         "IDENTITY_SERVER_URL": settings.identity_server_url,
         "MAIL_SENDER": settings.mail_sender,

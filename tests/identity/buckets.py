@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from murmuration.identity import budgets
+from murmuration.settings import settings
 from murmuration.storage import dynamodb
 
 
@@ -10,9 +11,9 @@ def spent(owner: str, now: int) -> float:
     """The microdollars that are missing from a bucket, what this process has yet to move included."""
     item = dynamodb.get(budgets.TABLE, {"id": f"limit#budget#{owner}"})
     full_ms = int(item["full_ms"]) if item else now
-    return max(0, full_ms - now) / budgets.MS_PER_MICRODOLLAR + budgets._parts.get(owner, 0.0)
+    return max(0, full_ms - now) * settings().hourly_budget / budgets.HOUR_MS + budgets._parts.get(owner, 0.0)
 
 
 def spend_all(owner: str) -> None:
     """Empty a bucket."""
-    budgets.charge(owner, budgets.BURST + budgets.QUANTUM)
+    budgets.charge(owner, budgets.burst() + budgets.QUANTUM)

@@ -27,7 +27,8 @@ class Settings:
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
-    `empty_room_days`; with 0 it is kept.
+    `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
+    microdollars an hour, while `rate_limits` hold.
     """
 
     server_name: str
@@ -50,6 +51,7 @@ class Settings:
     sso_private_providers: bool = False
     socket_endpoint: str = ""
     empty_room_days: int = 30
+    hourly_budget: int = 240_000
 
     def table(self, name: str) -> str:
         """The physical name of the table with the logical name `name`."""
@@ -107,6 +109,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
+        hourly_budget=number("HOURLY_BUDGET", 240_000),
     )
 
 

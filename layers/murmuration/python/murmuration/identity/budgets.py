@@ -1,10 +1,10 @@
 """Budgets: what a user, or an address without an account, may cost, in dollars and not in calls.
 
-Each owner has one bucket of `BURST` microdollars that fills at `PER_HOUR`, in the item `limit#budget#<owner>`
-of the table `transient`. The endpoint layer opens a `Bill` for each request. The bill takes an estimate as
-soon as the owner is known, before the work. A domain that knows more takes more by `expect`. After the work
-the bill takes what is missing, or gives back what was too much. So requests that run at the same time can't
-all pass a check before any of them is charged.
+Each owner has one bucket that fills at the setting `hourly_budget` and holds what comes in `BURST_MS`. It is
+the item `limit#budget#<owner>` of the table `transient`. The endpoint layer opens a `Bill` for each request.
+The bill takes an estimate as soon as the owner is known, before the work. A domain that knows more takes more
+by `expect`. After the work the bill takes what is missing, or gives back what was too much. So requests that
+run at the same time can't all pass a check before any of them is charged.
 
 A write for each request would cost as much as many requests do. So a process collects an owner's amounts and
 moves only whole quanta of `QUANTUM` microdollars to or from the bucket. It begins at a random part of a
@@ -33,11 +33,12 @@ K = TypeVar("K")
 V = TypeVar("V")
 TABLE = "transient"
 
-MS_PER_MICRODOLLAR = 15
-PER_HOUR = 3_600_000 // MS_PER_MICRODOLLAR
-"""Microdollars that come back in an hour."""
-BURST = 100_000
-"""Microdollars that may be spent at once: a first login with thousands of backed-up keys takes some 6,000."""
+HOUR_MS = 3_600_000
+BURST_MS = 1_500_000
+"""How long an empty bucket takes to fill: 25 minutes. What is in a full one may be spent at once.
+
+By default these are 100,000 microdollars. A first login with 2,000 backed-up keys takes some 6,000.
+"""
 QUANTUM = 250
 """Microdollars that a process moves at once."""
 USUAL_MOST = 10_000
@@ -123,7 +124,7 @@ class Bill:
         with self._lock:
             self._expected += microdollars
             missing = self._expected - self._taken
-        if missing > BURST:
+        if missing > burst():
             raise TooLarge("This is more than one request may cost; send it in parts")
         if missing > 0:
             self._take(missing)
@@ -231,6 +232,16 @@ def address_owner(address: str) -> str:
 # -- Buckets ---------------------------------------------------------------------------------------------
 
 
+def in_ms(microdollars: float) -> int:
+    """How long an amount takes to come back, in milliseconds."""
+    return ceil(microdollars * HOUR_MS / settings().hourly_budget)
+
+
+def burst() -> int:
+    """The microdollars that a full bucket has."""
+    return settings().hourly_budget * BURST_MS // HOUR_MS
+
+
 def take(owner: str, microdollars: float) -> None:
     """Take an amount before the work. Raises LimitExceeded where the bucket hasn't got it.
 
@@ -272,7 +283,7 @@ def _whole_quanta(owner: str, microdollars: float) -> int:
 
 
 def _draw(owner: str, microdollars: int, *, forced: bool) -> None:
-    cost_ms, now = microdollars * MS_PER_MICRODOLLAR, now_ms()
+    cost_ms, now = in_ms(microdollars), now_ms()
     until, full_ms = _refused.get(owner, (0, 0))
     if not forced and now < until:
         _raise_if_over(full_ms, cost_ms, now)
@@ -284,7 +295,7 @@ def _draw(owner: str, microdollars: int, *, forced: bool) -> None:
             )
         except ConditionFailed as error:
             full_ms = int(error.items[0]["full_ms"]) if error.items else 0
-            if not forced and full_ms + cost_ms - now > BURST * MS_PER_MICRODOLLAR:
+            if not forced and full_ms + cost_ms - now > BURST_MS:
                 _remember(_refused, owner, (now + REFUSAL_MS, full_ms))
                 _raise_if_over(full_ms, cost_ms, now)
             continue
@@ -293,7 +304,7 @@ def _draw(owner: str, microdollars: int, *, forced: bool) -> None:
 
 
 def _raise_if_over(full_ms: int, cost_ms: int, now: int) -> None:
-    wait_ms = full_ms + cost_ms - now - BURST * MS_PER_MICRODOLLAR
+    wait_ms = full_ms + cost_ms - now - BURST_MS
     if wait_ms > 0:
         raise LimitExceeded("Your requests have cost too much for now", retry_after_ms=wait_ms)
 
@@ -309,7 +320,7 @@ def _draw_write(owner: str, cost_ms: int, now: int, full_ms: int, forced: bool) 
             condition="attribute_not_exists(full_ms) OR full_ms <= :now",
             return_old=True,
         )
-    most = {} if forced else {":most": now + BURST * MS_PER_MICRODOLLAR - cost_ms}
+    most = {} if forced else {":most": now + BURST_MS - cost_ms}
     return dynamodb.update(
         TABLE,
         _key(owner),
@@ -328,7 +339,7 @@ def _move_back(owner: str, quanta: int) -> None:
         TABLE,
         _key(owner),
         "SET full_ms = full_ms - :cost",
-        values={":cost": quanta * QUANTUM * MS_PER_MICRODOLLAR},
+        values={":cost": in_ms(quanta * QUANTUM)},
         condition="attribute_exists(full_ms)",
     )
     try:
