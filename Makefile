@@ -11,7 +11,7 @@ TESTS ?= tests
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help cost serve test lint types format budgets bench-core bench-live soak cold deploy-local synth synapse lock clean
+.PHONY: help cost serve test lint types format budgets bench-core bench-live soak attack cold deploy-local synth synapse lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ format: $(SET_UP)  ## Format the code and mend what lint can
 
 soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message
 	@$(BIN)/python -m tests.soak
+
+attack: $(SET_UP)  ## Attack a server with limits on; print what came of it, ARGS='--sections D'
+	@$(BIN)/python -m tests.attack $(ARGS)
 
 budgets: $(SET_UP)  ## Count round trips and capacity units of the main operations
 	@$(BIN)/python -m tests.budgets
