@@ -66,8 +66,17 @@ class Run:
         return self.dollars * SMALLER * (BURST + BUDGET) / BURST
 
 
+def _send(user: Raw, method: str, uri: str, body: bytes = b"") -> Answer:
+    """Send a request on a connection of its own: the server has been started again since the stage was set."""
+    connection = user.again()
+    try:
+        return connection.request(method, uri, body)
+    finally:
+        connection.close()
+
+
 def _put(user: Raw, uri: str, body: object) -> Answer:
-    return user.request("PUT", V3 + uri, json.dumps(body).encode())
+    return _send(user, "PUT", V3 + uri, json.dumps(body).encode())
 
 
 def to_device(cloud: LocalCloud) -> Request:
@@ -105,7 +114,7 @@ def initial_sync(cloud: LocalCloud) -> Request:
     alice = register(cloud, "initialsync")
     for number in range(20):
         alice.create_room(name=f"Room {number}", topic="x" * 500)
-    return lambda: alice.request("GET", f"{V3}/sync")
+    return lambda: _send(alice, "GET", f"{V3}/sync")
 
 
 def _room_of_listeners(cloud: LocalCloud, name: str) -> tuple[Raw, str]:
@@ -135,7 +144,7 @@ def downloads(cloud: LocalCloud) -> Request:
     alice = register(cloud, "downloads")
     answer = alice.request("POST", "/_matrix/media/v3/upload", b"x" * 2_000_000)
     media = answer.json["content_uri"].removeprefix("mxc://")
-    return lambda: Raw(cloud).request("GET", f"/_matrix/media/v3/download/{media}")
+    return lambda: _send(Raw(cloud), "GET", f"/_matrix/media/v3/download/{media}")
 
 
 LOOPS = tuple(

@@ -86,7 +86,8 @@ def test_push_rules(make_client: Make, monkeypatch: pytest.MonkeyPatch):
 
     def rule(number: int) -> object:
         kind = ("content", "override")[number % 2]
-        body = {"actions": [], **({"pattern": "x"} if kind == "content" else {"conditions": []})}
+        body: dict[str, object] = {"actions": []}
+        body["pattern" if kind == "content" else "conditions"] = "x" if kind == "content" else []
         return user.put(f"{V3}/pushrules/global/{kind}/r{number}", body)
 
     too_many(rule, rule)
