@@ -43,7 +43,8 @@ def _figures(plan: Plan, folder: Path) -> Iterator[Figure]:
     for section, play in attacks.items():
         if section in plan.sections:
             # A server for each: what one attack spends of an address's limits is not another's.
-            with local_cloud(folder / section, environment=ENVIRONMENT, rate_limits="on") as cloud:
+            limits = "off" if section == SIZES else "on"
+            with local_cloud(folder / section, environment=ENVIRONMENT, rate_limits=limits) as cloud:
                 yield from play(cloud)
     if COSTS in plan.sections:
         for number, loop in enumerate(plan.loops):

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from local_cloud.testing import LocalCloud
 from tests.attack.figures import FUNCTIONS, GUESSES, SIZES, Figure
-from tests.e2e.raw import V3, Answer, Raw, register, segment
+from tests.e2e.raw import PASSWORD, V3, Answer, Raw, register, segment
 
 LARGEST_ANSWER = 6_000_000
 """What a function may answer."""
@@ -23,7 +23,10 @@ WAIT_MS = 4_000
 
 
 def attack_answers(cloud: LocalCloud, *, events: int) -> list[Figure]:
-    """A room with large state, for whoever syncs, joins or reads it."""
+    """A room with large state, for whoever syncs or reads it.
+
+    It is made while nothing is limited: a patient attacker gets around limits. Then limits are on.
+    """
     alice, bob = register(cloud, "largealice"), register(cloud, "largebob")
     room_id = alice.create_room(preset="public_chat")
     bob.join(room_id)
@@ -33,8 +36,10 @@ def attack_answers(cloud: LocalCloud, *, events: int) -> list[Figure]:
         answer = alice.request("PUT", f"{V3}/rooms/{room}/state/x.bomb/{number}", body)
         if answer.status != 200:
             break
+    cloud.options["rate-limits"] = "on"
+    cloud.restart()
     answers = [
-        bob.request("GET", uri)
+        bob.again().request("GET", uri)
         for uri in (
             f"{V3}/sync",
             f"{V3}/rooms/{room}/state",
@@ -52,13 +57,14 @@ def attack_answers(cloud: LocalCloud, *, events: int) -> list[Figure]:
 
 
 def attack_passwords(cloud: LocalCloud, *, guesses: int) -> list[Figure]:
-    """Guesses at one password, all at once, from one address."""
+    """Guesses at one password, all at once, from one address; the last of them is right."""
     register(cloud, "guessed")
 
     def guess(number: int) -> bool:
         identifier = {"type": "m.id.user", "user": "guessed"}
-        body = {"type": "m.login.password", "identifier": identifier, "password": f"wrong {number}"}
-        return Raw(cloud).request("POST", f"{V3}/login", json.dumps(body).encode()).status == 403
+        password = PASSWORD if number == guesses - 1 else f"wrong {number}"
+        body = {"type": "m.login.password", "identifier": identifier, "password": password}
+        return Raw(cloud).request("POST", f"{V3}/login", json.dumps(body).encode()).status in (200, 403)
 
     with ThreadPoolExecutor(guesses) as pool:
         through = sum(pool.map(guess, range(guesses)))
