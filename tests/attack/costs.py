@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from local_cloud.costs import meter
-from local_cloud.costs.prices import PRICES
+from local_cloud import meter
 from local_cloud.testing import LocalCloud
+from operators.costs.prices import PRICES
 from tests.attack.figures import COSTS, Figure
 from tests.e2e.conftest import ENVIRONMENT
 from tests.e2e.raw import PASSWORD, V3, Answer, Raw, register, segment

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from murmuration.aws import dynamodb
 from murmuration.identity import budgets
 from murmuration.settings import settings
-from murmuration.storage import dynamodb
 
 
 def spent(owner: str, now: int) -> float:

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from murmuration import rate_limits
-from murmuration.identity import budgets
-from murmuration.rate_limits import Limit
+from murmuration.identity import budgets, rate_limits
+from murmuration.identity.rate_limits import Limit
 from murmuration.settings import settings
 
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from murmuration.storage import dynamodb
-from murmuration.storage.accounts import device_key
+from murmuration.aws import dynamodb
+from murmuration.storage.users.accounts import device_key
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, ok, path
 

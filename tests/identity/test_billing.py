@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
-from murmuration.accounts.tokens import ACCESS, render_token
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.delivery import wakes
 from murmuration.identity import budgets
-from murmuration.storage import dynamodb, listeners, room_items, streams
-from murmuration.storage.accounts import device_key
-from murmuration.storage.listeners import Socket
+from murmuration.identity.tokens import ACCESS, render_token
+from murmuration.storage.live import listeners, streams
+from murmuration.storage.live.listeners import Socket
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users.accounts import device_key
 from tests.identity.buckets import spend_all, spent
 from tests.identity.conftest import Clock
 from tests.in_process import Client

@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from local_cloud.costs.prices import PRICES
+from murmuration.aws import dynamodb
 from murmuration.identity import budgets
 from murmuration.identity.budgets import BURST_MS, QUANTUM, burst, charge, in_ms, take
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.settings import settings
-from murmuration.storage import dynamodb
+from operators.costs.prices import PRICES
 from tests.identity.buckets import spend_all, spent
 from tests.identity.conftest import Clock
 

@@ -9,13 +9,16 @@ import pytest
 
 from murmuration import account_data as tags
 from murmuration.clock import now_ms
+from murmuration.identity.rate_limits import LIMITS
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.protocol.push_rules import ruleset
-from murmuration.rate_limits import LIMITS
-from murmuration.rooms import receipts
+from murmuration.rooms.ephemeral import receipts
 from murmuration.settings import settings
-from murmuration.storage import account_data, directory, filters, key_backups, listeners
-from murmuration.storage.listeners import Socket
+from murmuration.storage.keys import key_backups
+from murmuration.storage.live import listeners
+from murmuration.storage.live.listeners import Socket
+from murmuration.storage.rooms import directory
+from murmuration.storage.users import account_data, filters
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, ok, path, refused
 

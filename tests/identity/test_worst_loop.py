@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from local_cloud.costs.prices import PRICES
-from local_cloud.costs.usage import SYNC_MOVED
+from murmuration.aws.calls import Answer, Call, Proceed
 from murmuration.identity import budgets
 from murmuration.settings import settings
-from murmuration.storage.aws_json import Answer, Call, Proceed
+from operators.costs.prices import PRICES
+from operators.costs.usage import SYNC_MOVED
 from tests.budgets import meter
 from tests.budgets.meter import Meter, Spent
 from tests.identity.buckets import spend_all, spent

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.rooms import typing
-from murmuration.storage import streams
+from murmuration.rooms.ephemeral import typing
+from murmuration.storage.live import streams
 from tests.in_process import Client
 from tests.rooms.people import create_room, join, ok, path, refused
 

@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from murmuration.aws import dynamodb, queues
+from murmuration.cache import LruCache
 from murmuration.identity.budgets import WAKE, charge
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, listeners, queues, room_items, wake_queues
-from murmuration.storage.cache import LruCache
-from murmuration.storage.listeners import Socket, Wait
+from murmuration.storage.live import listeners, wake_queues
+from murmuration.storage.live.listeners import Socket, Wait
+from murmuration.storage.rooms import room_items
 
 EPHEMERAL_ROOM = 20
 """Members of a room up to which typing and receipts ring those who wait.

@@ -22,12 +22,12 @@ from contextvars import ContextVar
 from math import ceil, floor
 from typing import Any, TypeVar
 
+from murmuration.aws import dynamodb
+from murmuration.aws.calls import Usage, counting
+from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded, TooLarge
 from murmuration.settings import settings
-from murmuration.storage import dynamodb
-from murmuration.storage.aws_json import Usage, counting
-from murmuration.storage.dynamodb import ConditionFailed, Write
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -48,7 +48,7 @@ REMEMBERED = 10_000
 REFUSAL_MS = 5_000
 """How long a process refuses without asking again, at most."""
 
-# List prices in microdollars; a test compares them with `local_cloud.costs.prices`.
+# List prices in microdollars; a test compares them with `operators.costs.prices`.
 READ_UNIT = 0.125
 STORED_UNIT = 0.2
 """What a month's storage and backup adds to a write unit: a KB takes at least two units."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.budgets import expect_writes
-from murmuration.protocol import canonical_json
 from murmuration.protocol.bodies import limit_size, object_of, required
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -15,9 +16,8 @@ from murmuration.protocol.errors import (
     NotFound,
     WrongRoomKeysVersion,
 )
-from murmuration.storage import key_backups as storage
-from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.key_backups import SessionID, Version
+from murmuration.storage.keys import key_backups as storage
+from murmuration.storage.keys.key_backups import SessionID, Version
 
 MAX_AUTH_DATA_BYTES = 65_536
 MAX_KEY_BYTES = 65_536

@@ -6,8 +6,8 @@ a count begins at 0, which only allows so many more.
 
 from __future__ import annotations
 
-from murmuration.storage import dynamodb
-from murmuration.storage.dynamodb import Key, Write
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Key, Write
 
 SK = "counts"
 """The sort key of the item that has the counts, in tables with one."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from murmuration.presence.views import look_at
 from murmuration.protocol.presence import OFFLINE, as_today
-from murmuration.storage import presence_lists
+from murmuration.storage.live.positions import Positions
+from murmuration.storage.users import presence_lists
 from murmuration.sync.context import Context
-from murmuration.sync.positions import Positions
 
 INVITE = "m.presence_invite"
 MOST_FOLLOWED = 100

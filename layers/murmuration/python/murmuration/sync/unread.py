@@ -15,10 +15,10 @@ from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
 from murmuration.rooms.room import Room
-from murmuration.storage import relations, room_items
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.live.positions import MAIN, Counts
+from murmuration.storage.rooms import relations, room_items
+from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.sync.context import Context
-from murmuration.sync.positions import MAIN, Counts
 
 MOST_COUNTED = 1000
 """An unread stretch longer than this is counted from its newest events alone."""

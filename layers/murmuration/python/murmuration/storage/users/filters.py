@@ -1,0 +1,38 @@
+"""Filters that clients uploaded: items `filter#<id>` of the table `users`, immutable."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.protocol.errors import TooLarge
+from murmuration.storage import counts
+
+TABLE = "users"
+MOST = 1_000
+"""How many filters a user may have; some clients make one for each room."""
+
+
+def _key(user_id: str, filter_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": f"filter#{filter_id}"}
+
+
+def write(user_id: str, filter_id: str, definition: str) -> None:
+    """Store a filter, as JSON; again is no change. Raises TooLarge for one filter too many."""
+    item = {**_key(user_id, filter_id), "definition": definition}
+    count = counts.count_write(TABLE, {"user_id": user_id, "sk": counts.SK}, "filters", MOST)
+    try:
+        dynamodb.transact([dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)"), count])
+    except ConditionFailed as error:
+        if 0 not in error.failed:
+            raise TooLarge(f"A user may have {MOST} filters") from error
+
+
+def read(user_id: str, filter_id: str) -> dict[str, Any] | None:
+    item = dynamodb.get(TABLE, _key(user_id, filter_id))
+    if item is None:
+        return None
+    definition: dict[str, Any] = json.loads(item["definition"])
+    return definition
