@@ -294,7 +294,7 @@ def _draw(owner: str, microdollars: int, *, forced: bool) -> None:
                 _draw_write(owner, cost_ms, now, full_ms, forced), returning="UPDATED_NEW"
             )
         except ConditionFailed as error:
-            full_ms = int(error.items[0]["full_ms"]) if error.items else 0
+            full_ms = int((error.item() or {}).get("full_ms", 0))
             if not forced and full_ms + cost_ms - now > BURST_MS:
                 _remember(_refused, owner, (now + REFUSAL_MS, full_ms))
                 _raise_if_over(full_ms, cost_ms, now)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Key, Write
 
+COUNT = "count"
+"""The name of the write that counts."""
 SK = "counts"
 """The sort key of the item that has the counts, in tables with one."""
 
@@ -26,7 +28,7 @@ def count_write(table: str, key: Key, kind: str, most: int, *, room_id: str | No
         names={"#kind": kind},
         values={":one": 1, ":most": most, **of_room},
         condition="attribute_not_exists(#kind) OR #kind < :most",
-    )
+    ).named(COUNT)
 
 
 def uncount_write(table: str, key: Key, kind: str) -> Write:

@@ -45,7 +45,7 @@ def set_room_alias(requester: Requester, alias: str, room_id: str) -> None:
     try:
         dynamodb.transact(directory.alias_writes(alias, room_id, requester.user_id))
     except ConditionFailed as error:
-        if 0 in error.failed:
+        if error.refused(directory.ALIAS):
             raise AliasInUse(f"Room alias {alias} already exists") from error
         raise TooLarge(f"A room may have {directory.MOST_ALIASES} aliases") from error
 

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.storage.live import streams
 from murmuration.storage.users import memberships
 
@@ -29,7 +29,7 @@ def record_change(user_id: str, *, quiet: bool = False) -> None:
         if membership.membership == "join"
     ]
     rooms = map(streams.room_stream, joined)
-    dynamodb.parallel(
+    concurrency.parallel(
         functools.partial(_append, streams.user_stream(user_id), user_id),
         *(functools.partial(_append, room, user_id, quiet=quiet) for room in rooms),
     )

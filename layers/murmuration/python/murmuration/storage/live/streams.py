@@ -117,7 +117,7 @@ def append(
 
     `more` are further writes of the same transaction; a function that makes them is called after
     `make_items`. Nothing is written when `make_items` returns nothing.
-    Raises ConditionFailed (with indexes into `more`) when one of those refuses.
+    Raises ConditionFailed if one of those is refused.
     """
     for attempt in range(ATTEMPTS):
         head = read_head(stream)
@@ -126,11 +126,12 @@ def append(
             return head
         writes = append_writes(stream, head, items)
         try:
-            dynamodb.transact([*writes, *(more() if callable(more) else more)], patient=False)
+            others = more() if callable(more) else more
+            named = [write if write.name else write.named("more") for write in others]
+            dynamodb.transact([*writes, *named], patient=False)
         except ConditionFailed as error:
-            refused = [index - len(writes) for index in error.failed if index >= len(writes)]
-            if refused:
-                raise ConditionFailed(refused) from error
+            if error.named().names:
+                raise error.named() from error
             pause(attempt)
             continue
         return head + len(items)

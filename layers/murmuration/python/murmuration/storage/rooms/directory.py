@@ -22,14 +22,20 @@ def read_alias(alias: str) -> Item | None:
     return dynamodb.get(TABLE, alias_key(alias))
 
 
+ALIAS = "alias"
+
+
 def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
-    """Point `alias` to a room; the first write fails if the alias is taken, another if there are too many."""
+    """Point `alias` to a room.
+
+    The write named ALIAS is refused if the alias is taken, that named COUNT if the room has too many.
+    """
     return [
         dynamodb.put(
             TABLE,
             {**alias_key(alias), "room_id": room_id, "creator": creator},
             condition="attribute_not_exists(pk)",
-        ),
+        ).named(ALIAS),
         dynamodb.put(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
         counts.count_write(ROOMS, _counts_key(room_id), "aliases", MOST_ALIASES),
     ]

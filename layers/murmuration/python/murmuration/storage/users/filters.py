@@ -23,10 +23,11 @@ def write(user_id: str, filter_id: str, definition: str) -> None:
     """Store a filter, as JSON; again is no change. Raises TooLarge for one filter too many."""
     item = {**_key(user_id, filter_id), "definition": definition}
     count = counts.count_write(TABLE, {"user_id": user_id, "sk": counts.SK}, "filters", MOST)
+    put = dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)")
     try:
-        dynamodb.transact([dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)"), count])
+        dynamodb.transact([put.named("filter"), count])
     except ConditionFailed as error:
-        if 0 not in error.failed:
+        if not error.refused("filter"):
             raise TooLarge(f"A user may have {MOST} filters") from error
 
 
