@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from infra_shared.grants import client_server, drafts, machinery
+from infra_shared.grants import client_server, drafts, machinery, server_server
 from infra_shared.grants.grant import Grant
 from infra_shared.needs import Need
 
@@ -39,7 +39,8 @@ def _billed(module: str, grant: Grant) -> Grant:
 
 GRANTS: Mapping[str, Grant] = {
     module: _billed(module, grant)
-    for module, grant in {**client_server.GRANTS, **drafts.GRANTS, **machinery.GRANTS}.items()
+    for part in (client_server, server_server, drafts, machinery)
+    for module, grant in part.GRANTS.items()
 }
 """By the module's name."""
 

@@ -36,9 +36,10 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
     """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
 
     Of several events of a room the members at the last are told: who was one before, and isn't any more, is
-    told by their own, unless that came of resolving forks.
+    told by their own, unless that came of resolving forks. Nobody is told of what is filled in.
     """
-    causes = {
+    items = [item for item in items if "filled_below" not in item]
+    causes: dict[Target, str | None] = {
         (item["member"], EVERY_DEVICE): _sender(item.get("json")) for item in items if item.get("member")
     }
     senders = {item["room_id"]: _sender(item.get("json")) for item in items}
@@ -81,7 +82,7 @@ def _to_tell(room_id: str, changes: Sequence[Mapping[str, Any]]) -> tuple[str, .
     head = room_items.read_head(room_id)
     if head is None or (head.joined > EPHEMERAL_ROOM and all(map(_is_ephemeral, changes))):
         return ()
-    return members_at(room_id, head.state_root)
+    return members_at(room_id, head.state_root, head)
 
 
 def _is_ephemeral(item: Mapping[str, Any]) -> bool:

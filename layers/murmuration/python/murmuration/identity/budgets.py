@@ -26,6 +26,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.calls import Usage, counting
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
+from murmuration.identity.rate_limits import network
 from murmuration.protocol.errors import LimitExceeded, TooLarge
 from murmuration.settings import settings
 
@@ -222,11 +223,7 @@ def add(microdollars: float) -> None:
 
 def address_owner(address: str) -> str:
     """The owner of the bucket of an address without an account: a whole /64 of IPv6."""
-    if ":" in address:
-        from ipaddress import ip_network
-
-        address = str(ip_network((address, 64), strict=False).network_address)
-    return f"address {address}"
+    return f"address {network(address)}"
 
 
 # -- Buckets ---------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Recei
     read_everywhere = receipts.get("", 0)
     context = _ContextMaker(ctx, room)
     for entry in entries:
-        if entry.event.sender == ctx.user_id or entry.event.sender in ctx.ignored:
+        if entry.is_past or entry.event.sender == ctx.user_id or entry.event.sender in ctx.ignored:
             continue
         thread = thread_of(entry)
         if entry.ordinal <= max(read_everywhere, receipts.get(thread, 0)):
@@ -76,8 +76,7 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
     counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
     if not counts or not moved:
         return counts
-    lowest = max(min(moved.values()), up_to - MOST_COUNTED)
-    entries = room_items.read_log(room.room_id, room.version, after=lowest, before=up_to + 1)
+    entries = newest(room, min(moved.values()), up_to + 1)
     fresh = count(ctx, room, entries, moved)
     concerned = counts.keys() if "" in moved else counts.keys() & moved.keys()
     zero = (0, 0)
@@ -87,6 +86,14 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
         if (pair := fresh.get(thread, zero)) != zero
     }
     return {thread: pair for thread, pair in counts.items() if thread not in concerned} | lowered
+
+
+def newest(room: Room, after: int, before: int) -> list[LogEntry]:
+    """The newest entries with `after` < ordinal < `before`, in order: as many as are counted."""
+    entries = room_items.read_log(
+        room.room_id, room.version, after=after, before=before, limit=MOST_COUNTED, forward=False
+    )
+    return entries[::-1]
 
 
 def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:
