@@ -28,8 +28,8 @@ class Settings:
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
     `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
-    microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no bound.
-    Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+    microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
+    bound. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
