@@ -13,7 +13,7 @@ WORKERS ?= 2
 COVERED ?= 97
 
 .DEFAULT_GOAL := help
-.PHONY: help cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak attack cold deploy-local synth synapse lock clean
+.PHONY: help cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak attack fuzz cold deploy-local synth synapse lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,8 @@ soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each
 
 attack: $(SET_UP)  ## Attack a server with limits on; print what came of it, ARGS='--sections D'
 	@$(BIN)/python -m tests.attack $(ARGS)
+fuzz: $(SET_UP)  ## Send mutated requests to every route; ARGS='--requests 30000 --seed 2'
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 budgets: $(SET_UP)  ## Count round trips and capacity units of the main operations
 	@$(BIN)/python -m tests.budgets

@@ -203,16 +203,18 @@ def called(function: Callable[[], object]) -> Answer:
 
 def fetch_keys(stage: Stage) -> Answer:
     from murmuration.federation import authentication
+    from murmuration.federation.keys import fetching
 
     credentials: Any = [SimpleNamespace(key_id="ed25519:a")]
-    with mock.patch.object(authentication.fetching, "verify_keys", return_value={}):
+    with mock.patch.object(fetching, "verify_keys", return_value={}):
         return called(lambda: authentication._keys("a.example", credentials, lambda: by_address(stage)))
 
 
 def query_keys(stage: Stage) -> Answer:
     from murmuration.federation.keys import notary
+    from murmuration.federation.names import policy
 
-    with mock.patch.object(notary.policy, "is_allowed", return_value=False):
+    with mock.patch.object(policy, "is_allowed", return_value=False):
         return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
 
 

@@ -16,7 +16,7 @@ from murmuration.rooms.membership.restricted_joins import authorising_user
 from murmuration.rooms.reading import servers
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append, append
-from murmuration.storage.rooms import empty_rooms, member_index, room_items
+from murmuration.storage.rooms import empty_rooms, local_members, member_index, room_items
 from murmuration.storage.rooms.room_items import ROOMS, RoomHead
 from tests.budgets.meter import Meter
 from tests.budgets.operations import forget
