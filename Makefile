@@ -84,6 +84,7 @@ soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each
 
 attack: $(SET_UP)  ## Attack a server with limits on; print what came of it, ARGS='--sections D'
 	@$(BIN)/python -m tests.attack $(ARGS)
+
 fuzz: $(SET_UP)  ## Send mutated requests to every route; ARGS='--requests 30000 --seed 2'
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 
