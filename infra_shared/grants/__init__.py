@@ -11,6 +11,7 @@ event source and not repeated here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from infra_shared.grants import client_server, drafts, machinery, server_server
@@ -19,11 +20,28 @@ from infra_shared.needs import Need
 
 __all__ = ["GRANTS", "Grant", "allows", "covers", "file_of"]
 
+BUCKETS = "transient"
+"""The table of the budgets: whatever a user can cause is charged to one."""
+UNBILLED = ("workers.queues", "workers.schedules")
+
+
+def _billed(module: str, grant: Grant) -> Grant:
+    """The grant with what billing needs: to move a bucket, and to learn whose address CloudFront tells of."""
+    if module in UNBILLED:
+        return grant
+    actions = {*grant.tables.get(BUCKETS, "").split(), "update"}
+    secrets = {} if module.startswith(("websocket", "workers.")) else {"viewer-secret": "get"}
+    return replace(
+        grant,
+        tables={**grant.tables, BUCKETS: " ".join(sorted(actions))},
+        secrets={**grant.secrets, **secrets},
+    )
+
+
 GRANTS: Mapping[str, Grant] = {
-    **client_server.GRANTS,
-    **server_server.GRANTS,
-    **drafts.GRANTS,
-    **machinery.GRANTS,
+    module: _billed(module, grant)
+    for part in (client_server, server_server, drafts, machinery)
+    for module, grant in part.GRANTS.items()
 }
 """By the module's name."""
 

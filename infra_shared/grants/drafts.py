@@ -133,7 +133,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "put query",
-            "rooms": "batch_get put",
+            "rooms": "batch_get put update",
             "transient": "get put",
             "users": "get update",
         },
@@ -158,7 +158,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "events": "batch_get",
             "rooms": "batch_get get update",
-            "streams": "get put",
+            "streams": "get put update",
             "users": "batch_get update",
         },
     ),

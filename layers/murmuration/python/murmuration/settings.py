@@ -31,8 +31,9 @@ class Settings:
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
-    `empty_room_days`; with 0 it is kept. A user may upload `media_quota_bytes` in all; 0 is no bound. Media
-    that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+    `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
+    microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
+    bound. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
@@ -64,6 +65,7 @@ class Settings:
     socket_endpoint: str = ""
     empty_room_days: int = 30
     default_room_version: str = DEFAULT_ROOM_VERSION
+    hourly_budget: int = 240_000
     federation: bool = True
     federation_allow: tuple[str, ...] = ()
     federation_deny: tuple[str, ...] = ()
@@ -145,6 +147,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
         default_room_version=choice("DEFAULT_ROOM_VERSION", DEFAULT_ROOM_VERSION, ROOM_VERSIONS),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
+        hourly_budget=number("HOURLY_BUDGET", 240_000),
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",
         federation_allow=words("FEDERATION_ALLOW"),
         federation_deny=words("FEDERATION_DENY"),

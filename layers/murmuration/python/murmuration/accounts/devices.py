@@ -29,7 +29,7 @@ def get_device(requester: Requester, device_id: str) -> dict[str, Any]:
 
 
 def update_device(requester: Requester, device_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename a device. Raises NotFound, BadJson, InvalidParam.
+    """Rename a device; nobody else is rung for it. Raises NotFound, BadJson, InvalidParam.
 
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid
     """
@@ -42,7 +42,7 @@ def update_device(requester: Requester, device_id: str, body: Mapping[str, Any])
     check_display_name(name)
     if not accounts.update_device(requester.user_id, device_id, {"display_name": name}):
         raise NotFound("There is no such device")
-    _record_change(requester.user_id)
+    _record_change(requester.user_id, quiet=True)
     return {}
 
 
@@ -135,10 +135,10 @@ def _end_presence(user_id: str, device_ids: Sequence[str]) -> None:
     leave(user_id, device_ids)
 
 
-def _record_change(user_id: str) -> None:
+def _record_change(user_id: str, *, quiet: bool = False) -> None:
     from murmuration.storage.keys.device_lists import record_change
 
-    record_change(user_id)
+    record_change(user_id, quiet=quiet)
 
 
 def _client_device(item: Mapping[str, Any]) -> dict[str, Any]:

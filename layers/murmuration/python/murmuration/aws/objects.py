@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
+from murmuration.aws.calls import count_object
 from murmuration.settings import settings
 
 
@@ -25,6 +26,7 @@ def client() -> Any:
 
 def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str = "") -> None:
     """Store an object, over one that has the key already. `encoding` is its Content-Encoding."""
+    count_object(len(data) if isinstance(data, bytes) else _size(data))
     more = {"ContentEncoding": encoding} if encoding else {}
     client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type, **more)
 
@@ -48,8 +50,17 @@ def signed_path(key: str, seconds: int) -> str:
     return f"{parts.path}?{parts.query}"
 
 
+def _size(file: IO[bytes]) -> int:
+    """Return how many bytes there are from a file's position to its end."""
+    position = file.tell()
+    size = file.seek(0, 2) - position
+    file.seek(position)
+    return size
+
+
 def get(key: str) -> Object | None:
     """The object with `key`, or None."""
+    count_object()
     s3 = client()
     try:
         found = s3.get_object(Bucket=settings().media_bucket, Key=key)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from murmuration.clock import now_ms
+from murmuration.endpoint.billing import add_answer, billing, charge_address
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
@@ -324,18 +325,26 @@ class Handler:
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         request = Request(event, context)
+        with billing(request, self.route):
+            return self._respond(request)
+
+    def _respond(self, request: Request) -> dict[str, Any]:
+        event, context = request.event, request.context
         try:
             # The fallback serves paths of other routes too: it has no versions of its own.
             version = (event.get("pathParameters") or {}).get("version")
             if version is not None and self.route.versions and version not in self.route.versions:
                 raise Unrecognized(f"Version {version} of this endpoint is not supported")
             request.authenticate(self.route.auth)
+            charge_address(request, self.route)
             answer = self.function(request)
         except MatrixError as error:
             answer = _error_page(error) if self._reads_pages(request) else error_response(error)
         except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
             answer = _unexpected(event, context)
-        return self._proxy_response(request, answer)
+        response = self._proxy_response(request, answer)
+        add_answer(response)
+        return response
 
     def _proxy_response(self, request: Request, answer: Any) -> dict[str, Any]:
         compressible, reads = request.accepts_gzip, request.method in ("GET", "HEAD")

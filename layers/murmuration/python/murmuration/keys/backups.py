@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.bodies import limit_size, object_of, required
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -138,6 +140,7 @@ def put_session_key(
 
 def _put(user_id: str, name: str | None, keys: Mapping[SessionID, Mapping[str, Any]]) -> dict[str, Any]:
     wanted = _required_version(name)
+    expect_writes(len(canonical_json.encode(key, strict=False)) for key in keys.values())
     current = storage.read_current(user_id)
     if current is None:
         raise NotFound("Unknown backup version")

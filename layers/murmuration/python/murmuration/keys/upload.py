@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity.budgets import expect_writes
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
@@ -37,6 +38,7 @@ def upload_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, int]
         _check_device_keys(requester, device_keys)
         upload_device_keys(requester, device_keys)
     if one_time or fallback:
+        expect_writes([MAX_ONE_TIME_KEY_BYTES // 8] * (len(one_time) + len(fallback)))
         try:
             counts = one_time_keys.upload(requester.user_id, requester.device_id, one_time, fallback)
         except one_time_keys.DeviceGone as error:

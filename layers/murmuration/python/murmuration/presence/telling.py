@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
+from murmuration.aws.calls import Usage, counting
+from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import room_items
@@ -25,13 +27,16 @@ MARKERS_AT_ONCE = 50
 
 
 def tell(items: Iterable[Mapping[str, Any]]) -> None:
-    """Tell of these new presences, by their items. Repeating it does no harm."""
+    """Tell of these new presences, by their items, at their users' expense. Repeating it does no harm."""
     found = list(items)
     changed = {item["stream_id"] for item in found if presence.is_change(item)}
     came = {item["stream_id"] for item in found if presence.has_come(item)}
     newest = {item["stream_id"]: item for item in found if item["stream_id"] in changed | came}
     for name, item in newest.items():
-        _tell(name.partition(":")[2], presence.from_item(item), changed=name in changed, came=name in came)
+        user_id = name.partition(":")[2]
+        with counting(usage := Usage()):
+            _tell(user_id, presence.from_item(item), changed=name in changed, came=name in came)
+        charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
 def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:

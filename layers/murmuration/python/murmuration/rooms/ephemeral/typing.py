@@ -38,7 +38,7 @@ def set_typing(
         users = {other: until for other, until in before.items() if other != user_id}
         if typing:
             users[user_id] = now + min(timeout_ms, MAX_TIMEOUT_MS)
-        return [{"sk": KEY, "users": users}] if users != before else []
+        return [{"sk": KEY, "users": users, "user_id": user_id}] if users != before else []
 
     streams.append(stream, items)
 

@@ -133,11 +133,15 @@ def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) ->
 
 
 def append(
-    stream: str, make_items: Callable[[], Sequence[Mapping[str, Any]]], *, more: Sequence[Write] = ()
+    stream: str,
+    make_items: Callable[[], Sequence[Mapping[str, Any]]],
+    *,
+    more: Sequence[Write] | Callable[[], Sequence[Write]] = (),
 ) -> int:
     """Append what `make_items` returns (called again after a lost race); the new head.
 
-    `more` are further writes of the same transaction. Nothing is written when `make_items` returns nothing.
+    `more` are further writes of the same transaction; a function that makes them is called after
+    `make_items`. Nothing is written when `make_items` returns nothing.
     Raises ConditionFailed if one of those is refused.
     """
     for attempt in range(ATTEMPTS):
@@ -147,7 +151,8 @@ def append(
             return head
         writes = append_writes(stream, head, items)
         try:
-            named = [write if write.name else write.named("more") for write in more]
+            others = more() if callable(more) else more
+            named = [write if write.name else write.named("more") for write in others]
             dynamodb.transact([*writes, *named], patient=False)
         except ConditionFailed as error:
             if error.named().names:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,15 +57,24 @@ def transaction_key(user_id: str, device_id: str, event_type: str, txn_id: str) 
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
 
 
-def send(transaction: str, events: Mapping[Target, str], *, received_ms: int) -> None:
+def send(
+    transaction: str,
+    events: Mapping[Target, str],
+    admit: Callable[[list[int]], None] = lambda _: None,
+    *,
+    received_ms: int,
+) -> None:
     """Put each event (JSON) in its device's stream, exactly once however often this is repeated.
 
     The device ID `*` stands for all of the user's devices that aren't named; devices that don't exist get
-    nothing. `received_ms` is when the request reached the gateway. Raises TooLarge, Unavailable.
+    nothing. `admit` is told beforehand of how many bytes each device gets, and may raise. `received_ms` is
+    when the request reached the gateway. Raises TooLarge, Unavailable, and what `admit` raises.
     """
     begun, targets = concurrency.gather(lambda: _read_claims(transaction), lambda: _existing(events))
     if begun is None:
         return
+    sizes = {content: len(content.encode()) for content in set(events.values())}
+    admit([sizes.get(_event_for(target, events) or "", 0) for target in targets])
     chunks = begun or _agree(transaction, _chunks(targets, events))
     deliveries = [
         functools.partial(_deliver, _claim_id(transaction, number), transaction, chunk, events, received_ms)
