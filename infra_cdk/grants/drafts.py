@@ -25,7 +25,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "get",
             "keys": "batch_write query",
             "rooms": "get update",
-            "streams": "batch_write get put query update",
+            "streams": "batch_get batch_write get put query update",
             "transient": "delete get put update",
             "users": "batch_get batch_write check get put query update",
         },
@@ -117,7 +117,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "keys": "batch_write query",
             "rooms": "get update",
-            "streams": "batch_write get put query update",
+            "streams": "batch_get batch_write get put query update",
             "users": "batch_write get query update",
         },
     ),

@@ -302,6 +302,9 @@ def assemble(
     overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
     _add_others(ctx, answer, others, {name: room for name, room in rooms.items() if name not in overlooked})
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
+    if ctx.base is None and ctx.reader is None:
+        heads = [rooms[row.room_id].head for row in member_of if row.room_id in rooms]
+        present |= presence.members_there(ctx, heads)
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
     if ctx.founding and (invites := presence.invites(ctx, changes.asking)):

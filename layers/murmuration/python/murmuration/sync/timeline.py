@@ -19,6 +19,8 @@ DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100
 PAGES = 5
 """How many pages a sync reads for a filter that lets little pass; what lies behind is `limited`."""
+SCANNED_AT_ONCE = 100
+"""Events of each further page: the first page had too few that pass, so the filter lets little pass."""
 
 Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
 MEMBER = "m.room.member"
@@ -52,24 +54,29 @@ class Window:
 def read_window(
     room: Room, after: int | None, before: int, event_filter: EventFilter, visible: Visible
 ) -> Window:
-    """The newest events with `after` < ordinal < `before` that pass, up to the filter's limit."""
+    """The newest events with `after` < ordinal < `before` that pass, up to the filter's limit.
+
+    Pages after the first are large, so that a few events that pass are found among many that don't.
+    """
     limit = event_filter.limit_within(default=DEFAULT_LIMIT, maximum=MAXIMUM_LIMIT)
     shown: list[Seen] = []
     passed: list[LogEntry] = []
     cursor, exhausted = before, False
-    for _ in range(PAGES):
+    for number in range(PAGES):
+        at_once = max(limit + 1, SCANNED_AT_ONCE * min(number, 2))
         page = room_items.read_log(
-            room.room_id, room.version, after=after, before=cursor, limit=limit + 1, forward=False
+            room.room_id, room.version, after=after, before=cursor, limit=at_once, forward=False
         )
         allowed = {one.entry.ordinal: one for one in visible(page)}
         for entry in page:
-            if entry.ordinal in allowed and event_filter.matches(entry.event.pdu, entry.room_id):
+            one = allowed.get(entry.ordinal)
+            if one is not None and event_filter.matches(one.entry.event.pdu, entry.room_id):
                 if len(shown) == limit:
                     return _window(room, shown, passed, limited=True, before=before)
-                shown.append(allowed[entry.ordinal])
+                shown.append(one)
             passed.append(entry)
             cursor = entry.ordinal
-        if len(page) <= limit:
+        if len(page) < at_once:
             exhausted = True
             break
     return _window(room, shown, passed, limited=not exhausted, before=before)
