@@ -65,9 +65,10 @@ def note_visit(user_id: str, device_id: str, wanted: str | None, item: Mapping[s
     """Note that a device is on an event stream, if that needs noting; whether its user has just come there.
 
     `wanted` is the state that it asked for, None where the stream knows no such wish: then who is offline
-    goes online. A device that asks for offline isn't online by being there, but what it said outright stays
-    until its time is over. Being online doesn't take back what only the founding documents know, free_for_chat and
-    hidden, even if the device was away. `item` is the stored presence, as it was a moment ago.
+    goes online. A device that asks for offline isn't online by being there, but what it said before stays
+    until its time is over. Being online doesn't take back what only the founding documents know,
+    free_for_chat and hidden, even if the device was away. `item` is the stored presence, as it was a moment
+    ago.
     """
     now, known = now_ms(), presence.from_item(item)
     if _visited(known, device_id, wanted, now) is known:

@@ -16,6 +16,7 @@ from typing import Any
 from murmuration.clock import now_ms
 from murmuration.delivery.wakes import members_at
 from murmuration.protocol.presence import OFFLINE, Presence
+from murmuration.rooms.room import Room
 from murmuration.storage import dynamodb, memberships, presence, presence_lists, room_items, streams
 
 SMALL_ROOM = 20
@@ -54,6 +55,9 @@ def _tell_of_join(room_id: str, user_id: str) -> None:
     head = room_items.read_head(room_id)
     if head is None or head.joined < 2:
         return
+    member = Room(head).event("m.room.member", user_id)
+    if member is None or member.membership != "join":
+        return  # the user has left since
     is_large = head.joined > SMALL_ROOM
     others = set(() if is_large else members_at(room_id, head.state_root)) - {user_id}
     known, now = presence.read_many({user_id, *others}), now_ms()
