@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.accounts.tokens import Requester
 from murmuration.protocol.filters import SyncFilter
+from murmuration.protocol.push_rules.conditions import Matcher, compile_condition
 from murmuration.protocol.push_rules.evaluation import CompiledRuleset, compile_ruleset
 from murmuration.protocol.push_rules.ruleset import Changes, ruleset_of
 from murmuration.rooms.room import Room
@@ -17,6 +18,7 @@ from murmuration.storage.dynamodb import Item
 from murmuration.storage.memberships import Membership
 from murmuration.sync.positions import Positions, RoomPosition, room_hash
 from murmuration.sync.readers import Reader
+from murmuration.sync.rule_digests import Outdated
 
 
 @dataclass
@@ -24,7 +26,8 @@ class Context:
     """One sync's facts: who asks, for what, what they have seen (`base`, None at first), and at what time.
 
     `room_data` are the changed items of the user's stream that belong to a room, by room ID. `reader` makes
-    the rooms' sections, where they aren't to be a sync's.
+    the rooms' sections, where they aren't to be a sync's. `outdated` are the rooms whose unread counts were
+    counted by other rules than those of now.
     """
 
     requester: Requester
@@ -38,6 +41,7 @@ class Context:
     reader: Reader | None = None
     ignored: frozenset[str] = frozenset()
     room_data: Mapping[str, list[Item]] = field(default_factory=dict)
+    outdated: Outdated = field(default_factory=Outdated)
 
     @property
     def user_id(self) -> str:
@@ -59,6 +63,17 @@ class Context:
     @functools.cached_property
     def push_rules(self) -> CompiledRuleset:
         return compile_ruleset(ruleset_of(self.user_id, self.push_changes))
+
+    @functools.cached_property
+    def member_count_conditions(self) -> list[Matcher]:
+        """The conditions of the user's rules that go by how many members a room has."""
+        return [
+            compile_condition(condition)
+            for rules in ruleset_of(self.user_id, self.push_changes).values()
+            for rule in rules
+            for condition in rule.get("conditions", ())
+            if condition.get("kind") == "room_member_count"
+        ]
 
 
 @dataclass

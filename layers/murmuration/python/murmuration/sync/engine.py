@@ -23,7 +23,16 @@ from murmuration.rooms.visibility import ignored_users
 from murmuration.storage import account_data, dynamodb, listeners, room_items, streams
 from murmuration.storage.listeners import Wait
 from murmuration.storage.memberships import Membership
-from murmuration.sync import account, joined, marks, other_rooms, presence, tokens, waiting
+from murmuration.sync import (
+    account,
+    joined,
+    marks,
+    other_rooms,
+    presence,
+    rule_digests,
+    tokens,
+    waiting,
+)
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import after_leaving
 from murmuration.sync.first_look import FirstLook, Identity, look
@@ -295,10 +304,16 @@ def assemble(
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     _take_account(ctx, answer, changes)
+    counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
+    if ctx.reader is None and ctx.base is not None:
+        ctx.outdated = rule_digests.outdated(ctx.base.counted_by, counted_by)
     told, present = _add_joined(
         ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms]
     )
-    _keep_untold(ctx, answer, {row.room_id for row in member_of} - told)
+    untold = {row.room_id for row in member_of} - told
+    _keep_untold(ctx, answer, untold)
+    if ctx.reader is None and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
+        answer.positions.counted_by = counted_by
     overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
     _add_others(ctx, answer, others, {name: room for name, room in rooms.items() if name not in overlooked})
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}

@@ -22,7 +22,7 @@ from murmuration.rooms.visibility import Viewer
 from murmuration.storage import account_data, dynamodb, presence, room_items, streams
 from murmuration.storage.dynamodb import Item
 from murmuration.storage.memberships import Membership
-from murmuration.storage.room_items import LogEntry, StateEntry
+from murmuration.storage.room_items import StateEntry
 from murmuration.sync import timeline, unread
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
@@ -54,6 +54,7 @@ def moved(ctx: Context, room: Room) -> bool:
         or room.head.ordinal > position.ordinal
         or room.head.seq > position.seq
         or room.room_id in ctx.room_data
+        or ctx.outdated.has(ctx.hash(room.room_id))
         or (
             ctx.base is not None and 0 < ctx.base.typing_until_ms.get(ctx.hash(room.room_id), 0) <= ctx.now_ms
         )
@@ -110,7 +111,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     if ctx.filter.room.state.lazy_load_members:
         state |= _unknown_heroes(ctx, window, position, heroes)
         remembered = _remember(remembered, [pair[1] for pair in heroes])
-    counts = _unread(ctx, room, window, position, items, news.membership.since or 0)
+    counts = unread.room_counts(ctx, news, window)
     part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
@@ -286,36 +287,6 @@ def _unknown_heroes(
 
 
 # -- Unread counts ---------------------------------------------------------------------------------------
-
-
-def _unread(
-    ctx: Context,
-    room: Room,
-    window: Window,
-    position: RoomPosition | None,
-    items: Sequence[Item],
-    since: int,
-) -> Counts:
-    stored = [*items, *ctx.room_data.get(room.room_id, ())]
-    receipts: unread.Receipts = unread.receipts_of(stored, ctx.user_id)
-    if position is None:
-        start = max(unread.unread_from(room, receipts, since), room.head.ordinal - unread.MOST_COUNTED)
-        entries = _between(room, window, start)
-        return unread.count(ctx, room, entries, unread.with_own_events(receipts, entries, ctx.user_id))
-    entries = _between(room, window, position.ordinal)
-    receipts = unread.with_own_events(receipts, entries, ctx.user_id)
-    counts = unread.recount(ctx, room, position.unread, receipts, position.ordinal)
-    return unread.add(counts, unread.count(ctx, room, entries, receipts))
-
-
-def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
-    """The log after an ordinal: what the window passed, and what lies before it."""
-    passed = [entry for entry in window.passed if entry.ordinal > after]
-    first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
-    if first <= after + 1:
-        return passed
-    floor = max(after, first - unread.MOST_COUNTED)
-    return room_items.read_log(room.room_id, room.version, after=floor, before=first) + passed
 
 
 def _unread_section(ctx: Context, counts: Counts) -> dict[str, Any]:
