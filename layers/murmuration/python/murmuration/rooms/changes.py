@@ -236,6 +236,7 @@ class Changes:
             joined=self._joined,
             invited=self._invited,
             seq=before.seq if before else 0,
+            erasures=before.erasures if before else 0,
             unsettled=before.state_root if before and self._state_follows else None,
         )
 

@@ -117,7 +117,14 @@ def open_view(
     rows = (memberships.from_item(item) for item in users.values() if not item.get("forgotten"))
     membership = next(rows, None)
     ignored = ignored_users(next((account_data.content_of(item) for item in found["streams"]), None))
-    viewer = make_viewer(requester.user_id, requester.device_id, membership, room.version, ignored=ignored)
+    viewer = make_viewer(
+        requester.user_id,
+        requester.device_id,
+        membership,
+        room.version,
+        ignored=ignored,
+        erasures=room.head.erasures,
+    )
     entries = [room_items.state_entry_from_item(item, room.version) for item in in_room.values()]
     state = {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
     return View(requester, room, viewer, membership, state)

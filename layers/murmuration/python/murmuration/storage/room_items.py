@@ -33,7 +33,7 @@ class RoomHead:
     `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
     `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
     set, the items of the current state are still on their way from that snapshot to `state_root`
-    (`rooms.settling`).
+    (`rooms.settling`). `erasures` is how many erased users the room has, which is counted by itself.
     """
 
     room_id: str
@@ -48,6 +48,7 @@ class RoomHead:
     invited: int
     seq: int = 0
     unsettled: NodeId | None = None
+    erasures: int = 0
 
     @property
     def version(self) -> RoomVersion:
@@ -150,6 +151,7 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         invited=item["invited"],
         seq=item.get("seq_head", 0),
         unsettled=item.get("unsettled"),
+        erasures=int(item.get("erasures", 0)),
     )
 
 
@@ -189,7 +191,7 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     fields = {
         name: value
         for name, value in asdict(head).items()
-        if name not in ("room_id", "seq") and value is not None
+        if name not in ("room_id", "seq", "erasures") and value is not None
     }
     names = {f"#{name}": name for name in fields}
     values = {

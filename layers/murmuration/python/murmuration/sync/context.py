@@ -57,7 +57,12 @@ class Context:
     def viewer(self, membership: Membership, room: Room) -> Viewer:
         """The user as one who looks at a room."""
         return make_viewer(
-            self.user_id, self.requester.device_id, membership, room.version, ignored=self.ignored
+            self.user_id,
+            self.requester.device_id,
+            membership,
+            room.version,
+            ignored=self.ignored,
+            erasures=room.head.erasures,
         )
 
     @functools.cached_property

@@ -295,7 +295,9 @@ def assemble(
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
     rooms, changes, *_ = dynamodb.gather(
-        functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)], late=late),
+        functools.partial(
+            _rooms, [row.room_id for row in (*member_of, *others.left, *others.outside)], late=late
+        ),
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader is None),
         *beside,
     )
@@ -453,8 +455,9 @@ def _add_others(ctx: Context, answer: Answer, others: other_rooms.OtherRooms, ro
     invited = [row for row in others.invited if row.sender not in ctx.ignored]
     if answer.positions.blocks_invites:
         invited = []
-    for kind, rows in (("invite", invited), ("knock", others.knocked)):
-        for row in rows:
+    for kind, members in (("invite", invited), ("knock", others.knocked)):
+        for each in members:
+            row = other_rooms.without_erased(ctx, rooms.get(each.room_id), each)
             section = (
                 ctx.reader.outside(row)
                 if ctx.reader is not None

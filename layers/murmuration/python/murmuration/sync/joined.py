@@ -107,7 +107,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
     state, remembered = _state(ctx, room, window, position)
     state |= resolved
-    summary, heroes = _summary(ctx, room, window, position, state)
+    summary, heroes = _summary(ctx, news, window, state)
     if ctx.filter.room.state.lazy_load_members:
         state |= _unknown_heroes(ctx, window, position, heroes)
         remembered = _remember(remembered, [pair[1] for pair in heroes])
@@ -223,16 +223,13 @@ def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -
 
 
 def _summary(
-    ctx: Context,
-    room: Room,
-    window: Window,
-    position: RoomPosition | None,
-    state: Mapping[StateKey, Event],
+    ctx: Context, news: RoomNews, window: Window, state: Mapping[StateKey, Event]
 ) -> tuple[dict[str, Any], dict[StateKey, Event]]:
     """The counts of members, and who the room may be named for, with their member events.
 
     Empty where nothing of it changed.
     """
+    room, position = news.room, news.position
     recent = [entry.event for entry in window.passed] + list(state.values())
     if position is not None and not ctx.full_state and not any(event.type in _SUMMARISED for event in recent):
         return {}, {}
@@ -240,7 +237,8 @@ def _summary(
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
-    named = room.events([_NAME, _ALIAS])
+    found = room.events([_NAME, _ALIAS])
+    named = {pair: news.viewer.event_copy(event) for pair, event in found.items()}
     if (_NAME in named and named[_NAME].content.get("name")) or (
         _ALIAS in named and named[_ALIAS].content.get("alias")
     ):

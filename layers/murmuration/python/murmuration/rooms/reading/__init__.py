@@ -1,0 +1,1 @@
+"""Reading rooms: what a user is shown of them. What changes a room lives elsewhere in `rooms`."""
