@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, listeners, queues, room_items, wake_queues
+from murmuration.storage import dynamodb, listeners, one_time_keys, queues, room_items, wake_queues
 from murmuration.storage.cache import LruCache
 from murmuration.storage.listeners import Socket, Wait
 
@@ -38,7 +38,10 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
 
 
 def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
-    """Tell of changes in streams: a room's members, a user's devices, or one device."""
+    """Tell of changes in streams: a room's members, a user's devices, or one device.
+
+    A device whose keys have changed is told how many it has now.
+    """
     targets: set[tuple[str, str]] = set()
     for kind, owner in {tuple(item["stream_id"].split(":", 1)) for item in items if "seq" in item}:
         if kind == "room":
@@ -50,7 +53,24 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
         else:
             user_id, _, device_id = owner.partition("/")
             targets.add((user_id, device_id))
-    wake(targets)
+    wake(targets, keys=_changed_keys(items))
+
+
+def _changed_keys(items: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """What rings say of devices' keys, by (user, device), where these items have new counts of them."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        if item.get("sk") == one_time_keys.COUNTS_KEY and "one_time" in item:
+            known = newest.get(item["stream_id"])
+            if known is None or known["seq"] < item["seq"]:
+                newest[item["stream_id"]] = item
+    found = {}
+    for stream, item in newest.items():
+        user_id, _, device_id = stream.partition(":")[2].partition("/")
+        found[user_id, device_id] = wake_queues.encode_keys(
+            one_time_keys.shown(one_time_keys.counts_of(item))
+        )
+    return found
 
 
 def _root(item: Mapping[str, Any]) -> bytes | None:
@@ -75,8 +95,11 @@ def members_at(room_id: str, state_root: bytes | None) -> tuple[str, ...]:
     return members
 
 
-def wake(targets: Iterable[tuple[str, str]]) -> None:
-    """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's."""
+def wake(targets: Iterable[tuple[str, str]], *, keys: Mapping[tuple[str, str], str] | None = None) -> None:
+    """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
+
+    `keys` is what to tell devices of their keys.
+    """
     wanted = set(targets)
     if not wanted:
         return
@@ -86,7 +109,11 @@ def wake(targets: Iterable[tuple[str, str]]) -> None:
         return (one.user_id, EVERY_DEVICE) in wanted or (one.user_id, one.device_id) in wanted
 
     calls: list[Callable[[], None]] = []
-    calls += [functools.partial(ring, wait) for wait in listeners.waits_in(items) if concerned(wait)]
+    calls += [
+        functools.partial(ring, wait, (keys or {}).get((wait.user_id, wait.device_id), ""))
+        for wait in listeners.waits_in(items)
+        if concerned(wait)
+    ]
     calls += [
         functools.partial(order_push, socket.connection_id)
         for socket in listeners.sockets_in(items)
@@ -95,9 +122,9 @@ def wake(targets: Iterable[tuple[str, str]]) -> None:
     dynamodb.parallel(*calls)
 
 
-def ring(wait: Wait) -> None:
+def ring(wait: Wait, keys: str = "") -> None:
     """Ring, and only then forget the registration: who stops in between rings twice."""
-    wake_queues.ring(wait.queue, wait.nonce)
+    wake_queues.ring(wait.queue, wait.nonce, keys)
     listeners.settle(wait)
 
 
