@@ -62,11 +62,17 @@ def read_window(
     shown: list[Seen] = []
     passed: list[LogEntry] = []
     cursor, exhausted = before, False
+    first = room.head.oldest if after is None else after + 1
     for number in range(PAGES):
-        at_once = max(limit + 1, SCANNED_AT_ONCE * min(number, 2))
-        page = room_items.read_log(
-            room.room_id, room.version, after=after, before=cursor, limit=at_once, forward=False
-        )
+        if number == 0:
+            page = room_items.read_log(
+                room.room_id, room.version, after=after, before=cursor, limit=limit + 1, forward=False
+            )
+        else:  # at most 1 MB
+            at_once = max(limit + 1, SCANNED_AT_ONCE * number)
+            page = room_items.read_log_page(
+                room.room_id, room.version, after=after, before=cursor, limit=at_once, forward=False
+            )
         allowed = {one.entry.ordinal: one for one in visible(page)}
         for entry in page:
             one = allowed.get(entry.ordinal)
@@ -76,7 +82,7 @@ def read_window(
                 shown.append(one)
             passed.append(entry)
             cursor = entry.ordinal
-        if len(page) < at_once:
+        if not page or cursor <= first:
             exhausted = True
             break
     return _window(room, shown, passed, limited=not exhausted, before=before)
