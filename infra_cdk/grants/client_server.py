@@ -167,7 +167,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "put",
             "events": "batch_get",
             "room-log": "batch_get",
-            "rooms": "batch_get get",
+            "rooms": "batch_get get query",
             "streams": "batch_get",
             "transient": "update",
             "users": "batch_get get update",

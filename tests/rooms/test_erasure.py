@@ -225,3 +225,13 @@ def test_rooms_that_were_left_and_forgotten(alice: Client, make_client: Make) ->
     join(carol, room_id)
     assert ok(carol.get(path(room_id, "event", message)))["content"] == {}
     assert "redacted_because" in ok(carol.get(path(room_id, "event", taken_back)))["unsigned"]
+
+
+def test_a_redacted_copy_can_be_reported(alice: Client, make_client: Make) -> None:
+    eve, carol = make_client("eve"), make_client("carol")
+    room_id = create_room(alice, preset="public_chat")
+    join(eve, room_id)
+    message = send(eve, room_id, SECRET)
+    close_account(eve.user_id, erase=True)
+    join(carol, room_id)
+    ok(carol.post(path(room_id, "report", message), {"reason": "spam"}))
