@@ -10,8 +10,8 @@ from typing import Any
 
 from aws_cdk import App
 
-from infra_cdk.functions import DeploymentError
 from infra_cdk.layers import BUILD, Layers
+from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.settings import SettingsError, read_settings
 from infra_cdk.stack import make_stack
 from murmuration.endpoint import discover

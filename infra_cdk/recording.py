@@ -1,7 +1,7 @@
 """A pytest plugin that records which permissions the functions use: `pytest -p infra_cdk.recording`.
 
 It writes `build/permissions.jsonl`, adding to what an earlier run has found; so do the servers that tests
-start. `python -m infra_cdk.recording` prints it as a table, and how `infra_cdk.grants` differs from it.
+start. `python -m infra_cdk.recording` prints it as a table, and how `infra_shared.grants` differs from it.
 
 Caches keep nothing while it records: a function of a fresh process would have to ask. What tests go without
 (rate limits, a signing key of SSM's, CloudFront's secret) is noted where it would be used. Tests of caches
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from infra_cdk.needs import SECRETS, TABLES, Need, UnknownRequest, needs
-from murmuration.storage.aws_json import Answer, Call, Proceed
+from infra_shared.needs import SECRETS, TABLES, Need, UnknownRequest, needs
+from murmuration.aws.calls import Answer, Call, Proceed
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD = ROOT / "build" / "permissions.jsonl"
@@ -58,10 +58,11 @@ class Recorder:
 
         from local_cloud import permissions
         from local_cloud.lambdas import Lambdas
-        from murmuration import rate_limits, server_keys
+        from murmuration import server_keys
+        from murmuration.aws import calls
+        from murmuration.cache import LruCache
         from murmuration.endpoint.http import Request
-        from murmuration.storage import aws_json
-        from murmuration.storage.cache import LruCache
+        from murmuration.identity import rate_limits
 
         found = list(functions)
         groups = {id(function.handler): function.group for function in found}
@@ -75,8 +76,8 @@ class Recorder:
                 replace(handler_type, "__call__", _in_module(handler_type.__call__, groups))
             replace(Lambdas, "invoke", _invoked(Lambdas.invoke))
             replace(ThreadPoolExecutor, "submit", _submit_in_context)
-            aws_json.intercept(self._watch_call_of_service)
-            stack.callback(aws_json.release, self._watch_call_of_service)
+            calls.intercept(self._watch_call_of_service)
+            stack.callback(calls.release, self._watch_call_of_service)
             replace(BaseClient, "_make_api_call", self._watch_client(BaseClient._make_api_call))
             replace(LruCache, "get", lambda *_: None)
             key = Need(SECRETS, server_keys.PARAMETER, "get")
@@ -210,7 +211,7 @@ def _finish(recorder: Recorder, stack: ExitStack) -> None:
 
 def record_this_process() -> None:
     """Record what a local cloud in this process invokes, for as long as it runs."""
-    if "local_cloud.cli" in sys.orig_argv:
+    if "operators.cli" in sys.orig_argv:
         ExitStack().enter_context(Recorder().installed())
 
 
@@ -219,7 +220,7 @@ def record_this_process() -> None:
 
 def differences(used: Permissions) -> Iterator[str]:
     """A line for each permission that is used and not granted, or granted and not seen used."""
-    from infra_cdk.grants import GRANTS
+    from infra_shared.grants import GRANTS
 
     for module in sorted(used.keys() | GRANTS.keys()):
         granted = GRANTS[module].needs() if module in GRANTS else set()
@@ -233,7 +234,7 @@ def differences(used: Permissions) -> Iterator[str]:
 
 
 def _covered(need: Need, granted: set[Need]) -> bool:
-    from infra_cdk.grants import covers
+    from infra_shared.grants import covers
 
     return any(covers(grant, need) for grant in granted)
 

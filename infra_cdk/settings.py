@@ -74,7 +74,7 @@ class Settings(BaseModel):
     login_flows: Annotated[tuple[tuple[str, ...], ...], BeforeValidator(_flows)] = ()
     """By which flows users log in, each a list of stages; without any, by each means that there is."""
     identity_providers: Annotated[tuple[dict[str, Any], ...], BeforeValidator(_providers)] = ()
-    """Where else users may log in: `murmuration.accounts.identity_providers` says what is said of each.
+    """Where else users may log in: `murmuration.accounts.sso.identity_providers` says what is said of each.
 
     The client secrets are no settings: they're put into SSM, as `identity-provider-<id>`.
     """
@@ -109,8 +109,8 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _logins_that_work(self) -> Settings:
         """What the functions would refuse when somebody logs in is refused here."""
-        from murmuration.accounts.identity_providers import read_providers
         from murmuration.accounts.login_flows import read_login_flows
+        from murmuration.accounts.sso.identity_providers import read_providers
         from murmuration.settings import SettingsError as Refused
 
         try:

@@ -8,25 +8,25 @@ from typing import Any
 from aws_cdk import App, CfnOutput, Stack
 
 from infra_cdk import acknowledgements
-from infra_cdk.api import make_api, make_invoker, make_waiter, openapi
-from infra_cdk.edge import make_edge, public_url
-from infra_cdk.event_sources import make_event_sources, source_statements
-from infra_cdk.functions import make_functions, make_layers, make_log_group
 from infra_cdk.layers import Layers
-from infra_cdk.media_bucket import make_media_bucket
-from infra_cdk.monitoring import make_monitoring
-from infra_cdk.policies import Resources
-from infra_cdk.queues import fifo_names, make_queues
-from infra_cdk.secrets import VIEWER_SECRET, make_secrets, parameter_name
-from infra_cdk.settings import Settings
-from infra_cdk.tables import make_tables
-from infra_cdk.websocket import (
+from infra_cdk.parts.api import make_api, make_invoker, make_waiter, openapi
+from infra_cdk.parts.edge import make_edge, public_url
+from infra_cdk.parts.event_sources import make_event_sources, source_statements
+from infra_cdk.parts.functions import make_functions, make_layers, make_log_group
+from infra_cdk.parts.media_bucket import make_media_bucket
+from infra_cdk.parts.monitoring import make_monitoring
+from infra_cdk.parts.policies import Resources
+from infra_cdk.parts.queues import fifo_names, make_queues
+from infra_cdk.parts.secrets import VIEWER_SECRET, make_secrets, parameter_name
+from infra_cdk.parts.tables import make_tables
+from infra_cdk.parts.websocket import (
     callback_url,
     connections_arn,
     make_socket_api,
     make_socket_routes,
     socket_functions,
 )
+from infra_cdk.settings import Settings
 from murmuration.endpoint import Function
 
 

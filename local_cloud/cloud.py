@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from local_cloud import environment, permissions, provision, server
+from local_cloud import meter as metering
 from local_cloud.aws import patch
 from local_cloud.aws.s3 import S3
 from local_cloud.aws.ses import Ses
 from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.ssm import Ssm
 from local_cloud.config import Config
-from local_cloud.costs import meter as metering
-from local_cloud.costs.meter import Meter
 from local_cloud.data_folder import DataFolder
 from local_cloud.dynoxide import Dynoxide
 from local_cloud.gateway.http import HttpGateway
@@ -27,6 +26,7 @@ from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
 from local_cloud.gateway.websocket import Sockets, WebSocketGateway
 from local_cloud.lambdas import Function, Lambdas
+from local_cloud.meter import Meter
 from local_cloud.names import PREFIX
 from local_cloud.pollers.checkpoints import Checkpoints
 from local_cloud.pollers.queues import QueueMapping, QueueSettings
@@ -154,7 +154,7 @@ class Cloud:
         return found
 
     def _provision(self, functions: list[Function]) -> str:
-        from murmuration.storage import dynamodb
+        from murmuration.aws import dynamodb
 
         self.dynamodb = dynamodb.client()
         if self._given_tables is None:

@@ -1,6 +1,6 @@
 """IAM, as a function meets it: what the role of its module doesn't allow is refused.
 
-The roles are the deployment's own (`infra_cdk.grants`). What runs outside a function, such as the local
+The roles are the deployment's own (`infra_shared.grants`). What runs outside a function, such as the local
 cloud's own reading of queues and streams, is allowed everything.
 """
 
@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from infra_cdk.grants import allows
-from infra_cdk.needs import UnknownRequest, needs
-from murmuration.storage import aws_json
-from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
+from infra_shared.grants import allows
+from infra_shared.needs import UnknownRequest, needs
+from murmuration.aws import calls
+from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
 DENIED = "AccessDeniedException"
 
@@ -49,7 +49,7 @@ def install() -> None:
         _installed = True
         from botocore import handlers
 
-        aws_json.intercept(_check_call)
+        calls.intercept(_check_call)
         handlers.BUILTIN_HANDLERS.append(("before-parameter-build", _check))
 
 

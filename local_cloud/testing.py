@@ -66,7 +66,7 @@ class LocalCloud:
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         told = threading.Event()  # of this process alone: what follows the last one may still be at it
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "local_cloud.cli", "serve", *arguments],
+            [sys.executable, "-m", "operators.cli", "serve", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

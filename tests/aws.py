@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import pytest
 from moto import mock_aws
 
+from murmuration.aws import calls, dynamodb, objects, parameters
+from murmuration.aws import clients as aws
 from murmuration.settings import settings
-from murmuration.storage import aws, aws_json, dynamodb, objects, parameters
 
 
 @contextmanager
@@ -32,4 +33,4 @@ def _forget() -> None:
     for accessor in (settings, aws.session, dynamodb.client, objects.client, parameters.client):
         accessor.cache_clear()
     parameters.read_secret.cache_clear()
-    aws_json.forget()
+    calls.forget()

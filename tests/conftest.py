@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from murmuration.accounts.tokens import Requester
+    from murmuration.identity.tokens import Requester
     from tests.in_process import Client
 
 SERVER_NAME = "example.org"
@@ -62,8 +62,9 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
     """The environment of a deployed function, and its tables."""
     from local_cloud import permissions
     from murmuration import server_keys
+    from murmuration.aws import calls, dynamodb
+    from murmuration.aws import clients as aws
     from murmuration.settings import settings
-    from murmuration.storage import aws, aws_json, dynamodb
     from murmuration.storage.tables import TABLES
 
     permissions.install()
@@ -83,7 +84,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
             patch.setenv(name, value)
         for accessor in (settings, aws.session, dynamodb.client):
             accessor.cache_clear()
-        aws_json.forget()
+        calls.forget()
         _genuine.setdefault("_read", server_keys._read)
         patch.setattr(server_keys, "_read", lambda: "ed25519 test " + "A" * 43)
         for table in TABLES:
@@ -91,7 +92,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
         yield
     for accessor in (settings, aws.session, dynamodb.client):
         accessor.cache_clear()
-    aws_json.forget()
+    calls.forget()
 
 
 @pytest.fixture
@@ -119,9 +120,10 @@ def fresh_user_id(deployment: None) -> Callable[..., str]:
 @pytest.fixture
 def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[..., Requester]:
     """Makes local users who are logged in on one device, without the expense of a password."""
-    from murmuration.accounts.tokens import Requester, hash_secret
-    from murmuration.storage import dynamodb, profiles
-    from murmuration.storage.accounts import device_key
+    from murmuration.aws import dynamodb
+    from murmuration.identity.tokens import Requester, hash_secret
+    from murmuration.storage.users import profiles
+    from murmuration.storage.users.accounts import device_key
 
     def make(name: str = "user", device_id: str = "DEVICE") -> Requester:
         user_id = fresh_user_id(name)
@@ -142,7 +144,7 @@ def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[.
 @pytest.fixture
 def make_client(make_user: Callable[..., Requester]) -> Callable[..., Client]:
     """Makes clients of fresh users."""
-    from murmuration.accounts.tokens import ACCESS, render_token
+    from murmuration.identity.tokens import ACCESS, render_token
     from tests.in_process import Client
 
     def make(name: str = "user") -> Client:

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from murmuration.storage import aws_json
-from murmuration.storage.aws_json import Answer, Call, Proceed, Unreachable
+from murmuration.aws import calls
+from murmuration.aws.calls import Answer, Call, Proceed, Unreachable
 
 READS = frozenset(("BatchGetItem", "GetItem", "Query", "Scan"))
 
@@ -54,8 +54,8 @@ class Fault:
 def fault(at: int, way: Way = Way.BEFORE) -> Iterator[Fault]:
     """Have the write number `at` of those that follow, from 1 on, fail in this way; 0 only counts."""
     found = Fault(at, way)
-    aws_json.intercept(found)
+    calls.intercept(found)
     try:
         yield found
     finally:
-        aws_json.release(found)
+        calls.release(found)

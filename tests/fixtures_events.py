@@ -22,11 +22,11 @@ from local_cloud.pollers import schedules
 from local_cloud.pollers.queues import queue_record
 from local_cloud.pollers.stream_source import sequence_number
 from local_cloud.provision import physical_queue
-from local_cloud.replay.deployment import PREFIX, VIEWER_SECRET
-from local_cloud.replay.fixtures import fill
-from local_cloud.replay.worlds import World, key_names
 from murmuration.endpoint import discover, http_routes
 from murmuration.endpoint.discovery import function_name
+from replay.deployment import PREFIX, VIEWER_SECRET
+from replay.fixtures import fill
+from replay.worlds import World, key_names
 from tests.fixtures_cases import SOCKET, Case
 from tests.fixtures_stage import fixed_randomness
 
@@ -175,7 +175,7 @@ def _plain(item: dict[str, Any]) -> dict[str, Any]:
 
 def _attributes(item: dict[str, Any]) -> dict[str, Any]:
     """An item as a stream's record has it: bytes as base64."""
-    from murmuration.storage.dynamodb import to_attributes
+    from murmuration.aws.dynamodb import to_attributes
 
     def jsonable(value: Any) -> Any:
         match value:

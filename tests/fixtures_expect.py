@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from local_cloud.replay.backdrop import Outcome
-from local_cloud.replay.values import to_json
-from local_cloud.replay.worlds import World, item_key, key_names
+from replay.backdrop import Outcome
+from replay.values import to_json
+from replay.worlds import World, item_key, key_names
 from tests.fixtures_cases import Case
 
 SHAPES = {

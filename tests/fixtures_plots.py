@@ -30,7 +30,7 @@ def alice_with_a_tablet(scene: Scene) -> None:
 
 @plot("Alice's phone has a login token for her next client.", "alice")
 def alice_with_a_login_token(scene: Scene) -> None:
-    from murmuration.accounts.interactive_auth import Attempt
+    from murmuration.accounts.interactive.interactive_auth import Attempt
     from murmuration.accounts.login import generate_login_token
 
     proof = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "alice"}}
@@ -46,7 +46,7 @@ def alice_with_a_login_token(scene: Scene) -> None:
 
 @plot("A browser was sent to an identity provider, which will send it back.")
 def a_browser_at_an_identity_provider(scene: Scene) -> None:
-    from murmuration.storage.login_states import LoginState, create
+    from murmuration.storage.auth.login_states import LoginState, create
 
     purpose = {"for": "client", "redirect_url": "https://client.example.org/"}
     pending = LoginState("cedar", "nonce-of-the-fixtures", "verifier-of-the-fixtures", "0" * 64, purpose)
@@ -55,7 +55,7 @@ def a_browser_at_an_identity_provider(scene: Scene) -> None:
 
 @plot("Alice's client was told where she chooses an identity provider for her login.", "alice")
 def a_login_at_the_choice_of_a_provider(scene: Scene) -> None:
-    from murmuration.storage.login_states import LoginState, create
+    from murmuration.storage.auth.login_states import LoginState, create
 
     session = "c2Vzc2lvbi1vZi1maXh0dXJl.ZGlnZXN0LTEyMzQ1"
     purpose = {"for": "login stage", "session": session, "user": "alice", "operation": "login"}
@@ -64,7 +64,7 @@ def a_login_at_the_choice_of_a_provider(scene: Scene) -> None:
 
 @plot("Alice has an e-mail address.", "alice")
 def alice_with_an_address(scene: Scene) -> None:
-    from murmuration.threepids import binding
+    from murmuration.accounts.threepids import binding
 
     scene.act(binding.add, scene.user_id("alice"), "email", "alice@mail.example", validated_ms=scene.clock)
 
@@ -94,8 +94,8 @@ def somebody_proved_an_address(scene: Scene) -> None:
 
 
 def _send_link(scene: Scene, purpose: str, *, followed: bool = False) -> None:
-    from murmuration.accounts.tokens import hash_secret
-    from murmuration.storage.threepids import begin_validation, record_validation
+    from murmuration.identity.tokens import hash_secret
+    from murmuration.storage.users.threepids import begin_validation, record_validation
 
     kept = {
         "medium": "email",
@@ -123,7 +123,7 @@ def alice_with_a_profile(scene: Scene) -> None:
 
 @plot("Carol has closed her account.", "carol")
 def carol_deactivated(scene: Scene) -> None:
-    from murmuration.storage import accounts
+    from murmuration.storage.users import accounts
 
     scene.act(accounts.deactivate, scene.user_id("carol"), at_ms=scene.clock, erase=False)
 
@@ -161,7 +161,7 @@ def alice_and_bob_in_a_public_room(scene: Scene) -> None:
 
 @plot("Bob has invited Alice to his private room, the study.", "alice", "bob")
 def alice_invited_to_bobs_room(scene: Scene) -> None:
-    from murmuration.storage.memberships import read_membership
+    from murmuration.storage.users.memberships import read_membership
 
     study = scene.create_room(
         "bob", "study", preset="private_chat", name="Bob's study", invite=[scene.user_id("alice")]
@@ -173,7 +173,7 @@ def alice_invited_to_bobs_room(scene: Scene) -> None:
 
 @plot("Alice has left Bob's public room, the porch.", "alice", "bob")
 def alice_left_a_room(scene: Scene) -> None:
-    from murmuration.rooms.membership import leave_room
+    from murmuration.rooms.membership.operations import leave_room
 
     porch = scene.create_room("bob", "porch", preset="public_chat", name="The porch")
     scene.join("alice", porch)
@@ -182,7 +182,7 @@ def alice_left_a_room(scene: Scene) -> None:
 
 @plot("Alice has banned Bob from her public room, the gallery.", "alice", "bob")
 def bob_banned_from_a_room(scene: Scene) -> None:
-    from murmuration.rooms.membership import ban_user
+    from murmuration.rooms.membership.operations import ban_user
 
     gallery = scene.create_room("alice", "gallery", preset="public_chat", name="The gallery")
     scene.join("bob", gallery)
@@ -202,7 +202,7 @@ def a_room_to_knock_on(scene: Scene) -> None:
 
 @plot("Alice and Bob have talked in the archive: edits, a reaction, a thread, a redaction.", "alice", "bob")
 def a_room_with_history(scene: Scene) -> None:
-    from murmuration.rooms.sending import redact_event
+    from murmuration.rooms.writing.sending import redact_event
 
     archive = scene.create_room("alice", "archive", preset="private_chat", invite=[scene.user_id("bob")])
     scene.join("bob", archive)

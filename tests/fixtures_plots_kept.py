@@ -60,7 +60,7 @@ def publish_keys(scene: Scene, name: str, *one_time: str) -> None:
 
 @plot("Alice's phone has published its keys, and Alice her cross-signing keys.", "alice")
 def alice_with_keys(scene: Scene) -> None:
-    from murmuration.accounts.interactive_auth import Attempt
+    from murmuration.accounts.interactive.interactive_auth import Attempt
     from murmuration.keys.cross_signing import upload_cross_signing_keys
 
     publish_keys(scene, "alice", "AAAA", "AAAB")
@@ -134,7 +134,7 @@ def alice_has_synced(scene: Scene) -> None:
     "alice_has_synced",
 )
 def news_for_alice(scene: Scene) -> None:
-    from murmuration.rooms import receipts, typing
+    from murmuration.rooms.ephemeral import receipts, typing
     from murmuration.to_device import send_to_device
 
     lounge, bob = scene.names["lounge"], scene.requester("bob")
@@ -188,7 +188,7 @@ def an_invite_for_alice(scene: Scene) -> None:
 )
 def strays_in_the_lounge(scene: Scene) -> None:
     from murmuration.protocol import state_trie
-    from murmuration.rooms import changes
+    from murmuration.rooms.writing import changes
 
     lounge = scene.names["lounge"]
     root, nodes = state_trie.build(lounge, {("m.room.topic", ""): "$" + "A" * 43})
@@ -197,7 +197,7 @@ def strays_in_the_lounge(scene: Scene) -> None:
 
 @plot("Since a day nothing tells of these parts any more.", "strays_in_the_lounge")
 def forgotten_strays_in_the_lounge(scene: Scene) -> None:
-    from murmuration.rooms import collection
+    from murmuration.rooms.lifecycle import collection
 
     scene.pass_time(collection.GRACE_MS)
     scene.act(collection.collect, budget_ms=60_000)
@@ -212,7 +212,7 @@ def bob_asks_to_see_alice(scene: Scene) -> None:
 
 @plot("Bob and Alice have left the lounge, where nobody is now.", "alice_and_bob_in_a_public_room")
 def everybody_left_the_lounge(scene: Scene) -> None:
-    from murmuration.rooms.membership import leave_room
+    from murmuration.rooms.membership.operations import leave_room
 
     for name in ("bob", "alice"):
         scene.act(leave_room, scene.user_id(name), scene.names["lounge"])
@@ -225,7 +225,7 @@ def bob_came_back_to_the_lounge(scene: Scene) -> None:
 
 @plot("A month later the lounge was about to be deleted, but for its tombstone.", "everybody_left_the_lounge")
 def a_buried_lounge(scene: Scene) -> None:
-    from murmuration.storage import empty_rooms
+    from murmuration.storage.rooms import empty_rooms
 
     scene.pass_time(31 * 86_400_000)
     for room in scene.act(empty_rooms.read_all):
@@ -234,7 +234,7 @@ def a_buried_lounge(scene: Scene) -> None:
 
 @plot("Alice's phone has said what it can do, and knows the hash of what the server can.", "alice")
 def alice_with_capabilities(scene: Scene) -> None:
-    from murmuration.client_v2 import capabilities
+    from murmuration.drafts.v2 import capabilities
     from murmuration.protocol.bodies import Fields
 
     who = scene.requester("alice")
@@ -248,8 +248,8 @@ def alice_with_capabilities(scene: Scene) -> None:
     "alice_and_bob_in_a_public_room",
 )
 def alice_with_a_stream(scene: Scene) -> None:
-    from murmuration.client_v2 import catching_up, filters, streaming
-    from murmuration.client_v2.filters import Filter
+    from murmuration.drafts.v2 import catching_up, filters, streaming
+    from murmuration.drafts.v2.filters import Filter
 
     token = scene.token("alice")
     only = {"types": ["m.room.name"]}

@@ -13,11 +13,11 @@ import json
 import sys
 from collections.abc import Sequence
 
-from local_cloud.replay.backdrop import Outcome
-from local_cloud.replay.fixtures import Fixture, event_paths, expected_path, read_fixture
-from local_cloud.replay.judging import judge
-from local_cloud.replay.stage import Stage
-from local_cloud.replay.worlds import World, read_worlds
+from replay.backdrop import Outcome
+from replay.fixtures import Fixture, event_paths, expected_path, read_fixture
+from replay.judging import judge
+from replay.stage import Stage
+from replay.worlds import World, read_worlds
 from tests.fixtures_cases import Case, all_cases
 from tests.fixtures_events import clock_of, make_event
 from tests.fixtures_expect import check_expectation, expectation

@@ -8,8 +8,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from local_cloud.replay.backdrop import stopped_clock
-from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.identity.tokens import AccessToken, Requester
+from replay.backdrop import stopped_clock
 from tests.fixtures_stage import SERVER_NAME
 from tests.keys.crypto import CrossSigning, KeyPair
 
@@ -95,14 +95,14 @@ class Scene:
 
     def create_room(self, creator: str, called: str, **request: Any) -> str:
         """Create a room; `called` is its name among fixtures."""
-        from murmuration.rooms.creation import RoomRequest, create_room
+        from murmuration.rooms.lifecycle.creation import RoomRequest, create_room
 
         room_id: str = self.act(create_room, self.requester(creator), RoomRequest(**request))
         self.names[called] = room_id
         return room_id
 
     def join(self, name: str, room_id: str) -> None:
-        from murmuration.rooms.membership import join_room
+        from murmuration.rooms.membership.operations import join_room
 
         self.act(join_room, self.user_id(name), room_id)
 
@@ -120,7 +120,7 @@ class Scene:
         content: Mapping[str, Any],
         called: str | None = None,
     ) -> str:
-        from murmuration.rooms.sending import send_message
+        from murmuration.rooms.writing.sending import send_message
 
         event_id: str = self.act(
             send_message, self.token(name), room_id, event_type, called or f"m{self.clock}", content
@@ -138,7 +138,7 @@ class Scene:
         state_key: str = "",
         called: str | None = None,
     ) -> str:
-        from murmuration.rooms.sending import set_state
+        from murmuration.rooms.writing.sending import set_state
 
         event_id: str = self.act(set_state, self.requester(name), room_id, event_type, state_key, content)
         if called is not None:

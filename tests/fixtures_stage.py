@@ -14,8 +14,8 @@ from unittest import mock
 
 from local_cloud.data_folder import DataFolder
 from local_cloud.dynoxide import Dynoxide
-from local_cloud.replay.fixtures import FOLDER, WORLDS
-from local_cloud.replay.stage import Stage
+from replay.fixtures import FOLDER, WORLDS
+from replay.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[1] / FOLDER
 WORLDS_FOLDER = ROOT / WORLDS
@@ -25,7 +25,7 @@ SERVER_NAME = "example.org"
 @contextmanager
 def own_stage() -> Iterator[tuple[Stage, Path]]:
     """A stage over a database of its own, and the database's file."""
-    from local_cloud.replay.deployment import fixture_stage
+    from replay.deployment import fixture_stage
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as cleanup:
         data = DataFolder(Path(folder))

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local_cloud.replay.stage import Stage
-from local_cloud.replay.values import to_json
-from local_cloud.replay.worlds import Contents, World, read_worlds
+from replay.stage import Stage
+from replay.values import to_json
+from replay.worlds import Contents, World, read_worlds
 from tests.fixtures_scene import START, Scene
 from tests.fixtures_stage import WORLDS_FOLDER, fixed_randomness, own_stage
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from murmuration.accounts import tokens
-from murmuration.storage import accounts, dynamodb
+from murmuration.aws import dynamodb
+from murmuration.identity import tokens
+from murmuration.storage.users import accounts
 from tests.in_process import Client
 
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from local_cloud.replay.backdrop import Outcome
-from local_cloud.replay.deployment import SIGNING_KEY, fixture_stage
-from local_cloud.replay.fixtures import Fixture, event_paths, expected_path, read_fixture
-from local_cloud.replay.judging import judge
-from local_cloud.replay.stage import Stage
-from local_cloud.replay.worlds import World, read_worlds
+from replay.backdrop import Outcome
+from replay.deployment import SIGNING_KEY, fixture_stage
+from replay.fixtures import Fixture, event_paths, expected_path, read_fixture
+from replay.judging import judge
+from replay.stage import Stage
+from replay.worlds import World, read_worlds
 from tests import openapi
 from tests.fixtures_cases import all_cases
 from tests.fixtures_events import make_event

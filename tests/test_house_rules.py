@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from local_cloud.gateway.routes import Routes
-from local_cloud.replay.fixtures import event_paths, read_fixture
 from murmuration.endpoint import Function, Http, discover, http_routes
 from murmuration.endpoint.discovery import module_names
+from replay.fixtures import event_paths, read_fixture
 from tests import openapi
 from tests.fixtures_stage import ROOT
 from tests.house import (
@@ -135,7 +135,7 @@ def test_functions_import_the_package_only() -> None:
     assert not wrong
 
 
-SHARED_WITH_THE_DEPLOYMENT = ("infra_cdk.parking", "infra_cdk.grants", "infra_cdk.needs")
+SHARED_WITH_THE_DEPLOYMENT = ("infra_shared.parking", "infra_shared.grants", "infra_shared.needs")
 """What the local cloud has of the deployment's own: mapping templates, permissions. It needs no CDK."""
 
 

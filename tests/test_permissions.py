@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from local_cloud.permissions import acting_for, module_of
+from murmuration.aws import dynamodb
+from murmuration.aws.calls import ServiceError
 from murmuration.endpoint import discover
-from murmuration.storage import dynamodb
-from murmuration.storage.aws_json import ServiceError
 from tests.in_process import Client
 
 KEY = {"user_id": "@nobody:example.org", "sk": "account"}

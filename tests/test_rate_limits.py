@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration import rate_limits
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity import rate_limits
+from murmuration.identity.rate_limits import LIMITS, Taking, check, require_open
 from murmuration.protocol.errors import LimitExceeded
-from murmuration.rate_limits import LIMITS, Taking, check, require_open
 from murmuration.settings import settings
-from murmuration.storage import dynamodb
-from murmuration.storage.dynamodb import ConditionFailed
 from tests.in_process import Client
 from tests.rooms.people import create_room, path
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import botocore
 
 from benchmarks.cold.site import make_site
-from infra_cdk.grants import GRANTS
 from infra_cdk.layers import ROOT
+from infra_shared.grants import GRANTS
 from murmuration.endpoint import Function, Http, discover
 
 BOUND_MS = 200
@@ -85,7 +85,7 @@ def _arguments() -> argparse.Namespace:
 def _measure(function: Function, site: Path, runs: int, modules: int) -> Result:
     grant = GRANTS.get(function.group)
     if grant is None:
-        raise SystemExit(f"infra_cdk/grants says nothing of {function.group}")
+        raise SystemExit(f"infra_shared/grants says nothing of {function.group}")
     without = "" if isinstance(function.route, Http) else CLIENTS["tables"]  # workers all read tables
     first = next((text for kind, text in CLIENTS.items() if getattr(grant, kind)), without)
     code = f"import {function.module}\n{first}"

@@ -7,13 +7,14 @@ from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
-from murmuration.protocol import canonical_json, state_trie
+from murmuration.protocol import state_trie
 from murmuration.protocol.auth_rules import AuthRuleViolation, check_auth
-from murmuration.protocol.building import hash_and_sign
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.hashing import event_id_for, verify_content_hash
+from murmuration.protocol.pdus.building import hash_and_sign
+from murmuration.protocol.pdus.hashing import event_id_for, verify_content_hash
+from murmuration.protocol.pdus.signing import SigningKey, verify_event
 from murmuration.protocol.room_versions import get_room_version
-from murmuration.protocol.signing import SigningKey, verify_event
 from murmuration.protocol.state_resolution import resolve, resolve_conflicted
 from tests.interop.cases.resolution import SimulatedRoom
 from tests.interop.our_library import OurEngine

@@ -10,8 +10,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from local_cloud.costs.meter import load_refused
 from local_cloud.dynoxide import free_port
+from local_cloud.meter import load_refused
 from local_cloud.testing import LocalCloud
 
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,6 @@
 """Takes the calls of AWS services in this process, before they are signed and sent.
 
-`install` intercepts what goes by `aws_json`, and adds handlers to botocore's built-in ones once; every
+`install` intercepts what goes by `calls`, and adds handlers to botocore's built-in ones once; every
 client made afterwards, by whichever session, asks the `Services` in use. Parameters reach a service as the
 caller gave them, after botocore, where it is used, has validated and serialised them.
 """
@@ -15,8 +15,8 @@ from typing import Any
 from botocore import handlers
 from botocore.awsrequest import AWSResponse
 
-from murmuration.storage import aws_json
-from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
+from murmuration.aws import calls
+from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 """An operation of a service: parameters in, the parsed answer out."""
@@ -69,7 +69,7 @@ def install(services: Services) -> None:
     _current = services
     if not _installed:
         _installed = True
-        aws_json.intercept(_intercept)
+        calls.intercept(_intercept)
         handlers.BUILTIN_HANDLERS.extend(
             [
                 ("before-parameter-build", _keep_parameters),

@@ -1,6 +1,6 @@
 """Waiting without compute: a marked /sync goes to its queue, through the deployment's mapping templates.
 
-`place` decides as CloudFront's viewer function does (`infra_cdk/viewer.js`; a test runs both), `wait` is the
+`place` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both), `wait` is the
 REST API's integration with SQS.
 """
 
@@ -82,7 +82,7 @@ class Parking:
 
     @functools.cached_property
     def _integration(self) -> dict[str, Any]:
-        from infra_cdk.parking import operation
+        from infra_shared.parking import operation
         from murmuration.endpoint.http import CORS_HEADERS
 
         whole: dict[str, Any] = operation("", "", CORS_HEADERS)["x-amazon-apigateway-integration"]

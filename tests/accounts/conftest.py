@@ -33,18 +33,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
     clock = Clock(now_ms())
     for module in (
-        "murmuration.rate_limits",
-        "murmuration.accounts.authentication",
+        "murmuration.identity.rate_limits",
+        "murmuration.identity.authentication",
         "murmuration.accounts.login",
         "murmuration.accounts.management",
         "murmuration.accounts.openid",
         "murmuration.accounts.registration",
         "murmuration.accounts.registration_tokens",
         "murmuration.accounts.sessions",
-        "murmuration.storage.auth_sessions",
-        "murmuration.storage.login_mails",
-        "murmuration.storage.login_states",
-        "murmuration.storage.user_tokens",
+        "murmuration.storage.auth.auth_sessions",
+        "murmuration.storage.auth.login_mails",
+        "murmuration.storage.auth.login_states",
+        "murmuration.storage.auth.user_tokens",
     ):
         monkeypatch.setattr(importlib.import_module(module), "now_ms", lambda: clock.now)
     return clock
@@ -69,7 +69,7 @@ def configure(deployment: None) -> Iterator[Callable[..., None]]:
 @pytest.fixture(scope="session")
 def provider() -> Iterator[Provider]:
     """An identity provider, which sends browsers back to `example.org`."""
-    from murmuration.accounts.sso import CALLBACK
+    from murmuration.accounts.sso.login import CALLBACK
 
     with identity_provider(f"https://example.org{CALLBACK}") as found:
         yield found
@@ -86,7 +86,7 @@ def offer(
 
     `more` goes into what settings say of it, `others` are further providers, `settings` further settings.
     """
-    monkeypatch.setattr("murmuration.storage.parameters.read_secret", lambda _: CLIENT_SECRET)
+    monkeypatch.setattr("murmuration.aws.parameters.read_secret", lambda _: CLIENT_SECRET)
 
     def make(
         *,

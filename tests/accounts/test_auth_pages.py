@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from murmuration.accounts.interactive_auth import Attempt
+from murmuration.accounts.interactive.interactive_auth import Attempt
 from tests.accounts.browser import stage_path
 from tests.accounts.conftest import PASSWORD
 from tests.in_process import Answer, Client

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration.keys import device_lists
-from murmuration.storage import accounts, dynamodb, streams
+from murmuration.aws import dynamodb
+from murmuration.storage.keys import device_lists
+from murmuration.storage.live import streams
+from murmuration.storage.users import accounts
 from tests.accounts.conftest import password_auth
 from tests.in_process import Client, segment
 from tests.rooms.people import create_room

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration.accounts.tokens import Requester
 from murmuration.endpoint.http import CORS_HEADERS
+from murmuration.identity.tokens import Requester
 from murmuration.server_discovery import get_capabilities
 from tests.in_process import Client
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration.accounts.interactive_auth import Attempt, authorise, complete_stage
+from murmuration.accounts.interactive.interactive_auth import Attempt, authorise, complete_stage
 from murmuration.protocol.errors import Forbidden, UserInteractiveAuthRequired
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Client

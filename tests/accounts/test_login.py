@@ -10,7 +10,8 @@ import pytest
 
 from murmuration.accounts import passwords
 from murmuration.accounts.registration import create_account
-from murmuration.storage import accounts, dynamodb
+from murmuration.aws import dynamodb
+from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Client
 
@@ -235,9 +236,9 @@ def test_a_password_that_changes_during_a_login_refuses_it(register, monkeypatch
 
 
 def test_admins_are_known_by_their_devices(fresh_name):
-    from murmuration.accounts.authentication import authenticate
     from murmuration.accounts.management import set_admin
-    from murmuration.accounts.tokens import AccessToken
+    from murmuration.identity.authentication import authenticate
+    from murmuration.identity.tokens import AccessToken
 
     user_id = create_account(fresh_name("admin"), PASSWORD, is_admin=True)
     token = Client().post(LOGIN, by_password(user_id)).json["access_token"]

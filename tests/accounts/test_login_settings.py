@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.accounts.identity_providers import read_providers
 from murmuration.accounts.login_flows import read_login_flows
+from murmuration.accounts.sso.identity_providers import read_providers
 from murmuration.settings import SettingsError
 
 GOOD = {"id": "a", "name": "A", "client_id": "x", "issuer": "https://a.example"}

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration.accounts.interactive_auth import Attempt
+from murmuration.accounts.interactive.interactive_auth import Attempt
 from murmuration.accounts.openid import openid_user
+from murmuration.aws import dynamodb
 from murmuration.protocol.errors import UnknownToken
-from murmuration.rooms import membership
-from murmuration.storage import accounts, dynamodb, streams
+from murmuration.rooms.membership import operations as membership
+from murmuration.storage.live import streams
+from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Client, segment
 

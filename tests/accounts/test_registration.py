@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration.accounts.registration_tokens import create_registration_token
-from murmuration.storage import accounts
-from murmuration.storage import registration_tokens as stored_tokens
+from murmuration.storage.auth import registration_tokens as stored_tokens
+from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD
 from tests.faults import Way, fault
 from tests.in_process import Client

@@ -10,11 +10,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from murmuration.accounts import openid_connect, sso_accounts
-from murmuration.accounts.identity_providers import IdentityProvider
-from murmuration.accounts.openid_connect import Identity
+from murmuration.accounts.sso import accounts as sso_accounts
+from murmuration.accounts.sso import openid_connect
+from murmuration.accounts.sso.identity_providers import IdentityProvider
+from murmuration.accounts.sso.openid_connect import Identity
 from murmuration.protocol.errors import Forbidden, UserInUse
-from murmuration.storage import accounts, subjects
+from murmuration.storage.users import accounts, subjects
 from tests.accounts.browser import Browser, links, log_in_with, login_token, stage_path
 from tests.accounts.conftest import Clock
 from tests.identity_provider import CLIENT_SECRET, PASSWORDS, Provider
@@ -255,8 +256,8 @@ def test_keys_are_asked_for_again_when_they_changed(offer: Any, monkeypatch: pyt
 
 
 def test_attempts_are_limited(offer: Any) -> None:
-    from murmuration import rate_limits
-    from murmuration.storage import dynamodb
+    from murmuration.aws import dynamodb
+    from murmuration.identity import rate_limits
 
     offer(settings={"RATE_LIMITS": "on"})
     dynamodb.execute(dynamodb.delete(rate_limits.TABLE, rate_limits._key("sso", "127.0.0.1")))

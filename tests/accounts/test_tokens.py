@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.accounts.authentication import SEEN_INTERVAL_MS
-from murmuration.accounts.tokens import (
+from murmuration.identity.authentication import SEEN_INTERVAL_MS
+from murmuration.identity.tokens import (
     ACCESS,
     ACCESS_LIFETIME_MS,
     REFRESH,
@@ -18,7 +18,7 @@ from murmuration.accounts.tokens import (
     render_token,
 )
 from murmuration.protocol.errors import UnknownToken
-from murmuration.storage import accounts
+from murmuration.storage.users import accounts
 from tests.in_process import Client
 
 WHOAMI = "/_matrix/client/v3/account/whoami"
@@ -242,7 +242,7 @@ def test_a_device_is_seen_at_most_once_in_ten_minutes(register, clock, monkeypat
 
 
 def test_being_seen_does_not_bring_a_deleted_device_back(register, clock):
-    from murmuration.accounts.authentication import verify
+    from murmuration.identity.authentication import verify
 
     user = register()
     device = accounts.read_device(user.user_id, user.device_id)
@@ -254,7 +254,7 @@ def test_being_seen_does_not_bring_a_deleted_device_back(register, clock):
 
 
 def test_the_address_is_asked_for_only_when_it_is_written(register, clock):
-    from murmuration.accounts.authentication import authenticate
+    from murmuration.identity.authentication import authenticate
 
     user = register()
     assert user.token is not None

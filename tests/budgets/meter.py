@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
-from murmuration.storage import aws_json
-from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
+from murmuration.aws import calls
+from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
 LATENCY_S = 0.03
 READS = frozenset(("GetItem", "BatchGetItem", "Query", "Scan"))
@@ -78,13 +78,13 @@ class Meter:
         return Spent(tuple(sorted(self._requests, key=lambda request: request.start)))
 
     def __enter__(self) -> Meter:
-        aws_json.intercept(self._count)
+        calls.intercept(self._count)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        aws_json.release(self._count)
+        calls.release(self._count)
 
     def _count(self, call: Call, proceed: Proceed) -> Answer:
         if call.service != "dynamodb":

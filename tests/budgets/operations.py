@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from murmuration.cache import LruCache
 from murmuration.presence import telling
-from murmuration.storage import presence
-from murmuration.storage.cache import LruCache
-from murmuration.sync.tokens import CALLED
+from murmuration.storage.live.sync_tokens import CALLED
+from murmuration.storage.users import presence
 from tests.budgets.meter import Meter, Spent
 from tests.in_process import Client, segment
 

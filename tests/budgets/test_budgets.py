@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from murmuration import rate_limits
-from murmuration.rate_limits import Limit
+from murmuration.identity import rate_limits
+from murmuration.identity.rate_limits import Limit
 from murmuration.settings import settings
 from tests.budgets.meter import Spent
 from tests.budgets.operations import BUDGETS, Budget

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.storage import dynamodb
+from murmuration.aws import dynamodb
 from tests.budgets.meter import Meter, Request, Spent, serial
 
 _numbers = itertools.count(1)

@@ -14,8 +14,8 @@ __all__ = ["clock", "configure", "fresh_name", "offer", "provider", "register"]
 @pytest.fixture
 def limited(configure: Callable[..., None]) -> None:
     """Rates are limited, and nobody has taken anything from the buckets of the tests' address."""
-    from murmuration import rate_limits
-    from murmuration.storage import dynamodb
+    from murmuration.aws import dynamodb
+    from murmuration.identity import rate_limits
 
     configure(RATE_LIMITS="on")
     keys = [rate_limits._key(kind, "127.0.0.1") for kind in rate_limits.LIMITS]

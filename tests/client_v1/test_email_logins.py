@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from murmuration.threepids import binding
+from murmuration.accounts.threepids import binding
 from tests.accounts.conftest import PASSWORD as WORDS
 from tests.accounts.conftest import Clock
 from tests.in_process import Answer, Client
@@ -38,7 +38,7 @@ class Mailbox:
 def mailbox(configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Mailbox:
     found = Mailbox()
     configure(MAIL_SENDER="server@example.org")
-    monkeypatch.setattr("murmuration.storage.mails.send", lambda *mail: found.mails.append(mail))
+    monkeypatch.setattr("murmuration.aws.mail.send", lambda *mail: found.mails.append(mail))
     return found
 
 

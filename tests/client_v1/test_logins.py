@@ -196,8 +196,9 @@ def test_stages_come_one_after_the_other(
     # Alice of the provider is somebody else here.
     assert come_back(begun["uri"]).json["errcode"] == "M_FORBIDDEN"
 
-    from murmuration.accounts.identity_providers import providers
-    from murmuration.storage import dynamodb, subjects
+    from murmuration.accounts.sso.identity_providers import providers
+    from murmuration.aws import dynamodb
+    from murmuration.storage.users import subjects
 
     subject = subjects.Subject(providers()[0].id, "alice")
     dynamodb.transact(subjects.link_writes(subject, user.user_id))
@@ -227,8 +228,9 @@ def test_the_first_stage_completed_away_goes_on_in_another_session(
 ) -> None:
     user = register()
     offer(settings={"LOGIN_FLOWS": f"{OAUTH2},{PASSWORD}"})
-    from murmuration.accounts.identity_providers import providers
-    from murmuration.storage import dynamodb, subjects
+    from murmuration.accounts.sso.identity_providers import providers
+    from murmuration.aws import dynamodb
+    from murmuration.storage.users import subjects
 
     subject = subjects.Subject(providers()[0].id, "alice")
     dynamodb.transact(subjects.link_writes(subject, user.user_id))

@@ -209,7 +209,7 @@ def test_leaving_takes_having_joined(alice: Client, bob: Client) -> None:
 
 
 def test_leaving_makes_a_room_that_all_have_left_eligible_for_deletion(alice: Client) -> None:
-    from murmuration.storage import empty_rooms
+    from murmuration.storage.rooms import empty_rooms
 
     room_id = create(alice)
     assert room_id not in {each.room_id for each in empty_rooms.read_all()}
@@ -279,7 +279,7 @@ def test_syncing_global(alice: Client, bob: Client) -> None:
     ok(bob.post(room(room_id, "join"), {}))
     ok(bob.put(f"{V1}/presence/{segment(bob.user_id)}/status", {"presence": "free_for_chat"}))
     from murmuration.presence.telling import tell
-    from murmuration.storage import presence
+    from murmuration.storage.users import presence
 
     ok(alice.get(f"{V1}/initialSync"))  # she is there now
     tell([item for item in [presence.read(bob.user_id), presence.read(alice.user_id)] if item])

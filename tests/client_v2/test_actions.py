@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.storage import memberships
+from murmuration.storage.users import memberships
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import (
     V3,

@@ -8,9 +8,10 @@ from unittest import mock
 
 import pytest
 
-from murmuration.client_v2 import catching_up
-from murmuration.storage import dynamodb, memberships
-from murmuration.sync import tokens
+from murmuration.aws import dynamodb
+from murmuration.drafts.v2 import catching_up
+from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.users import memberships
 from tests.client_v2.streams import (
     V2,
     Streaming,

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from murmuration.client_v2 import event_stream as domain
+from murmuration.aws import dynamodb
+from murmuration.drafts.v2 import event_stream as domain
 from murmuration.presence import telling
-from murmuration.storage import dynamodb, presence, streamings
-from murmuration.sync import tokens
+from murmuration.storage.live import streamings
+from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.users import presence
 from tests.client_v2.streams import (
     V2,
     Streaming,

@@ -8,11 +8,11 @@ from unittest import mock
 
 import pytest
 
-from murmuration.client_v2 import event_stream as domain
-from murmuration.client_v2 import streaming
 from murmuration.clock import now_ms
-from murmuration.rooms import joining
-from murmuration.storage import streamings
+from murmuration.drafts.v2 import event_stream as domain
+from murmuration.drafts.v2 import streaming
+from murmuration.rooms.membership import joining
+from murmuration.storage.live import streamings
 from murmuration.sync import engine
 from tests.client_v2.streams import (
     V2,

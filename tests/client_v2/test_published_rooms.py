@@ -89,7 +89,7 @@ def test_tokens_that_are_none(alice: Client, word: str, monkeypatch: pytest.Monk
     for number in (0, 4, 9999):
         assert ids(search(alice, token=f"{name}.{number}")) == []
     now = clock.now_ms()
-    monkeypatch.setattr("murmuration.storage.directory_snapshots.now_ms", lambda: now + 3_700_000)
+    monkeypatch.setattr("murmuration.storage.rooms.directory_snapshots.now_ms", lambda: now + 3_700_000)
     refused(alice.get(f"{V2}/publishedRooms", token=token), 400, "M_INVALID_PARAM")
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from unittest import mock
 
 from local_cloud.aws.sqs import Sqs
-from murmuration.client_v2 import streaming
 from murmuration.clock import now_ms
 from murmuration.delivery import wakes
-from murmuration.storage import listeners, room_items, streamings
+from murmuration.drafts.v2 import streaming
+from murmuration.storage.live import listeners, streamings
+from murmuration.storage.rooms import room_items
 from tests.client_v2.streams import (
     V2,
     Streaming,

@@ -15,8 +15,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from murmuration.client_v2 import event_stream as domain
-from murmuration.storage import room_items
+from murmuration.drafts.v2 import event_stream as domain
+from murmuration.storage.rooms import room_items
 from tests.client_v2.streams import V2, Streaming, scrollback
 from tests.in_process import Client
 from tests.rooms.people import create_room, event_ids, join, leave, ok, path, send, set_state

@@ -14,10 +14,11 @@ from local_cloud.aws import patch
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for, module_of
+from murmuration.aws import clients as aws
+from murmuration.aws import queues, sockets
+from murmuration.cache import LruCache
 from murmuration.delivery.wakes import PUSHES
 from murmuration.settings import settings
-from murmuration.storage import aws, queues, sockets
-from murmuration.storage.cache import LruCache
 
 
 def invoke(handler: Any, event: Any) -> Any:

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from functions.websocket import connect, default, disconnect
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.delivery import sockets, wakes
 from murmuration.presence.status import STAY_MS
 from murmuration.protocol.presence import HIDDEN, OFFLINE, ONLINE
-from murmuration.storage import connections, dynamodb, listeners, presence, room_items
+from murmuration.storage.live import connections, listeners
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import presence
 from murmuration.sync import engine
 from tests.delivery.conftest import Wire, invoke
 from tests.faults import Way, fault

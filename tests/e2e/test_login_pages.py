@@ -16,7 +16,7 @@ import requests
 
 from local_cloud.dynoxide import free_port
 from local_cloud.testing import LocalCloud
-from murmuration.accounts.sso import CALLBACK
+from murmuration.accounts.sso.login import CALLBACK
 from tests.e2e.chrome import Chrome, chrome
 from tests.identity_provider import CLIENT_SECRET, PASSWORDS, identity_provider
 
@@ -42,8 +42,8 @@ class Site:
 
     def give_address(self, user_id: str, address: str) -> None:
         """As an operator, who may: it's proved by no mail."""
-        from local_cloud.operating import connected
-        from murmuration.threepids import binding
+        from murmuration.accounts.threepids import binding
+        from operators.operating import connected
 
         with connected(self.folder, None):
             binding.add(user_id, "email", address, validated_ms=1)

@@ -11,10 +11,10 @@ import pytest
 from local_cloud.aws import patch
 from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for
+from murmuration.aws import queues
+from murmuration.cache import LruCache
 from murmuration.endpoint.workers import Items, queue_worker, stream_worker
 from murmuration.settings import settings
-from murmuration.storage import queues
-from murmuration.storage.cache import LruCache
 
 
 def event(*numbers: int) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def test_a_conversation_through_what_was_deployed(deployed: Deployed) -> None:
 def test_operators_commands_reach_it(deployed: Deployed) -> None:
     def command(*arguments: str, said: str = "") -> str:
         process = subprocess.run(
-            [sys.executable, "-m", "local_cloud.cli", *arguments, "--prefix", PREFIX],
+            [sys.executable, "-m", "operators.cli", *arguments, "--prefix", PREFIX],
             input=said,
             capture_output=True,
             text=True,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from infra_cdk import grants
-from infra_cdk.grants import GRANTS, Grant, allows, covers
-from infra_cdk.needs import ACTIONS, Need, UnknownRequest, needs
-from infra_cdk.policies import Resources
+from infra_cdk.parts.policies import Resources
 from infra_cdk.settings import read_settings
+from infra_shared import grants
+from infra_shared.grants import GRANTS, Grant, allows, covers
+from infra_shared.needs import ACTIONS, Need, UnknownRequest, needs
 from murmuration.storage.tables import TABLES
 
 PREFIX = "murmuration-test"

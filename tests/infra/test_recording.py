@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from infra_cdk import recording
-from infra_cdk.grants import Grant
-from infra_cdk.needs import Need
 from infra_cdk.recording import Recorder, differences, load
+from infra_shared.grants import Grant
+from infra_shared.needs import Need
 from murmuration.endpoint import discover
 from tests.in_process import Client
 
@@ -30,7 +30,7 @@ def test_what_a_request_uses_is_noted_under_its_module(
 
 
 def test_outside_of_functions_nothing_is_noted(deployment: None, tmp_path: Path) -> None:
-    from murmuration.storage import dynamodb
+    from murmuration.aws import dynamodb
 
     recorder = Recorder(tmp_path / "record")
     with recorder.installed(discover()):
@@ -47,7 +47,7 @@ def test_records_add_up(tmp_path: Path) -> None:
 
 
 def test_differences_go_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra_cdk.grants.GRANTS", {"a": Grant(tables={"rooms": "get", "users": "scan"})})
+    monkeypatch.setattr("infra_shared.grants.GRANTS", {"a": Grant(tables={"rooms": "get", "users": "scan"})})
     used = {"a": {Need("tables", "rooms", "get"), Need("tables", "rooms", "put")}}
     assert list(differences(used)) == [
         "a: lacks put on tables rooms",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra_cdk.settings import SettingsError, read_settings
-from murmuration.accounts.identity_providers import read_providers
+from murmuration.accounts.sso.identity_providers import read_providers
 
 MINIMAL = {"server_name": "example.org"}
 

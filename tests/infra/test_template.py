@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from infra_cdk.functions import RUNTIME
-from infra_cdk.grants import GRANTS
 from infra_cdk.names import function_name
+from infra_cdk.parts.functions import RUNTIME
 from infra_cdk.settings import Settings
+from infra_shared.grants import GRANTS
 from murmuration.endpoint import Http, Queue, Schedule, Stream, WebSocket, discover
 from murmuration.settings import read_settings
 from murmuration.storage.tables import TABLES
@@ -311,8 +311,8 @@ def statements(stack: Synthesised) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def test_every_module_has_grants_and_every_grant_a_module() -> None:
     modules = {function.group for function in discover()}
-    assert modules - set(GRANTS) == set(), "infra_cdk/grants says nothing of these"
-    assert set(GRANTS) - modules == set(), "infra_cdk/grants speaks of modules that aren't there"
+    assert modules - set(GRANTS) == set(), "infra_shared/grants says nothing of these"
+    assert set(GRANTS) - modules == set(), "infra_shared/grants speaks of modules that aren't there"
 
 
 def test_each_module_has_a_role_of_its_own(stack: Synthesised) -> None:
@@ -385,7 +385,7 @@ def test_the_same_functions_make_the_same_template(stack: Synthesised, tmp_path:
 def test_a_changed_route_makes_a_new_deployment_of_the_api(stack: Synthesised) -> None:
     from dataclasses import replace
 
-    from infra_cdk.api import openapi
+    from infra_cdk.parts.api import openapi
 
     settings = Settings(server_name="example.org")
     functions = discover()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from infra_cdk.edge import SOCKET_PATHS, VIEWER
+from infra_cdk.parts.edge import SOCKET_PATHS, VIEWER
 from murmuration.endpoint.http import CORS_HEADERS
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -7,9 +7,9 @@ from typing import Any
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, auth_state_types_of, check_auth
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.hashing import content_hash
+from murmuration.protocol.pdus.hashing import content_hash
+from murmuration.protocol.pdus.signing import SigningKey, sign_event, sign_json
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
-from murmuration.protocol.signing import SigningKey, sign_event, sign_json
 from murmuration.protocol.state_resolution import resolve
 
 from .cases.events import Pdu, Template

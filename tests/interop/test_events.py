@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from murmuration.protocol import canonical_json
-from murmuration.protocol.building import build_event
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.events import Event
-from murmuration.protocol.hashing import reference_hash
-from murmuration.protocol.redaction import redact
+from murmuration.protocol.pdus.building import build_event
+from murmuration.protocol.pdus.hashing import reference_hash
+from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import get_room_version
 
 from .cases.canonical import LAX, STRICT

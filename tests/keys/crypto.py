@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from murmuration.protocol import canonical_json, unpadded_base64
+from murmuration.protocol.encoding import canonical_json, unpadded_base64
 
 
 @dataclass

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from murmuration.aws import dynamodb
 from murmuration.keys import backups
-from murmuration.storage import dynamodb
 from tests.in_process import segment
 from tests.logged_in import log_in
 

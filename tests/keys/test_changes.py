@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration.storage import streams
+from murmuration.storage.live import streams
 from tests.in_process import segment
 from tests.keys.crypto import KeyPair, device_keys
 from tests.logged_in import log_in

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration.accounts.passwords import hash_password
-from murmuration.keys import device_lists
-from murmuration.storage import dynamodb, streams
+from murmuration.aws import dynamodb
+from murmuration.storage.keys import device_lists
+from murmuration.storage.live import streams
 from tests.keys.crypto import CrossSigning, KeyPair, device_keys
 from tests.logged_in import log_in
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration.keys import device_lists
+from murmuration.aws import dynamodb
 from murmuration.keys.query import query_local
-from murmuration.storage import dynamodb, streams
+from murmuration.storage.keys import device_lists
+from murmuration.storage.live import streams
 from tests.keys.crypto import KeyPair, device_keys
 from tests.logged_in import log_in, put_membership
 

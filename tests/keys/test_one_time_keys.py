@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration.storage import one_time_keys as storage
-from murmuration.storage import streams
-from murmuration.storage.one_time_keys import KeyCounts
+from murmuration.storage.keys import one_time_keys as storage
+from murmuration.storage.keys.one_time_keys import KeyCounts
+from murmuration.storage.live import streams
 from tests.in_process import Client
 from tests.keys.crypto import KeyPair, one_time_keys
 from tests.logged_in import log_in

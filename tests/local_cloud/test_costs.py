@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.cli import main
-from local_cloud.commands.cost import _polled_queues
-from local_cloud.costs import usage
-from local_cloud.costs.bill import bill
-from local_cloud.costs.meter import load, load_refused
-from local_cloud.costs.prices import PRICES
-from local_cloud.costs.usage import ASSUMPTIONS, WAITING, Life, estimate, scaled
+from local_cloud.meter import load, load_refused
 from local_cloud.testing import local_cloud
-from murmuration.storage.aws_json import Answer, Call, ServiceError
+from murmuration.aws.calls import Answer, Call, ServiceError
+from operators.cli import main
+from operators.commands.cost import _polled_queues
+from operators.costs import usage
+from operators.costs.bill import bill
+from operators.costs.prices import PRICES
+from operators.costs.usage import ASSUMPTIONS, WAITING, Life, estimate, scaled
 from tests.house import REPOSITORY
 
 FAMILY = Life(users=5)
@@ -198,7 +198,7 @@ class TestCommand:
 
 
 def test_refused_transactions_are_counted_apart(tmp_path: Path) -> None:
-    from local_cloud.costs import meter as metering
+    from local_cloud import meter as metering
 
     def refuse(code: str) -> None:
         answered = ServiceError(code, {})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud.replay.matching import differences, unmatched
+from replay.matching import differences, unmatched
 
 
 @pytest.mark.parametrize(

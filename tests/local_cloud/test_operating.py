@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from local_cloud import doctor, operating
-from local_cloud.cli import main
-from local_cloud.doctor import Answer, Standing, Unreachable
-from local_cloud.operating import NotOperable, Server
 from local_cloud.testing import LocalCloud, local_cloud
+from operators import doctor, operating
+from operators.cli import main
+from operators.doctor import Answer, Standing, Unreachable
+from operators.operating import NotOperable, Server
 
 pytestmark = pytest.mark.usefixtures("no_deployment")
 PASSWORD = "a long enough password"
@@ -76,7 +76,7 @@ class TestUsers:
         return {found["user_id"]: found for found in map(json.loads, lines)}
 
     def account(self, user_id: str) -> dict:
-        from murmuration.storage.accounts import read_account
+        from murmuration.storage.users.accounts import read_account
 
         with operating.connected(self.folder, None):
             return read_account(user_id) or {}
@@ -109,7 +109,7 @@ def test_registration_tokens(command) -> None:
 
 
 def test_reports(command, folder: Path) -> None:
-    from murmuration.storage import reports
+    from murmuration.storage.rooms import reports
 
     with operating.connected(folder, None):
         reports.add(reports.Report(1, "@carol:example.org", "\x1b[2J", room_id="!room", event_id="$event"))
@@ -216,8 +216,8 @@ class TestDoctor:
         assert check().standing is Standing.WARNING
 
     def test_federation(self) -> None:
-        from murmuration.protocol.keys import build_server_keys
-        from murmuration.protocol.signing import SigningKey
+        from murmuration.protocol.pdus.keys import build_server_keys
+        from murmuration.protocol.pdus.signing import SigningKey
 
         def check() -> Standing:
             return doctor.check_federation(SERVER, "https://m").standing
@@ -242,7 +242,7 @@ def deployed(monkeypatch) -> Iterator[None]:
     """A deployment without functions: tables, a key and queues, in moto."""
     from moto import mock_aws
 
-    from murmuration.storage import dynamodb, parameters, queues
+    from murmuration.aws import dynamodb, parameters, queues
     from murmuration.storage.tables import TABLES
 
     for name, value in (
@@ -266,7 +266,7 @@ def deployed(monkeypatch) -> Iterator[None]:
 
 
 def test_a_deployment_is_worked_on_through_aws(deployed: None, capsys, monkeypatch) -> None:
-    from murmuration.storage import queues
+    from murmuration.aws import queues
 
     monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
     prefix = ("--prefix", "murmuration-test")

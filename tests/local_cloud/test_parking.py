@@ -16,15 +16,15 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 import requests
 
-from infra_cdk.parking import template
+from infra_shared.parking import template
 from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.parking import place_of, render
 from local_cloud.testing import local_cloud
-from murmuration.storage.wake_queues import encode_keys
+from murmuration.storage.live.wake_queues import encode_keys
 from murmuration.sync.marks import fingerprint
 
 NOW = 1_800_000_000_000
-VIEWER = Path("infra_cdk/viewer.js")
+VIEWER = Path("infra_shared/viewer.js")
 KEYS = base64.urlsafe_b64encode(
     b'"device_one_time_keys_count":{"a":1},"device_unused_fallback_key_types":[] '
 )

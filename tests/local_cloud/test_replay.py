@@ -15,7 +15,7 @@ LOGIN = ROOT / "client_server/login/login/good.json"
 
 
 def replay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "local_cloud.cli", "replay", *map(str, arguments)]
+    command = [sys.executable, "-m", "operators.cli", "replay", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 

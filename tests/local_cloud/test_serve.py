@@ -182,7 +182,7 @@ def test_moto_serves_small_tests(tmp_path):
 
 def test_help_names_the_commands():
     shown = subprocess.run(
-        [sys.executable, "-m", "local_cloud.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "operators.cli", "--help"], capture_output=True, text=True, check=True
     )
     assert "Serve the homeserver on this machine." in shown.stdout
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from murmuration.storage import objects
+from murmuration.aws import objects
 from tests.aws import mocked_aws
 from tests.logged_in import log_in
 

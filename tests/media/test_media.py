@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration import clock, rate_limits
+from murmuration import clock
+from murmuration.aws import dynamodb, objects
+from murmuration.identity import rate_limits
 from murmuration.media import repository
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, objects
 from murmuration.storage import media as storage
 from tests.faults import Way, fault
 from tests.in_process import segment

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from murmuration.aws import objects
 from murmuration.media import imaging
 from murmuration.media.thumbnails import CROPPED_EDGES, SCALED_SIZES, Wanted, cropped_size, scaled_size
 from murmuration.protocol.errors import MatrixError, TooLarge, Unknown
-from murmuration.storage import objects
 from tests.media.test_media import create, upload
 
 THUMBNAILS = ["/_matrix/client/v1/media/thumbnail", "/_matrix/media/v3/thumbnail"]

@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def work(deployment: None) -> Callable[..., None]:
     """Does what the Streams worker does after these users' presence was written."""
     from murmuration.presence.telling import tell
-    from murmuration.storage import presence
+    from murmuration.storage.users import presence
 
     def work(*clients: Client) -> None:
         for client in clients:

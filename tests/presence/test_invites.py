@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from murmuration.delivery import wakes
-from murmuration.storage import listeners, streams
+from murmuration.storage.live import listeners, streams
 from tests.in_process import Client, segment
 from tests.presence.test_presence import OLD, change_list, put, told
 from tests.rooms.conftest import alice, bob

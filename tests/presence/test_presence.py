@@ -9,7 +9,8 @@ import pytest
 
 from murmuration.presence.status import LAST_ACTIVE_STEP_MS, QUIET_MS, RENEWED_BELOW_MS, STAY_MS
 from murmuration.presence.telling import SMALL_ROOM
-from murmuration.storage import presence, streams
+from murmuration.storage.live import streams
+from murmuration.storage.users import presence
 from tests.in_process import Client, segment
 from tests.presence.conftest import Clock
 from tests.rooms.people import V3, create_room, join, leave, ok, refused
@@ -215,8 +216,8 @@ def test_granting_back_is_automatic(make_client: Make) -> None:
 
 def test_asking_again_takes_nothing_back(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where the answer to the first comes in between."""
+    from murmuration.aws import dynamodb
     from murmuration.presence import lists
-    from murmuration.storage import dynamodb
 
     alice, bob = make_client("alice"), make_client("bob")
     change_list(alice, invite=[bob.user_id])

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from murmuration.aws import dynamodb
 from murmuration.presence import telling
 from murmuration.presence.status import STAY_MS
-from murmuration.storage import dynamodb, presence
+from murmuration.storage.users import presence
 from tests.in_process import Client, segment
 from tests.presence.conftest import Clock
 from tests.rooms.people import V3, create_room, invite, join, leave, ok

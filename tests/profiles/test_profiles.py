@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration import profiles
-from murmuration.accounts.tokens import Requester
+from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import Forbidden
-from murmuration.rooms import append, membership
+from murmuration.rooms.membership import operations as membership
 from murmuration.rooms.room import Room
+from murmuration.rooms.writing import append
 from tests.in_process import Client, segment
 
 pytestmark = pytest.mark.usefixtures("deployment")

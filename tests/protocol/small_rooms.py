@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.protocol.auth_rules import auth_event_types
-from murmuration.protocol.building import build_event
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.hashing import reference_hash
-from murmuration.protocol.keys import VerifyKey
+from murmuration.protocol.pdus.building import build_event
+from murmuration.protocol.pdus.hashing import reference_hash
+from murmuration.protocol.pdus.keys import VerifyKey
+from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
-from murmuration.protocol.signing import SigningKey
 
 VERSIONS = list(ROOM_VERSIONS.values())
 SERVER, OTHER_SERVER = "example.org", "other.example"

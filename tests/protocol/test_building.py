@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from murmuration.protocol import unpadded_base64
-from murmuration.protocol.building import complete_event, hash_and_sign
+from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import BadJson, TooLarge
-from murmuration.protocol.event_format import max_depth
-from murmuration.protocol.hashing import reference_hash, verify_content_hash
+from murmuration.protocol.pdus.building import complete_event, hash_and_sign
+from murmuration.protocol.pdus.event_format import max_depth
+from murmuration.protocol.pdus.hashing import reference_hash, verify_content_hash
+from murmuration.protocol.pdus.validation import check_signatures
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
-from murmuration.protocol.validation import check_signatures
 
 from .small_rooms import ALICE, BOB, KEY_RING, KEYS, OTHER_SERVER, SERVER, VERSIONS, SmallRoom
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.protocol import canonical_json
-from murmuration.protocol.canonical_json import MAX_INTEGER
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.errors import BadJson, NotJson
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -9,16 +9,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.protocol import canonical_json
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson, MatrixError, TooLarge
-from murmuration.protocol.event_format import (
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import (
     MAX_PDU_BYTES,
     check_field_sizes,
     check_format,
     max_depth,
     parse_pdu,
 )
-from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 from .small_rooms import VERSIONS, SmallRoom

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from murmuration.protocol.globs import contains_phrase, glob
+from murmuration.protocol.encoding.globs import contains_phrase, glob
 
 patterns = st.text(alphabet="aB*?_ -.", max_size=7)
 texts = st.text(alphabet="aAbB_ -.\n", max_size=9)

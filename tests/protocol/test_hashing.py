@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from murmuration.protocol import hashing
 from murmuration.protocol.errors import BadJson
-from murmuration.protocol.redaction import redact
+from murmuration.protocol.pdus import hashing
+from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 from .small_rooms import VERSIONS, SmallRoom

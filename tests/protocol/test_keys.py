@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from murmuration.protocol import unpadded_base64
+from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import BadJson
-from murmuration.protocol.keys import MAX_VALIDITY_MS, VerifyKey, build_server_keys, parse_server_keys
+from murmuration.protocol.pdus.keys import MAX_VALIDITY_MS, VerifyKey, build_server_keys, parse_server_keys
+from murmuration.protocol.pdus.signing import InvalidSignature, SigningKey, sign_json, verify_json
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
-from murmuration.protocol.signing import InvalidSignature, SigningKey, sign_json, verify_json
 
 from .small_rooms import VERSIONS
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.protocol.property_paths import ABSENT, parse_path, value_at
+from murmuration.protocol.encoding.property_paths import ABSENT, parse_path, value_at
 
 
 @pytest.mark.parametrize(

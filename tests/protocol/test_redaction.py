@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.protocol.redaction import redact
+from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 from .small_rooms import VERSIONS

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from murmuration.protocol import canonical_json, unpadded_base64
-from murmuration.protocol.building import hash_and_sign
+from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import BadJson, NotJson
-from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
-from murmuration.protocol.signing import (
+from murmuration.protocol.pdus.building import hash_and_sign
+from murmuration.protocol.pdus.signing import (
     InvalidSignature,
     SigningKey,
     key_ids_of,
@@ -20,6 +19,7 @@ from murmuration.protocol.signing import (
     verify_event,
     verify_json,
 )
+from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 from .small_rooms import KEYS, OTHER_SERVER, SERVER, VERSIONS, SmallRoom
 from .test_canonical_json import VALUES

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.protocol import unpadded_base64
+from murmuration.protocol.encoding import unpadded_base64
 
 # https://spec.matrix.org/v1.19/appendices/#unpadded-base64
 SPECIFICATION_EXAMPLES = {

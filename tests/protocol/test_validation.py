@@ -8,10 +8,9 @@ import pytest
 from murmuration.protocol.auth_rules import AuthRuleViolation
 from murmuration.protocol.errors import BadJson, TooLarge
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.keys import KeyRing, VerifyKey
-from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
-from murmuration.protocol.signing import InvalidSignature, SigningKey, sign_event
-from murmuration.protocol.validation import (
+from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
+from murmuration.protocol.pdus.signing import InvalidSignature, SigningKey, sign_event
+from murmuration.protocol.pdus.validation import (
     Outcome,
     PolicyServer,
     authorising_server,
@@ -26,6 +25,7 @@ from murmuration.protocol.validation import (
     policy_server_of,
     required_signers,
 )
+from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 
 from .small_rooms import (
     ALICE,

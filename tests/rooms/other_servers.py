@@ -11,24 +11,24 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from murmuration.federation.inbound.elsewhere import StateElsewhere
+from murmuration.federation.inbound.receiving import receive
+from murmuration.federation.inbound.reception import Received
 from murmuration.protocol import state_trie
 from murmuration.protocol.auth_rules import (
     AuthRuleViolation,
     auth_event_types,
     check_auth,
 )
-from murmuration.protocol.building import build_event
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.hashing import reference_hash
-from murmuration.protocol.keys import VerifyKey
-from murmuration.protocol.signing import SigningKey
+from murmuration.protocol.pdus.building import build_event
+from murmuration.protocol.pdus.hashing import reference_hash
+from murmuration.protocol.pdus.keys import VerifyKey
+from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.protocol.state_resolution import resolve
-from murmuration.rooms.elsewhere import StateElsewhere
-from murmuration.rooms.receiving import receive
-from murmuration.rooms.reception import Received
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
-from murmuration.storage import room_items, snapshots
+from murmuration.storage.rooms import room_items, snapshots
 from tests.conftest import SERVER_NAME
 
 OTHER = "other.example"

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from murmuration.federation.inbound.backfilling import backfill
 from murmuration.protocol.events import Event
-from murmuration.rooms.backfilling import backfill
 from murmuration.rooms.room import Room
-from murmuration.storage import room_items
+from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror, current_state, log_ids
 from tests.rooms.people import bodies, messages, send

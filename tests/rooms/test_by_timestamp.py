@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.rooms import append
+from murmuration.rooms.writing import append
 from tests.in_process import Client
 from tests.rooms.people import V1, create_room, join, leave, ok, path, refused, send
 

@@ -11,16 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.protocol.state_trie import NodeId
-from murmuration.rooms import changes, collection
+from murmuration.rooms.lifecycle import collection
 from murmuration.rooms.room import Room
-from murmuration.storage import dynamodb, event_store, room_items, snapshots
-from murmuration.storage.event_store import StoredEvent
-from murmuration.storage.snapshots import StoredNode, Stray
+from murmuration.rooms.writing import changes
+from murmuration.storage.rooms import event_store, room_items, snapshots
+from murmuration.storage.rooms.event_store import StoredEvent
+from murmuration.storage.rooms.snapshots import StoredNode, Stray
 from tests.in_process import Client
 from tests.rooms.other_servers import current_state
 from tests.rooms.people import create_room, send, set_state

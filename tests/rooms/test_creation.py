@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.room_versions import ROOM_VERSIONS
-from murmuration.storage import directory, room_items
+from murmuration.storage.rooms import directory, room_items
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, join, ok, path, refused, send
 

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from local_cloud.permissions import acting_for, module_of
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import NotFound
-from murmuration.rooms import deletion
-from murmuration.rooms.append import Append, Draft, append
-from murmuration.rooms.membership import ban_user
+from murmuration.rooms.lifecycle import deletion
+from murmuration.rooms.membership.operations import ban_user
+from murmuration.rooms.writing.append import Append, Draft, append
 from murmuration.settings import settings
-from murmuration.storage import directory, dynamodb, empty_rooms, memberships, room_items, room_removal
+from murmuration.storage.rooms import directory, empty_rooms, room_items, room_removal
 from murmuration.storage.tables import TABLES
+from murmuration.storage.users import memberships
 from tests.client_v1.people import V1, room, texts
 from tests.in_process import Client, segment
 from tests.rooms.people import (
@@ -47,7 +49,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.offset = 0
-        monkeypatch.setattr("murmuration.rooms.deletion.now_ms", self.now_ms)
+        monkeypatch.setattr("murmuration.rooms.lifecycle.deletion.now_ms", self.now_ms)
 
     def now_ms(self) -> int:
         return now_ms() + self.offset
@@ -239,7 +241,7 @@ class TestMarking:
         assert memberships.read_membership(carol.user_id, room_id) is None
 
     def test_a_deactivated_account_leaves_rooms_to_be_deleted(self, alice: Client) -> None:
-        from murmuration.rooms.membership import leave_all_rooms
+        from murmuration.rooms.membership.operations import leave_all_rooms
 
         room_id = create_room(alice)
         leave_all_rooms(alice.user_id)
@@ -269,7 +271,7 @@ class TestComingBack:
     def test_the_grace_period_begins_anew(
         self, alice: Client, bob: Client, left: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("murmuration.rooms.changes.now_ms", clock.now_ms)
+        monkeypatch.setattr("murmuration.rooms.writing.changes.now_ms", clock.now_ms)
         clock.pass_days(29)
         join(bob, left)
         clock.pass_days(10)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.events import Event, StateKey
-from murmuration.rooms import changes
 from murmuration.rooms.room import Room
+from murmuration.rooms.writing import changes
 from tests.in_process import Client
 from tests.rooms.other_servers import OTHER, Mirror, current_state, log_ids
 from tests.rooms.people import create_room, messages, ok, path, send

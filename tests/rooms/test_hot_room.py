@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from murmuration.storage import room_items
+from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.people import create_room, join, send
 

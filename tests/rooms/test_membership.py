@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.rooms.membership import leave_all_rooms, update_profile_in_rooms
-from murmuration.storage import memberships
+from murmuration.rooms.membership.operations import leave_all_rooms, update_profile_in_rooms
+from murmuration.storage.users import memberships
 from tests.faults import Way, fault
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, invite, join, leave, ok, path, refused, set_state

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from murmuration.rooms import room, visibility
-from murmuration.storage import aws_json, snapshots
-from murmuration.storage.aws_json import Answer, Call, Proceed
+from murmuration.aws import calls
+from murmuration.aws.calls import Answer, Call, Proceed
+from murmuration.rooms import room
+from murmuration.rooms.reading import visibility
+from murmuration.storage.rooms import snapshots
 from tests.in_process import Client
 from tests.rooms.people import create_room, join, messages, ok, path, relate, send
 
@@ -39,14 +41,14 @@ def meter(deployment: None) -> Iterator[Callable[[], Meter]]:
 
     def begin() -> Meter:
         meters.append(Meter())
-        aws_json.intercept(meters[-1].count)
+        calls.intercept(meters[-1].count)
         for cache in (snapshots._nodes, room._states, visibility._memberships):
             cache.clear()
         return meters[-1]
 
     yield begin
     for each in meters:
-        aws_json.release(each.count)
+        calls.release(each.count)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from murmuration.rooms.receipts import receipt_event
-from murmuration.storage import streams
+from murmuration.rooms.ephemeral.receipts import receipt_event
+from murmuration.storage.live import streams
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, leave, ok, path, refused, relate, send
 

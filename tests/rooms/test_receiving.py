@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from murmuration.federation.inbound.elsewhere import MissingEvents, StateElsewhere
+from murmuration.federation.inbound.receiving import receive
 from murmuration.protocol.errors import InvalidParam, MatrixError, NotFound
 from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.signing import InvalidSignature
 from murmuration.protocol.room_versions import ROOM_VERSIONS
-from murmuration.protocol.signing import InvalidSignature
-from murmuration.rooms.elsewhere import MissingEvents, StateElsewhere
-from murmuration.rooms.receiving import receive
 from murmuration.rooms.room import Room
-from murmuration.storage import event_store, room_items
+from murmuration.storage.rooms import event_store, room_items
 from tests.in_process import Client
 from tests.rooms.other_servers import OTHER, Mirror, current_state, log_ids
 from tests.rooms.people import create_room, join, messages, ok, path, send, set_state

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.events import Event
-from murmuration.storage import event_store, room_items
+from murmuration.storage.rooms import event_store, room_items
 from tests.in_process import Client
 from tests.rooms.other_servers import OTHER, Mirror
 from tests.rooms.people import messages, ok, path

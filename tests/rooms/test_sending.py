@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration.storage import dynamodb, room_items
+from murmuration.aws import dynamodb
+from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.people import create_room, join, messages, ok, path, redact, refused, send, set_state
 

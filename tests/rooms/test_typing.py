@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
-from murmuration.rooms import typing
-from murmuration.storage import dynamodb, streams
+from murmuration.rooms.ephemeral import typing
+from murmuration.storage.live import streams
 from tests.in_process import Client
 from tests.rooms.people import V3, create_room, join, leave, ok, path, refused, set_state
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from murmuration.aws import calls, dynamodb
+from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
+from murmuration.aws.dynamodb import CONTENDED_ATTEMPTS, ConditionFailed
 from murmuration.protocol.errors import Unavailable
-from murmuration.storage import aws_json, dynamodb
-from murmuration.storage.aws_json import Answer, Call, Proceed, ServiceError
-from murmuration.storage.dynamodb import CONTENDED_ATTEMPTS, ConditionFailed
 from tests.keys.crypto import KeyPair, device_keys
 from tests.logged_in import log_in
 
@@ -43,9 +43,9 @@ class Contention:
 def contention(monkeypatch: pytest.MonkeyPatch) -> Iterator[Contention]:
     monkeypatch.setattr(dynamodb, "CONTENDED_PAUSE_S", 0)
     found = Contention()
-    aws_json.intercept(found)
+    calls.intercept(found)
     yield found
-    aws_json.release(found)
+    calls.release(found)
 
 
 def put(number: int) -> dynamodb.Write:

@@ -6,8 +6,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from murmuration.aws import clients as aws
+from murmuration.aws import mail as mails
 from murmuration.protocol.errors import Unavailable
-from murmuration.storage import aws, mails
 
 
 @pytest.fixture

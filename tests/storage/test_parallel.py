@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from murmuration.storage import dynamodb
+from murmuration.aws import dynamodb
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration.storage import dynamodb, streams
-from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.storage.live import streams
 
 pytestmark = pytest.mark.usefixtures("deployment")
 

@@ -27,9 +27,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from murmuration.storage import aws_json, wire
-from murmuration.storage.aws_json import ATTEMPTS, SECRET_ATTEMPTS, ServiceError, Unreachable, call
-from murmuration.storage.wire import PROTOCOLS, Wire, _authorities
+from murmuration.aws import calls, wire
+from murmuration.aws.calls import ATTEMPTS, SECRET_ATTEMPTS, ServiceError, Unreachable, call
+from murmuration.aws.wire import PROTOCOLS, Wire, _authorities
 
 Answers = list[Any]
 REFUSED = {
@@ -101,13 +101,13 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     for name, value in credentials(found.url).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
-    monkeypatch.setattr(aws_json, "FIRST_PAUSE_S", 0)
-    monkeypatch.setattr(aws_json, "_interceptors", ())
-    aws_json.forget()
+    monkeypatch.setattr(calls, "FIRST_PAUSE_S", 0)
+    monkeypatch.setattr(calls, "_interceptors", ())
+    calls.forget()
     yield found
     found.stop()
     monkeypatch.undo()
-    aws_json.forget()
+    calls.forget()
 
 
 def credentials(url: str) -> dict[str, str]:
@@ -203,7 +203,7 @@ def test_a_connection_is_kept(service: Service) -> None:
 def test_a_kept_connection_that_ended_costs_no_attempt(
     service: Service, monkeypatch: pytest.MonkeyPatch, silently: bool
 ) -> None:
-    monkeypatch.setattr(aws_json, "ATTEMPTS", 1)
+    monkeypatch.setattr(calls, "ATTEMPTS", 1)
     service.answers = [(200, {}), (200, {})] if silently else [(200, {}), None, (200, {})]
     service.closes = silently
     get()
@@ -215,7 +215,7 @@ def test_connections_that_fell_silent_cost_one_attempt(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a function's may have that was frozen for long."""
-    monkeypatch.setattr(aws_json, "ATTEMPTS", 2)
+    monkeypatch.setattr(calls, "ATTEMPTS", 2)
     monkeypatch.setitem(wire.READ_S, "dynamodb", 0.2)
     together = threading.Barrier(4)
 
@@ -313,20 +313,20 @@ def test_a_service_must_be_who_it_says(
 def test_interceptors_see_each_call_in_turn(service: Service) -> None:
     seen = []
 
-    def first(asked: aws_json.Call, proceed: aws_json.Proceed) -> aws_json.Answer:
+    def first(asked: calls.Call, proceed: calls.Proceed) -> calls.Answer:
         seen.append(asked.operation)
         return {**proceed(asked), "first": True}
 
-    def second(asked: aws_json.Call, proceed: aws_json.Proceed) -> aws_json.Answer:
+    def second(asked: calls.Call, proceed: calls.Proceed) -> calls.Answer:
         return {"second": True}
 
-    aws_json.intercept(first)
-    aws_json.intercept(second)
+    calls.intercept(first)
+    calls.intercept(second)
     assert get() == {"first": True, "second": True}
-    aws_json.release(second)
+    calls.release(second)
     service.answers = [(200, {})]
     assert get() == {"first": True}
-    aws_json.release(first)
+    calls.release(first)
     assert seen == ["GetItem"] * 2
 
 
@@ -346,7 +346,7 @@ def by_wire(patch: pytest.MonkeyPatch, url: str) -> None:
 
 def by_botocore(patch: pytest.MonkeyPatch, url: str) -> None:
     by_wire(patch, url)
-    patch.setattr(aws_json, "_wire", lambda _: None)
+    patch.setattr(calls, "_wire", lambda _: None)
     patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
 
@@ -354,9 +354,9 @@ def by_botocore(patch: pytest.MonkeyPatch, url: str) -> None:
 def test_services_understand_and_are_understood(
     monkeypatch: pytest.MonkeyPatch, moto: str, way: Callable[[pytest.MonkeyPatch, str], None]
 ) -> None:
-    monkeypatch.setattr(aws_json, "_interceptors", ())
+    monkeypatch.setattr(calls, "_interceptors", ())
     way(monkeypatch, moto)
-    clear = [accessor for accessor in (aws_json._client, aws_json._wire) if hasattr(accessor, "cache_clear")]
+    clear = [accessor for accessor in (calls._client, calls._wire) if hasattr(accessor, "cache_clear")]
     for accessor in clear:
         accessor.cache_clear()
     name = way.__name__

@@ -9,9 +9,10 @@ import pytest
 from local_cloud.aws import patch
 from local_cloud.aws.sqs import Sqs
 from murmuration import server_keys
+from murmuration.aws import queues
+from murmuration.cache import LruCache
 from murmuration.settings import settings
-from murmuration.storage import queues, wake_queues
-from murmuration.storage.cache import LruCache
+from murmuration.storage.live import wake_queues
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.rooms.room import Room
-from murmuration.storage import memberships
+from murmuration.storage.users import memberships
 from murmuration.sync import engine
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, bodies, create_room, invite, join, leave, ok, path, send, set_state

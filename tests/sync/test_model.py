@@ -14,11 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from murmuration.protocol.building import build_event
+from murmuration.aws import dynamodb
+from murmuration.protocol.pdus.building import build_event
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings as deployment_settings
-from murmuration.storage import dynamodb, room_items
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
 from tests.in_process import Client
 from tests.rooms.people import create_room, event_ids, join, leave, messages, ok, path, send, set_state
 from tests.sync.client import Syncing, timeline

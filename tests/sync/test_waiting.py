@@ -14,9 +14,11 @@ import pytest
 
 from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for
+from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, listeners, room_items, streams, wake_queues
+from murmuration.storage.live import listeners, streams, wake_queues
+from murmuration.storage.rooms import room_items
 from murmuration.sync import engine, first_look, waiting
 from tests.in_process import Client
 from tests.logged_in import log_in

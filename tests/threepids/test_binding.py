@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from murmuration.accounts.threepids import binding
 from murmuration.protocol.errors import InvalidParam, ThreepidInUse, ThreepidMediumNotSupported
-from murmuration.threepids import binding
 
 
 def test_an_address_is_added_told_and_removed(fresh_user_id: Callable[..., str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from murmuration.accounts.registration_tokens import create_registration_token
-from murmuration.threepids import binding
+from murmuration.accounts.threepids import binding
 from tests.accounts.conftest import PASSWORD
 from tests.client_v1.test_email_logins import Mailbox, dora, mailbox
 from tests.in_process import Answer, Client

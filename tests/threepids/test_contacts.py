@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from murmuration.accounts.threepids import binding
 from murmuration.protocol.errors import Unavailable
-from murmuration.threepids import binding
 from tests.accounts.conftest import PASSWORD as WORDS
 from tests.client_v1.test_email_logins import CODE, Mailbox, begin, mailbox
 from tests.client_v1.test_email_logins import post as log_in
@@ -98,7 +98,7 @@ def test_a_proof_is_its_clients_and_for_its_purpose(mailbox: Mailbox, alice: Cli
     refused(add(alice, sid, client_secret="another"), 400, "M_THREEPID_AUTH_FAILED")
     refused(add(alice, f"{sid}x"), 400, "M_THREEPID_AUTH_FAILED")
 
-    from murmuration.threepids import validation
+    from murmuration.accounts.threepids import validation
 
     assert validation.validated(sid, SECRET, "login") is None
 
@@ -118,7 +118,7 @@ def test_a_mail_that_could_not_be_sent_is_sent_when_asked_for_again(
         raise Unavailable("The mail can't be sent now; try again later")
 
     with monkeypatch.context() as patch:
-        patch.setattr("murmuration.storage.mails.send", refuse)
+        patch.setattr("murmuration.aws.mail.send", refuse)
         assert request_token(address).status == 503
     prove(mailbox, address)
     assert len(mailbox.mails) == 1
@@ -156,8 +156,8 @@ def test_without_a_sender_there_are_no_mails(deployment: None, address: str) -> 
 def test_mails_to_an_address_are_limited(
     mailbox: Mailbox, configure: Callable[..., None], address: str
 ) -> None:
-    from murmuration import rate_limits
-    from murmuration.storage import dynamodb
+    from murmuration.aws import dynamodb
+    from murmuration.identity import rate_limits
 
     configure(MAIL_SENDER="server@example.org", RATE_LIMITS="on")
     dynamodb.execute(dynamodb.delete(rate_limits.TABLE, rate_limits._key("proof_request", "127.0.0.1")))

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from murmuration.storage import dynamodb, streams
-from murmuration.storage import to_device as storage
+from murmuration.aws import dynamodb
+from murmuration.storage.live import streams
+from murmuration.storage.live import to_device as storage
 from tests.in_process import segment
 from tests.logged_in import log_in
 

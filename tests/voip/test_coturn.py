@@ -18,8 +18,8 @@ from aioice.turn import create_turn_endpoint
 
 from local_cloud.dynoxide import free_port
 from murmuration import voip
+from murmuration.aws import parameters
 from murmuration.settings import settings
-from murmuration.storage import parameters
 from tests.aws import mocked_aws
 from tests.logged_in import log_in
 

@@ -9,8 +9,8 @@ import hmac
 import pytest
 
 from murmuration import voip
+from murmuration.aws import parameters
 from murmuration.settings import settings
-from murmuration.storage import parameters
 from tests.aws import mocked_aws
 from tests.logged_in import log_in
 

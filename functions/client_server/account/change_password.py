@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.accounts import management
-from murmuration.accounts.interactive_auth import Attempt
+from murmuration.accounts.interactive.interactive_auth import Attempt
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.public_rooms import get_room_visibility
+from murmuration.rooms.lifecycle.public_rooms import get_room_visibility
 
 
 @endpoint(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms import public_rooms
+from murmuration.rooms.lifecycle import public_rooms
 
 
 @endpoint("POST", "/_matrix/client/{version}/publicRooms", versions=CLIENT_VERSIONS)

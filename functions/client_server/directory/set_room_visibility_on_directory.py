@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.public_rooms import set_room_visibility
+from murmuration.rooms.lifecycle.public_rooms import set_room_visibility
 
 
 @endpoint("PUT", "/_matrix/client/{version}/directory/list/room/{roomId}", versions=CLIENT_VERSIONS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v1.invalid_forms import explain
+from murmuration.drafts.v1.invalid_forms import explain
 from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.protocol.errors import MethodNotAllowed, Unrecognized
 

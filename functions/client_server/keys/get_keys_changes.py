@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.keys.changes import get_keys_changes
+from murmuration.sync.key_changes import get_keys_changes
 
 
 @endpoint(

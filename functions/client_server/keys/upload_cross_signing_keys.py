@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.accounts.interactive_auth import Attempt
+from murmuration.accounts.interactive.interactive_auth import Attempt
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.keys.cross_signing import upload_cross_signing_keys
 

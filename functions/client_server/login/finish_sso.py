@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#handling-the-callback-from-the-
 
 from __future__ import annotations
 
-from murmuration.accounts import sso
+from murmuration.accounts.sso import login as sso
 from murmuration.endpoint import Auth, Request, Response, endpoint
 
 

@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#login-fallback
 
 from __future__ import annotations
 
-from murmuration.client_v1 import logins
+from murmuration.drafts.v1 import logins
 from murmuration.endpoint import Auth, Request, Response, endpoint
 
 

@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3loginssoredir
 
 from __future__ import annotations
 
-from murmuration.accounts import sso
+from murmuration.accounts.sso import login as sso
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, Response, endpoint
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v1.events import TODAY
-from murmuration.client_v1.history import room_initial_sync
+from murmuration.drafts.v1.events import TODAY
+from murmuration.drafts.v1.history import room_initial_sync
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 
 

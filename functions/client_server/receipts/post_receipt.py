@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.receipts import send_receipt
+from murmuration.rooms.ephemeral.receipts import send_receipt
 
 
 @endpoint(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import Auth, Request, endpoint
-from murmuration.rooms.relations import DEFAULT_LIMIT, get_threads
+from murmuration.rooms.reading.relations import DEFAULT_LIMIT, get_threads
 
 
 @endpoint(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.membership import ban_user
+from murmuration.rooms.membership.operations import ban_user
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/ban", versions=CLIENT_VERSIONS)

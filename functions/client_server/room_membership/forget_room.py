@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.membership import forget_room
+from murmuration.rooms.membership.operations import forget_room
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/forget", versions=CLIENT_VERSIONS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.state_reads import get_joined_rooms
+from murmuration.rooms.reading.state_reads import get_joined_rooms
 
 
 @endpoint("GET", "/_matrix/client/{version}/joined_rooms", versions=CLIENT_VERSIONS)

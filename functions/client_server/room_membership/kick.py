@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.membership import kick_user
+from murmuration.rooms.membership.operations import kick_user
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/kick", versions=CLIENT_VERSIONS)

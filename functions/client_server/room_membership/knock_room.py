@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.joining import knock_on_room
+from murmuration.rooms.membership.joining import knock_on_room
 
 
 @endpoint(

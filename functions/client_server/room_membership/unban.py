@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.membership import unban_user
+from murmuration.rooms.membership.operations import unban_user
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/unban", versions=CLIENT_VERSIONS)

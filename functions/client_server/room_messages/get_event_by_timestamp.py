@@ -9,7 +9,7 @@ from typing import Any
 
 from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.protocol.errors import MissingParam
-from murmuration.rooms.by_timestamp import get_event_by_timestamp
+from murmuration.rooms.reading.by_timestamp import get_event_by_timestamp
 
 
 @endpoint(

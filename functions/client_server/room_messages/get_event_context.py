@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.timeline import DEFAULT_LIMIT, get_context, parse_filter
+from murmuration.rooms.reading.timeline import DEFAULT_LIMIT, get_context, parse_filter
 
 
 @endpoint(

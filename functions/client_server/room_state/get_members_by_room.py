@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.state_reads import MEMBERSHIPS, get_members
+from murmuration.rooms.reading.state_reads import MEMBERSHIPS, get_members
 
 
 @endpoint(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms import state_reads
+from murmuration.rooms.reading import state_reads
 
 
 @endpoint(

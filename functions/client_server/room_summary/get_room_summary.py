@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import Auth, Request, endpoint
-from murmuration.rooms import summaries
+from murmuration.rooms.reading import summaries
 
 
 @endpoint(

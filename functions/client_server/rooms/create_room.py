@@ -9,7 +9,7 @@ from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, DOMAIN_ROOM_VERSION
-from murmuration.rooms.creation import RoomRequest, create_room
+from murmuration.rooms.lifecycle.creation import RoomRequest, create_room
 
 
 @endpoint("POST", "/_matrix/client/{version}/createRoom", versions=CLIENT_VERSIONS)

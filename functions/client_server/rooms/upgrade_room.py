@@ -9,7 +9,7 @@ from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.protocol.errors import BadJson, MissingParam
-from murmuration.rooms import upgrades
+from murmuration.rooms.lifecycle import upgrades
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/upgrade", versions=CLIENT_VERSIONS)

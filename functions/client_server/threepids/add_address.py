@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.accounts.interactive_auth import Attempt
+from murmuration.accounts.interactive.interactive_auth import Attempt
+from murmuration.accounts.threepids import contacts
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.threepids import contacts
 
 
 @endpoint("POST", "/_matrix/client/{version}/account/3pid/add", versions=CLIENT_VERSIONS)

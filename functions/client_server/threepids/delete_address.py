@@ -5,8 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidd
 
 from __future__ import annotations
 
+from murmuration.accounts.threepids import contacts
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.threepids import contacts
 
 
 @endpoint("POST", "/_matrix/client/{version}/account/3pid/delete", versions=CLIENT_VERSIONS)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from murmuration.accounts.threepids import contacts
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.threepids import contacts
 
 
 @endpoint("GET", "/_matrix/client/{version}/account/3pid", versions=CLIENT_VERSIONS)

@@ -5,8 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pide
 
 from __future__ import annotations
 
+from murmuration.accounts.threepids import validation
 from murmuration.endpoint import Auth, Request, Response, endpoint
-from murmuration.threepids import validation
 
 
 @endpoint(

@@ -5,8 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pide
 
 from __future__ import annotations
 
+from murmuration.accounts.threepids import proofs
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.threepids import proofs
 
 
 @endpoint(

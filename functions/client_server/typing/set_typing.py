@@ -9,7 +9,7 @@ from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.protocol.errors import BadJson, MissingParam
-from murmuration.rooms.typing import DEFAULT_TIMEOUT_MS, set_typing
+from murmuration.rooms.ephemeral.typing import DEFAULT_TIMEOUT_MS, set_typing
 
 
 @endpoint(

@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#fallback
 
 from __future__ import annotations
 
-from murmuration.accounts import auth_pages
+from murmuration.accounts.interactive import auth_pages
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, Response, endpoint
 
 

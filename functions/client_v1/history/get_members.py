@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v1.history import get_members
+from murmuration.drafts.v1.history import get_members
 from murmuration.endpoint import Auth, Request, endpoint
 
 

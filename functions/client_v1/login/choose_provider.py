@@ -5,7 +5,7 @@ The founding draft's "service selection URI"; today: https://spec.matrix.org/v1.
 
 from __future__ import annotations
 
-from murmuration.accounts import oauth2_stage
+from murmuration.accounts.interactive import oauth2_stage
 from murmuration.endpoint import Auth, Request, Response, endpoint
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v1.events import V1
-from murmuration.client_v1.history import get_event
+from murmuration.drafts.v1.events import V1
+from murmuration.drafts.v1.history import get_event
 from murmuration.endpoint import Auth, Request, endpoint
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v1 import logins
+from murmuration.drafts.v1 import logins
 from murmuration.endpoint import Auth, Request, endpoint
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v1.rooms import post_redaction
+from murmuration.drafts.v1.rooms import post_redaction
 from murmuration.endpoint import Request, endpoint
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2 import capabilities
+from murmuration.drafts.v2 import capabilities
 from murmuration.endpoint import Request, endpoint
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.published_rooms import DEFAULT_LIMIT, RoomSearch, find_rooms
+from murmuration.drafts.v2.published_rooms import DEFAULT_LIMIT, RoomSearch, find_rooms
 from murmuration.endpoint import Request, endpoint
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import Request, endpoint
-from murmuration.rooms.aliases import name_room
+from murmuration.rooms.lifecycle.aliases import name_room
 
 
 @endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/aliases")

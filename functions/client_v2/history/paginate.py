@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.history import DEFAULT_LIMIT, make_reading, paginate
+from murmuration.drafts.v2.history import DEFAULT_LIMIT, make_reading, paginate
 from murmuration.endpoint import Auth, Request, endpoint
 
 

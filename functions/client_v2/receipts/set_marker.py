@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.markers import set_marker
+from murmuration.drafts.v2.markers import set_marker
 from murmuration.endpoint import Auth, Request, endpoint
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.actions import Answering, delete_state
+from murmuration.drafts.v2.actions import Answering, delete_state
 from murmuration.endpoint import Auth, Request, endpoint
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.actions import Answering, PowerLevelPatch, patch_power_levels
+from murmuration.drafts.v2.actions import Answering, PowerLevelPatch, patch_power_levels
 from murmuration.endpoint import Auth, Request, endpoint
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.actions import Action, Answering, send_event
+from murmuration.drafts.v2.actions import Action, Answering, send_event
 from murmuration.endpoint import Auth, Request, endpoint
 
 

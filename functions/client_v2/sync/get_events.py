@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.event_stream import DEFAULT_TIMEOUT_MS, get_events
+from murmuration.drafts.v2.event_stream import DEFAULT_TIMEOUT_MS, get_events
 from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.protocol.errors import MissingParam
 

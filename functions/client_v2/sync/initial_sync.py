@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.client_v2.catching_up import Wanted, initial_sync
-from murmuration.client_v2.history import DEFAULT_LIMIT
+from murmuration.drafts.v2.catching_up import Wanted, initial_sync
+from murmuration.drafts.v2.history import DEFAULT_LIMIT
 from murmuration.endpoint import Auth, Request, endpoint
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from murmuration.endpoint.workers import schedule_worker
-from murmuration.rooms.collection import collect
+from murmuration.rooms.lifecycle.collection import collect
 
 BUDGET_MS = 10 * 60 * 1000
 

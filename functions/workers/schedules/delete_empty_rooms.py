@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from murmuration.endpoint.workers import schedule_worker
-from murmuration.rooms.deletion import delete_empty_rooms
+from murmuration.rooms.lifecycle.deletion import delete_empty_rooms
 
 BUDGET_MS = 10 * 60 * 1000
 

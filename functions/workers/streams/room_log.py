@@ -6,7 +6,7 @@ from murmuration.delivery.wakes import wake_for_log_entries
 from murmuration.endpoint.workers import Items, stream_worker
 from murmuration.presence.status import note_sending
 from murmuration.presence.telling import tell_of_joins
-from murmuration.rooms.typing import end_for_leavers
+from murmuration.rooms.ephemeral.typing import end_for_leavers
 
 
 @stream_worker("room-log")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.protocol import unpadded_base64
-from murmuration.protocol.signing import SigningKey, sign_json
+from murmuration.protocol.encoding import unpadded_base64
+from murmuration.protocol.pdus.signing import SigningKey, sign_json
 from tests.protocol.auth_rules.cases import LEVELS, Case, each, judge
 from tests.protocol.dag import BOB, CAROL, MOD, Piece, member, power_levels, state
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from murmuration.protocol import canonical_json, hashing, redaction, signing
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.events import Event
+from murmuration.protocol.pdus import hashing, redaction, signing
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from tests.interop.cases.events import Template
 from tests.interop.our_library import hash_and_sign

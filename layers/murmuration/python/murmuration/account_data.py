@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.accounts.tokens import Requester
+from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged
 from murmuration.protocol.identifiers import parse_room_id
-from murmuration.storage import account_data as storage
+from murmuration.storage.users import account_data as storage
 
 PUSH_RULES = "m.push_rules"
 SERVER_MANAGED = ("m.fully_read", PUSH_RULES)

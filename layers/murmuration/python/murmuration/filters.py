@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.accounts.tokens import Requester
-from murmuration.protocol import canonical_json, unpadded_base64
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import NotFound, TooLarge
 from murmuration.protocol.filters import SyncFilter, parse_filter
-from murmuration.storage import filters as storage
+from murmuration.storage.users import filters as storage
 
 MAX_BYTES = 65_536
 _ID = re.compile("[A-Za-z0-9_-]{22}")

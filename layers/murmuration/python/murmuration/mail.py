@@ -19,6 +19,6 @@ def send(to: str, subject: str, text: str, html: str | None = None) -> None:
 
     `to` is an address as `threepids.addresses` makes them, so that no header can be smuggled in.
     """
-    from murmuration.storage import mails
+    from murmuration.aws import mail as mails
 
     mails.send(require_sender(), to, subject, text, html)

@@ -13,7 +13,7 @@ from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.protocol.push_rules import ruleset
 from murmuration.protocol.push_rules.defaults import Rule, parse_kind
 from murmuration.protocol.push_rules.ruleset import Changes, Ruleset
-from murmuration.storage import account_data as storage
+from murmuration.storage.users import account_data as storage
 
 TYPE = "m.push_rules"
 

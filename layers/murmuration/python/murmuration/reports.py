@@ -5,14 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#reporting-content
 
 from __future__ import annotations
 
-from murmuration import rate_limits
-from murmuration.accounts.tokens import AccessToken, Requester
 from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.bodies import Fields, limit_size
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.identifiers import parse_user_id
-from murmuration.storage import reports as storage
-from murmuration.storage.reports import Report
+from murmuration.storage.rooms import reports as storage
+from murmuration.storage.rooms.reports import Report
 
 MAX_REASON_BYTES = 4_096
 
@@ -34,7 +34,7 @@ def report_event(token: AccessToken, room_id: str, event_id: str, body: Fields) 
 
     Raises UnknownToken, NotFound also for who isn't there, BadJson, TooLarge, LimitExceeded.
     """
-    from murmuration.rooms.viewing import open_view
+    from murmuration.rooms.reading.viewing import open_view
 
     reason = _checked(body.optional_string("reason") or "")
     view = open_view(token, room_id, otherwise=NotFound)
@@ -53,7 +53,7 @@ def report_user(requester: Requester, user_id: str, body: Fields) -> None:
 
     Raises NotFound, InvalidParam, MissingParam, BadJson, TooLarge, LimitExceeded.
     """
-    from murmuration.storage import accounts
+    from murmuration.storage.users import accounts
 
     reason = _checked(body.string("reason"))
     parse_user_id(user_id)

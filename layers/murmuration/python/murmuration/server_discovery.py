@@ -8,7 +8,7 @@ from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIO
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
-    from murmuration.accounts.tokens import Requester
+    from murmuration.identity.tokens import Requester
 
 _R0_VERSIONS = ("r0.0.1", "r0.1.0", "r0.2.0", "r0.3.0", "r0.4.0", "r0.5.0", "r0.6.0", "r0.6.1")
 SPEC_VERSIONS = (*_R0_VERSIONS, *(f"v1.{minor}" for minor in range(1, 20)))

@@ -10,11 +10,11 @@ import functools
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from murmuration.aws.parameters import read_secret
 from murmuration.settings import settings
-from murmuration.storage.parameters import read_secret
 
 if TYPE_CHECKING:
-    from murmuration.protocol.signing import SigningKey
+    from murmuration.protocol.pdus.signing import SigningKey
 
 PARAMETER = "signing-key"
 WARM_MS = 24 * 3600 * 1000
@@ -23,8 +23,8 @@ WARM_MS = 24 * 3600 * 1000
 
 def parse_signing_key(text: str) -> SigningKey:
     """The key of one line. Raises ValueError."""
-    from murmuration.protocol import unpadded_base64
-    from murmuration.protocol.signing import SigningKey
+    from murmuration.protocol.encoding import unpadded_base64
+    from murmuration.protocol.pdus.signing import SigningKey
 
     algorithm, version, seed = text.split()[:3]
     if algorithm != "ed25519":
@@ -47,7 +47,7 @@ def new_line() -> str:
     """The line of a new key."""
     import secrets
 
-    from murmuration.protocol import unpadded_base64
+    from murmuration.protocol.encoding import unpadded_base64
 
     seed = unpadded_base64.encode(secrets.token_bytes(32))
     return f"ed25519 a_{secrets.token_hex(3)} {seed}"

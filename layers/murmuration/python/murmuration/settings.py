@@ -1,7 +1,7 @@
 """What the deployment tells the functions: a typed view of the environment, read on first use.
 
 Every variable starts with `MURMURATION_`. Secrets are never here: they're SSM parameters, named here
-and read by `murmuration.storage.parameters`.
+and read by `murmuration.aws.parameters`.
 """
 
 from __future__ import annotations

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.accounts.tokens import Requester
-from murmuration.protocol import canonical_json
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
 from murmuration.protocol.identifiers import is_valid_device_id, parse_user_id
 from murmuration.settings import settings
-from murmuration.storage import to_device as storage
-from murmuration.storage.to_device import Target
+from murmuration.storage.live import to_device as storage
+from murmuration.storage.live.to_device import Target
 
 MAX_EVENT_BYTES = 65_536
 

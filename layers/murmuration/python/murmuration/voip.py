@@ -7,9 +7,9 @@ import hashlib
 import hmac
 from typing import Any
 
+from murmuration.aws.parameters import read_secret
 from murmuration.clock import now_ms
 from murmuration.settings import settings
-from murmuration.storage.parameters import read_secret
 
 SECRET = "turn-secret"  # noqa: S105 - a parameter's name
 

@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration import rate_limits
 from murmuration.accounts import passwords
+from murmuration.aws import dynamodb
+from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import (
     BadJson,
@@ -21,7 +22,7 @@ from murmuration.protocol.errors import (
 )
 from murmuration.protocol.identifiers import is_valid_new_localpart, parse_user_id
 from murmuration.settings import settings
-from murmuration.storage import accounts, dynamodb
+from murmuration.storage.users import accounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def identified_user(fields: Mapping[str, Any]) -> str | None:
 
 def _owner(identifier: Fields) -> str | None:
     medium, address = identifier.string("medium"), identifier.string("address")
-    from murmuration.threepids import binding
+    from murmuration.accounts.threepids import binding
 
     with suppress(InvalidParam, ThreepidMediumNotSupported):
         return binding.owner(medium, address)

@@ -6,11 +6,13 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from murmuration.accounts.interactive_auth import Attempt, reauthenticate
+from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.sessions import check_display_name
-from murmuration.accounts.tokens import Requester
+from murmuration.aws import dynamodb
+from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound
-from murmuration.storage import accounts, dynamodb, streams
+from murmuration.storage.live import streams
+from murmuration.storage.users import accounts
 
 
 def get_devices(requester: Requester) -> dict[str, Any]:
@@ -118,7 +120,7 @@ def prepare_device_id(user_id: str, device_id: str) -> None:
 
     Raises Forbidden for the ID of a cross-signing key.
     """
-    from murmuration.storage.identity_keys import public_key, read_identities
+    from murmuration.storage.keys.identity_keys import public_key, read_identities
 
     (identity,) = read_identities([user_id])
     if device_id in map(public_key, identity.cross_signing.values()):
@@ -133,13 +135,13 @@ def _end_presence(user_id: str, device_ids: Sequence[str]) -> None:
 
 
 def _end_typing(user_id: str, device_ids: Sequence[str]) -> None:
-    from murmuration.rooms.typing import end_on_devices
+    from murmuration.rooms.ephemeral.typing import end_on_devices
 
     end_on_devices(user_id, device_ids)
 
 
 def _record_change(user_id: str) -> None:
-    from murmuration.keys.device_lists import record_change
+    from murmuration.storage.keys.device_lists import record_change
 
     record_change(user_id)
 

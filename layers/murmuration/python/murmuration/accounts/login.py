@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from murmuration import rate_limits, server_discovery
+from murmuration import server_discovery
 from murmuration.accounts import devices, sessions
 from murmuration.accounts.credentials import prove_by_password
-from murmuration.accounts.identity_providers import providers
-from murmuration.accounts.interactive_auth import OAUTH2, PASSWORD, SSO, Attempt, reauthenticate
+from murmuration.accounts.interactive.interactive_auth import (
+    OAUTH2,
+    PASSWORD,
+    SSO,
+    Attempt,
+    reauthenticate,
+)
 from murmuration.accounts.login_flows import login_flows
 from murmuration.accounts.sessions import SessionRequest
-from murmuration.accounts.tokens import Requester, TokenPair, hash_secret, new_secret
+from murmuration.accounts.sso.identity_providers import providers
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester, TokenPair, hash_secret, new_secret
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -23,9 +32,9 @@ from murmuration.protocol.errors import (
     UserDeactivated,
 )
 from murmuration.settings import settings
-from murmuration.storage import accounts, dynamodb, user_tokens
-from murmuration.storage.dynamodb import ConditionFailed, Write
-from murmuration.storage.streams import pause
+from murmuration.storage.auth import user_tokens
+from murmuration.storage.live.streams import pause
+from murmuration.storage.users import accounts
 
 LOGIN_TOKEN = "m.login.token"  # noqa: S105 - a login type
 LOGIN_TOKEN_LIFETIME_MS = 120_000

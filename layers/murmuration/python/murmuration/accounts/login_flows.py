@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 
-from murmuration.accounts.interactive_auth import EMAIL_CODE, EMAIL_URL, OAUTH2, PASSWORD, Flow
+from murmuration.accounts.interactive.interactive_auth import EMAIL_CODE, EMAIL_URL, OAUTH2, PASSWORD, Flow
 from murmuration.settings import Settings, SettingsError, settings
 
 VARIABLE = "MURMURATION_LOGIN_FLOWS"

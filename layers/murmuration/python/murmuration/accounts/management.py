@@ -12,7 +12,7 @@ from typing import Any
 
 from murmuration import server_keys
 from murmuration.accounts import devices, passwords
-from murmuration.accounts.interactive_auth import (
+from murmuration.accounts.interactive.interactive_auth import (
     EMAIL_IDENTITY,
     PASSWORD,
     Attempt,
@@ -21,13 +21,13 @@ from murmuration.accounts.interactive_auth import (
     authorise,
     reauthenticate,
 )
-from murmuration.accounts.tokens import Requester
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
+from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
 from murmuration.settings import settings
-from murmuration.storage import accounts, subjects
-from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.storage.users import accounts, subjects
 
 
 def change_password(requester: Requester | None, attempt: Attempt) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def change_password(requester: Requester | None, attempt: Attempt) -> dict[str, 
     if logout_devices:
         devices.remove_all_devices(user_id, spare=requester.device_id if requester else None)
     if EMAIL_IDENTITY in authorised.proofs:
-        from murmuration.threepids import validation
+        from murmuration.accounts.threepids import validation
 
         validation.end(authorised.proofs[EMAIL_IDENTITY]["sid"])
     return {}
@@ -65,7 +65,7 @@ def request_password_token(body: Fields, *, source_ip: str) -> dict[str, str]:
     Raises ThreepidNotFound and what `proofs.request_token` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpasswordemailrequesttoken
     """
-    from murmuration.threepids import proofs
+    from murmuration.accounts.threepids import proofs
 
     return proofs.request_token("password", body, source_ip=source_ip)
 
@@ -90,9 +90,9 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
     With `erase`, also for an account that was closed before, who joins its rooms later is served redacted
     copies of the user's events.
     """
-    from murmuration.rooms.membership import leave_all_rooms
+    from murmuration.accounts.threepids import binding
+    from murmuration.rooms.membership.operations import leave_all_rooms
     from murmuration.rooms.reading.erasures import erase_in_rooms
-    from murmuration.threepids import binding
 
     try:
         accounts.deactivate(user_id, at_ms=now_ms(), erase=erase)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.accounts.tokens import Requester, hash_secret, new_secret
 from murmuration.clock import now_ms
+from murmuration.identity.tokens import Requester, hash_secret, new_secret
 from murmuration.protocol.errors import UnknownToken
 from murmuration.settings import settings
-from murmuration.storage import user_tokens
+from murmuration.storage.auth import user_tokens
 
 LIFETIME_S = 3600
 

@@ -6,9 +6,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration import rate_limits
 from murmuration.accounts import passwords, registration_tokens, sessions
-from murmuration.accounts.interactive_auth import (
+from murmuration.accounts.interactive.interactive_auth import (
     DUMMY,
     EMAIL_IDENTITY,
     REGISTRATION_TOKEN,
@@ -18,8 +17,11 @@ from murmuration.accounts.interactive_auth import (
     authorise,
 )
 from murmuration.accounts.sessions import SessionRequest
-from murmuration.accounts.tokens import TokenPair
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import TokenPair
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import (
     BadJson,
@@ -33,9 +35,9 @@ from murmuration.protocol.errors import (
 )
 from murmuration.protocol.identifiers import is_valid_new_localpart
 from murmuration.settings import settings
-from murmuration.storage import accounts, auth_sessions, dynamodb, profiles
-from murmuration.storage.dynamodb import ConditionFailed, Write
-from murmuration.storage.streams import pause
+from murmuration.storage.auth import auth_sessions
+from murmuration.storage.live.streams import pause
+from murmuration.storage.users import accounts, profiles
 
 ATTEMPTS = 8
 _FLOWS: Mapping[str, Flow] = {"open": (), "token": (REGISTRATION_TOKEN,)}
@@ -116,7 +118,7 @@ def request_token(body: Fields, *, source_ip: str) -> dict[str, str]:
     Raises Forbidden where registration is closed, ThreepidInUse and what `proofs.request_token` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3registeremailrequesttoken
     """
-    from murmuration.threepids import proofs
+    from murmuration.accounts.threepids import proofs
 
     _flows()
     return proofs.request_token("register", body, source_ip=source_ip)
@@ -235,7 +237,7 @@ def account_writes(
 
 def _address_writes(user_id: str, proof: Mapping[str, Any]) -> list[Write]:
     """The first is refused where the address was somebody's meanwhile."""
-    from murmuration.threepids import binding
+    from murmuration.accounts.threepids import binding
 
     return binding.add_writes(user_id, binding.EMAIL, proof["address"], validated_ms=int(proof["at_ms"]))
 

@@ -9,15 +9,16 @@ import re
 import secrets
 from dataclasses import replace
 
-from murmuration import rate_limits
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
 from murmuration.protocol.errors import BadJson, Forbidden, InvalidParam, MissingParam, Unavailable
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, registration_tokens
-from murmuration.storage.auth_sessions import LIFETIME_S
-from murmuration.storage.dynamodb import ConditionFailed, Write
-from murmuration.storage.registration_tokens import RegistrationToken
-from murmuration.storage.streams import pause
+from murmuration.storage.auth import registration_tokens
+from murmuration.storage.auth.auth_sessions import LIFETIME_S
+from murmuration.storage.auth.registration_tokens import RegistrationToken
+from murmuration.storage.live.streams import pause
 
 MAX_LENGTH = 64
 ATTEMPTS = 20

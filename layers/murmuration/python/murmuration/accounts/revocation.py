@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from murmuration.accounts.devices import remove_devices
-from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam, UnknownToken
-from murmuration.storage import accounts
+from murmuration.storage.users import accounts
 
 
 def revoke_token(requester: Requester, text: str) -> None:

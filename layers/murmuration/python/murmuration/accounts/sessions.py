@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.accounts.tokens import REFRESH, AccessToken, Requester, TokenPair, new_secret
+from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
+from murmuration.identity.tokens import REFRESH, AccessToken, Requester, TokenPair, new_secret
 from murmuration.protocol.errors import BadJson, InvalidParam, MissingParam, Unavailable, UnknownToken
 from murmuration.protocol.identifiers import is_valid_device_id
 from murmuration.settings import settings
-from murmuration.storage import accounts
-from murmuration.storage.dynamodb import ConditionFailed, Write
+from murmuration.storage.users import accounts
 
 MAX_DISPLAY_NAME = 100
 """In characters, as in Synapse; a device's name is shown to other users."""

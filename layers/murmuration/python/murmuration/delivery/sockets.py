@@ -10,11 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from murmuration.accounts.authentication import authenticate
-from murmuration.accounts.tokens import AccessToken, RememberedToken
+from murmuration.aws import sockets
 from murmuration.clock import now_ms
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
+from murmuration.identity.authentication import authenticate
+from murmuration.identity.tokens import AccessToken, RememberedToken
 from murmuration.presence import status
 from murmuration.protocol.bodies import parse_json
 from murmuration.protocol.errors import (
@@ -25,9 +26,9 @@ from murmuration.protocol.errors import (
     TooLarge,
     Unrecognized,
 )
-from murmuration.storage import connections, listeners, sockets
-from murmuration.storage.connections import Connection
-from murmuration.storage.listeners import Socket
+from murmuration.storage.live import connections, listeners
+from murmuration.storage.live.connections import Connection
+from murmuration.storage.live.listeners import Socket
 from murmuration.sync import account
 from murmuration.sync.engine import news_since
 from murmuration.sync.first_look import look
@@ -195,7 +196,7 @@ def _parse(text: str) -> dict[str, Any]:
 
 def _carry_out(connection: Connection, request: Mapping[str, Any]) -> dict[str, Any]:
     # Imported here: what only waits and is pushed to needs none of it.
-    from murmuration.rooms.sending import send_message, set_state
+    from murmuration.rooms.writing.sending import send_message, set_state
 
     method = request.get("method")
     params = request.get("params", request.get("param", {}))

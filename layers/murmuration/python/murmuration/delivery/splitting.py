@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from murmuration.storage.sockets import LARGEST_BYTES
+from murmuration.aws.sockets import LARGEST_BYTES
 
 Update = dict[str, Any]
 LIMIT = LARGEST_BYTES - 8 * 1024

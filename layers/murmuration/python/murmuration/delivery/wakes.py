@@ -10,10 +10,13 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from murmuration.aws import dynamodb, queues
+from murmuration.cache import LruCache
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, listeners, one_time_keys, queues, room_items, wake_queues
-from murmuration.storage.cache import LruCache
-from murmuration.storage.listeners import Socket, Wait
+from murmuration.storage.keys import one_time_keys
+from murmuration.storage.live import listeners, wake_queues
+from murmuration.storage.live.listeners import Socket, Wait
+from murmuration.storage.rooms import room_items
 
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""

@@ -26,7 +26,7 @@ from murmuration.protocol.errors import (
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
-    from murmuration.accounts.tokens import AccessToken, Requester
+    from murmuration.identity.tokens import AccessToken, Requester
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 
@@ -161,7 +161,7 @@ class Request:
         parameter = settings().viewer_secret_parameter
         if not shown or not parameter:
             return False
-        from murmuration.storage.parameters import read_secret
+        from murmuration.aws.parameters import read_secret
 
         return hmac.compare_digest(shown.encode(), read_secret(parameter).encode())
 
@@ -202,7 +202,7 @@ class Request:
     @cached_property
     def access_token(self) -> AccessToken:
         """The token as presented, not yet verified. Raises MissingToken, UnknownToken."""
-        from murmuration.accounts.tokens import AccessToken
+        from murmuration.identity.tokens import AccessToken
 
         return AccessToken.parse(self._bearer())
 
@@ -239,7 +239,7 @@ class Request:
             self.headers.get("authorization") or self.query.get("access_token")
         ):
             return
-        from murmuration.accounts.authentication import authenticate
+        from murmuration.identity.authentication import authenticate
 
         self._requester = authenticate(self.access_token, address=lambda: self.source_ip)
 

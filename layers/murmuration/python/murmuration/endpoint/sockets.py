@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from murmuration.accounts.tokens import AccessToken
 from murmuration.endpoint.routes import WebSocket
+from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import MatrixError, MissingToken
 
 

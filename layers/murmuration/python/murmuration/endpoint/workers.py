@@ -53,7 +53,7 @@ class StreamWorker:
 
 
 def _bury(table: str, record: Mapping[str, Any], error: Exception) -> None:
-    from murmuration.storage import queues
+    from murmuration.aws import queues
 
     _log_failure(table, record)
     queues.send(

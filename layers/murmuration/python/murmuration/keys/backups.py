@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.bodies import limit_size, object_of, required
 from murmuration.protocol.errors import (
     BadJson,
@@ -13,9 +14,8 @@ from murmuration.protocol.errors import (
     NotFound,
     WrongRoomKeysVersion,
 )
-from murmuration.storage import key_backups as storage
-from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.key_backups import SessionID, Version
+from murmuration.storage.keys import key_backups as storage
+from murmuration.storage.keys.key_backups import SessionID, Version
 
 MAX_AUTH_DATA_BYTES = 65_536
 MAX_KEY_BYTES = 65_536

@@ -6,11 +6,12 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration.aws import dynamodb
 from murmuration.keys.query import UNREACHABLE, check_timeout, split_by_server
 from murmuration.protocol.bodies import object_of, required
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import is_namespaced_identifier, is_valid_device_id
-from murmuration.storage import dynamodb, one_time_keys
+from murmuration.storage.keys import one_time_keys
 
 
 def claim_keys(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.accounts.interactive_auth import Attempt, reauthenticate
-from murmuration.accounts.tokens import Requester
-from murmuration.keys.device_lists import record_change, record_private_change
+from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity.tokens import Requester
 from murmuration.keys.query import split_by_server
-from murmuration.protocol import signing, unpadded_base64
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
+from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import (
     Forbidden,
     InvalidKeySignature,
@@ -20,9 +20,10 @@ from murmuration.protocol.errors import (
     NotFound,
     Unavailable,
 )
-from murmuration.storage import identity_keys, streams
-from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.identity_keys import (
+from murmuration.protocol.pdus import signing
+from murmuration.storage.keys import identity_keys
+from murmuration.storage.keys.device_lists import record_change, record_private_change
+from murmuration.storage.keys.identity_keys import (
     PURPOSES,
     Identity,
     KeyObject,
@@ -31,6 +32,7 @@ from murmuration.storage.identity_keys import (
     digest,
     public_key,
 )
+from murmuration.storage.live import streams
 
 ED25519 = "ed25519:"
 MAX_KEY_BYTES = 16_384

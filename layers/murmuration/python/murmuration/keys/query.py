@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.accounts.tokens import Requester
+from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import object_of, required, strings_of
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
-from murmuration.storage import identity_keys
-from murmuration.storage.identity_keys import Identity, KeyObject, Signature, public_key
+from murmuration.storage.keys import identity_keys
+from murmuration.storage.keys.identity_keys import Identity, KeyObject, Signature, public_key
 
 UNREACHABLE = {"errcode": "M_UNAVAILABLE", "error": "This server doesn't federate yet"}
 

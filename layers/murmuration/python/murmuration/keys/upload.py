@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from murmuration.accounts.tokens import Requester
-from murmuration.keys.device_lists import record_change
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
 from murmuration.protocol.identifiers import parse_key_id
-from murmuration.storage import identity_keys, one_time_keys
-from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.one_time_keys import KeyID
+from murmuration.storage.keys import identity_keys, one_time_keys
+from murmuration.storage.keys.device_lists import record_change
+from murmuration.storage.keys.one_time_keys import KeyID
 
 MAX_DEVICE_KEYS_BYTES = 65_536
 MAX_ONE_TIME_KEY_BYTES = 8_192

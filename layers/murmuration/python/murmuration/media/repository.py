@@ -7,9 +7,11 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from murmuration import rate_limits
-from murmuration.accounts.tokens import Requester
+from murmuration.aws import objects
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
 from murmuration.media.headers import content_type_of
 from murmuration.protocol.errors import (
     CannotOverwriteMedia,
@@ -24,8 +26,6 @@ from murmuration.protocol.errors import (
 from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.settings import settings
 from murmuration.storage import media as storage
-from murmuration.storage import objects
-from murmuration.storage.dynamodb import ConditionFailed
 from murmuration.storage.media import Content, Media
 
 PENDING_MS = 86_400_000

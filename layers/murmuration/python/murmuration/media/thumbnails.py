@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from murmuration.aws import objects
 from murmuration.media.repository import File, find_content, read_file
 from murmuration.protocol.errors import InvalidParam, MissingParam
-from murmuration.storage import objects
 
 if TYPE_CHECKING:
     from murmuration.media.imaging import Method, Size

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.errors import NotFound, Unavailable
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
-from murmuration.storage import accounts, dynamodb, presence, presence_lists, streams
-from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.storage.live import streams
+from murmuration.storage.users import accounts, presence, presence_lists
 
 ASKING = "presence-asking#"
 """In a user's stream: that another asks to see their presence."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from murmuration import rate_limits
-from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
 from murmuration.presence import lists, status, views
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import InvalidParam
-from murmuration.storage import presence_lists
+from murmuration.storage.users import presence_lists
 
 MOST_CHANGES = 50
 """How many entries of a list one request may change."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, Unavailable
 from murmuration.protocol.presence import (
@@ -24,9 +25,8 @@ from murmuration.protocol.presence import (
     Presence,
     availability,
 )
-from murmuration.storage import presence
-from murmuration.storage.cache import LruCache
-from murmuration.storage.streams import pause
+from murmuration.storage.live.streams import pause
+from murmuration.storage.users import presence
 
 STAY_MS = 900_000
 RENEWED_BELOW_MS = 660_000

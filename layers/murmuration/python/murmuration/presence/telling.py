@@ -13,11 +13,14 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.delivery.wakes import members_at
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.rooms.room import Room
-from murmuration.storage import dynamodb, memberships, presence, presence_lists, room_items, streams
+from murmuration.storage.live import streams
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import memberships, presence, presence_lists
 
 SMALL_ROOM = 20
 """Members of a room up to which it's asked who is there. In a larger one somebody will be."""

@@ -6,12 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.presence import Presence
 from murmuration.settings import settings
-from murmuration.storage import accounts, dynamodb, memberships, presence, presence_lists, profiles, streams
+from murmuration.storage.live import streams
+from murmuration.storage.users import accounts, memberships, presence, presence_lists, profiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from murmuration.profiles.profile import (
     profile_fields,
     set_profile_field,
 )
-from murmuration.storage.profiles import profile_key
+from murmuration.storage.users.profiles import profile_key
 
 __all__ = [
     "delete_profile_field",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.protocol import canonical_json
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, KeyTooLarge, MissingParam, ProfileTooLarge
 
 MAX_PROFILE_BYTES = 64 * 1024 - 1

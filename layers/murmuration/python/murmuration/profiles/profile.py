@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from murmuration import rate_limits
-from murmuration.accounts.tokens import Requester
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
 from murmuration.profiles.fields import check_key, check_size, value_from_body
 from murmuration.protocol.errors import Forbidden, NotFound, Unavailable
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
-from murmuration.storage import dynamodb, profiles
-from murmuration.storage.dynamodb import ConditionFailed
-from murmuration.storage.profiles import MEMBER_FIELDS, profile_key
-from murmuration.storage.streams import pause
+from murmuration.storage.live.streams import pause
+from murmuration.storage.users import profiles
+from murmuration.storage.users.profiles import MEMBER_FIELDS, profile_key
 
 ATTEMPTS = 20
 
@@ -115,7 +116,7 @@ def _change(
 
 def _carry(user_id: str, fields: Mapping[str, Any]) -> None:
     """Tell the user's rooms: again if the profile changed meanwhile, whose change may have come before."""
-    from murmuration.rooms.membership import update_profile_in_rooms
+    from murmuration.rooms.membership.operations import update_profile_in_rooms
 
     for _ in range(ATTEMPTS):
         update_profile_in_rooms(user_id, fields)

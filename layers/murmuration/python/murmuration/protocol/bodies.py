@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from murmuration.protocol import canonical_json
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson, MissingParam, NotJson, TooLarge
 
 MAX_DEPTH = 100

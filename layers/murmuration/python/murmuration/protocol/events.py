@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.protocol import canonical_json
-from murmuration.protocol.hashing import event_id_for
-from murmuration.protocol.redaction import redact
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.pdus.hashing import event_id_for
+from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
 
 StateKey = tuple[str, str]

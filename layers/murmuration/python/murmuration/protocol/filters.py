@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, TypeVar
 
+from murmuration.protocol.encoding.globs import glob
+from murmuration.protocol.encoding.property_paths import ABSENT, parse_path, value_at
 from murmuration.protocol.errors import BadJson, InvalidParam
-from murmuration.protocol.globs import glob
-from murmuration.protocol.property_paths import ABSENT, parse_path, value_at
 
 EventFormat: TypeAlias = Literal["client", "federation"]
 AnyEvent = TypeVar("AnyEvent", bound=Mapping[str, Any])

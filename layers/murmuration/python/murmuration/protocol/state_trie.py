@@ -28,7 +28,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
-from murmuration.protocol import unpadded_base64
+from murmuration.protocol.encoding import unpadded_base64
 
 StateKey: TypeAlias = tuple[str, str]
 NodeId: TypeAlias = bytes

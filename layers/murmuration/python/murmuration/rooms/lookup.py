@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from murmuration.rooms.room import Room
-from murmuration.storage import room_items
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
 
 MAX_ID_BYTES = 255
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration import rate_limits
-from murmuration.accounts.authentication import verify
-from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.aws import dynamodb
+from murmuration.identity import rate_limits
+from murmuration.identity.authentication import verify
+from murmuration.identity.rate_limits import Taking
+from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import Forbidden
-from murmuration.rate_limits import Taking
 from murmuration.rooms.room import Room
-from murmuration.storage import dynamodb, room_items
-from murmuration.storage.profiles import MEMBER_FIELDS, profile_key
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users.profiles import MEMBER_FIELDS, profile_key
 
 
 def open_room(token: AccessToken, room_id: str, taking: Taking | None = None) -> tuple[Requester, Room]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from murmuration.aws import dynamodb
+from murmuration.cache import LruCache
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
-from murmuration.storage import dynamodb, room_items
-from murmuration.storage.cache import LruCache
-from murmuration.storage.room_items import RoomHead, StateEntry
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
 _states: LruCache[tuple[str, int], dict[StateKey, StateEntry | None]] = LruCache(512)
 """Current state by (room, state version). State is read after the head, so it may be newer than the version

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.storage import dynamodb
-from murmuration.storage.dynamodb import ConditionFailed, Write
-from murmuration.storage.streams import ATTEMPTS, pause
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.storage.live.streams import ATTEMPTS, pause
 
 TABLE = "media"
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.keys.device_lists import users_in
-from murmuration.storage import account_data, dynamodb, one_time_keys, presence, streams, to_device
-from murmuration.storage.dynamodb import Item
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
+from murmuration.storage.keys import one_time_keys
+from murmuration.storage.keys.device_lists import users_in
+from murmuration.storage.live import streams, to_device
+from murmuration.storage.users import account_data, presence
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
 

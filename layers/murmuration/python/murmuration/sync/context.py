@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.accounts.tokens import Requester
+from murmuration.aws.dynamodb import Item
+from murmuration.identity.tokens import Requester
 from murmuration.protocol.filters import SyncFilter
 from murmuration.protocol.push_rules.conditions import Matcher, compile_condition
 from murmuration.protocol.push_rules.evaluation import CompiledRuleset, compile_ruleset
 from murmuration.protocol.push_rules.ruleset import Changes, ruleset_of
+from murmuration.rooms.reading.visibility import Viewer, make_viewer
 from murmuration.rooms.room import Room
-from murmuration.rooms.visibility import Viewer, make_viewer
-from murmuration.storage.dynamodb import Item
-from murmuration.storage.memberships import Membership
-from murmuration.sync.positions import Positions, RoomPosition, room_hash
+from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync.readers import Reader
 from murmuration.sync.rule_digests import Outdated
 

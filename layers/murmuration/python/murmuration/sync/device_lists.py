@@ -8,14 +8,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 
-from murmuration.keys.device_lists import users_in
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
-from murmuration.storage import dynamodb, memberships, room_items
-from murmuration.storage.dynamodb import Item
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.keys.device_lists import users_in
+from murmuration.storage.live.positions import RoomPosition
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.users import memberships
 from murmuration.sync.context import Context, DeviceLists
-from murmuration.sync.positions import RoomPosition
 from murmuration.sync.timeline import MEMBER, Window, state_delta
 
 ENCRYPTION = "m.room.encryption"

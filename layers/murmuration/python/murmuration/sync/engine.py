@@ -14,29 +14,24 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.accounts.tokens import AccessToken
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
+from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
-from murmuration.rooms.invitees import INVITE_PERMISSION, blocks_invites
+from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
+from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
-from murmuration.rooms.visibility import ignored_users
-from murmuration.storage import account_data, dynamodb, listeners, room_items, streams
-from murmuration.storage.listeners import Wait
-from murmuration.storage.memberships import Membership
-from murmuration.sync import (
-    account,
-    joined,
-    marks,
-    other_rooms,
-    presence,
-    rule_digests,
-    tokens,
-    waiting,
-)
+from murmuration.storage.live import listeners, streams
+from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.listeners import Wait
+from murmuration.storage.live.positions import Positions, RoomPosition, mark, room_hash
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import account_data
+from murmuration.storage.users.memberships import Membership
+from murmuration.sync import account, joined, marks, other_rooms, presence, rule_digests, waiting
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import after_leaving
 from murmuration.sync.first_look import FirstLook, Identity, look
-from murmuration.sync.positions import Positions, RoomPosition, mark, room_hash
 from murmuration.sync.readers import Reader
 
 MAXIMUM_TIMEOUT_MS = 25_000

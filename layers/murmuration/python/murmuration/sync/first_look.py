@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.accounts.authentication import verify
-from murmuration.accounts.tokens import AccessToken, Requester
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
+from murmuration.cache import LruCache
+from murmuration.identity.authentication import verify
+from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
-from murmuration.storage import account_data, dynamodb, listeners, memberships, presence, streams
-from murmuration.storage.cache import LruCache
-from murmuration.storage.dynamodb import Item
-from murmuration.storage.memberships import Membership
-from murmuration.sync import tokens
-from murmuration.sync.positions import Positions
+from murmuration.storage.live import listeners, streams
+from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.positions import Positions
+from murmuration.storage.users import account_data, memberships, presence
+from murmuration.storage.users.memberships import Membership
 
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 """Filters by user and ID, which names its content."""

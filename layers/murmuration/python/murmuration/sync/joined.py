@@ -7,26 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event, StateKey
-from murmuration.rooms import (
-    aggregations,
-    client_events,
-    pagination,
-    past_state,
-    receipts,
-    typing,
-    visibility,
-)
+from murmuration.rooms.ephemeral import receipts, typing
+from murmuration.rooms.reading import aggregations, client_events, pagination, past_state, visibility
+from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room, prefetch
-from murmuration.rooms.visibility import Viewer
-from murmuration.storage import account_data, dynamodb, presence, room_items, streams
-from murmuration.storage.dynamodb import Item
-from murmuration.storage.memberships import Membership
-from murmuration.storage.room_items import StateEntry
+from murmuration.storage.live import streams
+from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import StateEntry
+from murmuration.storage.users import account_data, presence
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline, unread
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
-from murmuration.sync.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import MEMBER, Window
 

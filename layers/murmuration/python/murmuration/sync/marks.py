@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from murmuration.clock import now_ms
-from murmuration.storage import wake_queues
-from murmuration.storage.listeners import Wait
+from murmuration.storage.live import wake_queues
+from murmuration.storage.live.listeners import Wait
 
 LIFETIME_S = 600
 """How long a client may wait by one mark: so long a device that was logged out still gets empty answers."""

@@ -8,17 +8,17 @@ from typing import Any
 
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
-from murmuration.rooms import pagination, past_state
+from murmuration.rooms.reading import pagination, past_state
 from murmuration.rooms.reading.erasures import stripped_copy
+from murmuration.rooms.reading.visibility import Seen, Viewer, seen_by
 from murmuration.rooms.room import Room
-from murmuration.rooms.visibility import Seen, Viewer, seen_by
-from murmuration.storage import room_items
-from murmuration.storage.memberships import Membership
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.live.positions import mark
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
 from murmuration.sync.context import Context
 from murmuration.sync.joined import client_timeline, room_account_data, shown_state
-from murmuration.sync.positions import mark
 
 
 @dataclass(frozen=True, slots=True)

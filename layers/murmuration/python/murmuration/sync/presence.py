@@ -10,14 +10,15 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from murmuration.aws import dynamodb
 from murmuration.delivery.wakes import members_at
 from murmuration.presence.telling import SMALL_ROOM
 from murmuration.presence.views import look_at
 from murmuration.protocol.presence import OFFLINE, as_today
-from murmuration.storage import dynamodb, presence, presence_lists
-from murmuration.storage.room_items import RoomHead
+from murmuration.storage.live.positions import Positions
+from murmuration.storage.rooms.room_items import RoomHead
+from murmuration.storage.users import presence, presence_lists
 from murmuration.sync.context import Context
-from murmuration.sync.positions import Positions
 
 INVITE = "m.presence_invite"
 MOST_FOLLOWED = 100

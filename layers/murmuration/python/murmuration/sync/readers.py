@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import StateKey
+from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room
-from murmuration.rooms.visibility import Viewer
-from murmuration.storage.dynamodb import Item
-from murmuration.storage.memberships import Membership
-from murmuration.storage.room_items import StateEntry
-from murmuration.sync.positions import RoomPosition
+from murmuration.storage.live.positions import RoomPosition
+from murmuration.storage.rooms.room_items import StateEntry
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync.timeline import Window
 
 if TYPE_CHECKING:

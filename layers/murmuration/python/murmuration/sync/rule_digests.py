@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.protocol.push_rules.ruleset import Changes
-from murmuration.sync.positions import room_hash
+from murmuration.storage.live.positions import room_hash
 
 GENERAL = ""
 LENGTH = 8

@@ -9,11 +9,11 @@ from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
-from murmuration.rooms.past_state import read_state_events
+from murmuration.rooms.reading.past_state import read_state_events
+from murmuration.rooms.reading.visibility import Seen
 from murmuration.rooms.room import Room
-from murmuration.rooms.visibility import Seen
-from murmuration.storage import room_items, snapshots
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms.room_items import LogEntry
 
 DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100

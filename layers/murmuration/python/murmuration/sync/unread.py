@@ -14,15 +14,16 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from murmuration.aws import dynamodb
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
-from murmuration.rooms import receipts as room_receipts
+from murmuration.rooms.ephemeral import receipts as room_receipts
 from murmuration.rooms.room import Room
-from murmuration.storage import dynamodb, relations, room_items
-from murmuration.storage.room_items import LogEntry
+from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, total
+from murmuration.storage.rooms import relations, room_items
+from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.sync.context import Context
-from murmuration.sync.positions import MAIN, Counts, RoomPosition, total
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import MEMBER, Window
 

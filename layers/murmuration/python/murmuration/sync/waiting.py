@@ -12,12 +12,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from murmuration.accounts.tokens import Requester
 from murmuration.clock import now_ms
+from murmuration.identity.tokens import Requester
 from murmuration.server_keys import derived_key
-from murmuration.storage import listeners, wake_queues
-from murmuration.storage.listeners import Wait
-from murmuration.sync.positions import Positions
+from murmuration.storage.live import listeners, wake_queues
+from murmuration.storage.live.listeners import Wait
+from murmuration.storage.live.positions import Positions
 
 SLOTS = 8
 """Of each kind, for a device. Beyond as many held waits the oldest is given up; beyond as many parked ones,

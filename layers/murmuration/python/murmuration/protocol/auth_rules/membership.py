@@ -15,8 +15,8 @@ from murmuration.protocol.auth_rules.table import (
 )
 from murmuration.protocol.auth_rules.third_party_invite import check_third_party_invite
 from murmuration.protocol.identifiers import server_name_of
+from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.room_versions import RoomVersion
-from murmuration.protocol.signing import key_ids_of
 
 
 def check_membership(facts: Facts) -> Verdict:

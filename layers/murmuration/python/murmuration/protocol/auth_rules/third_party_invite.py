@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from murmuration.protocol import unpadded_base64
 from murmuration.protocol.auth_rules.selection import third_party_token
 from murmuration.protocol.auth_rules.table import (
     ALLOW,
@@ -20,8 +19,9 @@ from murmuration.protocol.auth_rules.table import (
     Verdict,
     refuse,
 )
+from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.events import Event
-from murmuration.protocol.signing import InvalidSignature, key_ids_of, verify_json
+from murmuration.protocol.pdus.signing import InvalidSignature, key_ids_of, verify_json
 
 
 def _target_not_banned(facts: Facts) -> Verdict:

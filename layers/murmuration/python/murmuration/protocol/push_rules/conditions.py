@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from murmuration.protocol.globs import contains_phrase, glob
-from murmuration.protocol.property_paths import parse_path, value_at
+from murmuration.protocol.encoding.globs import contains_phrase, glob
+from murmuration.protocol.encoding.property_paths import parse_path, value_at
 from murmuration.protocol.push_rules.defaults import Kind
 from murmuration.protocol.push_rules.validation import MEMBER_COUNT, is_scalar
 

@@ -1,1 +1,1 @@
-"""Reading rooms: what a user is shown of them. What changes a room lives elsewhere in `rooms`."""
+"""Reading a room: its timeline, state, relations and summaries, and who may see them."""

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from murmuration.aws import dynamodb
 from murmuration.protocol.events import Event
-from murmuration.protocol.redaction import redact
+from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
-from murmuration.storage import dynamodb, memberships
-from murmuration.storage.relations import REPLACE
-from murmuration.storage.room_items import LogEntry
 from murmuration.storage.rooms import erasures
+from murmuration.storage.rooms.relations import REPLACE
+from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.users import memberships
 
 WHOLE = frozenset(
     {

@@ -1,1 +1,4 @@
-"""The items of rooms. What is of users, logins or keys lives beside this package."""
+"""Items about rooms: heads, logs, state, snapshots, relations, aliases.
+
+What is sent to waiting clients is in `storage.live`.
+"""

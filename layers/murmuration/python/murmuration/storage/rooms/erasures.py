@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from murmuration.storage import dynamodb, room_items
-from murmuration.storage.cache import LruCache
-from murmuration.storage.dynamodb import ConditionFailed
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.cache import LruCache
+from murmuration.storage.rooms import room_items
 
 PREFIX = "erased#"
 _known: LruCache[tuple[str, int], Mapping[str, int]] = LruCache(256)

@@ -1,0 +1,1 @@
+"""The parts of the stack: functions, API, tables, queues, edge, monitoring."""

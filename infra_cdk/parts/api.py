@@ -1,0 +1,208 @@
+"""The REST APIs: an OpenAPI document each of the discovered routes.
+
+The founding drafts' routes have an API of their own, as an API may have so many path nodes only. Both have
+one name, by which CloudWatch counts them together.
+
+A REST API, not an HTTP API: it hands functions the path as it was sent. Each path has the fallback function
+for the methods that it lacks, so that a wrong method is answered in Matrix's words; what API Gateway answers
+by itself is put in the same words here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aws_cdk import Fn, Stack
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_iam as iam
+
+from infra_cdk.modules import GATEWAY_SECONDS
+from infra_cdk.names import function_name
+from infra_cdk.parts.functions import DeploymentError
+from infra_cdk.parts.policies import allow, arn, assumed_by, inline
+from infra_cdk.settings import Settings
+from infra_shared import parking
+from murmuration.endpoint import Function, http_routes
+from murmuration.endpoint.gateway import GATEWAY_ANSWERS
+from murmuration.endpoint.http import CORS_HEADERS
+
+STAGE = "live"
+MOST_RESOURCES = 300
+"""API Gateway's default quota of path nodes in one API."""
+SMALLEST_COMPRESSED = 1024
+"""Bytes. Smaller answers don't gain by compression."""
+FALLBACK_PATH = "/{proxy+}"
+DRAFT_PATHS = ("/_matrix/client/api/", "/_matrix/client/v2/")
+"""What the paths of the founding drafts begin with."""
+INVOKER = "ApiInvokerRole"
+WAITER = "ApiWaiterRole"
+ANY = "x-amazon-apigateway-any-method"
+
+
+def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]) -> iam.CfnRole:
+    """The one role by which API Gateway calls functions: a statement for each would break IAM's limits."""
+    apis = sorted({function.name.partition("-")[0] for function in functions if not _is_worker(function)})
+    targets = [arn("lambda", f"function:{settings.prefix}-{api}-*") for api in apis]
+    return iam.CfnRole(
+        stack,
+        INVOKER,
+        assume_role_policy_document=assumed_by("apigateway"),
+        policies=inline([allow(["lambda:InvokeFunction"], targets)]),
+    )
+
+
+def make_waiter(stack: Stack, settings: Settings) -> None:
+    """The role by which API Gateway waits on devices' wake queues for those who are parked."""
+    queues = arn("sqs", f"{settings.prefix}-{parking.QUEUE_PREFIX}*")
+    iam.CfnRole(
+        stack,
+        WAITER,
+        assume_role_policy_document=assumed_by("apigateway"),
+        policies=inline([allow(["sqs:ReceiveMessage"], [queues])]),
+    )
+
+
+def _parked(settings: Settings) -> dict[str, Any]:
+    queue = f"{settings.prefix}-{parking.QUEUE_PREFIX}{{queue}}"
+    uri = {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:sqs:path/${AWS::AccountId}/" + queue}
+    return parking.operation(uri, {"Fn::GetAtt": [WAITER, "Arn"]}, CORS_HEADERS)
+
+
+def _is_worker(function: Function) -> bool:
+    return function.group.startswith("workers.")
+
+
+def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
+    """Where API Gateway finds a function: by name, so that functions may wait for the API's parts."""
+    return {
+        "Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/"
+        "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}"
+        f":function:{function_name(settings, function)}/invocations"
+    }
+
+
+def openapi(settings: Settings, functions: Iterable[Function], *, drafts: bool = False) -> dict[str, Any]:
+    """The document of one of the APIs, without tokens of the CDK, so that it is the same at each synthesis.
+
+    Raises DeploymentError for routes that API Gateway would refuse.
+    """
+    routes = sorted(
+        (route for route in http_routes(functions) if _is_in(route[1], drafts=drafts)),
+        key=lambda route: (route[1], route[0]),
+    )
+    fallback = next((function for _, path, function in routes if path == FALLBACK_PATH), None)
+    if fallback is None:
+        raise DeploymentError(f"no function serves {FALLBACK_PATH}: unknown paths would go unanswered")
+
+    def operation(function: Function) -> dict[str, Any]:
+        return {
+            "responses": {},
+            "x-amazon-apigateway-integration": {
+                "type": "AWS_PROXY",
+                "httpMethod": "POST",
+                "uri": invocation_uri(settings, function),
+                "credentials": {"Fn::GetAtt": [INVOKER, "Arn"]},
+                "passthroughBehavior": "WHEN_NO_MATCH",
+                "timeoutInMillis": GATEWAY_SECONDS * 1000,
+            },
+        }
+
+    paths: dict[str, dict[str, Any]] = {"/": {}}
+    for method, path, function in routes:
+        methods = paths.setdefault(path, {})
+        key = ANY if method == "ANY" else method.lower()
+        if key in methods:
+            raise DeploymentError(f"two functions serve {method} {path}")
+        methods[key] = operation(function)
+    if settings.waiting == "parked" and not drafts:
+        paths[parking.PATH] = {"get": _parked(settings)}
+    _check_tree(paths)
+    for methods in paths.values():
+        methods.setdefault(ANY, operation(fallback))
+    return {
+        "openapi": "3.0.1",
+        "info": {"title": settings.prefix, "version": "1"},
+        "x-amazon-apigateway-binary-media-types": ["*/*"],
+        "x-amazon-apigateway-gateway-responses": _gateway_responses(),
+        "paths": paths,
+    }
+
+
+def _is_in(path: str, *, drafts: bool) -> bool:
+    return path == FALLBACK_PATH or path.startswith(DRAFT_PATHS) == drafts
+
+
+def _check_tree(paths: Iterable[str]) -> None:
+    """Raise DeploymentError where parameters of one place differ in name, or nodes are too many."""
+    names: dict[str, str] = {}
+    nodes: set[str] = set()
+    for path in paths:
+        parent = ""
+        for part in path.strip("/").split("/"):
+            kind = "{+}" if part.endswith("+}") else "{}" if part.startswith("{") else part
+            parent += "/" + kind
+            nodes.add(parent)
+            if names.setdefault(parent, part) != part:
+                raise DeploymentError(
+                    f"{path}: {part} is {names[parent]} in another route, which can't both be"
+                )
+    if len(nodes) > MOST_RESOURCES:
+        raise DeploymentError(f"the routes make {len(nodes)} resources, and an API may have {MOST_RESOURCES}")
+
+
+def _gateway_responses() -> dict[str, Any]:
+    headers = {f"gatewayresponse.header.{name}": f"'{value}'" for name, value in CORS_HEADERS.items()}
+    return {
+        name: {
+            "statusCode": str(status),
+            "responseParameters": headers,
+            "responseTemplates": {"application/json": json.dumps(dict(answer))},
+        }
+        for name, (status, answer) in GATEWAY_ANSWERS.items()
+    }
+
+
+def make_api(
+    stack: Stack, settings: Settings, body: Mapping[str, Any], part: str = ""
+) -> apigateway.CfnRestApi:
+    """An API with its one stage; its resources' names begin with `part`.
+
+    A deployment is a copy of the API, so each body needs one of its own.
+    """
+    api = apigateway.CfnRestApi(
+        stack,
+        f"{part}RestApi",
+        name=settings.prefix,
+        body=body,
+        binary_media_types=["*/*"],
+        minimum_compression_size=SMALLEST_COMPRESSED,
+        endpoint_configuration=apigateway.CfnRestApi.EndpointConfigurationProperty(types=["REGIONAL"]),
+    )
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    deployment = apigateway.CfnDeployment(
+        stack, f"{part}RestDeployment{digest[:16]}", rest_api_id=api.ref, description=f"routes {digest[:16]}"
+    )
+    apigateway.CfnStage(
+        stack,
+        f"{part}RestStage",
+        rest_api_id=api.ref,
+        deployment_id=deployment.ref,
+        stage_name=STAGE,
+        method_settings=[
+            apigateway.CfnStage.MethodSettingProperty(
+                http_method="*",
+                resource_path="/*",
+                throttling_rate_limit=settings.requests_per_second,
+                throttling_burst_limit=2 * settings.requests_per_second,
+            )
+        ],
+    )
+    return api
+
+
+def origin_domain(api_id: str) -> str:
+    """The domain name that API Gateway gives an API."""
+    return Fn.join("", [api_id, Fn.sub(".execute-api.${AWS::Region}.${AWS::URLSuffix}")])

@@ -1,0 +1,166 @@
+"""CloudFront, where clients connect: in front of the REST APIs, the WebSocket API and `/.well-known`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aws_cdk import CfnCustomResource, Fn, Stack
+from aws_cdk import aws_apigateway as apigateway
+from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk import aws_cloudfront as cloudfront
+
+from infra_cdk.parts import api as rest
+from infra_cdk.settings import Settings
+
+VIEWER = Path(__file__).with_name("viewer.js")
+SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
+SOCKET_PATHS = ("/ws", "/_matrix/client/??/stream")
+CACHED_PATHS = ("/.well-known/matrix/*", "/_matrix/client/versions")
+"""What is the same for everybody until the next deployment, and what each client asks for first."""
+
+# CloudFront's own policies, by the IDs that it publishes.
+CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+ALL_BUT_HOST = "b689b0a8-53d0-40ab-baf2-38268df52e36"
+
+ERRORS = (400, 403, 404, 405, 414, 500, 501, 502, 503, 504)
+"""CloudFront keeps these for ten seconds, unless told not to, even where it keeps nothing else.
+
+One user's 404 would be the answer to another, who asks by the same path.
+https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
+"""
+
+_METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
+_LONGEST_WAIT = 60
+"""Seconds that CloudFront waits for an answer: longer than API Gateway waits for a function."""
+
+
+def make_edge(
+    stack: Stack,
+    settings: Settings,
+    api: apigateway.CfnRestApi,
+    drafts_api: apigateway.CfnRestApi,
+    socket_api: apigatewayv2.CfnApi | None,
+    secrets: CfnCustomResource,
+) -> cloudfront.CfnDistribution:
+    """The distribution."""
+    viewer = cloudfront.CfnFunction(
+        stack,
+        "ViewerFunction",
+        name=f"{settings.prefix}-viewer",
+        auto_publish=True,
+        function_code=VIEWER.read_text(),
+        function_config=cloudfront.CfnFunction.FunctionConfigProperty(
+            comment="Keeps the exact URI, answers preflights", runtime="cloudfront-js-2.0"
+        ),
+    )
+
+    def origin(name: str, api_id: str, path: str) -> cloudfront.CfnDistribution.OriginProperty:
+        return cloudfront.CfnDistribution.OriginProperty(
+            id=name,
+            domain_name=rest.origin_domain(api_id),
+            origin_path=path,
+            custom_origin_config=cloudfront.CfnDistribution.CustomOriginConfigProperty(
+                origin_protocol_policy="https-only",
+                origin_ssl_protocols=["TLSv1.2"],
+                origin_read_timeout=_LONGEST_WAIT,
+                origin_keepalive_timeout=_LONGEST_WAIT,
+            ),
+            origin_custom_headers=[
+                cloudfront.CfnDistribution.OriginCustomHeaderProperty(
+                    header_name=SECRET_HEADER, header_value=secrets.get_att("ViewerSecret").to_string()
+                )
+            ],
+        )
+
+    def behaviour(origin_id: str, cache_policy: str) -> dict[str, object]:
+        return {
+            "target_origin_id": origin_id,
+            "viewer_protocol_policy": "https-only",
+            "allowed_methods": _METHODS,
+            "cache_policy_id": cache_policy,
+            "origin_request_policy_id": ALL_BUT_HOST,
+            "compress": cache_policy != CACHING_DISABLED,
+            "function_associations": [
+                cloudfront.CfnDistribution.FunctionAssociationProperty(
+                    event_type="viewer-request", function_arn=viewer.attr_function_arn
+                )
+            ],
+        }
+
+    cache = _make_cache_policy(stack, settings).ref
+    special = [(path, "rest", cache) for path in CACHED_PATHS]
+    origins = [
+        origin("rest", api.ref, f"/{rest.STAGE}"),
+        origin("drafts", drafts_api.ref, f"/{rest.STAGE}"),
+    ]
+    if socket_api is not None:
+        origins.append(origin("socket", socket_api.ref, ""))
+        special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
+    special += [(f"{path}*", "drafts", CACHING_DISABLED) for path in rest.DRAFT_PATHS]
+    config = cloudfront.CfnDistribution.DistributionConfigProperty(
+        comment=f"{settings.prefix}: {settings.server_name}",
+        enabled=True,
+        http_version="http2and3",
+        ipv6_enabled=True,
+        price_class="PriceClass_100",
+        aliases=[settings.domain] if settings.domain else None,
+        viewer_certificate=_certificate(settings),
+        origins=origins,
+        custom_error_responses=[
+            cloudfront.CfnDistribution.CustomErrorResponseProperty(error_code=code, error_caching_min_ttl=0)
+            for code in ERRORS
+        ],
+        default_cache_behavior=cloudfront.CfnDistribution.DefaultCacheBehaviorProperty(
+            **behaviour("rest", CACHING_DISABLED)  # type: ignore[arg-type]
+        ),
+        cache_behaviors=[
+            cloudfront.CfnDistribution.CacheBehaviorProperty(
+                path_pattern=path,
+                **behaviour(origin_id, policy),  # type: ignore[arg-type]
+            )
+            for path, origin_id, policy in special
+        ],
+    )
+    return cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
+
+
+def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCachePolicy:
+    """For an hour, by the path alone. CloudFront's policies pass on the host, which API Gateway refuses."""
+    return cloudfront.CfnCachePolicy(
+        stack,
+        "CachePolicy",
+        cache_policy_config=cloudfront.CfnCachePolicy.CachePolicyConfigProperty(
+            name=f"{settings.prefix}-by-path",
+            min_ttl=0,
+            default_ttl=3600,
+            max_ttl=86_400,
+            parameters_in_cache_key_and_forwarded_to_origin=(
+                cloudfront.CfnCachePolicy.ParametersInCacheKeyAndForwardedToOriginProperty(
+                    cookies_config=cloudfront.CfnCachePolicy.CookiesConfigProperty(cookie_behavior="none"),
+                    headers_config=cloudfront.CfnCachePolicy.HeadersConfigProperty(header_behavior="none"),
+                    query_strings_config=cloudfront.CfnCachePolicy.QueryStringsConfigProperty(
+                        query_string_behavior="none"
+                    ),
+                    enable_accept_encoding_brotli=True,
+                    enable_accept_encoding_gzip=True,
+                )
+            ),
+        ),
+    )
+
+
+def _certificate(settings: Settings) -> cloudfront.CfnDistribution.ViewerCertificateProperty:
+    if not settings.certificate_arn:
+        return cloudfront.CfnDistribution.ViewerCertificateProperty(cloud_front_default_certificate=True)
+    return cloudfront.CfnDistribution.ViewerCertificateProperty(
+        acm_certificate_arn=settings.certificate_arn,
+        minimum_protocol_version="TLSv1.2_2021",
+        ssl_support_method="sni-only",
+    )
+
+
+def public_url(settings: Settings, distribution: cloudfront.CfnDistribution) -> str:
+    """Where clients reach the server."""
+    if settings.domain:
+        return f"https://{settings.domain}"
+    return Fn.join("", ["https://", distribution.attr_domain_name])

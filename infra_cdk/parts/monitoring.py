@@ -1,0 +1,183 @@
+"""What tells the operator: at most ten alarms, as many as are free of charge, and a dashboard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aws_cdk import Fn, Stack
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_sns as sns
+
+from infra_cdk.names import logical_id, queue_name
+from infra_cdk.parts.api import STAGE
+from infra_cdk.parts.functions import Deployed, DeploymentError
+from infra_cdk.parts.queues import DEAD_LETTERS, Queues
+from infra_cdk.settings import Settings
+from murmuration.endpoint import Queue, Stream
+
+MOST_ALARMS = 10
+PROBE = "client_server-send_message"
+"""The function whose time tells how the server is: the API's own says most of all how long clients wait."""
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """An alarm on a metric's `statistic` over `minutes`, when it's above `threshold`."""
+
+    name: str
+    why: str
+    namespace: str
+    metric: str
+    statistic: str
+    threshold: float
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    minutes: int = 5
+    periods: int = 1
+
+
+def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
+    """The alarms. Raises DeploymentError if they would be too many to be free."""
+    prefix = settings.prefix
+    dead = [("dead-letters", False)] + ([("dead-letters-fifo", True)] if made.fifo_dead_letters else [])
+    found = [
+        Alarm(
+            name,
+            "Work was given up. Read the messages, then redrive the queue.",
+            "AWS/SQS",
+            "ApproximateNumberOfMessagesVisible",
+            "Maximum",
+            0,
+            {"QueueName": queue_name(settings, DEAD_LETTERS, fifo)},
+        )
+        for name, fifo in dead
+    ]
+    api = {"ApiName": prefix, "Stage": STAGE}
+    found += [
+        Alarm("api-errors", "Requests fail: search the log.", "AWS/ApiGateway", "5XXError", "Sum", 5, api),
+        Alarm("throttles", "The account's concurrency is used up.", "AWS/Lambda", "Throttles", "Sum", 10),
+        Alarm("lambda-errors", "Functions fail, or time out.", "AWS/Lambda", "Errors", "Sum", 5),
+    ]
+    for function in deployed.functions:
+        dimensions = {"FunctionName": deployed.physical_name(function)}
+        if function.name == PROBE:
+            why = "Sending a message takes long."
+            found.append(Alarm("slow", why, "AWS/Lambda", "Duration", "p50", 5000, dimensions, periods=3))
+        elif isinstance(function.route, Stream):
+            found.append(
+                Alarm(
+                    f"{function.name}-behind",
+                    "A stream's worker lags: waiting clients hear late.",
+                    "AWS/Lambda",
+                    "IteratorAge",
+                    "Maximum",
+                    60_000,
+                    dimensions,
+                )
+            )
+    if len(found) > MOST_ALARMS:
+        raise DeploymentError(
+            f"{len(found)} alarms, and {MOST_ALARMS} are free: choose in infra_cdk/parts/monitoring.py"
+        )
+    return found
+
+
+def make_monitoring(stack: Stack, settings: Settings, deployed: Deployed, made: Queues) -> None:
+    topic = _make_topic(stack, settings)
+    chosen = alarms(settings, deployed, made)
+    for alarm in chosen:
+        cloudwatch.CfnAlarm(
+            stack,
+            logical_id("alarm", alarm.name),
+            alarm_name=f"{settings.prefix}-{alarm.name}",
+            alarm_description=alarm.why,
+            namespace=alarm.namespace,
+            metric_name=alarm.metric,
+            dimensions=[
+                cloudwatch.CfnAlarm.DimensionProperty(name=name, value=value)
+                for name, value in alarm.dimensions.items()
+            ],
+            period=60 * alarm.minutes,
+            evaluation_periods=alarm.periods,
+            threshold=alarm.threshold,
+            comparison_operator="GreaterThanThreshold",
+            treat_missing_data="notBreaching",
+            alarm_actions=[topic.ref] if topic else None,
+            ok_actions=[topic.ref] if topic else None,
+            **_statistic(alarm.statistic),
+        )
+    cloudwatch.CfnDashboard(
+        stack,
+        "Dashboard",
+        dashboard_name=settings.prefix,
+        dashboard_body=Fn.sub(json.dumps(_dashboard(settings, deployed), separators=(",", ":"))),
+    )
+
+
+def _statistic(name: str) -> Any:
+    return {"extended_statistic": name} if name.startswith("p") else {"statistic": name}
+
+
+def _make_topic(stack: Stack, settings: Settings) -> sns.CfnTopic | None:
+    """Where alarms go: by mail, to the operator who gave an address."""
+    if not settings.alarm_email:
+        return None
+    return sns.CfnTopic(
+        stack,
+        "AlarmTopic",
+        topic_name=f"{settings.prefix}-alarms",
+        subscription=[sns.CfnTopic.SubscriptionProperty(protocol="email", endpoint=settings.alarm_email)],
+    )
+
+
+def _dashboard(settings: Settings, deployed: Deployed) -> dict[str, Any]:
+    """Requests, functions, workers and the database, each a graph."""
+    api = ["ApiName", settings.prefix, "Stage", STAGE]
+    workers: list[Any] = []
+    durations: list[Any] = []
+    for function in deployed.functions:
+        name = deployed.physical_name(function)
+        if function.name == PROBE:
+            durations += [
+                ["AWS/Lambda", "Duration", "FunctionName", name, {"stat": stat}]
+                for stat in ("p50", "p95", "p99")
+            ]
+        elif isinstance(function.route, Stream):
+            workers.append(["AWS/Lambda", "IteratorAge", "FunctionName", name, {"stat": "Maximum"}])
+        elif isinstance(function.route, Queue):
+            queue = queue_name(settings, function.route.name, function.route.fifo)
+            workers.append(
+                ["AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue, {"stat": "Maximum"}]
+            )
+    database = (
+        f"SEARCH('{{AWS/DynamoDB,TableName}} MetricName=\"%s\" TableName=\"{settings.prefix}-\"', 'Sum', 300)"
+    )
+    graphs: list[tuple[str, Sequence[Any]]] = [
+        ("Requests", [["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")]),
+        ("Sending a message", durations),
+        ("Functions", [["AWS/Lambda", name] for name in ("Invocations", "Errors", "Throttles")]),
+        ("Workers: how far behind", workers),
+        ("Database: read units", [[{"expression": database % "ConsumedReadCapacityUnits", "id": "r"}]]),
+        ("Database: write units", [[{"expression": database % "ConsumedWriteCapacityUnits", "id": "w"}]]),
+    ]
+    return {
+        "widgets": [
+            {
+                "type": "metric",
+                "x": 12 * (place % 2),
+                "y": 6 * (place // 2),
+                "width": 12,
+                "height": 6,
+                "properties": {
+                    "title": title,
+                    "metrics": metrics,
+                    "stat": "Sum",
+                    "period": 300,
+                    "region": "${AWS::Region}",
+                },
+            }
+            for place, (title, metrics) in enumerate(graph for graph in graphs if graph[1])
+        ]
+    }

@@ -1,0 +1,96 @@
+"""IAM policy documents from `grants`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from infra_cdk.settings import Settings
+from infra_shared.grants import Grant
+from infra_shared.needs import ACTIONS, MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES
+
+Statement = dict[str, Any]
+
+
+def document(statements: Iterable[Statement]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def allow(actions: Iterable[str], resources: Iterable[Any]) -> Statement:
+    """A statement that allows `actions` on `resources`."""
+    return {"Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+
+
+def assumed_by(service: str) -> dict[str, Any]:
+    """The trust policy of a role that an AWS service takes."""
+    principal = {"Service": f"{service}.amazonaws.com"}
+    return document([{"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}])
+
+
+def arn(service: str, resource: str) -> dict[str, str]:
+    """The ARN of a resource of this account and region."""
+    return {"Fn::Sub": f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}"}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the names in a grant stand for in this deployment."""
+
+    settings: Settings
+    fifo_queues: Collection[str]
+    bucket_arn: str
+    socket_arns: str | None
+    """The connections of the WebSocket API; None where there is none."""
+
+    def statements(self, grant: Grant) -> list[Statement]:
+        """The statements for a grant; resources that are allowed the same share one."""
+        shared: dict[tuple[str, ...], list[Any]] = defaultdict(list)
+        for kind, words in grant.by_kind().items():
+            for resource, actions in sorted(words.items()):
+                for arns, names in self._targets(kind, resource, actions.split()):
+                    shared[names] += arns
+        return [allow(names, arns) for names, arns in shared.items() if arns]
+
+    def _targets(
+        self, kind: str, resource: str, words: list[str]
+    ) -> Iterator[tuple[list[Any], tuple[str, ...]]]:
+        """The ARNs and the actions on them.
+
+        Listing objects is a permission for the bucket itself. Who reads them needs it too: to anyone else S3
+        doesn't say that an object isn't there, but refuses.
+        """
+        if kind == OBJECTS and {"list", "get"} & set(words):
+            words = [word for word in words if word != "list"]
+            yield [self.bucket_arn], ACTIONS[OBJECTS]["list"]
+        if words:
+            yield (
+                self._arns(kind, resource),
+                tuple(sorted(name for word in words for name in ACTIONS[kind][word])),
+            )
+
+    def _arns(self, kind: str, resource: str) -> list[Any]:
+        prefix = self.settings.prefix
+        if kind == TABLES:
+            table, _, index = resource.partition("/")
+            return [arn("dynamodb", f"table/{prefix}-{table}" + (f"/index/{index}" if index else ""))]
+        if kind == QUEUES:
+            suffix = ".fifo" if resource in self.fifo_queues else ""
+            return [arn("sqs", f"{prefix}-{resource}{suffix}")]
+        if kind == OBJECTS:
+            return [f"{self.bucket_arn}/{resource}"]
+        if kind == SECRETS:
+            return [arn("ssm", f"parameter/{prefix}/{resource}")]
+        if kind == MAIL:
+            sender = self.settings.mail_sender
+            identities = [sender, sender.partition("@")[2]] if sender else []
+            return [arn("ses", f"identity/{identity}") for identity in identities]
+        if kind == SOCKETS:
+            return [self.socket_arns] if self.socket_arns else []
+        raise ValueError(f"no ARN is known for {kind}")
+
+
+def inline(statements: Iterable[Statement]) -> list[Any]:
+    """A role's inline policy."""
+    return [{"policyName": "permissions", "policyDocument": document(statements)}]

@@ -1,0 +1,4 @@
+"""What the deployment and the local cloud share: grants, mapping templates, the viewer function.
+
+Nothing here imports either.
+"""

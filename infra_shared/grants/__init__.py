@@ -1,0 +1,37 @@
+"""Which module of functions may do what to which resource: the whole of the functions' permissions.
+
+Plain data, without the CDK. `policies` makes IAM policies of it, and what isn't here is refused. The words
+are those of `needs.ACTIONS`; names are logical, an index is `table/index`, and a `*` at a name's end stands
+for the rest of it. `infra_cdk.recording` measures what the tests use of it.
+
+What follows from a function's route (reading its stream or queue, writing its log) is granted with the
+event source and not repeated here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra_shared.grants import client_server, drafts, machinery
+from infra_shared.grants.grant import Grant
+from infra_shared.needs import Need
+
+__all__ = ["GRANTS", "Grant", "allows", "covers"]
+
+GRANTS: Mapping[str, Grant] = {**client_server.GRANTS, **drafts.GRANTS, **machinery.GRANTS}
+"""By the module's name."""
+
+
+def covers(granted: Need, wanted: Need) -> bool:
+    """Whether the permission `granted` is enough for `wanted`."""
+    if (granted.kind, granted.action) != (wanted.kind, wanted.action):
+        return False
+    if granted.resource.endswith("*"):
+        return wanted.resource.startswith(granted.resource[:-1])
+    return granted.resource == wanted.resource
+
+
+def allows(module: str, wanted: Need) -> bool:
+    """Whether a module, such as `client_server.rooms`, may do something."""
+    grant = GRANTS.get(module)
+    return grant is not None and any(covers(granted, wanted) for granted in grant.needs())

@@ -1,0 +1,291 @@
+"""What the modules of today's client-server API may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra_shared.grants.grant import Grant
+
+GRANTS: Mapping[str, Grant] = {
+    "client_server.account": Grant(
+        mail={"*": "send"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "batch_write delete get",
+            "events": "batch_get put",
+            "keys": "batch_write query",
+            "room-log": "batch_get put",
+            "rooms": "batch_get check get put update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get batch_write get put query update",
+            "transient": "delete get put update",
+            "users": "batch_write delete get put query update",
+        },
+    ),
+    "client_server.account_data": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put update", "users": "get update"},
+    ),
+    "client_server.capabilities": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"users": "get update"},
+    ),
+    "client_server.devices": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "keys": "batch_write query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
+            "transient": "get update",
+            "users": "batch_write get query update",
+        },
+    ),
+    "client_server.directory": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "delete get put query",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get",
+            "users": "batch_get get update",
+        },
+    ),
+    "client_server.fallback": Grant(),
+    "client_server.filter": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"users": "get put update"},
+    ),
+    "client_server.key_backup": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"keys": "batch_get batch_write delete get put query update", "users": "get update"},
+    ),
+    "client_server.keys": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "events": "batch_get",
+            "keys": "batch_get batch_write check delete get put query update",
+            "listeners": "batch_get",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query update",
+            "snapshots": "batch_get",
+            "streams": "batch_get get put update",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get get",
+            "transient": "batch_get get put update",
+            "users": "batch_get check get query update",
+        },
+    ),
+    "client_server.login": Grant(
+        secrets={"identity-provider-*": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "get put",
+            "keys": "batch_write query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
+            "transient": "delete get put update",
+            "users": "batch_get batch_write check get put query update",
+        },
+    ),
+    "client_server.media": Grant(
+        objects={"media/*": "delete get put", "thumbnail/*": "get put"},
+        secrets={"viewer-secret": "get"},
+        tables={"media": "get put update", "transient": "update", "users": "get update"},
+    ),
+    "client_server.old_sync": Grant(
+        queues={"wake-*": "create delay delete receive"},
+        secrets={"signing-key": "get"},
+        tables={
+            "directory": "get query",
+            "events": "batch_get",
+            "listeners": "batch_get update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get batch_write get put query",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get get put",
+            "users": "batch_get get query update",
+        },
+    ),
+    "client_server.presence": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put", "transient": "update", "users": "get query update"},
+    ),
+    "client_server.profile": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "events": "batch_get put",
+            "room-log": "batch_get put",
+            "rooms": "batch_get check get put update",
+            "snapshots": "batch_get put",
+            "streams": "get put",
+            "transient": "update",
+            "users": "get put query update",
+        },
+    ),
+    "client_server.push_rules": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put update", "users": "get update"},
+    ),
+    "client_server.receipts": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get",
+            "rooms": "batch_get get update",
+            "streams": "get put update",
+            "users": "batch_get update",
+        },
+    ),
+    "client_server.registration": Grant(
+        mail={"*": "send"},
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "get put",
+            "keys": "batch_write query",
+            "streams": "batch_write query",
+            "transient": "get put update",
+            "users": "batch_get check get put query update",
+        },
+    ),
+    "client_server.relations": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "users": "batch_get update",
+        },
+    ),
+    "client_server.reporting": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "put",
+            "events": "batch_get",
+            "room-log": "batch_get",
+            "rooms": "batch_get get query",
+            "streams": "batch_get",
+            "transient": "update",
+            "users": "batch_get get update",
+        },
+    ),
+    "client_server.room_membership": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
+            "rooms": "batch_get check get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get get put update",
+            "transient": "update",
+            "users": "batch_get check delete get put query update",
+        },
+    ),
+    "client_server.room_messages": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "sync-tokens": "get",
+            "users": "batch_get update",
+        },
+    ),
+    "client_server.room_send": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "room-log": "batch_get put update",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get",
+            "transient": "batch_get get put update",
+            "users": "batch_get get put update",
+        },
+    ),
+    "client_server.room_state": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "sync-tokens": "get",
+            "users": "batch_get update",
+        },
+    ),
+    "client_server.room_summary": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"directory": "get", "rooms": "batch_get get", "users": "get update"},
+    ),
+    "client_server.rooms": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "delete get put update",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get get put update",
+            "transient": "update",
+            "users": "get put update",
+        },
+    ),
+    "client_server.sync": Grant(
+        queues={"wake-*": "create delay delete receive"},
+        secrets={"signing-key": "get"},
+        tables={
+            "events": "batch_get",
+            "listeners": "batch_get update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get batch_write get put",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get get put",
+            "users": "batch_get get query update",
+        },
+    ),
+    "client_server.tags": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put update", "users": "get update"},
+    ),
+    "client_server.threepids": Grant(
+        mail={"*": "send"},
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "delete get put",
+            "transient": "get put update",
+            "users": "delete get put query update",
+        },
+    ),
+    "client_server.to_device": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "streams": "batch_get put update",
+            "transient": "batch_get put",
+            "users": "batch_get get query update",
+        },
+    ),
+    "client_server.typing": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"rooms": "get update", "streams": "get put", "users": "get update"},
+    ),
+    "client_server.user_interactive_auth": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"directory": "get put", "transient": "get put update", "users": "get"},
+    ),
+    "client_server.versions": Grant(),
+    "client_server.voip": Grant(
+        secrets={"turn-secret": "get", "viewer-secret": "get"},
+        tables={"users": "get update"},
+    ),
+    "client_server.well_known": Grant(),
+}

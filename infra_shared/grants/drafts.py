@@ -1,0 +1,217 @@
+"""What the modules of the founding drafts' APIs may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra_shared.grants.grant import Grant
+
+GRANTS: Mapping[str, Grant] = {
+    "client_v1.history": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "sync-tokens": "get",
+            "users": "batch_get update",
+        },
+    ),
+    "client_v1.login": Grant(
+        mail={"*": "send"},
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "keys": "batch_write query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
+            "transient": "delete get put update",
+            "users": "batch_get batch_write check get put query update",
+        },
+    ),
+    "client_v1.old_sync": Grant(
+        queues={"wake-*": "create delay delete receive"},
+        secrets={"signing-key": "get"},
+        tables={
+            "directory": "get query",
+            "events": "batch_get",
+            "listeners": "batch_get update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get batch_write get put query",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get get put",
+            "users": "batch_get get query update",
+        },
+    ),
+    "client_v1.presence": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "streams": "batch_get get put update",
+            "transient": "update",
+            "users": "batch_get delete get put query update",
+        },
+    ),
+    "client_v1.registration": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "get put",
+            "transient": "delete get put update",
+            "users": "batch_get check get put",
+        },
+    ),
+    "client_v1.room_membership": Grant(
+        secrets={"signing-key": "get"},
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
+            "rooms": "batch_get check get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get get put update",
+            "transient": "get put update",
+            "users": "batch_get check delete get put query update",
+        },
+    ),
+    "client_v1.room_send": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "room-log": "batch_get put update",
+            "rooms": "batch_get check delete get put update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get",
+            "transient": "batch_get get put update",
+            "users": "batch_get get put update",
+        },
+    ),
+    "client_v1.room_state": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "sync-tokens": "get",
+            "users": "batch_get update",
+        },
+    ),
+    "client_v1.rooms": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "delete get put update",
+            "events": "batch_get put",
+            "room-log": "batch_get put",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get get put update",
+            "transient": "get put update",
+            "users": "get put update",
+        },
+    ),
+    "client_v2.account": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "keys": "batch_write query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
+            "users": "batch_write get query update",
+        },
+    ),
+    "client_v2.capabilities": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put", "users": "check get put query update"},
+    ),
+    "client_v2.directory": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "put query",
+            "rooms": "batch_get put",
+            "transient": "get put",
+            "users": "get update",
+        },
+    ),
+    "client_v2.filter": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"users": "get put update"},
+    ),
+    "client_v2.history": Grant(
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "sync-tokens": "get",
+            "users": "batch_get get update",
+        },
+    ),
+    "client_v2.receipts": Grant(
+        tables={
+            "events": "batch_get",
+            "rooms": "batch_get get update",
+            "streams": "get put",
+            "users": "batch_get update",
+        },
+    ),
+    "client_v2.room_membership": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "room-log": "batch_get put query",
+            "rooms": "batch_get check get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get get put update",
+            "sync-tokens": "get update",
+            "transient": "get put update",
+            "users": "batch_get check get put query update",
+        },
+    ),
+    "client_v2.room_send": Grant(
+        secrets={"signing-key": "get"},
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "room-log": "batch_get put update",
+            "rooms": "batch_get check get put query update",
+            "snapshots": "batch_get put",
+            "sync-tokens": "get update",
+            "streams": "batch_get",
+            "transient": "batch_get put update",
+            "users": "batch_get get put update",
+        },
+    ),
+    "client_v2.rooms": Grant(
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "directory": "put",
+            "events": "batch_get put",
+            "room-log": "batch_get put query",
+            "rooms": "batch_get check get put query update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get get",
+            "sync-tokens": "get update",
+            "transient": "get put update",
+            "users": "batch_get get put update",
+        },
+    ),
+    "client_v2.sync": Grant(
+        queues={"wake-*": "create delay delete receive"},
+        secrets={"signing-key": "get"},
+        tables={
+            "events": "batch_get",
+            "listeners": "batch_get update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get get put query",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get get put update",
+            "users": "batch_get get query update",
+        },
+    ),
+}

@@ -1,0 +1,65 @@
+"""What the modules of the WebSocket API and the workers may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra_shared.grants.grant import Grant
+
+GRANTS: Mapping[str, Grant] = {
+    "websocket": Grant(
+        queues={"socket-pushes": "find send"},
+        secrets={"signing-key": "get"},
+        sockets={"*": "manage"},
+        tables={
+            "connections": "delete get put",
+            "directory": "get",
+            "events": "batch_get put",
+            "listeners": "batch_get update",
+            "room-log": "batch_get put update",
+            "rooms": "batch_get check delete get put update",
+            "snapshots": "batch_get put",
+            "streams": "batch_get batch_write get put",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get",
+            "transient": "batch_get get put update",
+            "users": "batch_get get put query update",
+        },
+    ),
+    "workers.queues": Grant(
+        queues={"socket-pushes": "find send"},
+        sockets={"*": "manage"},
+        tables={
+            "connections": "delete get update",
+            "events": "batch_get",
+            "listeners": "batch_get update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get get put",
+            "streams/by-seq": "query",
+            "sync-tokens": "batch_get get put",
+            "users": "batch_get get query",
+        },
+    ),
+    "workers.schedules": Grant(
+        tables={
+            "directory": "delete",
+            "events": "batch_write",
+            "room-log": "batch_write query",
+            "rooms": "batch_write delete get put query update",
+            "snapshots": "batch_get batch_write delete query update",
+            "streams": "batch_write query",
+            "users": "batch_write",
+        },
+    ),
+    "workers.streams": Grant(
+        queues={"dead-letters": "find send", "socket-pushes": "find send", "wake-*": "create send"},
+        tables={
+            "listeners": "batch_get update",
+            "rooms": "batch_get get query update",
+            "streams": "batch_get get put update",
+            "users": "query",
+        },
+    ),
+}

@@ -1,0 +1,1 @@
+"""User-interactive authentication: stages, flows, sessions and the fallback pages."""

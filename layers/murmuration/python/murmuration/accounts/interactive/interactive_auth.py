@@ -1,0 +1,401 @@
+"""User-interactive authentication: stages, flows, sessions.
+
+https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api
+
+A session is bound to what its request would do: its ID ends with a digest of method, path, requester and
+body, and is refused for any other operation. So nothing is stored of it before a stage is completed.
+
+A new kind of stage is a function in `STAGES`. One that takes several requests answers `Begun` until the last.
+One that is completed elsewhere (a link in a mail, a page of a single sign-on) calls `complete_stage` from
+there, or `complete_on_page`; the client then sends the session alone.
+
+The founding draft's login by stages (`client_v1`) is the same by other words: it goes through `advance` too.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import (
+    BadJson,
+    Forbidden,
+    InvalidParam,
+    MatrixError,
+    Unavailable,
+    UserInteractiveAuthRequired,
+)
+from murmuration.storage.auth import auth_sessions
+from murmuration.storage.auth.auth_sessions import LIFETIME_S, Stage
+
+PASSWORD = "m.login.password"  # noqa: S105 - a stage's type
+DUMMY = "m.login.dummy"
+REGISTRATION_TOKEN = "m.login.registration_token"  # noqa: S105 - a stage's type
+SSO = "m.login.sso"
+OAUTH2 = "m.login.oauth2"
+EMAIL_IDENTITY = "m.login.email.identity"
+EMAIL_CODE = "m.login.email.code"
+EMAIL_URL = "m.login.email.url"
+
+Flow = tuple[str, ...]
+"""The types of a flow's stages, in order."""
+
+PAGE = "page"
+"""Marks the proof of a user who gave it on a page."""
+ATTEMPTS = 5
+_SESSION = re.compile(r"[\w-]{24}\.[\w-]{16}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request for an operation, with the proof (`auth`) that came with it, if any."""
+
+    method: str
+    path: str
+    body: Mapping[str, Any]
+    source_ip: str = ""
+
+    @property
+    def auth(self) -> Mapping[str, Any]:
+        """The request's `auth`; empty where there's none. Raises BadJson."""
+        auth = self.body.get("auth")
+        if auth is None:
+            return {}
+        if not isinstance(auth, Mapping):
+            raise BadJson("auth must be an object")
+        for name in ("type", "session"):
+            if not isinstance(auth.get(name, ""), str):
+                raise BadJson(f"auth.{name} must be a string")
+        return auth
+
+    def digest(self, user_id: str | None, *, bind_body: bool) -> str:
+        """What ends the ID of each session for this operation."""
+        body = {name: value for name, value in self.body.items() if name != "auth"} if bind_body else {}
+        operation = [self.method, self.path, user_id, body]
+        digest = hashlib.sha256(canonical_json.encode(operation, strict=False)).digest()
+        return urlsafe_b64encode(digest[:12]).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a stage may need to know: the session, and the user that has to prove to be there, if known.
+
+    `purpose` is what a link in a mail has to have been sent for, as `threepids.validation` has it.
+    """
+
+    session: str
+    user_id: str | None
+    source_ip: str = ""
+    purpose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A stage that takes another request, or something done elsewhere; `fields` tell the client more."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+Outcome = Mapping[str, Any] | Begun
+"""What a stage comes to: what it proved, or that it isn't done yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Authorised:
+    """All stages of a flow are done; `proofs` are what each proved, by type."""
+
+    session: str
+    proofs: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def user_id(self) -> str:
+        """Whom the stages prove to be there; they agree on it."""
+        return next(str(proof["user_id"]) for proof in self.proofs.values() if "user_id" in proof)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a session is: what was completed, and what came of the stage that a request was about."""
+
+    session: str
+    flows: Sequence[Flow]
+    completed: Sequence[Stage]
+    begun: Begun | None = None
+    failure: MatrixError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        return _types(self.completed) in self.flows
+
+    @property
+    def user_id(self) -> str | None:
+        """Whom the completed stages prove to be there."""
+        return _proved_user(self.completed)
+
+    @property
+    def following(self) -> list[str]:
+        """The types that may come next, in the order of the flows."""
+        done = _types(self.completed)
+        found = [
+            flow[len(done)] for flow in self.flows if flow[: len(done)] == done and len(flow) > len(done)
+        ]
+        return list(dict.fromkeys(found))
+
+
+def _password(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.credentials import prove_by_password
+
+    proof = prove_by_password(auth)
+    if context.user_id not in (None, proof.user_id):
+        raise Forbidden("Invalid username or password")
+    return {"user_id": proof.user_id}
+
+
+def _dummy(context: Context, auth: Mapping[str, Any]) -> Outcome:  # noqa: ARG001 - asks for nothing
+    return {}
+
+
+def _registration_token(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.registration_tokens import claim
+
+    return {"token": claim(auth.get("token"), context.session)}
+
+
+def _sso(context: Context, auth: Mapping[str, Any]) -> Outcome:  # noqa: ARG001 - its page completes it
+    return Begun()
+
+
+def _oauth2(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.interactive.oauth2_stage import begin
+
+    return begin(context, auth)
+
+
+def _email_identity(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.threepids.proofs import prove_by_session
+
+    return prove_by_session(context, auth)
+
+
+def _email_code(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.interactive.email_stages import prove_by_code
+
+    return prove_by_code(context, auth)
+
+
+def _email_url(context: Context, auth: Mapping[str, Any]) -> Outcome:
+    from murmuration.accounts.interactive.email_stages import prove_by_link
+
+    return prove_by_link(context, auth)
+
+
+STAGES: Mapping[str, Callable[[Context, Mapping[str, Any]], Outcome]] = MappingProxyType(
+    {
+        PASSWORD: _password,
+        DUMMY: _dummy,
+        REGISTRATION_TOKEN: _registration_token,
+        SSO: _sso,
+        OAUTH2: _oauth2,
+        EMAIL_IDENTITY: _email_identity,
+        EMAIL_CODE: _email_code,
+        EMAIL_URL: _email_url,
+    }
+)
+"""What checks a stage, by type: it returns what was proved, and raises Forbidden for what wasn't."""
+
+
+def authorise(
+    attempt: Attempt,
+    flows: Sequence[Flow],
+    *,
+    user_id: str | None = None,
+    bind_body: bool = True,
+    repeatable: bool = True,
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+    purpose: str = "",
+) -> Authorised:
+    """Require that the client completed one of `flows` for this very operation.
+
+    `user_id` is who has to prove to be there; without it, the proofs tell. `bind_body=False` lets the body
+    change between a session's requests. A `repeatable` operation may be asked for again with a session that
+    is complete, its answer having been lost. `params` is what clients have to know for a stage, by type;
+    `purpose` what links in mails have to be for.
+    Raises UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden
+    for a session of another operation, and what a malformed stage raises.
+    """
+    standing = advance(
+        attempt, flows, user_id=user_id, bind_body=bind_body, repeatable=repeatable, purpose=purpose
+    )
+    if standing.is_complete:
+        return Authorised(standing.session, dict(standing.completed))
+    raise UserInteractiveAuthRequired(_challenge(standing, params), standing.failure)
+
+
+def reauthenticate(attempt: Attempt, user_id: str, *, repeatable: bool = True) -> Authorised:
+    """Require that `user_id`, who is logged in, proves to be there: by password or single sign-on.
+
+    Raises what `authorise` raises.
+    """
+    return authorise(attempt, proofs_of(user_id), user_id=user_id, repeatable=repeatable)
+
+
+def proofs_of(user_id: str) -> list[Flow]:
+    """The flows by which a user can prove to be there. No read where the deployment has only passwords."""
+    from murmuration.settings import settings
+
+    if not settings().identity_providers:
+        return [(PASSWORD,)]
+    from murmuration.storage.users import accounts, subjects
+
+    account, linked = dynamodb.gather(
+        functools.partial(accounts.read_account, user_id), functools.partial(subjects.read_subjects, user_id)
+    )
+    by_password = account is None or "password_hash" in account or not linked
+    flows: list[Flow] = [(PASSWORD,)] if by_password else []
+    return [*flows, (SSO,)] if linked else flows
+
+
+def advance(
+    attempt: Attempt,
+    flows: Sequence[Flow],
+    *,
+    user_id: str | None = None,
+    bind_body: bool = True,
+    repeatable: bool = True,
+    lifetime_s: int = LIFETIME_S,
+    purpose: str = "",
+) -> Standing:
+    """Let the stage that a request is about be checked, and tell how far its session is.
+
+    A stage that failed is in the answer; what is malformed raises, as does a session of another operation
+    (Forbidden), or one whose stages prove another user to be there than `user_id`. What was completed lapses
+    `lifetime_s` after its latest stage.
+    """
+    auth = attempt.auth
+    digest = attempt.digest(user_id, bind_body=bind_body)
+    session = auth.get("session") or new_session(digest)
+    if not is_session(session):
+        raise InvalidParam("The session is not one of this server's")
+    if not hmac.compare_digest(session.rpartition(".")[2], digest):
+        raise Forbidden("The session was begun for another operation")
+    completed = list(auth_sessions.read_session(session).completed) if auth.get("session") else []
+    proved = _proved_user(completed)
+    if proved is not None and user_id not in (None, proved):
+        raise Forbidden("This was proved by another user than the one whose it is")
+    if user_id is None and any(PAGE in proof for _, proof in completed):
+        raise Forbidden("Only who is logged in can prove on a page to be there")
+    standing = Standing(session, flows, completed)
+    kind = auth.get("type")
+    if kind is None or kind in dict(completed):
+        return standing
+    expected = user_id or proved
+    try:
+        outcome = _check(kind, standing, Context(session, expected, attempt.source_ip, purpose), auth)
+        # What was begun before the first proof may be another's than that one turned out to be.
+        if not isinstance(outcome, Begun) and expected not in (None, outcome.get("user_id", expected)):
+            raise Forbidden("This was proved by another user than the one whose it is")
+    except MatrixError as error:
+        if error.status not in (401, 403):
+            raise
+        return replace(standing, failure=error)
+    if isinstance(outcome, Begun):
+        return replace(standing, begun=outcome)
+    standing = replace(standing, completed=[*completed, (kind, outcome)])
+    if not standing.is_complete or (repeatable and auth.get("session")):
+        complete_stage(session, kind, outcome, lifetime_s=lifetime_s)
+    return standing
+
+
+def new_session(digest: str) -> str:
+    """The ID of a new session for the operation with this digest."""
+    return f"{secrets.token_urlsafe(18)}.{digest}"
+
+
+def prove(
+    session: str, flows: Sequence[Flow], kind: str, proof: Mapping[str, Any], *, lifetime_s: int
+) -> Standing:
+    """Take note of a stage that was completed elsewhere, by somebody who may not be who began the session.
+
+    What is missing yet goes on in a session with another ID, which only the former learns. Raises Forbidden
+    where the stage isn't the next one, or proves another user to be there than those before it.
+    """
+    completed = auth_sessions.read_session(session).completed
+    standing = Standing(session, flows, completed)
+    if kind not in standing.following:
+        raise Forbidden(f"{kind} is not the next stage of a flow")
+    if standing.user_id not in (None, proof.get("user_id")):
+        raise Forbidden("This was proved by another user than the one whose it is")
+    standing = replace(standing, completed=[*completed, (kind, proof)])
+    if not standing.is_complete:
+        standing = replace(standing, session=new_session(session.rpartition(".")[2]))
+        auth_sessions.record_stages(standing.session, standing.completed, before=(), lifetime_s=lifetime_s)
+    if completed:
+        auth_sessions.end_session(session)
+    return standing
+
+
+def is_session(session: str) -> bool:
+    """Whether `session` has the form of a session's ID."""
+    return _SESSION.fullmatch(session) is not None
+
+
+def complete_on_page(session: str, kind: str, proof: Mapping[str, Any]) -> None:
+    """Note that a user completed a stage on a page, which a client sent them to. Idempotent.
+
+    Whoever began a session can send others there. So a user's proof counts only for what is done with their
+    own access token: otherwise it would let a stranger in who lured them to the page.
+    """
+    complete_stage(session, kind, {**proof, PAGE: True} if "user_id" in proof else proof)
+
+
+def complete_stage(
+    session: str, kind: str, proof: Mapping[str, Any], *, lifetime_s: int = LIFETIME_S
+) -> None:
+    """Note that a stage was completed. Idempotent."""
+    for _ in range(ATTEMPTS):
+        before = auth_sessions.read_session(session).completed
+        if kind in dict(before):
+            return
+        try:
+            completed = [*before, (kind, proof)]
+            auth_sessions.record_stages(session, completed, before=before, lifetime_s=lifetime_s)
+        except ConditionFailed:
+            continue
+        return
+    raise Unavailable("The session is in use by other requests; try again")
+
+
+def _check(kind: str, standing: Standing, context: Context, auth: Mapping[str, Any]) -> Outcome:
+    if kind not in standing.following or kind not in STAGES:
+        raise Forbidden(f"{kind[:80]} is not the next stage of a flow")
+    return STAGES[kind](context, auth)
+
+
+def _proved_user(completed: Sequence[Stage]) -> str | None:
+    return next((str(proof["user_id"]) for _, proof in completed if "user_id" in proof), None)
+
+
+def _challenge(standing: Standing, params: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Any]:
+    challenge: dict[str, Any] = {
+        "flows": [{"stages": list(flow)} for flow in standing.flows],
+        "params": dict(params or {}),
+        "session": standing.session,
+    }
+    if standing.completed:
+        challenge["completed"] = list(_types(standing.completed))
+    return challenge
+
+
+def _types(completed: Sequence[Stage]) -> Flow:
+    return tuple(kind for kind, _ in completed)

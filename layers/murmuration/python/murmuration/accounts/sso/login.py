@@ -1,0 +1,278 @@
+"""Single sign-on: the browser goes to an identity provider, comes back, and somebody is logged in.
+
+What for is kept by the state that goes with it: a client at a redirect URL, a stage of user-interactive
+authentication, or a stage of the founding draft's login. The first two are bound to the browser by a cookie,
+so that nobody can be made to finish what another began.
+https://spec.matrix.org/v1.19/client-server-api/#sso-client-loginauthentication
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote_plus, urlencode, urlsplit
+
+from murmuration import pages
+from murmuration.accounts.interactive.interactive_auth import OAUTH2, SSO, complete_on_page, is_session
+from murmuration.accounts.login_flows import login_flows
+from murmuration.accounts.sso import accounts as sso_accounts
+from murmuration.accounts.sso import openid_connect
+from murmuration.accounts.sso.identity_providers import IdentityProvider, provider, providers
+from murmuration.accounts.sso.openid_connect import Identity
+from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import hash_secret, new_secret
+from murmuration.pages import Page, escape
+from murmuration.protocol.errors import Forbidden, InvalidParam, MissingParam, NotFound
+from murmuration.settings import settings
+from murmuration.storage.auth import login_states, user_tokens
+from murmuration.storage.auth.login_states import LIFETIME_S, LoginState
+
+CLIENT, AUTH_STAGE, LOGIN_STAGE = "client", "auth stage", "login stage"
+"""What a state is for."""
+CALLBACK = "/_matrix/client/v3/login/sso/callback"
+DIRECT_TOKEN_MS = 10_000
+SHOWN_TOKEN_MS = 120_000
+"""How long a login token lives that the browser takes along at once, and one that a person looks at first."""
+MAX_URL = 2048
+LOGIN_TOKEN = "loginToken"  # noqa: S105 - a parameter's name
+_NEVER_SCHEMES = frozenset(("about", "blob", "data", "file", "filesystem", "javascript", "vbscript"))
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
+_COOKIE = re.compile(r"[\w-]{32}", re.ASCII)
+
+
+# -- To the provider -------------------------------------------------------------------------------------
+
+
+def redirect(
+    redirect_url: str | None, *, provider_id: str | None, action: str | None, cookies: str, source_ip: str
+) -> Page:
+    """Send a browser to an identity provider; let it choose one where there are several.
+
+    `cookies` is the request's header. Raises MissingParam, InvalidParam, NotFound, LimitExceeded,
+    Unavailable.
+    https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3loginssoredirect
+    """
+    if redirect_url is None:
+        raise MissingParam("The query parameter redirectUrl is missing")
+    _check_redirect_url(redirect_url)
+    if action not in (None, "login", "register"):
+        raise InvalidParam("action must be login or register")
+    if (OAUTH2,) not in login_flows():
+        raise NotFound("This server has no single sign-on")
+    chosen = providers()[0] if provider_id is None and len(providers()) == 1 else None
+    if provider_id is not None:
+        chosen = provider(provider_id)
+    if chosen is None:
+        query = {"redirectUrl": redirect_url} | ({"action": action} if action else {})
+        base = "/_matrix/client/v3/login/sso/redirect/"
+        return choice_page({each.id: f"{base}{quote(each.id)}?{urlencode(query)}" for each in providers()})
+    purpose = {"for": CLIENT, "redirect_url": redirect_url}
+    return start(chosen, purpose, cookies=cookies, source_ip=source_ip, register=action == "register")
+
+
+def start(
+    chosen: IdentityProvider,
+    purpose: Mapping[str, Any],
+    *,
+    cookies: str,
+    source_ip: str,
+    register: bool = False,
+) -> Page:
+    """Send this browser, and no other, to a provider. Raises LimitExceeded, Unavailable."""
+    rate_limits.check("sso", source_ip)
+    secret = _cookie_in(cookies) or secrets.token_urlsafe(24)
+    uri = request_uri(chosen, purpose, binding=_binding(secret), register=register)
+    secure = "; Secure" if settings().public_url.startswith("https:") else ""
+    cookie = f"{_cookie_name()}={secret}; Path=/; Max-Age={LIFETIME_S}; HttpOnly; SameSite=Lax{secure}"
+    return pages.redirection(uri, cookie=cookie)
+
+
+def request_uri(
+    chosen: IdentityProvider, purpose: Mapping[str, Any], *, binding: str = "", register: bool = False
+) -> str:
+    """The URI of a new authorisation request; any browser may follow it unless bound. Raises Unavailable."""
+    request = openid_connect.Request.fresh()
+    uri = openid_connect.authorization_uri(chosen, request, callback_url(), register=register)
+    login_states.create(
+        request.state, LoginState(chosen.id, request.nonce, request.verifier, binding, purpose)
+    )
+    return uri
+
+
+def choice_page(links: Mapping[str, str]) -> Page:
+    """Lets a person choose one of the identity providers, by ID, that `links` lead to."""
+    items = "".join(
+        f'<li><a class="button" href="{escape(links[each.id])}">Continue with {escape(each.name)}</a></li>'
+        for each in providers()
+        if each.id in links
+    )
+    words = f"<p>Choose the account with which you log in at {escape(settings().server_name)}.</p>"
+    return pages.page("Log in", f'{words}<ul class="choices">{items}</ul>')
+
+
+def callback_url() -> str:
+    """The redirect URI that this deployment's providers have to know."""
+    return settings().public_url + CALLBACK
+
+
+# -- And back --------------------------------------------------------------------------------------------
+
+
+def callback(query: Mapping[str, str], *, cookies: str) -> Page:
+    """Finish what a state is for. Good once.
+
+    What began as a request of the founding draft's is answered as one, all else with a page. Raises
+    Forbidden, UserDeactivated, Unavailable.
+    """
+    pending = login_states.take(query.get("state", ""))
+    if pending is not None and pending.purpose["for"] == LOGIN_STAGE:
+        from murmuration.drafts.v1.logins import finish_oauth2
+
+        return finish_oauth2(pending, query, cookies)
+    return _finish(pending, query, cookies)
+
+
+def _finish(pending: LoginState | None, query: Mapping[str, str], cookies: str) -> Page:
+    if pending is None:
+        raise Forbidden(
+            "This login is finished, or took too long. Go back to where you began, and try again."
+        )
+    chosen, identity = identify(pending, query, cookies)
+    if pending.purpose["for"] == AUTH_STAGE:
+        return _finish_stage(str(pending.purpose["session"]), chosen, identity)
+    user_id = sso_accounts.owner_or_new(chosen, identity)
+    return _hand_over(user_id, str(pending.purpose["redirect_url"]))
+
+
+def identify(
+    pending: LoginState, query: Mapping[str, str], cookies: str
+) -> tuple[IdentityProvider, Identity]:
+    """Whom the provider sent back. Raises Forbidden, NotFound, Unavailable."""
+    if pending.binding and not hmac.compare_digest(pending.binding, _binding(_cookie_in(cookies) or "")):
+        raise Forbidden("This login was begun in another browser, or cookies are blocked.")
+    chosen = provider(pending.provider)
+    openid_connect.check_issuer(chosen, query.get("iss"))
+    if "error" in query:
+        raise Forbidden(f"{chosen.name} didn’t let you in.")
+    if not query.get("code"):
+        raise Forbidden(f"{chosen.name} sent you back without an answer.")
+    request = openid_connect.Request(query["state"], pending.nonce, pending.verifier)
+    return chosen, openid_connect.identify(chosen, request, query["code"], callback_url())
+
+
+def _hand_over(user_id: str, redirect_url: str) -> Page:
+    """Give the client a login token: at once if it's trusted, else by a link that the user has to follow."""
+    trusted = _is_trusted(redirect_url)
+    token, lifetime = new_secret(), DIRECT_TOKEN_MS if trusted else SHOWN_TOKEN_MS
+    user_tokens.create(user_tokens.LOGIN, hash_secret(token), user_id, expires_ms=now_ms() + lifetime)
+    target = with_login_token(redirect_url, token)
+    if trusted:
+        return pages.redirection(target)
+    parts = urlsplit(redirect_url)
+    shown = f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
+    content = (
+        f'<p>A client at <strong class="url">{escape(shown)}</strong> asks for access to your account '
+        f"<strong>{escape(user_id)}</strong>: to read and send your messages, and to change your "
+        "settings.</p>"
+        "<p>Go on only if you know it, and have just begun to log in there.</p>"
+        f'<p class="choices"><a class="button" href="{escape(target)}">Continue to {escape(shown)}</a></p>'
+    )
+    return pages.page("Is this your client?", content)
+
+
+def with_login_token(redirect_url: str, token: str) -> str:
+    """`redirect_url` with `loginToken` in its query, and no other one; the rest of it stays to the letter."""
+    base, hash_sign, fragment = redirect_url.partition("#")
+    path, _, query = base.partition("?")
+    pairs = [
+        pair for pair in query.split("&") if pair and unquote_plus(pair.partition("=")[0]) != LOGIN_TOKEN
+    ]
+    return f"{path}?{'&'.join([*pairs, urlencode({LOGIN_TOKEN: token})])}{hash_sign}{fragment}"
+
+
+def _is_trusted(redirect_url: str) -> bool:
+    """A trusted client's URL may go on, but not within its host: `https://a.b` is no part of `https://a.bc`."""
+    return any(
+        redirect_url == url
+        or redirect_url.startswith((url if url.endswith("/") else f"{url}/", f"{url}?", f"{url}#"))
+        for url in settings().sso_trusted_clients
+    )
+
+
+def _check_redirect_url(url: str) -> None:
+    """Raises InvalidParam for what no client can be at, or would be a script on a page of ours."""
+    scheme, colon, _ = url.partition(":")
+    bad = not colon or not _SCHEME.fullmatch(scheme.lower()) or scheme.lower() in _NEVER_SCHEMES
+    if bad or len(url) > MAX_URL or not url.isprintable() or " " in url:
+        raise InvalidParam("redirectUrl must be the URL of a client")
+    try:
+        without_host = not urlsplit(url).hostname
+    except ValueError as error:
+        raise InvalidParam("redirectUrl must be the URL of a client") from error
+    if scheme.lower() in ("http", "https") and without_host:
+        raise InvalidParam("redirectUrl must be the URL of a client")
+
+
+# -- A stage of user-interactive authentication ----------------------------------------------------------
+
+
+def stage_page(session: str, *, provider_id: str | None, cookies: str, source_ip: str) -> Page:
+    """Ask the user whether they began this, then (`provider_id` being chosen) go to their provider.
+
+    Raises NotFound, Forbidden, LimitExceeded, Unavailable.
+    """
+    if not providers() or not is_session(session):
+        raise NotFound("There is no such session")
+    if provider_id is not None:
+        purpose = {"for": AUTH_STAGE, "session": session}
+        return start(provider(provider_id), purpose, cookies=cookies, source_ip=source_ip)
+    items = "".join(
+        f'<li><a class="button" href="?{escape(urlencode({"session": session, "provider": each.id}))}">'
+        f"Confirm with {escape(each.name)}</a></li>"
+        for each in providers()
+    )
+    words = (
+        "<p>A client that is logged in to your account wants to change something that needs your consent, "
+        "such as removing a device. To confirm that it’s you who asks, log in again.</p>"
+        "<p>If you don’t expect this, close this page: somebody else may have got into your account.</p>"
+    )
+    return pages.page("Confirm that it’s you", f'{words}<ul class="choices">{items}</ul>')
+
+
+def _finish_stage(session: str, chosen: IdentityProvider, identity: Identity) -> Page:
+    user_id = sso_accounts.owner_of(chosen, identity)
+    if user_id is None:
+        raise Forbidden(f"Nobody here has this account of {chosen.name}.")
+    complete_on_page(session, SSO, {"user_id": user_id})
+    return done_page()
+
+
+def done_page() -> Page:
+    """Tells the client that a stage is complete, as the specification has it."""
+    words = '<p role="status">This is confirmed. You can close this page and go back to your client.</p>'
+    return pages.page("Thank you", words, script="auth_done.js")
+
+
+# -- The cookie ------------------------------------------------------------------------------------------
+
+
+def _cookie_name() -> str:
+    """With the prefix that lets neither another host nor plain HTTP set it, where there is TLS."""
+    return "__Host-murmuration-login" if settings().public_url.startswith("https:") else "murmuration-login"
+
+
+def _cookie_in(header: str) -> str | None:
+    for pair in header.split(";"):
+        name, _, value = pair.strip().partition("=")
+        if name == _cookie_name() and _COOKIE.fullmatch(value):
+            return value
+    return None
+
+
+def _binding(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest() if secret else ""

@@ -1,0 +1,82 @@
+"""Whose an address is. https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import InvalidParam, ThreepidInUse, ThreepidMediumNotSupported
+from murmuration.storage.users import threepids
+
+EMAIL = "email"
+MAX_LENGTH = 254
+_ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s@<>,;:\"()\[\]\\\x00-\x1f\x7f]+")
+
+
+def canonical(medium: str, address: str) -> str:
+    """The form by which an address is known, whoever writes it how.
+
+    Raises InvalidParam, ThreepidMediumNotSupported.
+    """
+    if medium != EMAIL:
+        raise ThreepidMediumNotSupported("This server knows e-mail addresses only")
+    found = address.strip().casefold()
+    if not _ADDRESS.fullmatch(found) or len(found) > MAX_LENGTH:
+        raise InvalidParam("This is not an e-mail address")
+    return found
+
+
+def owner(medium: str, address: str) -> str | None:
+    """The user whose address it is. Raises InvalidParam, ThreepidMediumNotSupported."""
+    return threepids.read_owner(medium, canonical(medium, address))
+
+
+def addresses(user_id: str) -> list[dict[str, Any]]:
+    """A user's addresses, as clients are told of them: `medium`, `address`, `validated_at`, `added_at`."""
+    return [
+        {
+            "medium": found.medium,
+            "address": found.address,
+            "validated_at": found.validated_ms,
+            "added_at": found.added_ms,
+        }
+        for found in threepids.read_addresses(user_id)
+    ]
+
+
+def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
+    """Make an address the user's, on the proof that it's theirs. Idempotent.
+
+    Raises ThreepidInUse where it's another's, InvalidParam, ThreepidMediumNotSupported.
+    """
+    try:
+        dynamodb.transact(add_writes(user_id, medium, address, validated_ms=validated_ms))
+    except ConditionFailed as error:
+        if owner(medium, address) != user_id:
+            raise ThreepidInUse("This address belongs to another account") from error
+
+
+def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) -> list[Write]:
+    """Make an address the user's; the first write is refused where it's somebody's.
+
+    Raises InvalidParam, ThreepidMediumNotSupported.
+    """
+    found = threepids.Address(medium, canonical(medium, address), validated_ms, now_ms())
+    return threepids.add_writes(user_id, found)
+
+
+def remove_all(user_id: str) -> None:
+    """Let all of a user's addresses be nobody's. Stopped halfway, the same call goes on."""
+    for found in threepids.read_addresses(user_id):
+        remove(user_id, found.medium, found.address)
+
+
+def remove(user_id: str, medium: str, address: str) -> None:
+    """Let an address be nobody's; one that isn't the user's stays whose it is."""
+    try:
+        dynamodb.transact(threepids.remove_writes(user_id, medium, canonical(medium, address)))
+    except ConditionFailed:
+        return

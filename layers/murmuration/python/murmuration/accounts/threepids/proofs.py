@@ -1,0 +1,71 @@
+"""Proving an address by a link in a mail, and that proof as a stage of an operation.
+
+https://spec.matrix.org/v1.19/client-server-api/#email-based-identity--homeserver
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration import mail
+from murmuration.accounts.interactive.interactive_auth import Context
+from murmuration.accounts.threepids import binding, validation
+from murmuration.accounts.threepids.validation import Purpose
+from murmuration.identity import rate_limits
+from murmuration.protocol.bodies import Fields, object_of, required
+from murmuration.protocol.errors import Forbidden, InvalidParam, ThreepidInUse, ThreepidNotFound
+
+_CLIENT_SECRET = re.compile(r"[0-9a-zA-Z.=_-]{1,255}")
+
+
+def request_token(purpose: Purpose, body: Fields, *, source_ip: str) -> dict[str, str]:
+    """Send a link to an address; the session (`sid`) in which it's proved once the link was followed.
+
+    A `next_link` leads nowhere, as the proof is taken by POST. Raises ThreepidInUse for an address that has
+    an account, or for a new password ThreepidNotFound for one that has none; ThreepidMediumNotSupported where
+    there is no sender of mail, MissingParam, BadJson, InvalidParam, LimitExceeded.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
+    """
+    mail.require_sender()
+    client_secret = body.string("client_secret")
+    address = binding.canonical(binding.EMAIL, body.string("email"))
+    required(body.values, "send_attempt")
+    send_attempt = body.integer("send_attempt", 0)
+    if not _CLIENT_SECRET.fullmatch(client_secret):
+        raise InvalidParam("client_secret has 1 to 255 of the characters 0-9 a-z A-Z . = _ -")
+    rate_limits.check("proof_request", source_ip)
+    owner = binding.owner(binding.EMAIL, address)
+    if purpose == "password" and owner is None:
+        raise ThreepidNotFound("This address belongs to no account")
+    if purpose != "password" and owner is not None:
+        raise ThreepidInUse("This address belongs to an account already")
+    rate_limits.check("proof_mail", address)
+    sid = validation.start(
+        medium=binding.EMAIL,
+        address=address,
+        client_secret=client_secret,
+        send_attempt=send_attempt,
+        purpose=purpose,
+    )
+    return {"sid": sid}
+
+
+def prove_by_session(context: Context, auth: Mapping[str, Any]) -> dict[str, Any]:
+    """What the session in `threepid_creds` proved: an `address`, when (`at_ms`), for a password also whose.
+
+    Raises Forbidden where the link was not followed, or for something else; MissingParam, BadJson.
+    """
+    given = Fields(object_of(required(auth, "threepid_creds"), "threepid_creds"))
+    sid, client_secret = given.string("sid"), given.string("client_secret")
+    proved = validation.validated(sid, client_secret, context.purpose)
+    if proved is None:
+        raise Forbidden("The link in the mail has not been followed yet")
+    proof = {"sid": sid, "address": proved.address, "at_ms": proved.at_ms}
+    if context.purpose != "password":
+        return proof
+    owner = binding.owner(binding.EMAIL, proved.address)
+    if owner is None:
+        raise Forbidden("This address belongs to no account any more")
+    return {**proof, "user_id": owner}

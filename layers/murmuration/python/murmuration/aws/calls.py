@@ -1,0 +1,160 @@
+"""DynamoDB, SQS and SSM by what they have in common: JSON that is posted to one path, and signed.
+
+In a function, and where AWS_ENDPOINT_URL_<SERVICE> says where a service is, a call goes out by `wire`:
+botocore takes four times the CPU a call, and most of a cold start. Elsewhere (an operator's command, with its
+profiles and proxies) botocore makes it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import uniform
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from murmuration.aws.wire import Wire
+
+ATTEMPTS = 4
+SECRET_ATTEMPTS = 8
+"""SSM answers some forty requests a second in all, and more functions may start at one moment."""
+FIRST_PAUSE_S = 0.05
+THROTTLED = frozenset(
+    (
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    )
+)
+"""Errors that say that a repetition may succeed, beside all with a status of 500 and more."""
+
+Answer = dict[str, Any]
+
+
+class ServiceError(Exception):
+    """A service's refusal: its code, such as `ResourceNotFoundException`, and all that it answered."""
+
+    def __init__(self, code: str, answer: Mapping[str, Any], status: int = 400) -> None:
+        super().__init__(f"{code}: {answer.get('message') or answer.get('Message') or 'no message'}")
+        self.code = code
+        self.answer = answer
+        self.status = status
+
+
+class Unreachable(ServiceError):
+    """No answer came, or none that could be read, however often it was asked."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__("Unreachable", {"message": str(reason)}, 503)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked of a service, in the words of its API: `dynamodb`, `GetItem`, the request's members."""
+
+    service: str
+    operation: str
+    parameters: dict[str, Any]
+
+
+Proceed = Callable[[Call], Answer]
+Interceptor = Callable[[Call, Proceed], Answer]
+"""Sees each call on its way, and may change it, answer it or its answer, or raise ServiceError."""
+
+_interceptors: tuple[Interceptor, ...] = ()
+
+
+def intercept(interceptor: Interceptor) -> None:
+    """Have all calls from now on pass through `interceptor`, after those that are there."""
+    global _interceptors
+    _interceptors = (*_interceptors, interceptor)
+
+
+def release(interceptor: Interceptor) -> None:
+    """Undo `intercept`."""
+    global _interceptors
+    _interceptors = tuple(each for each in _interceptors if each != interceptor)
+
+
+def call(service: str, operation: str, parameters: dict[str, Any]) -> Answer:
+    """The answer of a service, repeated where that may help. Bytes stay bytes in, and come as base64.
+
+    Raises ServiceError.
+    """
+    if operation == "TransactWriteItems":
+        parameters.setdefault("ClientRequestToken", str(uuid.uuid4()))  # a repetition is the same transaction
+    asked = Call(service, operation, parameters)
+    return _pass(_interceptors, asked) if _interceptors else _send(asked)
+
+
+def _pass(interceptors: tuple[Interceptor, ...], asked: Call) -> Answer:
+    if not interceptors:
+        return _send(asked)
+    return interceptors[0](asked, functools.partial(_pass, interceptors[1:]))
+
+
+def _send(asked: Call) -> Answer:
+    wire = _wire(asked.service)
+    if wire is None:
+        return _send_by_botocore(asked)
+    attempts = SECRET_ATTEMPTS if asked.service == "ssm" else ATTEMPTS
+    attempt = 1
+    while True:
+        try:
+            return wire.post(asked.operation, asked.parameters)
+        except ServiceError as error:
+            if attempt == attempts or not (error.status >= 500 or error.code in THROTTLED):
+                raise
+        time.sleep(uniform(0, FIRST_PAUSE_S * 2**attempt))
+        attempt += 1
+
+
+@functools.cache
+def _wire(service: str) -> Wire | None:
+    given = os.environ
+    endpoint = given.get(f"AWS_ENDPOINT_URL_{service.upper()}") or given.get("AWS_ENDPOINT_URL")
+    if endpoint is None and "AWS_LAMBDA_FUNCTION_NAME" not in given:
+        return None
+    from murmuration.aws.wire import Wire
+
+    region = given.get("AWS_REGION") or given["AWS_DEFAULT_REGION"]
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return Wire(service, region, endpoint or f"https://{service}.{region}.{domain}")
+
+
+def forget() -> None:
+    """Look anew where services are, as after the environment has changed."""
+    _wire.cache_clear()
+    _client.cache_clear()
+
+
+# -- By botocore -----------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _client(service: str) -> Any:
+    from murmuration.aws.clients import make_client
+
+    return make_client(service)
+
+
+def _send_by_botocore(asked: Call) -> Answer:
+    from botocore import xform_name
+    from botocore.exceptions import ClientError
+
+    try:
+        answer: Answer = getattr(_client(asked.service), xform_name(asked.operation))(**asked.parameters)
+    except ClientError as error:
+        said = error.response["Error"]
+        code = said.get("QueryErrorCode") or said["Code"]
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        raise ServiceError(code, {"message": said.get("Message"), **error.response}, status) from error
+    return answer

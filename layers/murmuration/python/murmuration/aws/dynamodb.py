@@ -1,0 +1,490 @@
+"""DynamoDB, thinly: plain Python items in and out.
+
+Items are dicts of str, int, bytes, bool, None, list and dict. Tables go by their logical names. Each function
+is one request, except where it says otherwise; `parallel` runs several at once, which costs one round trip.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import random
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, overload
+
+from murmuration.aws.calls import ServiceError, call
+from murmuration.protocol.errors import Unavailable
+from murmuration.settings import settings
+
+Item = dict[str, Any]
+Key = Mapping[str, Any]
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
+BATCH_GET_LIMIT = 100
+BATCH_WRITE_LIMIT = 25
+TRANSACTION_LIMIT = 100
+CONTENDED_ATTEMPTS = 6
+"""How often a write is tried that another transaction on one of its items is in the way of."""
+CONTENDED_PAUSE_S = 0.02
+_THREAD_NAME = "murmuration-storage"
+
+
+class ConditionFailed(Exception):
+    """A write's condition didn't hold; nothing was written.
+
+    `failed` are the indexes of the operations whose own condition failed (none for mere contention with
+    another transaction, of which only the impatient hear), `items` what was there instead, by index, for
+    operations that asked for it.
+    """
+
+    def __init__(self, failed: Sequence[int] = (), items: Mapping[int, Item] | None = None) -> None:
+        super().__init__(f"condition failed for operations {list(failed)}" if failed else "contention")
+        self.failed = tuple(failed)
+        self.items = dict(items or {})
+
+
+@functools.cache
+def client() -> Any:
+    """The botocore client, for what no function does: making tables and describing them."""
+    from murmuration.aws.clients import make_client
+
+    return make_client("dynamodb")
+
+
+def serialize(value: Any) -> dict[str, Any]:
+    """A Python value as a DynamoDB attribute value. Raises TypeError."""
+    match value:
+        case str():
+            return {"S": value}
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case None:
+            return {"NULL": True}
+        case bytes():
+            return {"B": value}
+        case list() | tuple():
+            return {"L": [serialize(element) for element in value]}
+        case Mapping():
+            return {"M": {name: serialize(element) for name, element in value.items()}}
+        case frozenset() | set():
+            return {"SS": sorted(value)}
+        case _:
+            raise TypeError(f"{type(value).__name__} can't be stored")
+
+
+def deserialize(attribute: Mapping[str, Any]) -> Any:
+    """The Python value of a DynamoDB attribute value."""
+    ((kind, value),) = attribute.items()
+    match kind:
+        case "S" | "BOOL":
+            return value
+        case "B":
+            return b64decode(value) if isinstance(value, str) else value
+        case "N":
+            return int(value)
+        case "NULL":
+            return None
+        case "L":
+            return [deserialize(element) for element in value]
+        case "M":
+            return {name: deserialize(element) for name, element in value.items()}
+        case "SS":
+            return frozenset(value)
+        case _:
+            raise TypeError(f"attribute type {kind} is not used here")
+
+
+def to_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: serialize(value) for name, value in item.items()}
+
+
+def from_attributes(attributes: Mapping[str, Any]) -> Item:
+    return {name: deserialize(value) for name, value in attributes.items()}
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def get(table: str, key: Key, *, consistent: bool = True, attributes: Sequence[str] = ()) -> Item | None:
+    """The item with `key`, or None."""
+    parameters: dict[str, Any] = {
+        "TableName": settings().table(table),
+        "Key": to_attributes(key),
+        "ConsistentRead": consistent,
+    }
+    if attributes:
+        parameters.update(_projection(attributes))
+    found = call("dynamodb", "GetItem", parameters).get("Item")
+    return from_attributes(found) if found is not None else None
+
+
+def batch_get(keys: Mapping[str, Sequence[Key]], *, eventual: Sequence[str] = ()) -> dict[str, list[Item]]:
+    """The items that exist among `keys` (by table), in no order; tables in `eventual` read eventually.
+
+    One request for up to 100 keys; more go out in parallel. Duplicate keys are asked for once.
+    """
+    wanted: list[tuple[str, dict[str, Any]]] = []
+    for table, table_keys in keys.items():
+        unique = {tuple(sorted(key.items())): key for key in table_keys}
+        wanted += [(table, to_attributes(key)) for key in unique.values()]
+    chunks = [wanted[start : start + BATCH_GET_LIMIT] for start in range(0, len(wanted), BATCH_GET_LIMIT)]
+    results = parallel(*(functools.partial(_batch_get_chunk, chunk, eventual) for chunk in chunks))
+    merged: dict[str, list[Item]] = {table: [] for table in keys}
+    for result in results:
+        for table, items in result.items():
+            merged[table] += items
+    return merged
+
+
+def _batch_get_chunk(
+    chunk: list[tuple[str, dict[str, Any]]], eventual: Sequence[str]
+) -> dict[str, list[Item]]:
+    config = settings()
+    logical = {config.table(table): table for table, _ in chunk}
+    request: dict[str, Any] = {}
+    for table, key in chunk:
+        entry = request.setdefault(config.table(table), {"Keys": [], "ConsistentRead": table not in eventual})
+        entry["Keys"].append(key)
+    found: dict[str, list[Item]] = {table: [] for table in logical.values()}
+    for wait in _backoff():
+        response = call("dynamodb", "BatchGetItem", {"RequestItems": request})
+        for physical, items in response["Responses"].items():
+            found[logical[physical]] += [from_attributes(item) for item in items]
+        request = response.get("UnprocessedKeys") or {}
+        if not request:
+            break
+        wait()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Items of a query, and whether more follow (`more` is the key to go on after)."""
+
+    items: list[Item]
+    more: Item | None = None
+
+
+def query_page(
+    table: str,
+    condition: str,
+    values: Mapping[str, Any],
+    *,
+    index: str | None = None,
+    limit: int | None = None,
+    forward: bool = True,
+    consistent: bool = True,
+    after: Item | None = None,
+    names: Mapping[str, str] | None = None,
+    filter_expression: str | None = None,
+    attributes: Sequence[str] = (),
+) -> Page:
+    """One Query request: `condition` over `:values`, at most `limit` items or 1 MB."""
+    parameters: dict[str, Any] = {
+        "TableName": settings().table(table),
+        "KeyConditionExpression": condition,
+        "ExpressionAttributeValues": {name: serialize(value) for name, value in values.items()},
+        "ScanIndexForward": forward,
+        "ConsistentRead": consistent,
+    }
+    if attributes:
+        parameters.update(_projection(attributes))
+    if names:
+        parameters["ExpressionAttributeNames"] = {**parameters.get("ExpressionAttributeNames", {}), **names}
+    for name, value in (
+        ("IndexName", index),
+        ("Limit", limit),
+        ("FilterExpression", filter_expression),
+        ("ExclusiveStartKey", to_attributes(after) if after else None),
+    ):
+        if value is not None:
+            parameters[name] = value
+    response = call("dynamodb", "Query", parameters)
+    last = response.get("LastEvaluatedKey")
+    return Page(
+        [from_attributes(item) for item in response["Items"]], from_attributes(last) if last else None
+    )
+
+
+def query(table: str, condition: str, values: Mapping[str, Any], **options: Any) -> list[Item]:
+    """All items of a query (up to `limit`, when given): as many requests as it takes pages of 1 MB."""
+    limit: int | None = options.pop("limit", None)
+    items: list[Item] = []
+    after = None
+    while True:
+        remaining = None if limit is None else limit - len(items)
+        page = query_page(table, condition, values, limit=remaining, after=after, **options)
+        items += page.items
+        after = page.more
+        if after is None or (limit is not None and len(items) >= limit):
+            return items
+
+
+def scan(table: str, **options: Any) -> Iterator[Item]:
+    """Every item of a table, page by page; eventually consistent."""
+    parameters: dict[str, Any] = {"TableName": settings().table(table), **options}
+    while True:
+        response = call("dynamodb", "Scan", parameters)
+        yield from (from_attributes(item) for item in response["Items"])
+        if "LastEvaluatedKey" not in response:
+            return
+        parameters["ExclusiveStartKey"] = response["LastEvaluatedKey"]
+
+
+def _projection(attributes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "ProjectionExpression": ",".join(f"#p{number}" for number in range(len(attributes))),
+        "ExpressionAttributeNames": {f"#p{number}": name for number, name in enumerate(attributes)},
+    }
+
+
+# -- Writing ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One operation of a write: made by `put`, `update`, `delete` or `check`."""
+
+    kind: str
+    table: str
+    parameters: dict[str, Any] = field(hash=False)
+
+    def to_request(self) -> dict[str, Any]:
+        return {"TableName": settings().table(self.table), **self.parameters}
+
+
+def put(
+    table: str,
+    item: Item,
+    *,
+    condition: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
+    return_old: bool = False,
+) -> Write:
+    """Put `item`, if `condition` holds."""
+    return Write(
+        "Put", table, {"Item": to_attributes(item), **_expression(condition, values, names, return_old)}
+    )
+
+
+def update(
+    table: str,
+    key: Key,
+    expression: str,
+    *,
+    values: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
+    condition: str | None = None,
+    return_old: bool = False,
+) -> Write:
+    """Update the item with `key` by an update expression, if `condition` holds."""
+    return Write(
+        "Update",
+        table,
+        {
+            "Key": to_attributes(key),
+            "UpdateExpression": expression,
+            **_expression(condition, values, names, return_old),
+        },
+    )
+
+
+def delete(
+    table: str,
+    key: Key,
+    *,
+    condition: str | None = None,
+    values: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
+    return_old: bool = False,
+) -> Write:
+    """Delete the item with `key`, if `condition` holds."""
+    return Write(
+        "Delete", table, {"Key": to_attributes(key), **_expression(condition, values, names, return_old)}
+    )
+
+
+def check(
+    table: str,
+    key: Key,
+    condition: str,
+    *,
+    values: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Write:
+    """Require `condition` of the item with `key`, within a transaction."""
+    return Write(
+        "ConditionCheck", table, {"Key": to_attributes(key), **_expression(condition, values, names)}
+    )
+
+
+def _expression(
+    condition: str | None,
+    values: Mapping[str, Any] | None,
+    names: Mapping[str, str] | None,
+    return_old: bool = False,
+) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    if condition is not None:
+        parameters["ConditionExpression"] = condition
+    if values:
+        parameters["ExpressionAttributeValues"] = {name: serialize(value) for name, value in values.items()}
+    if names:
+        parameters["ExpressionAttributeNames"] = dict(names)
+    if return_old:
+        parameters["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    return parameters
+
+
+def execute(write: Write, *, returning: str = "NONE") -> Item | None:
+    """Carry out one write; with `returning` (ALL_OLD, ALL_NEW), the item.
+
+    Raises ConditionFailed for the write's own condition, Unavailable where others stay in its way.
+    """
+    request = {**write.to_request(), "ReturnValues": returning}
+
+    def attempt() -> Item | None:
+        try:
+            response = call("dynamodb", f"{write.kind}Item", request)
+        except ServiceError as error:
+            if error.code == "ConditionalCheckFailedException":
+                item = error.answer.get("Item")
+                raise ConditionFailed([0], {0: from_attributes(item)} if item else None) from error
+            if error.code == "TransactionConflictException":
+                raise ConditionFailed() from error
+            raise
+        attributes = response.get("Attributes")
+        return from_attributes(attributes) if attributes else None
+
+    return _patiently(attempt)
+
+
+def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool = True) -> None:
+    """Carry out up to 100 writes, all or none.
+
+    `token` makes a repetition within ten minutes harmless. Raises ConditionFailed, Unavailable where others
+    stay in the way. Who reads anew after mere contention, and so does better than to repeat, isn't `patient`,
+    and gets a ConditionFailed without `failed`.
+    """
+    if len(writes) > TRANSACTION_LIMIT:
+        raise ValueError(f"{len(writes)} writes are more than a transaction holds")
+    items = [{write.kind: write.to_request()} for write in writes]
+    given = {"ClientRequestToken": token} if token is not None else {}
+
+    def attempt() -> None:
+        try:
+            call("dynamodb", "TransactWriteItems", {"TransactItems": items, **given})
+        except ServiceError as error:
+            if error.code == "TransactionCanceledException":
+                raise _cancelled(error.answer.get("CancellationReasons") or ()) from error
+            if error.code in ("TransactionConflictException", "TransactionInProgressException"):
+                raise ConditionFailed() from error
+            raise
+
+    if patient:
+        _patiently(attempt)
+    else:
+        attempt()
+
+
+def _patiently(attempt: Callable[[], T]) -> T:
+    """The result of `attempt`, made again after mere contention. Raises ConditionFailed, Unavailable."""
+    for number in range(1, CONTENDED_ATTEMPTS + 1):
+        try:
+            return attempt()
+        except ConditionFailed as error:
+            if error.failed:
+                raise
+        if number < CONTENDED_ATTEMPTS:
+            time.sleep(random.uniform(0, CONTENDED_PAUSE_S * 2**number))
+    raise Unavailable("Too many requests are about the same at once; try again")
+
+
+def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> Exception:
+    codes = [reason.get("Code", "None") for reason in reasons]
+    unexpected = {"ValidationError", "ItemCollectionSizeLimitExceeded", "AccessDenied"}.intersection(codes)
+    if unexpected:
+        details = "; ".join(str(reason.get("Message")) for reason in reasons if reason.get("Message"))
+        return RuntimeError(f"the transaction was refused: {details}")
+    failed = [index for index, code in enumerate(codes) if code == "ConditionalCheckFailed"]
+    items = {index: from_attributes(reasons[index]["Item"]) for index in failed if reasons[index].get("Item")}
+    return ConditionFailed(failed, items)
+
+
+def batch_write(writes: Sequence[Write]) -> None:
+    """Carry out unconditional puts and deletes, 25 a request, each on its own: not all or none."""
+
+    def entry(write: Write) -> dict[str, Any]:
+        if write.kind == "Put":
+            return {"PutRequest": {"Item": write.parameters["Item"]}}
+        return {"DeleteRequest": {"Key": write.parameters["Key"]}}
+
+    def send(chunk: Sequence[Write]) -> None:
+        request: dict[str, Any] = {}
+        for write in chunk:
+            request.setdefault(settings().table(write.table), []).append(entry(write))
+        for wait in _backoff():
+            answer = call("dynamodb", "BatchWriteItem", {"RequestItems": request})
+            request = answer.get("UnprocessedItems") or {}
+            if not request:
+                return
+            wait()
+
+    starts = range(0, len(writes), BATCH_WRITE_LIMIT)
+    parallel(*(functools.partial(send, writes[start : start + BATCH_WRITE_LIMIT]) for start in starts))
+
+
+def _backoff(attempts: int = 8) -> Iterator[Callable[[], None]]:
+    for attempt in range(attempts):
+        yield functools.partial(time.sleep, random.uniform(0, 0.05 * 2**attempt))
+    raise TimeoutError("DynamoDB kept leaving requests unprocessed")
+
+
+# -- Several at once -------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=16, thread_name_prefix=_THREAD_NAME)
+
+
+def parallel(*calls: Callable[[], T]) -> list[T]:
+    """The results of `calls`, run at the same time: one round trip. Raises what the first failing raises.
+
+    When one fails the others are waited for: a write left behind might be carried out much later, as a
+    function stands still between requests. Within such a call, `parallel` runs one after another: threads
+    that wait for threads could wait for ever.
+    """
+    if len(calls) <= 1 or threading.current_thread().name.startswith(_THREAD_NAME):
+        return [call() for call in calls]
+    futures = [_threads().submit(contextvars.copy_context().run, call) for call in calls[1:]]
+    try:
+        return [calls[0](), *(future.result() for future in futures)]
+    finally:
+        if not all(future.done() for future in futures):
+            wait_for(futures)
+
+
+@overload
+def gather(first: Callable[[], A], second: Callable[[], B], /) -> tuple[A, B]: ...
+
+
+@overload
+def gather(first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /) -> tuple[A, B, C]: ...
+
+
+def gather(*calls: Callable[[], Any]) -> tuple[Any, ...]:
+    """`parallel` for calls whose results differ in type."""
+    return tuple(parallel(*calls))

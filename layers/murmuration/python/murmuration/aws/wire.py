@@ -1,0 +1,186 @@
+"""Calls of an AWS service over connections that are kept, signed by Signature Version 4.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import hmac
+import json
+import os
+import select
+import socket
+import time
+from base64 import b64encode
+from collections import deque
+from collections.abc import Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+from murmuration.aws.calls import ServiceError, Unreachable
+
+PROTOCOLS = {
+    "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
+    "sqs": ("AmazonSQS", "application/x-amz-json-1.0"),
+    "ssm": ("AmazonSSM", "application/x-amz-json-1.1"),
+}
+"""By the service: what comes before the operation's name, and the content type."""
+CONNECT_S = 3
+READ_S = {"dynamodb": 8, "sqs": 25, "ssm": 8}
+"""SQS may wait for messages for 20 s; others that say nothing for so long have lost the connection."""
+KEPT_CONNECTIONS = 64
+
+
+class Wire:
+    """One service at one endpoint. Safe for threads."""
+
+    def __init__(self, service: str, region: str, endpoint: str) -> None:
+        parts = urlsplit(endpoint)
+        self._service, self._region = service, region
+        self._prefix, self._content_type = PROTOCOLS[service]
+        self._secure, self._host, self._address = parts.scheme == "https", parts.netloc, parts.hostname or ""
+        self._port = parts.port
+        self._free: deque[HTTPConnection] = deque(maxlen=KEPT_CONNECTIONS)
+
+    def post(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one request. Raises ServiceError."""
+        body = json.dumps(parameters, separators=(",", ":"), default=_base64).encode()
+        try:
+            status, kind, content = self._exchange(body, self._headers(operation, body))
+        except (OSError, HTTPException) as error:
+            raise Unreachable(f"{self._service} {operation}: {error!r}") from error
+        try:
+            answer: dict[str, Any] = json.loads(content) if content else {}
+        except ValueError as error:
+            raise Unreachable(f"{self._service} {operation} answered {status} without JSON") from error
+        if status == 200:
+            return answer
+        code = (answer.get("__type") or kind or str(status)).rpartition("#")[2].partition(":")[0]
+        raise ServiceError(code, answer, status)
+
+    def _exchange(self, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
+        """The status, the kind of error if its header is there, and the content.
+
+        A connection that was kept may have been closed at the other end, even as it's used: then another
+        is tried. Raises OSError, HTTPException.
+        """
+        while True:
+            kept = self._take()
+            connection = kept or self._connect()
+            try:
+                connection.request("POST", "/", body, headers)
+                response = connection.getresponse()
+            except TimeoutError:
+                connection.close()
+                self._free.clear()  # what was kept beside it may be as dead, and would take as long to tell
+                raise
+            except (OSError, HTTPException):
+                connection.close()
+                if kept is None:
+                    raise
+                continue
+            except BaseException:
+                connection.close()
+                raise
+            break
+        try:
+            content = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        if not response.will_close:
+            self._free.append(connection)
+        return response.status, response.headers.get("x-amzn-errortype", ""), content
+
+    def _take(self) -> HTTPConnection | None:
+        """The connection used last, of those that are still open."""
+        while True:
+            try:
+                connection = self._free.pop()
+            except IndexError:
+                return None
+            if not _is_readable(connection.sock):
+                return connection
+            connection.close()  # nothing is due: what can be read is its end
+
+    def _connect(self) -> HTTPConnection:
+        connection = (
+            HTTPSConnection(self._address, self._port, timeout=CONNECT_S, context=_tls())
+            if self._secure
+            else HTTPConnection(self._address, self._port, timeout=CONNECT_S)
+        )
+        connection.connect()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.sock.settimeout(READ_S[self._service])
+        return connection
+
+    # -- Signing ---------------------------------------------------------------------------------------------
+
+    def _headers(self, operation: str, body: bytes) -> dict[str, str]:
+        moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        signed = {
+            "content-type": self._content_type,
+            "host": self._host,
+            "x-amz-date": moment,
+            "x-amz-security-token": os.environ.get("AWS_SESSION_TOKEN", ""),
+            "x-amz-target": f"{self._prefix}.{operation}",
+        }
+        if not signed["x-amz-security-token"]:
+            del signed["x-amz-security-token"]
+        key_id, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+        scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
+        names = ";".join(signed)
+        lines = "".join(f"{name}:{value}\n" for name, value in signed.items())
+        request = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        key = _signing_key(secret, moment[:8], self._region, self._service)
+        signature = hmac.digest(
+            key, f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}".encode(), "sha256"
+        ).hex()
+        signed["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
+        )
+        return signed
+
+
+@functools.lru_cache(maxsize=8)
+def _signing_key(secret: str, *parts: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (*parts, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+@functools.cache
+def _tls() -> Any:
+    import ssl
+
+    return ssl.create_default_context(cafile=_authorities(ssl.get_default_verify_paths()))
+
+
+def _authorities(known: Any) -> str | None:
+    """The file of whom to trust: that which is asked for, or None for the system's, or else botocore's."""
+    asked = os.environ.get("AWS_CA_BUNDLE") or None
+    if asked or known.cafile or known.capath:
+        return asked
+    from importlib.util import find_spec
+
+    spec = find_spec("botocore")
+    folders = spec.submodule_search_locations if spec is not None else None
+    return os.path.join(folders[0], "cacert.pem") if folders else None
+
+
+def _is_readable(open_socket: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(open_socket, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _base64(value: object) -> str:
+    if isinstance(value, bytes):
+        return b64encode(value).decode()
+    raise TypeError(f"{type(value).__name__} can't be sent")

@@ -1,0 +1,1 @@
+"""The founding drafts' client APIs. Nothing of today's imports them."""

@@ -1,0 +1,128 @@
+"""A room's history, members and beginning, as client API v1 asks for them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.aws.concurrency import gather
+from murmuration.clock import now_ms
+from murmuration.drafts.v1.events import V1, Form
+from murmuration.drafts.v1.stream import as_bad_pagination, page_limit, paging_int
+from murmuration.identity.tokens import AccessToken
+from murmuration.presence import views
+from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
+from murmuration.protocol.events import Event
+from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.presence import OFFLINE, as_today
+from murmuration.rooms.ephemeral.receipts import receipt_event
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.reading import state_reads, timeline
+from murmuration.rooms.reading.client_events import client_event, client_events, state_event
+from murmuration.rooms.reading.pagination import position_token
+from murmuration.rooms.reading.past_state import state_after
+from murmuration.rooms.reading.timeline import PageRequest, Scan
+from murmuration.rooms.reading.viewing import View, open_view
+from murmuration.storage.live import streams
+from murmuration.storage.rooms import directory, room_items
+
+MAX_PRESENCE = 100
+
+
+def get_messages(token: AccessToken, room_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """A page of the timeline: `chunk`, `start`, `end`. Raises UnknownToken, Forbidden, BadPagination."""
+    direction = query.get("dir", "b")
+    if direction not in ("b", "f"):
+        raise BadPagination("dir must be b or f")
+    limit = paging_int(query.get("limit"), "limit", timeline.DEFAULT_LIMIT)
+    page = PageRequest(direction == "f", query.get("from"), query.get("to"), limit)
+    try:
+        found = timeline.get_messages(token, room_id, page)
+    except InvalidParam as error:
+        raise as_bad_pagination(error) from error
+    chunk = [V1(event) for event in found["chunk"]]
+    return {"chunk": chunk, "start": found["start"], "end": found.get("end", found["start"])}
+
+
+def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """The membership events, now or at the token `from`; `start` and `end` name the place.
+
+    Raises UnknownToken, Forbidden, BadPagination.
+    """
+    at = query.get("from")
+    try:
+        chunk = state_reads.get_members(token, room_id, at=at)
+    except InvalidParam as error:
+        raise as_bad_pagination(error) from error
+    place = at or position_token(open_view(token, room_id).horizon())
+    return {"chunk": [V1(event) for event in chunk], "start": place, "end": place}
+
+
+def get_event(token: AccessToken, event_id: str, form: Form) -> dict[str, Any]:
+    """One event, whichever room it is in. Raises UnknownToken, NotFound where they may not see it."""
+    place = room_items.locate([event_id] if fits_id(event_id) else []).get(event_id)
+    if place is None:
+        open_view(token, "!nowhere", otherwise=NotFound)
+    view = open_view(token, place["room_id"], otherwise=NotFound)  # type: ignore[index]
+    seen = view.find(event_id)
+    return form(client_event(seen.entry, view.viewer, membership=seen.membership))
+
+
+def room_initial_sync(
+    token: AccessToken, room_id: str, query: Mapping[str, str], form: Form
+) -> dict[str, Any]:
+    """One room for who enters its window: newest messages, state, who is there, who has read what.
+
+    Who left sees it as it was then; who never was there, what anyone may see. Raises UnknownToken, Forbidden,
+    BadPagination.
+    """
+    limit = page_limit(query)
+    view = open_view(token, room_id)
+    horizon, bottom = view.horizon(), view.room.head.oldest - 1
+    scan = Scan(view, EventFilter(), horizon, bottom, forward=False)
+    departure = view.departure()
+    _, state, (published, items) = gather(
+        functools.partial(scan.run, limit),
+        functools.partial(state_after, view.room, departure),
+        lambda: (directory.is_published(room_id), _receipts(view)),
+    )
+    shown: dict[str, Any] = {
+        "room_id": room_id,
+        "messages": {
+            "chunk": [form(event) for event in client_events(scan.found[::-1], view.viewer)],
+            "start": position_token(scan.position),
+            "end": position_token(horizon),
+        },
+        "state": [form(state_event(event, view.viewer)) for event in state.values()],
+        "visibility": "public" if published else "private",
+        "presence": _presence(view, list(state.values()), form),
+        "receipts": [],
+    }
+    if view.membership is not None:
+        shown["membership"] = view.membership.membership
+    read = receipt_event(items, view.viewer.user_id)
+    if read is not None:
+        shown["receipts"] = [form(read, room_id)]
+    return shown
+
+
+def _receipts(view: View) -> list[dict[str, Any]]:
+    """The items of the room's receipts, for members."""
+    if not view.viewer.is_joined:
+        return []
+    return streams.read_prefix(streams.room_stream(view.room.room_id), "receipt#")
+
+
+def _presence(view: View, state: list[Event], form: Form) -> list[dict[str, Any]]:
+    """The presence of the first `MAX_PRESENCE` other members, but of those offline; for members."""
+    if not view.viewer.is_joined:
+        return []
+    now = now_ms()
+    joined = [event.state_key for event in state if event.membership == "join" and event.state_key]
+    others = [user_id for user_id in joined if user_id not in {view.viewer.user_id, *view.viewer.ignored}]
+    return [
+        form.presence(one.event(shown if form.founding else as_today(shown), now))
+        for one in views.look_at(others[:MAX_PRESENCE])
+        if (shown := one.presence.shown(now)) != OFFLINE
+    ]

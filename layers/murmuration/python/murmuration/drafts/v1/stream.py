@@ -1,0 +1,274 @@
+"""The one stream of events that /events gave, long-polled, and the way into it: /initialSync.
+
+Both look as a sync does. Where a sync would leave a gap in a room, this stream goes on from where the client
+stands, oldest first: what it gives is all there is for them, in order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from murmuration.drafts.v1.events import Form
+from murmuration.drafts.v1.room_stream import get_room_events
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.errors import BadPagination, InvalidParam
+from murmuration.protocol.filters import EventFilter
+from murmuration.rooms.reading.client_events import client_events
+from murmuration.rooms.reading.timeline import Scan
+from murmuration.rooms.reading.viewing import open_view
+from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
+from murmuration.storage.rooms import directory
+from murmuration.sync.engine import SyncRequest, sync
+from murmuration.sync.presence import INVITE
+
+AT_ONCE = 100
+"""How many events of one room an answer brings at most."""
+DEFAULT_LIMIT = 16
+MAX_LIMIT = 250
+_NOTHING: Mapping[str, Any] = {"types": []}
+
+
+# -- The stream ----------------------------------------------------------------------------------------------
+
+
+def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> dict[str, Any]:
+    """What came after the token `from`: `chunk`, and `start` and `end` tokens; waits if there is nothing.
+
+    Without `from` it goes on from now. `timeout` is in milliseconds; `room_id` keeps to one room, which may
+    be one that anyone may read. Raises UnknownToken, BadPagination, Forbidden.
+    """
+    room_id = query.get("room_id")
+    timeout_ms = paging_int(query.get("timeout"), "timeout", 0)
+    if room_id is not None:
+        of_room = get_room_events(token, room_id, query.get("from"), timeout_ms, form)
+        if of_room is not None:
+            return of_room
+    start = _checked(query.get("from"))
+    room = {"timeline": {"limit": AT_ONCE}, "state": _NOTHING, "account_data": _NOTHING}
+    if room_id is not None:
+        room["rooms"] = [room_id]  # type: ignore[assignment]
+    wanted = SyncRequest(
+        token,
+        start,
+        json.dumps({"room": room, "account_data": _NOTHING}),
+        timeout_ms=timeout_ms,
+        set_presence=None,
+        to_device=False,
+        founding=form.founding,
+    )
+    if start is None:
+        start = str(sync(replace(wanted, timeout_ms=0))["next_batch"])
+        wanted = replace(wanted, since=start)
+    body = sync(wanted)
+    chunk, end = _without_gaps(token, start, body, form)
+    return {"chunk": chunk, "start": start, "end": end}
+
+
+def _checked(text: str | None) -> str | None:
+    if text is not None and not tokens.is_stream_token(text):
+        raise BadPagination("The token is not one of this server's: get one by /initialSync")
+    return text
+
+
+def _without_gaps(
+    token: AccessToken, start: str, body: Mapping[str, Any], form: Form
+) -> tuple[list[dict[str, Any]], str]:
+    """The events of a sync's answer in one list; the token behind them."""
+    rooms = body.get("rooms", {})
+    found: list[dict[str, Any]] = []
+    end = str(body["next_batch"])
+    places = None
+    for kind in ("join", "leave"):
+        for room_id, section in rooms.get(kind, {}).items():
+            events = section["timeline"]["events"]
+            if section["timeline"]["limited"] or (kind == "leave" and _joinings(events, token.user_id)):
+                places = places or _Places.read(token, start, end)
+                missed = places.go_on(room_id)
+                events = _since_joining(events, token.user_id) if missed is None else missed
+            found += [form(event, room_id) for event in events]
+            found += [form(event, room_id) for event in section.get("ephemeral", {}).get("events", ())]
+    for room_id, section in rooms.get("invite", {}).items():
+        found += _invitation(section, room_id, token.user_id, form)
+    found += _presence(body, form)
+    return found, places.next_token() if places is not None else end
+
+
+@dataclass
+class _Places:
+    """What a client had been shown before an answer and has been behind it; moved back where it's less.
+
+    `before` is None where that isn't known any more.
+    """
+
+    token: AccessToken
+    end: str
+    before: Positions | None
+    after: Positions
+    moved: bool = False
+
+    @classmethod
+    def read(cls, token: AccessToken, start: str, end: str) -> _Places:
+        before, after = (tokens.read(token.user_id, each, token.device_id) for each in (start, end))
+        return cls(token, end, before, after or Positions())
+
+    def go_on(self, room_id: str) -> list[dict[str, Any]] | None:
+        """The events from where the client stood in a room, oldest first: the user's joining at the earliest.
+
+        None where that can't be told.
+        """
+        if self.before is None:
+            return None
+        name = room_hash(self.token.user_id, room_id)
+        view = open_view(self.token, room_id)
+        position = self.before.rooms.get(name)
+        if position is None and view.viewer.since is not None:
+            position = RoomPosition(view.viewer.since - 1, 0)
+        reached = self.after.rooms.get(name)
+        if position is None or (view.viewer.is_joined and reached is None):
+            return None
+        stop = view.horizon() if reached is None else min(view.horizon(), reached.ordinal)
+        if view.membership is not None and not view.viewer.is_joined:
+            stop = min(stop, view.membership.ordinal or stop)
+        scan = Scan(view, EventFilter(), position.ordinal, stop, forward=True)
+        scan.run(AT_ONCE)
+        if reached is not None:
+            self._move(name, replace(reached, ordinal=scan.position, unread=position.unread))
+        elif not scan.exhausted:
+            self.after.others.pop(name, None)  # the leaving is yet to be shown
+            self._move(name, replace(position, ordinal=scan.position))
+        return client_events(scan.found, view.viewer)
+
+    def _move(self, name: str, position: RoomPosition) -> None:
+        self.after.rooms[name] = position
+        self.moved = True
+
+    def next_token(self) -> str:
+        """The token behind what was given."""
+        if not self.moved:
+            return self.end
+        return tokens.write(self.token.user_id, self.token.device_id, self.after)
+
+
+def _since_joining(events: list[dict[str, Any]], user_id: str) -> list[dict[str, Any]]:
+    """Of a room that the client didn't know: the user's joining, and what came after."""
+    joinings = _joinings(events, user_id)
+    return events[joinings[-1] :] if joinings else events
+
+
+def _joinings(events: Sequence[Mapping[str, Any]], user_id: str) -> list[int]:
+    """Where the user joins; not where a member gets another name."""
+    return [
+        number
+        for number, event in enumerate(events)
+        if event["type"] == "m.room.member"
+        and event.get("state_key") == user_id
+        and event["content"].get("membership") == "join"
+        and event.get("unsigned", {}).get("prev_content", {}).get("membership") != "join"
+    ]
+
+
+def _invitation(
+    section: Mapping[str, Any], room_id: str, user_id: str, form: Form
+) -> Iterator[dict[str, Any]]:
+    """The user's invitation to a room, with what it says of the room."""
+    state = section["invite_state"]["events"]
+    for event in state:
+        if event["type"] == "m.room.member" and event.get("state_key") == user_id:
+            others = [other for other in state if other is not event]
+            yield form({**event, "invite_room_state": others}, room_id)
+
+
+def _presence(body: Mapping[str, Any], form: Form) -> list[dict[str, Any]]:
+    """The events of a sync's answer about others' presence, and, in v1, about who asks to see the user's."""
+    sections = [body.get(name, {}).get("events", []) for name in ("presence", INVITE)]
+    return [form.presence(event) for events in sections for event in events]
+
+
+# -- The way into it -----------------------------------------------------------------------------------------
+
+
+def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> dict[str, Any]:
+    """All rooms with their newest events and their state, who is there, and the stream's token, `end`.
+
+    `limit` is how many events of a room. Raises UnknownToken, BadPagination.
+    """
+    limit = page_limit(query)
+    wanted = {"timeline": {"limit": limit}, "account_data": _NOTHING}
+    body = sync(
+        SyncRequest(
+            token,
+            None,
+            json.dumps({"room": wanted, "account_data": _NOTHING}),
+            state_after=True,
+            set_presence=None,
+            to_device=False,
+            founding=form.founding,
+        )
+    )
+    rooms = body.get("rooms", {})
+    published = set(directory.read_published())
+    end = str(body["next_batch"])
+    shown = [_joined(room_id, section, end, form) for room_id, section in rooms.get("join", {}).items()]
+    for room_id, section in rooms.get("invite", {}).items():
+        for event in _invitation(section, room_id, token.user_id, form):
+            shown.append(
+                {"room_id": room_id, "membership": "invite", "inviter": event["sender"], "invite": event}
+            )
+    for room in shown:
+        room["visibility"] = "public" if room["room_id"] in published else "private"
+        if limit == 0 and "messages" in room:  # a sync gives one at least
+            room["messages"] |= {"chunk": [], "start": end}
+    receipts = _ephemeral(rooms.get("join", {}), lambda event: event["type"] == "m.receipt", form)
+    return {"end": end, "rooms": shown, "presence": _presence(body, form), "receipts": receipts}
+
+
+def _joined(room_id: str, section: Mapping[str, Any], end: str, form: Form) -> dict[str, Any]:
+    timeline = section["timeline"]
+    return {
+        "room_id": room_id,
+        "membership": "join",
+        "messages": {
+            "chunk": [form(event, room_id) for event in timeline["events"]],
+            "start": timeline["prev_batch"],
+            "end": end,
+        },
+        "state": [form(event, room_id) for event in section["state_after"]["events"]],
+    }
+
+
+def _ephemeral(
+    joined: Mapping[str, Any], wanted: Callable[[Mapping[str, Any]], bool], form: Form
+) -> list[dict[str, Any]]:
+    return [
+        form(event, room_id)
+        for room_id, section in joined.items()
+        for event in section["ephemeral"]["events"]
+        if wanted(event)
+    ]
+
+
+def paging_int(text: str | None, name: str, default: int) -> int:
+    """A number of a page's request. Raises BadPagination."""
+    if text is None:
+        return default
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise BadPagination(f"{name} must be a whole number, not {text[:40]!r}") from error
+    if number < 0:
+        raise BadPagination(f"{name} must be at least 0")
+    return number
+
+
+def page_limit(query: Mapping[str, str]) -> int:
+    """How many events of a room are asked for. Raises BadPagination."""
+    return min(paging_int(query.get("limit"), "limit", DEFAULT_LIMIT), MAX_LIMIT)
+
+
+def as_bad_pagination(error: InvalidParam) -> BadPagination:
+    """What today's endpoints call an invalid parameter, in v1's word."""
+    return BadPagination(error.message)

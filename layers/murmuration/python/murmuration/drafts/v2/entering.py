@@ -1,0 +1,164 @@
+"""Creating and joining rooms in version 2: what there is to see comes with the answer, where asked for.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.aws.concurrency import gather
+from murmuration.clock import now_ms
+from murmuration.drafts.v2.actions import check_action_id
+from murmuration.drafts.v2.bundles import render_events, render_state
+from murmuration.drafts.v2.history import Reading, make_reading
+from murmuration.drafts.v2.memberships import room_of_event
+from murmuration.drafts.v2.streaming import StreamingToken, entering, parse_optional
+from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.presence import views
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import BadJson, MissingParam, NotFound
+from murmuration.protocol.events import Event
+from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.presence import OFFLINE
+from murmuration.rooms.ephemeral import typing
+from murmuration.rooms.lifecycle import creation
+from murmuration.rooms.lifecycle.creation import RoomRequest
+from murmuration.rooms.membership import joining
+from murmuration.rooms.membership.joining import JoinRequest
+from murmuration.rooms.reading.pagination import position_token
+from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
+from murmuration.rooms.reading.viewing import View, open_view
+from murmuration.rooms.room import Room
+from murmuration.storage.live import streams
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import memberships
+
+NAMES = ("room_id", "alias", "invite")
+"""What a room to be joined may be named by; `invite` is the invite's event ID."""
+MAX_PRESENCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseConfig:
+    """What of the room the answer is to have, instead of the stream that `streaming` names."""
+
+    reading: Reading = field(default_factory=Reading)
+    state: EventFilter = field(default_factory=EventFilter)
+    streaming: StreamingToken | None = None
+
+    @classmethod
+    def from_body(cls, token: AccessToken, body: Fields) -> ResponseConfig | None:
+        """None where the client asks for nothing. Raises BadJson, and NotFound for unknown tokens."""
+        values = body.optional_object("response")
+        if values is None:
+            return None
+        config = Fields(values)
+        reading = make_reading(
+            token,
+            config.optional_string("filter"),
+            limit=config.integer("max", Reading().limit),
+            replies=config.integer("replies", -1, low=-1),
+        )
+        state = make_reading(token, config.optional_string("state_filter")).filter
+        return cls(reading, state, parse_optional(token.user_id, config.optional_string("streaming")))
+
+
+def create_room(
+    token: AccessToken, requester: Requester, body: Fields, action_id: str | None
+) -> dict[str, Any]:
+    """Create a room, once for an action ID: `room_id`, and the `response` that `body` asks for.
+
+    `body` is createRoom's as it is today, with `published` besides. Raises what creating a room raises.
+    """
+    published = body.boolean("published", False)
+    wanted = RoomRequest.from_body(body, visibility="public" if published else "private")
+    config = ResponseConfig.from_body(token, body)
+    check_action_id(action_id)
+    return _answer(token, config, lambda: creation.create_room(requester, wanted, txn_id=action_id))
+
+
+def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[str, Any]:
+    """Join the room that `body` names by ID, alias, or the event of an invite.
+
+    `room_id`, and the `response` that `body` asks for. Raises MissingParam where nothing is named, BadJson,
+    NotFound for an unknown room or invite, Forbidden.
+    """
+    named = [name for name in NAMES if body.optional_string(name) is not None]
+    if not named:
+        raise MissingParam(f"One of {', '.join(NAMES)} must name the room")
+    if len(named) > 1:
+        raise BadJson(f"The room must be named once, not by {' and '.join(named)}")
+    body.strings("servers")
+    room = body.string(named[0])
+    if named[0] == "invite":
+        room = _invited_to(requester, room)
+    config = ResponseConfig.from_body(token, body)
+    wanted = JoinRequest.from_body(room, body)
+    return _answer(token, config, lambda: joining.join_room(token, wanted))
+
+
+def _invited_to(requester: Requester, event_id: str) -> str:
+    """The room that the requester was invited to by this event, if they didn't leave it since."""
+    room_id = room_of_event(event_id)
+    invite = room_items.read_events([event_id], Room.load(room_id).version).get(event_id)
+    row = memberships.read_membership(requester.user_id, room_id)
+    if invite is None or (invite.state_key, invite.membership) != (requester.user_id, "invite"):
+        raise NotFound("There is no such invite")
+    if row is None or (row.membership != "join" and (row.membership, row.event_id) != ("invite", event_id)):
+        raise NotFound("The invite is no longer open")
+    return room_id
+
+
+def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[], str]) -> dict[str, Any]:
+    """Enter a room, which `enter` does, and show what is asked for."""
+    if config is None:
+        return {"room_id": enter()}
+    with entering(config.streaming) as shown:
+        room_id = enter()
+        return {"room_id": room_id, "response": _show_room(token, room_id, config, shown)}
+
+
+def _show_room(
+    token: AccessToken, room_id: str, config: ResponseConfig, given: list[str]
+) -> Mapping[str, Any]:
+    """A room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
+
+    `typing` are those who type, `presence` is that of members among the state, where they are there; `token`
+    is for the events before, where there are any. Notes in `given` which of those events are in the answer
+    that come down streams. Raises UnknownToken, Forbidden.
+    """
+    view = open_view(token, room_id)
+    bottom = view.room.head.oldest - 1
+    scan = Scan(
+        view, config.reading.filter, view.horizon(), bottom, forward=False, admits=config.reading.form.admits
+    )
+    limit = min(config.reading.limit, MAX_LIMIT)
+    read_state = functools.partial(room_items.read_state_of_type, room_id, view.room.version)
+    read_typing = functools.partial(streams.get, streams.room_stream(room_id), typing.KEY)
+    _, entries, typed = gather(functools.partial(scan.run, limit), read_state, read_typing)
+    state = [entry.event for entry in entries if config.state.matches(entry.event.pdu)]
+    since = view.viewer.since if view.viewer.since is not None else view.room.head.ordinal
+    newer = {entry.event.event_id for entry in entries if entry.ordinal is None or entry.ordinal >= since}
+    given += [event.event_id for event in state if event.event_id in newer]
+    given += [seen.entry.event.event_id for seen in scan.found[::-1] if seen.entry.ordinal >= since]
+    now = now_ms()
+    shown = {
+        "events": render_events(scan.found[::-1], view.viewer, config.reading.form),
+        "state": [render_state(event, view.viewer) for event in state],
+        "members": view.room.head.joined,
+        "typing": typing.typing_users(typed, now),
+        "presence": _presence(state, view, now),
+    }
+    return shown | ({"token": position_token(scan.position)} if scan.position > bottom else {})
+
+
+def _presence(state: Iterable[Event], view: View, now: int) -> list[dict[str, Any]]:
+    """The presence of the first `MAX_PRESENCE` other members among the state, but of those offline."""
+    joined = [event.state_key for event in state if event.membership == "join" and event.state_key]
+    others = [user_id for user_id in joined if user_id not in {view.viewer.user_id, *view.viewer.ignored}]
+    seen = views.look_at(others[:MAX_PRESENCE])
+    return [one.event(one.presence.shown(now), now) for one in seen if one.presence.shown(now) != OFFLINE]

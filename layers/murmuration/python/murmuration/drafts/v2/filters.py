@@ -1,0 +1,81 @@
+"""Event filter tokens: a filter that a client describes once and then names.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.drafts.v2.bundles import MAX_REPLIES, EventForm
+from murmuration.protocol.bodies import Fields, limit_size
+from murmuration.protocol.encoding import canonical_json, unpadded_base64
+from murmuration.protocol.errors import NotFound
+from murmuration.protocol.filters import EventFilter, parse_filter, parse_room_event_filter
+from murmuration.storage.users import filters as storage
+
+MAX_BYTES = 65_536
+_TOKEN = re.compile(r"e_[\w-]{22}", re.ASCII)
+_OF_EVENTS = ("types", "not_types", "rooms", "not_rooms", "senders", "not_senders", "contains_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events a client wants, how, and whose presence and profile (`users`: None means everybody's)."""
+
+    events: EventFilter = field(default_factory=EventFilter)
+    users: tuple[str, ...] | None = None
+    form: EventForm = field(default_factory=EventForm)
+
+    def admits_user(self, user_id: str) -> bool:
+        return self.users is None or user_id in self.users or "*" in self.users
+
+
+def parse(definition: Mapping[str, Any]) -> Filter:
+    """A filter from its JSON: `types`, `rooms` and their like as in today's filters, with wildcards in types.
+
+    `users` are those for presence, `updates` (true) and `relates_to` (0) what is to be inside of events,
+    `format` is client or federation, `fields` are paths of what events are to have. Raises BadJson,
+    InvalidParam.
+    """
+    body = Fields(definition)
+    shape = parse_filter(
+        {
+            name: definition[key]
+            for name, key in (("event_fields", "fields"), ("event_format", "format"))
+            if key in definition
+        }
+    )
+    form = EventForm(
+        updates=body.boolean("updates", True),
+        replies=min(body.integer("relates_to", 0), MAX_REPLIES),
+        federation=shape.event_format == "federation",
+        fields=shape.event_fields,
+    )
+    events = {name: definition[name] for name in _OF_EVENTS if name in definition}
+    users = tuple(body.strings("users")) if "users" in definition else None
+    return Filter(parse_room_event_filter(events), users, form)
+
+
+def define(user_id: str, definition: Mapping[str, Any]) -> str:
+    """Keep a filter; its token, the same for the same filter. Raises BadJson, InvalidParam, TooLarge."""
+    parse(definition)
+    limit_size(definition, "A filter", MAX_BYTES)
+    encoded = canonical_json.encode(dict(definition), strict=False)
+    token = f"e_{unpadded_base64.encode_urlsafe(hashlib.sha256(encoded).digest()[:16])}"
+    storage.write(user_id, token, encoded.decode())
+    return token
+
+
+def read(user_id: str, token: str | None) -> Filter:
+    """The filter that a user's token names; without a token that lets all pass. One read. Raises NotFound."""
+    if token is None:
+        return Filter()
+    definition = storage.read(user_id, token) if _TOKEN.fullmatch(token) else None
+    if definition is None:
+        raise NotFound("There is no such filter")
+    return parse(definition)

@@ -1,0 +1,198 @@
+"""A room's history in version 2: pages of it, an overview of the pages, a window around an event, replies.
+
+Every answer has its events oldest first. What only updates another event comes inside that one.
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from murmuration.aws.concurrency import parallel
+from murmuration.drafts.v2 import filters
+from murmuration.drafts.v2.bundles import MAX_REPLIES, RELATING, EventForm, render_events, render_state
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.errors import NotFound
+from murmuration.protocol.filters import EventFilter
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.reading.pagination import position_token
+from murmuration.rooms.reading.past_state import state_after
+from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
+from murmuration.rooms.reading.viewing import View, open_view
+from murmuration.rooms.reading.visibility import Seen
+from murmuration.storage.rooms import relations, room_items
+from murmuration.storage.rooms.relations import Relation
+
+DEFAULT_LIMIT = 20
+MAX_COUNTED = 5_000
+"""How many events an overview of pages counts at most: the newest."""
+COUNTING_SCANS = 8
+"""How many requests of 1 MB each it makes for them."""
+POSITIONS = ("before", "around", "after")
+_PAGE_TOKEN = re.compile(r"r(-?[0-9]{1,15})_(-?[0-9]{1,15})")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a client wants events: which, how many at most, with what inside them."""
+
+    limit: int = DEFAULT_LIMIT
+    filter: EventFilter = field(default_factory=EventFilter)
+    form: EventForm = field(default_factory=EventForm)
+
+
+def make_reading(
+    token: AccessToken, filter_token: str | None, *, limit: int = DEFAULT_LIMIT, replies: int = -1
+) -> Reading:
+    """What a request asks for; `replies` goes before what the filter says of them, if it isn't negative.
+
+    Raises NotFound for an unknown filter.
+    """
+    wanted = filters.read(token.user_id, filter_token)
+    form = wanted.form if replies < 0 else replace(wanted.form, replies=min(replies, MAX_REPLIES))
+    return Reading(limit, wanted.events, form)
+
+
+def paginate(token: AccessToken, room_id: str, start: str | None, reading: Reading) -> dict[str, Any]:
+    """The events before a token's place, or before now: `events`, and the `token` for those before them.
+
+    The token of a page, from the overview, gives that page. Without a `token` in the answer nothing comes
+    before. Raises UnknownToken, Forbidden, InvalidParam for what is no token.
+    """
+    view = open_view(token, room_id)
+    horizon, bottom = view.horizon(), view.room.head.oldest - 1
+    low, high = bottom, horizon
+    if start is not None:
+        low, high = _parse_start(start, view, bottom)
+    scan = Scan(
+        view, reading.filter, min(high, horizon), max(low, bottom), forward=False, admits=reading.form.admits
+    )
+    scan.run(min(reading.limit, MAX_LIMIT))
+    answer: dict[str, Any] = {"events": _rendered(view, scan.found[::-1], reading)}
+    if scan.position > bottom:
+        answer["token"] = position_token(scan.position)
+    return answer
+
+
+def _parse_start(start: str, view: View, bottom: int) -> tuple[int, int]:
+    """The positions between which a token's events are."""
+    if match := _PAGE_TOKEN.fullmatch(start):
+        return int(match[1]), int(match[2])
+    return bottom, view.position(start)
+
+
+def get_pages(token: AccessToken, room_id: str, reading: Reading) -> dict[str, Any]:
+    """An overview of the room's pages of `limit` events that pass the filter: `tokens`, and `total` events.
+
+    The first page is that of the oldest events. The tokens name what there is now: what is sent later moves
+    none of them. Of a room with more events than are counted (`MAX_COUNTED`, within `COUNTING_SCANS` MB) the
+    pages are those of the newest, and `before` is the token for what comes before them. Raises UnknownToken,
+    Forbidden.
+    """
+    view = open_view(token, room_id)
+    bottom = view.room.head.oldest - 1
+    scan = Scan(view, reading.filter, view.horizon(), bottom, forward=False, admits=reading.form.admits)
+    scan.run(MAX_COUNTED, scans=COUNTING_SCANS)
+    ordinals = [seen.entry.ordinal for seen in reversed(scan.found)]
+    size = max(1, min(reading.limit, MAX_LIMIT))
+    ends = [*ordinals[size - 1 : -1 : size], *ordinals[-1:]]
+    starts = [scan.position, *ends[:-1]]
+    answer: dict[str, Any] = {
+        "tokens": [f"r{low}_{high}" for low, high in zip(starts, ends, strict=False)],
+        "total": len(ordinals),
+    }
+    return answer if scan.exhausted else answer | {"before": position_token(scan.position)}
+
+
+def get_window(
+    token: AccessToken, event_id: str, position: str, reading: Reading, state_filter: EventFilter
+) -> dict[str, Any]:
+    """An event with up to `limit` others: those before it, after it, or around it.
+
+    `room_id`, `events`, the tokens `start` and `end` for going on either way, and the room's `state` after
+    the last of the events. Raises UnknownToken, NotFound for an event that the requester may not see.
+    """
+    view = _open_view_of(token, event_id)
+    centre = view.find(event_id)
+    view.require_reading()
+    ordinal, head = centre.entry.ordinal, view.room.head
+    limit = min(reading.limit, MAX_LIMIT)
+    shares = {"before": (limit, 0), "after": (0, limit), "around": (limit // 2, limit - limit // 2)}
+    before = _scan(view, reading, ordinal - 1, head.oldest - 1, forward=False)
+    after = _scan(view, reading, ordinal, max(head.ordinal, ordinal), forward=True)
+    older, newer = shares[position]
+    parallel(functools.partial(before.run, older), functools.partial(after.run, newer))
+    shown = [*reversed(before.found), centre, *after.found]
+    state = state_after(view.room, shown[-1].entry)
+    return {
+        "room_id": view.room.room_id,
+        "events": _rendered(view, shown, reading),
+        "start": position_token(before.position),
+        "end": position_token(after.position),
+        "state": [
+            render_state(event, view.viewer) for event in state.values() if state_filter.matches(event.pdu)
+        ],
+    }
+
+
+def _scan(view: View, reading: Reading, start: int, stop: int, *, forward: bool) -> Scan:
+    return Scan(view, reading.filter, start, stop, forward=forward, admits=reading.form.admits)
+
+
+def get_replies(token: AccessToken, event_id: str, start: str | None, reading: Reading) -> dict[str, Any]:
+    """The newest events that relate to one without updating it, before a token's place.
+
+    `chunk`, and the token `start` for those before them, where there are any. Raises UnknownToken,
+    InvalidParam for what is no token, NotFound for an event that the requester may not see.
+    """
+    view = _open_view_of(token, event_id)
+    parent = view.find(event_id).entry
+    view.require_reading()
+    before = None
+    if start is not None:
+        before = view.position(start) + 1
+    limit = max(1, min(reading.limit, MAX_LIMIT))
+    found = _newest_replies(view, event_id, parent.groups.intersection(RELATING), before, limit + 1)
+    page = found[:limit]
+    keys = [(view.room.room_id, relation.ordinal) for relation in page]
+    entries = room_items.read_log_entries(keys, {view.room.room_id: view.room.version})
+    seen = view.see(sorted(entries, key=lambda entry: entry.ordinal))
+    passing = [each for each in seen if reading.filter.matches(each.entry.event.pdu)]
+    answer: dict[str, Any] = {"chunk": _rendered(view, passing, reading)}
+    return answer | ({"start": position_token(page[-1].ordinal - 1)} if len(found) > limit else {})
+
+
+def _newest_replies(
+    view: View, event_id: str, groups: frozenset[str], before: int | None, limit: int
+) -> list[Relation]:
+    """Newest first."""
+    pages = parallel(
+        *(
+            functools.partial(
+                relations.read_relations,
+                view.room.room_id,
+                event_id,
+                group,
+                before=before,
+                limit=limit,
+                forward=False,
+            )
+            for group in groups
+        )
+    )
+    found = [relation for page in pages for relation in page]
+    return sorted(found, key=lambda relation: -relation.ordinal)[:limit]
+
+
+def _open_view_of(token: AccessToken, event_id: str) -> View:
+    """The room that an event is in. Raises UnknownToken, NotFound."""
+    place = room_items.locate([event_id] if fits_id(event_id) else []).get(event_id)
+    return open_view(token, place["room_id"] if place else "", otherwise=NotFound)
+
+
+def _rendered(view: View, seen: Sequence[Seen], reading: Reading) -> list[dict[str, Any]]:
+    return render_events(seen, view.viewer, reading.form)

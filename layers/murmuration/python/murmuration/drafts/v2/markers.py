@@ -1,0 +1,31 @@
+"""Read-up-to markers of version 2, which are receipts.
+
+The draft has them as state events; since then receipts do the same without filling the room's history.
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import InvalidParam
+from murmuration.rooms.ephemeral import receipts
+
+RECEIPTS: Mapping[str, str] = {
+    "m.room.marker.read": receipts.READ,
+    "m.room.marker.delivered": receipts.DELIVERED,
+}
+"""Receipt types by the marker's."""
+
+
+def set_marker(token: AccessToken, room_id: str, marker: str, body: Fields) -> None:
+    """Mark all up to the event that `body` names, itself included; a marker never goes back.
+
+    Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam for an
+    unknown marker, MissingParam, BadJson.
+    """
+    if marker not in RECEIPTS:
+        raise InvalidParam(f"The marker must be one of {', '.join(RECEIPTS)}")
+    receipts.mark_up_to(token, room_id, RECEIPTS[marker], body.string("event_id"))

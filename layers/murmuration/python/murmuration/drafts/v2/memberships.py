@@ -1,0 +1,75 @@
+"""Changes of membership in version 2: by action IDs, and by the events that invites are.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from murmuration.drafts.v2.actions import check_action_id
+from murmuration.identity.tokens import Requester
+from murmuration.profiles import member_profile
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import NotFound
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.membership import operations as membership
+from murmuration.rooms.writing.transactions import Claim
+from murmuration.storage.rooms import room_items
+
+Change = Callable[..., None]
+_OF_ANOTHER: Mapping[str, Change] = {
+    "invite": membership.invite_user,
+    "kick": membership.kick_user,
+    "ban": membership.ban_user,
+    "unban": membership.unban_user,
+}
+
+
+def change_membership(
+    change: str, requester: Requester, room_id: str, body: Fields, action_id: str | None
+) -> None:
+    """Invite, kick, ban or unban the user that `body` names, once for an action ID.
+
+    Raises Forbidden, MissingParam, BadJson, InvalidParam.
+    """
+    user_id, reason = body.string("user_id"), body.optional_string("reason")
+    claim = _claim(change, requester, room_id, action_id)
+    _OF_ANOTHER[change](requester.user_id, room_id, user_id, reason=reason, claim=claim)
+
+
+def invite_user(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> dict[str, Any]:
+    """Invite a user; their `displayname` and `avatar_url`, where known.
+
+    Raises what `change_membership` does.
+    """
+    change_membership("invite", requester, room_id, body, action_id)
+    return dict(member_profile(body.string("user_id")))
+
+
+def leave_room(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> None:
+    """Leave a room, once for an action ID. Raises Forbidden, BadJson, InvalidParam."""
+    claim = _claim("leave", requester, room_id, action_id)
+    membership.leave_room(requester.user_id, room_id, reason=body.optional_string("reason"), claim=claim)
+
+
+def reject_invite(requester: Requester, event_id: str, action_id: str | None) -> None:
+    """Reject an invite by its event. Raises NotFound where it is none to the requester, InvalidParam."""
+    room_id = room_of_event(event_id)
+    claim = _claim("reject", requester, room_id, action_id)
+    membership.reject_invite(requester.user_id, room_id, event_id, claim=claim)
+
+
+def room_of_event(event_id: str) -> str:
+    """The room that an event is in. Raises NotFound."""
+    place = room_items.locate([event_id] if fits_id(event_id) else []).get(event_id)
+    if place is None:
+        raise NotFound("There is no such event")
+    return str(place["room_id"])
+
+
+def _claim(operation: str, requester: Requester, room_id: str, action_id: str | None) -> Claim | None:
+    if check_action_id(action_id) is None or not fits_id(room_id):
+        return None
+    return Claim(operation, requester, room_id, action_id or "")

@@ -1,0 +1,100 @@
+"""The published rooms in version 2: searched once, then read page by page from what was found.
+
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.protocol.errors import InvalidParam
+from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest, find_public_rooms
+from murmuration.rooms.room import Room, prefetch
+from murmuration.storage.rooms import directory, directory_snapshots, room_items
+from murmuration.storage.rooms.directory_snapshots import DirectorySnapshot
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 500
+MAX_ROOMS = 5_000
+"""How many rooms a search may find: what fits into one item."""
+PUBLISHABLE = tuple((f"m.room.{name}", "") for name in ("name", "topic", "canonical_alias"))
+"""The state that those who aren't in a room are shown of it."""
+_TOKEN = re.compile(r"([\w-]{16})\.([0-9]{1,4})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomSearch:
+    """A search for published rooms. With a token the rest doesn't count: the first page chose it."""
+
+    text: str | None = None
+    server: str | None = None
+    limit: int = DEFAULT_LIMIT
+    token: str | None = None
+
+
+def find_rooms(search: RoomSearch) -> dict[str, Any]:
+    """A page of what a search found: `rooms`, their `total`, which `page` it is, the `token` of the next.
+
+    A room that was withdrawn since leaves its place empty. Raises InvalidParam for a token that isn't, or
+    isn't any more, NotFound for another server's directory.
+    """
+    if search.token is None:
+        return _begin(search)
+    match = _TOKEN.fullmatch(search.token)
+    snapshot = directory_snapshots.read(match[1]) if match else None
+    if match is None or snapshot is None:
+        raise InvalidParam("The pagination token is not known, or has expired: search again")
+    number = int(match[2])
+    room_ids = _page(snapshot, number)
+    published = set(directory.read_published())
+    return _answer(_load([each for each in room_ids if each in published]), snapshot, match[1], number)
+
+
+def _begin(search: RoomSearch) -> dict[str, Any]:
+    """The first page; the others are kept."""
+    wanted = DirectoryRequest(server=search.server, search_term=search.text)
+    found = find_public_rooms(wanted)[:MAX_ROOMS]
+    limit = max(1, min(search.limit, MAX_LIMIT))
+    snapshot = DirectorySnapshot([room.room_id for room in found], limit)
+    name = directory_snapshots.write(snapshot) if len(found) > limit else ""
+    return _answer(found[:limit], snapshot, name, 1)
+
+
+def _page(snapshot: DirectorySnapshot, number: int) -> Sequence[str]:
+    start = (number - 1) * snapshot.limit
+    return snapshot.room_ids[start : start + snapshot.limit] if number > 0 else ()
+
+
+def _load(room_ids: Sequence[str]) -> list[Room]:
+    """The rooms that there still are, in their order."""
+    keys = [room_items.head_key(room_id) for room_id in room_ids]
+    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
+    heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
+    rooms = {head.room_id: Room(head) for head in heads if head.joined > 0}
+    return [rooms[room_id] for room_id in room_ids if room_id in rooms]
+
+
+def _answer(rooms: Sequence[Room], snapshot: DirectorySnapshot, name: str, number: int) -> dict[str, Any]:
+    prefetch(rooms, PUBLISHABLE)
+    answer: dict[str, Any] = {
+        "rooms": [_shown(room) for room in rooms],
+        "total": len(snapshot.room_ids),
+        "page": number,
+    }
+    return answer | ({"token": f"{name}.{number + 1}"} if _page(snapshot, number + 1) else {})
+
+
+def _shown(room: Room) -> dict[str, Any]:
+    state = room.events(PUBLISHABLE).values()
+    return {
+        "room_id": room.room_id,
+        "members": room.head.joined,
+        "state": [
+            {"type": event.type, "state_key": "", "sender": event.sender, "content": event.content}
+            for event in state
+        ],
+    }

@@ -1,0 +1,151 @@
+"""Streaming tokens: what a client wants of what happens, stored once, and how far it has been told of it.
+
+`v_<name>` is what a client makes; it stands where the stream began, and nothing was read by it.
+`v_<name>.<row>` stands at a row of positions, like a sync's token. Neither ever changes, so asking again with
+a token gives the same again. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Write
+from murmuration.clock import now_ms
+from murmuration.drafts.v2.filters import Filter
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.bodies import Fields, limit_size
+from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.storage.live import streamings
+from murmuration.storage.live.positions import mark
+
+MAX_BYTES = 32_768
+ENTERING_MS = 15_000
+"""How long a room that is new to a stream may wait for the answer that shows it: what a request may take."""
+MOST_GIVEN = 256
+EVERYTHING: Mapping[str, Any] = {"rooms": ["*"], "users": ["*"]}
+_NOTHING: Mapping[str, Any] = {"types": []}
+_TOKEN = re.compile(r"(v_[\w-]{16})(?:\.([\w-]{8,32}))?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamingToken:
+    """A token that a client came with. `row` is where it stands, None where it was never read by."""
+
+    streaming: streamings.Streaming
+    row: str | None
+
+    def at(self, row: str) -> str:
+        """The token of another place in the same stream."""
+        return f"{self.streaming.name}.{row.removeprefix('s_')}"
+
+    @property
+    def text(self) -> str:
+        return self.streaming.name if self.row is None else self.at(self.row)
+
+    def is_about(self, room_id: str) -> bool:
+        """Whether the stream has the room's events, while the user is in it."""
+        return self.streaming.rooms is None or room_id in self.streaming.rooms
+
+    def sync_filter(self, wanted: Filter, *, of_presence: bool) -> str:
+        """The filter of a sync that looks at the stream's rooms and users, as far as they're `wanted`.
+
+        The types of `wanted` are those of presence, too, where they are said to be.
+        """
+        types = {} if wanted.events.types is None else {"types": wanted.events.types}
+        types |= {"not_types": wanted.events.not_types} if wanted.events.not_types else {}
+        room: dict[str, Any] = dict.fromkeys(("timeline", "state", "account_data"), _NOTHING)
+        room |= {"ephemeral": types, "not_rooms": wanted.events.not_rooms}
+        rooms = _both(self.streaming.rooms, wanted.events.rooms)
+        if rooms is not None:
+            room["rooms"] = rooms
+        users = _both(_unless_all(self.streaming.users), _unless_all(wanted.users))
+        senders = {} if users is None else {"senders": users}
+        kinds = types if of_presence else {}
+        presence = {**kinds, **senders} if users is None or users else _NOTHING
+        return json.dumps({"room": room, "presence": presence, "account_data": _NOTHING})
+
+
+def _unless_all(users: Sequence[str] | None) -> Sequence[str] | None:
+    return None if users is None or "*" in users else users
+
+
+def _both(one: Sequence[str] | None, other: Sequence[str] | None) -> list[str] | None:
+    """What is in both lists; None stands for all."""
+    if one is None or other is None:
+        both = one if other is None else other
+        return None if both is None else list(both)
+    return [each for each in one if each in other]
+
+
+def define(token: AccessToken, definition: Mapping[str, Any]) -> str:
+    """Begin a stream; its token. `rooms` (all) and `users` (none) are IDs, or "*" for all.
+
+    Whose presence is told is among `users`, as far as they're in one of the rooms or on the presence list.
+    Raises UnknownToken, BadJson, InvalidParam, TooLarge.
+    """
+    return create(token, definition).text
+
+
+def create(token: AccessToken, definition: Mapping[str, Any]) -> StreamingToken:
+    """Begin a stream. Raises what `define` does."""
+    from murmuration.sync import engine
+
+    limit_size(definition, "A stream's configuration", MAX_BYTES)
+    body = Fields(definition)
+    rooms = _ids(body, "rooms", "!") if "rooms" in definition else ["*"]
+    users = _ids(body, "users", "@") if "users" in definition else []
+    wanted = None if "*" in rooms else rooms
+    room = {} if wanted is None else {"rooms": wanted}
+    start = engine.begin(token, json.dumps({"room": room}))
+    return StreamingToken(streamings.create(token.user_id, wanted, users, start), None)
+
+
+def _ids(body: Fields, name: str, sigil: str) -> list[str]:
+    found = body.strings(name)
+    for each in found:
+        if each != "*" and not each.startswith(sigil):
+            raise InvalidParam(f"{name} are IDs that begin with {sigil}, or *")
+    return list(dict.fromkeys(found))
+
+
+def parse(user_id: str, text: str) -> StreamingToken:
+    """A user's streaming token. One read. Raises NotFound for one that isn't theirs, or not any more."""
+    match = _TOKEN.fullmatch(text)
+    streaming = streamings.read(user_id, match[1]) if match else None
+    if match is None or streaming is None:
+        raise NotFound("There is no such stream")
+    return StreamingToken(streaming, f"s_{match[2]}" if match[2] else None)
+
+
+def parse_optional(user_id: str, text: str | None) -> StreamingToken | None:
+    """The same, or None for none."""
+    return None if text is None else parse(user_id, text)
+
+
+def giving(streaming: StreamingToken, event_ids: Collection[str]) -> Write:
+    """The write by which events that an answer has don't come down the stream."""
+    newest = list(dict.fromkeys(event_ids))[-MOST_GIVEN:]
+    return streamings.note_given(streaming.streaming, {mark(event_id) for event_id in newest})
+
+
+@contextmanager
+def entering(streaming: StreamingToken | None) -> Iterator[list[str]]:
+    """While a room is entered and shown in an answer, the stream leaves it; then what wasn't shown comes.
+
+    Yields the list of the shown events' IDs, to be filled.
+    """
+    shown: list[str] = []
+    if streaming is None:
+        yield shown
+        return
+    streamings.note_entering(streaming.streaming, now_ms() + ENTERING_MS)
+    try:
+        yield shown
+    finally:
+        dynamodb.execute(giving(streaming, shown))

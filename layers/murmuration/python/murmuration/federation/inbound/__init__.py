@@ -1,0 +1,1 @@
+"""Events that other servers made: judged by where they stand in the graph, and kept."""

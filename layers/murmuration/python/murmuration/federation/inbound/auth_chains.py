@@ -1,0 +1,93 @@
+"""Auth chains: events that are known for what they authorise, without their place in the room's graph."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.federation.inbound.elsewhere import Elsewhere, Pdu
+from murmuration.federation.inbound.forks import Forks
+from murmuration.federation.inbound.graph import ancestors_first
+from murmuration.protocol.auth_rules import create_event_id
+from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.keys import KeyRing
+from murmuration.protocol.pdus.validation import (
+    check_against_auth_events,
+    check_content_hash,
+    check_format,
+    check_signatures,
+    keys_to_look_up,
+)
+from murmuration.storage.rooms import event_store
+from murmuration.storage.rooms.event_store import StoredEvent
+
+
+def authorising_ids(event: Event) -> list[str]:
+    """The IDs of the events by which an event is judged: its auth events and its room's creation."""
+    if event.room_version.create_event_is_room_id and not event.is_create:
+        return [*event.auth_events, create_event_id(event)]
+    return list(event.auth_events)
+
+
+def valid_events(forks: Forks, pdus: Iterable[Pdu]) -> dict[str, Event]:
+    """The events, by ID, of those PDUs that are of the room and its version's format."""
+    events: dict[str, Event] = {}
+    for pdu in pdus:
+        try:
+            event = check_format(pdu, forks.version)
+        except MatrixError:
+            continue
+        if event.room_id == forks.room_id:
+            events[event.event_id] = event
+    return events
+
+
+def bring_in(forks: Forks, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[str]:
+    """Keep those of these events that aren't known yet, as outliers or rejected; the IDs of all PDUs' events.
+
+    Left out are those that don't belong to the room, that aren't signed as they should be, or whose own auth
+    events are neither known nor among them.
+    """
+    events = valid_events(forks, pdus)
+    cited = {event_id for event in events.values() for event_id in authorising_ids(event)}
+    known = forks.stored([*events, *cited])
+    fresh = {event_id: event for event_id, event in events.items() if event_id not in known}
+    keys = elsewhere.keys({key for event in fresh.values() for key in keys_to_look_up(event)})
+    added: dict[str, StoredEvent] = {}
+    for event in ancestors_first(fresh, authorising_ids):
+        outlier = _judge(forks, event, {**known, **added}, keys)
+        if outlier is not None:
+            added[event.event_id] = outlier
+    dynamodb.parallel(*(functools.partial(_keep, outlier) for outlier in added.values()))
+    forks.learn(added)
+    return list(events)
+
+
+def _judge(forks: Forks, event: Event, known: Mapping[str, StoredEvent], keys: KeyRing) -> StoredEvent | None:
+    """Checks 1 to 4; None for an event that is dropped, or that can't be judged."""
+    authorising = {it: known[it] for it in authorising_ids(event) if it in known}
+    if len(authorising) < len(set(authorising_ids(event))):
+        return None
+    try:
+        check_signatures(event, keys)
+    except MatrixError:
+        return None
+    event = check_content_hash(event)
+    rejected = [event_id for event_id, stored in authorising.items() if stored.kind == "rejected"]
+    auth_events = {event_id: stored.event for event_id, stored in authorising.items()}
+    try:
+        check_against_auth_events(event, auth_events, rejected, keys)
+    except MatrixError as reason:
+        return StoredEvent(event, forks.room_id, "rejected", reason=reason.message)
+    return StoredEvent(event, forks.room_id, "outlier")
+
+
+def _keep(outlier: StoredEvent) -> None:
+    """Store it, unless it became known meanwhile."""
+    (write,) = event_store.keep_writes(outlier)
+    with suppress(ConditionFailed):
+        dynamodb.execute(write)

@@ -1,0 +1,184 @@
+"""Backfilling: events from before the log's beginning, which take the ordinals below it.
+
+They were part of the room before this server was, so they change nothing of its present, and aren't judged by
+it, only where they stand in the graph. Taken are those alone that an event of the log follows, be it by way
+of others: what is no part of the past may not slip in there.
+https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.federation.inbound.auth_chains import valid_events
+from murmuration.federation.inbound.elsewhere import Elsewhere, MissingEvents, Pdu
+from murmuration.federation.inbound.forks import Forks
+from murmuration.federation.inbound.graph import ancestors_first
+from murmuration.federation.inbound.reception import Received, Reception
+from murmuration.protocol.errors import MatrixError, Unavailable
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.pdus.validation import Outcome, PolicyServer, check_on_receipt
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.changes import Changes
+from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
+from murmuration.rooms.writing.settling import settle
+from murmuration.storage.live.streams import pause
+from murmuration.storage.rooms import event_store
+from murmuration.storage.rooms.event_store import Awaited, Kind, StoredEvent
+from murmuration.storage.rooms.room_items import ROOMS, LogEntry
+
+ATTEMPTS = 60
+_AT_ONCE = 15
+"""Events of one transaction, each of which takes some four writes."""
+
+
+def backfill(room_id: str, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[Received]:
+    """Take events from before the log's beginning; what became of those that weren't known or dropped.
+
+    Raises NotFound for an unknown room, Unavailable when it stays contended.
+    """
+    pdus = list(pdus)
+    done: list[Received] = []
+    for attempt in range(ATTEMPTS):
+        try:
+            _Backfill(settle(Room.load(room_id)), elsewhere, done).run(pdus)
+            return done
+        except ConditionFailed:
+            pause(attempt)
+    raise Unavailable("The room is too busy; try again")
+
+
+class _Backfill:
+    """One attempt; what was written stays written, and is added to `done`, when another is needed."""
+
+    def __init__(self, room: Room, elsewhere: Elsewhere, done: list[Received]) -> None:
+        self.room = room
+        self.elsewhere = elsewhere
+        self.done = done
+        self.forks = Forks(room.room_id, room.version)
+
+    def run(self, pdus: Sequence[Pdu]) -> None:
+        receptions = self._judge(self._past(valid_events(self.forks, pdus)))
+        accepted = [it for it in receptions if it.kind == "accepted"]
+        for start in range(0, len(accepted), _AT_ONCE):
+            self._write(accepted[start : start + _AT_ONCE])
+        for reception in receptions:
+            if reception.kind == "rejected":
+                reception.keep(reception.stored)
+                self.done.append(reception.received)
+
+    def _past(self, events: Mapping[str, Event]) -> list[Event]:
+        """The new ones among the events that are followed by what is known: the oldest first."""
+        known = self.forks.stored(events)
+        new = {
+            event_id: event
+            for event_id, event in sorted(events.items(), key=_by_time)
+            if event_id not in known or not known[event_id].is_placed
+        }
+        self.awaited = _read_awaited(self.room.room_id, new)
+        past: set[str] = set()
+        pending = [event_id for event_id in new if self.awaited[event_id].is_followed]
+        while pending:
+            event_id = pending.pop()
+            if event_id in new and event_id not in past:
+                past.add(event_id)
+                pending += new[event_id].prev_events
+        return [event for event in ancestors_first(new, _previous) if event.event_id in past]
+
+    def _judge(self, events: Sequence[Event]) -> list[_PastReception]:
+        """The events that aren't dropped, each judged knowing those before it: the newest first."""
+        batch: dict[str, _PastReception] = {}
+        for event in events:
+            reception = _PastReception(self.room, event, self.elsewhere, self.forks, batch)
+            reception.awaited = self.awaited[event.event_id]
+            try:
+                judgement = check_on_receipt(event.pdu, self.room.version, reception)
+                root = reception.root_before(judgement.event)
+            except (MatrixError, MissingEvents):
+                continue
+            kind: Kind = "rejected" if judgement.outcome is Outcome.REJECTED else "accepted"
+            reason = judgement.reason.message if judgement.reason is not None else ""
+            reception.stored = StoredEvent(judgement.event, self.room.room_id, kind, root, reason=reason)
+            self.forks.learn({event.event_id: reception.stored})
+            batch[event.event_id] = reception
+        for event_id, reception in batch.items():
+            if (target := batch.get(reception.stored.event.redacts or "")) is not None:
+                target.awaited = replace(target.awaited, redactions=(*target.awaited.redactions, event_id))
+        return list(reversed(batch.values()))
+
+    def _write(self, receptions: Sequence[_PastReception]) -> None:
+        changes = Changes(self.room.version, self.room)
+        ordinal = self.room.head.oldest
+        entries = []
+        for reception in receptions:
+            ordinal -= 1
+            entries.append(reception.make_entry(changes, reception.stored.event, ordinal))
+        roots = [entry.state_root for entry in entries]
+        for entry in entries:
+            changes.precede(entry, self.forks.unstored(roots))
+        changes.also(*self.forks.resolution_writes(roots))
+        self.room = changes.commit()
+        self.done += [reception.received for reception in receptions]
+
+
+class _PastReception(Reception):
+    """The reception of an event that is part of the past, with others (`batch`, by event ID)."""
+
+    def __init__(
+        self,
+        room: Room,
+        event: Event,
+        elsewhere: Elsewhere,
+        forks: Forks,
+        batch: Mapping[str, _PastReception],
+    ) -> None:
+        super().__init__(room, event, elsewhere)
+        self.forks = forks
+        self.batch = batch
+        self.stored: StoredEvent
+
+    @property
+    def kind(self) -> str:
+        return self.stored.kind
+
+    @property
+    def received(self) -> Received:
+        return Received(self.event_id, self.stored.kind, self.stored.reason)
+
+    def current_state(self, event: Event) -> Mapping[StateKey, Event]:
+        return self.state_before(event)
+
+    def policy_server(self, event: Event) -> PolicyServer | None:  # noqa: ARG002 - the past knew of none
+        return None
+
+    def carry_out(self, changes: Changes, entry: LogEntry) -> LogEntry:
+        """A target that comes along gets its place in redacted form, also if it is written only later."""
+        target = self.batch.get(entry.event.redacts or "")
+        if target is None:
+            return super().carry_out(changes, entry)
+        changes.also(event_store.hold_redaction_write(self.room.room_id, target.event_id, self.event_id))
+        state = self.state_at(entry.state_root, REDACTION_STATE)
+        return replace(entry, withheld=not takes_effect(entry.event, target.stored.event, state))
+
+
+def _read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
+    """What the room knows of each of these events."""
+    keys = {event_id: event_store.awaited_keys(room_id, event_id) for event_id in event_ids}
+    wanted = [key for pair in keys.values() for key in pair]
+    items = {item["sk"]: item for item in dynamodb.batch_get({ROOMS: wanted})[ROOMS]} if wanted else {}
+    return {
+        event_id: event_store.awaited_from([items[key["sk"]] for key in pair if key["sk"] in items])
+        for event_id, pair in keys.items()
+    }
+
+
+def _by_time(item: tuple[str, Event]) -> tuple[int, int, str]:
+    event_id, event = item
+    return event.depth, event.origin_server_ts, event_id
+
+
+def _previous(event: Event) -> tuple[str, ...]:
+    return event.prev_events

@@ -1,0 +1,48 @@
+"""What the rooms ask of other servers, in the words of the domain: who asks brings the network.
+
+What is answered is not believed: every PDU is checked as if it had come by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.keys import KeyRing
+
+Pdu = Any
+"""A PDU as it came: any JSON value."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateElsewhere:
+    """The state before an event, as another server has it, and the auth chains of its events."""
+
+    state: Sequence[Pdu]
+    auth_chain: Sequence[Pdu] = ()
+
+
+class Elsewhere(Protocol):
+    """Other servers in a room; each question may be answered with less than was asked for, or nothing."""
+
+    def keys(self, wanted: Collection[tuple[str, str]]) -> KeyRing:
+        """Servers' keys, by (server name, key ID)."""
+
+    def auth_chain(self, event: Event) -> Sequence[Pdu]:
+        """The auth events of an event, theirs, and so on (`GET /event_auth`)."""
+
+    def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
+        """Events before `event` and after the `known` ones (`POST /get_missing_events`)."""
+
+    def state_before(self, event: Event) -> StateElsewhere | None:
+        """The state before an event (`GET /state`)."""
+
+
+class MissingEvents(Exception):
+    """Events that are needed to judge another can't be had: it may be tried again later."""
+
+    def __init__(self, event_ids: Collection[str]) -> None:
+        super().__init__(f"{len(event_ids)} events can't be had: {', '.join(sorted(event_ids)[:5])}")
+        self.event_ids = tuple(event_ids)

@@ -1,0 +1,163 @@
+"""Forks: the states after a room's events, and the one state that several of them come to.
+
+States are snapshots. What two of them share is neither read nor compared, so resolving a fork takes what the
+fork changed, whatever the size of the room; and as equal states are equal snapshots, it is done once: the
+result is remembered by the snapshots that it came of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from murmuration.aws.dynamodb import Write
+from murmuration.protocol import state_trie
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.protocol.state_resolution import resolve_conflicted
+from murmuration.protocol.state_trie import NodeId
+from murmuration.storage.rooms import event_store, snapshots
+from murmuration.storage.rooms.event_store import StoredEvent
+
+
+class Forks:
+    """The states of one room, while something is written there: new nodes are held until they're stored."""
+
+    def __init__(self, room_id: str, version: RoomVersion) -> None:
+        self.room_id = room_id
+        self.version = version
+        self._resolved: dict[tuple[NodeId, ...], NodeId] = {}
+        self._known: dict[str, StoredEvent] = {}
+        self._nodes: dict[NodeId, bytes] = {}
+
+    # -- Events ------------------------------------------------------------------------------------------
+
+    def learn(self, known: Mapping[str, StoredEvent]) -> None:
+        """Take over what was read, or is about to be stored."""
+        self._known.update(known)
+
+    def known(self, event_id: str) -> StoredEvent | None:
+        """An event that was looked up."""
+        return self._known.get(event_id)
+
+    def stored(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
+        """Those of the events that are known; what wasn't looked up before takes two round trips."""
+        wanted = list(dict.fromkeys(event_ids))
+        missing = [event_id for event_id in wanted if event_id not in self._known]
+        if missing:
+            self._known.update(event_store.read(missing, self.version))
+        return {event_id: self._known[event_id] for event_id in wanted if event_id in self._known}
+
+    def events(self, event_ids: Iterable[str]) -> dict[str, Event]:
+        return {event_id: stored.event for event_id, stored in self.stored(event_ids).items()}
+
+    # -- States ------------------------------------------------------------------------------------------
+
+    def fetch(self, node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
+        """The nodes, stored or not."""
+        held = {node_id: self._nodes[node_id] for node_id in node_ids if node_id in self._nodes}
+        missing = [node_id for node_id in node_ids if node_id not in held]
+        return {**held, **(snapshots.fetch_from(self.room_id)(missing) if missing else {})}
+
+    def build(self, state: Mapping[StateKey, str]) -> NodeId:
+        """The snapshot of a whole state."""
+        root, nodes = state_trie.build(self.room_id, state)
+        self._nodes |= nodes
+        return root
+
+    def put(self, root: NodeId, changes: Mapping[StateKey, str | None]) -> NodeId:
+        """The snapshot `root` with these changes."""
+        after, nodes = state_trie.update(self.room_id, root, changes, self.fetch)
+        self._nodes |= nodes
+        return after
+
+    def after(self, stored: StoredEvent) -> NodeId:
+        """The state after an event whose place is known: a rejected one leaves it as it was."""
+        root, pair = stored.state_root, stored.event.state_pair
+        if root is None:
+            raise ValueError(f"the state before {stored.event.event_id} is not known")
+        if pair is None or stored.kind == "rejected":
+            return root
+        return self.put(root, {pair: stored.event.event_id})
+
+    def state(self, root: NodeId, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
+        """The events of a snapshot with these (type, state key) pairs, those there are."""
+        found = state_trie.get(root, list(dict.fromkeys(pairs)), self.fetch)
+        events = self.events(found.values())
+        return {pair: events[event_id] for pair, event_id in found.items() if event_id in events}
+
+    def differences(self, before: NodeId, after: NodeId) -> dict[StateKey, tuple[Event | None, Event | None]]:
+        """Where two snapshots differ, each with the event of the one and of the other."""
+        changes = state_trie.diff(before, after, self.fetch)
+        ids = [event_id for pair in changes.values() for event_id in pair if event_id is not None]
+        events = self.events(ids)
+        return {
+            pair: (events[old] if old is not None else None, events[new] if new is not None else None)
+            for pair, (old, new) in changes.items()
+        }
+
+    def unstored(self, roots: Iterable[NodeId]) -> dict[NodeId, bytes]:
+        """The nodes of these snapshots that have yet to be stored."""
+        return state_trie.needed(roots, self._nodes)
+
+    # -- Resolution --------------------------------------------------------------------------------------
+
+    def resolve(self, roots: Iterable[NodeId]) -> NodeId:
+        """The snapshot of the state that these come to."""
+        states = tuple(sorted(set(roots)))
+        if len(states) <= 1:
+            return states[0] if states else state_trie.EMPTY
+        known = self._resolved.get(states) or snapshots.read_resolution(self.room_id, states)
+        if known is not None:
+            return known
+        conflicts = state_trie.conflicts(states, self.fetch)
+        rejected = _Rejected(self)
+        base = states[0]
+        resolved = resolve_conflicted(
+            self.version, conflicts, _Unconflicted(self, base, conflicts), self.events, rejected=rejected
+        )
+        entries = {pair: resolved.get(pair) for pair in conflicts} | resolved
+        changes = {
+            pair: event_id
+            for pair, event_id in entries.items()
+            if pair not in conflicts or conflicts[pair][0] != event_id
+        }
+        root = self.put(base, changes)
+        self._resolved[states] = root
+        return root
+
+    def resolution_writes(self, stored: Collection[NodeId]) -> list[Write]:
+        """What remembers the resolutions that came to snapshots which are stored, or among these."""
+        return [
+            snapshots.resolution_write(self.room_id, states, root)
+            for states, root in self._resolved.items()
+            if root in stored or root not in self._nodes
+        ]
+
+
+class _Unconflicted:
+    """What all of the states to be resolved have in common, looked up in one of them."""
+
+    def __init__(
+        self, forks: Forks, root: NodeId, conflicts: Mapping[StateKey, Sequence[str | None]]
+    ) -> None:
+        self._forks = forks
+        self._root = root
+        self._conflicts = conflicts
+
+    def get(self, keys: Collection[StateKey]) -> Mapping[StateKey, str]:
+        return state_trie.get(self._root, keys, self._forks.fetch)
+
+    def event_ids(self) -> Collection[str]:
+        entries = state_trie.items(self._root, self._forks.fetch)
+        return [event_id for pair, event_id in entries.items() if pair not in self._conflicts]
+
+
+class _Rejected:
+    """Whether events, which have been looked up, were rejected."""
+
+    def __init__(self, forks: Forks) -> None:
+        self._forks = forks
+
+    def __contains__(self, event_id: object) -> bool:
+        found = self._forks.stored([event_id]) if isinstance(event_id, str) else {}
+        return any(stored.kind == "rejected" for stored in found.values())

@@ -1,0 +1,55 @@
+"""Receiving events that other servers made: judged by where they stand in the graph, kept as that comes out.
+
+- An accepted event gets the next ordinal of the log, and becomes one of the room's newest in place of those
+  that it follows. The room's state is then what the states after its newest events resolve to.
+- A soft-failed or rejected one is kept outside the log (`storage.event_store`), and changes nothing.
+- What an event refers to has to be known first: auth events are fetched and kept as outliers, events before
+  it are fetched and received; where there's a gap, another server tells the state before the event.
+
+Whatever happens twice, or at once, comes to one outcome: an event's ID is claimed together with its place.
+https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+"""
+
+from __future__ import annotations
+
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.federation.inbound.elsewhere import Elsewhere, Pdu
+from murmuration.federation.inbound.reception import Received, Reception
+from murmuration.protocol.errors import InvalidParam, Unavailable
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.validation import check_format, check_on_receipt
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.settling import settle
+from murmuration.storage.live.streams import pause
+
+ATTEMPTS = 60
+
+
+def receive(room_id: str, pdu: Pdu, elsewhere: Elsewhere) -> Received:
+    """Take a PDU that is new to the room; what became of it, also when that was before.
+
+    Raises the MatrixError for which it is dropped, NotFound for an unknown room, MissingEvents where what it
+    refers to can't be had, Unavailable when the room stays contended.
+    """
+    return _receive(room_id, pdu, elsewhere, fill_gaps=True)
+
+
+def _receive(room_id: str, pdu: Pdu, elsewhere: Elsewhere, *, fill_gaps: bool) -> Received:
+    def receive_earlier(event: Event) -> Received:
+        return _receive(room_id, event.pdu, elsewhere, fill_gaps=False)
+
+    for attempt in range(ATTEMPTS):
+        room = settle(Room.load(room_id))
+        event = check_format(pdu, room.version)
+        if event.room_id != room_id:
+            raise InvalidParam("The event is of another room")
+        reception = Reception(room, event, elsewhere, receive_earlier if fill_gaps else None)
+        if (known := reception.look_up()) is not None:
+            return Received(event.event_id, known.kind, known.reason)
+        if event.is_create:
+            raise InvalidParam("The room has begun already")
+        try:
+            return reception.conclude(check_on_receipt(pdu, room.version, reception))
+        except ConditionFailed:
+            pause(attempt)
+    raise Unavailable("The room is too busy; try again")

@@ -1,0 +1,62 @@
+"""Verification of access tokens against the device they name."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.clock import now_ms
+from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.errors import UnknownToken
+from murmuration.storage.users import accounts
+
+SEEN_INTERVAL_MS = 600_000
+"""How old a device's `last_seen_ms` may grow: it's written at most once in that time."""
+
+
+Address = Callable[[], str]
+"""Tells the client's address; asked only when it's written, as finding it out may take a read."""
+
+
+def authenticate(token: AccessToken, *, address: Address | None = None) -> Requester:
+    """Who `token` proves to be. One read. Raises UnknownToken."""
+    return verify(token, dynamodb.get(accounts.USERS, token.key), address=address)
+
+
+def verify(
+    token: AccessToken, device: Mapping[str, Any] | None, *, address: Address | None = None
+) -> Requester:
+    """Who `token` proves to be, given its device's item. Raises UnknownToken.
+
+    Writes only on the first use of a refreshed token, which revokes the tokens before it, and when the
+    device was last seen `SEEN_INTERVAL_MS` ago.
+    https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
+    """
+    secret_hash = token.secret_hash
+    is_next = device is not None and _equal(device.get("next_access_hash"), secret_hash)
+    if device is None or not (is_next or _equal(device.get("access_hash"), secret_hash)):
+        raise UnknownToken("The access token is not known, or was logged out", soft_logout=False)
+    now = now_ms()
+    expires_ms = device.get("next_access_expires_ms" if is_next else "access_expires_ms")
+    if expires_ms is not None and expires_ms <= now:
+        raise UnknownToken("The access token has expired", soft_logout=True)
+    _record_use(token, device, is_next, now, address)
+    return Requester(token.user_id, token.device_id, bool(device.get("guest")), bool(device.get("admin")))
+
+
+def _record_use(
+    token: AccessToken, device: Mapping[str, Any], is_next: bool, now: int, address: Address | None
+) -> None:
+    if not is_next and now - device.get("last_seen_ms", 0) < SEEN_INTERVAL_MS:
+        return
+    seen: dict[str, Any] = {"last_seen_ms": now} | ({"last_seen_ip": address()} if address else {})
+    if is_next:
+        accounts.promote_next_tokens(device, seen)
+    else:
+        accounts.update_device(token.user_id, token.device_id, seen)
+
+
+def _equal(stored: object, secret_hash: str) -> bool:
+    return isinstance(stored, str) and hmac.compare_digest(stored, secret_hash)

@@ -1,0 +1,200 @@
+"""Rate limits: how often somebody may do something, over all functions together.
+
+Each (kind, key) is a bucket that holds `burst` requests and fills at `per_second`. What is stored of it is
+the time at which it will be full again (the generic cell rate algorithm), in one item that expires then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import LimitExceeded, Unavailable
+from murmuration.settings import settings
+from murmuration.storage.live.streams import pause
+
+T = TypeVar("T")
+TABLE = "transient"
+ATTEMPTS = 3
+TAKINGS = 40
+REMEMBERED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bucket of `burst` requests, filled again at `per_second`."""
+
+    per_second: float
+    burst: int
+
+    @property
+    def interval_ms(self) -> int:
+        """The time that one request takes to come back."""
+        return round(1000 / self.per_second)
+
+    def over_ms(self, full_ms: int, now: int, count: int = 1) -> int:
+        """How long `count` requests wait for a bucket that is full at `full_ms`; 0 or less: they needn't."""
+        return full_ms + count * self.interval_ms - now - self.burst * self.interval_ms
+
+
+LIMITS: Mapping[str, Limit] = MappingProxyType(
+    {
+        # By address.
+        "registration": Limit(0.17, 3),
+        "registration_query": Limit(0.5, 10),
+        "login": Limit(0.17, 6),
+        "login_poll": Limit(1, 30),
+        "sso": Limit(0.5, 20),
+        "proof_request": Limit(0.05, 10),
+        # By account: attempts that failed.
+        "failed_login": Limit(0.17, 3),
+        # By address of mail: mails by which an address is proved.
+        "proof_mail": Limit(1 / 60, 5),
+        # By account: mails with which somebody may log in.
+        "login_mail": Limit(1 / 60, 5),
+        # By user.
+        "login_token": Limit(1 / 60, 1),
+        "message": Limit(0.2, 10),
+        "redaction": Limit(0.2, 10),
+        "join": Limit(0.1, 10),
+        "remote_join": Limit(0.01, 10),
+        "invite": Limit(0.3, 10),
+        "moderation": Limit(1, 50),
+        "room_creation": Limit(0.016, 10),
+        "profile": Limit(0.2, 10),
+        "presence": Limit(0.2, 10),
+        "media_upload": Limit(0.5, 20),
+        "report": Limit(1, 5),
+    }
+)
+"""What may be limited, and how; the keys are chosen so that honest clients never notice."""
+
+_full: dict[tuple[str, str], int] = {}
+"""When the buckets used by this process will be full: a guess that saves a write, never a decision."""
+
+
+def check(kind: str, key: str) -> None:
+    """Take one request from the bucket of `kind` (in `LIMITS`) and `key`. Raises LimitExceeded.
+
+    One write; a second one when this process guessed wrongly whether the bucket was full.
+    """
+    if not settings().rate_limits:
+        return
+    limit, now = LIMITS[kind], now_ms()
+    full_ms = _full.get((kind, key), 0)
+    for _ in range(ATTEMPTS):
+        try:
+            taken = dynamodb.execute(_take(kind, key, limit, now, full_ms), returning="UPDATED_NEW")
+        except ConditionFailed as error:
+            full_ms = int(error.items[0]["full_ms"]) if error.items else 0
+            _raise_if_over(limit, full_ms, now)
+            continue
+        if len(_full) >= REMEMBERED:
+            _full.clear()
+        _full[kind, key] = int(taken["full_ms"]) if taken else full_ms
+        return
+
+
+def require_open(kind: str, key: str) -> None:
+    """Raise LimitExceeded if `check` would; take nothing. One read."""
+    if not settings().rate_limits:
+        return
+    item = dynamodb.get(TABLE, _key(kind, key))
+    _raise_if_over(LIMITS[kind], int(item["full_ms"]) if item else 0, now_ms())
+
+
+class Taking:
+    """`count` requests, taken from a bucket in the same transaction as other writes, which costs no trip.
+
+    The item with `keys` is read along with others beforehand and given to `learn`.
+    """
+
+    def __init__(self, kind: str, key: str, count: int = 1) -> None:
+        self._limit = LIMITS[kind]
+        self._count = count
+        self._key = _key(kind, key)
+        self._full_ms: int | None = None
+
+    @property
+    def keys(self) -> dict[str, list[dict[str, str]]]:
+        """What to read beforehand; nothing where rates aren't limited."""
+        return {TABLE: [self._key]} if settings().rate_limits else {}
+
+    def learn(self, item: Mapping[str, Any] | None) -> None:
+        """Take note of how the bucket stands."""
+        self._full_ms = int(item["full_ms"]) if item else None
+
+    def writes(self) -> list[Write]:
+        """The write to commit with the others; none where rates aren't limited. Raises LimitExceeded."""
+        if not settings().rate_limits:
+            return []
+        now, before = now_ms(), self._full_ms
+        _raise_if_over(self._limit, before or 0, now, self._count)
+        full_ms = max(before or 0, now) + self._count * self._limit.interval_ms
+        values = {":full": full_ms, ":expires": full_ms // 1000 + 60}
+        return [
+            dynamodb.update(
+                TABLE,
+                self._key,
+                "SET full_ms = :full, expires = :expires",
+                values=values if before is None else {**values, ":before": before},
+                condition="attribute_not_exists(full_ms)" if before is None else "full_ms = :before",
+                return_old=True,
+            )
+        ]
+
+    def settle(self, commit: Callable[[], T], index: int) -> T:
+        """What `commit` returns, called again whenever another request took from the bucket meanwhile.
+
+        `index` is that of the write among those that ConditionFailed tells of. Raises what `commit` raises.
+        """
+        for attempt in range(TAKINGS):
+            try:
+                return commit()
+            except ConditionFailed as error:
+                if error.failed != (index,):
+                    raise
+                self.learn(error.items.get(index))
+                pause(attempt)
+        raise Unavailable("You are sending too much at once; try again")
+
+
+def _take(kind: str, key: str, limit: Limit, now: int, full_ms: int) -> Write:
+    expires = {":expires": (max(full_ms, now) + limit.burst * limit.interval_ms) // 1000 + 60}
+    if full_ms <= now:
+        return dynamodb.update(
+            TABLE,
+            _key(kind, key),
+            "SET full_ms = :full, expires = :expires",
+            values={":full": now + limit.interval_ms, ":now": now, **expires},
+            condition="attribute_not_exists(full_ms) OR full_ms <= :now",
+            return_old=True,
+        )
+    return dynamodb.update(
+        TABLE,
+        _key(kind, key),
+        "SET full_ms = full_ms + :interval, expires = :expires",
+        values={
+            ":interval": limit.interval_ms,
+            ":now": now,
+            ":most": now + (limit.burst - 1) * limit.interval_ms,
+            **expires,
+        },
+        condition="full_ms > :now AND full_ms <= :most",
+        return_old=True,
+    )
+
+
+def _raise_if_over(limit: Limit, full_ms: int, now: int, count: int = 1) -> None:
+    wait_ms = limit.over_ms(full_ms, now, count)
+    if wait_ms > 0:
+        raise LimitExceeded("Too many requests", retry_after_ms=wait_ms)
+
+
+def _key(kind: str, key: str) -> dict[str, str]:
+    return {"id": f"limit#{kind}#{key}"}

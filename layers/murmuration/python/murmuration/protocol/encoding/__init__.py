@@ -1,0 +1,1 @@
+"""Encodings: canonical JSON, unpadded base64, globs, paths of properties."""

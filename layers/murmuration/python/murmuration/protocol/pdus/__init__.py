@@ -1,0 +1,1 @@
+"""PDUs: their format, hashes, signatures, redaction, and the checks on receipt."""

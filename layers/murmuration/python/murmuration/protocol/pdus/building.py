@@ -1,0 +1,98 @@
+"""Making events of this server's own: the PDU of the room version, hashed and signed.
+
+https://spec.matrix.org/v1.19/server-server-api/#adding-hashes-and-signatures-to-outgoing-events
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from murmuration.protocol.encoding import unpadded_base64
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import check_field_sizes, check_format, max_depth
+from murmuration.protocol.pdus.hashing import content_hash
+from murmuration.protocol.pdus.signing import SigningKey, sign_event
+from murmuration.protocol.room_versions import RoomVersion
+
+
+def build_event(
+    *,
+    room_version: RoomVersion,
+    type: str,
+    sender: str,
+    content: dict[str, Any],
+    room_id: str | None,
+    prev_events: Sequence[str],
+    auth_events: Sequence[str],
+    depth: int,
+    origin_server_ts: int,
+    server_name: str,
+    signing_key: SigningKey,
+    state_key: str | None = None,
+    redacts: str | None = None,
+    event_id: str | None = None,
+    reference_hashes: Mapping[str, bytes] | None = None,
+) -> Event:
+    """A complete event, hashed, signed, and checked against the format and the size limits.
+
+    `room_id` is None for a create event whose hash is to be the room's ID. `redacts` goes where the room
+    version keeps it. A depth beyond the version's limit becomes the limit. Room versions 1 and 2 alone need
+    `event_id` (chosen by this server) and the reference hash of each event referred to, by event ID. Raises
+    TooLarge, or BadJson for content that the room version can't hold.
+    """
+    if room_version.redacts_in_content and redacts is not None:
+        content = {**content, "redacts": redacts}
+    pdu: dict[str, Any] = {
+        "type": type,
+        "sender": sender,
+        "content": content,
+        "depth": min(depth, max_depth(room_version)),
+        "origin_server_ts": origin_server_ts,
+        "prev_events": _references(prev_events, reference_hashes, room_version),
+        "auth_events": _references(auth_events, reference_hashes, room_version),
+    }
+    if room_id is not None:
+        pdu["room_id"] = room_id
+    if state_key is not None:
+        pdu["state_key"] = state_key
+    if not room_version.redacts_in_content and redacts is not None:
+        pdu["redacts"] = redacts
+    if room_version.server_assigned_event_ids:
+        pdu["event_id"] = event_id
+    return complete_event(pdu, server_name, signing_key, room_version)
+
+
+def complete_event(
+    pdu: dict[str, Any], server_name: str, signing_key: SigningKey, version: RoomVersion
+) -> Event:
+    """Hashes and signs an event that has all but that, such as a template from `make_join` filled in.
+
+    A template's own `signatures` and `unsigned` are dropped. Raises BadJson or TooLarge if the result is not
+    of the version's format.
+    """
+    template = {key: value for key, value in pdu.items() if key not in ("signatures", "unsigned")}
+    signed = hash_and_sign(template, server_name, signing_key, version)
+    event = Event(check_format(signed, version), version)
+    check_field_sizes(event)
+    return event
+
+
+def hash_and_sign(
+    pdu: dict[str, Any], server_name: str, signing_key: SigningKey, version: RoomVersion
+) -> dict[str, Any]:
+    """A copy of `pdu` with its content hash, and the server's signature beside any others."""
+    return sign_event({**pdu, "hashes": {"sha256": content_hash(pdu)}}, server_name, signing_key, version)
+
+
+def _references(
+    event_ids: Sequence[str], reference_hashes: Mapping[str, bytes] | None, version: RoomVersion
+) -> list[Any]:
+    """`event_ids` as the version's PDUs refer to events: IDs, or (ID, hashes) pairs."""
+    if not version.server_assigned_event_ids:
+        return list(event_ids)
+    if reference_hashes is None:
+        raise ValueError(f"Room version {version.id} refers to events by their reference hashes as well")
+    return [
+        [event_id, {"sha256": unpadded_base64.encode(reference_hashes[event_id])}] for event_id in event_ids
+    ]

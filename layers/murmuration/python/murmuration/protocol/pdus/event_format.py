@@ -1,0 +1,136 @@
+"""The format of a PDU in each room version, and the size limits.
+
+https://spec.matrix.org/v1.19/rooms/ and https://spec.matrix.org/v1.19/client-server-api/#size-limits
+
+Everything a remote server can get wrong about the shape of an event is caught here, so that what comes after
+may read an `Event` without looking.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import BadJson, TooLarge
+from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import is_valid_event_id, is_valid_room_id, is_valid_user_id
+from murmuration.protocol.room_versions import RoomVersion
+
+MAX_PDU_BYTES = 65_536
+"""Of the whole event in canonical JSON, signatures and `unsigned` included."""
+MAX_FIELD_BYTES = 255
+"""Of `type` and `state_key` in UTF-8; `sender`, `room_id` and `event_id` have the same limit as
+identifiers."""
+MAX_PREV_EVENTS = 20
+MAX_AUTH_EVENTS = 10
+
+_REQUIRED: dict[str, type] = {
+    "type": str,
+    "sender": str,
+    "content": dict,
+    "depth": int,
+    "origin_server_ts": int,
+    "hashes": dict,
+    "signatures": dict,
+    "prev_events": list,
+    "auth_events": list,
+}
+
+
+def max_depth(version: RoomVersion) -> int:
+    """The greatest `depth`, which events keep once the room has reached it."""
+    return canonical_json.MAX_INTEGER if version.strict_canonical_json else 2**63 - 1
+
+
+def parse_pdu(pdu: object, version: RoomVersion) -> Event:
+    """The event that another server sent, if its format is right; raises BadJson or TooLarge.
+
+    `unsigned` is left out: nobody vouches for it.
+    """
+    event_pdu = check_format(pdu, version)
+    return Event({key: value for key, value in event_pdu.items() if key != "unsigned"}, version)
+
+
+def check_format(pdu: object, version: RoomVersion) -> dict[str, Any]:
+    """Checks a value against the version's event format, and returns it; raises BadJson or TooLarge.
+
+    `type` and `state_key` may here have 255 characters: servers have let them into rooms at that length, so
+    that longer ones in bytes are `check_field_sizes`'s.
+    """
+    if not isinstance(pdu, dict):
+        raise BadJson("An event is an object")
+    _check_types(pdu, version)
+    _check_ids(pdu, version)
+    _check_references(pdu, "prev_events", MAX_PREV_EVENTS, version)
+    _check_references(pdu, "auth_events", MAX_AUTH_EVENTS, version)
+    if len(pdu["type"]) > MAX_FIELD_BYTES or len(pdu.get("state_key", "")) > MAX_FIELD_BYTES:
+        raise TooLarge("The event's type or state_key is too long")
+    if len(canonical_json.encode(pdu, strict=version.strict_canonical_json)) > MAX_PDU_BYTES:
+        raise TooLarge("The event is too large")
+    return pdu
+
+
+def check_field_sizes(event: Event) -> None:
+    """Raises TooLarge if `type` or `state_key` has more than 255 bytes."""
+    for field in (event.type, event.state_key or ""):
+        if not field.isascii() and len(field.encode()) > MAX_FIELD_BYTES:
+            raise TooLarge("The event's type or state_key is too long")
+
+
+def _check_types(pdu: dict[str, Any], version: RoomVersion) -> None:
+    for key, kind in _REQUIRED.items():
+        value = pdu.get(key)
+        if type(value) is not kind and not (kind is int and _is_whole_float(value, version)):
+            raise BadJson(f"The event has no {key} of the right type")
+    if not 0 <= pdu["depth"] <= max_depth(version):
+        raise BadJson("The event's depth is out of range")
+    if not isinstance(pdu["hashes"].get("sha256"), str):
+        raise BadJson("The event has no sha256 among its hashes")
+    for by_key in pdu["signatures"].values():
+        if not isinstance(by_key, dict) or not all(isinstance(value, str) for value in by_key.values()):
+            raise BadJson("The event's signatures are malformed")
+    optional_strings = ("state_key",) if version.redacts_in_content else ("state_key", "redacts")
+    if not all(isinstance(pdu.get(key, ""), str) for key in optional_strings):
+        raise BadJson("The event's state_key or redacts is not a string")
+
+
+def _is_whole_float(value: object, version: RoomVersion) -> bool:
+    """Before version 6 an integer may be written as a float."""
+    return not version.strict_canonical_json and isinstance(value, float) and value.is_integer()
+
+
+def _check_ids(pdu: dict[str, Any], version: RoomVersion) -> None:
+    if not is_valid_user_id(pdu["sender"]):
+        raise BadJson("The event's sender is not a user ID")
+    if version.server_assigned_event_ids:
+        event_id = pdu.get("event_id")
+        if not isinstance(event_id, str) or not is_valid_event_id(event_id, version):
+            raise BadJson("The event's event_id is not of its room version")
+    room_id = pdu.get("room_id")
+    if version.create_event_is_room_id and pdu["type"] == "m.room.create" and pdu.get("state_key") == "":
+        return  # that there is a room_id is for the authorisation rules to reject
+    if not isinstance(room_id, str) or not is_valid_room_id(room_id, version):
+        raise BadJson("The event's room_id is not of its room version")
+
+
+def _check_references(pdu: dict[str, Any], key: str, at_most: int, version: RoomVersion) -> None:
+    references = pdu[key]
+    if len(references) > at_most:
+        raise BadJson(f"The event has more than {at_most} {key}")
+    is_reference = _is_id_and_hashes if version.server_assigned_event_ids else _is_hash_id
+    if not all(is_reference(reference, version) for reference in references):
+        raise BadJson(f"The event's {key} are malformed")
+
+
+def _is_hash_id(reference: object, version: RoomVersion) -> bool:
+    return isinstance(reference, str) and is_valid_event_id(reference, version)
+
+
+def _is_id_and_hashes(reference: object, version: RoomVersion) -> bool:
+    """An [event ID, hashes] pair of room versions 1 and 2; the hashes are nowhere relied on."""
+    return (
+        isinstance(reference, list)
+        and len(reference) == 2
+        and _is_hash_id(reference[0], version)
+        and isinstance(reference[1], dict)
+    )

@@ -1,0 +1,73 @@
+"""The content hash covers an event whole, the reference hash what a redaction leaves of it.
+
+https://spec.matrix.org/v1.19/server-server-api/#signing-events
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Any
+
+from murmuration.protocol.encoding import canonical_json, unpadded_base64
+from murmuration.protocol.errors import BadJson
+from murmuration.protocol.pdus.redaction import redact
+from murmuration.protocol.room_versions import EventIDFormat, RoomVersion
+
+_OUTSIDE_CONTENT_HASH = frozenset({"unsigned", "signatures", "hashes"})
+_OUTSIDE_REFERENCE_HASH = frozenset({"unsigned", "signatures"})
+
+
+def content_hash(pdu: dict[str, Any]) -> str:
+    """The SHA-256 of the event without `unsigned`, `signatures` and `hashes`, in unpadded Base64.
+
+    Raises BadJson where the event has no canonical JSON; whether its numbers suit the room version is left to
+    `event_format.check_format`.
+    """
+    return unpadded_base64.encode(_digest(pdu, _OUTSIDE_CONTENT_HASH))
+
+
+def verify_content_hash(pdu: dict[str, Any]) -> bool:
+    """Whether `hashes.sha256` is the event's content hash; False also when it is missing or malformed."""
+    hashes = pdu.get("hashes")
+    claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
+    if not isinstance(claimed, str):
+        return False
+    try:
+        return compare_digest(unpadded_base64.decode(claimed), _digest(pdu, _OUTSIDE_CONTENT_HASH))
+    except (ValueError, BadJson):
+        return False
+
+
+def reference_hash(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+    """The SHA-256 of the redacted event without `signatures` and `unsigned`: 32 bytes.
+
+    Raises BadJson where the event has no canonical JSON.
+    """
+    return _digest(redact(pdu, version), _OUTSIDE_REFERENCE_HASH)
+
+
+def event_id_for(pdu: dict[str, Any], version: RoomVersion) -> str:
+    """The event's ID: its `event_id` in room versions 1 and 2, else `$` and the encoded reference hash.
+
+    Raises BadJson where there is none.
+    """
+    if version.event_id_format is EventIDFormat.SERVER_ASSIGNED:
+        event_id = pdu.get("event_id")
+        if not isinstance(event_id, str):
+            raise BadJson("The event has no event_id")
+        return event_id
+    digest = reference_hash(pdu, version)
+    if version.event_id_format is EventIDFormat.HASH_STANDARD_B64:
+        return "$" + unpadded_base64.encode(digest)
+    return "$" + unpadded_base64.encode_urlsafe(digest)
+
+
+def room_id_for(create_pdu: dict[str, Any], version: RoomVersion) -> str:
+    """The ID of the room that a create event starts, where it is the event's own hash (from version 12)."""
+    return "!" + event_id_for(create_pdu, version)[1:]
+
+
+def _digest(pdu: dict[str, Any], without: frozenset[str]) -> bytes:
+    covered = {key: value for key, value in pdu.items() if key not in without}
+    return sha256(canonical_json.encode(covered, strict=False)).digest()

@@ -1,0 +1,133 @@
+"""Ed25519 signatures of JSON objects and events. https://spec.matrix.org/v1.19/appendices/#signing-json
+
+Keys and signatures are raw bytes here, and unpadded Base64 inside the objects. PyNaCl is imported with the
+first signature made or checked, not with this module. Its libsodium takes half the time of OpenSSL, and
+refuses points of small order and encodings that aren't canonical, on which implementations of Ed25519 differ:
+a signature is good here that is good on the other servers that use it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.protocol.encoding import canonical_json, unpadded_base64
+from murmuration.protocol.errors import BadJson, Forbidden
+from murmuration.protocol.identifiers import is_valid_server_key_id
+from murmuration.protocol.pdus.redaction import redact
+from murmuration.protocol.room_versions import RoomVersion
+
+ALGORITHM = "ed25519"
+_SEED_BYTES = 32
+_SIGNATURE_BYTES = 64
+_UNSIGNED_KEYS = ("signatures", "unsigned")
+
+
+class InvalidSignature(Forbidden):
+    """An object or event lacks a signature it needs, or bears a wrong one."""
+
+
+class SigningKey:
+    """A server's Ed25519 key pair; `key_id` is "ed25519:" and a version of letters, digits, underscores."""
+
+    __slots__ = ("_private_key", "key_id", "public_key")
+
+    def __init__(self, seed: bytes, version: str) -> None:
+        """`seed` is the 32-byte secret, `version` the part of the key ID after the colon; else ValueError."""
+        from nacl.bindings import crypto_sign_seed_keypair
+
+        self.key_id = f"{ALGORITHM}:{version}"
+        if len(seed) != _SEED_BYTES:
+            raise ValueError("An Ed25519 seed has 32 bytes")
+        if not is_valid_server_key_id(self.key_id):
+            raise ValueError("A key version has only letters, digits and underscores")
+        self.public_key: bytes
+        self._private_key: bytes
+        self.public_key, self._private_key = crypto_sign_seed_keypair(seed)
+
+    @property
+    def public_base64(self) -> str:
+        """The public key as server key documents give it."""
+        return unpadded_base64.encode(self.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        """The 64-byte signature of `message`."""
+        from nacl.bindings import crypto_sign
+
+        return crypto_sign(message, self._private_key)[:_SIGNATURE_BYTES]
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.key_id!r}, public {self.public_base64!r})"
+
+
+def sign_json(obj: dict[str, Any], server_name: str, key: SigningKey) -> dict[str, Any]:
+    """A copy of `obj` with the signature added to any it has; nested values other than signatures are shared.
+
+    Raises BadJson where the object has no canonical JSON.
+    """
+    return _with_signature(obj, server_name, key, _signed_bytes(obj, strict=True))
+
+
+def verify_json(obj: dict[str, Any], server_name: str, key_id: str, public_key: bytes) -> None:
+    """Checks one signature of an object by one key of one server (or user), and raises InvalidSignature.
+
+    https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature
+    """
+    _verify(obj, server_name, key_id, public_key, strict=True)
+
+
+def sign_event(
+    pdu: dict[str, Any], server_name: str, key: SigningKey, version: RoomVersion
+) -> dict[str, Any]:
+    """A copy of `pdu`, whose `hashes` must be there already, with the signature of its redacted form added.
+
+    Signs an event of another server as well (an invite, a restricted join): nothing else is changed.
+    """
+    message = _signed_bytes(redact(pdu, version), strict=version.strict_canonical_json)
+    return _with_signature(pdu, server_name, key, message)
+
+
+def verify_event(
+    pdu: dict[str, Any], server_name: str, key_id: str, public_key: bytes, version: RoomVersion
+) -> None:
+    """Checks one signature of an event's redacted form, and raises InvalidSignature.
+
+    Which servers must have signed, and which keys may be used, is `validation.check_signatures`'s.
+    """
+    _verify(redact(pdu, version), server_name, key_id, public_key, strict=version.strict_canonical_json)
+
+
+def key_ids_of(obj: dict[str, Any], server_name: str) -> list[str]:
+    """The key IDs, of algorithms understood, with which the server is said to have signed `obj`."""
+    signatures = obj.get("signatures")
+    by_server = signatures.get(server_name) if isinstance(signatures, dict) else None
+    if not isinstance(by_server, dict):
+        return []
+    return [key_id for key_id in by_server if key_id.startswith(ALGORITHM + ":")]
+
+
+def _signed_bytes(obj: dict[str, Any], *, strict: bool) -> bytes:
+    covered = {key: value for key, value in obj.items() if key not in _UNSIGNED_KEYS}
+    return canonical_json.encode(covered, strict=strict)
+
+
+def _with_signature(obj: dict[str, Any], server_name: str, key: SigningKey, message: bytes) -> dict[str, Any]:
+    signatures = dict(obj.get("signatures", {}))
+    signature = unpadded_base64.encode(key.sign(message))
+    signatures[server_name] = {**signatures.get(server_name, {}), key.key_id: signature}
+    return {**obj, "signatures": signatures}
+
+
+def _verify(obj: dict[str, Any], server_name: str, key_id: str, public_key: bytes, *, strict: bool) -> None:
+    from nacl.bindings import crypto_sign_open
+    from nacl.exceptions import CryptoError
+
+    encoded = obj["signatures"][server_name][key_id] if key_id in key_ids_of(obj, server_name) else None
+    if not isinstance(encoded, str):
+        raise InvalidSignature(f"There is no signature by {server_name} with {key_id}")
+    try:
+        signature = unpadded_base64.decode(encoded)
+        if len(signature) != _SIGNATURE_BYTES:
+            raise ValueError("An Ed25519 signature has 64 bytes")
+        crypto_sign_open(signature + _signed_bytes(obj, strict=strict), public_key)
+    except (ValueError, BadJson, CryptoError) as error:
+        raise InvalidSignature(f"The signature by {server_name} with {key_id} is not valid") from error

@@ -1,0 +1,195 @@
+"""Receipts and read markers: how far a user has read.
+
+A receipt is one item of a stream for each room, type, thread and user: of the room's stream where all may
+know, of the user's own for private ones. They only ever move forward.
+https://spec.matrix.org/v1.19/client-server-api/#receipts
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
+from murmuration.clock import now_ms
+from murmuration.identity.authentication import verify
+from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.rooms.lookup import find_entry, fits_id
+from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.reading.threads import is_in_thread
+from murmuration.rooms.room import Room
+from murmuration.storage.live import streams
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import account_data, memberships
+
+READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", "m.fully_read"
+TYPES = (READ, PRIVATE, FULLY_READ)
+DELIVERED = "m.delivered"
+"""That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""
+
+
+def send_receipt(
+    token: AccessToken, room_id: str, receipt_type: str, event_id: str, body: Mapping[str, Any]
+) -> None:
+    """Move one receipt, or the read marker, to an event.
+
+    Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam for an
+    unknown type or a thread that the event isn't in.
+    """
+    if receipt_type not in TYPES:
+        raise InvalidParam(f"The receipt type must be one of {', '.join(TYPES)}")
+    thread_id = _parse_thread_id(body, receipt_type)
+    requester, room, places = _open(token, room_id, [event_id])
+    if thread_id is not None:
+        entry = find_entry(room, event_id)
+        if entry is None or not is_in_thread(room, entry, thread_id):
+            raise InvalidParam("The event is not in the thread that thread_id names")
+    _move(requester.user_id, room_id, receipt_type, event_id, places[event_id], thread_id)
+
+
+def set_read_markers(token: AccessToken, room_id: str, body: Mapping[str, Any]) -> None:
+    """Move those of the read marker and the unthreaded receipts that `body` names, to an event each.
+
+    Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam.
+    """
+    wanted = {name: body[name] for name in TYPES if body.get(name) is not None}
+    for name, event_id in wanted.items():
+        if not isinstance(event_id, str):
+            raise InvalidParam(f"{name} must be an event ID")
+    requester, _, places = _open(token, room_id, list(wanted.values()))
+    dynamodb.parallel(
+        *(
+            functools.partial(_move, requester.user_id, room_id, name, event_id, places[event_id], None)
+            for name, event_id in wanted.items()
+        )
+    )
+
+
+def mark_up_to(token: AccessToken, room_id: str, receipt_type: str, event_id: str) -> None:
+    """Move one receipt to an event; `receipt_type` is READ or DELIVERED.
+
+    Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have.
+    """
+    requester, _, places = _open(token, room_id, [event_id])
+    _move(requester.user_id, room_id, receipt_type, event_id, places[event_id], None)
+
+
+def _parse_thread_id(body: Mapping[str, Any], receipt_type: str) -> str | None:
+    if "thread_id" not in body:
+        return None
+    thread_id = body["thread_id"]
+    if not isinstance(thread_id, str) or not thread_id:
+        raise InvalidParam("thread_id must be a string that is not empty")
+    if receipt_type == FULLY_READ:
+        raise InvalidParam(f"{FULLY_READ} is not kept by thread: leave thread_id out")
+    return thread_id
+
+
+def _open(token: AccessToken, room_id: str, event_ids: list[str]) -> tuple[Requester, Room, dict[str, int]]:
+    """Who asks, the room, which they must be in, and the ordinals of the events: one read."""
+    if not all(map(fits_id, [room_id, *event_ids])):
+        raise NotFound("There is no such event in this room")
+    found = dynamodb.batch_get(
+        {
+            "users": [token.key, memberships.membership_key(token.user_id, room_id)],
+            "rooms": [room_items.head_key(room_id)],
+            "events": [{"event_id": event_id} for event_id in event_ids],
+        }
+    )
+    users = {item["sk"]: item for item in found["users"]}
+    requester = verify(token, users.pop(token.key["sk"], None))
+    membership = next((memberships.from_item(item) for item in users.values()), None)
+    head = next((item for item in found["rooms"] if "ordinal" in item), None)
+    if head is None or membership is None or membership.membership != "join":
+        raise unknown_room(room_id)
+    places = {
+        item["event_id"]: int(item["ordinal"])
+        for item in found["events"]
+        if item["room_id"] == room_id and "ordinal" in item
+    }
+    if missing := [event_id for event_id in event_ids if event_id not in places]:
+        raise NotFound(f"There is no event {missing[0]} in this room")
+    return requester, Room(room_items.head_from_item(head)), places
+
+
+def _move(
+    user_id: str, room_id: str, receipt_type: str, event_id: str, ordinal: int, thread_id: str | None
+) -> None:
+    if receipt_type == FULLY_READ:
+        _move_read_marker(user_id, room_id, event_id, ordinal)
+        return
+    location = _key(user_id, room_id, receipt_type, thread_id)
+    stream, key = location["stream_id"], location["sk"]
+
+    def items() -> list[dict[str, Any]]:
+        before = streams.get(stream, key)
+        if before is not None and before["ordinal"] >= ordinal:
+            return []
+        item: dict[str, Any] = {
+            "sk": key,
+            "room_id": room_id,
+            "user_id": user_id,
+            "receipt_type": receipt_type,
+            "event_id": event_id,
+            "ordinal": ordinal,
+            "ts": now_ms(),
+        }
+        return [item if thread_id is None else {**item, "thread_id": thread_id}]
+
+    streams.append(stream, items)
+
+
+def _key(user_id: str, room_id: str, receipt_type: str, thread_id: str | None) -> dict[str, str]:
+    """The key of a receipt in the table `streams`."""
+    if receipt_type == PRIVATE:
+        key = f"receipt#{room_id}#{receipt_type}#{thread_id or ''}"
+        return {"stream_id": streams.user_stream(user_id), "sk": key}
+    key = f"receipt#{receipt_type}#{thread_id or ''}#{user_id}"
+    return {"stream_id": streams.room_stream(room_id), "sk": key}
+
+
+def read_own(user_id: str, room_id: str, thread_ids: Iterable[str | None]) -> list[Item]:
+    """The user's public and private read receipts in these threads; None stands for unthreaded ones."""
+    keys = [
+        _key(user_id, room_id, receipt_type, thread_id)
+        for thread_id in dict.fromkeys(thread_ids)
+        for receipt_type in (READ, PRIVATE)
+    ]
+    return dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE] if keys else []
+
+
+def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -> None:
+    def make(before: dict[str, Any] | None) -> dict[str, Any] | None:
+        current = before.get("event_id") if before else None
+        if isinstance(current, str):
+            place = room_items.locate([current]).get(current, {})
+            if place.get("room_id") == room_id and place.get("ordinal", ordinal - 1) >= ordinal:
+                return None
+        return {"event_id": event_id}
+
+    account_data.change(user_id, room_id, FULLY_READ, make)
+
+
+def receipt_event(items: Iterable[Item], viewer_id: str) -> dict[str, Any] | None:
+    """The m.receipt event of the receipts among stream items, as `viewer_id` may know them; None without any.
+
+    Its form has room for one receipt by event, type and user. Where a user has several, in different
+    threads, an unthreaded one goes first, which says the most, then that of the main timeline.
+    https://spec.matrix.org/v1.19/client-server-api/#mreceipt
+    """
+    content: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    receipts = [item for item in items if item.get("receipt_type") in (READ, PRIVATE, DELIVERED)]
+    for item in sorted(receipts, key=_generality):
+        if item["receipt_type"] == PRIVATE and item["user_id"] != viewer_id:
+            continue
+        thread = {"thread_id": item["thread_id"]} if "thread_id" in item else {}
+        of_type = content.setdefault(item["event_id"], {}).setdefault(item["receipt_type"], {})
+        of_type[item["user_id"]] = {"ts": item["ts"], **thread}
+    return {"type": "m.receipt", "content": content} if content else None
+
+
+def _generality(item: Item) -> int:
+    return {None: 2, "main": 1}.get(item.get("thread_id"), 0)

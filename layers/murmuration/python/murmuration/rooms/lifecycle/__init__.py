@@ -1,0 +1,1 @@
+"""A room's life: creation, upgrades, aliases, the directory, deletion."""

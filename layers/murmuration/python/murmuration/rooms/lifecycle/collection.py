@@ -1,0 +1,96 @@
+"""Collection: deleting the nodes of state snapshots to which nothing leads any more.
+
+Hardly anything leaves such nodes: a writer that stops after storing more nodes than go into its transaction,
+and a purge of history. Both first name the room as one with strays, and only such rooms are looked at. What
+leads to nodes are the log, the events kept outside of it, and the head; what has been remembered of
+resolutions doesn't count. References never go away by themselves, only by a purge.
+
+A node is named by its content, so a writer may come to need again what nothing led to a moment ago. So that
+nothing is lost to it:
+
+1. Whoever stores a node anew, stores it in full, which renews the time of its writing (`written_ms`).
+2. Nothing happens until a room was last named GRACE_MS ago: who read a reference before a purge is done.
+3. Then the room's resolutions are forgotten, and again GRACE_MS pass: who read one before is done.
+4. Then what is referred to is marked, and of the rest those nodes go that were written before 3., each on the
+   condition that it hasn't been written since. Who needs one and doesn't write it, has it from a reference,
+   so it is marked. Where the room was named anew meanwhile, nothing goes.
+
+Each step may be done twice, and stopping between any two does no harm.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+from murmuration.protocol import state_trie
+from murmuration.protocol.state_trie import NodeId
+from murmuration.storage.rooms import event_store, room_items, snapshots
+from murmuration.storage.rooms.snapshots import StoredNode, Stray
+
+GRACE_MS = 24 * 60 * 60 * 1000
+"""Far longer than a function can run."""
+
+
+def collect(*, budget_ms: int) -> int:
+    """Take each room with strays a step further, while the time lasts; how many nodes were deleted."""
+    deadline = now_ms() + budget_ms
+    rooms: dict[str, list[Stray]] = {}
+    for stray in snapshots.read_strays():
+        rooms.setdefault(stray.room_id, []).append(stray)
+    deleted = 0
+    for room_id, strays in rooms.items():
+        if now_ms() >= deadline:
+            break
+        deleted += collect_room(room_id, strays)
+    return deleted
+
+
+def collect_room(room_id: str, strays: Sequence[Stray]) -> int:
+    """Take one room a step further; `strays` are all that name it. How many nodes were deleted."""
+    now = now_ms()
+    if now - max(stray.since_ms for stray in strays) < GRACE_MS:
+        return 0
+    forgotten = [stray.forgotten_ms for stray in strays if stray.forgotten_ms is not None]
+    try:
+        if len(forgotten) < len(strays):
+            snapshots.forget_resolutions(room_id)
+            for stray in strays:
+                dynamodb.execute(snapshots.advance_write(stray, now))
+        elif now - max(forgotten) >= GRACE_MS:
+            return _sweep(room_id, strays, written_before=min(forgotten))
+    except ConditionFailed:
+        pass  # The room was named anew: it begins from the beginning.
+    return 0
+
+
+def _sweep(room_id: str, strays: Sequence[Stray], *, written_before: int) -> int:
+    """Delete the old nodes that aren't referred to."""
+    marked = state_trie.reachable(_references(room_id), snapshots.fetch_from(room_id))
+    if set(strays) != {stray for stray in snapshots.read_strays() if stray.room_id == room_id}:
+        return 0
+    deleted = 0
+    for page in snapshots.read_node_ids(room_id):
+        unneeded = [node for node in page if node.written_ms < written_before and node.node_id not in marked]
+        deleted += sum(dynamodb.parallel(*(functools.partial(_delete, room_id, node) for node in unneeded)))
+    for stray in strays:
+        dynamodb.execute(snapshots.done_write(stray))
+    return deleted
+
+
+def _references(room_id: str) -> set[NodeId]:
+    """The snapshots that the room needs."""
+    head = room_items.read_head(room_id)
+    at_head = {head.state_root} if head is not None else set()
+    return room_items.read_log_roots(room_id) | event_store.read_kept_roots(room_id) | at_head
+
+
+def _delete(room_id: str, node: StoredNode) -> bool:
+    try:
+        dynamodb.execute(snapshots.node_removal(room_id, node))
+    except ConditionFailed:
+        return False
+    return True

@@ -1,0 +1,296 @@
+"""Creating a room: the events that the presets and parameters ask for, in the specification's order.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.bodies import Fields, object_of, required
+from murmuration.protocol.errors import (
+    BadAlias,
+    Forbidden,
+    InvalidParam,
+    InvalidRoomState,
+    RoomInUse,
+    Unavailable,
+)
+from murmuration.protocol.identifiers import parse_room_alias
+from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, RoomVersion, get_room_version
+from murmuration.rooms.membership.invitees import check_invitees, refuse_addresses
+from murmuration.rooms.membership.member_content import member_content
+from murmuration.rooms.membership.operations import MEMBER, checked_content
+from murmuration.rooms.writing.append import Append, Draft, append
+from murmuration.rooms.writing.sending import named_aliases
+from murmuration.rooms.writing.transactions import Claim
+from murmuration.settings import settings
+from murmuration.storage.live.streams import pause
+from murmuration.storage.rooms import directory
+
+ATTEMPTS = 20
+MAX_INVITES = 100
+"""How many users a room may be made with: each of them is told, and may be invited later."""
+MAX_INITIAL_STATE = 500
+"""How many events a room's `initial_state` may have: what a request has the time for."""
+EVENTS_PER_TRANSACTION = 16
+"""An event takes up to five writes (log, pointer, state, membership, snapshot) of a transaction's hundred."""
+
+PRESETS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
+    name: (
+        ("m.room.join_rules", {"join_rule": join_rule}),
+        ("m.room.history_visibility", {"history_visibility": "shared"}),
+        ("m.room.guest_access", {"guest_access": guest_access}),
+    )
+    for name, join_rule, guest_access in (
+        ("private_chat", "invite", "can_join"),
+        ("trusted_private_chat", "invite", "can_join"),
+        ("public_chat", "public", "forbidden"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRequest:
+    """createRoom's parameters, checked for type."""
+
+    preset: str | None = None
+    visibility: str = "private"
+    name: str | None = None
+    topic: str | None = None
+    room_alias_name: str | None = None
+    invite: Sequence[str] = ()
+    is_direct: bool = False
+    initial_state: Sequence[Mapping[str, Any]] = ()
+    creation_content: Mapping[str, Any] = field(default_factory=dict)
+    power_level_content_override: Mapping[str, Any] = field(default_factory=dict)
+    room_version: str = DEFAULT_ROOM_VERSION
+
+    @classmethod
+    def from_body(
+        cls, body: Fields, *, visibility: str = "private", room_version: str = DEFAULT_ROOM_VERSION
+    ) -> RoomRequest:
+        """`visibility` and `room_version` are the defaults.
+
+        Raises MissingParam, BadJson, ServerNotTrusted for invites by address.
+        """
+        refuse_addresses(body.objects("invite_3pid"))
+        initial_state = [
+            {
+                "type": event.string("type"),
+                "state_key": event.string("state_key") if "state_key" in event.values else "",
+                "content": object_of(required(event.values, "content"), "content"),
+            }
+            for event in body.objects("initial_state")
+        ]
+        named = "visibility" in body.values
+        return cls(
+            preset=body.choice("preset", tuple(PRESETS)) if body.optional_string("preset") else None,
+            visibility=body.choice("visibility", ("public", "private")) if named else visibility,
+            name=body.optional_string("name"),
+            topic=body.optional_string("topic"),
+            room_alias_name=body.optional_string("room_alias_name"),
+            invite=body.strings("invite"),
+            is_direct=body.boolean("is_direct", False),
+            initial_state=initial_state,
+            creation_content=body.object("creation_content"),
+            power_level_content_override=body.object("power_level_content_override"),
+            room_version=body.optional_string("room_version") or room_version,
+        )
+
+    @property
+    def effective_preset(self) -> str:
+        return self.preset or ("public_chat" if self.visibility == "public" else "private_chat")
+
+
+def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | None = None) -> str:
+    """Create the room and invite whom the request names; the room's ID, the same again for a `txn_id`.
+
+    Raises UnsupportedRoomVersion, RoomInUse for a taken alias, InvalidRoomState where the parts don't make a
+    valid room, InvalidParam, LimitExceeded.
+    """
+    rate_limits.check("room_creation", requester.user_id)
+    version = get_room_version(request.room_version)
+    if request.effective_preset not in PRESETS:
+        raise InvalidParam(f"preset must be one of {', '.join(PRESETS)}")
+    _check_lengths(request)
+    check_invitees(requester.user_id, request.invite)
+    alias = _alias(request)
+    drafts = list(_drafts(requester.user_id, request, version, alias))
+    claim = Claim("create", requester, "", txn_id) if txn_id is not None else None
+    try:
+        if len(drafts) > EVENTS_PER_TRANSACTION:
+            _build(version, drafts)  # what is refused is refused before anything is written
+        room_id, is_new = _begin(
+            requester.user_id, request, version, alias, drafts[:EVENTS_PER_TRANSACTION], claim
+        )
+        for start in range(EVENTS_PER_TRANSACTION, len(drafts), EVENTS_PER_TRANSACTION):
+            part = Claim("create", requester, room_id, f"{txn_id}#{start}") if claim is not None else None
+            if is_new or (part is not None and part.earlier() is None):
+                _go_on(room_id, drafts[start : start + EVENTS_PER_TRANSACTION], part)
+    except Forbidden as error:
+        raise InvalidRoomState(f"These parameters don't make a valid room: {error.message}") from error
+    return room_id
+
+
+def _begin(
+    creator: str,
+    request: RoomRequest,
+    version: RoomVersion,
+    alias: str | None,
+    drafts: Sequence[Draft],
+    claim: Claim | None,
+) -> tuple[str, bool]:
+    """Write the room's first events; its ID, and whether it is new, rather than what `claim` stands for.
+
+    From room version 12 on the ID is a hash of the create event: two rooms made alike by one user within one
+    millisecond would be the same. The second is made again, a moment later.
+    """
+    for attempt in range(ATTEMPTS):
+        batch = _build(version, drafts)
+        batch.writes = _claims(batch.room_id, creator, request, alias)
+        if claim is not None:
+            batch.writes.append(claim.write(batch.room_id))
+        try:
+            batch.commit()
+        except ConditionFailed as error:
+            if claim is not None and (earlier := claim.earlier()) is not None:
+                return earlier, False
+            if alias is not None and 0 in error.failed:
+                raise RoomInUse(f"The alias {alias} is taken") from error
+            pause(attempt)
+            continue
+        return batch.room_id, True
+    raise Unavailable("The room could not be made just now; try again")
+
+
+def _build(version: RoomVersion, drafts: Sequence[Draft]) -> Append:
+    fresh = "" if version.create_event_is_room_id else secrets.token_urlsafe(18)
+    batch = Append(version, room_id=f"!{fresh}:{settings().server_name}" if fresh else "")
+    for draft in drafts:
+        batch.add(draft)
+    return batch
+
+
+def _go_on(room_id: str, drafts: Sequence[Draft], claim: Claim | None) -> None:
+    """Add more of the room's first events, once for a claim."""
+
+    def plan(batch: Append) -> str:
+        last = [batch.add(draft) for draft in drafts][-1]
+        batch.writes = [claim.write(last.event_id)] if claim is not None else []
+        return last.event_id
+
+    def run() -> str:
+        return append(room_id, plan)
+
+    if claim is None:
+        run()
+    else:
+        claim.settle(run)
+
+
+def _claims(room_id: str, creator: str, request: RoomRequest, alias: str | None) -> list[Write]:
+    writes = directory.alias_writes(alias, room_id, creator) if alias is not None else []
+    return [*writes, directory.publish_write(room_id)] if request.visibility == "public" else writes
+
+
+def _alias(request: RoomRequest) -> str | None:
+    if request.room_alias_name is None:
+        return None
+    alias = f"#{request.room_alias_name}:{settings().server_name}"
+    if not request.room_alias_name or ":" in request.room_alias_name:
+        raise InvalidParam("room_alias_name is an alias's local part, without # and :")
+    parse_room_alias(alias)
+    return alias
+
+
+def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str | None) -> Iterator[Draft]:
+    def state(event_type: str, content: Mapping[str, Any], state_key: str = "") -> Draft:
+        return Draft(event_type, creator, content, state_key)
+
+    given = {(event["type"], event.get("state_key", "")) for event in request.initial_state}
+    yield state("m.room.create", _create_content(creator, request, version))
+    yield state("m.room.member", member_content(creator, "join"), creator)
+    yield state("m.room.power_levels", _power_levels(creator, request, version))
+    if alias is not None:
+        yield state("m.room.canonical_alias", {"alias": alias})
+    for event_type, content in PRESETS[request.effective_preset]:
+        if (event_type, "") not in given:
+            yield state(event_type, content)
+    for event in request.initial_state:
+        event_type, state_key, content = event["type"], event.get("state_key", ""), event["content"]
+        if event_type == MEMBER:
+            content = checked_content(creator, state_key, content)
+        elif event_type == "m.room.canonical_alias":
+            _check_canonical_alias(content, alias)
+        yield state(event_type, content, state_key)
+    if request.name is not None:
+        yield state("m.room.name", {"name": request.name})
+    if request.topic is not None:
+        topic = {"topic": request.topic, "m.topic": {"m.text": [{"body": request.topic}]}}
+        yield state("m.room.topic", topic)
+    for user_id in dict.fromkeys(request.invite):
+        content = member_content(user_id, "invite", is_direct=request.is_direct)
+        yield state("m.room.member", content, user_id)
+
+
+def _check_lengths(request: RoomRequest) -> None:
+    """Raises InvalidParam for more than one request can be made to do."""
+    in_state = [event for event in request.initial_state if event["type"] == MEMBER]
+    if len(request.invite) + len(in_state) > MAX_INVITES:
+        raise InvalidParam(f"A room can be made with at most {MAX_INVITES} users: invite the others later")
+    if len(request.initial_state) > MAX_INITIAL_STATE:
+        raise InvalidParam(f"initial_state has at most {MAX_INITIAL_STATE} events")
+
+
+def _check_canonical_alias(content: Mapping[str, Any], alias: str | None) -> None:
+    """Raises BadAlias for any alias but `alias`, which the room is made with: it has no others yet."""
+    for named in named_aliases(content):
+        if named != alias:
+            raise BadAlias(f"{str(named)[:80]!r} does not point to this room")
+
+
+def _create_content(creator: str, request: RoomRequest, version: RoomVersion) -> dict[str, Any]:
+    content = {**request.creation_content, "room_version": version.id}
+    content.pop("creator", None)
+    if not version.implicit_room_creator:
+        content["creator"] = creator
+    if version.additional_creators and request.effective_preset == "trusted_private_chat":
+        named = content.get("additional_creators", [])
+        if not isinstance(named, list):
+            raise InvalidParam("additional_creators must be a list of user IDs")
+        content["additional_creators"] = list(dict.fromkeys([*named, *request.invite]))
+    return content
+
+
+def _power_levels(creator: str, request: RoomRequest, version: RoomVersion) -> dict[str, Any]:
+    trusted = request.invite if request.effective_preset == "trusted_private_chat" else ()
+    users = {} if version.privileged_creators else dict.fromkeys((creator, *trusted), 100)
+    defaults = {
+        "users": users,
+        "users_default": 0,
+        "events": {
+            "m.room.name": 50,
+            "m.room.power_levels": 100,
+            "m.room.history_visibility": 100,
+            "m.room.canonical_alias": 50,
+            "m.room.avatar": 50,
+            "m.room.tombstone": 150 if version.privileged_creators else 100,
+            "m.room.server_acl": 100,
+            "m.room.encryption": 100,
+        },
+        "events_default": 0,
+        "state_default": 50,
+        "ban": 50,
+        "kick": 50,
+        "redact": 50,
+        "invite": 50 if request.effective_preset == "public_chat" else 0,
+        "historical": 100,
+    }
+    return {**defaults, **request.power_level_content_override}

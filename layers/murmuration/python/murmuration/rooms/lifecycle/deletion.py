@@ -1,0 +1,74 @@
+"""Deletion: a room that all have left goes for good, after a grace period.
+
+1. What makes a room empty, the last leaving or the last rejected invite, marks it in its own transaction
+   (`changes`). Who left reads on, and comes back if the room lets them: the mark counts only where the head
+   agrees.
+2. When the grace period is over the head is replaced with a tombstone, on the condition that nobody is in the
+   room or invited. From then on it is a room that nobody has heard of: an append finds the head moved, then
+   no head. The room's names go at once.
+3. AFTERMATH_MS later, when all are done who had read the head before, the rest is deleted, and last the
+   tombstone and the mark.
+
+Each step may be done twice or beside itself, and goes on where it was stopped: what was left over is found
+by the mark. Uploaded media stay, as they're their owners'.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+from murmuration.settings import settings
+from murmuration.storage.rooms import empty_rooms, room_removal
+from murmuration.storage.rooms.empty_rooms import EmptyRoom
+
+DAY_MS = 86_400_000
+AFTERMATH_MS = 3_600_000
+"""Longer than a function can run."""
+
+
+def delete_empty_rooms(*, budget_ms: int) -> int:
+    """Take each room that has been empty for long enough a step further, while the time lasts.
+
+    How many items were deleted. Where the grace period is set to nothing, rooms are kept for ever.
+    """
+    days = settings().empty_room_days
+    if not days:
+        return 0
+    deadline = now_ms() + budget_ms
+    deleted = 0
+    for room in empty_rooms.read_all():
+        if now_ms() >= deadline:
+            break
+        if room.buried_ms is not None:
+            if now_ms() - room.buried_ms >= AFTERMATH_MS:
+                deleted += _remove(room.room_id, deadline)
+        elif now_ms() - room.since_ms >= days * DAY_MS:
+            deleted += _bury(room)
+    return deleted
+
+
+def _bury(room: EmptyRoom) -> int:
+    """Make the room unknown, if it still is empty; if it isn't, it need not be looked at."""
+    try:
+        empty_rooms.bury(room, now_ms())
+    except ConditionFailed as error:
+        if 0 in error.failed:
+            with suppress(ConditionFailed):  # marked anew just now
+                empty_rooms.unmark(room)
+        return 0
+    return sum(room_removal.remove_names(room.room_id))
+
+
+def _remove(room_id: str, deadline: int) -> int:
+    """Delete what there is of a buried room, till the deadline."""
+    deleted = 0
+    for part in room_removal.PARTS:
+        for count in part(room_id):
+            deleted += count
+            if now_ms() >= deadline:
+                return deleted
+    with suppress(ConditionFailed):  # the next time, then
+        empty_rooms.forget(room_id)
+    return deleted

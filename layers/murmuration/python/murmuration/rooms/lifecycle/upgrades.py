@@ -1,0 +1,324 @@
+"""Upgrading a room: a replacement of another version, and a tombstone that points to it.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.errors import BadJson, Forbidden
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.power_levels import (
+    CREATOR_LEVEL,
+    DEFAULT_LEVELS,
+    INFINITE,
+    PowerLevels,
+    creators_of,
+)
+from murmuration.protocol.room_versions import RoomVersion, get_room_version
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.membership.member_content import member_content
+from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.append import Append, Draft, append, append_known
+from murmuration.settings import settings
+from murmuration.storage.rooms import directory, room_items
+from murmuration.storage.users import account_data
+
+CREATE, LEVELS, CANONICAL = ("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.canonical_alias", "")
+TOMBSTONE = ("m.room.tombstone", "")
+MEMBER = "m.room.member"
+TRANSFERRED: tuple[StateKey, ...] = tuple(
+    (f"m.room.{name}", "")
+    for name in (
+        "server_acl",
+        "encryption",
+        "name",
+        "avatar",
+        "topic",
+        "guest_access",
+        "history_visibility",
+        "join_rules",
+    )
+)
+SPACE, CHILD = "m.space", "m.space.child"
+DIRECT = "m.direct"
+_AT_ONCE = 16
+
+
+def upgrade_room(
+    requester: Requester, room_id: str, new_version: str, additional_creators: Sequence[object] = ()
+) -> str:
+    """Replace a room by one of another version; the new room's ID.
+
+    The new room and the old one's tombstone come in one transaction; aliases, bans, a space's children and
+    the requester's settings follow. The same request again goes on with these, and answers with the same
+    room. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
+    """
+    rate_limits.check("room_creation", requester.user_id)
+    version = get_room_version(new_version)
+    creators = _parse_creators(additional_creators) if version.additional_creators else []
+    if not fits_id(room_id):
+        raise unknown_room(room_id)
+
+    def plan(batch: Append) -> str:
+        old = batch.state([CREATE, LEVELS, TOMBSTONE, (MEMBER, requester.user_id), *TRANSFERRED])
+        member = old.get((MEMBER, requester.user_id))
+        if member is None or member.membership != "join":
+            raise unknown_room(room_id)
+        if (earlier := _replaced_by(requester.user_id, room_id, version, creators, old)) is not None:
+            return earlier
+        new = _replace(batch, requester.user_id, version, creators, old)
+        batch.companions = [new]
+        if directory.is_published(room_id):
+            batch.writes = [directory.publish_write(new.room_id), directory.withdraw_write(room_id)]
+        return new.room_id
+
+    new_id = append_known(room_id, plan)
+    _move_aliases(requester.user_id, room_id, new_id)
+    _transfer_bans(requester.user_id, room_id, new_id)
+    _transfer_children(requester.user_id, room_id, new_id)
+    transfer_settings(requester.user_id, room_id, new_id)
+    return new_id
+
+
+def _parse_creators(value: Sequence[object]) -> list[str]:
+    for user_id in value:
+        if not isinstance(user_id, str):
+            raise BadJson("additional_creators must be a list of user IDs")
+        parse_user_id(user_id)
+    return [str(user_id) for user_id in value]
+
+
+def _replaced_by(
+    sender: str,
+    room_id: str,
+    version: RoomVersion,
+    creators: Sequence[str],
+    state: Mapping[StateKey, Event],
+) -> str | None:
+    """The room that the same request made before in place of this one, if it did."""
+    tombstone = state.get(TOMBSTONE)
+    new_id = tombstone.content.get("replacement_room") if tombstone is not None else None
+    if tombstone is None or tombstone.sender != sender or not isinstance(new_id, str) or not fits_id(new_id):
+        return None
+    head = room_items.read_head(new_id)
+    create = Room(head).event(*CREATE) if head is not None and head.version == version else None
+    if create is None or create.sender != sender or _predecessor(create) != room_id:
+        return None
+    return new_id if create.content.get("additional_creators", []) == list(creators) else None
+
+
+def _predecessor(create: Event) -> str | None:
+    """The room that this one replaces, by its create event."""
+    named = create.content.get("predecessor")
+    room_id = named.get("room_id") if isinstance(named, dict) else None
+    return room_id if isinstance(room_id, str) and fits_id(room_id) else None
+
+
+def _replace(
+    old: Append, sender: str, version: RoomVersion, creators: Sequence[str], state: Mapping[StateKey, Event]
+) -> Append:
+    """Add the tombstone to the old room, and build the new one, each naming the other.
+
+    Where a room's ID is the hash of its create event, that can't name the tombstone's.
+    """
+    before = state[CREATE].content
+    create: dict[str, Any] = {name: before[name] for name in ("type", "m.federate") if name in before}
+    create["room_version"] = version.id
+    if not version.implicit_room_creator:
+        create["creator"] = sender
+    if creators:
+        create["additional_creators"] = list(creators)
+    if version.create_event_is_room_id:
+        new = Append(version)
+        new.add(Draft("m.room.create", sender, {**create, "predecessor": {"room_id": old.room_id}}, ""))
+        _close(old, sender, new.room_id, state)
+    else:
+        new = Append(version, room_id=f"!{secrets.token_urlsafe(18)}:{settings().server_name}")
+        tombstone = _close(old, sender, new.room_id, state)
+        predecessor = {"room_id": old.room_id, "event_id": tombstone.event_id}
+        new.add(Draft("m.room.create", sender, {**create, "predecessor": predecessor}, ""))
+    new.add(Draft(MEMBER, sender, member_content(sender, "join"), sender))
+    for pair in TRANSFERRED:
+        if pair in state:
+            new.add(Draft(pair[0], sender, state[pair].content, pair[1]))
+    # The last, as it may take from the sender the power to send the others.
+    if LEVELS in state:
+        levels = _levels(old.version, version, {sender, *creators}, state)
+        new.add(Draft(LEVELS[0], sender, levels, ""))
+    return new
+
+
+def _close(old: Append, sender: str, new_id: str, state: Mapping[StateKey, Event]) -> Event:
+    """Add the tombstone and, if the sender may, keep members from writing and inviting. Raises Forbidden."""
+    content = {"body": "This room has been replaced", "replacement_room": new_id}
+    tombstone = old.add(Draft("m.room.tombstone", sender, content, ""))
+    if LEVELS in state:
+        power = PowerLevels.from_state(state[CREATE], state[LEVELS], old.version)
+        floor = max(50, (power.property_level("users_default") or 0) + 1)
+        names = ("events_default", "invite")
+        raised = {name: max(floor, power.property_level(name) or 0) for name in names}
+        try:
+            old.add(Draft("m.room.power_levels", sender, {**state[LEVELS].content, **raised}, ""))
+        except Forbidden:
+            return tombstone
+    return tombstone
+
+
+def _levels(
+    old_version: RoomVersion, version: RoomVersion, creators: Collection[str], state: Mapping[StateKey, Event]
+) -> dict[str, Any]:
+    """The new room's power levels: the old ones, as integers, with creators as each version keeps them."""
+    power = PowerLevels.from_state(state[CREATE], state[LEVELS], old_version)
+    content = dict(state[LEVELS].content)
+    for name in DEFAULT_LEVELS:
+        if name in content:
+            level = power.property_level(name)
+            content[name] = DEFAULT_LEVELS[name] if level is None else level
+    for section in ("events", "notifications", "users"):
+        if section in content:
+            content[section] = power.entry_levels(section)
+    users: dict[str, int] = dict(content.get("users", {}))
+    if version.privileged_creators:
+        content["users"] = {name: level for name, level in users.items() if name not in creators}
+    else:
+        for creator in creators_of(state[CREATE]):
+            if power.user_level(creator) == INFINITE:
+                users[creator] = CREATOR_LEVEL
+        content["users"] = users
+    return content
+
+
+def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
+    """Let this server's aliases point to the new room, which names the canonical ones; the old room none.
+
+    The old room is emptied last: a request that stopped halfway still finds there what to move.
+    """
+    for alias in directory.read_room_aliases(old_id):
+        try:
+            dynamodb.transact(directory.alias_move(alias, old_id, new_id))
+        except ConditionFailed:
+            # Somebody deleted or moved it just now.
+            continue
+    canonical = Room.load(old_id).event(*CANONICAL)
+    if canonical is None or not canonical.content:
+        return
+    if _add_missing(new_id, [Draft(CANONICAL[0], sender, canonical.content, "")]):
+        _empty_canonical_alias(sender, old_id, canonical)
+
+
+def _empty_canonical_alias(sender: str, room_id: str, canonical: Event) -> None:
+    """Have the old room name no aliases any more, if the sender may and nobody changed them meanwhile."""
+
+    def plan(batch: Append) -> None:
+        current = batch.state([CANONICAL]).get(CANONICAL)
+        if current is not None and current.event_id == canonical.event_id:
+            batch.add(Draft(CANONICAL[0], sender, {}, ""))
+
+    with suppress(Forbidden):
+        append(room_id, plan)
+
+
+def _transfer_children(sender: str, old_id: str, new_id: str) -> None:
+    """Let the replacement of a space have its children; those that were removed stay out."""
+    old = Room.load(old_id)
+    create = old.event(*CREATE)
+    if create is None or create.content.get("type") != SPACE:
+        return
+    drafts = [
+        Draft(CHILD, sender, entry.event.content, entry.event.state_key)
+        for entry in room_items.read_state_of_type(old_id, old.version, CHILD)
+        if entry.event.content.get("via")
+    ]
+    for start in range(0, len(drafts), _AT_ONCE):
+        if not _add_missing(new_id, drafts[start : start + _AT_ONCE]):
+            return
+
+
+def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
+    """Ban from the new room who was banned from the old one, as far as the sender may."""
+    version = Room.load(old_id).version
+    banned = [
+        entry.event.state_key or ""
+        for entry in room_items.read_state_of_type(old_id, version, MEMBER)
+        if entry.event.membership == "ban"
+    ]
+    for start in range(0, len(banned), _AT_ONCE):
+        drafts = [
+            Draft(MEMBER, sender, {"membership": "ban"}, user_id)
+            for user_id in banned[start : start + _AT_ONCE]
+        ]
+        if not _add_missing(new_id, drafts):
+            return
+
+
+def _add_missing(room_id: str, drafts: Sequence[Draft]) -> bool:
+    """Add state events, but for what somebody decided in the room since; whether that is allowed.
+
+    To have come in by oneself is no decision against a ban.
+    """
+
+    def plan(batch: Append) -> None:
+        present = batch.state([(draft.type, draft.state_key or "") for draft in drafts])
+        for draft in drafts:
+            found = present.get((draft.type, draft.state_key or ""))
+            if found is None or found.sender == draft.state_key:
+                batch.add(draft)
+
+    try:
+        append(room_id, plan)
+    except Forbidden:
+        return False
+    return True
+
+
+def follow_upgrade(user_id: str, create: Event) -> None:
+    """Take over the settings of one who joined a replacement, if the old room's tombstone says that it is."""
+    old_id = _predecessor(create)
+    head = room_items.read_head(old_id) if old_id is not None else None
+    tombstone = Room(head).event(*TOMBSTONE) if head is not None else None
+    if head is not None and tombstone and tombstone.content.get("replacement_room") == create.room_id:
+        transfer_settings(user_id, head.room_id, create.room_id)
+
+
+def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
+    """Take a user's tags and push rule for the old room over to the new one, if it has none yet.
+
+    In their `m.direct` the new room stands beside the old one, wherever that stands.
+    """
+    from murmuration import push_rules
+    from murmuration.protocol.errors import NotFound
+
+    tags = account_data.read(user_id, old_id, "m.tag")
+    if tags:
+        account_data.change(user_id, new_id, "m.tag", lambda before: tags if before is None else None)
+    if _with_room(account_data.read(user_id, "", DIRECT), old_id, new_id) is not None:
+        account_data.change(user_id, "", DIRECT, lambda before: _with_room(before, old_id, new_id))
+    try:
+        rule = push_rules.get_push_rule(user_id, "room", old_id)
+    except NotFound:
+        return
+    with suppress(NotFound):
+        push_rules.get_push_rule(user_id, "room", new_id)
+        return
+    push_rules.set_push_rule(user_id, "room", new_id, {"actions": rule["actions"]})
+
+
+def _with_room(direct: Mapping[str, Any] | None, old_id: str, new_id: str) -> dict[str, Any] | None:
+    """An `m.direct` with the new room where it has the old one; None where that changes nothing."""
+    changed = {
+        user_id: [*room_ids, new_id]
+        for user_id, room_ids in (direct or {}).items()
+        if isinstance(room_ids, list) and old_id in room_ids and new_id not in room_ids
+    }
+    return {**(direct or {}), **changed} if changed else None

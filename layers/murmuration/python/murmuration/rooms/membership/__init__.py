@@ -1,0 +1,1 @@
+"""Changes of membership: join, invite, knock, leave, kick, ban, unban, forget."""

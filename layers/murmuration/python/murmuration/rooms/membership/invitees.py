@@ -1,0 +1,54 @@
+"""Who may be invited: users of this server, as other servers are not reached yet, who want to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrusted
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.settings import settings
+from murmuration.storage.live import streams
+from murmuration.storage.users import account_data
+
+INVITE_PERMISSION = "m.invite_permission_config"
+
+
+def invitee(body: Fields) -> str:
+    """The user that a request names. Raises ServerNotTrusted for an address, MissingParam, BadJson."""
+    if "user_id" not in body.values and "address" in body.values:
+        refuse_addresses([body])
+    return body.string("user_id")
+
+
+def refuse_addresses(invites: Sequence[object]) -> None:
+    """Raises ServerNotTrusted if there are any: whose they are only identity servers know."""
+    if invites:
+        raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
+
+
+def check_invitees(inviter: str, user_ids: Iterable[str]) -> None:
+    """Raises InvalidParam for what isn't a user ID, Forbidden for users that can't be invited, InviteBlocked.
+
+    https://spec.matrix.org/v1.19/client-server-api/#invite-permission
+    """
+    invited = list(dict.fromkeys(user_ids))
+    for user_id in invited:
+        if parse_user_id(user_id).server_name != settings().server_name:
+            raise Forbidden(f"{user_id} is on another homeserver, which this one can't reach")
+        if user_id == inviter:
+            raise Forbidden("You can't invite yourself")
+    if not invited:
+        return
+    key = account_data.data_key("", INVITE_PERMISSION)
+    keys = [{"stream_id": streams.user_stream(user_id), "sk": key} for user_id in invited]
+    for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]:
+        if blocks_invites(account_data.content_of(item)):
+            raise InviteBlocked("Somebody whom you invite takes no invites")
+
+
+def blocks_invites(content: Mapping[str, Any]) -> bool:
+    """Whether an m.invite_permission_config keeps all invites away."""
+    return content.get("default_action") == "block"

@@ -1,0 +1,74 @@
+"""Joining and knocking by ID or alias: from whatever the client names to the room."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.identity import rate_limits
+from murmuration.identity.authentication import authenticate
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.membership import operations as membership
+from murmuration.rooms.opening import open_room_with_profile
+from murmuration.rooms.writing.transactions import Claim
+from murmuration.storage.rooms import directory
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRequest:
+    """Which room to join, and what goes with it."""
+
+    room_id_or_alias: str
+    reason: str | None = None
+    third_party_signed: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_body(cls, room_id_or_alias: str, body: Fields) -> JoinRequest:
+        """Raises BadJson."""
+        signed = body.optional_object("third_party_signed")
+        return cls(room_id_or_alias, body.optional_string("reason"), signed)
+
+
+def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = None) -> str:
+    """Join the room that an ID or alias names, once for a `txn_id`; its ID.
+
+    Raises UnknownToken, NotFound, Forbidden, LimitExceeded.
+    """
+    if not request.room_id_or_alias.startswith("!"):
+        authenticate(token)
+    room_id = resolve(request.room_id_or_alias)
+    requester, room, profile = open_room_with_profile(token, room_id)
+    rate_limits.check("join", requester.user_id)
+    return membership.join_room(
+        requester.user_id,
+        room_id,
+        profile=profile,
+        room=room,
+        reason=request.reason,
+        third_party_signed=request.third_party_signed,
+        claim=Claim("join", requester, room_id, txn_id) if txn_id is not None else None,
+    )
+
+
+def knock_on_room(user_id: str, room_id_or_alias: str, *, reason: str | None = None) -> str:
+    """Knock on the room that an ID or alias names; its ID. Raises NotFound, Forbidden, LimitExceeded."""
+    rate_limits.check("join", user_id)
+    return membership.knock_on_room(user_id, resolve(room_id_or_alias), reason=reason)
+
+
+def resolve(room_id_or_alias: str) -> str:
+    """The room ID. Raises NotFound for an unknown alias, InvalidParam for neither ID nor alias."""
+    if not room_id_or_alias.startswith(("!", "#")):
+        raise InvalidParam("A room is named by an ID, which begins with !, or an alias, which begins with #")
+    if not fits_id(room_id_or_alias):
+        raise NotFound("No room has so long a name")
+    if room_id_or_alias.startswith("!"):
+        return room_id_or_alias
+    found = directory.read_alias(room_id_or_alias)
+    if found is None:
+        raise NotFound(f"There is no room with the alias {room_id_or_alias}")
+    return str(found["room_id"])

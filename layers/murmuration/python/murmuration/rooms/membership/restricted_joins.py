@@ -1,0 +1,67 @@
+"""Restricted rooms: who may join because of another room, and who vouches for it.
+
+https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+
+from murmuration.aws import dynamodb
+from murmuration.protocol.power_levels import PowerLevels
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.writing.append import Append
+from murmuration.settings import settings
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import memberships
+
+JOIN_RULES = ("m.room.join_rules", "")
+POWER_LEVELS = ("m.room.power_levels", "")
+CREATE = ("m.room.create", "")
+
+
+def authorising_user(batch: Append, user_id: str) -> str | None:
+    """The member whose server vouches for the join, or None where none is needed or to be had.
+
+    The auth rules then decide; without an authorising user they refuse who isn't invited.
+    """
+    state = batch.state([JOIN_RULES, POWER_LEVELS, CREATE, ("m.room.member", user_id)])
+    rules = state.get(JOIN_RULES)
+    if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
+        return None
+    member = state.get(("m.room.member", user_id))
+    if member is not None and member.membership in ("join", "invite"):
+        return None
+    if not is_in_any(user_id, allowed_rooms(rules.content.get("allow"))):
+        return None
+    levels = PowerLevels.from_state(state[CREATE], state.get(POWER_LEVELS), batch.version)
+    candidates = [
+        entry.event.state_key or ""
+        for entry in room_items.read_state_of_type(batch.room_id, batch.version, "m.room.member")
+        if entry.event.membership == "join"
+        and (entry.event.state_key or "").partition(":")[2] == settings().server_name
+        and levels.user_level(entry.event.state_key or "") >= levels.invite
+    ]
+    return max(candidates, key=levels.user_level, default=None)
+
+
+def allowed_rooms(allow: object) -> list[str]:
+    """The rooms whose members may join, from the join rules' `allow`."""
+    conditions = allow if isinstance(allow, list) else []
+    return [
+        condition["room_id"]
+        for condition in conditions
+        if isinstance(condition, dict)
+        and condition.get("type") == "m.room_membership"
+        and isinstance(condition.get("room_id"), str)
+    ]
+
+
+def is_in_any(user_id: str, room_ids: Iterable[str]) -> bool:
+    """Whether the user is in one of these rooms, which are some room's word: all are looked up at once."""
+    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
+    rows = dynamodb.parallel(
+        *(functools.partial(memberships.read_membership, user_id, room_id) for room_id in wanted)
+    )
+    return any(row is not None and row.membership == "join" for row in rows)

@@ -1,0 +1,74 @@
+"""The event closest to a point in time. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.errors import NotFound
+from murmuration.protocol.filters import EventFilter
+from murmuration.rooms.reading.timeline import Scan
+from murmuration.rooms.reading.viewing import View, open_view
+from murmuration.storage.rooms import room_items
+
+_PROBES = 15
+_RUNS = 10
+_WINDOW = 50
+"""How many events out of place, to either side, don't keep the closest one from being found."""
+
+
+def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> dict[str, Any]:
+    """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
+
+    The order of the log is taken to be, within a window, that of the events' timestamps, which are their
+    senders' word. Raises UnknownToken, Forbidden, NotFound.
+    """
+    view = open_view(token, room_id)
+    low, high = _narrow(view, view.room.head.oldest, view.horizon(), ts)
+    room = view.room
+    entries = room_items.read_log(
+        room_id, room.version, after=low - 1 - _WINDOW, before=min(high + _WINDOW, view.horizon()) + 1
+    )
+    times = {seen.entry.event.event_id: seen.entry.event.origin_server_ts for seen in view.see(entries)}
+    found = {event_id: at for event_id, at in times.items() if (at >= ts if forward else at <= ts)}
+    if not found:
+        found = _further(view, low - 1 if not forward else high, ts, forward)
+    if not found:
+        raise NotFound(f"There is no event {'after' if forward else 'before'} {ts} that you may see")
+    event_id = (min if forward else max)(found, key=lambda each: found[each])
+    return {"event_id": event_id, "origin_server_ts": found[event_id]}
+
+
+def _narrow(view: View, low: int, high: int, ts: int) -> tuple[int, int]:
+    """Bounds, close together, of the ordinals around which the log's timestamps reach `ts`."""
+    room = view.room
+    while high - low > 2 * _PROBES:
+        step = (high - low) // (_PROBES + 1)
+        probes = [low + step * number for number in range(1, _PROBES + 1)]
+        entries = room_items.read_log_entries(
+            [(room.room_id, ordinal) for ordinal in probes], {room.room_id: room.version}
+        )
+        times = {entry.ordinal: entry.event.origin_server_ts for entry in entries}
+        first = next((ordinal for ordinal in probes if times[ordinal] >= ts), None)
+        if first is None:
+            low = probes[-1]
+        else:
+            low, high = first - step, first
+    return low, high
+
+
+def _further(view: View, position: int, ts: int, forward: bool) -> dict[str, int]:
+    """The next visible event in the direction, if it is on the right side of `ts`.
+
+    Behind a long stretch of hidden history nothing is found, but for what the viewer saw happen themselves.
+    """
+    stop = view.horizon() if forward else view.room.head.oldest - 1
+    scan = Scan(view, EventFilter(), position, stop, forward=forward)
+    for _ in range(_RUNS):
+        scan.run(1)
+    since = view.viewer.since
+    if not scan.found and forward and since is not None and since > scan.position:
+        scan.position = since - 1
+        scan.run(1)
+    times = {seen.entry.event.event_id: seen.entry.event.origin_server_ts for seen in scan.found}
+    return {event_id: at for event_id, at in times.items() if (at >= ts if forward else at <= ts)}

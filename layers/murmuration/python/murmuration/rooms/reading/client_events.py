@@ -1,0 +1,104 @@
+"""Events in the form that clients get them. https://spec.matrix.org/v1.19/client-server-api/#room-event-format"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.protocol.events import Event
+from murmuration.protocol.filters import EventFormat
+from murmuration.rooms.reading.visibility import Seen, Viewer
+from murmuration.storage.rooms.room_items import LogEntry
+
+Aggregations = Mapping[str, Mapping[str, Any]]
+"""Bundled aggregations (`m.relations`) by the ID of the event that they belong to."""
+
+
+def client_events(
+    seen: Sequence[Seen],
+    viewer: Viewer,
+    *,
+    aggregations: Aggregations | None = None,
+    with_room_id: bool = True,
+    event_format: EventFormat = "client",
+) -> list[dict[str, Any]]:
+    """The events that a viewer sees, in the form for their client."""
+    return [
+        client_event(
+            entry,
+            viewer,
+            membership=membership or "leave",
+            relations=(aggregations or {}).get(entry.event.event_id),
+            with_room_id=with_room_id,
+            event_format=event_format,
+        )
+        for entry, membership in seen
+    ]
+
+
+def client_event(
+    entry: LogEntry,
+    viewer: Viewer,
+    *,
+    membership: str | None = None,
+    relations: Mapping[str, Any] | None = None,
+    with_room_id: bool = True,
+    event_format: EventFormat = "client",
+) -> dict[str, Any]:
+    """An event for one user's client, with all that `unsigned` tells them. Reads nothing.
+
+    `membership` is the viewer's at the event (`Seen.membership`), left out where None; `relations` are the
+    event's bundled aggregations. Without room ID it's the form for responses that tell the room elsewhere;
+    the format "federation" is the PDU with this `unsigned`.
+    """
+    event = entry.event
+    rendered = (
+        dict(event.pdu) if event_format == "federation" else bare_event(event, with_room_id=with_room_id)
+    )
+    unsigned: dict[str, Any] = {"age": now_ms() - event.origin_server_ts}
+    if membership is not None:
+        unsigned["membership"] = membership
+    if entry.txn_id is not None and (viewer.user_id, viewer.device_id) == (event.sender, entry.device_id):
+        unsigned["transaction_id"] = entry.txn_id
+    if entry.replaced is not None:
+        unsigned["replaces_state"] = entry.replaced["event_id"]
+        unsigned["prev_sender"] = entry.replaced["sender"]
+        unsigned["prev_content"] = entry.replaced["content"]
+    if entry.redacted_because is not None:
+        redaction = Event(dict(entry.redacted_because), event.room_version)
+        unsigned["redacted_because"] = {
+            **bare_event(redaction, with_room_id=with_room_id),
+            "unsigned": {"age": now_ms() - redaction.origin_server_ts},
+        }
+    if relations:
+        unsigned["m.relations"] = dict(relations)
+    rendered["unsigned"] = unsigned
+    return rendered
+
+
+def bare_event(event: Event, *, with_room_id: bool = True) -> dict[str, Any]:
+    """An event's own properties for clients, without `unsigned`."""
+    rendered: dict[str, Any] = {
+        "type": event.type,
+        "event_id": event.event_id,
+        "sender": event.sender,
+        "origin_server_ts": event.origin_server_ts,
+        "content": event.content,
+    }
+    if event.is_state:
+        rendered["state_key"] = event.state_key
+    if with_room_id:
+        rendered["room_id"] = event.room_id
+    if event.redacts is not None:
+        # In both places whatever the version: old clients know the one, new ones the other.
+        # https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property
+        rendered["redacts"] = event.redacts
+        rendered["content"] = {**event.content, "redacts": event.redacts}
+    return rendered
+
+
+def state_event(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
+    """A state event of which no more is at hand than the event itself."""
+    entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
+    return client_event(entry, viewer, with_room_id=with_room_id)

@@ -1,0 +1,96 @@
+"""The state of a room at a moment of its past, read from what is current and the snapshots.
+
+State whose event is older than the moment is the same still: snapshots are read for what has changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from murmuration.protocol import state_trie
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.state_trie import NodeId
+from murmuration.rooms.room import Room
+from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms.room_items import LogEntry, StateEntry
+
+MEMBER = "m.room.member"
+
+
+def state_after(
+    room: Room, entry: LogEntry | None, event_type: str | None = None, *, members: Iterable[str] | None = None
+) -> dict[StateKey, Event]:
+    """The whole state after `entry` (None: the current one), or that of one type.
+
+    With `members`, of the membership events only those of these users.
+    """
+    return _rewind(room, entry, _current(room, event_type, members))
+
+
+def pick_state_after(room: Room, entry: LogEntry | None, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
+    """The state events after `entry` (None: the current ones) with these (type, state key) pairs."""
+    return _rewind(room, entry, room.entries(pairs).values())
+
+
+def full_state(
+    room: Room, root: NodeId, before: int, *, members: Iterable[str] | None = None
+) -> dict[StateKey, Event]:
+    """The state of the snapshot `root`, which is the state before the ordinal `before`.
+
+    With `members`, of the membership events only those of these users.
+    """
+    return state_at(room, root, before, _current(room, None, members))
+
+
+def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry]) -> dict[StateKey, Event]:
+    """What the pairs of `current` state entries were in the snapshot `root`, before the ordinal `before`."""
+    kept: dict[StateKey, Event] = {}
+    changed: list[StateKey] = []
+    for entry in current:
+        if entry.ordinal is not None and entry.ordinal < before:
+            kept[_pair(entry)] = entry.event
+        else:
+            changed.append(_pair(entry))
+    if changed and root != state_trie.EMPTY:
+        earlier = state_trie.get(root, changed, snapshots.fetch_from(room.room_id))
+        kept |= read_state_events(room, earlier)
+    return kept
+
+
+def read_state_events(room: Room, event_ids: Mapping[StateKey, str]) -> dict[StateKey, Event]:
+    """The events of a state map."""
+    events = room_items.read_events(list(event_ids.values()), room.version)
+    return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}
+
+
+def _pair(entry: StateEntry) -> StateKey:
+    return entry.event.type, entry.event.state_key or ""
+
+
+def _current(room: Room, event_type: str | None, members: Iterable[str] | None) -> list[StateEntry]:
+    if members is None:
+        return room_items.read_state_of_type(room.room_id, room.version, event_type)
+    found = room_items.read_state_but_members(room.room_id, room.version)
+    return [*found, *room.entries([(MEMBER, user_id) for user_id in members]).values()]
+
+
+def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -> dict[StateKey, Event]:
+    """What the pairs of current state were after `entry`."""
+    if entry is None:
+        return {_pair(each): each.event for each in current}
+    if entry.resolved:
+        return state_at(room, _root_after(room, entry), entry.ordinal + 1, current)
+    known = {_pair(each): each for each in current}
+    own = entry.event.state_pair
+    others = [each for pair, each in known.items() if pair != own]
+    state = state_at(room, entry.current_root, entry.ordinal + 1, others)
+    if own in known:
+        state[own] = entry.event
+    return {pair: state[pair] for pair in known if pair in state}
+
+
+def _root_after(room: Room, entry: LogEntry) -> NodeId:
+    """The snapshot of the state that an event left the room in by more than itself."""
+    after = entry.ordinal
+    following = room_items.read_log(room.room_id, room.version, after=after, before=after + 2)
+    return following[0].current_root if following else room.head.state_root

@@ -1,0 +1,138 @@
+"""Reading a room's state and members: as it is, or as it was when the reader left.
+
+https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
+from murmuration.protocol.events import Event
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.reading.client_events import client_event, state_event
+from murmuration.rooms.reading.erasures import entry_copy
+from murmuration.rooms.reading.past_state import pick_state_after, state_after
+from murmuration.rooms.reading.viewing import View, open_view
+from murmuration.rooms.reading.visibility import seen_by
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.users import memberships
+
+MEMBER = "m.room.member"
+MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
+
+
+def get_room_state(token: AccessToken, room_id: str) -> list[dict[str, Any]]:
+    """All state events. Raises UnknownToken, Forbidden."""
+    view = open_view(token, room_id)
+    state = state_after(view.room, view.departure())
+    return [state_event(event, view.viewer) for event in state.values()]
+
+
+def get_room_state_with_key(
+    token: AccessToken, room_id: str, event_type: str, state_key: str, *, form: str = "content"
+) -> dict[str, Any]:
+    """The content of a state event, or with the form "event" all of it. Raises Forbidden, NotFound."""
+    pair = (event_type, state_key)
+    fits = fits_id(event_type) and (not state_key or fits_id(state_key))
+    view = open_view(token, room_id, pairs=[pair] if fits else [])
+    departure = view.departure()
+    if departure is not None and fits:
+        event = pick_state_after(view.room, departure, [pair]).get(pair)
+    else:
+        event = view.state[pair].event if pair in view.state else None
+    if event is None:
+        raise NotFound("The room has no such state")
+    return view.viewer.event_copy(event).content if form == "content" else _with_unsigned(view, event)
+
+
+def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
+    """The event with what only the log knows of it."""
+    place = room_items.locate([event.event_id]).get(event.event_id, {})
+    if "ordinal" not in place:
+        return state_event(event, view.viewer)
+    versions = {view.room.room_id: view.room.version}
+    entries = room_items.read_log_entries([(view.room.room_id, place["ordinal"])], versions)
+    return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
+
+
+def get_members(
+    token: AccessToken,
+    room_id: str,
+    *,
+    at: str | None = None,
+    membership: str | None = None,
+    not_membership: str | None = None,
+) -> list[dict[str, Any]]:
+    """The membership events, now or at a pagination token; those that are one thing or aren't another.
+
+    Raises UnknownToken, Forbidden also for a time that the requester may see nothing of, InvalidParam.
+    """
+    view = open_view(token, room_id)
+    last = view.departure()
+    if at is not None:
+        position = view.position(at)
+        if position == 0 and view.room.head.oldest == 1:
+            return []
+        before = _entry_before(view, position)
+        last = _no_later(last, before)
+        if before is not None and last is before:
+            _require_seen(view, before)
+    events = state_after(view.room, last, MEMBER).values()
+    return [
+        state_event(event, view.viewer)
+        for event in events
+        if (membership is None and not_membership is None)
+        or event.membership == membership
+        or (not_membership is not None and event.membership != not_membership)
+    ]
+
+
+def _entry_before(view: View, position: int) -> LogEntry | None:
+    """The event right before a position; None for a position that nothing comes after."""
+    head = view.room.head
+    if position >= head.ordinal:
+        return None
+    if position < head.oldest:
+        raise InvalidParam("The token's position is before the beginning of the room")
+    versions = {view.room.room_id: view.room.version}
+    return room_items.read_log_entries([(view.room.room_id, position)], versions)[0]
+
+
+def _require_seen(view: View, entry: LogEntry) -> None:
+    viewer = replace(view.viewer, ignored=frozenset())
+    if not entry.withheld and not seen_by(viewer, [entry]):
+        raise Forbidden("You may not see who was in the room then")
+
+
+def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
+    """The earlier of two events, where None stands for now."""
+    if last is None or entry is None:
+        return last or entry
+    return min(last, entry, key=lambda each: each.ordinal)
+
+
+def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, str]]:
+    """The joined users, each with `display_name` and `avatar_url` where set. Raises Forbidden."""
+    view = open_view(token, room_id)
+    view.require_joined()
+    entries = room_items.read_state_of_type(room_id, view.room.version, MEMBER)
+    return {
+        entry.event.state_key or "": _profile(entry.event)
+        for entry in entries
+        if entry.event.membership == "join"
+    }
+
+
+def _profile(event: Event) -> dict[str, str]:
+    fields = (("display_name", "displayname"), ("avatar_url", "avatar_url"))
+    return {name: value for name, key in fields if isinstance(value := event.content.get(key), str)}
+
+
+def get_joined_rooms(user_id: str) -> list[str]:
+    """The rooms that the user is in."""
+    rows = memberships.read_memberships(user_id)
+    return [row.room_id for row in rows if row.membership == "join"]

@@ -1,0 +1,58 @@
+"""Stripped state: what someone outside a room is shown of it. https://spec.matrix.org/v1.19/client-server-api/#stripped-state"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.events import Event, StateKey
+
+STRIPPED_TYPES = (
+    "m.room.create",
+    "m.room.name",
+    "m.room.avatar",
+    "m.room.topic",
+    "m.room.join_rules",
+    "m.room.canonical_alias",
+    "m.room.encryption",
+)
+
+MAX_BYTES = 16_384
+"""What an invite may bring of a room: whoever is invited to many has all of that in one answer."""
+
+
+def strip(event: Event) -> dict[str, Any]:
+    """The four keys of a stripped state event."""
+    return {
+        "type": event.type,
+        "state_key": event.state_key,
+        "sender": event.sender,
+        "content": event.content,
+    }
+
+
+def stripped_state(
+    state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], membership: Event
+) -> list[dict[str, Any]]:
+    """What comes with an invite or knock: the room's main facts, the inviter, the event itself.
+
+    What doesn't fit into `MAX_BYTES` is left out; of an event that alone is larger, its content is.
+    """
+    pairs = [(event_type, "") for event_type in STRIPPED_TYPES] + [("m.room.member", membership.sender)]
+    found = state(pairs)
+    own = {**strip(membership), "origin_server_ts": membership.origin_server_ts}
+    if _size(own) > MAX_BYTES:
+        own["content"] = {"membership": membership.membership}
+    events, size = [], _size(own)
+    for pair in pairs:
+        if pair in found and pair != membership.state_pair:
+            event = strip(found[pair])
+            if size + _size(event) <= MAX_BYTES:
+                events.append(event)
+                size += _size(event)
+    return [*events, own]
+
+
+def _size(event: Mapping[str, Any]) -> int:
+    return len(canonical_json.encode(dict(event), strict=False))

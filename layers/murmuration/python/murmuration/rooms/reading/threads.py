@@ -1,0 +1,33 @@
+"""Threads: which one an event belongs to. https://spec.matrix.org/v1.19/client-server-api/#threading"""
+
+from __future__ import annotations
+
+from murmuration.rooms.lookup import find_entry
+from murmuration.rooms.room import Room
+from murmuration.storage.rooms import relations
+from murmuration.storage.rooms.room_items import LogEntry
+
+MAIN = "main"
+_HOPS = 3
+
+
+def is_in_thread(room: Room, entry: LogEntry, thread_id: str) -> bool:
+    """Whether a receipt for the event may name this thread: `main` or a root's event ID.
+
+    Follows relations for three hops, a read each. A root, and what relates to it otherwise, is in the main
+    timeline, but may be marked as read in the root's thread as well, which begins with it.
+    """
+    ancestors = [entry.event.event_id]
+    for hop in range(_HOPS + 1):
+        parent = relations.parent_of(entry.event)
+        if parent is None:
+            break
+        parent_id, rel_type = parent
+        if rel_type == relations.THREAD:
+            return thread_id == parent_id
+        ancestors.append(parent_id)
+        next_entry = find_entry(room, parent_id) if hop < _HOPS else None
+        if next_entry is None:
+            break
+        entry = next_entry
+    return thread_id == MAIN or thread_id in ancestors

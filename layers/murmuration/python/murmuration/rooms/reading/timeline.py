@@ -1,0 +1,229 @@
+"""Reading a room's timeline: pages of it, one event, an event with what surrounds it.
+
+https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from murmuration.aws.concurrency import parallel
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.errors import NotFound, NotJson
+from murmuration.protocol.events import Event
+from murmuration.protocol.filters import EventFilter, parse_room_event_filter
+from murmuration.rooms.reading.aggregations import bundle, matching_relations
+from murmuration.rooms.reading.client_events import client_events, state_event
+from murmuration.rooms.reading.pagination import position_token
+from murmuration.rooms.reading.past_state import pick_state_after, state_after
+from murmuration.rooms.reading.viewing import View, open_view
+from murmuration.rooms.reading.visibility import Seen
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
+
+DEFAULT_LIMIT = 10
+MAX_LIMIT = 250
+_SCANNED_AT_ONCE = 100
+_SCANS = 4
+"""Requests, of at most 1 MB each, that one page may take: what a Lambda may answer is limited to 6 MB."""
+MEMBER = "m.room.member"
+
+
+@dataclass(frozen=True, slots=True)
+class PageRequest:
+    """What a client asks of a timeline. `start` and `end` are tokens, None for the edges of the timeline."""
+
+    forward: bool
+    start: str | None = None
+    end: str | None = None
+    limit: int = DEFAULT_LIMIT
+    filter: EventFilter = field(default_factory=EventFilter)
+
+
+def parse_filter(text: str | None) -> EventFilter:
+    """The filter of a query parameter. Raises NotJson, BadJson, InvalidParam."""
+    if text is None:
+        return EventFilter()
+    import json
+
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotJson("The filter is not JSON") from error
+    return parse_room_event_filter(value)
+
+
+def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict[str, Any]:
+    """A page of the timeline: `chunk`, `start`, `end` where there may be more, `state`.
+
+    Three round trips in the usual case: the token together with the room, the log, what relates to its
+    events. Raises UnknownToken, Forbidden, InvalidParam for tokens that aren't.
+    """
+    view = open_view(token, room_id)
+    horizon = view.horizon()
+    head = view.room.head
+    start = head.oldest - 1 if request.forward else horizon
+    if request.start is not None:
+        start = view.position(request.start)
+    stop = horizon if request.forward else head.oldest - 1
+    if request.end is not None:
+        end = view.position(request.end)
+        stop = min(stop, end) if request.forward else max(stop, end)
+    scan = Scan(view, request.filter, min(start, horizon), stop, forward=request.forward)
+    scan.run(min(request.limit, MAX_LIMIT))
+    chunk, state = _render(view, scan.found, request.filter)
+    page: dict[str, Any] = {"chunk": chunk, "start": request.start or position_token(start)}
+    # Like other servers, an `end` with all that isn't empty: a client that gets none is done.
+    if chunk or not scan.exhausted:
+        page["end"] = position_token(scan.position)
+    return page | ({"state": state} if state else {})
+
+
+@dataclass(slots=True)
+class Scan:
+    """Going along the log from a position until enough events are found that the viewer may see and wants.
+
+    `stop` is the position that ends the way. `exhausted` tells that it was reached. `admits` has a say beside
+    the filter.
+    """
+
+    view: View
+    filter: EventFilter
+    position: int
+    stop: int
+    forward: bool
+    admits: Callable[[Event], bool] | None = None
+    found: list[Seen] = field(default_factory=list)
+
+    @property
+    def exhausted(self) -> bool:
+        return self.position >= self.stop if self.forward else self.position <= self.stop
+
+    def run(self, limit: int, *, scans: int = _SCANS) -> None:
+        """Find up to `limit` events, in the direction's order, with at most `scans` requests of 1 MB."""
+        if self.filter.admits_nothing or not self.filter.admits_room(self.view.room.room_id):
+            self.position = self.stop
+        for number in range(scans):
+            if self.exhausted or len(self.found) >= limit:
+                return
+            wanted = limit - len(self.found)
+            sifted = number > 0 or _sifts(self.filter)
+            self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
+
+    def _step(self, limit: int, at_once: int) -> None:
+        room = self.view.room
+        near, far = self.position, self.stop
+        entries = room_items.read_log_page(
+            room.room_id,
+            room.version,
+            after=near if self.forward else far,
+            before=far + 1 if self.forward else near + 1,
+            limit=at_once,
+            forward=self.forward,
+        )
+        allowed = {seen.entry.ordinal: seen for seen in self._passing(entries)}
+        for entry in entries:
+            if len(self.found) == limit:
+                return
+            self.position = entry.ordinal if self.forward else entry.ordinal - 1
+            if entry.ordinal in allowed:
+                self.found.append(allowed[entry.ordinal])
+        if not entries:
+            self.position = self.stop
+
+    def _passing(self, entries: Sequence[LogEntry]) -> list[Seen]:
+        seen = self.view.see(entries)
+        passing = [each for each in seen if self._admits(each.entry.event)]
+        if self.filter.needs_relations:
+            return matching_relations(self.view.room, passing, self.filter)
+        return passing
+
+    def _admits(self, event: Event) -> bool:
+        return self.filter.matches(event.pdu) and (self.admits is None or self.admits(event))
+
+
+def _sifts(event_filter: EventFilter) -> bool:
+    """Whether the filter may leave events out, rather than only ask for their senders."""
+    return replace(event_filter, limit=None, lazy_load_members=False, include_redundant_members=False) != (
+        EventFilter()
+    )
+
+
+def _render(
+    view: View, found: Sequence[Seen], event_filter: EventFilter
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The events with what relates to them, and the members that their senders were where asked for."""
+    entries = [seen.entry for seen in found]
+    calls: tuple[Callable[[], Any], ...] = (
+        functools.partial(bundle, entries, view.viewer),
+        functools.partial(_senders, view, entries, event_filter),
+    )
+    aggregations, state = parallel(*calls)
+    return client_events(found, view.viewer, aggregations=aggregations), state
+
+
+def _senders(view: View, entries: Sequence[LogEntry], event_filter: EventFilter) -> list[dict[str, Any]]:
+    if not event_filter.lazy_load_members or not entries:
+        return []
+    pairs = dict.fromkeys((MEMBER, entry.event.sender) for entry in entries)
+    state = pick_state_after(view.room, entries[0], pairs)
+    return [state_event(event, view.viewer) for event in state.values()]
+
+
+def get_event(token: AccessToken, room_id: str, event_id: str) -> dict[str, Any]:
+    """One event. Raises UnknownToken, NotFound for one that the requester may not see."""
+    view = open_view(token, room_id, otherwise=NotFound)
+    seen = view.find(event_id)
+    return _rendered(view, [seen])[0]
+
+
+def _rendered(view: View, found: Sequence[Seen]) -> list[dict[str, Any]]:
+    aggregations = bundle([seen.entry for seen in found], view.viewer)
+    return client_events(found, view.viewer, aggregations=aggregations)
+
+
+def get_context(
+    token: AccessToken, room_id: str, event_id: str, *, limit: int, event_filter: EventFilter
+) -> dict[str, Any]:
+    """An event, up to `limit` events around it, and the state after the last of them.
+
+    Raises UnknownToken, NotFound for an event that the requester may not see, Forbidden.
+    """
+    view = open_view(token, room_id, otherwise=NotFound)
+    centre = view.find(event_id)
+    view.require_reading()
+    limit = min(limit, MAX_LIMIT)
+    ordinal = centre.entry.ordinal
+    before = Scan(view, event_filter, ordinal - 1, view.room.head.oldest - 1, forward=False)
+    after = Scan(view, event_filter, ordinal, max(view.room.head.ordinal, ordinal), forward=True)
+    parallel(functools.partial(before.run, limit // 2), functools.partial(after.run, limit - limit // 2))
+    shown = [*before.found, centre, *after.found]
+    last = max((seen.entry for seen in shown), key=lambda entry: entry.ordinal)
+    events, state = parallel(
+        functools.partial(_rendered, view, shown),
+        functools.partial(_context_state, view, last, (seen.entry for seen in shown), event_filter),
+    )
+    middle = len(before.found)
+    return {
+        "start": position_token(before.position),
+        "end": position_token(after.position),
+        "events_before": events[:middle],
+        "event": events[middle],
+        "events_after": events[middle + 1 :],
+        "state": state,
+    }
+
+
+def _context_state(
+    view: View, last: LogEntry, shown: Iterable[LogEntry], event_filter: EventFilter
+) -> list[dict[str, Any]]:
+    members = {entry.event.sender for entry in shown} if event_filter.lazy_load_members else None
+    state = state_after(view.room, last, members=members)
+    return [
+        state_event(event, view.viewer)
+        for event in state.values()
+        if event_filter.matches(event.pdu, view.room.room_id)
+    ]

@@ -1,0 +1,159 @@
+"""`View`: a room as one user looks at it, and whether they may at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.identity.authentication import verify
+from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.errors import InvalidParam, MatrixError, NotFound
+from murmuration.protocol.events import StateKey
+from murmuration.protocol.visibility import visibility_of
+from murmuration.rooms.lookup import find_entry, fits_id
+from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.reading.pagination import resolve_token
+from murmuration.rooms.reading.visibility import (
+    STILL_JOINED,
+    Seen,
+    Viewer,
+    ignored_users,
+    make_viewer,
+    seen_by,
+)
+from murmuration.rooms.room import Room
+from murmuration.storage.live import streams
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry, StateEntry
+from murmuration.storage.users import account_data, memberships
+from murmuration.storage.users.memberships import Membership
+
+IGNORED_USERS = "m.ignored_user_list"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Who asks about which room. `state` is the current state that was read along."""
+
+    requester: Requester
+    room: Room
+    viewer: Viewer
+    membership: Membership | None
+    state: Mapping[StateKey, StateEntry] = field(default_factory=dict)
+
+    def is_world_readable(self) -> bool:
+        """Whether anyone may look at the room as it is now."""
+        event = self.room.event("m.room.history_visibility")
+        return visibility_of(event.content if event else None) == "world_readable"
+
+    def require_reading(self) -> None:
+        """Raises Forbidden unless the user is or was in the room, or anyone may look."""
+        if self.viewer.joined_until is None and not self.is_world_readable():
+            raise unknown_room(self.room.room_id)
+
+    def require_joined(self) -> None:
+        """Raises Forbidden unless the user is in the room."""
+        if not self.viewer.is_joined:
+            raise unknown_room(self.room.room_id)
+
+    def horizon(self) -> int:
+        """The ordinal behind which there is nothing for them to see. Raises Forbidden."""
+        until = self.viewer.joined_until
+        if until == STILL_JOINED or self.is_world_readable():
+            return self.room.head.ordinal
+        if until is None:
+            raise unknown_room(self.room.room_id)
+        return until
+
+    def position(self, token: str) -> int:
+        """The position in the timeline that a pagination or sync token stands for.
+
+        To those who aren't in the room a sync token doesn't tell it: there it stands for all that they may
+        see. Raises InvalidParam, Forbidden.
+        """
+        position = resolve_token(token, self.requester.user_id, self.room.room_id)
+        if position is not None:
+            return position
+        if self.viewer.is_joined:
+            raise InvalidParam("The token says nothing about this room")
+        return self.horizon()
+
+    def departure(self) -> LogEntry | None:
+        """The event with which they left, after which the room's state is hidden from them; None for members.
+
+        Raises Forbidden for those who never were in the room, unless anyone may look.
+        """
+        self.require_reading()
+        until = self.viewer.joined_until
+        if until is None or until == STILL_JOINED:
+            return None
+        room = self.room
+        return room_items.read_log_entries([(room.room_id, until)], {room.room_id: room.version})[0]
+
+    def see(self, entries: Sequence[LogEntry]) -> list[Seen]:
+        """Those of the room's events that they may see."""
+        return seen_by(self.viewer, entries)
+
+    def find(self, event_id: str) -> Seen:
+        """One event. Raises NotFound where there is none, or they may not see it."""
+        entry = find_entry(self.room, event_id)
+        for seen in self.see([entry] if entry is not None else []):
+            return seen
+        raise NotFound("There is no such event in this room, or you may not see it")
+
+
+def open_view(
+    token: AccessToken,
+    room_id: str,
+    *,
+    pairs: Iterable[StateKey] = (),
+    otherwise: type[MatrixError] | None = None,
+) -> View:
+    """Verify `token` and look at the room: one read, but for users who left the room and came no further.
+
+    `pairs` are read along. Raises UnknownToken, and Forbidden or `otherwise` for an unknown room.
+    """
+    keys = _keys(token, room_id, pairs)
+    found = dynamodb.batch_get(keys)
+    users = {item["sk"]: item for item in found["users"]}
+    requester = verify(token, users.pop(token.key["sk"], None))
+    in_room = {item["sk"]: item for item in found.get("rooms", ())}
+    head = in_room.pop(room_items.HEAD, {})
+    if "ordinal" not in head:
+        raise otherwise("There is no such room") if otherwise else unknown_room(room_id)
+    room = Room(room_items.head_from_item(head))
+    rows = (memberships.from_item(item) for item in users.values() if not item.get("forgotten"))
+    membership = next(rows, None)
+    ignored = ignored_users(next((account_data.content_of(item) for item in found["streams"]), None))
+    viewer = make_viewer(
+        requester.user_id,
+        requester.device_id,
+        membership,
+        room.version,
+        ignored=ignored,
+        erasures=room.head.erasures,
+    )
+    entries = [room_items.state_entry_from_item(item, room.version) for item in in_room.values()]
+    state = {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
+    return View(requester, room, viewer, membership, state)
+
+
+def _keys(token: AccessToken, room_id: str, pairs: Iterable[StateKey]) -> dict[str, list[Mapping[str, Any]]]:
+    keys: dict[str, list[Mapping[str, Any]]] = {
+        "users": [token.key],
+        "streams": [
+            {
+                "stream_id": streams.user_stream(token.user_id),
+                "sk": account_data.data_key("", IGNORED_USERS),
+            }
+        ],
+    }
+    if fits_id(room_id):
+        keys["users"].append(memberships.membership_key(token.user_id, room_id))
+        keys["rooms"] = [
+            room_items.head_key(room_id),
+            *(room_items.state_item_key(room_id, pair) for pair in pairs),
+        ]
+    return keys

@@ -1,0 +1,231 @@
+"""Which events of a room's log a user may see.
+
+https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from murmuration.cache import LruCache
+from murmuration.protocol import state_trie
+from murmuration.protocol.events import Event
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.protocol.visibility import may_see_event, visibility_of
+from murmuration.rooms.reading.erasures import entry_copy, event_copy, hidden_senders
+from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.users.memberships import Membership
+
+STILL_JOINED = 10**15
+"""`Viewer.joined_until` of one who is in the room: past every ordinal."""
+
+_WALK_LIMIT = 50
+_memberships: LruCache[str, str] = LruCache(4096)
+"""What member events say, by event ID; not even a redaction changes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Someone who looks at a room, and their time in it by the ordinals of its log.
+
+    `since` is the event with which they joined, for those who are in the room now. `joined_until` is the
+    event that ended the last time they were in it, `STILL_JOINED`, or None for one who never was.
+    `no_past` says that they had no membership before `since`, or at all, or have forgotten the room.
+    `erasures` is how many erased users the room has.
+    """
+
+    user_id: str
+    device_id: str = ""
+    since: int | None = None
+    joined_until: int | None = None
+    no_past: bool = False
+    ignored: frozenset[str] = frozenset()
+    erasures: int = 0
+
+    @property
+    def is_joined(self) -> bool:
+        return self.since is not None
+
+    def ignores(self, entry: LogEntry) -> bool:
+        """Whether the event stays hidden because its sender is ignored; state never does."""
+        return entry.event.sender in self.ignored and not entry.event.is_state
+
+    def hidden_senders(self, room_id: str) -> frozenset[str]:
+        """The erased users whose events they are served redacted where they weren't there at the event."""
+        since = self.since if self.is_joined else None
+        return hidden_senders(room_id, self.erasures, since=since, joined_until=self.joined_until)
+
+    def event_copy(self, event: Event) -> Event:
+        """A state event as they are served it; reads where the room has erased users."""
+        return event_copy(event, self.hidden_senders(event.room_id)) if self.erasures else event
+
+    def was_joined_throughout(self, ordinal: int) -> bool:
+        """Whether the user has been in the room since before the event with this ordinal."""
+        return self.since is not None and ordinal > self.since
+
+
+class Seen(NamedTuple):
+    """An event that its viewer may see, and the membership they had at it, its own effect included.
+
+    The membership is None where they had none.
+    """
+
+    entry: LogEntry
+    membership: str | None
+
+
+def make_viewer(
+    user_id: str,
+    device_id: str,
+    membership: Membership | None,
+    version: RoomVersion,
+    *,
+    ignored: Iterable[str] = (),
+    erasures: int = 0,
+) -> Viewer:
+    """The viewer that a user is by their membership; None for one who has none, or forgot the room.
+
+    Reads only for those who are out of the room and weren't in it right before: then it looks for the time
+    that they were.
+    """
+    others = frozenset(ignored) - {user_id}
+    given: dict[str, Any] = {"ignored": others, "erasures": erasures}
+    if membership is None or membership.since is None:
+        return Viewer(user_id, device_id, no_past=True, **given)
+    since = membership.since
+    if membership.membership == "join":
+        first = membership.previous is None
+        return Viewer(user_id, device_id, since, STILL_JOINED, no_past=first, **given)
+    if membership.previous == "join":
+        return Viewer(user_id, device_id, None, since, **given)
+    until = None if membership.previous is None else _end_of_last_stay(membership, version)
+    return Viewer(user_id, device_id, None, until, **given)
+
+
+def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | None:
+    """The ordinal of the event that ended the last join, by way of the member events before this one."""
+    pair = ("m.room.member", membership.user_id)
+    ordinal = membership.since
+    for _ in range(_WALK_LIMIT):
+        if ordinal is None:
+            return None
+        entries = room_items.read_log_entries([(membership.room_id, ordinal)], {membership.room_id: version})
+        if not entries:
+            return None
+        fetch = snapshots.fetch_from(membership.room_id)
+        event_id = state_trie.get(entries[0].current_root, [pair], fetch).get(pair)
+        if event_id is None:
+            return None
+        place = room_items.locate([event_id]).get(event_id, {})
+        if _membership_by_id([event_id], version).get(event_id) == "join":
+            return ordinal
+        ordinal = place.get("ordinal")
+    return None
+
+
+def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
+    """Those of `entries` (of one room's log) that the viewer may see, in their order.
+
+    Reads nothing about events that a viewer saw happen, or for one whose first stay in the room this is while
+    history is shared; else three to five round trips for all entries together. What counts as before and
+    after a join is the order of this server's log.
+    """
+    before = _memberships_before(viewer, [e for e in entries if not viewer.was_joined_throughout(e.ordinal)])
+    until = viewer.joined_until
+    seen = []
+    for entry in entries:
+        if viewer.ignores(entry) or entry.withheld:
+            continue
+        membership = before.get(entry.ordinal)
+        if viewer.was_joined_throughout(entry.ordinal):
+            membership = "join"
+        elif not may_see_event(
+            entry.event.pdu,
+            viewer.user_id,
+            visibility_before=visibility_of({"history_visibility": entry.visibility}),
+            membership_before=membership,
+            joined_later=until is not None and entry.ordinal <= until,
+        ):
+            continue
+        own = entry.event.state_pair == ("m.room.member", viewer.user_id)
+        seen.append(Seen(entry, entry.event.membership if own else membership))
+    return _without_erased(viewer, seen)
+
+
+def _without_erased(viewer: Viewer, seen: list[Seen]) -> list[Seen]:
+    """The events, with redacted copies of those by erased users from times when the viewer wasn't there."""
+    if not viewer.erasures or all(membership == "join" for _, membership in seen):
+        return seen
+    hidden = viewer.hidden_senders(seen[0].entry.room_id)
+    return [one if one.membership == "join" else Seen(entry_copy(one.entry, hidden), one[1]) for one in seen]
+
+
+def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int, str | None]:
+    """The membership that the viewer had right before each of `entries`, by ordinal.
+
+    Where it decides what they may see, it is that of the state before the event. Elsewhere it is that of the
+    log, in which only their own member events change it: one look at the state for each run of entries.
+    """
+    if not entries or viewer.no_past:
+        return {}
+    ordered = sorted(entries, key=lambda entry: entry.ordinal)
+    known = {entry.ordinal for entry in ordered}
+    asked = [
+        entry
+        for entry in ordered
+        if entry.visibility in ("invited", "joined") or entry.ordinal - 1 not in known
+    ]
+    by_root = _memberships_in(viewer.user_id, asked)
+    looked_up = {entry.ordinal for entry in asked}
+    before: dict[int, str | None] = {}
+    current: str | None = None
+    for entry in ordered:
+        if entry.ordinal in looked_up:
+            current = by_root[entry.state_root]
+        before[entry.ordinal] = current
+        if entry.event.state_pair == ("m.room.member", viewer.user_id):
+            current = entry.event.membership
+    return before
+
+
+def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_trie.NodeId, str | None]:
+    """The user's membership in the state before each entry, by the state's root."""
+    by_root = {entry.state_root: entry for entry in entries}
+    some = next(iter(by_root.values()))
+    pair = ("m.room.member", user_id)
+    roots = list(by_root)
+    maps = state_trie.get_many([(root, [pair]) for root in roots], snapshots.fetch_from(some.room_id))
+    event_ids = [found.get(pair) for found in maps]
+    says = _membership_by_id([event_id for event_id in event_ids if event_id], some.event.room_version)
+    return {
+        root: says.get(event_id) if event_id else None
+        for root, event_id in zip(roots, event_ids, strict=True)
+    }
+
+
+def _membership_by_id(event_ids: Iterable[str], version: RoomVersion) -> dict[str, str]:
+    """What member events say, by event ID."""
+    found: dict[str, str] = {}
+    missing = []
+    for event_id in dict.fromkeys(event_ids):
+        said = _memberships.get(event_id)
+        if said is None:
+            missing.append(event_id)
+        else:
+            found[event_id] = said
+    for event_id, event in room_items.read_events(missing, version).items():
+        found[event_id] = event.membership or "leave"
+        _memberships.put(event_id, found[event_id])
+    return found
+
+
+def ignored_users(content: Mapping[str, Any] | None) -> frozenset[str]:
+    """The users that an m.ignored_user_list names.
+
+    https://spec.matrix.org/v1.19/client-server-api/#mignored_user_list
+    """
+    users = (content or {}).get("ignored_users")
+    return frozenset(users) if isinstance(users, dict) else frozenset()

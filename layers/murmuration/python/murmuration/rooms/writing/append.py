@@ -1,0 +1,157 @@
+"""Appending events of this server to a room: built, authorised and written in one transaction.
+
+A writer that lost a race reads the room again and makes its plan anew.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+from murmuration.protocol import auth_rules
+from murmuration.protocol.errors import NotFound, Unavailable
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.building import build_event
+from murmuration.protocol.pdus.hashing import reference_hash
+from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.changes import HISTORY_VISIBILITY, Changes, replaced_by, visibility_by
+from murmuration.rooms.writing.settling import settle
+from murmuration.server_keys import signing_key
+from murmuration.settings import settings
+from murmuration.storage.live.streams import pause
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
+
+T = TypeVar("T")
+ATTEMPTS = 60
+EXTREMITIES_LIMIT = 10
+"""How many of the room's newest events a new one may follow; the others are left for the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event to be: what its sender decides of it. `device_id` and `txn_id` are the sending client's."""
+
+    type: str
+    sender: str
+    content: Mapping[str, Any]
+    state_key: str | None = None
+    redacts: str | None = None
+    origin_server_ts: int | None = None
+    device_id: str | None = None
+    txn_id: str | None = None
+
+
+@dataclass
+class Append(Changes):
+    """New events of this server on top of a room, growing until they're committed together."""
+
+    def add(self, draft: Draft) -> Event:
+        """Build and authorise the next event. Raises Forbidden by the auth rules, TooLarge, BadJson."""
+        pairs = auth_rules.auth_event_types(
+            self.version, draft.type, draft.sender, draft.state_key, draft.content
+        )
+        wanted = [*pairs, HISTORY_VISIBILITY, ("m.room.create", "")]
+        if draft.state_key is not None:
+            wanted.append((draft.type, draft.state_key))
+        self.preload(wanted, changes_state=draft.state_key is not None)
+        state = self.state(wanted)
+        auth_events = [state[pair] for pair in pairs if pair in state]
+        prev_events, depth = self._position()
+        event = build_event(
+            room_version=self.version,
+            type=draft.type,
+            sender=draft.sender,
+            content=dict(draft.content),
+            state_key=draft.state_key,
+            room_id=self.room_id or None,
+            prev_events=prev_events,
+            auth_events=[event.event_id for event in auth_events],
+            depth=depth,
+            origin_server_ts=draft.origin_server_ts if draft.origin_server_ts is not None else now_ms(),
+            server_name=settings().server_name,
+            signing_key=signing_key(),
+            redacts=draft.redacts,
+            **self._for_assigned_ids(prev_events, auth_events),
+        )
+        auth_rules.check_auth(event, state)
+        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
+        return event
+
+    def _position(self) -> tuple[list[str], int]:
+        if self.entries:
+            last = self.entries[-1].event
+            return [last.event_id], last.depth + 1
+        if self.room is not None:
+            return list(self.room.head.extremities[-EXTREMITIES_LIMIT:]), self.room.head.depth + 1
+        return [], 1
+
+    def _for_assigned_ids(self, prev_events: Sequence[str], auth_events: Sequence[Event]) -> dict[str, Any]:
+        """What room versions 1 and 2 want besides: an event ID, and hashes of the events referred to."""
+        if not self.version.server_assigned_event_ids:
+            return {}
+        at_hand = {
+            event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
+        }
+        missing = [event_id for event_id in prev_events if event_id not in at_hand]
+        at_hand |= room_items.read_events(missing, self.version)
+        return {
+            "event_id": f"${secrets.token_urlsafe(18)}:{settings().server_name}",
+            "reference_hashes": {
+                event_id: reference_hash(event.pdu, self.version) for event_id, event in at_hand.items()
+            },
+        }
+
+    def _take(self, event: Event, draft: Draft, visibility: str) -> None:
+        pair = event.state_pair
+        previous = self.state([pair]).get(pair) if pair else None
+        self.take(
+            LogEntry(
+                ordinal=self.next_ordinal,
+                event=event,
+                state_root=self.root,
+                visibility=visibility,
+                device_id=draft.device_id,
+                txn_id=draft.txn_id,
+                replaced=replaced_by(previous),
+            )
+        )
+
+
+def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = None) -> T:
+    """Carry out `plan` on the room as it is, again after each lost race; what `plan` returned.
+
+    `room` spares the first reading of the head. A plan that adds no event writes nothing. Raises NotFound for
+    an unknown room, ConditionFailed where a write that the plan added refuses, Unavailable when the room
+    stays contended.
+    """
+    for attempt in range(ATTEMPTS):
+        room = settle(room or Room.load(room_id))
+        batch = Append(room.version, room)
+        result = plan(batch)
+        if not batch.entries:
+            return result
+        try:
+            batch.commit()
+        except ConditionFailed as error:
+            if error.failed:
+                raise
+            room = None
+            pause(attempt)
+            continue
+        return result
+    raise Unavailable("The room is too busy; try again")
+
+
+def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
+    """`append` for one who must be in the room: an unknown room answers as one that they aren't in."""
+    try:
+        room = Room.load(room_id)
+    except NotFound as error:
+        raise unknown_room(room_id) from error
+    return append(room_id, plan, room=room)

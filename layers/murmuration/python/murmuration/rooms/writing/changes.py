@@ -1,0 +1,299 @@
+"""Changes: all that new events do to a room, written in one transaction.
+
+An event gets its ordinal in the transaction that puts it, moves the head under a condition, and claims its
+ID; so ordinals have no gaps, and whoever read up to the head has read everything. `Append` builds events of
+this server on top of it, `receiving` takes those of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import TRANSACTION_LIMIT, ConditionFailed, Write
+from murmuration.clock import now_ms
+from murmuration.protocol import state_trie
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.protocol.state_trie import NodeId
+from murmuration.protocol.visibility import visibility_of
+from murmuration.rooms.room import Room, advance
+from murmuration.rooms.writing.settling import settle
+from murmuration.rooms.writing.state_changes import has_rows, membership_row, row_write, state_item_write
+from murmuration.rooms.writing.succession import successor_of
+from murmuration.storage.rooms import empty_rooms, relations, room_items, snapshots
+from murmuration.storage.rooms.room_items import LogEntry, RoomHead, StateEntry
+from murmuration.storage.rooms.snapshots import Stray
+from murmuration.storage.users.memberships import Membership
+
+Differences = Mapping[StateKey, tuple[Event | None, Event | None]]
+"""State events that are replaced: per (type, state key) the one before and the one after."""
+STATE_AT_ONCE = 25
+"""Of how many state events the items change in the transaction that moves the head; more follow it."""
+HISTORY_VISIBILITY = ("m.room.history_visibility", "")
+_MEMBER = "m.room.member"
+
+
+def replaced_by(previous: Event | None) -> dict[str, Any] | None:
+    """What a log entry keeps of the state event that its own replaces (`LogEntry.replaced`)."""
+    if previous is None:
+        return None
+    return {"event_id": previous.event_id, "sender": previous.sender, "content": previous.content}
+
+
+def visibility_by(event: Event | None) -> str:
+    """The history visibility that an m.room.history_visibility event, or its absence, sets."""
+    return visibility_of(event.content if event is not None else None)
+
+
+def store_nodes_first(room_id: str, root: NodeId, nodes: Mapping[NodeId, bytes]) -> Write:
+    """Store more nodes than go into a transaction; to be written in that is what this returns.
+
+    Nodes are immutable, so they harm nobody before anything leads to them; if nothing comes to, they get
+    collected.
+    """
+    stray = Stray(room_id, root, now_ms())
+    dynamodb.execute(snapshots.stray_write(stray))
+    dynamodb.batch_write(snapshots.node_writes(room_id, nodes))
+    return snapshots.stray_removal(stray)
+
+
+@dataclass
+class Changes:
+    """New events of a room, growing until they're committed together."""
+
+    version: RoomVersion
+    room: Room | None = None
+    room_id: str = ""
+    entries: list[LogEntry] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
+    """Further writes of the same transaction, such as claims."""
+    companions: Sequence[Changes] = field(default_factory=list)
+    """What is added to other rooms in the same transaction."""
+    _state: dict[StateKey, StateEntry | None] = field(default_factory=dict)
+    _memberships: dict[str, Membership | None] = field(default_factory=dict)
+    _nodes: dict[NodeId, bytes] = field(default_factory=dict)
+    _older: list[LogEntry] = field(default_factory=list)
+    _others: list[Write] = field(default_factory=list)
+    _redacted_state: dict[StateKey, StateEntry] = field(default_factory=dict)
+    _places: dict[str, int | None] = field(default_factory=dict)
+    _followed: set[str] = field(default_factory=set)
+    _root: NodeId = state_trie.EMPTY
+    _joined: int = 0
+    _invited: int = 0
+    _state_follows: bool = False
+
+    def __post_init__(self) -> None:
+        if self.room is not None:
+            head = self.room.head
+            self.room_id = head.room_id
+            self._root, self._joined, self._invited = head.state_root, head.joined, head.invited
+
+    @property
+    def root(self) -> NodeId:
+        """The snapshot of the state so far."""
+        return self._root
+
+    @property
+    def next_ordinal(self) -> int:
+        return (self.room.head.ordinal if self.room else 0) + len(self.entries) + 1
+
+    def state(self, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
+        """The state so far, with the events of these changes."""
+        return {pair: entry.event for pair, entry in self._state_entries(pairs).items()}
+
+    def _state_entries(self, pairs: Iterable[StateKey]) -> dict[StateKey, StateEntry]:
+        wanted = list(pairs)
+        known = self.room.entries([pair for pair in wanted if pair not in self._state]) if self.room else {}
+        return known | {pair: entry for pair in wanted if (entry := self._state.get(pair)) is not None}
+
+    def preload(self, pairs: Iterable[StateKey], *, changes_state: bool = True) -> None:
+        """Read state that will be needed, and the snapshot's root when it will change, in one round trip."""
+        wanted = list(pairs)
+        calls: list[Callable[[], Any]] = [lambda: self.state(wanted)]
+        if changes_state and self._root != state_trie.EMPTY:
+            calls.append(lambda: self._fetch_nodes([self._root]))
+        dynamodb.parallel(*calls)
+
+    # -- Adding events -----------------------------------------------------------------------------------
+
+    def take(self, entry: LogEntry) -> None:
+        """Add an event on top of the state so far."""
+        if not self.room_id:
+            self.room_id = entry.room_id
+        self.entries.append(entry)
+        pair, event = entry.event.state_pair, entry.event
+        if pair is not None:
+            previous = self.state([pair]).get(pair)
+            self._set_state(pair, previous, event, entry.ordinal)
+            self._root, nodes = state_trie.update(
+                self.room_id, self._root, {pair: event.event_id}, self._fetch_nodes
+            )
+            self._nodes |= nodes
+
+    def merge(
+        self, entry: LogEntry, root: NodeId, nodes: Mapping[NodeId, bytes], differences: Differences
+    ) -> None:
+        """Add an event that leaves the room in the state `root`, which differs from that so far."""
+        self.entries.append(entry)
+        for pair, (before, after) in differences.items():
+            self._set_state(pair, before, after, entry.ordinal)
+        self._root = root
+        self._nodes |= nodes
+        self._state_follows = len(differences) > STATE_AT_ONCE
+
+    def precede(self, entry: LogEntry, nodes: Mapping[NodeId, bytes]) -> None:
+        """Add an event from before the log's beginning, which changes nothing of what came after."""
+        self._older.append(entry)
+        self._nodes |= nodes
+
+    def also(self, *writes: Write) -> None:
+        """Write this as well; where it refuses, the room counts as moved on."""
+        self._others += writes
+
+    def follow(self, event_ids: Iterable[str]) -> None:
+        """Have these events be none of the room's newest any more."""
+        self._followed.update(event_ids)
+
+    def _set_state(self, pair: StateKey, before: Event | None, after: Event | None, ordinal: int) -> None:
+        self._state[pair] = StateEntry(after, ordinal) if after is not None else None
+        if pair[0] != _MEMBER:
+            return
+        was = before.membership or "leave" if before is not None else None
+        now = after.membership or "leave" if after is not None else None
+        self._joined += (now == "join") - (was == "join")
+        self._invited += (now == "invite") - (was == "invite")
+        if not has_rows(pair[1]):
+            return
+        row = membership_row(pair[1], after, was, ordinal, self.state) if after is not None else None
+        earlier = self._memberships.get(pair[1])
+        if row is not None and earlier is not None and earlier.membership == row.membership:
+            row = replace(row, since=earlier.since, previous=earlier.previous)
+        self._memberships[pair[1]] = row
+
+    def _fetch_nodes(self, node_ids: Iterable[NodeId]) -> Mapping[NodeId, bytes]:
+        wanted = set(node_ids)
+        fresh = {node_id: self._nodes[node_id] for node_id in wanted & self._nodes.keys()}
+        stored = wanted - fresh.keys()
+        return {**fresh, **(snapshots.fetch_from(self.room_id)(stored) if stored else {})}
+
+    # -- Redacting ---------------------------------------------------------------------------------------
+
+    def redact(self, target: LogEntry, redaction: Event) -> None:
+        """Let `redaction`, added before, take effect on `target`: only the redacted form is kept.
+
+        A redacted state event stays current in its redacted form, and what replaced it tells no more of it.
+        """
+        if target.redacted_because is not None:
+            return
+        redacted = replace(
+            target, event=target.event.redacted(), redacted_because=redaction.pdu, replaced=None
+        )
+        self._others.append(room_items.log_write(redacted))
+        for parent_id in relations.parents_of([target]):
+            ordinal = self.places([parent_id]).get(parent_id)
+            self._others += relations.relation_removals(target, ordinal)
+        successor = successor_of(self.room, target) if self.room else None
+        if successor is not None and successor.replaced is not None:
+            kept = {**successor.replaced, "content": redacted.event.content}
+            self._others.append(room_items.log_write(replace(successor, replaced=kept)))
+        self.redact_state(redacted.event)
+
+    def redact_state(self, redacted: Event) -> None:
+        """If the event that is now redacted is current, have it so in this form."""
+        pair = redacted.state_pair
+        current = self._state_entries([pair]).get(pair) if pair else None
+        if pair and current and current.event.event_id == redacted.event_id:
+            self._redacted_state[pair] = StateEntry(redacted, current.ordinal)
+
+    def places(self, event_ids: Iterable[str]) -> dict[str, int]:
+        """The ordinals of those events that are in the room's log; one read for what isn't known yet."""
+        wanted = set(event_ids)
+        if self.room is not None and (missing := wanted - self._places.keys()):
+            found = room_items.locate(list(missing))
+            here = {name: place for name, place in found.items() if place["room_id"] == self.room_id}
+            self._places |= {
+                name: here[name]["ordinal"] if "ordinal" in here.get(name, ()) else None for name in missing
+            }
+        return {name: place for name in wanted if (place := self._places.get(name)) is not None}
+
+    # -- Writing -----------------------------------------------------------------------------------------
+
+    def head(self) -> RoomHead:
+        """Where the room's log will stand."""
+        before = self.room.head if self.room else None
+        return RoomHead(
+            room_id=self.room_id,
+            room_version=self.version.id,
+            ordinal=self.next_ordinal - 1,
+            oldest=min([entry.ordinal for entry in self._older] + [before.oldest if before else 1]),
+            extremities=self._extremities(),
+            depth=max([entry.event.depth for entry in self.entries] + ([before.depth] if before else [])),
+            state_root=self._root,
+            state_version=(before.state_version if before else 0)
+            + (1 if self._state or self._redacted_state else 0),
+            joined=self._joined,
+            invited=self._invited,
+            seq=before.seq if before else 0,
+            erasures=before.erasures if before else 0,
+            unsettled=before.state_root if before and self._state_follows else None,
+        )
+
+    def _extremities(self) -> tuple[str, ...]:
+        """The events that none follows, in the order in which they came."""
+        followed = self._followed.union(*(entry.event.prev_events for entry in self.entries))
+        before = self.room.head.extremities if self.room else ()
+        candidates = [*before, *(entry.event.event_id for entry in self.entries)]
+        return tuple(event_id for event_id in candidates if event_id not in followed)
+
+    def commit(self) -> Room:
+        """Write it all, or nothing; the room afterwards.
+
+        Raises ConditionFailed: with indexes into `writes` where one of those refuses, without where the room
+        has moved on.
+        """
+        parts = [self, *self.companions]
+        room_writes = [write for each in parts for write in each._room_writes()]
+        node_writes = [write for each in parts for write in each._node_writes()]
+        if len(self.writes) + len(room_writes) + len(node_writes) > TRANSACTION_LIMIT:
+            node_writes = [store_nodes_first(each.room_id, each.root, each._nodes) for each in parts]
+        try:
+            dynamodb.transact([*self.writes, *room_writes, *node_writes], patient=False)
+        except ConditionFailed as error:
+            refused = [index for index in error.failed if index < len(self.writes)]
+            items = {index: item for index, item in error.items.items() if index in refused}
+            raise ConditionFailed(refused, items) from error
+        for each in parts:
+            snapshots.remember(each.room_id, each._nodes)
+        if self.room is not None:
+            return settle(advance(self.room, self.head(), self._state_changes()))
+        room = Room(self.head())
+        room.remember(self._state_changes())
+        return room
+
+    def _node_writes(self) -> list[Write]:
+        return snapshots.node_writes(self.room_id, self._nodes)
+
+    def _room_writes(self) -> list[Write]:
+        """The writes of this room, but for the nodes of its snapshots."""
+        before, after = self.room.head if self.room else None, self.head()
+        writes = [room_items.head_write(after, before)]
+        if after.is_empty and not (before is not None and before.is_empty):
+            writes.append(empty_rooms.mark_write(self.room_id, now_ms()))
+        added = [*self._older, *self.entries]
+        for entry in added:
+            whole = relations.with_children(entry, added)
+            writes += [room_items.log_write(whole), room_items.pointer_write(entry)]
+        writes += relations.relation_writes(added, self.places(relations.parents_of(added)))
+        writes += self._others
+        if self._state_follows:
+            return writes
+        items = self._state_changes().items()
+        writes += [state_item_write(self.room_id, pair, entry) for pair, entry in items]
+        rows = self._memberships.items()
+        return [*writes, *(row_write(self.room_id, user_id, row) for user_id, row in rows)]
+
+    def _state_changes(self) -> dict[StateKey, StateEntry | None]:
+        return {**self._redacted_state, **self._state}

@@ -1,0 +1,171 @@
+"""Sending: messages, state, redactions.
+
+https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.identity import rate_limits
+from murmuration.identity.rate_limits import Taking
+from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.errors import (
+    BadAlias,
+    BadJson,
+    DuplicateAnnotation,
+    Forbidden,
+    InvalidParam,
+    NotFound,
+)
+from murmuration.protocol.events import Event
+from murmuration.rooms.membership.operations import MEMBER, set_membership
+from murmuration.rooms.opening import open_room
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing import transactions
+from murmuration.rooms.writing.append import Append, Draft, append, append_known
+from murmuration.rooms.writing.redactions import REDACTION_STATE, has_power, takes_effect
+from murmuration.rooms.writing.relation_checks import check_relation
+from murmuration.storage.rooms import directory, room_items
+from murmuration.storage.rooms.room_items import LogEntry
+
+LASTING = ("m.room.create", "m.room.server_acl")
+"""Without their content a room is of another version, or shuts out every server."""
+
+
+def send_message(
+    token: AccessToken, room_id: str, event_type: str, txn_id: str, content: Mapping[str, Any]
+) -> str:
+    """Send a message event; its ID, the same for each repetition of `txn_id`.
+
+    Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
+    Forbidden, BadJson, TooLarge, LimitExceeded.
+    """
+    if event_type == "m.room.redaction" and isinstance(content.get("redacts"), str):
+        requester, _ = open_room(token, room_id)
+        return redact_event(requester, room_id, content["redacts"], txn_id, content)
+    taking = Taking("message", token.user_id)
+    requester, room = open_room(token, room_id, taking)
+    return _send(requester, room, Draft(event_type, requester.user_id, content), txn_id, taking)
+
+
+def _send(requester: Requester, room: Room, draft: Draft, txn_id: str, taking: Taking) -> str:
+    claim = transactions.Claim("send", requester, room.room_id, txn_id)
+
+    def plan(batch: Append) -> str:
+        check_relation(batch, draft)
+        event = batch.add(claim.mark(draft))
+        batch.writes = [claim.write(event.event_id), *taking.writes()]
+        return event.event_id
+
+    def send() -> str:
+        return taking.settle(lambda: append(room.room_id, plan, room=room), index=1)
+
+    try:
+        return claim.settle(send)
+    except DuplicateAnnotation:
+        if (earlier := claim.earlier()) is not None:
+            return earlier
+        raise
+
+
+def set_state(
+    requester: Requester, room_id: str, event_type: str, state_key: str, content: Mapping[str, Any]
+) -> str:
+    """Set a piece of state; the event's ID, that of the current event if it says the same already.
+
+    Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
+    """
+    sender = requester.user_id
+    if event_type == "m.room.redaction":
+        # Clients would take it for one, and do as it says, that nobody has checked.
+        raise InvalidParam("A redaction is no state")
+    rate_limits.check("message", sender)
+    if event_type == MEMBER:
+        event = set_membership(sender, room_id, state_key, content)
+        if event is None:
+            raise InvalidParam("The membership did not change")
+        return event.event_id
+
+    def plan(batch: Append) -> str:
+        current = batch.state([(event_type, state_key), (MEMBER, sender)])
+        if event_type == "m.room.canonical_alias":
+            check_canonical_alias(room_id, content, current.get((event_type, state_key)))
+        same = current.get((event_type, state_key))
+        member = current.get((MEMBER, sender))
+        if same is not None and same.content == content and member and member.membership == "join":
+            return same.event_id
+        return batch.add(Draft(event_type, sender, content, state_key)).event_id
+
+    return append_known(room_id, plan)
+
+
+def check_canonical_alias(room_id: str, content: Mapping[str, Any], current: Event | None) -> None:
+    """Raises BadAlias where a newly named alias doesn't point to the room, BadJson, InvalidParam.
+
+    https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
+    """
+
+    before = named_aliases(current.content) if current is not None else []
+    for alias in named_aliases(content):
+        if alias in before:
+            continue
+        if not isinstance(alias, str) or not alias.startswith("#"):
+            raise InvalidParam(f"{str(alias)[:80]!r} is not a room alias")
+        found = directory.read_alias(alias)
+        if found is None or found["room_id"] != room_id:
+            raise BadAlias(f"The alias {alias} does not point to this room")
+
+
+def named_aliases(content: Mapping[str, Any]) -> list[Any]:
+    """What the content of an m.room.canonical_alias names. Raises BadJson."""
+    alternatives = content.get("alt_aliases") or []
+    if not isinstance(alternatives, list):
+        raise BadJson("alt_aliases must be a list of aliases")
+    return [alias for alias in [content.get("alias"), *alternatives] if alias]
+
+
+def redact_event(
+    requester: Requester, room_id: str, event_id: str, txn_id: str, content: Mapping[str, Any]
+) -> str:
+    """Redact an event; the redaction's ID. Raises NotFound for an unknown event, Forbidden."""
+    rate_limits.check("redaction", requester.user_id)
+    claim = transactions.Claim("redact", requester, room_id, txn_id)
+
+    def plan(batch: Append) -> str:
+        sender = requester.user_id
+        draft = Draft("m.room.redaction", sender, {**content}, redacts=event_id)
+        redaction = batch.add(claim.mark(draft))
+        target = _target(batch, event_id)
+        if target.event.type in LASTING:
+            raise Forbidden(f"{target.event.type} can't be redacted: the room would be broken")
+        if not may_redact(batch, requester, redaction, target.event):
+            raise Forbidden("You may not redact this event")
+        batch.redact(target, redaction)
+        batch.writes = [claim.write(redaction.event_id)]
+        return redaction.event_id
+
+    return claim.settle(lambda: append_known(room_id, plan))
+
+
+def _target(batch: Append, event_id: str) -> LogEntry:
+    place = room_items.locate([event_id]).get(event_id)
+    if place is None or place["room_id"] != batch.room_id or "ordinal" not in place:
+        raise NotFound("There is no such event in this room")
+    versions = {batch.room_id: batch.version}
+    entries = room_items.read_log_entries([(batch.room_id, place["ordinal"])], versions)
+    if not entries:
+        raise NotFound("There is no such event in this room")
+    return entries[0]
+
+
+def may_redact(batch: Append, requester: Requester, redaction: Event, target: Event) -> bool:
+    """Whether a redaction may be made: of one's own event, by power, or by an administrator of this server.
+
+    Rooms leave it to a server whose users redact each other's events.
+    """
+    state = batch.state(REDACTION_STATE)
+    if target.sender == requester.user_id or requester.is_admin:
+        return takes_effect(redaction, target, state)
+    return has_power(redaction, state)

@@ -1,0 +1,69 @@
+"""What a change of a room's current state writes: the state's own items, and local users' memberships."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from murmuration.aws.dynamodb import Write
+from murmuration.protocol.events import Event, StateKey
+from murmuration.rooms.reading.stripped_state import stripped_state
+from murmuration.settings import settings
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import StateEntry
+from murmuration.storage.users import memberships
+from murmuration.storage.users.memberships import Membership
+
+ReadState = Callable[[Iterable[StateKey]], Mapping[StateKey, Event]]
+"""Looks up the state events with these pairs, of the state after the change."""
+
+
+def state_item_write(room_id: str, pair: StateKey, entry: StateEntry | None) -> Write:
+    """Make a state event current, or (None) have the room no such state."""
+    if entry is None:
+        return room_items.state_removal(room_id, pair)
+    return room_items.state_write(room_id, entry)
+
+
+def membership_row_write(
+    room_id: str, user_id: str, event: Event | None, previous: str | None, ordinal: int, state: ReadState
+) -> Write | None:
+    """Carry a change of membership into the user's own rows; None for users of other servers.
+
+    `event` is the member event that is current from `ordinal` on (None: there is none any more), `previous`
+    the membership before.
+    """
+    if not has_rows(user_id):
+        return None
+    row = membership_row(user_id, event, previous, ordinal, state) if event is not None else None
+    return row_write(room_id, user_id, row)
+
+
+def row_write(room_id: str, user_id: str, row: Membership | None) -> Write:
+    """Have a user this row of the room, or none."""
+    if row is None:
+        return memberships.removal_write(user_id, room_id)
+    return memberships.membership_write(row)
+
+
+def has_rows(user_id: str) -> bool:
+    """Whether it is a user of this server."""
+    return user_id.partition(":")[2] == settings().server_name
+
+
+def membership_row(
+    user_id: str, event: Event, previous: str | None, ordinal: int, state: ReadState
+) -> Membership:
+    """A user's own row of a room, as the member event that is current from `ordinal` on has it."""
+    membership = event.membership or "leave"
+    outside = membership in ("invite", "knock")
+    return Membership(
+        user_id=user_id,
+        room_id=event.room_id,
+        membership=membership,
+        event_id=event.event_id,
+        sender=event.sender,
+        ordinal=ordinal,
+        since=ordinal,
+        previous=previous,
+        stripped_state=stripped_state(state, event) if outside else (),
+    )

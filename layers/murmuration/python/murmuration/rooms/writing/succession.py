@@ -1,0 +1,45 @@
+"""Finding what replaced a state event, which keeps a copy of its content."""
+
+from __future__ import annotations
+
+from murmuration.protocol import state_trie
+from murmuration.rooms.room import Room
+from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms.room_items import LogEntry
+
+
+def successor_of(room: Room, entry: LogEntry) -> LogEntry | None:
+    """The event that replaced `entry` in the room's state; None while it is current, or for no state.
+
+    A search by halves between the event and the current one: a few reads for each doubling of the distance.
+    """
+    pair, event_id = entry.event.state_pair, entry.event.event_id
+    current = room.entries([pair]).get(pair) if pair is not None else None
+    if pair is None or current is None or current.ordinal is None or current.event.event_id == event_id:
+        return None
+    # The state before `low` has the event, the state after `high` hasn't.
+    low, high = entry.ordinal + 1, current.ordinal
+    newest = _read(room, high)
+    if newest is None or _replaces(newest, event_id):
+        return newest
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = _read(room, middle)
+        if found is None:
+            return None
+        before = state_trie.get(found.current_root, [pair], snapshots.fetch_from(room.room_id))
+        if before.get(pair) == event_id:
+            low = middle
+        else:
+            high = middle - 1
+    successor = _read(room, low)
+    return successor if successor is not None and _replaces(successor, event_id) else None
+
+
+def _replaces(entry: LogEntry, event_id: str) -> bool:
+    return entry.replaced is not None and entry.replaced["event_id"] == event_id
+
+
+def _read(room: Room, ordinal: int) -> LogEntry | None:
+    versions = {room.room_id: room.version}
+    return next(iter(room_items.read_log_entries([(room.room_id, ordinal)], versions)), None)

@@ -1,0 +1,87 @@
+"""Transaction IDs: a client's repeated request answers with the first one's event.
+
+https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.clock import now_ms
+from murmuration.identity.tokens import Requester
+from murmuration.rooms.writing.append import Append, Draft
+
+LIFETIME_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The claim of one transaction ID, by one device, for one operation in one room."""
+
+    operation: str
+    requester: Requester
+    room_id: str
+    txn_id: str
+
+    @property
+    def _id(self) -> str:
+        user_id, device_id = self.requester.user_id, self.requester.device_id
+        return f"txn#{self.operation}#{user_id}#{device_id}#{self.room_id}#{self.txn_id}"
+
+    def mark(self, draft: Draft) -> Draft:
+        """The draft with the transaction ID that its sender will be shown again."""
+        return replace(draft, device_id=self.requester.device_id, txn_id=self.txn_id)
+
+    def take(self, batch: Append) -> None:
+        """Mark the batch's last event, and have the claim written with it, or by itself if there is none."""
+        if not batch.entries:
+            with suppress(ConditionFailed):
+                dynamodb.execute(self.write(""))
+            return
+        last = batch.entries[-1]
+        batch.entries[-1] = replace(last, device_id=self.requester.device_id, txn_id=self.txn_id)
+        batch.writes = [self.write(last.event.event_id), *batch.writes]
+
+    def write(self, event_id: str, *, batch: Sequence[str] = ()) -> Write:
+        """Claim the transaction ID for an event; fails if it was claimed in the last day.
+
+        `batch` are the events that it was sent together with, itself included.
+        """
+        now = now_ms() // 1000
+        item = {"id": self._id, "event_id": event_id, "expires": now + LIFETIME_S}
+        return dynamodb.put(
+            "transient",
+            {**item, "events": list(batch)} if batch else item,
+            condition="attribute_not_exists(id) OR expires < :now",
+            values={":now": now},
+            return_old=True,
+        )
+
+    def settle(self, send: Callable[[], str]) -> str:
+        """What `send` returns, or the event that the transaction ID stands for already.
+
+        `send` must commit the claim as its only further write.
+        """
+        try:
+            return send()
+        except ConditionFailed as error:
+            item = error.items.get(0)
+            earlier = str(item["event_id"]) if item else self.earlier()
+            if earlier is None:
+                raise
+            return earlier
+
+    def earlier(self) -> str | None:
+        """The event that the transaction ID stands for already; None for none."""
+        item = dynamodb.get("transient", {"id": self._id})
+        return str(item["event_id"]) if item else None
+
+
+def read_claims(claims: Iterable[Claim]) -> list[Item]:
+    """The items of those of `claims` that are made: `event_id`, and `events` of a batch."""
+    keys = [{"id": claim._id} for claim in claims]
+    return dynamodb.batch_get({"transient": keys})["transient"] if keys else []

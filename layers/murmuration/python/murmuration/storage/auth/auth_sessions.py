@@ -1,0 +1,87 @@
+"""Sessions of user-interactive authentication: items `uia#<session>` of the table `transient`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Write
+from murmuration.clock import now_ms
+
+TABLE = "transient"
+LIFETIME_S = 24 * 3600
+
+Stage = tuple[str, Mapping[str, Any]]
+"""A completed stage's type, and what it proved."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """What is kept of a session: the completed stages in order, and the user that it registered, if any."""
+
+    completed: Sequence[Stage] = field(default=())
+    registered: str | None = None
+
+
+def session_key(session: str) -> dict[str, str]:
+    return {"id": f"uia#{session}"}
+
+
+def read_session(session: str) -> StoredSession:
+    """What is kept of a session; one that is not kept, or not any more, has nothing completed."""
+    item = dynamodb.get(TABLE, session_key(session))
+    if item is None or item["expires"] * 1000 <= now_ms():
+        return StoredSession()
+    completed = tuple((kind, proof) for kind, proof in json.loads(item.get("completed", "[]")))
+    return StoredSession(completed, item.get("registered"))
+
+
+def record_stages(
+    session: str, completed: Sequence[Stage], *, before: Sequence[Stage], lifetime_s: int = LIFETIME_S
+) -> None:
+    """Keep the completed stages in place of those `before`. Raises ConditionFailed if they aren't those."""
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            session_key(session),
+            "SET completed = :completed, expires = :expires",
+            values={
+                ":completed": _encode(completed),
+                ":expires": _expires(lifetime_s),
+                ":now": now_ms() // 1000,
+                **({":before": _encode(before)} if before else {}),
+            },
+            condition=(
+                "completed = :before AND expires > :now"
+                if before
+                else "attribute_not_exists(completed) OR expires <= :now"
+            ),
+        )
+    )
+
+
+def end_session(session: str) -> None:
+    """Forget a session: what it was for is done."""
+    dynamodb.execute(dynamodb.delete(TABLE, session_key(session)))
+
+
+def registered_write(session: str, user_id: str) -> Write:
+    """Notes that the session registered `user_id`; refused if it registered somebody before."""
+    return dynamodb.update(
+        TABLE,
+        session_key(session),
+        "SET registered = :user, expires = :expires",
+        values={":user": user_id, ":expires": _expires()},
+        condition="attribute_not_exists(registered)",
+    )
+
+
+def _encode(completed: Sequence[Stage]) -> str:
+    return json.dumps([[kind, dict(proof)] for kind, proof in completed], separators=(",", ":"))
+
+
+def _expires(lifetime_s: int = LIFETIME_S) -> int:
+    return now_ms() // 1000 + lifetime_s

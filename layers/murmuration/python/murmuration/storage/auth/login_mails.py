@@ -1,0 +1,75 @@
+"""What was mailed for somebody to log in with: items `login-mail#<session>` of the table `transient`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.clock import now_ms
+
+TABLE = "transient"
+LIFETIME_S = 900
+
+
+def create(session: str, kind: str, user_id: str | None, secrets: Mapping[str, str]) -> None:
+    """Keep what a session's mail has in it; it replaces that of an earlier one."""
+    dynamodb.execute(
+        dynamodb.put(
+            TABLE,
+            {
+                **_key(session),
+                "kind": kind,
+                "user_id": user_id or "",
+                **secrets,
+                "tries": 0,
+                "expires": now_ms() // 1000 + LIFETIME_S,
+            },
+        )
+    )
+
+
+def read(session: str, kind: str) -> Item | None:
+    """What a session's mail has in it, unless it expired or is of another kind."""
+    item = dynamodb.get(TABLE, _key(session))
+    if item is None or item["kind"] != kind or item["expires"] * 1000 <= now_ms():
+        return None
+    return item
+
+
+def count_try(session: str, kind: str, *, most: int) -> Item | None:
+    """The same, with a try counted before anything is compared; None once there were `most`."""
+    try:
+        return dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                _key(session),
+                "SET tries = tries + :one",
+                values={":one": 1, ":most": most, ":kind": kind, ":now": now_ms() // 1000},
+                condition="kind = :kind AND tries < :most AND expires > :now",
+            ),
+            returning="ALL_NEW",
+        )
+    except ConditionFailed:
+        return None
+
+
+def take(item: Mapping[str, Any]) -> bool:
+    """Use up what a mail has in it; False if somebody was quicker."""
+    try:
+        dynamodb.execute(
+            dynamodb.delete(
+                TABLE,
+                {"id": item["id"]},
+                condition="kind = :kind AND user_id = :user",
+                values={":kind": item["kind"], ":user": item["user_id"]},
+            )
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _key(session: str) -> dict[str, str]:
+    return {"id": f"login-mail#{session}"}

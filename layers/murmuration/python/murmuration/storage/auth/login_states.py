@@ -1,0 +1,76 @@
+"""Logins on their way through an identity provider: items `sso#<hash>` of the table `transient`.
+
+Only the hash of the state is kept, so that whoever reads the table can't finish anybody's login.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+
+TABLE = "transient"
+LIFETIME_S = 900
+
+
+@dataclass(frozen=True, slots=True)
+class LoginState:
+    """What was asked of a provider, and what for.
+
+    `binding` is the hash of the browser's cookie that began it; empty where whoever has the state may go on.
+    """
+
+    provider: str
+    nonce: str
+    verifier: str
+    binding: str
+    purpose: Mapping[str, Any]
+
+
+def create(state: str, pending: LoginState) -> None:
+    dynamodb.execute(
+        dynamodb.put(
+            TABLE,
+            {
+                **_key(state),
+                "provider": pending.provider,
+                "nonce": pending.nonce,
+                "verifier": pending.verifier,
+                "binding": pending.binding,
+                "purpose": json.dumps(pending.purpose, separators=(",", ":")),
+                "expires": now_ms() // 1000 + LIFETIME_S,
+            },
+        )
+    )
+
+
+def read(state: str) -> LoginState | None:
+    """What goes by `state`, unless it expired."""
+    return _parse(dynamodb.get(TABLE, _key(state)))
+
+
+def take(state: str) -> LoginState | None:
+    """The same, and it's gone: of several takers one gets it."""
+    try:
+        deletion = dynamodb.delete(TABLE, _key(state), condition="attribute_exists(id)")
+        return _parse(dynamodb.execute(deletion, returning="ALL_OLD"))
+    except ConditionFailed:
+        return None
+
+
+def _parse(item: Mapping[str, Any] | None) -> LoginState | None:
+    if item is None or item["expires"] * 1000 <= now_ms():
+        return None
+    return LoginState(
+        item["provider"], item["nonce"], item["verifier"], item["binding"], json.loads(item["purpose"])
+    )
+
+
+def _key(state: str) -> dict[str, str]:
+    return {"id": f"sso#{hashlib.sha256(state.encode()).hexdigest()}"}

@@ -1,0 +1,247 @@
+"""Identity keys: a device's own, a user's three for cross-signing, and the signatures on them.
+
+    device#<device>                        a device's keys
+    cross#<master|self_signing|user_signing>   cross-signing keys
+    cross#signature#<key>#<signer>         the user's signatures on their own devices and master key
+    signed#<user>                          the user's signature on another's master key
+
+A signature is kept with the digest of what it signs, and is shown with that only: it doesn't outlive the key.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+from murmuration.protocol.encoding import canonical_json
+from murmuration.storage.users import accounts
+
+TABLE = "keys"
+SIGNATURE = "cross#signature#"
+
+KeyObject = dict[str, Any]
+Purpose = Literal["master", "self_signing", "user_signing"]
+PURPOSES: tuple[Purpose, ...] = ("master", "self_signing", "user_signing")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The signature by the key `signer` (its ID) of one user on `key` of `user_id`, that or another user.
+
+    `key` is a device ID or a public key. `digest` is of the signed object.
+    """
+
+    user_id: str
+    key: str
+    signer: str
+    signature: str
+    digest: str
+
+    def add_to(self, signed: KeyObject, signing_user_id: str) -> KeyObject:
+        """`signed` with this signature, if that is what it signs."""
+        if digest(signed) != self.digest:
+            return signed
+        signatures = signed.get("signatures", {})
+        of_user = {**signatures.get(signing_user_id, {}), self.signer: self.signature}
+        return {**signed, "signatures": {**signatures, signing_user_id: of_user}}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a user shows of their identity: keys of the devices that exist, cross-signing keys, signatures.
+
+    `devices` are as uploaded, by ID. `device_ids` and `display_names` are of all devices.
+    """
+
+    user_id: str
+    exists: bool
+    device_ids: frozenset[str] = frozenset()
+    devices: dict[str, KeyObject] = field(default_factory=dict)
+    display_names: dict[str, str] = field(default_factory=dict)
+    cross_signing: dict[Purpose, KeyObject] = field(default_factory=dict)
+    signatures: list[Signature] = field(default_factory=list)
+
+    def with_signatures(self, key: str, signed: KeyObject) -> KeyObject:
+        """A key or device with the signatures that its owner put on it later."""
+        for signature in self.signatures:
+            if signature.key == key:
+                signed = signature.add_to(signed, self.user_id)
+        return signed
+
+
+def public_key(key: Mapping[str, Any]) -> str:
+    """The public key of a cross-signing key, in Base64."""
+    (value,) = key["keys"].values()
+    return str(value)
+
+
+def digest(signed: Mapping[str, Any]) -> str:
+    """What a signature on an object vouches for, in short."""
+    covered = {name: value for name, value in signed.items() if name not in ("signatures", "unsigned")}
+    return hashlib.sha256(canonical_json.encode(covered, strict=False)).hexdigest()
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def read_identities(user_ids: Collection[str]) -> list[Identity]:
+    """The identities of local users, in the order asked for: two queries a user, all at once."""
+    calls = [functools.partial(_query, accounts.USERS, user_id, "account", "device$") for user_id in user_ids]
+    calls += [functools.partial(_query, TABLE, user_id, "cross#", "device$") for user_id in user_ids]
+    found = dynamodb.parallel(*calls)
+    return [
+        _identity(user_id, account_items, key_items)
+        for user_id, account_items, key_items in zip(
+            user_ids, found[: len(user_ids)], found[len(user_ids) :], strict=True
+        )
+    ]
+
+
+def _query(table: str, user_id: str, first: str, last: str) -> list[Item]:
+    return dynamodb.query(
+        table,
+        "user_id = :user AND sk BETWEEN :first AND :last",
+        {":user": user_id, ":first": first, ":last": last},
+    )
+
+
+def _identity(user_id: str, account_items: Iterable[Item], key_items: Iterable[Item]) -> Identity:
+    account, devices = False, {}
+    for item in account_items:
+        if item["sk"] == "account":
+            account = "deactivated_ms" not in item
+        elif item["sk"].startswith(accounts.DEVICE):
+            devices[accounts.device_id_of(item)] = item
+    identity = Identity(
+        user_id,
+        account,
+        device_ids=frozenset(devices),
+        display_names={key: name for key, item in devices.items() if (name := item.get("display_name"))},
+    )
+    for item in key_items:
+        kind, _, rest = item["sk"].partition("#")
+        if kind == "device":
+            if rest in devices:
+                identity.devices[rest] = json.loads(item["key"])
+        elif rest in PURPOSES:
+            identity.cross_signing[rest] = json.loads(item["key"])
+        else:
+            identity.signatures.append(_signature(item))
+    return identity
+
+
+def _signature(item: Mapping[str, Any]) -> Signature:
+    return Signature(
+        item.get("signed_user_id", item["user_id"]),
+        item["signed_key"],
+        item["signer"],
+        item["signature"],
+        item["digest"],
+    )
+
+
+def read_signatures_on_others(user_id: str, others: Sequence[str]) -> list[Signature]:
+    """A user's signatures on the master keys of others. One request for up to 100."""
+    keys = [{"user_id": user_id, "sk": f"signed#{other}"} for other in others]
+    return [_signature(item) for item in dynamodb.batch_get({TABLE: keys})[TABLE]] if keys else []
+
+
+# -- Writing ---------------------------------------------------------------------------------------------
+
+
+def _device_key(user_id: str, device_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": f"device#{device_id}"}
+
+
+def _cross_key(user_id: str, purpose: Purpose) -> dict[str, str]:
+    return {"user_id": user_id, "sk": f"cross#{purpose}"}
+
+
+def _encode(key: Mapping[str, Any]) -> str:
+    return canonical_json.encode(key, strict=False).decode()
+
+
+def write_device(user_id: str, device_id: str, key: KeyObject) -> bool:
+    """Store a device's keys; False where they and the announcement of them were there already.
+
+    Until `mark_announced`, storing the same again is a change too: the first attempt may have stopped before
+    it told anyone. Raises ConditionFailed where the device is gone.
+    """
+    encoded = _encode(key)
+    old = dynamodb.get(TABLE, _device_key(user_id, device_id))
+    if old is not None and old["key"] == encoded:
+        return not old["announced"]
+    dynamodb.transact(
+        [
+            dynamodb.check(
+                accounts.USERS, accounts.device_key(user_id, device_id), "attribute_exists(user_id)"
+            ),
+            dynamodb.put(TABLE, {**_device_key(user_id, device_id), "key": encoded, "announced": False}),
+        ]
+    )
+    return True
+
+
+def mark_device_announced(user_id: str, device_id: str, key: KeyObject) -> None:
+    """Note that everyone was told of a device's keys; raises ConditionFailed if they changed since."""
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            _device_key(user_id, device_id),
+            "SET announced = :true",
+            values={":true": True, ":key": _encode(key)},
+            condition="#key = :key",
+            names={"#key": "key"},
+        )
+    )
+
+
+def write_cross_signing(
+    user_id: str,
+    new: Mapping[Purpose, KeyObject],
+    *,
+    old: Mapping[Purpose, KeyObject],
+    remove: Collection[Purpose] = (),
+) -> None:
+    """Store cross-signing keys and remove others. Raises ConditionFailed unless all is still as in `old`."""
+    writes: list[Write] = []
+    for purpose in PURPOSES:
+        key = _cross_key(user_id, purpose)
+        condition, values, names = "attribute_not_exists(user_id)", {}, {}
+        if purpose in old:
+            condition, values, names = "#key = :key", {":key": _encode(old[purpose])}, {"#key": "key"}
+        if purpose in new:
+            item = {**key, "key": _encode(new[purpose])}
+            writes.append(dynamodb.put(TABLE, item, condition=condition, values=values, names=names))
+        elif purpose in remove:
+            writes.append(dynamodb.delete(TABLE, key, condition=condition, values=values, names=names))
+        else:
+            writes.append(dynamodb.check(TABLE, key, condition, values=values, names=names))
+    dynamodb.transact(writes)
+
+
+def write_signatures(user_id: str, signatures: Sequence[Signature]) -> None:
+    """Store signatures that a user made."""
+    writes = []
+    for signature in signatures:
+        if signature.user_id == user_id:
+            sk = f"{SIGNATURE}{signature.key}#{signature.signer}"
+        else:
+            sk = f"signed#{signature.user_id}"
+        item = {
+            "user_id": user_id,
+            "sk": sk,
+            "signed_user_id": signature.user_id,
+            "signed_key": signature.key,
+            "signer": signature.signer,
+            "signature": signature.signature,
+            "digest": signature.digest,
+        }
+        writes.append(dynamodb.put(TABLE, item))
+    dynamodb.batch_write(writes)

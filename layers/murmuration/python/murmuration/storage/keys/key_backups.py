@@ -1,0 +1,286 @@
+"""Backups of room keys: items of the table `keys`.
+
+    backup#count                            how many versions were ever created
+    backup#version#<number>                 a version: what it says of itself, count of keys, `etag`
+    backup#key#<number>#<room>#<session>    a key
+
+Keys change only together with their version's count and `etag`, in one transaction: both are exact, and of
+two changes at the same time the later starts from what the other left. A deleted version leaves a mark.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import NotFound, Unavailable
+from murmuration.storage.live.streams import ATTEMPTS, pause
+
+TABLE = "keys"
+CHUNK_KEYS = 90
+CHUNK_BYTES = 3_000_000
+T = TypeVar("T")
+
+SessionID = tuple[str, str]
+"""A room ID, and a session ID within it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a user's backup; `etag` counts the changes of its keys."""
+
+    number: int
+    algorithm: str
+    auth_data: dict[str, Any]
+    count: int
+    etag: int
+    deleted: bool
+
+
+# -- Versions --------------------------------------------------------------------------------------------
+
+
+def create_version(user_id: str, algorithm: str, auth_data: Mapping[str, Any]) -> int:
+    """Add a version, which becomes the current one; its number."""
+    counter = dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            {"user_id": user_id, "sk": "backup#count"},
+            "ADD versions :one",
+            values={":one": 1},
+        ),
+        returning="ALL_NEW",
+    )
+    number: int = (counter or {})["versions"]
+    item = {
+        **_version_key(user_id, number),
+        "algorithm": algorithm,
+        "auth_data": _encode(auth_data),
+        "count": 0,
+        "etag": 0,
+        "deleted": False,
+    }
+    dynamodb.execute(dynamodb.put(TABLE, item))
+    return number
+
+
+def read_version(user_id: str, number: int) -> Version | None:
+    """A version, or the mark that a deleted one has left."""
+    item = dynamodb.get(TABLE, _version_key(user_id, number))
+    return _version(item) if item else None
+
+
+def read_current(user_id: str) -> Version | None:
+    """The latest version that isn't deleted."""
+    items = dynamodb.query(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": "backup#version#"},
+        forward=False,
+    )
+    return next((_version(item) for item in items if not item["deleted"]), None)
+
+
+def update_auth_data(user_id: str, number: int, auth_data: Mapping[str, Any]) -> None:
+    """Raises ConditionFailed where the version doesn't exist any more."""
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            _version_key(user_id, number),
+            "SET auth_data = :auth_data",
+            values={":auth_data": _encode(auth_data), ":false": False},
+            condition="deleted = :false",
+        )
+    )
+
+
+def delete_version(user_id: str, number: int) -> None:
+    """Delete a version that exists or did, and then its keys. Raises ConditionFailed."""
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            _version_key(user_id, number),
+            "SET deleted = :true",
+            values={":true": True},
+            condition="attribute_exists(user_id)",
+        )
+    )
+    keys = _query_keys(user_id, number, attributes=("user_id", "sk"))
+    dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in keys])
+
+
+def _version_key(user_id: str, number: int) -> dict[str, str]:
+    return {"user_id": user_id, "sk": f"backup#version#{number:08}"}
+
+
+def _version(item: Mapping[str, Any]) -> Version:
+    return Version(
+        int(item["sk"].rpartition("#")[2]),
+        item["algorithm"],
+        json.loads(item["auth_data"]),
+        item["count"],
+        item["etag"],
+        item["deleted"],
+    )
+
+
+def _encode(value: Mapping[str, Any]) -> str:
+    return canonical_json.encode(value, strict=False).decode()
+
+
+# -- Keys ------------------------------------------------------------------------------------------------
+
+
+def read_keys(
+    user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
+) -> dict[SessionID, dict[str, Any]]:
+    """The keys of a version: all, those of a room, or the one of a session."""
+    return {
+        (item["room_id"], item["session_id"]): json.loads(item["key"])
+        for item in _read_items(user_id, number, room_id, session_id)
+    }
+
+
+def put_keys(
+    user_id: str,
+    number: int,
+    keys: Mapping[SessionID, Mapping[str, Any]],
+    is_better: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
+) -> Version:
+    """Store keys, those that have a stored one only if `is_better(new, stored)`; the version then.
+
+    Raises NotFound where the version doesn't exist any more, Unavailable.
+    """
+    version = None
+    for chunk in _chunks((session, _encode(key)) for session, key in keys.items()):
+        version = _retry(functools.partial(_put_chunk, user_id, number, chunk, is_better))
+    return version or _require_version(user_id, number)
+
+
+def _chunks(keys: Iterable[tuple[SessionID, str]]) -> Iterator[dict[SessionID, str]]:
+    chunk: dict[SessionID, str] = {}
+    size = 0
+    for session, key in keys:
+        if len(chunk) == CHUNK_KEYS or size + len(key) > CHUNK_BYTES:
+            yield chunk
+            chunk, size = {}, 0
+        chunk[session] = key
+        size += len(key)
+    if chunk:
+        yield chunk
+
+
+def _put_chunk(
+    user_id: str,
+    number: int,
+    chunk: Mapping[SessionID, str],
+    is_better: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
+) -> Version:
+    version = _require_version(user_id, number)
+    # After the version, on which the transaction is conditioned.
+    found = dynamodb.batch_get({TABLE: [_session_key(user_id, number, *session) for session in chunk]})
+    stored = {(item["room_id"], item["session_id"]): json.loads(item["key"]) for item in found[TABLE]}
+    better = {
+        session: key
+        for session, key in chunk.items()
+        if session not in stored or is_better(json.loads(key), stored[session])
+    }
+    puts = [
+        dynamodb.put(
+            TABLE,
+            {
+                **_session_key(user_id, number, *session),
+                "room_id": session[0],
+                "session_id": session[1],
+                "key": key,
+            },
+        )
+        for session, key in better.items()
+    ]
+    return _change(user_id, version, puts, added=len(better.keys() - stored.keys()))
+
+
+def delete_keys(
+    user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
+) -> Version:
+    """Delete keys: all, those of a room, or the one of a session; the version then.
+
+    Raises NotFound where the version doesn't exist any more, Unavailable.
+    """
+    while True:
+        version, more = _retry(functools.partial(_delete_chunk, user_id, number, room_id, session_id))
+        if not more:
+            return version
+
+
+def _delete_chunk(
+    user_id: str, number: int, room_id: str | None, session_id: str | None
+) -> tuple[Version, bool]:
+    version = _require_version(user_id, number)
+    items = _read_items(user_id, number, room_id, session_id)
+    deletes = [dynamodb.delete(TABLE, {"user_id": user_id, "sk": item["sk"]}) for item in items[:CHUNK_KEYS]]
+    return _change(user_id, version, deletes, added=-len(deletes)), len(items) > CHUNK_KEYS
+
+
+def _change(user_id: str, version: Version, writes: Sequence[Write], *, added: int) -> Version:
+    """Carry out changes of keys, and count them. Raises ConditionFailed where the version moved on."""
+    if not writes:
+        return version
+    count, etag = version.count + added, version.etag + 1
+    move = dynamodb.update(
+        TABLE,
+        _version_key(user_id, version.number),
+        "SET #count = :count, etag = :etag",
+        names={"#count": "count"},
+        values={":count": count, ":etag": etag, ":old": version.etag, ":false": False},
+        condition="etag = :old AND deleted = :false",
+    )
+    dynamodb.transact([move, *writes])
+    return Version(version.number, version.algorithm, version.auth_data, count, etag, False)
+
+
+def _require_version(user_id: str, number: int) -> Version:
+    version = read_version(user_id, number)
+    if version is None or version.deleted:
+        raise NotFound("Unknown backup version")
+    return version
+
+
+def _retry(change: Callable[[], T]) -> T:
+    for attempt in range(ATTEMPTS):
+        try:
+            return change()
+        except ConditionFailed:
+            pause(attempt)
+    raise Unavailable("The backup is too busy; try again")
+
+
+def _session_key(user_id: str, number: int, room_id: str, session_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": f"{_key_prefix(number)}{room_id}#{session_id}"}
+
+
+def _key_prefix(number: int) -> str:
+    return f"backup#key#{number:08}#"
+
+
+def _read_items(user_id: str, number: int, room_id: str | None, session_id: str | None) -> list[Item]:
+    if room_id is not None and session_id is not None:
+        item = dynamodb.get(TABLE, _session_key(user_id, number, room_id, session_id))
+        return [item] if item else []
+    items = _query_keys(user_id, number, "" if room_id is None else f"{room_id}#")
+    return [item for item in items if room_id in (None, item["room_id"])]
+
+
+def _query_keys(user_id: str, number: int, prefix: str = "", *, attributes: Sequence[str] = ()) -> list[Item]:
+    return dynamodb.query(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": _key_prefix(number) + prefix},
+        attributes=attributes,
+    )

@@ -1,0 +1,322 @@
+"""One-time and fallback keys: items of the table `keys`, counted by the item `otk` of the device's stream.
+
+    otk#<device>#<algorithm>#<order>#<key ID>    one-time keys; `order` is when they were uploaded
+    fallback#<device>#<algorithm>                fallback keys
+
+Every change of a device's keys moves its item `otk` in the same transaction, under a condition: so the counts
+are exact, a waiting sync is told, and of two changes at the same time the later starts from what the other
+left. A key that is handed out leaves a mark in the table `transient`: when its upload is repeated afterwards,
+it isn't taken for a new one, and so is never handed out again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.clock import now_ms
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import InvalidParam, Unavailable
+from murmuration.storage.live import streams
+
+T = TypeVar("T")
+
+TABLE = "keys"
+COUNTS_KEY = "otk"
+CLAIMED_SECONDS = 30 * 86_400
+UPLOAD_LIMIT = 80
+"""How many one-time keys one transaction stores."""
+FALLBACK_LIMIT = 16
+"""How many fallback keys an upload may have: they go with the first of its one-time keys."""
+
+KeyID = tuple[str, str]
+"""An algorithm, and the key's name beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCounts:
+    """How many one-time keys are left by algorithm, and of which algorithms a fallback key waits unused."""
+
+    one_time: dict[str, int] = field(default_factory=dict)
+    unused_fallback: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where a device's stream and its counts stood when a change was begun."""
+
+    head: int
+    counts: KeyCounts
+    seq: int | None
+
+    def writes(self, stream: str, counts: KeyCounts) -> list[Write]:
+        """Set the counts, unless they changed since."""
+        item = {
+            "sk": COUNTS_KEY,
+            "one_time": counts.one_time,
+            "unused_fallback": sorted(counts.unused_fallback),
+        }
+        head_write, _ = streams.append_writes(stream, self.head, [item])
+        counts_write = dynamodb.put(
+            streams.TABLE,
+            {**item, "stream_id": stream, "seq": self.head + 1},
+            condition="attribute_not_exists(sk)" if self.seq is None else "seq = :seq",
+            values=None if self.seq is None else {":seq": self.seq},
+        )
+        return [head_write, counts_write]
+
+
+def counts_of(item: Mapping[str, Any] | None) -> KeyCounts:
+    """The counts that an item `otk` of a device's stream holds."""
+    return KeyCounts(dict(item["one_time"]), list(item["unused_fallback"])) if item else KeyCounts()
+
+
+def shown(counts: KeyCounts) -> dict[str, Any]:
+    """What /sync says of a device's keys."""
+    return {
+        "device_one_time_keys_count": counts.one_time,
+        "device_unused_fallback_key_types": sorted(counts.unused_fallback),
+    }
+
+
+def read_counts(user_id: str, device_id: str) -> KeyCounts:
+    """A device's counts. One read."""
+    return counts_of(streams.get(streams.device_stream(user_id, device_id), COUNTS_KEY))
+
+
+# -- Uploading -------------------------------------------------------------------------------------------
+
+
+def upload(
+    user_id: str, device_id: str, one_time: Mapping[KeyID, Any], fallback: Mapping[KeyID, Any]
+) -> KeyCounts:
+    """Store keys (JSON values), and return what the device has then. Keys that are known are left alone.
+
+    Raises InvalidParam where another one-time key of the same ID is stored, or there are too many fallback
+    keys; Unavailable.
+    """
+    if len(fallback) > FALLBACK_LIMIT:
+        raise InvalidParam(f"An upload may have {FALLBACK_LIMIT} fallback keys")
+    counts = KeyCounts()
+    one_time_ids, fallback_left = list(one_time), dict(fallback)
+    while one_time_ids or fallback_left:
+        chunk, one_time_ids = one_time_ids[:UPLOAD_LIMIT], one_time_ids[UPLOAD_LIMIT:]
+        change = functools.partial(
+            _upload_chunk, user_id, device_id, {key: one_time[key] for key in chunk}, fallback_left
+        )
+        counts = _retry(change)
+        fallback_left = {}
+    return counts
+
+
+def _upload_chunk(
+    user_id: str, device_id: str, one_time: Mapping[KeyID, Any], fallback: Mapping[KeyID, Any]
+) -> KeyCounts:
+    stream = streams.device_stream(user_id, device_id)
+    state = _read_state(stream)
+    # After the state, on which the transaction is conditioned: what changes in between refuses it.
+    stored, marks, old_fallback = _read_for_upload(user_id, device_id, list(one_time))
+    new = {
+        key: value for key, value in one_time.items() if _is_new(key, value, stored.get(key), marks.get(key))
+    }
+    new_fallback = {
+        key: value for key, value in fallback.items() if not _is_kept(key, value, old_fallback.get(key[0]))
+    }
+    totals: dict[str, int] = {}
+    for algorithm, _ in (*stored, *new):
+        totals[algorithm] = totals.get(algorithm, 0) + 1
+    unused = {item["algorithm"] for item in old_fallback.values() if not item["used"]}
+    counts = KeyCounts(totals, sorted(unused | {algorithm for algorithm, _ in new_fallback}))
+    if not new and not new_fallback and counts == state.counts:
+        return counts
+    order = f"{state.head + 1:012}"
+    puts = [_one_time_put(user_id, device_id, order, key, value) for key, value in new.items()]
+    puts += [_fallback_put(user_id, device_id, key, value) for key, value in new_fallback.items()]
+    dynamodb.transact([*state.writes(stream, counts), *puts], patient=False)
+    return counts
+
+
+def _read_for_upload(
+    user_id: str, device_id: str, keys: Sequence[KeyID]
+) -> tuple[dict[KeyID, Item], dict[KeyID, str], dict[str, Item]]:
+    """The one-time keys that are stored, the marks of those handed out, the fallback keys by algorithm."""
+    marks = {_mark_id(user_id, device_id, key): key for key in keys}
+    stored, marked, fallback = dynamodb.parallel(
+        functools.partial(_query, user_id, f"otk#{device_id}#"),
+        lambda: dynamodb.batch_get({"transient": [{"id": mark} for mark in marks]})["transient"],
+        functools.partial(_query, user_id, f"fallback#{device_id}#"),
+    )
+    return (
+        {(item["algorithm"], item["key_id"]): item for item in stored},
+        {marks[item["id"]]: item["digest"] for item in marked},
+        {item["algorithm"]: item for item in fallback},
+    )
+
+
+def _is_new(key: KeyID, value: Any, stored: Item | None, mark: str | None) -> bool:
+    """Whether a one-time key has to be stored. Raises InvalidParam."""
+    if stored is None:
+        return mark != _digest(value)
+    if _digest(json.loads(stored["key"])) != _digest(value):
+        raise InvalidParam(f"A one-time key {':'.join(key)} exists already, and is another")
+    return False
+
+
+def _is_kept(key: KeyID, value: Any, stored: Item | None) -> bool:
+    """Whether a fallback key is the stored one: its upload is repeated, and it stays used or unused."""
+    return (
+        stored is not None
+        and stored["key_id"] == key[1]
+        and _digest(json.loads(stored["key"])) == _digest(value)
+    )
+
+
+def _one_time_put(user_id: str, device_id: str, order: str, key: KeyID, value: Any) -> Write:
+    algorithm, key_id = key
+    return dynamodb.put(
+        TABLE,
+        {
+            "user_id": user_id,
+            "sk": f"otk#{device_id}#{algorithm}#{order}#{key_id}",
+            "algorithm": algorithm,
+            "key_id": key_id,
+            "key": canonical_json.encode(value, strict=False).decode(),
+        },
+    )
+
+
+def _fallback_put(user_id: str, device_id: str, key: KeyID, value: Any) -> Write:
+    algorithm, key_id = key
+    return dynamodb.put(
+        TABLE,
+        {
+            **_fallback_key(user_id, device_id, algorithm),
+            "algorithm": algorithm,
+            "key_id": key_id,
+            "key": canonical_json.encode(value, strict=False).decode(),
+            "used": False,
+        },
+    )
+
+
+def _fallback_key(user_id: str, device_id: str, algorithm: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": f"fallback#{device_id}#{algorithm}"}
+
+
+def _digest(value: Any) -> str:
+    """What tells keys apart; not their signatures, which differ between attempts at one upload."""
+    if isinstance(value, dict):
+        value = {name: each for name, each in value.items() if name not in ("signatures", "unsigned")}
+    return hashlib.sha256(canonical_json.encode(value, strict=False)).hexdigest()
+
+
+def _mark_id(user_id: str, device_id: str, key: KeyID) -> str:
+    name = hashlib.sha256(json.dumps([user_id, device_id, *key]).encode()).hexdigest()
+    return f"claimed-key#{name}"
+
+
+# -- Claiming --------------------------------------------------------------------------------------------
+
+
+def claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | None:
+    """The oldest one-time key of a device, which is then gone, or else its fallback key: (key ID, value).
+
+    None where it has neither. Raises Unavailable.
+    """
+    return _retry(functools.partial(_claim, user_id, device_id, algorithm))
+
+
+def _claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | None:
+    stream = streams.device_stream(user_id, device_id)
+    reads: list[Callable[[], Any]] = [
+        functools.partial(_read_state, stream),
+        functools.partial(_query, user_id, f"otk#{device_id}#{algorithm}#", limit=1),
+        functools.partial(dynamodb.get, TABLE, _fallback_key(user_id, device_id, algorithm)),
+    ]
+    state, found, fallback = dynamodb.parallel(*reads)
+    if found:
+        item = found[0]
+        writes = _take_writes(state, stream, item, _mark(user_id, device_id, item))
+    elif fallback is None:
+        return None
+    else:
+        item = fallback
+        writes = [] if item["used"] else _use_writes(state, stream, item)
+    if writes:
+        dynamodb.transact(writes, patient=False)
+    return item["key_id"], json.loads(item["key"])
+
+
+def _take_writes(state: _State, stream: str, item: Item, mark: Write) -> list[Write]:
+    """Hand out a one-time key."""
+    one_time = dict(state.counts.one_time)
+    one_time[item["algorithm"]] = max(one_time.get(item["algorithm"], 0) - 1, 0)
+    key = {"user_id": item["user_id"], "sk": item["sk"]}
+    return [
+        *state.writes(stream, KeyCounts(one_time, state.counts.unused_fallback)),
+        dynamodb.delete(TABLE, key, condition="attribute_exists(user_id)"),
+        mark,
+    ]
+
+
+def _use_writes(state: _State, stream: str, item: Item) -> list[Write]:
+    """Hand out a fallback key for the first time."""
+    unused = [each for each in state.counts.unused_fallback if each != item["algorithm"]]
+    return [
+        *state.writes(stream, KeyCounts(state.counts.one_time, unused)),
+        dynamodb.update(
+            TABLE,
+            {"user_id": item["user_id"], "sk": item["sk"]},
+            "SET used = :true",
+            values={":true": True, ":key": item["key_id"]},
+            condition="key_id = :key",
+        ),
+    ]
+
+
+def _mark(user_id: str, device_id: str, item: Item) -> Write:
+    return dynamodb.put(
+        "transient",
+        {
+            "id": _mark_id(user_id, device_id, (item["algorithm"], item["key_id"])),
+            "digest": _digest(json.loads(item["key"])),
+            "expires": now_ms() // 1000 + CLAIMED_SECONDS,
+        },
+    )
+
+
+# -- Both ------------------------------------------------------------------------------------------------
+
+
+def _retry(change: Callable[[], T]) -> T:
+    """What `change` returns, begun again after each lost race. Raises Unavailable."""
+    for attempt in range(streams.ATTEMPTS):
+        try:
+            return change()
+        except ConditionFailed:
+            streams.pause(attempt)
+    raise Unavailable("The device's keys are too busy; try again")
+
+
+def _read_state(stream: str) -> _State:
+    keys = [streams.head_key(stream), {"stream_id": stream, "sk": COUNTS_KEY}]
+    items = {item["sk"]: item for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]}
+    item = items.get(COUNTS_KEY)
+    return _State(
+        streams.head_seq(items.get(streams.HEAD)), counts_of(item), int(item["seq"]) if item else None
+    )
+
+
+def _query(user_id: str, prefix: str, *, limit: int | None = None) -> list[Item]:
+    return dynamodb.query(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": prefix},
+        limit=limit,
+    )

@@ -1,0 +1,1 @@
+"""Items about what is new: sequenced streams, positions, sync tokens, listeners, WebSockets."""

@@ -1,0 +1,144 @@
+"""Open WebSockets: one item a connection, with what it has been told (`since`, a stream token).
+
+Who posts to a connection claims it first. A claim that outlives `CLAIM_MS` was left by one who stopped
+halfway: nobody knows then what the client got.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+
+TABLE = "connections"
+LIFETIME_S = 7_500
+"""A little more than API Gateway lets a connection live."""
+CLAIM_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection; `access_hash` is that of the token it was opened with, times are in milliseconds."""
+
+    connection_id: str
+    user_id: str
+    device_id: str
+    access_hash: str
+    opened_ms: int
+    since: str | None = None
+    filter: str | None = None
+    claimed_ms: int | None = None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether who claimed it stopped halfway."""
+        return self.claimed_ms is not None and self.claimed_ms + CLAIM_MS < now_ms()
+
+
+def add(connection: Connection) -> None:
+    item = {
+        **_key(connection.connection_id),
+        "user_id": connection.user_id,
+        "device_id": connection.device_id,
+        "access_hash": connection.access_hash,
+        "opened_ms": connection.opened_ms,
+        "expires": connection.opened_ms // 1000 + LIFETIME_S,
+    }
+    if connection.since is not None:
+        item["since"] = connection.since
+    if connection.filter is not None:
+        item["filter"] = connection.filter
+    dynamodb.execute(dynamodb.put(TABLE, item))
+
+
+def read(connection_id: str) -> Connection | None:
+    item = dynamodb.get(TABLE, _key(connection_id))
+    return _from_item(item) if item is not None else None
+
+
+def remove(connection_id: str) -> None:
+    dynamodb.execute(dynamodb.delete(TABLE, _key(connection_id)))
+
+
+def claim(connection: Connection) -> bool:
+    """Be the one who tells the connection what follows `since`; False where another is, or has been.
+
+    A claim that is sent again, as its answer was lost, is refused for what it did itself: its name tells.
+    """
+    name = secrets.token_urlsafe(6)
+    values: dict[str, Any] = {":now": now_ms(), ":name": name}
+    condition = "attribute_exists(connection_id) AND attribute_not_exists(claimed_ms) AND "
+    if connection.since is None:
+        condition += "attribute_not_exists(#since)"
+    else:
+        condition += "#since = :since"
+        values[":since"] = connection.since
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                _key(connection.connection_id),
+                "SET claimed_ms = :now, claim_name = :name REMOVE again",
+                values=values,
+                names={"#since": "since"},
+                condition=condition,
+                return_old=True,
+            )
+        )
+    except ConditionFailed as error:
+        return error.items.get(0, {}).get("claim_name") == name
+    return True
+
+
+def call_again(connection_id: str) -> bool:
+    """Have the one who has the claim look once more; False where nobody has it any more."""
+    condition = "attribute_exists(claimed_ms)"
+    return _update(connection_id, "SET again = :again", condition, {":again": True})
+
+
+def move(connection_id: str, since: str) -> bool:
+    """Note what has been told, and give the claim back; False where there is reason to look once more."""
+    values = {":since": since}
+    expression = "SET #since = :since REMOVE claimed_ms, claim_name"
+    if _update(connection_id, expression, "attribute_not_exists(again)", values, since=True):
+        return True
+    expression = "SET #since = :since REMOVE claimed_ms, claim_name, again"
+    _update(connection_id, expression, "attribute_exists(connection_id)", values, since=True)
+    return False
+
+
+def _update(
+    connection_id: str, expression: str, condition: str, values: Mapping[str, Any], *, since: bool = False
+) -> bool:
+    names = {"#since": "since"} if since else None
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE, _key(connection_id), expression, values=values, names=names, condition=condition
+            )
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _key(connection_id: str) -> dict[str, str]:
+    return {"connection_id": connection_id}
+
+
+def _from_item(item: Mapping[str, Any]) -> Connection:
+    return Connection(
+        connection_id=item["connection_id"],
+        user_id=item["user_id"],
+        device_id=item["device_id"],
+        access_hash=item["access_hash"],
+        opened_ms=item["opened_ms"],
+        since=item.get("since"),
+        filter=item.get("filter"),
+        claimed_ms=item.get("claimed_ms"),
+    )

@@ -1,0 +1,213 @@
+"""Listeners: one item a user, with those who wait for the user's news, and how they are told.
+
+A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`. A slot is one of a device's wake
+queues. Each registration has a nonce and is good for one ring: who has been rung, and finds nothing,
+registers again. Times are in seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.clock import now_ms
+
+TABLE = "listeners"
+LIFETIME_S = 10_800
+"""How long an item stays after its last change: longer than anyone waits without registering again."""
+QUARANTINE_S = 75
+"""How long a parked wait's slot stays taken after its ring, which its queue keeps for 60 s."""
+_WAIT, _SOCKET = "w#", "s#"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A registration: until when which slot of a device is to be rung, on which queue (a URL).
+
+    A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits.
+    """
+
+    user_id: str
+    device_id: str
+    slot: str
+    queue: str
+    nonce: str
+    until: int
+    kept: bool = False
+
+    @property
+    def attribute(self) -> str:
+        return f"{_WAIT}{self.slot}#{self.device_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A connection that is pushed to."""
+
+    user_id: str
+    device_id: str
+    connection_id: str
+
+
+def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int]:
+    """The slots of a device that somebody holds now, with the time that each is free again."""
+    now = now_ms() // 1000
+    taken = {}
+    for name, value in (item or {}).items():
+        kind, _, owner = name.removeprefix(_WAIT).partition("#")
+        if name.startswith(_WAIT) and owner == device_id and value["until"] > now:
+            taken[kind] = int(value["until"])
+    return taken
+
+
+def _leftovers(item: Mapping[str, Any] | None, but: str) -> dict[str, int]:
+    """Registrations that ended long ago, a few: of devices that are gone."""
+    before = now_ms() // 1000 - LIFETIME_S
+    old = {
+        name: int(value["until"])
+        for name, value in (item or {}).items()
+        if name.startswith((_WAIT, _SOCKET)) and name != but and value["until"] < before
+    }
+    return dict(list(old.items())[:4])
+
+
+def register(wait: Wait, item: Mapping[str, Any] | None, *, instead_of: int = 0) -> Item | None:
+    """Take a slot to be rung on; None where that worked, else the item as it is, the slot being taken.
+
+    `item` is what it was a moment ago. `instead_of` takes the slot from the one who holds it until then.
+    """
+    now = now_ms() // 1000
+    value = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
+    names = {"#wait": wait.attribute, "#until": "until"}
+    values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now, ":old": instead_of}
+    expression = "SET #wait = :wait, expires = :expires"
+    condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now OR #wait.#until = :old)"
+    for number, (name, until) in enumerate(_leftovers(item, wait.attribute).items()):
+        expression += f"{',' if number else ' REMOVE'} #old{number}"
+        condition += f" AND #old{number}.#until = :until{number}"
+        names[f"#old{number}"], values[f":until{number}"] = name, until
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                {"user_id": wait.user_id},
+                expression,
+                names=names,
+                values=values,
+                condition=condition,
+                return_old=True,
+            )
+        )
+    except ConditionFailed as error:
+        return error.items.get(0, {})
+    return None
+
+
+def new_nonce() -> str:
+    """A registration's name; the milliseconds that it begins with tell which of two is the later."""
+    return f"{now_ms():014d}{secrets.token_urlsafe(6)}"
+
+
+def is_later(nonce: str, than: str) -> bool:
+    """Whether a registration was made after another."""
+    return nonce[:14] >= than[:14] and nonce != than
+
+
+def settle(wait: Wait) -> None:
+    """Note that a wait has been rung, so that it isn't again; nothing changes for a later registration."""
+    names = {"#wait": wait.attribute, "#nonce": "nonce"}
+    expression, values = "REMOVE #wait", {":nonce": wait.nonce}
+    if wait.kept:
+        names |= {"#until": "until", "#rung": "rung"}
+        expression = "SET #wait.#until = :until, #wait.#rung = :rung"
+        values |= {":until": now_ms() // 1000 + QUARANTINE_S, ":rung": True}  # type: ignore[dict-item]
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                {"user_id": wait.user_id},
+                expression,
+                names=names,
+                values=values,
+                condition="#wait.#nonce = :nonce",
+            )
+        )
+    except ConditionFailed:
+        return
+
+
+def release(wait: Wait) -> None:
+    """Give up a slot that nobody has waited on, unless it is another's by now."""
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                {"user_id": wait.user_id},
+                "REMOVE #wait",
+                names={"#wait": wait.attribute, "#nonce": "nonce", "#rung": "rung"},
+                values={":nonce": wait.nonce},
+                condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)",
+            )
+        )
+    except ConditionFailed:
+        return
+
+
+def add_socket(socket: Socket, until: int) -> None:
+    """Have a connection told of what comes from now on, until it is removed or that time."""
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            {"user_id": socket.user_id},
+            "SET #socket = :socket, expires = :expires",
+            names={"#socket": _SOCKET + socket.connection_id},
+            values={
+                ":socket": {"device_id": socket.device_id, "until": until},
+                ":expires": now_ms() // 1000 + LIFETIME_S,
+            },
+        )
+    )
+
+
+def remove_socket(user_id: str, connection_id: str) -> None:
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE, {"user_id": user_id}, "REMOVE #socket", names={"#socket": _SOCKET + connection_id}
+        )
+    )
+
+
+def read_items(user_ids: Collection[str]) -> list[Item]:
+    """The items of these users; consistent, a round trip a hundred."""
+    return dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
+
+
+def waits_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Wait]:
+    """The waits to ring."""
+    now = now_ms() // 1000
+    for item in items:
+        for name, value in item.items():
+            if name.startswith(_WAIT) and value["until"] > now and not value.get("rung"):
+                slot, _, device_id = name.removeprefix(_WAIT).partition("#")
+                yield Wait(
+                    item["user_id"],
+                    device_id,
+                    slot,
+                    value["queue"],
+                    value["nonce"],
+                    value["until"],
+                    value["kept"],
+                )
+
+
+def sockets_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Socket]:
+    """The connections to push to."""
+    now = now_ms() // 1000
+    for item in items:
+        for name, value in item.items():
+            if name.startswith(_SOCKET) and value["until"] > now:
+                yield Socket(item["user_id"], value["device_id"], name.removeprefix(_SOCKET))

@@ -1,0 +1,143 @@
+"""Sequenced streams: one item per thing, whose `seq` moves with each change, dense within the stream.
+
+A stream belongs to a room (receipts, typing, device lists, presence), a user (account data) or a device
+(to-device messages). The stream's head counts; it moves in the same transaction as the items, so whoever
+has read up to the head has seen every change. An item that changes again moves to the end: a reader gets
+the newest form of each thing once.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+
+TABLE = "streams"
+HEAD = "head"
+NUDGE = "nudge"
+ATTEMPTS = 40
+
+
+def room_stream(room_id: str) -> str:
+    return f"room:{room_id}"
+
+
+def user_stream(user_id: str) -> str:
+    return f"user:{user_id}"
+
+
+def device_stream(user_id: str, device_id: str) -> str:
+    return f"device:{user_id}/{device_id}"
+
+
+def head_location(stream: str) -> tuple[str, dict[str, str]]:
+    """The table and key of the item that has a stream's head.
+
+    A room's stream counts in the room's own head, so that one read tells a sync whether anything moved there.
+    """
+    kind, _, owner = stream.partition(":")
+    if kind == "room":
+        return "rooms", {"room_id": owner, "sk": HEAD}
+    return TABLE, head_key(stream)
+
+
+def head_key(stream: str) -> dict[str, str]:
+    """The key in this table of the head of a user's or device's stream, for a BatchGetItem with others."""
+    return {"stream_id": stream, "sk": HEAD}
+
+
+def head_seq(head: Mapping[str, Any] | None) -> int:
+    """The sequence number that a head item stands at; 0 for a stream that never moved."""
+    return int(head.get("seq_head", 0)) if head else 0
+
+
+def read_head(stream: str) -> int:
+    """The sequence number the stream stands at."""
+    table, key = head_location(stream)
+    return head_seq(dynamodb.get(table, key))
+
+
+def get(stream: str, key: str) -> Item | None:
+    return dynamodb.get(TABLE, {"stream_id": stream, "sk": key})
+
+
+def read_after(stream: str, seq: int, *, limit: int | None = None) -> list[Item]:
+    """The items changed after `seq`, in the order of their last change."""
+    return dynamodb.query(
+        TABLE,
+        "stream_id = :stream AND seq > :seq",
+        {":stream": stream, ":seq": seq},
+        index="by-seq",
+        limit=limit,
+    )
+
+
+def read_prefix(stream: str, prefix: str) -> list[Item]:
+    """The items whose key begins with `prefix`, by key."""
+    return dynamodb.query(
+        TABLE,
+        "stream_id = :stream AND begins_with(sk, :prefix)",
+        {":stream": stream, ":prefix": prefix},
+    )
+
+
+def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) -> list[Write]:
+    """The writes that put `items` (each with `sk`) behind `head`, for a transaction with others.
+
+    The first write is the head's, conditioned on `head`: when it fails, another writer was quicker.
+    """
+    table, key = head_location(stream)
+    writes = [
+        dynamodb.update(
+            table,
+            key,
+            "SET seq_head = :new",
+            values={":new": head + len(items)} | ({":old": head} if head else {}),
+            condition="seq_head = :old" if head else "attribute_not_exists(seq_head)",
+        )
+    ]
+    writes += [
+        dynamodb.put(TABLE, {**item, "stream_id": stream, "seq": head + offset})
+        for offset, item in enumerate(items, start=1)
+    ]
+    return writes
+
+
+def append(
+    stream: str, make_items: Callable[[], Sequence[Mapping[str, Any]]], *, more: Sequence[Write] = ()
+) -> int:
+    """Append what `make_items` returns (called again after a lost race); the new head.
+
+    `more` are further writes of the same transaction. Nothing is written when `make_items` returns nothing.
+    Raises ConditionFailed (with indexes into `more`) when one of those refuses.
+    """
+    for attempt in range(ATTEMPTS):
+        head = read_head(stream)
+        items = make_items()
+        if not items:
+            return head
+        writes = append_writes(stream, head, items)
+        try:
+            dynamodb.transact([*writes, *more], patient=False)
+        except ConditionFailed as error:
+            refused = [index - len(writes) for index in error.failed if index >= len(writes)]
+            if refused:
+                raise ConditionFailed(refused) from error
+            pause(attempt)
+            continue
+        return head + len(items)
+    raise ConditionFailed()
+
+
+def nudge(stream: str) -> None:
+    """Have those who wait for news of a stream look again, for what is written elsewhere."""
+    append(stream, lambda: [{"sk": NUDGE}])
+
+
+def pause(attempt: int) -> None:
+    """Wait after the lost race number `attempt`: full jitter, up to 20 ms doubling to 200 ms."""
+    time.sleep(random.uniform(0, min(0.2, 0.02 * 2**attempt)))

@@ -1,0 +1,84 @@
+"""Stream tokens: each names one stored row of positions, written once and never changed.
+
+`s_<row>` is a token by itself. `p_<row>.…` names the same row and says more, by which a client that is up to
+date may wait without a function (`sync.marks`); `c_<row>` is what it has become when there may be news.
+Retrying with an old token reads the same row, so it gives the same events again. Rows expire a month after
+they were written; a token whose row is gone gets a full sync, never a silent gap.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import InvalidParam
+from murmuration.storage.live.positions import Positions, room_hash
+
+TABLE = "sync-tokens"
+LIFETIME_S = 30 * 86_400
+CALLED = "c_"
+"""What the token of a client begins with that was told to come and look."""
+_TOKEN = re.compile(r"(?:[sc]_(?P<plain>[\w-]{8,32})|p_(?P<marked>[\w-]{8,32})(?:\.[\w-]*){1,8})", re.ASCII)
+
+
+def is_stream_token(text: str) -> bool:
+    return _TOKEN.fullmatch(text) is not None
+
+
+def parse(text: str) -> str:
+    """The token as it is stored. Raises InvalidParam for what was never one."""
+    found = _TOKEN.fullmatch(text)
+    if found is None:
+        raise InvalidParam("The token is not one of this server's: begin without `since`")
+    return f"s_{found['plain'] or found['marked']}"
+
+
+def token_key(user_id: str, token: str) -> dict[str, str]:
+    return {"user_id": user_id, "token": token}
+
+
+def write(user_id: str, device_id: str, positions: Positions) -> str:
+    """Store positions; the token that names them."""
+    token = f"s_{secrets.token_urlsafe(9)}"
+    item = {
+        **token_key(user_id, token),
+        "device_id": device_id,
+        "positions": positions.dump(),
+        "expires": now_ms() // 1000 + LIFETIME_S,
+    }
+    dynamodb.execute(dynamodb.put(TABLE, item))
+    return token
+
+
+def positions_of(item: Mapping[str, Any] | None, device_id: str) -> Positions | None:
+    """The positions in a token's item; None for an unknown or expired token.
+
+    Another device's token counts for rooms, but says nothing about this device's messages.
+    """
+    if item is None or item["expires"] <= now_ms() // 1000:
+        return None
+    positions = Positions.load(item["positions"])
+    if item["device_id"] != device_id:
+        positions.device = 0
+    return positions
+
+
+def read(user_id: str, token: str, device_id: str = "") -> Positions | None:
+    """The positions that `token` names, or None where it has expired. Raises InvalidParam."""
+    return positions_of(dynamodb.get(TABLE, token_key(user_id, parse(token))), device_id)
+
+
+def room_position(user_id: str, token: str, room_id: str) -> int | None:
+    """The ordinal up to which `token`'s client has seen a room's log.
+
+    None where the token says nothing about the room. Raises InvalidParam for a token that isn't known.
+    """
+    positions = read(user_id, token)
+    if positions is None:
+        raise InvalidParam("The token is not known")
+    position = positions.rooms.get(room_hash(user_id, room_id))
+    return position.ordinal if position is not None else None

@@ -1,0 +1,220 @@
+"""To-device messages: items of the receiving device's stream until it has acknowledged them.
+
+A request's messages go out in transactions of some devices each. Every transaction claims its place in the
+request, so a repetition sends only what wasn't sent; where there are several, the first attempt writes down
+which devices they are for, because `*` may mean others the next time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import TooLarge, Unavailable
+from murmuration.storage.live import streams
+
+PREFIX = "message#"
+TRANSACTION_DEVICES = 24
+TRANSACTION_BYTES = 2_000_000
+PLAN_BYTES = 300_000
+READ_BYTES = 1_000_000
+"""What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
+CLAIM_SECONDS = 86_400
+ALL_DEVICES = "*"
+
+Target = tuple[str, str]
+"""A user ID and a device ID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Messages in the order of their arrival, and the position in the device's stream they lead up to."""
+
+    events: list[dict[str, Any]]
+    position: int
+
+
+# -- Sending ---------------------------------------------------------------------------------------------
+
+
+def transaction_key(user_id: str, device_id: str, event_type: str, txn_id: str) -> str:
+    """What stands for a client's request: its sender's device, endpoint and transaction ID."""
+    scope = json.dumps([user_id, device_id, event_type, txn_id])
+    return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
+
+
+def send(transaction: str, events: Mapping[Target, str]) -> None:
+    """Put each event (JSON) in its device's stream, exactly once however often this is repeated.
+
+    The device ID `*` stands for all of the user's devices that aren't named; devices that don't exist get
+    nothing. Raises TooLarge, Unavailable.
+    """
+    begun, targets = dynamodb.gather(lambda: _read_claims(transaction), lambda: _existing(events))
+    if begun is None:
+        return
+    chunks = begun or _agree(transaction, _chunks(targets, events))
+    deliveries = [
+        functools.partial(_deliver, _claim_id(transaction, number), transaction, chunk, events)
+        for number, chunk in enumerate(chunks)
+    ]
+    dynamodb.parallel(*deliveries)
+
+
+def _read_claims(transaction: str) -> list[list[Target]] | None:
+    """What an earlier attempt planned; nothing for the first attempt, None where all was sent already."""
+    keys = [{"id": transaction}, {"id": _claim_id(transaction, 0)}]
+    items = {item["id"]: item for item in dynamodb.batch_get({"transient": keys})["transient"]}
+    if transaction in items:
+        return _from_plan(items[transaction])
+    return None if items else []
+
+
+def _claim_id(transaction: str, number: int) -> str:
+    return f"{transaction}#{number}"
+
+
+def _existing(events: Collection[Target]) -> list[Target]:
+    """The devices that exist among those that `events` are for. One round trip."""
+    everywhere = sorted({user_id for user_id, device_id in events if device_id == ALL_DEVICES})
+    named = [target for target in events if target[1] != ALL_DEVICES and target[0] not in everywhere]
+    keys = [{"user_id": user_id, "sk": f"device#{device_id}"} for user_id, device_id in named]
+    found = dynamodb.parallel(
+        lambda: dynamodb.batch_get({"users": keys})["users"] if keys else [],
+        *(functools.partial(_devices_of, user_id) for user_id in everywhere),
+    )
+    return sorted((item["user_id"], item["sk"].removeprefix("device#")) for items in found for item in items)
+
+
+def _devices_of(user_id: str) -> list[dynamodb.Item]:
+    return dynamodb.query(
+        "users",
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": "device#"},
+        attributes=("user_id", "sk"),
+    )
+
+
+def _event_for(target: Target, events: Mapping[Target, str]) -> str | None:
+    return events.get(target, events.get((target[0], ALL_DEVICES)))
+
+
+def _chunks(targets: Sequence[Target], events: Mapping[Target, str]) -> list[list[Target]]:
+    chunks: list[list[Target]] = []
+    size = 0
+    for target in targets:
+        event_size = len((_event_for(target, events) or "").encode())
+        if not chunks or len(chunks[-1]) == TRANSACTION_DEVICES or size + event_size > TRANSACTION_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(target)
+        size += event_size
+    return chunks
+
+
+def _agree(transaction: str, chunks: list[list[Target]]) -> list[list[Target]]:
+    """The chunks that every attempt will send: these, or those of an attempt that was quicker."""
+    if len(chunks) < 2:
+        return chunks
+    plan = json.dumps(chunks)
+    if len(plan) > PLAN_BYTES:
+        raise TooLarge("The message is for too many devices: send it to fewer at a time")
+    item = {"id": transaction, "plan": plan, "expires": now_ms() // 1000 + CLAIM_SECONDS}
+    try:
+        dynamodb.execute(
+            dynamodb.put("transient", item, condition="attribute_not_exists(id)", return_old=True)
+        )
+    except ConditionFailed as error:
+        return _from_plan(error.items[0])
+    return chunks
+
+
+def _from_plan(item: Mapping[str, Any]) -> list[list[Target]]:
+    return [[(user_id, device_id) for user_id, device_id in chunk] for chunk in json.loads(item["plan"])]
+
+
+def _deliver(
+    claim_id: str, transaction: str, targets: Sequence[Target], events: Mapping[Target, str]
+) -> None:
+    """Put the events of some devices and the claim in one transaction, unless the claim is taken."""
+    by_stream = {
+        streams.device_stream(*target): event for target in targets if (event := _event_for(target, events))
+    }
+    claim = dynamodb.put(
+        "transient",
+        {"id": claim_id, "expires": now_ms() // 1000 + CLAIM_SECONDS},
+        condition="attribute_not_exists(id)",
+    )
+    key = PREFIX + transaction.rpartition("#")[2]
+    for attempt in range(streams.ATTEMPTS):
+        heads = _read_heads(list(by_stream))
+        writes = [claim]
+        for stream, event in by_stream.items():
+            writes += streams.append_writes(stream, heads[stream], [{"sk": key, "event": event}])
+        try:
+            dynamodb.transact(writes)
+        except ConditionFailed as error:
+            if 0 in error.failed:
+                return
+            streams.pause(attempt)
+            continue
+        return
+    raise Unavailable("A device's inbox is too busy; try again")
+
+
+def _read_heads(names: Sequence[str]) -> dict[str, int]:
+    keys = [streams.head_key(stream) for stream in names]
+    found = {item["stream_id"]: item for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]}
+    return {stream: streams.head_seq(found.get(stream)) for stream in names}
+
+
+# -- Receiving -------------------------------------------------------------------------------------------
+
+
+def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
+    """Up to `limit` messages, and up to about `READ_BYTES`, that arrived after `after_seq`.
+
+    `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
+    left for the next time: of two newcomers a query may see the second only.
+    """
+    stream = streams.device_stream(user_id, device_id)
+    if head is None:
+        head = streams.read_head(stream)
+    if head <= after_seq:
+        return Inbox([], after_seq)
+    items = streams.read_after(stream, after_seq, limit=limit)
+    found = [item for item in items if item["seq"] <= head]
+    messages = _first_of(found)
+    is_all = len(messages) == len(found) < limit
+    position = head if is_all else messages[-1]["seq"]
+    return Inbox([json.loads(item["event"]) for item in messages if "event" in item], position)
+
+
+def _first_of(items: Sequence[dynamodb.Item]) -> Sequence[dynamodb.Item]:
+    """The first of some items: as many as fit into `READ_BYTES`, and one at least."""
+    size = 0
+    for number, item in enumerate(items):
+        size += len(item.get("event", ""))
+        if size > READ_BYTES and number > 0:
+            return items[:number]
+    return items
+
+
+def acknowledge(user_id: str, device_id: str, up_to_seq: int) -> None:
+    """Delete the messages up to `up_to_seq`: the device has them."""
+    stream = streams.device_stream(user_id, device_id)
+    items = dynamodb.query(
+        streams.TABLE,
+        "stream_id = :stream AND seq <= :seq",
+        {":stream": stream, ":seq": up_to_seq},
+        index="by-seq",
+        attributes=("sk",),
+    )
+    keys = [item["sk"] for item in items if item["sk"].startswith(PREFIX)]
+    dynamodb.batch_write([dynamodb.delete(streams.TABLE, {"stream_id": stream, "sk": key}) for key in keys])

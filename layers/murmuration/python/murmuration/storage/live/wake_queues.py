@@ -1,0 +1,120 @@
+"""Wake queues: the SQS queues on which devices wait for a ring. An idle queue costs nothing.
+
+A device has a few, its slots. Their names can't be guessed: who knows a queue's name may wait on it, without
+proving who they are. A message is the nonce of the registration that it answers; where the device's keys have
+changed, what /sync says of them follows between two `~`, for the answer that a mapping template makes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from murmuration.aws.calls import ServiceError, call
+from murmuration.cache import LruCache
+from murmuration.settings import settings
+from murmuration.storage.live import listeners
+
+LONGEST_WAIT_S = 20
+RETENTION_S = 60
+PREFIX = "wake-"
+NO_QUEUE = "QueueDoesNotExist"
+_urls: LruCache[str, str] = LruCache(10_000)
+
+
+def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
+    """What follows `wake-` in the name of a slot's queue."""
+    label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
+    return blake2b(label, key=secret, digest_size=16).hexdigest()
+
+
+def id_of(url: str) -> str:
+    """The queue ID in a queue's URL."""
+    return url.rpartition(f"-{PREFIX}")[2]
+
+
+def ensure(queue: str, *, doubtful: bool = False) -> str:
+    """The URL of the queue with the ID `queue`, which is made where it isn't there.
+
+    It is asked for once in a warm process, but each time where that is `doubtful`.
+    """
+    name = settings().queue(PREFIX + queue)
+    url = None if doubtful else _urls.get(name)
+    if url is None:
+        url = _create(name)
+        _urls.put(name, url)
+    return url
+
+
+def _create(name: str) -> str:
+    attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
+    return str(call("sqs", "CreateQueue", {"QueueName": name, "Attributes": attributes})["QueueUrl"])
+
+
+def wait(url: str, nonce: str, seconds: float) -> bool:
+    """Wait on a queue for the ring with `nonce`; whether it came in time, or the queue is another's by now.
+
+    Rings for earlier registrations are thrown away; one for a later registration is left to its owner.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            return False
+        try:
+            response = call(
+                "sqs",
+                "ReceiveMessage",
+                {
+                    "QueueUrl": url,
+                    "MaxNumberOfMessages": 10,
+                    "WaitTimeSeconds": max(1, min(LONGEST_WAIT_S, math.ceil(remaining))),
+                },
+            )
+        except ServiceError as error:
+            if error.code != NO_QUEUE:
+                raise
+            _create(url.rpartition("/")[2])
+            return True  # what was rung meanwhile is lost: go and look
+        rings = response.get("Messages", [])
+        others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(_nonce_of(ring), nonce)]
+        for handle in others:
+            given = {"QueueUrl": url, "ReceiptHandle": handle, "VisibilityTimeout": 0}
+            call("sqs", "ChangeMessageVisibility", given)
+        entries = [
+            {"Id": str(number), "ReceiptHandle": ring["ReceiptHandle"]}
+            for number, ring in enumerate(rings)
+            if ring["ReceiptHandle"] not in others
+        ]
+        if entries:
+            call("sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries})
+        if others or any(_nonce_of(ring) == nonce for ring in rings):
+            return True
+
+
+def _nonce_of(ring: Mapping[str, str]) -> str:
+    return ring["Body"].partition("~")[0]
+
+
+def encode_keys(keys: Mapping[str, Any]) -> str:
+    """What /sync says of a device's keys, as mapping templates take it: JSON without braces, as base64."""
+    text = json.dumps(keys, separators=(",", ":")).encode()[1:-1]
+    text += b" " * (-len(text) % 3)  # so the base64 needs no padding
+    return urlsafe_b64encode(text).decode()
+
+
+def ring(url: str, nonce: str, keys: str = "") -> None:
+    """Ring for the registration with `nonce`; `keys` tells of the device's keys where they have changed."""
+    message = {"QueueUrl": url, "MessageBody": f"{nonce}~{keys}~" if keys else nonce}
+    try:
+        call("sqs", "SendMessage", message)
+    except ServiceError as error:
+        if error.code != NO_QUEUE:
+            raise
+        _create(url.rpartition("/")[2])
+        call("sqs", "SendMessage", message)

@@ -1,0 +1,82 @@
+"""The room directory: aliases, and the rooms published in the list."""
+
+from __future__ import annotations
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+
+TABLE = "directory"
+ROOMS = "rooms"
+PUBLISHED = "published"
+
+
+def alias_key(alias: str) -> dict[str, str]:
+    return {"pk": f"alias#{alias}", "sk": "alias"}
+
+
+def read_alias(alias: str) -> Item | None:
+    """The alias's item ({room_id, creator}), or None."""
+    return dynamodb.get(TABLE, alias_key(alias))
+
+
+def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
+    """Point `alias` to a room; the first write fails if the alias is taken."""
+    return [
+        dynamodb.put(
+            TABLE,
+            {**alias_key(alias), "room_id": room_id, "creator": creator},
+            condition="attribute_not_exists(pk)",
+        ),
+        dynamodb.put(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
+    ]
+
+
+def alias_removal(alias: str, room_id: str) -> list[Write]:
+    """Remove `alias`; the first write fails if it doesn't point to this room any more."""
+    return [
+        dynamodb.delete(TABLE, alias_key(alias), condition="room_id = :room", values={":room": room_id}),
+        dynamodb.delete(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
+    ]
+
+
+def alias_move(alias: str, old_id: str, new_id: str) -> list[Write]:
+    """Let `alias` point to another room; the first write fails if it points elsewhere by now."""
+    return [
+        dynamodb.update(
+            TABLE,
+            alias_key(alias),
+            "SET room_id = :new",
+            values={":new": new_id, ":old": old_id},
+            condition="room_id = :old",
+        ),
+        dynamodb.delete(ROOMS, {"room_id": old_id, "sk": f"alias#{alias}"}),
+        dynamodb.put(ROOMS, {"room_id": new_id, "sk": f"alias#{alias}"}),
+    ]
+
+
+def read_room_aliases(room_id: str) -> list[str]:
+    """This server's aliases of a room, sorted."""
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND begins_with(sk, :prefix)",
+        {":room": room_id, ":prefix": "alias#"},
+    )
+    return [item["sk"].removeprefix("alias#") for item in items]
+
+
+def publish_write(room_id: str) -> Write:
+    """List the room in the directory."""
+    return dynamodb.put(TABLE, {"pk": PUBLISHED, "sk": room_id})
+
+
+def withdraw_write(room_id: str) -> Write:
+    return dynamodb.delete(TABLE, {"pk": PUBLISHED, "sk": room_id})
+
+
+def is_published(room_id: str) -> bool:
+    return dynamodb.get(TABLE, {"pk": PUBLISHED, "sk": room_id}) is not None
+
+
+def read_published() -> list[str]:
+    """The IDs of the published rooms."""
+    return [item["sk"] for item in dynamodb.query(TABLE, "pk = :pk", {":pk": PUBLISHED})]

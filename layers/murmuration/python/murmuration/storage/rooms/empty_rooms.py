@@ -1,0 +1,84 @@
+"""Rooms that nobody is in: which there are, and the tombstones of those that are being deleted.
+
+In the table `rooms` the partition `empty` has a mark for each room that all have left. The room's head knows
+better: who comes back leaves the mark where it is, and the next to leave last renews it. A room to be deleted
+has a tombstone for its head, without an ordinal: whoever looks finds no such room, and nobody can make one of
+that name anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+from murmuration.storage.rooms.room_items import ROOMS, head_key
+
+_EMPTY = "empty"
+"""No room's ID, since they begin with `!`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyRoom:
+    """A marked room: since when it has been empty, and when it was buried, if it was (milliseconds)."""
+
+    room_id: str
+    since_ms: int
+    buried_ms: int | None = None
+
+
+def _mark_key(room_id: str) -> dict[str, str]:
+    return {"room_id": _EMPTY, "sk": room_id}
+
+
+def mark_write(room_id: str, since_ms: int) -> Write:
+    """Mark a room as empty; to be written with what makes it so."""
+    return dynamodb.put(ROOMS, {**_mark_key(room_id), "since_ms": since_ms})
+
+
+def read_all() -> list[EmptyRoom]:
+    """The marked rooms, by their IDs."""
+    items = dynamodb.query(ROOMS, "room_id = :empty", {":empty": _EMPTY})
+    return [EmptyRoom(item["sk"], item["since_ms"], item.get("buried_ms")) for item in items]
+
+
+def bury(room: EmptyRoom, now: int) -> None:
+    """Put the tombstone in place of the head, and note it in the mark.
+
+    Raises ConditionFailed: with the index 0 where somebody is in the room or invited, 1 where it was marked
+    anew or buried already.
+    """
+    tombstone: Item = {**head_key(room.room_id), "buried_ms": now}
+    head = dynamodb.put(
+        ROOMS,
+        tombstone,
+        condition="attribute_exists(#ordinal) AND joined = :none AND invited = :none",
+        values={":none": 0},
+        names={"#ordinal": "ordinal"},
+    )
+    mark = dynamodb.update(
+        ROOMS,
+        _mark_key(room.room_id),
+        "SET buried_ms = :now",
+        values={":now": now, ":since": room.since_ms},
+        condition="since_ms = :since AND attribute_not_exists(buried_ms)",
+    )
+    dynamodb.transact([head, mark])
+
+
+def unmark(room: EmptyRoom) -> None:
+    """Take the mark away. Raises ConditionFailed where the room was marked anew or buried."""
+    removal = dynamodb.delete(
+        ROOMS,
+        _mark_key(room.room_id),
+        condition="since_ms = :since AND attribute_not_exists(buried_ms)",
+        values={":since": room.since_ms},
+    )
+    dynamodb.execute(removal)
+
+
+def forget(room_id: str) -> None:
+    """Take away tombstone and mark: the last that there is of a room."""
+    condition, names = "attribute_not_exists(#ordinal)", {"#ordinal": "ordinal"}
+    head = dynamodb.delete(ROOMS, head_key(room_id), condition=condition, names=names)
+    dynamodb.transact([head, dynamodb.delete(ROOMS, _mark_key(room_id))])

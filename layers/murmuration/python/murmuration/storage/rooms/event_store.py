@@ -1,0 +1,156 @@
+"""Events by ID, wherever they are kept: in a room's log, or outside of it.
+
+An event is of one of four kinds:
+
+- `accepted`: in the log, where its item in the table `events` points.
+- `soft_failed`: valid where it stands in the graph, but not by the room's state when it came; never shown as
+  part of the timeline, never followed by an event of ours, and otherwise like any other.
+- `rejected`: not allowed where it stands; no state has it, nothing is authorised by it.
+- `outlier`: known without its place in the graph, such as the auth events of others.
+
+All but the first keep their JSON in the item of the table `events`; the second and third with `state_root`,
+the state before them. A rejected event without it was an outlier. For each that has one there's an item
+`kept#<event ID>` in its room (table `rooms`) with the same `state_root`, by which the room's snapshots are
+known to be needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+from murmuration.protocol.events import Event
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.protocol.state_trie import NodeId
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import EVENTS, ROOMS, UNPLACED, LogEntry
+
+Kind = Literal["accepted", "soft_failed", "rejected", "outlier"]
+_KEPT, _REDACTIONS, _GAP = "kept#", "redactions-of#", "gap#"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event as it is kept; `state_root` is the snapshot of the state before it, None where unknown."""
+
+    event: Event
+    room_id: str
+    kind: Kind
+    state_root: NodeId | None = None
+    entry: LogEntry | None = None
+    reason: str = ""
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether its place in the room's graph is known, and with it the state before and after it."""
+        return self.state_root is not None
+
+
+def read(event_ids: Collection[str], version: RoomVersion) -> dict[str, StoredEvent]:
+    """Those of the events that are known. Two round trips."""
+    return complete(room_items.locate(list(event_ids)), version)
+
+
+def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredEvent]:
+    """What `room_items.locate` found, with the events themselves."""
+    found = {
+        event_id: StoredEvent(
+            event=Event.from_json(place["json"], version, event_id),
+            room_id=place["room_id"],
+            kind=place["kind"],
+            state_root=place.get("state_root"),
+            reason=place.get("reason", ""),
+        )
+        for event_id, place in places.items()
+        if "json" in place
+    }
+    logged = [(place["room_id"], place["ordinal"]) for place in places.values() if "ordinal" in place]
+    for entry in room_items.read_log_entries(logged, {room_id: version for room_id, _ in logged}):
+        event_id = entry.event.event_id
+        found[event_id] = StoredEvent(
+            entry.event, places[event_id]["room_id"], "accepted", entry.state_root, entry
+        )
+    return found
+
+
+def keep_writes(stored: StoredEvent) -> list[Write]:
+    """Keep an event outside the log; fails if it has its place already, or as an outlier if it is known."""
+    event_id = stored.event.event_id
+    item: Item = {
+        "event_id": event_id,
+        "room_id": stored.room_id,
+        "kind": stored.kind,
+        "json": stored.event.to_json(),
+    }
+    if stored.reason:
+        item["reason"] = stored.reason
+    if stored.state_root is None:
+        return [dynamodb.put(EVENTS, item, condition="attribute_not_exists(event_id)")]
+    item["state_root"] = stored.state_root
+    kept: Item = {"room_id": stored.room_id, "sk": _KEPT + event_id, "state_root": stored.state_root}
+    names = {"#ordinal": "ordinal"}
+    return [dynamodb.put(EVENTS, item, condition=UNPLACED, names=names), dynamodb.put(ROOMS, kept)]
+
+
+def redact_write(stored: StoredEvent) -> Write:
+    """Keep no more than the redacted form of an event outside the log; fails if it is in the log now."""
+    return dynamodb.update(
+        EVENTS,
+        {"event_id": stored.event.event_id},
+        "SET #json = :json",
+        names={"#json": "json"},
+        values={":json": stored.event.redacted().to_json()},
+        condition="attribute_exists(#json)",
+    )
+
+
+def read_kept_roots(room_id: str) -> set[NodeId]:
+    """The snapshots that a room's events outside the log need."""
+    items = dynamodb.query(
+        ROOMS, "room_id = :room AND begins_with(sk, :prefix)", {":room": room_id, ":prefix": _KEPT}
+    )
+    return {item["state_root"] for item in items}
+
+
+# -- What waits for an event to come ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """What the room knows of an event that it hasn't seen.
+
+    `redactions` are the IDs of redactions that it is to be held to. `is_followed` says that an event was
+    accepted which follows it, so that it can't be one of the room's newest.
+    """
+
+    redactions: Sequence[str] = ()
+    is_followed: bool = False
+
+
+def awaited_keys(room_id: str, event_id: str) -> list[dict[str, str]]:
+    """The keys in the table `rooms` of what waits for an event."""
+    return [{"room_id": room_id, "sk": prefix + event_id} for prefix in (_REDACTIONS, _GAP)]
+
+
+def awaited_from(items: Collection[Item]) -> Awaited:
+    """What the items at `awaited_keys` say."""
+    redactions = [event_id for item in items for event_id in item.get("redactions", ())]
+    return Awaited(sorted(redactions), any(item["sk"].startswith(_GAP) for item in items))
+
+
+def hold_redaction_write(room_id: str, target_id: str, redaction_id: str) -> Write:
+    """Have a redaction wait for its target."""
+    return dynamodb.update(
+        ROOMS,
+        {"room_id": room_id, "sk": _REDACTIONS + target_id},
+        "ADD redactions :redaction",
+        values={":redaction": {redaction_id}},
+    )
+
+
+def gap_write(room_id: str, event_id: str) -> Write:
+    """Note that an event was accepted which follows this one, as yet unseen."""
+    return dynamodb.put(ROOMS, {"room_id": room_id, "sk": _GAP + event_id})

@@ -1,0 +1,320 @@
+"""Relations between a room's events: what finds an event again from the one that it relates to.
+
+All are written with the event that relates, and removed when it is redacted:
+
+- In the parent's log item, `groups`: the kinds of relations it ever had, and `replies`: how many events are
+  in the thread that it is the root of. So who reads an event knows whether anything relates to it.
+- `relation#<parent>#<group>#<ordinal>` in the table `rooms`: one relation. A group is one of the
+  specification's relation types or of version 2's two, or `other` for all further ones: bundling edits
+  needn't read reactions.
+- `thread#<root>`: a thread, `latest` its newest event's ordinal.
+- `replies#<root>#<user>`: how many events of the thread a user sent.
+- `annotation#<parent>#<digest>`: that a user annotated an event with one key.
+
+A relation to an event that is not in the room's log is none.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any, TypeGuard
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+from murmuration.protocol.events import Event
+from murmuration.storage.rooms.room_items import LOG, ROOMS, LogEntry, log_key
+
+ANNOTATION, REFERENCE, REPLACE, THREAD = "m.annotation", "m.reference", "m.replace", "m.thread"
+UPDATES, RELATES_TO = "updates", "relates_to"
+"""The relations of client API version 2: keys of the content that name the parent event."""
+OTHER = "other"
+GROUPS = (ANNOTATION, REFERENCE, REPLACE, THREAD, UPDATES, RELATES_TO, OTHER)
+UPDATING = (REPLACE, UPDATES)
+"""The groups of events that can't stand alone: their parent is to be shown with them."""
+_MAX_ID_LENGTH = 255
+_ORDINAL_OFFSET = 10**15
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """That the event at `ordinal` relates to another.
+
+    `ts` is its origin_server_ts; `replaces` whether an m.replace has, or may have encrypted, new content.
+    """
+
+    ordinal: int
+    event_id: str
+    event_type: str
+    rel_type: str
+    sender: str
+    ts: int
+    replaces: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread of the room, by its root's event ID and its newest event's ordinal."""
+
+    root_id: str
+    latest: int
+
+
+def group_of(rel_type: str) -> str:
+    """The group that relations of this type are kept in."""
+    return rel_type if rel_type in GROUPS else OTHER
+
+
+def relation_in(content: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(event ID, rel_type) of what content says its event relates to; None where it doesn't, or malformed.
+
+    That is what `m.relates_to` says, or else `updates` or `relates_to`, which are rel_types of their own.
+    """
+    relates_to = content.get("m.relates_to")
+    if isinstance(relates_to, dict):
+        parent_id, rel_type = relates_to.get("event_id"), relates_to.get("rel_type")
+        if _may_be_id(parent_id) and isinstance(rel_type, str) and rel_type:
+            return parent_id, rel_type
+    for key in (UPDATES, RELATES_TO):
+        parent_id = content.get(key)
+        if _may_be_id(parent_id) and parent_id.startswith("$"):
+            return parent_id, key
+    return None
+
+
+def _may_be_id(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and 0 < len(value.encode()) <= _MAX_ID_LENGTH
+
+
+def parent_of(event: Event) -> tuple[str, str] | None:
+    """(event ID, rel_type) of what an event relates to; neither state nor redactions count as related."""
+    return None if event.is_state or event.type == "m.room.redaction" else relation_in(event.content)
+
+
+def is_update(event: Event) -> bool:
+    """Whether an event is but a change of another one."""
+    parent = parent_of(event)
+    return parent is not None and parent[1] in UPDATING
+
+
+def annotation_key(content: Mapping[str, Any]) -> str | None:
+    """The `key` of an m.annotation."""
+    relates_to = content.get("m.relates_to")
+    if not isinstance(relates_to, dict) or relates_to.get("rel_type") != ANNOTATION:
+        return None
+    key = relates_to.get("key")
+    return key if isinstance(key, str) else None
+
+
+# -- Keys ------------------------------------------------------------------------------------------------
+
+
+def _escape(text: str) -> str:
+    return text.replace("~", "~0").replace("#", "~1")
+
+
+def _relation_sk(parent_id: str, group: str, ordinal: int) -> str:
+    return f"relation#{_escape(parent_id)}#{group}#{ordinal + _ORDINAL_OFFSET:016d}"
+
+
+def _replies_key(room_id: str, root_id: str, user_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": f"replies#{_escape(root_id)}#{user_id}"}
+
+
+def _annotation_key(
+    room_id: str, parent_id: str, sender: str, event_type: str, annotation: str
+) -> dict[str, str]:
+    parts = "".join(f"{len(part)}:{part}" for part in (sender, event_type, annotation))
+    digest = urlsafe_b64encode(blake2b(parts.encode(), digest_size=18).digest()).decode()
+    return {"room_id": room_id, "sk": f"annotation#{_escape(parent_id)}#{digest}"}
+
+
+# -- Writing ---------------------------------------------------------------------------------------------
+
+
+def parents_of(entries: Iterable[LogEntry]) -> set[str]:
+    """The IDs of the events that `entries` relate to."""
+    return {parent[0] for entry in entries if (parent := parent_of(entry.event)) is not None}
+
+
+def relation_writes(entries: Sequence[LogEntry], places: Mapping[str, int]) -> list[Write]:
+    """What records the relations of new events; `places` are the ordinals of their parents in the log.
+
+    A parent among `entries` themselves takes its share by `with_children` instead.
+    """
+    own = {entry.event.event_id for entry in entries}
+    writes: dict[str, Write] = {}
+    families: dict[str, list[LogEntry]] = {}
+    replies: dict[tuple[str, str], int] = {}
+    for entry in entries:
+        parent = parent_of(entry.event)
+        if parent is None or (parent[0] not in places and parent[0] not in own):
+            continue
+        families.setdefault(parent[0], []).append(entry)
+        writes |= _child_writes(entry, *parent)
+        if parent[1] == THREAD:
+            by_user = parent[0], entry.event.sender
+            replies[by_user] = replies.get(by_user, 0) + 1
+    shares = [
+        _share_write(children, places[parent_id])
+        for parent_id, children in families.items()
+        if parent_id in places
+    ]
+    counts = [_count(_replies_key(entries[0].room_id, *by_user), count) for by_user, count in replies.items()]
+    return [*writes.values(), *shares, *counts]
+
+
+def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, Write]:
+    """The items of one relation, by sort key; of the same key the last counts."""
+    event, room_id, group = entry.event, entry.room_id, group_of(rel_type)
+    relation: Item = {
+        "room_id": room_id,
+        "sk": _relation_sk(parent_id, group, entry.ordinal),
+        "ordinal": entry.ordinal,
+        "event_id": event.event_id,
+        "event_type": event.type,
+        "rel_type": rel_type,
+        "sender": event.sender,
+        "ts": event.origin_server_ts,
+    }
+    if group == REPLACE:
+        new_content = event.content.get("m.new_content")
+        relation["replaces"] = isinstance(new_content, dict) or event.type == "m.room.encrypted"
+    items = [relation]
+    if group == THREAD:
+        thread = {"room_id": room_id, "sk": f"thread#{_escape(parent_id)}", "root_id": parent_id}
+        items.append({**thread, "latest": entry.ordinal})
+    if (key := annotation_key(event.content)) is not None:
+        annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
+        items.append({**annotated, "event_id": event.event_id})
+    return {item["sk"]: dynamodb.put(ROOMS, item) for item in items}
+
+
+def _share(children: Iterable[LogEntry]) -> tuple[frozenset[str], int]:
+    """The groups that the relations of some events belong to, and how many are in a thread."""
+    groups = [group_of(parent[1]) for child in children if (parent := parent_of(child.event)) is not None]
+    return frozenset(groups), groups.count(THREAD)
+
+
+def _share_write(children: Sequence[LogEntry], ordinal: int) -> Write:
+    """Tell the log item of the parent at `ordinal` of its new children."""
+    groups, replies = _share(children)
+    return dynamodb.update(
+        LOG,
+        log_key(children[0].room_id, ordinal),
+        "ADD groups :groups, replies :replies" if replies else "ADD groups :groups",
+        values={":groups": groups} | ({":replies": replies} if replies else {}),
+    )
+
+
+def with_children(entry: LogEntry, entries: Iterable[LogEntry]) -> LogEntry:
+    """`entry` as it is once those of `entries` that relate to it are written together with it."""
+    event_id = entry.event.event_id
+    groups, replies = _share(
+        child for child in entries if (parent := parent_of(child.event)) and parent[0] == event_id
+    )
+    if not groups:
+        return entry
+    return replace(entry, groups=entry.groups | groups, replies=entry.replies + replies)
+
+
+def _count(key: Mapping[str, Any], step: int) -> Write:
+    return dynamodb.update(ROOMS, key, "ADD replies :step", values={":step": step})
+
+
+def relation_removals(entry: LogEntry, parent_ordinal: int | None) -> list[Write]:
+    """What undoes `relation_writes` for one event that is redacted: to be done once."""
+    event, room_id = entry.event, entry.room_id
+    parent = parent_of(event)
+    if parent is None or parent_ordinal is None:
+        return []
+    parent_id, rel_type = parent
+    group = group_of(rel_type)
+    removals = [
+        dynamodb.delete(ROOMS, {"room_id": room_id, "sk": _relation_sk(parent_id, group, entry.ordinal)})
+    ]
+    if group == THREAD:
+        share = dynamodb.update(
+            LOG, log_key(room_id, parent_ordinal), "ADD replies :step", values={":step": -1}
+        )
+        removals += [share, _count(_replies_key(room_id, parent_id, event.sender), -1)]
+    if (key := annotation_key(event.content)) is not None:
+        annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
+        removals.append(dynamodb.delete(ROOMS, annotated))
+    return removals
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def read_relations(
+    room_id: str,
+    parent_id: str,
+    group: str,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+    forward: bool = True,
+) -> list[Relation]:
+    """The relations of one group with `after` < ordinal < `before`, from the near end of the direction."""
+    low = after + 1 if after is not None else -_ORDINAL_OFFSET
+    high = before - 1 if before is not None else _ORDINAL_OFFSET
+    if low > high:
+        return []
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND sk BETWEEN :low AND :high",
+        {
+            ":room": room_id,
+            ":low": _relation_sk(parent_id, group, low),
+            ":high": _relation_sk(parent_id, group, high),
+        },
+        limit=limit,
+        forward=forward,
+    )
+    return [_relation(item) for item in items]
+
+
+def _relation(item: Item) -> Relation:
+    return Relation(
+        item["ordinal"],
+        item["event_id"],
+        item["event_type"],
+        item["rel_type"],
+        item["sender"],
+        item["ts"],
+        item.get("replaces", False),
+    )
+
+
+def read_reply_counts(
+    room_id: str, threads: Sequence[str], users: Iterable[str]
+) -> dict[tuple[str, str], int]:
+    """How many events of each thread (by root) each of `users` sent, where any."""
+    keys = {
+        _replies_key(room_id, root_id, user_id)["sk"]: (root_id, user_id)
+        for user_id in users
+        for root_id in threads
+    }
+    if not keys:
+        return {}
+    items = dynamodb.batch_get({ROOMS: [{"room_id": room_id, "sk": sk} for sk in keys]})[ROOMS]
+    return {keys[item["sk"]]: item["replies"] for item in items if item["replies"] > 0}
+
+
+def read_threads(room_id: str) -> list[Thread]:
+    """The room's threads, that with the newest event first."""
+    items = dynamodb.query(
+        ROOMS, "room_id = :room AND begins_with(sk, :prefix)", {":room": room_id, ":prefix": "thread#"}
+    )
+    threads = [Thread(item["root_id"], item["latest"]) for item in items]
+    return sorted(threads, key=lambda thread: -thread.latest)
+
+
+def read_annotation(room_id: str, parent_id: str, sender: str, event_type: str, key: str) -> str | None:
+    """The event with which a user annotated another with this key; None where they didn't."""
+    item = dynamodb.get(ROOMS, _annotation_key(room_id, parent_id, sender, event_type, key))
+    return str(item["event_id"]) if item else None

@@ -1,0 +1,436 @@
+"""The items of a room: its head, log, current state, and where each event is.
+
+The layouts are told in `docs/storage.md`; nobody else builds or takes apart these items.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.room_versions import RoomVersion, get_room_version
+from murmuration.protocol.state_trie import NodeId
+
+ROOMS, LOG, EVENTS = "rooms", "room-log", "events"
+HEAD = "head"
+MAX_SORT_KEY_BYTES = 1024
+UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
+"""The condition that nobody has yet put an event into its place in the room's graph (names: #ordinal)."""
+_ORDINAL_OFFSET = 10**15
+
+
+@dataclass(frozen=True, slots=True)
+class RoomHead:
+    """Where a room's log stands.
+
+    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: backfilled).
+    `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
+    `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
+    set, the items of the current state are still on their way from that snapshot to `state_root`
+    (`rooms.settling`). `erasures` is how many erased users the room has, which is counted by itself.
+    """
+
+    room_id: str
+    room_version: str
+    ordinal: int
+    oldest: int
+    extremities: tuple[str, ...]
+    depth: int
+    state_root: NodeId
+    state_version: int
+    joined: int
+    invited: int
+    seq: int = 0
+    unsettled: NodeId | None = None
+    erasures: int = 0
+
+    @property
+    def version(self) -> RoomVersion:
+        return get_room_version(self.room_version)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is in the room or invited."""
+        return self.joined == 0 and self.invited == 0
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An event of a room's log, with what the log knows of it.
+
+    `state_root` is the snapshot of the state before it, as the events that it follows have it; `room_root`
+    that of the state which the room was in when the event came, where it's another. `resolved` says that the
+    event left the room in a state which isn't just that with the event on top. `withheld` hides it from
+    clients. `visibility` is the history visibility in force,
+    `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state
+    event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
+    relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
+    """
+
+    ordinal: int
+    event: Event
+    state_root: NodeId
+    visibility: str
+    device_id: str | None = None
+    txn_id: str | None = None
+    replaced: Mapping[str, Any] | None = None
+    redacted_because: Mapping[str, Any] | None = None
+    groups: frozenset[str] = frozenset()
+    replies: int = 0
+    room_root: NodeId | None = None
+    resolved: bool = False
+    withheld: bool = False
+
+    @property
+    def room_id(self) -> str:
+        return self.event.room_id
+
+    @property
+    def current_root(self) -> NodeId:
+        """The snapshot of the state that the room was in when the event came, which is what the log shows."""
+        return self.state_root if self.room_root is None else self.room_root
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """A state event that is current, and since when: the ordinal of the event that made it so.
+
+    That is its own, unless the resolution of forks had to come first.
+    """
+
+    event: Event
+    ordinal: int | None = field(default=None)
+
+
+# -- Keys ------------------------------------------------------------------------------------------------
+
+
+def head_key(room_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": HEAD}
+
+
+def state_sk(pair: StateKey) -> str:
+    """`state#<type>#<state key>`, with `#` in the type escaped, so that no two pairs share one."""
+    event_type, state_key = pair
+    return f"{state_prefix(event_type)}{state_key}"
+
+
+def state_prefix(event_type: str) -> str:
+    """What the sort keys of all state of one type begin with."""
+    return f"state#{event_type.replace('~', '~0').replace('#', '~1')}#"
+
+
+def state_item_key(room_id: str, pair: StateKey) -> dict[str, str]:
+    return {"room_id": room_id, "sk": state_sk(pair)}
+
+
+def log_key(room_id: str, ordinal: int) -> dict[str, Any]:
+    return {"room_id": room_id, "ordinal": ordinal}
+
+
+# -- Reading items ---------------------------------------------------------------------------------------
+
+
+def head_from_item(item: Mapping[str, Any]) -> RoomHead:
+    return RoomHead(
+        room_id=item["room_id"],
+        room_version=item["room_version"],
+        ordinal=item["ordinal"],
+        oldest=item["oldest"],
+        extremities=tuple(item["extremities"]),
+        depth=item["depth"],
+        state_root=item["state_root"],
+        state_version=item["state_version"],
+        joined=item["joined"],
+        invited=item["invited"],
+        seq=item.get("seq_head", 0),
+        unsettled=item.get("unsettled"),
+        erasures=int(item.get("erasures", 0)),
+    )
+
+
+def head_among(items: Iterable[Item]) -> RoomHead | None:
+    """The head among what was found at its key; None for a room that isn't known."""
+    return next((head_from_item(item) for item in items if "ordinal" in item), None)
+
+
+def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEntry:
+    replaced, because = item.get("replaced"), item.get("redacted_because")
+    return LogEntry(
+        ordinal=item["ordinal"],
+        event=Event.from_json(item["json"], version, item["event_id"]),
+        state_root=item["state_root"],
+        visibility=item["visibility"],
+        device_id=item.get("device_id"),
+        txn_id=item.get("txn_id"),
+        replaced=json.loads(replaced) if replaced else None,
+        redacted_because=json.loads(because) if because else None,
+        groups=item.get("groups", frozenset()),
+        replies=item.get("replies", 0),
+        room_root=item.get("room_root"),
+        resolved=item.get("resolved", False),
+        withheld=item.get("withheld", False),
+    )
+
+
+def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> StateEntry:
+    return StateEntry(Event.from_json(item["json"], version, item["event_id"]), item.get("ordinal"))
+
+
+# -- Building writes -------------------------------------------------------------------------------------
+
+
+def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
+    """Move the head from `previous` (None: the room begins); fails if another writer moved it."""
+    fields = {
+        name: value
+        for name, value in asdict(head).items()
+        if name not in ("room_id", "seq", "erasures") and value is not None
+    }
+    names = {f"#{name}": name for name in fields}
+    values = {
+        f":{name}": list(value) if isinstance(value, tuple) else value for name, value in fields.items()
+    }
+    condition = "attribute_not_exists(#ordinal) AND attribute_not_exists(buried_ms)"
+    if previous is not None:
+        condition = "#ordinal = :o AND #oldest = :b AND #state_version = :s"
+        values |= {":o": previous.ordinal, ":b": previous.oldest, ":s": previous.state_version}
+    assignments = ", ".join(f"#{name} = :{name}" for name in fields)
+    return dynamodb.update(
+        ROOMS, head_key(head.room_id), f"SET {assignments}", names=names, values=values, condition=condition
+    )
+
+
+_UNSETTLED = "state_version = :version AND unsettled = :before"
+
+
+def unsettled_check(head: RoomHead) -> Write:
+    """Require that the current state is still on its way to where `head` has it."""
+    values = {":version": head.state_version, ":before": head.unsettled}
+    return dynamodb.check(ROOMS, head_key(head.room_id), _UNSETTLED, values=values)
+
+
+def settled_write(head: RoomHead) -> Write:
+    """Say that the current state has arrived where `head` has it: as a new version, as reads were mixed."""
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET state_version = :next REMOVE unsettled",
+        values={
+            ":version": head.state_version,
+            ":before": head.unsettled,
+            ":next": head.state_version + 1,
+        },
+        condition=_UNSETTLED,
+    )
+
+
+def log_write(entry: LogEntry) -> Write:
+    item: Item = {
+        "room_id": entry.room_id,
+        "ordinal": entry.ordinal,
+        "event_id": entry.event.event_id,
+        "json": entry.event.to_json(),
+        "state_root": entry.state_root,
+        "visibility": entry.visibility,
+    }
+    for name, value in (
+        ("device_id", entry.device_id),
+        ("txn_id", entry.txn_id),
+        ("replaced", _dump(entry.replaced)),
+        ("redacted_because", _dump(entry.redacted_because)),
+        # Whom the Streams worker wakes beside the members.
+        ("member", entry.event.state_key if entry.event.membership is not None else None),
+        ("groups", entry.groups or None),
+        ("replies", entry.replies or None),
+        ("room_root", entry.room_root),
+        ("resolved", entry.resolved or None),
+        ("withheld", entry.withheld or None),
+    ):
+        if value is not None:
+            item[name] = value
+    return dynamodb.put(LOG, item)
+
+
+def _dump(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def pointer_write(entry: LogEntry) -> Write:
+    """Claim the event's ID for its place in the log; fails if the event has its place already."""
+    item = {"event_id": entry.event.event_id, "room_id": entry.room_id, "ordinal": entry.ordinal}
+    return dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
+
+
+def state_write(room_id: str, entry: StateEntry) -> Write:
+    """Make a state event current."""
+    event = entry.event
+    key = state_item_key(room_id, (event.type, event.state_key or ""))
+    item: Item = {**key, "event_id": event.event_id, "json": event.to_json()}
+    if entry.ordinal is not None:
+        item["ordinal"] = entry.ordinal
+    if event.membership is not None:
+        item["membership"] = event.membership
+    return dynamodb.put(ROOMS, item)
+
+
+def state_removal(room_id: str, pair: StateKey) -> Write:
+    return dynamodb.delete(ROOMS, state_item_key(room_id, pair))
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def read_head(room_id: str) -> RoomHead | None:
+    """The room's head; None for a room that isn't known."""
+    item = dynamodb.get(ROOMS, head_key(room_id))
+    return head_among([item] if item else [])
+
+
+def read_state_entries(
+    room_id: str, version: RoomVersion, pairs: Sequence[StateKey]
+) -> dict[StateKey, StateEntry]:
+    """The current state events with these (type, state key) pairs, those that exist."""
+    if not pairs:
+        return {}
+    keys = [state_item_key(room_id, pair) for pair in pairs]
+    # No item has a longer key: a client asked for what no state event can be.
+    keys = [key for key in keys if len(key["sk"].encode()) <= MAX_SORT_KEY_BYTES]
+    items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
+    entries = [state_entry_from_item(item, version) for item in items]
+    return {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
+
+
+def read_state_of_type(
+    room_id: str, version: RoomVersion, event_type: str | None = None, *, limit: int | None = None
+) -> list[StateEntry]:
+    """The whole current state, or all of one type, by state key; at most `limit` events."""
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND begins_with(sk, :prefix)",
+        {":room": room_id, ":prefix": state_prefix(event_type) if event_type is not None else "state#"},
+        limit=limit,
+    )
+    return [state_entry_from_item(item, version) for item in items]
+
+
+def read_joined_user_ids(room_id: str) -> list[str]:
+    """The joined members' user IDs, by ID; their events stay unread."""
+    prefix = state_prefix("m.room.member")
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND begins_with(sk, :prefix)",
+        {":room": room_id, ":prefix": prefix},
+        attributes=("sk", "membership"),
+    )
+    return [item["sk"].removeprefix(prefix) for item in items if item.get("membership") == "join"]
+
+
+def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:
+    """The current state without membership events, which in a large room are nearly all of it."""
+    members = state_prefix("m.room.member")
+    # "$" comes right after "#", which ends the prefix.
+    ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
+    pages = dynamodb.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
+    return [state_entry_from_item(item, version) for items in pages for item in items]
+
+
+def _state_between(room_id: str, low: str, high: str) -> list[Item]:
+    return dynamodb.query(
+        ROOMS,
+        "room_id = :room AND sk BETWEEN :low AND :high",
+        {":room": room_id, ":low": low, ":high": high},
+    )
+
+
+def read_log(
+    room_id: str,
+    version: RoomVersion,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+    forward: bool = True,
+) -> list[LogEntry]:
+    """Entries with `after` < ordinal < `before`, from the near end of the direction, at most `limit`."""
+    arguments = _log_range(room_id, after, before)
+    if arguments is None:
+        return []
+    items = dynamodb.query(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
+    return [log_entry_from_item(item, version) for item in items]
+
+
+def read_log_page(
+    room_id: str,
+    version: RoomVersion,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int,
+    forward: bool = True,
+) -> list[LogEntry]:
+    """`read_log` in one request, so with at most 1 MB of entries: there may be more even below `limit`."""
+    arguments = _log_range(room_id, after, before)
+    if arguments is None:
+        return []
+    page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
+    return [log_entry_from_item(item, version) for item in page.items]
+
+
+def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, dict[str, Any]] | None:
+    """The key condition of a range of a room's log, and its values; None for an empty range."""
+    low = after + 1 if after is not None else -_ORDINAL_OFFSET
+    high = before - 1 if before is not None else _ORDINAL_OFFSET
+    if low > high:
+        return None
+    values = {":room": room_id, ":low": low, ":high": high}
+    return "room_id = :room AND #ordinal BETWEEN :low AND :high", values
+
+
+def read_log_roots(room_id: str) -> set[NodeId]:
+    """The snapshots that the entries of a room's log name; reads the whole log."""
+    roots: set[NodeId] = set()
+    after = None
+    while True:
+        page = dynamodb.query_page(
+            LOG, "room_id = :room", {":room": room_id}, after=after, attributes=("state_root", "room_root")
+        )
+        roots.update(root for item in page.items for root in item.values())
+        after = page.more
+        if after is None:
+            return roots
+
+
+def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, RoomVersion]) -> list[LogEntry]:
+    """The log entries at (room ID, ordinal), those that exist, in no order."""
+    if not keys:
+        return []
+    items = dynamodb.batch_get({LOG: [log_key(room_id, ordinal) for room_id, ordinal in keys]})[LOG]
+    return [log_entry_from_item(item, versions[item["room_id"]]) for item in items]
+
+
+def locate(event_ids: Sequence[str]) -> dict[str, Item]:
+    """Where events are, by ID: {room_id, ordinal}, or {room_id, kind, json} for those in no timeline."""
+    if not event_ids:
+        return {}
+    items = dynamodb.batch_get({EVENTS: [{"event_id": event_id} for event_id in event_ids]})[EVENTS]
+    return {item["event_id"]: item for item in items}
+
+
+def read_events(event_ids: Sequence[str], version: RoomVersion) -> dict[str, Event]:
+    """Events by ID, wherever they're kept: those known. Two round trips."""
+    places = locate(event_ids)
+    found = {
+        event_id: Event.from_json(place["json"], version, event_id)
+        for event_id, place in places.items()
+        if "json" in place
+    }
+    logged = [(place["room_id"], place["ordinal"]) for place in places.values() if "ordinal" in place]
+    entries = read_log_entries(logged, {room_id: version for room_id, _ in logged})
+    return found | {entry.event.event_id: entry.event for entry in entries}

@@ -1,0 +1,186 @@
+"""State snapshots: the nodes of `protocol.state_trie` in the table `snapshots`.
+
+A node never changes, so what a warm process has read it keeps. Beside the nodes of its room a partition has
+`resolution` items: which snapshot some others were resolved to. The partition `strays` names rooms that may
+have nodes which nothing leads to; `rooms.collection` tells how these are found and when they may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+from murmuration.cache import LruCache
+from murmuration.clock import now_ms
+from murmuration.protocol import state_trie
+from murmuration.protocol.state_trie import NodeId
+
+TABLE = "snapshots"
+STRAYS = "strays"
+_RESOLUTION = b"resolution:"
+_NODE_ID_BYTES = 20
+_nodes: LruCache[tuple[str, NodeId], bytes] = LruCache(4096)
+
+
+def fetch_from(room_id: str) -> state_trie.Fetch:
+    """The fetch function for the tries of one room: one BatchGetItem for what isn't in memory."""
+
+    def fetch(node_ids: Collection[NodeId]) -> Mapping[NodeId, bytes]:
+        found: dict[NodeId, bytes] = {}
+        missing: list[NodeId] = []
+        for node_id in node_ids:
+            node = _nodes.get((room_id, node_id))
+            if node is None:
+                missing.append(node_id)
+            else:
+                found[node_id] = node
+        if missing:
+            keys = [_key(room_id, node_id) for node_id in missing]
+            for item in dynamodb.batch_get({TABLE: keys})[TABLE]:
+                found[item["node_id"]] = item["node"]
+                remember(room_id, {item["node_id"]: item["node"]})
+        return found
+
+    return fetch
+
+
+def remember(room_id: str, nodes: Mapping[NodeId, bytes]) -> None:
+    """Keep nodes that were just written."""
+    for node_id, node in nodes.items():
+        _nodes.put((room_id, node_id), node)
+
+
+def node_writes(room_id: str, nodes: Mapping[NodeId, bytes]) -> list[Write]:
+    """The writes that store `nodes`; repeating them changes nothing but the time they were last written."""
+    written_ms = now_ms()
+    return [
+        dynamodb.put(TABLE, {**_key(room_id, node_id), "node": node, "written_ms": written_ms})
+        for node_id, node in nodes.items()
+    ]
+
+
+def _key(room_id: str, node_id: bytes) -> dict[str, str | bytes]:
+    return {"room_id": room_id, "node_id": node_id}
+
+
+# -- Resolutions -----------------------------------------------------------------------------------------
+
+
+def _resolution_id(roots: Collection[NodeId]) -> bytes:
+    return _RESOLUTION + blake2b(b"".join(sorted(roots)), digest_size=_NODE_ID_BYTES).digest()
+
+
+def read_resolution(room_id: str, roots: Collection[NodeId]) -> NodeId | None:
+    """The snapshot that these, without duplicates, were resolved to before."""
+    item = dynamodb.get(TABLE, _key(room_id, _resolution_id(roots)))
+    return item["root"] if item else None
+
+
+def resolution_write(room_id: str, roots: Collection[NodeId], root: NodeId) -> Write:
+    """Remember what `roots` resolve to; to be written together with the nodes of `root`, or after them."""
+    return dynamodb.put(TABLE, {**_key(room_id, _resolution_id(roots)), "root": root})
+
+
+# -- Rooms to collect ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """That a room may have nodes which nothing leads to: since when, and since when nothing names them."""
+
+    room_id: str
+    mark: bytes
+    since_ms: int
+    forgotten_ms: int | None = None
+
+    @property
+    def key(self) -> dict[str, str | bytes]:
+        return _key(STRAYS, self.room_id.encode() + b"\0" + self.mark)
+
+
+def stray_write(stray: Stray) -> Write:
+    """Have the room looked at, in a day; whatever was begun for this mark begins again."""
+    return dynamodb.put(TABLE, {**stray.key, "since_ms": stray.since_ms})
+
+
+def stray_removal(stray: Stray) -> Write:
+    return dynamodb.delete(TABLE, stray.key)
+
+
+def advance_write(stray: Stray, forgotten_ms: int) -> Write:
+    """Note that the room's resolutions were forgotten; fails if the room was named anew."""
+    return dynamodb.update(
+        TABLE,
+        stray.key,
+        "SET forgotten_ms = :now",
+        values={":now": forgotten_ms, ":since": stray.since_ms},
+        condition="since_ms = :since",
+    )
+
+
+def done_write(stray: Stray) -> Write:
+    """Forget a stray that was dealt with; fails if the room was named anew."""
+    return dynamodb.delete(TABLE, stray.key, condition="since_ms = :since", values={":since": stray.since_ms})
+
+
+def read_strays() -> list[Stray]:
+    """The rooms that may have something to collect."""
+    items = dynamodb.query(TABLE, "room_id = :strays", {":strays": STRAYS})
+    return [_stray(item) for item in items]
+
+
+def _stray(item: Item) -> Stray:
+    room_id, _, mark = item["node_id"].partition(b"\0")
+    return Stray(room_id.decode(), mark, item["since_ms"], item.get("forgotten_ms"))
+
+
+# -- Collecting ------------------------------------------------------------------------------------------
+
+
+def forget_resolutions(room_id: str) -> None:
+    """Delete what is remembered of resolutions: what they resolve to need not stay stored."""
+    items = dynamodb.query(
+        TABLE,
+        "room_id = :room AND begins_with(node_id, :prefix)",
+        {":room": room_id, ":prefix": _RESOLUTION},
+        attributes=("room_id", "node_id"),
+    )
+    dynamodb.batch_write([dynamodb.delete(TABLE, _key(room_id, item["node_id"])) for item in items])
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNode:
+    """A node's ID, and when it was last written."""
+
+    node_id: NodeId
+    written_ms: int
+
+
+def read_node_ids(room_id: str) -> Iterator[list[StoredNode]]:
+    """All nodes of a room, a page at a time."""
+    after = None
+    while True:
+        page = dynamodb.query_page(
+            TABLE,
+            "room_id = :room",
+            {":room": room_id},
+            after=after,
+            attributes=("node_id", "written_ms"),
+        )
+        yield [StoredNode(it["node_id"], it["written_ms"]) for it in page.items if "written_ms" in it]
+        after = page.more
+        if after is None:
+            return
+
+
+def node_removal(room_id: str, node: StoredNode) -> Write:
+    """Delete a node, unless it was written again."""
+    return dynamodb.delete(
+        TABLE,
+        _key(room_id, node.node_id),
+        condition="written_ms = :written",
+        values={":written": node.written_ms},
+    )

@@ -1,0 +1,4 @@
+"""Items about users: accounts, devices, profiles, memberships, account data, presence.
+
+Encryption keys are in `storage.keys`.
+"""

@@ -1,0 +1,267 @@
+"""Accounts, devices: the items `account` and `device#<id>` of the table `users`, and what hangs on a device.
+
+A device's item holds the hashes of its tokens. After a refresh the next pair waits in `next_access_hash`,
+`next_access_expires_ms`, `next_refresh_hash` and `next_nonce` until one of the pair is used.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.storage.live.streams import device_stream, user_stream
+
+USERS = "users"
+KEYS = "keys"
+STREAMS = "streams"
+DEVICE = "device#"
+CAPABILITIES = "capabilities#"
+"""What a client says that it can do (`client_capabilities`), by its device."""
+NEXT = ("next_access_hash", "next_access_expires_ms", "next_refresh_hash", "next_nonce")
+REMOVE_NEXT = f"REMOVE {', '.join(NEXT)}"
+
+
+def account_key(user_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": "account"}
+
+
+def device_key(user_id: str, device_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": DEVICE + device_id}
+
+
+def device_id_of(item: Mapping[str, Any]) -> str:
+    """The ID of the device that a device's item is of."""
+    return str(item["sk"]).removeprefix(DEVICE)
+
+
+# -- Accounts --------------------------------------------------------------------------------------------
+
+
+def read_account(user_id: str) -> Item | None:
+    return dynamodb.get(USERS, account_key(user_id))
+
+
+def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item | None, Item | None]:
+    """The account's and the device's item, in one request."""
+    keys = [account_key(user_id)] + ([device_key(user_id, device_id)] if device_id is not None else [])
+    found = {item["sk"]: item for item in dynamodb.batch_get({USERS: keys})[USERS]}
+    return found.get("account"), found.get(f"{DEVICE}{device_id}")
+
+
+def create_account_write(user_id: str, attributes: Mapping[str, Any]) -> Write:
+    """Claims `user_id`: refused where it was ever in use."""
+    return dynamodb.put(
+        USERS, {**account_key(user_id), **attributes}, condition="attribute_not_exists(user_id)"
+    )
+
+
+def check_password_unchanged(user_id: str, password_hash: str) -> Write:
+    """Refuses a transaction if the account's password changed meanwhile, or the account was deactivated."""
+    return dynamodb.check(
+        USERS, account_key(user_id), "password_hash = :password", values={":password": password_hash}
+    )
+
+
+def check_active(user_id: str) -> Write:
+    """Refuses a transaction if the account doesn't exist or was deactivated."""
+    return dynamodb.check(
+        USERS, account_key(user_id), "attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)"
+    )
+
+
+def set_password(user_id: str, password_hash: str) -> None:
+    """Raises ConditionFailed for an account that doesn't exist or was deactivated."""
+    dynamodb.execute(
+        dynamodb.update(
+            USERS,
+            account_key(user_id),
+            "SET password_hash = :password",
+            values={":password": password_hash},
+            condition="attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)",
+        )
+    )
+
+
+def set_admin(user_id: str, admin: bool) -> None:
+    """Raises ConditionFailed for an account that doesn't exist or was deactivated."""
+    dynamodb.execute(
+        dynamodb.update(
+            USERS,
+            account_key(user_id),
+            "SET admin = :true" if admin else "REMOVE admin",
+            values={":true": True} if admin else None,
+            condition="attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)",
+        )
+    )
+
+
+def scan_accounts() -> Iterator[Item]:
+    """Every account, in no order: reads the whole table."""
+    return dynamodb.scan(
+        USERS, FilterExpression="sk = :account", ExpressionAttributeValues={":account": {"S": "account"}}
+    )
+
+
+def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
+    """Closes the account for good; the item stays, so that the name is never given out again."""
+    dynamodb.execute(
+        dynamodb.update(
+            USERS,
+            account_key(user_id),
+            f"SET deactivated_ms = if_not_exists(deactivated_ms, :at){', erased = :true' if erase else ''}"
+            " REMOVE password_hash",
+            values={":at": at_ms} | ({":true": True} if erase else {}),
+            condition="attribute_exists(user_id)",
+        )
+    )
+
+
+def purge_user_data(user_id: str) -> None:
+    """Removes profile, filters, keys and account data: all that isn't the account, its devices and rooms."""
+    filters, keys = dynamodb.parallel(
+        functools.partial(_query_keys, USERS, "user_id", user_id, "filter#"),
+        functools.partial(_query_keys, KEYS, "user_id", user_id),
+    )
+    profile = [{"user_id": user_id, "sk": "profile"}]
+    dynamodb.batch_write(
+        [dynamodb.delete(USERS, key) for key in (*profile, *filters)]
+        + [dynamodb.delete(KEYS, key) for key in keys]
+    )
+    purge_stream(user_stream(user_id))
+
+
+# -- Devices ---------------------------------------------------------------------------------------------
+
+
+def read_device(user_id: str, device_id: str) -> Item | None:
+    return dynamodb.get(USERS, device_key(user_id, device_id))
+
+
+def read_devices(user_id: str) -> list[Item]:
+    """All devices of a user, by device ID."""
+    return dynamodb.query(
+        USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": DEVICE}
+    )
+
+
+def create_device_write(user_id: str, device_id: str, attributes: Mapping[str, Any]) -> Write:
+    """Adds a device that isn't there yet."""
+    item = {**device_key(user_id, device_id), **attributes}
+    return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
+
+
+def replace_tokens_write(
+    user_id: str, device_id: str, attributes: Mapping[str, Any], remove: Sequence[str] = ()
+) -> Write:
+    """Sets attributes of a device that exists; all other tokens of it, which `remove` names, go."""
+    expression, names, values = _set(attributes)
+    return dynamodb.update(
+        USERS,
+        device_key(user_id, device_id),
+        f"SET {expression} REMOVE {', '.join((*NEXT, *remove))}",
+        names=names,
+        values=values,
+        condition="attribute_exists(user_id)",
+    )
+
+
+def offer_next_tokens(
+    user_id: str, device_id: str, attributes: Mapping[str, Any], *, refresh_hash: str, nonce: str | None
+) -> None:
+    """Sets the pair that follows `refresh_hash`, over the pair made with `nonce`. Raises ConditionFailed."""
+    expression, names, values = _set(attributes)
+    offered = "next_nonce = :nonce" if nonce is not None else "attribute_not_exists(next_nonce)"
+    values |= {":refresh": refresh_hash} | ({":nonce": nonce} if nonce is not None else {})
+    dynamodb.execute(
+        dynamodb.update(
+            USERS,
+            device_key(user_id, device_id),
+            f"SET {expression}",
+            names=names,
+            values=values,
+            condition=f"refresh_hash = :refresh AND {offered}",
+        )
+    )
+
+
+def promote_next_tokens(device: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> bool:
+    """Make the pair that waits the device's only one; False if the device moved on meanwhile."""
+    promoted = {name.removeprefix("next_"): device[name] for name in NEXT[:3]}
+    expression, names, values = _set({**promoted, **(seen or {})})
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                USERS,
+                {"user_id": device["user_id"], "sk": device["sk"]},
+                f"SET {expression} {REMOVE_NEXT}",
+                names=names,
+                values=values | {":next": device["next_access_hash"]},
+                condition="next_access_hash = :next",
+            )
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+def update_device(user_id: str, device_id: str, attributes: Mapping[str, Any]) -> bool:
+    """Set attributes of a device; False if there's no such device."""
+    expression, names, values = _set(attributes)
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                USERS,
+                device_key(user_id, device_id),
+                f"SET {expression}",
+                names=names,
+                values=values,
+                condition="attribute_exists(user_id)",
+            )
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:
+    """Removes devices, and so all their tokens, with what they said that they can do."""
+    keys = [
+        {"user_id": user_id, "sk": prefix + each} for each in device_ids for prefix in (DEVICE, CAPABILITIES)
+    ]
+    dynamodb.batch_write([dynamodb.delete(USERS, key) for key in keys])
+
+
+def purge_device_data(user_id: str, device_id: str) -> None:
+    """Removes a device's keys and the messages that wait for it."""
+    prefixes = (f"otk#{device_id}#", f"fallback#{device_id}#")
+    found = dynamodb.parallel(
+        *(functools.partial(_query_keys, KEYS, "user_id", user_id, prefix) for prefix in prefixes)
+    )
+    keys = [device_key(user_id, device_id), *(key for keys in found for key in keys)]
+    dynamodb.batch_write([dynamodb.delete(KEYS, key) for key in keys])
+    purge_stream(device_stream(user_id, device_id))
+
+
+def purge_stream(stream: str) -> None:
+    """Removes a stream's items; its head stays, so that a position once given out is never reached again."""
+    keys = _query_keys(STREAMS, "stream_id", stream)
+    dynamodb.batch_write([dynamodb.delete(STREAMS, key) for key in keys if key["sk"] != "head"])
+
+
+def _query_keys(table: str, hash_name: str, hash_value: str, prefix: str = "") -> list[Item]:
+    condition, values = f"{hash_name} = :hash", {":hash": hash_value}
+    if prefix:
+        condition, values = f"{condition} AND begins_with(sk, :prefix)", values | {":prefix": prefix}
+    return dynamodb.query(table, condition, values, attributes=(hash_name, "sk"))
+
+
+def _set(attributes: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
+    expression = ", ".join(f"#{name} = :{name}" for name in attributes)
+    return (
+        expression,
+        {f"#{name}": name for name in attributes},
+        {f":{name}": value for name, value in attributes.items()},
+    )

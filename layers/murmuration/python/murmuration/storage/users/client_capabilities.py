@@ -1,0 +1,45 @@
+"""What users' clients say they can do: items `capabilities#<device>` of `users`, which go with the device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.storage.users import accounts
+
+PREFIX = accounts.CAPABILITIES
+
+Capabilities = Mapping[str, Any]
+
+
+def key(user_id: str, device_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": PREFIX + device_id}
+
+
+def read(user_id: str) -> dict[str, Capabilities]:
+    """The sets of a user's devices, by hash."""
+    items = dynamodb.query(
+        accounts.USERS,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": PREFIX},
+    )
+    return {item["hash"]: json.loads(item["capabilities"]) for item in items}
+
+
+def write(user_id: str, device_id: str, sha256: str, capabilities: Capabilities) -> bool:
+    """Have a device announce a set; False where there is no such device any more."""
+    item = {
+        **key(user_id, device_id),
+        "hash": sha256,
+        "capabilities": json.dumps(capabilities, separators=(",", ":"), ensure_ascii=False),
+    }
+    device = accounts.device_key(user_id, device_id)
+    there = dynamodb.check(accounts.USERS, device, "attribute_exists(user_id)")
+    try:
+        dynamodb.transact([dynamodb.put(accounts.USERS, item), there])
+    except ConditionFailed:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""A local user's memberships: one item a room, so that a sync learns of all its rooms in one query."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+
+TABLE = "users"
+PREFIX = "membership#"
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """Where a user stands in a room.
+
+    `ordinal` is the membership event's in the room's log, `since` that of the event which began this
+    membership (a profile change in a room goes on with it); both None for an invite to a room that this
+    server isn't in. `previous` is the membership before. `stripped_state` comes with invites and knocks.
+    Of a room that the user has forgotten no more is kept than that they aren't in it, for their other
+    devices to hear of it.
+    """
+
+    user_id: str
+    room_id: str
+    membership: str
+    event_id: str
+    sender: str
+    ordinal: int | None
+    since: int | None
+    previous: str | None = None
+    stripped_state: Sequence[Mapping[str, Any]] = ()
+    forgotten: bool = False
+
+
+def membership_key(user_id: str, room_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": PREFIX + room_id}
+
+
+def from_item(item: Mapping[str, Any]) -> Membership:
+    return Membership(
+        user_id=item["user_id"],
+        room_id=item["sk"].removeprefix(PREFIX),
+        membership=item["membership"],
+        event_id=item["event_id"],
+        sender=item["sender"],
+        ordinal=item.get("ordinal"),
+        since=item.get("since"),
+        previous=item.get("previous"),
+        stripped_state=json.loads(item.get("stripped_state", "[]")),
+        forgotten=item.get("forgotten", False),
+    )
+
+
+def read_membership(user_id: str, room_id: str) -> Membership | None:
+    """The user's membership; None where they have none, or forgot the room."""
+    item = dynamodb.get(TABLE, membership_key(user_id, room_id))
+    return from_item(item) if item and not item.get("forgotten") else None
+
+
+def read_memberships(user_id: str, *, consistent: bool = True, forgotten: bool = False) -> list[Membership]:
+    """All of a user's memberships, but for the rooms they forgot, unless these are asked for."""
+    items = dynamodb.query(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": PREFIX},
+        consistent=consistent,
+    )
+    return [from_item(item) for item in items if forgotten or not item.get("forgotten")]
+
+
+def membership_write(membership: Membership) -> Write:
+    """Record a membership; one that goes on (a profile change) keeps its `since` and `previous`."""
+    stripped = json.dumps(list(membership.stripped_state), separators=(",", ":"), ensure_ascii=False)
+    if membership.previous == membership.membership:
+        values = {
+            ":event_id": membership.event_id,
+            ":sender": membership.sender,
+            ":ordinal": membership.ordinal,
+            ":membership": membership.membership,
+        }
+        change = "SET event_id = :event_id, sender = :sender, #ordinal = :ordinal, membership = :membership"
+        if membership.stripped_state:
+            change += ", stripped_state = :stripped_state"
+            values[":stripped_state"] = stripped
+        return dynamodb.update(
+            TABLE,
+            membership_key(membership.user_id, membership.room_id),
+            change,
+            names={"#ordinal": "ordinal"},
+            values=values,
+        )
+    item: Item = {
+        **membership_key(membership.user_id, membership.room_id),
+        "membership": membership.membership,
+        "event_id": membership.event_id,
+        "sender": membership.sender,
+    }
+    for name, value in (
+        ("ordinal", membership.ordinal),
+        ("since", membership.since),
+        ("previous", membership.previous),
+    ):
+        if value is not None:
+            item[name] = value
+    if membership.stripped_state:
+        item["stripped_state"] = stripped
+    return dynamodb.put(TABLE, item)
+
+
+def removal_write(user_id: str, room_id: str) -> Write:
+    """Have the user no membership in the room."""
+    return dynamodb.delete(TABLE, membership_key(user_id, room_id))
+
+
+def forget_write(membership: Membership) -> Write:
+    """Forget a room, unless the membership changed meanwhile."""
+    return dynamodb.update(
+        TABLE,
+        membership_key(membership.user_id, membership.room_id),
+        "SET forgotten = :yes REMOVE since, previous",
+        condition="event_id = :event_id",
+        values={":event_id": membership.event_id, ":yes": True},
+    )

@@ -1,0 +1,100 @@
+"""Presence: an item of the table `streams` that has no place in a stream's order, one for each user.
+
+It is `user:<user>`, `presence`. Its changes reach the Streams worker as those of a stream do, which tells
+whom they concern by *markers*: items `presence#<user>` of the streams of rooms, or of users. A marker says
+that somebody's presence changed, not to what; `via` is the room by which a user may know (empty: their
+presence list).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.protocol.presence import Device, Presence
+from murmuration.storage.live import streams
+
+KEY = "presence"
+MARKER = "presence#"
+
+
+def key(user_id: str) -> dict[str, str]:
+    """The key of a user's presence, in the table `streams`."""
+    return {"stream_id": streams.user_stream(user_id), "sk": KEY}
+
+
+def from_item(item: Mapping[str, Any] | None) -> Presence:
+    if item is None:
+        return Presence()
+    return Presence(
+        devices={name: Device(*value) for name, value in item["devices"].items()},
+        status_msg=item.get("status_msg"),
+        last_active_ms=item["last_active_ms"],
+        changed_ms=item["changed_ms"],
+        came_ms=item["came_ms"],
+        away_ms=item["away_ms"],
+        capabilities=item.get("capabilities", {}),
+    )
+
+
+def read(user_id: str) -> Item | None:
+    return dynamodb.get(streams.TABLE, key(user_id))
+
+
+def read_many(user_ids: Collection[str]) -> dict[str, Presence]:
+    """Those of these users that have one; consistent, a round trip a hundred."""
+    if not user_ids:
+        return {}
+    found = dynamodb.batch_get({streams.TABLE: [key(user_id) for user_id in sorted(user_ids)]})
+    return {item["stream_id"].partition(":")[2]: from_item(item) for item in found[streams.TABLE]}
+
+
+def save(user_id: str, before: Mapping[str, Any] | None, after: Presence, written_ms: int) -> bool:
+    """Put `after` in place of the item `before`; whether that was still there.
+
+    `written_ms` is the time of the change: others are told if it's that of `after.changed_ms`.
+    """
+    revision = before["revision"] if before is not None else 0
+    item: Item = {
+        **key(user_id),
+        "revision": revision + 1,
+        "devices": {name: [device.presence, device.until_ms] for name, device in after.devices.items()},
+        "last_active_ms": after.last_active_ms,
+        "changed_ms": after.changed_ms,
+        "came_ms": after.came_ms,
+        "away_ms": after.away_ms,
+        "written_ms": written_ms,
+    }
+    if after.status_msg is not None:
+        item["status_msg"] = after.status_msg
+    if after.capabilities:
+        item["capabilities"] = after.capabilities
+    condition, values = "attribute_not_exists(sk)", {}
+    if before is not None:
+        condition, values = "revision = :revision", {":revision": revision}
+    try:
+        dynamodb.execute(dynamodb.put(streams.TABLE, item, condition=condition, values=values))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def is_change(item: Mapping[str, Any]) -> bool:
+    """Whether a new item of the table is a presence that others are to be told of."""
+    return bool(item["sk"] == KEY and item["changed_ms"] == item["written_ms"])
+
+
+def has_come(item: Mapping[str, Any]) -> bool:
+    """Whether a new item of the table is a presence whose user has just come to an event stream."""
+    return bool(item["sk"] == KEY and item["came_ms"] == item["written_ms"])
+
+
+def marker(user_id: str, via: str) -> Item:
+    return {"sk": MARKER + user_id, "via": via}
+
+
+def marked(items: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The users whose presence these items of a stream say has changed, with what each may be known by."""
+    return {item["sk"].removeprefix(MARKER): item["via"] for item in items if item["sk"].startswith(MARKER)}

@@ -1,0 +1,89 @@
+"""Presence lists: whom a user wants to see, whether they may, and who wants to see the user.
+
+Each entry is two items of the table `users`, written together: the observer's `presence-list#<observed>` and
+the observed's `presence-observer#<observer>`, both with the `state`: asked or granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Write
+
+TABLE = "users"
+LIST, OBSERVER = "presence-list#", "presence-observer#"
+ASKED, GRANTED = "asked", "granted"
+
+
+def list_key(observer: str, observed: str) -> dict[str, str]:
+    return {"user_id": observer, "sk": LIST + observed}
+
+
+def _observer_key(observer: str, observed: str) -> dict[str, str]:
+    return {"user_id": observed, "sk": OBSERVER + observer}
+
+
+def read_state(observer: str, observed: str) -> str | None:
+    """`asked`, `granted`, or None for neither."""
+    return state_of(dynamodb.get(TABLE, list_key(observer, observed)))
+
+
+def state_of(item: Mapping[str, Any] | None) -> str | None:
+    return str(item["state"]) if item is not None else None
+
+
+def is_granted(observer: str, observed: str) -> bool:
+    return read_state(observer, observed) == GRANTED
+
+
+def read_list(observer: str) -> dict[str, str]:
+    """Whom a user has on their list: state by user."""
+    return _read(observer, LIST)
+
+
+def read_observers(observed: str) -> dict[str, str]:
+    """Who has a user on their list: state by user."""
+    return _read(observed, OBSERVER)
+
+
+def read_asking(observed: str, observers: Collection[str]) -> list[str]:
+    """Those of some observers who ask for what hasn't been granted, sorted. One read."""
+    if not observers:
+        return []
+    keys = [_observer_key(observer, observed) for observer in observers]
+    found = dynamodb.batch_get({TABLE: keys})[TABLE]
+    return sorted(item["sk"].removeprefix(OBSERVER) for item in found if item["state"] == ASKED)
+
+
+def _read(user_id: str, prefix: str) -> dict[str, str]:
+    items = dynamodb.query(
+        TABLE, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": prefix}
+    )
+    return {item["sk"].removeprefix(prefix): item["state"] for item in items}
+
+
+def asking_writes(observer: str, observed: str) -> list[Write]:
+    """The writes by which somebody asks, again if need be; refused where it's granted."""
+    return _entry_writes(observer, observed, ASKED, "attribute_not_exists(sk) OR #state = :asked")
+
+
+def granting_writes(observer: str, observed: str) -> list[Write]:
+    """The writes that grant what was asked for; refused for anything else."""
+    return _entry_writes(observer, observed, GRANTED, "#state = :asked")
+
+
+def _entry_writes(observer: str, observed: str, state: str, condition: str) -> list[Write]:
+    names, values = {"#state": "state"}, {":asked": ASKED}
+    return [
+        dynamodb.put(TABLE, {**key, "state": state}, condition=condition, names=names, values=values)
+        for key in (list_key(observer, observed), _observer_key(observer, observed))
+    ]
+
+
+def removal_writes(observer: str, observed: str) -> list[Write]:
+    return [
+        dynamodb.delete(TABLE, list_key(observer, observed)),
+        dynamodb.delete(TABLE, _observer_key(observer, observed)),
+    ]

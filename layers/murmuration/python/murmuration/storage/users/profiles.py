@@ -1,0 +1,62 @@
+"""Profiles: the item `profile` of the table `users`.
+
+`displayname` and `avatar_url` are attributes of their own, so that a batch read with others finds them; the
+custom fields are one JSON object in `custom`. `revision` counts the changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+
+USERS = "users"
+MEMBER_FIELDS = ("displayname", "avatar_url")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A profile's fields, by name, as of `revision` (0: there is none)."""
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    revision: int = 0
+
+
+def profile_key(user_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": "profile"}
+
+
+def from_item(item: Mapping[str, Any] | None) -> Profile:
+    if item is None:
+        return Profile()
+    fields = {name: item[name] for name in MEMBER_FIELDS if name in item}
+    return Profile(fields | json.loads(item.get("custom", "{}")), item["revision"])
+
+
+def read_profile(user_id: str) -> Profile:
+    return from_item(dynamodb.get(USERS, profile_key(user_id)))
+
+
+def profile_write(user_id: str, fields: Mapping[str, Any], *, revision: int = 0) -> Write:
+    """Puts a profile's fields in place of those of `revision`; refused if the profile changed meanwhile."""
+    item: Item = {**profile_key(user_id), "revision": revision + 1}
+    item |= {name: fields[name] for name in MEMBER_FIELDS if name in fields}
+    custom = {name: value for name, value in fields.items() if name not in MEMBER_FIELDS}
+    if custom:
+        item["custom"] = json.dumps(custom, separators=(",", ":"), ensure_ascii=False)
+    if not revision:
+        return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
+    return dynamodb.put(USERS, item, condition="revision = :revision", values={":revision": revision})
+
+
+def unchanged_check(user_id: str, shown: Mapping[str, Any]) -> Write:
+    """Refuses a transaction where what rooms are told of a profile isn't this any more."""
+    conditions = [
+        f"{name} = :{name}" if name in shown else f"attribute_not_exists({name})" for name in MEMBER_FIELDS
+    ]
+    values = {f":{name}": shown[name] for name in MEMBER_FIELDS if name in shown}
+    return dynamodb.check(USERS, profile_key(user_id), " AND ".join(conditions), values=values)

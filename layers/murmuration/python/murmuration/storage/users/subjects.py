@@ -1,0 +1,65 @@
+"""Who at an identity provider is which of our users: `subject#…` items in `directory`, and their user's.
+
+A subject belongs to one user; a user may have several.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Write
+
+DIRECTORY = "directory"
+USERS = "users"
+PREFIX = "subject#"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Somebody as an identity provider knows them: the provider's ID here, and its name for them."""
+
+    provider: str
+    name: str
+
+    @property
+    def key(self) -> str:
+        """The same for the same subject; a provider's names may be longer than a key, and are its own."""
+        return f"{PREFIX}{self.provider}#{hashlib.sha256(self.name.encode()).hexdigest()}"
+
+
+def read_owner(subject: Subject) -> str | None:
+    """The user that a subject is."""
+    item = dynamodb.get(DIRECTORY, {"pk": subject.key, "sk": "user"})
+    return str(item["user_id"]) if item is not None else None
+
+
+def read_subjects(user_id: str) -> Sequence[str]:
+    """The IDs of the providers that know a user, one for each subject."""
+    found = dynamodb.query(
+        USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}
+    )
+    return [str(item["sk"]).split("#")[1] for item in found]
+
+
+def link_writes(subject: Subject, user_id: str) -> list[Write]:
+    """Make a subject a user; the first write is refused if it's one already."""
+    return [
+        dynamodb.put(
+            DIRECTORY,
+            {"pk": subject.key, "sk": "user", "user_id": user_id},
+            condition="attribute_not_exists(pk)",
+        ),
+        dynamodb.put(USERS, {"user_id": user_id, "sk": subject.key}),
+    ]
+
+
+def unlink_all(user_id: str) -> None:
+    """Forget all subjects of a user. Stopped halfway, the same call goes on."""
+    found = dynamodb.query(
+        USERS, "user_id = :user AND begins_with(sk, :prefix)", {":user": user_id, ":prefix": PREFIX}
+    )
+    dynamodb.batch_write([dynamodb.delete(DIRECTORY, {"pk": item["sk"], "sk": "user"}) for item in found])
+    dynamodb.batch_write([dynamodb.delete(USERS, {"user_id": user_id, "sk": item["sk"]}) for item in found])

@@ -1,0 +1,121 @@
+"""Counts what a local server uses that AWS would bill; written to the data folder when the server stops.
+
+Invocations and DynamoDB's units are those of AWS. Durations are those of this machine, with nothing cold.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from botocore import handlers
+
+from local_cloud.aws.patch import WRITES
+from murmuration.aws import calls
+from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
+
+MEMORY_GB = 0.5
+READS = frozenset({"GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"})
+PUTS = frozenset({"PutObject", "CopyObject", "ListObjectsV2", "CreateMultipartUpload", "UploadPart"})
+
+
+class Meter:
+    """The counts of one run, by the names in `prices.PRICES`."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[str, float] = defaultdict(float)
+        self._refused = 0
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+
+    def add(self, name: str, units: float = 1) -> None:
+        with self._lock:
+            self._counts[name] += units
+
+    def request(self) -> None:
+        """A request has reached the edge."""
+        for name in ("rest_requests", "cloudfront_requests", "cloudfront_functions"):
+            self.add(name)
+
+    def invocation(self, seconds: float) -> None:
+        """A function has run for so long."""
+        self.add("lambda_requests")
+        self.add("lambda_gb_seconds", seconds * MEMORY_GB)
+
+    def refuse(self) -> None:
+        """DynamoDB has refused a transaction: somebody was quicker, and it will be tried again."""
+        with self._lock:
+            self._refused += 1
+
+    def save(self, path: Path) -> None:
+        """Write what was counted, and how many seconds it took, to `path`."""
+        with self._lock:
+            found = {
+                "seconds": time.monotonic() - self._started,
+                "counts": dict(self._counts),
+                "refused_transactions": self._refused,
+            }
+        path.write_text(json.dumps(found, indent=1))
+
+
+def load(path: Path) -> tuple[dict[str, float], float]:
+    """What `save` has written: counts, and seconds."""
+    found = json.loads(path.read_text())
+    return found["counts"], found["seconds"]
+
+
+def load_refused(path: Path) -> int:
+    """How many transactions DynamoDB refused, according to what `save` has written."""
+    return int(json.loads(path.read_text())["refused_transactions"])
+
+
+# -- Calls of AWS's services -----------------------------------------------------------------------------
+
+_current: Meter | None = None
+_installed = False
+
+
+def install(meter: Meter) -> None:
+    """Count the calls of DynamoDB and SQS, and those of the botocore clients that are made from now on."""
+    global _current, _installed
+    _current = meter
+    if not _installed:
+        _installed = True
+        calls.intercept(_count_call)
+        handlers.BUILTIN_HANDLERS.append(("provide-client-params.s3", _count_object))
+
+
+def uninstall(meter: Meter) -> None:
+    global _current
+    if _current is meter:
+        _current = None
+
+
+def _count_call(call: Call, proceed: Proceed) -> Answer:
+    meter = _current
+    if meter is not None and call.service == "sqs":
+        meter.add("sqs_requests")
+    if meter is None or call.service != "dynamodb":
+        return proceed(call)
+    if call.operation in READS | WRITES:
+        call.parameters["ReturnConsumedCapacity"] = "TOTAL"
+    try:
+        answer = proceed(call)
+    except ServiceError as error:
+        if error.code == "TransactionCanceledException":
+            meter.refuse()
+        raise
+    consumed = answer.get("ConsumedCapacity", [])
+    tables = consumed if isinstance(consumed, list) else [consumed]
+    name = "dynamodb_writes" if call.operation in WRITES else "dynamodb_reads"
+    meter.add(name, sum(table["CapacityUnits"] for table in tables))
+    return answer
+
+
+def _count_object(model: Any, **_: Any) -> None:
+    if _current is not None:
+        _current.add("s3_puts" if model.name in PUTS else "s3_gets")

@@ -1,0 +1,1 @@
+"""What the operator runs: the `murmuration` command, doctor, users, keys, costs."""

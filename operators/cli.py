@@ -1,0 +1,42 @@
+"""`murmuration`: one sub-command for each module in `operators.commands`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+from operators import commands
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line. A sub-command's module is imported here, so it must be cheap to import."""
+    top = argparse.ArgumentParser(
+        prog="murmuration", description="A Matrix homeserver made of functions, on your machine."
+    )
+    choices = top.add_subparsers(dest="command", required=True, metavar="command")
+    for found in pkgutil.iter_modules(commands.__path__):
+        module = importlib.import_module(f"{commands.__name__}.{found.name}")
+        summary = (module.__doc__ or "").strip()
+        choice = choices.add_parser(
+            found.name.replace("_", "-"),
+            help=summary.partition("\n")[0],
+            description=summary,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(choice)
+        choice.set_defaults(run=module.run)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit status."""
+    args = parser().parse_args(arguments)
+    status: int = args.run(args)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

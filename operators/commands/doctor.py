@@ -1,0 +1,33 @@
+"""Check a server, deployed or local: what a client, another server and its operator need of it.
+
+Every check prints a line; the exit status is 1 if one failed. Of a data folder on which no server runs, only
+what is stored is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+
+from operators.operating import Server, operate
+from operators.operating import add_arguments as add_server_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_server_arguments(parser)
+    parser.add_argument("--url", help="where the server is reached (its public URL)")
+
+
+def run(args: argparse.Namespace) -> int:
+    return operate(args, lambda server: _run(args, server))
+
+
+def _run(args: argparse.Namespace, server: Server) -> int:
+    from operators.doctor import Standing, checks
+
+    print(f"{server.server_name} at {args.url or server.public_url}")
+    counts: Counter[Standing] = Counter()
+    for finding in checks(server, args.url or server.public_url):
+        counts[finding.standing] += 1
+        print(f"{finding.standing.value:>7}  {finding.subject}: {finding.sentence}", flush=True)
+    return 1 if counts[Standing.FAILED] else 0

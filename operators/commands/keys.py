@@ -1,0 +1,102 @@
+"""Show, make or rotate the server's signing key.
+
+A rotation keeps the former keys, as other servers check with them what was signed before. Functions that run
+keep the key that they have until they end, so a former key counts as in use for a day more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from operators.operating import NotOperable, Server, operate
+from operators.operating import add_arguments as add_server_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, help_text in (
+        ("list", "Show the public keys."),
+        ("make", "Make the signing key, where there is none."),
+        ("rotate", "Sign with a new key from now on."),
+    ):
+        add_server_arguments(actions.add_parser(name, help=help_text, description=help_text))
+
+
+def run(args: argparse.Namespace) -> int:
+    return operate(args, {"list": _list, "make": _make, "rotate": _rotate}[args.action])
+
+
+def _list(_server: Server) -> int:
+    from datetime import UTC, datetime
+
+    text = _read()
+    if text is None:
+        raise NotOperable("There is no signing key: make one with `murmuration keys make`.")
+    for line in text.splitlines():
+        key = _parse(line)
+        until = line.split()[3:]
+        note = (
+            f"until {datetime.fromtimestamp(int(until[0]) / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+            if until
+            else "in use"
+        )
+        print(f"{key.key_id}  {key.public_base64}  {note}")
+    return 0
+
+
+def _make(_server: Server) -> int:
+    from murmuration.server_keys import new_line
+
+    if _read() is not None:
+        raise NotOperable("There is a signing key already; `murmuration keys rotate` makes another.")
+    line = new_line()
+    _write(line, overwrite=False)
+    print(f"Signing with {_parse(line).key_id}")
+    return 0
+
+
+def _rotate(server: Server) -> int:
+    from murmuration.clock import now_ms
+    from murmuration.server_keys import new_line, rotated
+
+    text = _read()
+    if text is None:
+        raise NotOperable("There is no signing key: make one with `murmuration keys make`.")
+    line = new_line()
+    _write(rotated(text, line, now_ms()), overwrite=True)
+    print(f"Signing with {_parse(line).key_id}; the key before counts for a day more")
+    if server.folder is not None and server.is_running:
+        print("The server that runs signs with it when it is started again.", file=sys.stderr)
+    return 0
+
+
+def _parse(line: str) -> Any:
+    from murmuration.server_keys import parse_signing_key
+
+    return parse_signing_key(line)
+
+
+def _read() -> str | None:
+    from murmuration.aws import parameters
+
+    client = parameters.client()
+    try:
+        value: str = client.get_parameter(Name=_name(), WithDecryption=True)["Parameter"]["Value"]
+    except client.exceptions.ParameterNotFound:
+        return None
+    return value
+
+
+def _write(value: str, *, overwrite: bool) -> None:
+    from murmuration.aws import parameters
+
+    parameters.client().put_parameter(Name=_name(), Value=value, Type="SecureString", Overwrite=overwrite)
+
+
+def _name() -> str:
+    from murmuration.server_keys import PARAMETER
+    from murmuration.settings import settings
+
+    return settings().parameter(PARAMETER)

@@ -1,0 +1,136 @@
+"""Serve the homeserver on this machine.
+
+Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
+stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
+_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _MAIL_SENDER, _LOGIN_FLOWS,
+_PROVIDERS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    def option(name: str, default: str, help_text: str, choices: tuple[str, ...] | None = None) -> None:
+        variable = f"MURMURATION_{name.upper().replace('-', '_')}"
+        parser.add_argument(
+            f"--{name}", default=os.environ.get(variable, default), choices=choices, help=help_text
+        )
+
+    option("host", "127.0.0.1", "the address to listen on (127.0.0.1)")
+    option("port", "8008", "the port to listen on (8008)")
+    option("server-name", "", "the Matrix server name (localhost:<port>)")
+    option("data", ".murmuration", "the data folder (./.murmuration)")
+    option("registration", "closed", "whether anyone may register (closed)", ("open", "closed", "token"))
+    option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
+    option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
+    option("dynamodb", "dynoxide", "the database; moto forgets everything (dynoxide)", ("dynoxide", "moto"))
+    option("mail-sender", "", "whom mail comes from; it goes to the data folder (none)")
+    option("login-flows", "", "by which flows users log in, such as m.login.password,m.login.oauth2")
+    option("providers", "", "a JSON file of identity providers, each with its client_secret (none)")
+    option("functions", "functions", "the package of the functions (functions)")
+    option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
+    option("meter", "off", "whether to count what AWS would bill, for `murmuration cost`", ("on", "off"))
+    option("log", "warning", "what to log (warning)", ("debug", "info", "warning", "error"))
+
+
+def run(args: argparse.Namespace) -> int:
+    import logging
+    import signal
+    import threading
+
+    started = time.monotonic()
+    logging.basicConfig(
+        level=args.log.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    repository = str(Path(__file__).resolve().parents[2])
+    if repository not in sys.path:
+        sys.path.append(repository)  # where `functions` is
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+
+    from local_cloud.cloud import Cloud
+    from local_cloud.config import Config
+    from local_cloud.data_folder import DataFolderInUse
+    from local_cloud.dynoxide import DynoxideError
+    from local_cloud.gateway.routes import RouteConflict
+    from local_cloud.server import AddressInUse
+    from murmuration.settings import SettingsError
+
+    if not args.port.isdecimal() or not 0 < int(args.port) < 65_536:
+        print(f"--port is {args.port!r}; it must be a number from 1 to 65535.", file=sys.stderr)
+        return 2
+    try:
+        variables, parameters = logins(args.login_flows, args.providers, args.mail_sender)
+    except (OSError, SettingsError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    config = Config(
+        host=args.host,
+        port=int(args.port),
+        server_name=args.server_name,
+        data=Path(args.data).resolve(),
+        registration=args.registration,
+        rate_limits=args.rate_limits == "on",
+        waiting=args.waiting,
+        dynamodb=args.dynamodb,
+        functions=args.functions,
+        chaos=args.chaos,
+        meter=args.meter == "on",
+        variables=variables,
+        parameters=parameters,
+    )
+    cloud = Cloud(config, say=_say)
+    try:
+        cloud.start()
+    except (AddressInUse, DataFolderInUse, DynoxideError, RouteConflict) as error:
+        print(error, file=sys.stderr)
+        return 1
+    seconds = time.monotonic() - started
+    _say(
+        f"Serving {config.name} at {config.url} after {seconds:.1f} s: "
+        f"give a Matrix client the homeserver URL {config.url}. Ctrl-C stops it."
+    )
+    while not stop.wait(3600):
+        pass
+    _say("Stopping")
+    cloud.stop()
+    sys.stdout.flush()
+    # Functions in the middle of a wait would hold the process up; what they did is stored, or never was.
+    os._exit(0)
+
+
+def logins(flows: str, providers: str, sender: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The functions' settings and secrets for logging in. Raises OSError, SettingsError.
+
+    Identity providers at home are fine here: private addresses, and plain HTTP on the loopback.
+    """
+    import json
+
+    from murmuration.accounts.sso.identity_providers import VARIABLE, read_providers
+    from murmuration.settings import SettingsError
+
+    given = {"LOGIN_FLOWS": flows, "MAIL_SENDER": sender}
+    variables = {name: value for name, value in given.items() if value}
+    if not providers:
+        return variables, {}
+    try:
+        listed = json.loads(Path(providers).read_text(encoding="utf-8"))
+        secrets = {f"identity-provider-{each['id']}": str(each.pop("client_secret")) for each in listed}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SettingsError(
+            f"{providers} must be a list of providers, each with id and client_secret"
+        ) from error
+    text = json.dumps(listed)
+    read_providers(text)
+    return {**variables, VARIABLE.removeprefix("MURMURATION_"): text, "SSO_PRIVATE_PROVIDERS": "on"}, secrets
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,15 @@
+"""The bill of a month's usage, by service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from operators.costs.prices import PRICES
+
+
+def bill(usage: Mapping[str, float], *, free_tier: bool) -> dict[str, float]:
+    """Dollars by service, in the order of the prices. Raises KeyError for what has no price."""
+    dollars = dict.fromkeys((price.service for price in PRICES.values()), 0.0)
+    for name, units in usage.items():
+        dollars[PRICES[name].service] += PRICES[name].of(units, free_tier=free_tier)
+    return dollars

@@ -1,0 +1,257 @@
+"""The checks of `murmuration doctor`. None changes anything."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import Any
+
+from operators.operating import Server
+
+TIMEOUT_S = 10
+MOST_SKEW_S = 5.0
+
+
+class Standing(Enum):
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "FAILED"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    standing: Standing
+    subject: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an HTTP request came to; `body` is None where it isn't a JSON object."""
+
+    status: int
+    body: dict[str, Any] | None
+    date: str | None
+    sent_at: float
+    """The middle of the request, in seconds since the Unix epoch."""
+
+
+class Unreachable(Exception):
+    """Nobody answered; the message says why."""
+
+
+def checks(server: Server, url: str) -> Iterator[Finding]:
+    """Carry out all checks, one after the other, each as it is asked for."""
+    if server.is_running:
+        yield from _http_checks(server, url.rstrip("/"))
+    else:
+        yield Finding(Standing.SKIPPED, "requests", "no server is running on this data folder")
+    yield check_signing_key()
+    yield from check_tables()
+    yield from check_queues(server)
+    yield check_registration()
+
+
+def fetch(url: str) -> Answer:
+    """GET `url`. Raises Unreachable."""
+    request = urllib.request.Request(url, headers={"User-Agent": "murmuration doctor"})  # noqa: S310
+    started = time.time()
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:  # noqa: S310 - the operator's URL
+            status, headers, content = response.status, response.headers, response.read(1 << 20)
+    except urllib.error.HTTPError as error:
+        status, headers, content = error.code, error.headers, error.read(1 << 20)
+    except (OSError, ValueError) as error:
+        raise Unreachable(str(getattr(error, "reason", error))) from error
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = None
+    middle = (started + time.time()) / 2
+    return Answer(status, body if isinstance(body, dict) else None, headers.get("Date"), middle)
+
+
+# -- Over HTTP -------------------------------------------------------------------------------------------
+
+
+def _http_checks(server: Server, url: str) -> Iterator[Finding]:
+    try:
+        answer = fetch(f"{url}/_matrix/client/versions")
+    except Unreachable as error:
+        yield Finding(Standing.FAILED, "versions", f"{url} does not answer: {error}")
+        return
+    yield check_versions(answer)
+    yield check_clock(answer)
+    for subject, check in (
+        ("well-known for clients", lambda: check_wellknown_client(server, url)),
+        ("well-known for servers", lambda: check_wellknown_server(server, url)),
+        ("federation", lambda: check_federation(server, url)),
+    ):
+        yield _guarded(subject, check)
+
+
+def _guarded(subject: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Unreachable as error:
+        return Finding(Standing.FAILED, subject, f"nobody answers: {error}")
+
+
+def check_versions(answer: Answer) -> Finding:
+    versions = (answer.body or {}).get("versions")
+    if answer.status != 200 or not isinstance(versions, list) or not versions:
+        return Finding(Standing.FAILED, "versions", f"the answer has status {answer.status} and no versions")
+    return Finding(Standing.OK, "versions", f"speaks the client-server API up to {versions[-1]}")
+
+
+def check_clock(answer: Answer) -> Finding:
+    """The `Date` of an answer is to the second: half of one is nobody's fault."""
+    if answer.date is None:
+        return Finding(Standing.SKIPPED, "clock", "the answer has no Date")
+    skew = parsedate_to_datetime(answer.date).timestamp() + 0.5 - answer.sent_at
+    if abs(skew) > MOST_SKEW_S:
+        return Finding(
+            Standing.WARNING, "clock", f"the server's clock and this machine's differ by {skew:+.0f} s"
+        )
+    return Finding(Standing.OK, "clock", "agrees with this machine's")
+
+
+def _name_url(server: Server, url: str) -> str:
+    """Where the server name's own `.well-known` is: a name with a port has none but the server's."""
+    return url if ":" in server.server_name else f"https://{server.server_name}"
+
+
+def check_wellknown_client(server: Server, url: str) -> Finding:
+    """https://spec.matrix.org/v1.19/client-server-api/#well-known-uris"""
+    subject = "well-known for clients"
+    where = f"{_name_url(server, url)}/.well-known/matrix/client"
+    answer = fetch(where)
+    homeserver = (answer.body or {}).get("m.homeserver")
+    base_url = homeserver.get("base_url") if isinstance(homeserver, dict) else None
+    if answer.status != 200 or not isinstance(base_url, str):
+        return Finding(
+            Standing.WARNING, subject, f"{where} has none: clients must be told {server.public_url}"
+        )
+    if base_url.rstrip("/") != server.public_url:
+        return Finding(Standing.FAILED, subject, f"it names {base_url}, not {server.public_url}")
+    return Finding(Standing.OK, subject, f"names {base_url}")
+
+
+def check_wellknown_server(server: Server, url: str) -> Finding:
+    """https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver"""
+    subject = "well-known for servers"
+    where = f"{_name_url(server, url)}/.well-known/matrix/server"
+    answer = fetch(where)
+    delegated = (answer.body or {}).get("m.server")
+    if answer.status != 200 or not isinstance(delegated, str):
+        return Finding(Standing.SKIPPED, subject, f"{where} has none: others look for port 8448")
+    return Finding(Standing.OK, subject, f"names {delegated}")
+
+
+def check_federation(server: Server, url: str) -> Finding:
+    """Whether the key document can be read by others and is signed with the keys that it lists.
+
+    https://spec.matrix.org/v1.19/server-server-api/#publishing-keys
+    """
+    from murmuration.protocol.errors import MatrixError
+    from murmuration.protocol.pdus.keys import parse_server_keys
+    from murmuration.protocol.pdus.signing import InvalidSignature
+
+    answer = fetch(f"{url}/_matrix/key/v2/server")
+    if answer.status == 404 and (answer.body or {}).get("errcode") == "M_UNRECOGNIZED":
+        return Finding(Standing.SKIPPED, "federation", "the server publishes no keys: it does not federate")
+    if answer.status != 200 or answer.body is None:
+        return Finding(Standing.FAILED, "federation", f"the keys are answered with status {answer.status}")
+    try:
+        keys = parse_server_keys(answer.body, server.server_name, int(answer.sent_at * 1000))
+    except (MatrixError, InvalidSignature) as error:
+        return Finding(Standing.FAILED, "federation", f"other servers refuse the keys: {error}")
+    return Finding(Standing.OK, "federation", f"publishes {', '.join(keys.verify_keys)}")
+
+
+# -- In AWS ----------------------------------------------------------------------------------------------
+
+
+def check_signing_key() -> Finding:
+    from murmuration.aws import parameters
+    from murmuration.server_keys import parse_signing_key
+    from murmuration.settings import settings
+
+    client = parameters.client()
+    name = settings().parameter("signing-key")
+    try:
+        text = client.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        key = parse_signing_key(text.splitlines()[0])
+    except client.exceptions.ParameterNotFound:
+        return Finding(Standing.FAILED, "signing key", "there is none: `murmuration keys make` makes it")
+    except (ValueError, IndexError):
+        return Finding(Standing.FAILED, "signing key", f"the parameter {name} is not a signing key")
+    return Finding(Standing.OK, "signing key", f"{key.key_id}, {len(text.splitlines()) - 1} former ones")
+
+
+def check_tables() -> Iterator[Finding]:
+    from murmuration.aws import dynamodb
+    from murmuration.settings import settings
+    from murmuration.storage.tables import TABLES
+
+    client = dynamodb.client()
+    fine = 0
+    for table in TABLES:
+        name = settings().table(table.name)
+        try:
+            found = client.describe_table(TableName=name)["Table"]
+        except client.exceptions.ResourceNotFoundException:
+            yield Finding(Standing.FAILED, "tables", f"there is no {name}")
+            continue
+        streams = found.get("StreamSpecification", {}).get("StreamEnabled", False)
+        if found["TableStatus"] not in ("ACTIVE", "UPDATING"):
+            yield Finding(Standing.FAILED, "tables", f"{name} is {found['TableStatus']}")
+        elif table.streams and not streams:
+            yield Finding(Standing.FAILED, "tables", f"{name} has no stream: nobody would be woken")
+        else:
+            fine += 1
+    yield Finding(Standing.OK, "tables", f"{fine} of {len(TABLES)} are as they should be")
+
+
+def check_queues(server: Server) -> Iterator[Finding]:
+    """Messages that wait, and dead letters: what was given up."""
+    from murmuration.aws import queues
+
+    if server.folder is not None:
+        yield Finding(Standing.SKIPPED, "queues", "a local server's are in its memory")
+        return
+    client = queues.client()
+    urls = list(_queue_urls(client, server.prefix))
+    waiting = 0
+    for url in urls:
+        name = url.rpartition("/")[2]
+        wanted = ["ApproximateNumberOfMessages"]
+        attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
+        count = int(attributes[wanted[0]])
+        if "dead" in name and count:
+            yield Finding(Standing.FAILED, "dead letters", f"{count} in {name}")
+        elif "dead" not in name:
+            waiting += count
+    yield Finding(Standing.OK, "queues", f"{len(urls)}, in which {waiting} messages wait")
+
+
+def _queue_urls(client: Any, prefix: str) -> Iterator[str]:
+    """The queues that were deployed: those on which devices wait come and go."""
+    for page in client.get_paginator("list_queues").paginate(QueueNamePrefix=f"{prefix}-"):
+        yield from (url for url in page.get("QueueUrls", ()) if f"/{prefix}-wake-" not in url)
+
+
+def check_registration() -> Finding:
+    from murmuration.settings import settings
+
+    if settings().registration == "open":
+        limited = "" if settings().rate_limits else ", and without rate limits"
+        return Finding(Standing.WARNING, "registration", f"anyone may make an account{limited}")
+    return Finding(Standing.OK, "registration", settings().registration)

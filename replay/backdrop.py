@@ -1,0 +1,268 @@
+"""The backdrop: the environment and services that a function finds when it is called in this process.
+
+DynamoDB is the one at a URL; S3, SQS and SSM answer in process.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from local_cloud import environment, permissions, provision
+from local_cloud.aws import patch
+from local_cloud.aws.s3 import S3
+from local_cloud.aws.ses import Ses
+from local_cloud.aws.sqs import Sqs
+from local_cloud.aws.ssm import Ssm
+from local_cloud.config import Config, Limits
+from local_cloud.gateway.http import response_of
+from local_cloud.lambdas import Function, LambdaContext
+from local_cloud.names import PREFIX
+from local_cloud.permissions import acting_for, module_of
+from local_cloud.store import Store
+from replay.worlds import Item
+
+Handler = Callable[[Any, Any], Any]
+
+_LONG_LIVED = frozenset(("client", "session", "_client", "_threads", "_tls", "_wire"))
+"""Cached accessors of what costs much to make and remembers nothing of a world."""
+
+
+@dataclass
+class Outcome:
+    """What came of an event: the function's answer, and what is now where.
+
+    For an HTTP event `status`, `headers` (lower-case names) and `body` are the client's view: `body` is the
+    value of JSON, or bytes. `items` are those written, by table, `deleted` the keys of those gone,
+    `objects` what the bucket got, `messages` those sent, by queue, `posts` those to WebSocket connections,
+    with None where one was closed.
+    """
+
+    answer: Any
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+    items: dict[str, list[Item]] = field(default_factory=dict)
+    deleted: dict[str, list[Item]] = field(default_factory=dict)
+    objects: list[dict[str, Any]] = field(default_factory=list)
+    messages: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    posts: dict[str, list[Any]] = field(default_factory=dict)
+
+
+class Backdrop:
+    """Calls functions in this process, one after the other; a context manager.
+
+    There can be one at a time, since the environment and botocore are shared. `store` has the parameters and
+    the bucket's index, `objects` its bodies; `variables` are added to the functions' environment.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        objects: Path,
+        *,
+        store: Path,
+        prefix: str = PREFIX,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.variables = {
+            **environment.environment(Config(), database_url),
+            "MURMURATION_PREFIX": prefix,
+            **(variables or {}),
+        }
+        self.prefix = prefix
+        self.sqs = Sqs()
+        self.connections: set[str] = set()
+        self._sent: dict[str, list[dict[str, Any]]] = {}
+        self._posts: dict[str, list[Any]] = {}
+        self._objects = objects
+        self._store_path = store
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as cleanup:
+            before = environment.enter(self.variables)
+            cleanup.callback(forget, everything=True)
+            cleanup.callback(environment.leave, before)
+            self.store = Store(self._store_path)
+            cleanup.callback(self.store.close)
+            self.s3, self.ssm = S3(self.store, self._objects), Ssm(self.store)
+            services = patch.Services(self._operations())
+            permissions.install()
+            patch.install(services)
+            cleanup.callback(patch.uninstall, services)
+            forget(everything=True)
+            self.set_up()
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def set_up(self) -> None:
+        """What there is to do before the first call."""
+
+    def _operations(self) -> dict[str, Mapping[str, patch.Operation]]:
+        def current(name: str) -> patch.Operation:
+            def operation(params: dict[str, Any]) -> dict[str, Any]:
+                return self.sqs.operations()[name](params)  # of the queues that there are then
+
+            return operation
+
+        queues = {name: current(name) for name in self.sqs.operations()}
+        return {
+            "s3": self.s3.operations(),
+            "ssm": self.ssm.operations(),
+            "sesv2": Ses(self._objects / "mail").operations_v2(),
+            "sqs": {**queues, "SendMessage": self._send_message, "SendMessageBatch": self._send_messages},
+            "apigatewaymanagementapi": {
+                "PostToConnection": self._post_to_connection,
+                "DeleteConnection": self._delete_connection,
+            },
+        }
+
+    def clear_queues(self) -> None:
+        """Have the deployment's queues, with nothing in them."""
+        self.sqs = Sqs()
+        provision.create_queues(self.sqs, _functions(), prefix=self.prefix)
+
+    def _send_message(self, params: dict[str, Any]) -> dict[str, Any]:
+        answer = self.sqs.send_message(params)
+        self._note_message(params["QueueUrl"], params)
+        return answer
+
+    def _send_messages(self, params: dict[str, Any]) -> dict[str, Any]:
+        answer = self.sqs.send_message_batch(params)
+        for entry in params["Entries"]:
+            self._note_message(params["QueueUrl"], entry)
+        return answer
+
+    def _note_message(self, url: str, params: Mapping[str, Any]) -> None:
+        name = url.rsplit("/", 1)[-1].removeprefix(f"{self.prefix}-")
+        message = {"body": _parsed(params["MessageBody"])}
+        for field_name, parameter in (("group", "MessageGroupId"), ("delay", "DelaySeconds")):
+            if parameter in params:
+                message[field_name] = params[parameter]
+        self._sent.setdefault(name, []).append(message)
+
+    def _post_to_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+        self._require_open(params["ConnectionId"])
+        self._posts.setdefault(params["ConnectionId"], []).append(_parsed(params["Data"]))
+        return {}
+
+    def _delete_connection(self, params: dict[str, Any]) -> dict[str, Any]:
+        self._require_open(params["ConnectionId"])
+        self.connections.discard(params["ConnectionId"])
+        self._posts.setdefault(params["ConnectionId"], []).append(None)
+        return {}
+
+    def _require_open(self, connection_id: str) -> None:
+        if connection_id not in self.connections:
+            raise patch.AwsError("GoneException", "The connection is gone.", 410)
+
+    def call(
+        self,
+        handler: Handler,
+        event: Mapping[str, Any],
+        *,
+        clock: int | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Hand `event` to the function, at `clock`; its answer, and what it sent to queues.
+
+        `settings` are the deployment's, such as `{"registration": "open"}`. Raises what the function raises.
+        """
+        variables = {f"MURMURATION_{name.upper()}": value for name, value in (settings or {}).items()}
+        self.clear_queues()
+        self._sent, self._posts = {}, {}
+        with _environment(variables), stopped_clock(clock), acting_for(module_of(handler)):
+            answer = handler(event, LambdaContext("replay", str(uuid.uuid4()), 29.0))
+        outcome = Outcome(answer)
+        if isinstance(answer, dict) and "statusCode" in answer:
+            outcome.status, outcome.headers, outcome.body = _client_view(answer)
+        outcome.messages, outcome.posts = self._sent, self._posts
+        return outcome
+
+
+@functools.cache
+def _functions() -> tuple[Function, ...]:
+    from murmuration.endpoint import discover
+
+    return tuple(discover())
+
+
+def _client_view(answer: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    """Status, headers and body as the gateway sends them on. Raises MalformedAnswer."""
+    status, pairs, body = response_of(answer, Limits().lambda_payload_bytes)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
+    if headers["content-type"].partition(";")[0] == "application/json":
+        return status, headers, json.loads(body) if body else None
+    return status, headers, body
+
+
+def _parsed(text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+# -- The process -------------------------------------------------------------------------------------------
+
+
+def forget(*, everything: bool = False) -> None:
+    """Have the product's modules forget what they remember between requests, as a cold start does.
+
+    Clients are kept, unless `everything` is to go.
+    """
+    from murmuration.cache import LruCache
+
+    for name, module in list(sys.modules.items()):
+        if name == "murmuration" or name.startswith("murmuration."):
+            for attribute, value in list(vars(module).items()):
+                if isinstance(value, LruCache):
+                    value.clear()
+                elif hasattr(value, "cache_clear") and (everything or attribute not in _LONG_LIVED):
+                    value.cache_clear()
+
+
+@contextmanager
+def stopped_clock(now_ms: int | None) -> Iterator[None]:
+    """Let the product's clock stand at `now_ms`; None leaves it going."""
+    from murmuration import clock
+
+    if now_ms is None:
+        yield
+        return
+    going = vars(clock)["time"]
+    vars(clock)["time"] = _StoppedTime(now_ms)
+    try:
+        yield
+    finally:
+        vars(clock)["time"] = going
+
+
+class _StoppedTime:
+    def __init__(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+
+    def time_ns(self) -> int:
+        return self._now_ms * 1_000_000
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = environment.enter(variables)
+    forget()
+    try:
+        yield
+    finally:
+        environment.leave(before)
+        forget()

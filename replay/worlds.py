@@ -1,0 +1,95 @@
+"""Worlds: the items and objects that a replay begins with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from replay.values import from_json
+
+Item = dict[str, Any]
+ItemKey = tuple[Any, ...]
+Contents = dict[str, dict[ItemKey, Item]]
+"""Items by table and key."""
+
+
+class UnknownWorld(Exception):
+    """There is no such world; the message names it."""
+
+
+@dataclass
+class World:
+    """What is there, as of `clock` (milliseconds since the epoch).
+
+    `names` are the names under which fixtures speak of its rooms, events and tokens; `objects` are (content
+    type, bytes) by key.
+    """
+
+    clock: int = 0
+    names: dict[str, str] = field(default_factory=dict)
+    contents: Contents = field(default_factory=dict)
+    objects: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+
+    def add(self, other: World) -> None:
+        """Lay `other` over this world: its items replace those with the same key."""
+        self.clock = max(self.clock, other.clock)
+        self.names |= other.names
+        self.objects |= other.objects
+        for table, items in other.contents.items():
+            self.contents.setdefault(table, {}).update(items)
+
+
+def item_key(table: str, item: Mapping[str, Any]) -> ItemKey:
+    """The values of the item's key attributes."""
+    return tuple(item[name] for name in key_names(table))
+
+
+def key_names(table: str) -> tuple[str, ...]:
+    """The names of the table's key attributes."""
+    return _key_names()[table]
+
+
+def _key_names() -> dict[str, tuple[str, ...]]:
+    global _names
+    if _names is None:
+        from murmuration.storage.tables import TABLES
+
+        _names = {table.name: tuple(name for name, _ in table.keys) for table in TABLES}
+    return _names
+
+
+_names: dict[str, tuple[str, ...]] | None = None
+
+
+def read_worlds(names: Sequence[str], folder: Path) -> World:
+    """The worlds of these names, each laid over those that it includes. Raises UnknownWorld."""
+    whole = World()
+    seen: set[str] = set()
+
+    def add(name: str) -> None:
+        if name in seen:
+            return
+        seen.add(name)
+        path = folder / f"{name}.json"
+        if not path.is_file():
+            raise UnknownWorld(f"There is no world {name!r} in {folder}")
+        found = json.loads(path.read_text())
+        for included in found["includes"]:
+            add(included)
+        whole.add(_from_file(found))
+
+    for name in names:
+        add(name)
+    return whole
+
+
+def _from_file(found: Mapping[str, Any]) -> World:
+    contents: Contents = {}
+    for table, items in found["tables"].items():
+        plain = [from_json(item) for item in items]
+        contents[table] = {item_key(table, item): item for item in plain}
+    objects = {key: (kind, from_json(data)) for key, (kind, data) in found["objects"].items()}
+    return World(found["clock"], dict(found["names"]), contents, objects)
