@@ -9,9 +9,11 @@ SERVER_NAME ?= example.org
 TESTS ?= tests
 # Two workers suit two cores; the suites need no more than that.
 WORKERS ?= 2
+# Percent of the package's lines that the tests must reach.
+COVERED ?= 97
 
 .DEFAULT_GOAL := help
-.PHONY: help cost serve test lint types format budgets bench-core bench-live soak cold deploy-local synth synapse lock clean
+.PHONY: help cost serve test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak cold deploy-local synth synapse lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,9 +44,23 @@ serve: $(SET_UP)  ## Run the homeserver on http://localhost:8008; ARGS='--port 8
 
 # -- Testing ----------------------------------------------------------------------------------------------
 
-test: $(SET_UP) lint types  ## Run lint, types and every test
+test: $(SET_UP) lint types  ## Run lint, types and the tests but for the long ones
 	@echo "Running the tests ..."
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not long' $(TESTS)
+
+test-long: $(SET_UP)
+	@echo "Running the long tests ..."
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long $(TESTS)
+
+test-all: test test-long  ## Run those and the long ones: deployments, browsers, soak, crashes
+
+coverage: $(SET_UP)  ## Run the tests but for the long ones, and count what of the package they reach
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not long' --cov=murmuration --cov-report=term:skip-covered \
+		--cov-fail-under=$(COVERED) $(TESTS)
+
+fixtures: $(SET_UP)  ## Record the fixtures' worlds and events; ARGS='--rewrite' also what must come of them
+	@$(BIN)/python -m tests.fixtures_worlds
+	@$(BIN)/python -m tests.fixtures_record $(ARGS)
 
 lint: $(SET_UP)
 	@echo "Linting ..."

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,16 @@ PREFIX = "murmuration-test"
 _numbers = itertools.count(1)
 _genuine: dict[str, Callable[[], str]] = {}
 """Functions that `deployment` puts others in place of."""
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what was left out, if the long tests were."""
+    if config.getoption("-m") != "not long":
+        return
+    folder = Path(__file__).parent
+    files = sorted(path for path in folder.rglob("test_*.py") if "mark.long" in path.read_text())
+    names = ", ".join(str(path.relative_to(folder)) for path in files)
+    terminalreporter.write_line(f"Left out, as they take long: {names}. `make test-all` runs them too.")
 
 
 def _free_port() -> int:

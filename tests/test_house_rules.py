@@ -39,7 +39,9 @@ FLOORS = {
     "murmuration.protocol": ("murmuration.protocol",),
     "murmuration.settings": ("murmuration.settings",),
     "murmuration.clock": ("murmuration.clock",),
-    "murmuration.storage": (*FOUNDATION, "murmuration.storage"),
+    "murmuration.cache": ("murmuration.cache",),
+    "murmuration.aws": (*FOUNDATION, "murmuration.cache", "murmuration.aws"),
+    "murmuration.storage": (*FOUNDATION, "murmuration.cache", "murmuration.aws", "murmuration.storage"),
 }
 """What of the package each lower part may import. The domains may import all but the edge, the edge all."""
 EDGE = "murmuration.endpoint"
@@ -113,13 +115,13 @@ def test_the_protocol_is_pure() -> None:
     assert not wrong
 
 
-def test_only_storage_imports_the_aws_libraries() -> None:
+def test_only_aws_imports_the_aws_libraries() -> None:
     wrong = [
         f"{name} imports {imported}"
         for package, folder in (("murmuration", PACKAGE), ("functions", FUNCTIONS))
         for name, path in modules(folder, package)
         for imported in imports(path)
-        if within(imported, *AWS) and not within(name, "murmuration.storage")
+        if within(imported, *AWS) and not within(name, "murmuration.aws", "murmuration.storage.tables")
     ]
     assert not wrong
 
@@ -130,17 +132,15 @@ def test_functions_import_the_package_only() -> None:
         for name, path in modules(FUNCTIONS, "functions")
         for imported in imports(path)
         if imported.partition(".")[0] not in ("murmuration", "typing", "__future__", "collections")
-        or within(imported, "murmuration.storage")
+        or within(imported, "murmuration.storage", "murmuration.aws")
     ]
     assert not wrong
 
 
-SHARED_WITH_THE_DEPLOYMENT = ("infra_shared.parking", "infra_shared.grants", "infra_shared.needs")
-"""What the local cloud has of the deployment's own: mapping templates, permissions. It needs no CDK."""
-
-
 def test_what_is_deployed_imports_nothing_of_what_is_not() -> None:
-    elsewhere = ("functions", "local_cloud", "infra_cdk", "tests", "benchmarks")
+    elsewhere = (
+        "functions", "local_cloud", "operators", "replay", "infra_cdk", "infra_shared", "tests", "benchmarks",
+    )  # fmt: skip
     wrong = [
         f"{name} imports {imported}"
         for package, folder in (("murmuration", PACKAGE), ("functions", FUNCTIONS))
@@ -148,14 +148,95 @@ def test_what_is_deployed_imports_nothing_of_what_is_not() -> None:
         for imported in imports(path)
         if within(imported, *elsewhere)
     ]
+    never = {
+        "infra_shared": (
+            "functions",
+            "local_cloud",
+            "operators",
+            "replay",
+            "infra_cdk",
+            "tests",
+            "benchmarks",
+        ),
+        "local_cloud": ("functions", "operators", "infra_cdk", "tests", "benchmarks"),
+        "replay": ("functions", "operators", "infra_cdk", "tests", "benchmarks"),
+        "operators": ("functions", "infra_cdk", "tests", "benchmarks"),
+    }
     wrong += [
         f"{name} imports {imported}"
-        for name, path in modules(REPOSITORY / "local_cloud", "local_cloud")
+        for part, forbidden in never.items()
+        for name, path in modules(REPOSITORY / part, part)
         for imported in imports(path)
-        if within(imported, "functions", "infra_cdk", "tests", "benchmarks")
-        and not within(imported, *SHARED_WITH_THE_DEPLOYMENT)
+        if within(imported, *forbidden)
     ]
     assert not wrong
+
+
+def domain_imports() -> dict[str, dict[str, list[str]]]:
+    """For each domain the domains that it imports, each with the imports that say so.
+
+    A domain is what lies directly below `murmuration`, a package or a module. Imports inside functions and
+    those for types count.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, path in modules(PACKAGE, "murmuration"):
+        domain = name.split(".")[1] if "." in name else ""
+        for imported in imports(path):
+            other = imported.split(".")[1] if within(imported, "murmuration") and "." in imported else ""
+            if domain and other and other != domain:
+                found.setdefault(domain, {}).setdefault(other, []).append(f"{name} imports {imported}")
+    return found
+
+
+def circles(graph: dict[str, dict[str, list[str]]]) -> list[list[str]]:
+    """The imports that lie on a circle, domain by domain: each is between two that reach each other."""
+
+    @cache
+    def reached(domain: str) -> frozenset[str]:
+        seen: set[str] = set()
+        todo = [*graph.get(domain, ())]
+        while todo:
+            if (each := todo.pop()) not in seen:
+                seen.add(each)
+                todo += graph.get(each, ())
+        return frozenset(seen)
+
+    return [said for one in graph for other, said in graph[one].items() if one in reached(other)]
+
+
+def test_domains_form_no_circle() -> None:
+    assert not circles(domain_imports())
+
+
+def test_a_circle_would_be_found() -> None:
+    graph = {"a": {"b": ["a imports b"]}, "b": {"c": ["b imports c"]}, "c": {"b": ["c imports b"]}}
+    assert circles(graph) == [["b imports c"], ["c imports b"]]
+
+
+def test_nothing_of_today_imports_the_drafts() -> None:
+    graph = domain_imports()
+    assert [said for domain in graph for other, said in graph[domain].items() if other == "drafts"] == []
+
+
+MOST_FILES = 16
+CODE = (
+    "functions",
+    "layers",
+    "infra_cdk",
+    "infra_shared",
+    "local_cloud",
+    "operators",
+    "replay",
+    "benchmarks",
+)
+
+
+def test_no_folder_has_more_files_than_one_can_look_through() -> None:
+    folders: dict[Path, int] = {}
+    for path in (path for part in CODE for path in (REPOSITORY / part).rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            folders[path.parent] = folders.get(path.parent, 0) + 1
+    assert {str(folder): count for folder, count in folders.items() if count > MOST_FILES} == {}
 
 
 _IMPORT_ALL = """

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from local_cloud.permissions import acting_for, module_of
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.calls import ServiceError
 from murmuration.endpoint import discover
 from tests.in_process import Client
@@ -34,7 +34,7 @@ def test_what_the_role_allows_is_done_and_nothing_else() -> None:
 
 def test_threads_act_for_the_same_function() -> None:
     with acting_for("client_server.tags"), pytest.raises(ServiceError, match="AccessDenied"):
-        dynamodb.parallel(read_users, read_keys)
+        concurrency.parallel(read_users, read_keys)
 
 
 def test_a_transaction_needs_permission_for_each_part() -> None:

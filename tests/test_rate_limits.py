@@ -9,6 +9,7 @@ import pytest
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws.reads import fetch
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS, Taking, check, require_open
 from murmuration.protocol.errors import LimitExceeded
@@ -242,13 +243,14 @@ def test_an_upgrade_counts_as_a_room_that_is_made(clock, make_client):
 
 def take_along(taking: Taking, *more: dynamodb.Write) -> None:
     """Take a request together with `more`."""
-    taking.settle(lambda: dynamodb.transact([*more, *taking.writes()]), index=len(more))
+    taking.settle(lambda: dynamodb.transact([*more, *taking.writes()]))
 
 
 def read(key: str) -> Taking:
     """A taking that knows how the bucket stands."""
     taking = Taking(KIND, key)
-    taking.learn(next(iter(dynamodb.batch_get(taking.keys)["transient"]), None))
+    assert taking.read is not None
+    fetch(taking.read)
     return taking
 
 
@@ -297,4 +299,4 @@ def test_nothing_is_read_or_written_without_limits(key, monkeypatch):
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "off")
     settings.cache_clear()
     taking = Taking(KIND, key)
-    assert (taking.keys, taking.writes()) == ({}, [])
+    assert (taking.read, taking.writes()) == (None, [])

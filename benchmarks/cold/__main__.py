@@ -36,10 +36,10 @@ ENVIRONMENT = {
     "MURMURATION_SERVER_NAME": "cold.example",
 }
 CLIENTS = {
-    "tables": "from murmuration.storage import aws_json; aws_json._wire('dynamodb')",
-    "objects": "from murmuration.storage import objects; objects.client()",
-    "queues": "from murmuration.storage import aws_json; aws_json._wire('sqs')",
-    "secrets": "from murmuration.storage import aws_json; aws_json._wire('ssm')",
+    "tables": "from murmuration.aws import calls; calls._wire('dynamodb')",
+    "objects": "from murmuration.aws import objects; objects.client()",
+    "queues": "from murmuration.aws import calls; calls._wire('sqs')",
+    "secrets": "from murmuration.aws import calls; calls._wire('ssm')",
 }
 """How a function that may use these comes by its first client, the likeliest first."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aws_cdk import CfnCustomResource, Fn, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
@@ -11,8 +9,9 @@ from aws_cdk import aws_cloudfront as cloudfront
 
 from infra_cdk.parts import api as rest
 from infra_cdk.settings import Settings
+from infra_shared.parking import TEMPLATES
 
-VIEWER = Path(__file__).with_name("viewer.js")
+VIEWER = TEMPLATES.with_name("viewer.js")
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 SOCKET_PATHS = ("/ws", "/_matrix/client/??/stream")
 CACHED_PATHS = ("/.well-known/matrix/*", "/_matrix/client/versions")

@@ -19,7 +19,7 @@ from infra_cdk.parts.policies import allow, arn
 from infra_cdk.settings import Settings
 
 VIEWER_SECRET = "viewer-secret"  # noqa: S105 - a parameter's name
-_SOURCE = Path(__file__).parent / "on_deploy" / "make_secrets.py"
+_SOURCE = Path(__file__).parent.parent / "on_deploy" / "make_secrets.py"
 
 
 def make_secrets(

@@ -1,7 +1,7 @@
 """Waiting without compute: a marked /sync goes to its queue, through the deployment's mapping templates.
 
-`place` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both), `wait` is the
-REST API's integration with SQS.
+`place` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both), and `wait`
+is the REST API's integration with SQS.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from tests.budgets.meter import Meter, Request, Spent, serial
 
 _numbers = itertools.count(1)
@@ -114,7 +114,7 @@ def test_an_index_costs_what_comes_and_what_goes(name: str) -> None:
 def test_what_goes_out_at_once_is_one_round_trip(name: str) -> None:
     get = functools.partial(dynamodb.get, "transient", {"id": name})
     with Meter() as meter:
-        dynamodb.parallel(get, get, get)
+        concurrency.parallel(get, get, get)
         get()
     assert (meter.spent.round_trips, len(meter.spent.requests)) == (2, 4)
     with Meter() as meter:

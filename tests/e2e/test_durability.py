@@ -15,6 +15,8 @@ from tests.e2e.conftest import ENVIRONMENT
 from tests.e2e.raw import V3, Raw, register, segment
 from tests.local_cloud.waiting import until
 
+pytestmark = pytest.mark.long
+
 SENDERS = 16
 EACH = 6
 

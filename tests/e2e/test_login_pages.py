@@ -20,6 +20,8 @@ from murmuration.accounts.sso.login import CALLBACK
 from tests.e2e.chrome import Chrome, chrome
 from tests.identity_provider import CLIENT_SECRET, PASSWORDS, identity_provider
 
+pytestmark = pytest.mark.long
+
 V3 = "/_matrix/client/v3"
 PAGES = ("/_matrix/static/client/login/", "/_matrix/client/api/v1/login/fallback")
 

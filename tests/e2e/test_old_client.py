@@ -14,6 +14,8 @@ from matrix_client.room import Room
 
 from local_cloud.testing import LocalCloud
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 30
 WAIT_MS = 5_000
 PASSWORD = "correct horse"

@@ -20,6 +20,7 @@ from murmuration.storage.tables import TABLES
 from tests.infra.conftest import make_layers
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(not CDK.exists(), reason="the CDK's command line is not installed: run npm ci"),
     pytest.mark.xdist_group("deployment"),
 ]

@@ -12,7 +12,10 @@ from cfnlint.config import ManualArgs
 
 from tests.infra.conftest import SETTINGS, Synthesised, make_layers
 
-pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.xdist_group("template"),  # which is synthesised once for them all
+]
 
 
 def test_cfn_lint_finds_nothing(stack: Synthesised) -> None:

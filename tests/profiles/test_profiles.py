@@ -12,6 +12,7 @@ from murmuration.protocol.errors import Forbidden
 from murmuration.rooms.membership import operations as membership
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import append
+from murmuration.storage.users.profiles import read_member_fields
 from tests.in_process import Client, segment
 
 pytestmark = pytest.mark.usefixtures("deployment")
@@ -80,7 +81,7 @@ def test_display_name_and_avatar_are_carried_into_the_rooms(user, carried):
     assert user.put(path(user.user_id, "displayname"), {"displayname": "New"}).json == {}
     assert user.put(path(user.user_id, "avatar_url", "r0"), {"avatar_url": url}).json == {}
     assert Client().get(path(user.user_id)).json == {"displayname": "New", "avatar_url": url}
-    assert profiles.member_profile(user.user_id) == {"displayname": "New", "avatar_url": url}
+    assert read_member_fields(user.user_id) == {"displayname": "New", "avatar_url": url}
     assert user.delete(path(user.user_id, "displayname")).json == {}
     assert carried == [
         (user.user_id, {"displayname": "New"}),
@@ -159,7 +160,7 @@ def test_custom_fields_hold_any_json(user, carried, key, value):
     assert user.put(path(user.user_id, key), {key: value}).json == {}
     assert Client().get(path(user.user_id, key)).json == {key: value}
     assert Client().get(path(user.user_id)).json == {"displayname": "name", key: value}
-    assert profiles.member_profile(user.user_id) == {"displayname": "name"}
+    assert read_member_fields(user.user_id) == {"displayname": "name"}
     assert user.delete(path(user.user_id, key)).json == {}
     assert user.delete(path(user.user_id, key)).json == {}
     assert Client().get(path(user.user_id)).json == {"displayname": "name"}

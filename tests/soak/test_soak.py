@@ -9,6 +9,8 @@ import pytest
 
 from tests.soak.run import Plan, soak
 
+pytestmark = pytest.mark.long
+
 SHORT = {"seconds": 2.0, "writers": 3, "rooms": 2, "http_readers": 4, "wanderers": 1, "socket_readers": 1}
 
 

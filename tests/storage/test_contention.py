@@ -87,7 +87,7 @@ def test_a_condition_that_fails_is_told_at_once(contention: Contention) -> None:
     contention.times, contention.codes = 1, ["ConditionalCheckFailed", "TransactionConflict"]
     with pytest.raises(ConditionFailed) as error:
         dynamodb.transact([put(1)])
-    assert error.value.failed == (0,)
+    assert error.value.names == {""}
     assert len(contention.tokens) == 1
 
 
@@ -95,7 +95,7 @@ def test_who_reads_anew_is_told_at_once(contention: Contention) -> None:
     contention.times = 1
     with pytest.raises(ConditionFailed) as error:
         dynamodb.transact([put(1)], patient=False)
-    assert error.value.failed == ()
+    assert error.value.names == frozenset()
 
 
 @pytest.mark.parametrize(("times", "status"), [(1, 200), (CONTENDED_ATTEMPTS, 503)])

@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#handling-the-callback-from-the-
 
 from __future__ import annotations
 
-from murmuration.accounts.sso import login as sso
+from murmuration.drafts.sso_callback import finish_sso
 from murmuration.endpoint import Auth, Request, Response, endpoint
 
 
@@ -17,5 +17,5 @@ from murmuration.endpoint import Auth, Request, Response, endpoint
     for_people=True,
 )
 def handler(request: Request) -> Response:
-    page = sso.callback(request.query, cookies=request.headers.get("cookie", ""))
+    page = finish_sso(request.query, cookies=request.headers.get("cookie", ""))
     return Response(page.body, page.status, page.headers)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.accounts import passwords
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import (
@@ -45,7 +45,7 @@ def prove_by_password(fields: Mapping[str, Any]) -> Proof:
     user_id = identified_user(fields)
     account = None
     if user_id is not None:
-        account, _ = dynamodb.parallel(
+        account, _ = concurrency.parallel(
             functools.partial(accounts.read_account, user_id),
             functools.partial(rate_limits.require_open, "failed_login", user_id),
         )

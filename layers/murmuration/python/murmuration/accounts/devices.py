@@ -8,7 +8,7 @@ from typing import Any
 
 from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.sessions import check_display_name
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound
 from murmuration.storage.live import streams
@@ -107,7 +107,7 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     doomed = [each for each in dict.fromkeys(device_ids) if each in known]
     if not doomed:
         return
-    dynamodb.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
+    concurrency.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
     _record_change(user_id)
     _end_presence(user_id, doomed)
     _end_typing(user_id, doomed)

@@ -106,9 +106,9 @@ def begin_session(
             now=now,
         )
         try:
-            dynamodb.transact([*conditions, write])
+            dynamodb.transact([*(each.named("condition") for each in conditions), write])
         except ConditionFailed as error:
-            if any(index < len(conditions) for index in error.failed):
+            if error.refused("condition"):
                 raise Forbidden("Invalid username or password") from error
             pause(race)
             continue

@@ -27,7 +27,6 @@ from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
     InvalidUsername,
-    MatrixError,
     MissingParam,
     ThreepidInUse,
     Unavailable,
@@ -37,9 +36,11 @@ from murmuration.protocol.identifiers import is_valid_new_localpart
 from murmuration.settings import settings
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.live.streams import pause
-from murmuration.storage.users import accounts, profiles
+from murmuration.storage.users import accounts, profiles, threepids
 
 ATTEMPTS = 8
+SESSION = "session"
+"""The name of the write that uses up a session of user-interactive authentication."""
 _FLOWS: Mapping[str, Flow] = {"open": (), "token": (REGISTRATION_TOKEN,)}
 """What anybody has to do, by the kind of registration."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -188,13 +189,8 @@ def _create(
         name = localpart if localpart is not None else random_localpart()
         user_id, now = user_id_of(name), now_ms()
         writes = account_writes(user_id, name, password_hash, now=now)
-        refusals: dict[int, MatrixError] = {}
-        if localpart is not None:
-            refusals[0] = UserInUse("This user ID is already taken")
-        refusals[len(writes)] = UserInUse("This session has registered a user already")
-        writes.append(auth_sessions.registered_write(authorised.session, user_id))
+        writes.append(auth_sessions.registered_write(authorised.session, user_id).named(SESSION))
         if EMAIL_IDENTITY in authorised.proofs:
-            refusals[len(writes)] = ThreepidInUse("This address belongs to an account already")
             writes += _address_writes(user_id, authorised.proofs[EMAIL_IDENTITY])
         if REGISTRATION_TOKEN in authorised.proofs:
             token = authorised.proofs[REGISTRATION_TOKEN]["token"]
@@ -208,9 +204,13 @@ def _create(
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
-            refused = next((refusals[index] for index in error.failed if index in refusals), None)
-            if refused is not None:
-                raise refused from error
+            # A name made up at random that somebody has is no refusal: the next attempt makes another.
+            if error.refused(accounts.ACCOUNT) and localpart is not None:
+                raise UserInUse("This user ID is already taken") from error
+            if error.refused(SESSION):
+                raise UserInUse("This session has registered a user already") from error
+            if error.refused(threepids.ADDRESS):
+                raise ThreepidInUse("This address belongs to an account already") from error
             pause(race)
             continue
         return answer
@@ -220,7 +220,7 @@ def _create(
 def account_writes(
     user_id: str, display_name: str, password_hash: str | None, *, now: int, is_admin: bool = False
 ) -> list[Write]:
-    """An account with its profile; the first write is refused where the user ID was ever in use.
+    """Make an account with its profile; the write named `accounts.ACCOUNT` claims the user ID.
 
     Without a password its owner logs in by other means.
     """
@@ -236,7 +236,7 @@ def account_writes(
 
 
 def _address_writes(user_id: str, proof: Mapping[str, Any]) -> list[Write]:
-    """The first is refused where the address was somebody's meanwhile."""
+    """Make the proved address the user's; the write named `threepids.ADDRESS` claims it."""
     from murmuration.accounts.threepids import binding
 
     return binding.add_writes(user_id, binding.EMAIL, proof["address"], validated_ms=int(proof["at_ms"]))

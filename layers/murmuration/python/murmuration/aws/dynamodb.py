@@ -6,28 +6,22 @@ is one request, except where it says otherwise; `parallel` runs several at once,
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import random
-import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import wait as wait_for
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from murmuration.aws.calls import ServiceError, call
+from murmuration.aws.concurrency import parallel
 from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
 
 Item = dict[str, Any]
 Key = Mapping[str, Any]
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
 
 BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
@@ -35,21 +29,31 @@ TRANSACTION_LIMIT = 100
 CONTENDED_ATTEMPTS = 6
 """How often a write is tried that another transaction on one of its items is in the way of."""
 CONTENDED_PAUSE_S = 0.02
-_THREAD_NAME = "murmuration-storage"
 
 
 class ConditionFailed(Exception):
-    """A write's condition didn't hold; nothing was written.
+    """A write's condition did not hold; nothing was written.
 
-    `failed` are the indexes of the operations whose own condition failed (none for mere contention with
-    another transaction, of which only the impatient hear), `items` what was there instead, by index, for
-    operations that asked for it.
+    `names` are the names of the writes whose own condition failed; a write without a name counts as "".
+    `names` is empty after mere contention with another transaction, which only `patient=False` lets through.
     """
 
-    def __init__(self, failed: Sequence[int] = (), items: Mapping[int, Item] | None = None) -> None:
-        super().__init__(f"condition failed for operations {list(failed)}" if failed else "contention")
-        self.failed = tuple(failed)
-        self.items = dict(items or {})
+    def __init__(self, refusals: Mapping[str, Item | None] | None = None) -> None:
+        self._refusals = dict(refusals or {})
+        self.names = frozenset(self._refusals)
+        super().__init__(f"condition failed: {sorted(self.names)}" if self.names else "contention")
+
+    def refused(self, name: str) -> bool:
+        """Return whether the write with this name was refused."""
+        return name in self.names
+
+    def item(self, name: str = "") -> Item | None:
+        """Return the item that was there instead, if the write with this name asked for it."""
+        return self._refusals.get(name)
+
+    def named(self) -> ConditionFailed:
+        """Return the same without the refusals of writes that have no name."""
+        return ConditionFailed({name: item for name, item in self._refusals.items() if name})
 
 
 @functools.cache
@@ -254,11 +258,19 @@ def _projection(attributes: Sequence[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One operation of a write: made by `put`, `update`, `delete` or `check`."""
+    """One operation of a write: made by `put`, `update`, `delete` or `check`.
+
+    `name` is what ConditionFailed calls it; a write whose refusal matters to its caller has one.
+    """
 
     kind: str
     table: str
     parameters: dict[str, Any] = field(hash=False)
+    name: str = ""
+
+    def named(self, name: str) -> Write:
+        """Return the same write under a name."""
+        return replace(self, name=name)
 
     def to_request(self) -> dict[str, Any]:
         return {"TableName": settings().table(self.table), **self.parameters}
@@ -361,7 +373,7 @@ def execute(write: Write, *, returning: str = "NONE") -> Item | None:
         except ServiceError as error:
             if error.code == "ConditionalCheckFailedException":
                 item = error.answer.get("Item")
-                raise ConditionFailed([0], {0: from_attributes(item)} if item else None) from error
+                raise ConditionFailed({write.name: from_attributes(item) if item else None}) from error
             if error.code == "TransactionConflictException":
                 raise ConditionFailed() from error
             raise
@@ -374,9 +386,9 @@ def execute(write: Write, *, returning: str = "NONE") -> Item | None:
 def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool = True) -> None:
     """Carry out up to 100 writes, all or none.
 
-    `token` makes a repetition within ten minutes harmless. Raises ConditionFailed, Unavailable where others
-    stay in the way. Who reads anew after mere contention, and so does better than to repeat, isn't `patient`,
-    and gets a ConditionFailed without `failed`.
+    `token` makes a repetition within ten minutes harmless. Pass `patient=False` if you plan anew after
+    contention; it then raises ConditionFailed without `names`. Raises ConditionFailed, and Unavailable if
+    other transactions stay in the way.
     """
     if len(writes) > TRANSACTION_LIMIT:
         raise ValueError(f"{len(writes)} writes are more than a transaction holds")
@@ -388,7 +400,7 @@ def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool
             call("dynamodb", "TransactWriteItems", {"TransactItems": items, **given})
         except ServiceError as error:
             if error.code == "TransactionCanceledException":
-                raise _cancelled(error.answer.get("CancellationReasons") or ()) from error
+                raise _cancelled(writes, error.answer.get("CancellationReasons") or ()) from error
             if error.code in ("TransactionConflictException", "TransactionInProgressException"):
                 raise ConditionFailed() from error
             raise
@@ -405,22 +417,25 @@ def _patiently(attempt: Callable[[], T]) -> T:
         try:
             return attempt()
         except ConditionFailed as error:
-            if error.failed:
+            if error.names:
                 raise
         if number < CONTENDED_ATTEMPTS:
             time.sleep(random.uniform(0, CONTENDED_PAUSE_S * 2**number))
     raise Unavailable("Too many requests are about the same at once; try again")
 
 
-def _cancelled(reasons: Sequence[Mapping[str, Any]]) -> Exception:
+def _cancelled(writes: Sequence[Write], reasons: Sequence[Mapping[str, Any]]) -> Exception:
     codes = [reason.get("Code", "None") for reason in reasons]
     unexpected = {"ValidationError", "ItemCollectionSizeLimitExceeded", "AccessDenied"}.intersection(codes)
     if unexpected:
         details = "; ".join(str(reason.get("Message")) for reason in reasons if reason.get("Message"))
         return RuntimeError(f"the transaction was refused: {details}")
-    failed = [index for index, code in enumerate(codes) if code == "ConditionalCheckFailed"]
-    items = {index: from_attributes(reasons[index]["Item"]) for index in failed if reasons[index].get("Item")}
-    return ConditionFailed(failed, items)
+    refusals: dict[str, Item | None] = {}
+    for write, reason in zip(writes, reasons, strict=False):
+        if reason.get("Code") == "ConditionalCheckFailed":
+            item = from_attributes(reason["Item"]) if reason.get("Item") else None
+            refusals[write.name] = item or refusals.get(write.name)
+    return ConditionFailed(refusals)
 
 
 def batch_write(writes: Sequence[Write]) -> None:
@@ -450,41 +465,3 @@ def _backoff(attempts: int = 8) -> Iterator[Callable[[], None]]:
     for attempt in range(attempts):
         yield functools.partial(time.sleep, random.uniform(0, 0.05 * 2**attempt))
     raise TimeoutError("DynamoDB kept leaving requests unprocessed")
-
-
-# -- Several at once -------------------------------------------------------------------------------------
-
-
-@functools.cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=16, thread_name_prefix=_THREAD_NAME)
-
-
-def parallel(*calls: Callable[[], T]) -> list[T]:
-    """The results of `calls`, run at the same time: one round trip. Raises what the first failing raises.
-
-    When one fails the others are waited for: a write left behind might be carried out much later, as a
-    function stands still between requests. Within such a call, `parallel` runs one after another: threads
-    that wait for threads could wait for ever.
-    """
-    if len(calls) <= 1 or threading.current_thread().name.startswith(_THREAD_NAME):
-        return [call() for call in calls]
-    futures = [_threads().submit(contextvars.copy_context().run, call) for call in calls[1:]]
-    try:
-        return [calls[0](), *(future.result() for future in futures)]
-    finally:
-        if not all(future.done() for future in futures):
-            wait_for(futures)
-
-
-@overload
-def gather(first: Callable[[], A], second: Callable[[], B], /) -> tuple[A, B]: ...
-
-
-@overload
-def gather(first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /) -> tuple[A, B, C]: ...
-
-
-def gather(*calls: Callable[[], Any]) -> tuple[Any, ...]:
-    """`parallel` for calls whose results differ in type."""
-    return tuple(parallel(*calls))

@@ -10,19 +10,16 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from murmuration.aws import dynamodb, queues
-from murmuration.cache import LruCache
-from murmuration.settings import settings
+from murmuration.aws import concurrency, queues
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Socket, Wait
 from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.local_members import members_at
 
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
 EVERY_DEVICE = ""
-_members: LruCache[tuple[str, bytes], tuple[str, ...]] = LruCache(512)
-"""The joined members from this server, by room and the snapshot of its state; those or later ones."""
 
 
 def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
@@ -81,23 +78,6 @@ def _root(item: Mapping[str, Any]) -> bytes | None:
     return None if item.get("resolved") else item.get("room_root") or item["state_root"]
 
 
-def members_at(room_id: str, state_root: bytes | None) -> tuple[str, ...]:
-    """The joined users of this server; read once for each state of the room, or now.
-
-    Who joined or left since that state is told by their own event.
-    """
-    members = _members.get((room_id, state_root)) if state_root is not None else None
-    if members is None:
-        members = tuple(
-            user_id
-            for user_id in room_items.read_joined_user_ids(room_id)
-            if user_id.partition(":")[2] == settings().server_name
-        )
-        if state_root is not None:
-            _members.put((room_id, state_root), members)
-    return members
-
-
 def wake(targets: Iterable[tuple[str, str]], *, keys: Mapping[tuple[str, str], str] | None = None) -> None:
     """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
 
@@ -122,7 +102,7 @@ def wake(targets: Iterable[tuple[str, str]], *, keys: Mapping[tuple[str, str], s
         for socket in listeners.sockets_in(items)
         if concerned(socket)
     ]
-    dynamodb.parallel(*calls)
+    concurrency.parallel(*calls)
 
 
 def ring(wait: Wait, keys: str = "") -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded, Unavailable
 from murmuration.settings import settings
@@ -91,7 +92,8 @@ def check(kind: str, key: str) -> None:
         try:
             taken = dynamodb.execute(_take(kind, key, limit, now, full_ms), returning="UPDATED_NEW")
         except ConditionFailed as error:
-            full_ms = int(error.items[0]["full_ms"]) if error.items else 0
+            item = error.item()
+            full_ms = int(item["full_ms"]) if item else 0
             _raise_if_over(limit, full_ms, now)
             continue
         if len(_full) >= REMEMBERED:
@@ -108,10 +110,14 @@ def require_open(kind: str, key: str) -> None:
     _raise_if_over(LIMITS[kind], int(item["full_ms"]) if item else 0, now_ms())
 
 
+BUCKET = "rate limit"
+"""The name of a write that takes from a bucket."""
+
+
 class Taking:
     """`count` requests, taken from a bucket in the same transaction as other writes, which costs no trip.
 
-    The item with `keys` is read along with others beforehand and given to `learn`.
+    `read` is fetched along with other reads beforehand.
     """
 
     def __init__(self, kind: str, key: str, count: int = 1) -> None:
@@ -121,9 +127,9 @@ class Taking:
         self._full_ms: int | None = None
 
     @property
-    def keys(self) -> dict[str, list[dict[str, str]]]:
-        """What to read beforehand; nothing where rates aren't limited."""
-        return {TABLE: [self._key]} if settings().rate_limits else {}
+    def read(self) -> Read[None] | None:
+        """The read by which this learns how the bucket stands; None if rates are not limited."""
+        return Read(TABLE, self._key, self.learn) if settings().rate_limits else None
 
     def learn(self, item: Mapping[str, Any] | None) -> None:
         """Take note of how the bucket stands."""
@@ -145,21 +151,21 @@ class Taking:
                 values=values if before is None else {**values, ":before": before},
                 condition="attribute_not_exists(full_ms)" if before is None else "full_ms = :before",
                 return_old=True,
-            )
+            ).named(BUCKET)
         ]
 
-    def settle(self, commit: Callable[[], T], index: int) -> T:
-        """What `commit` returns, called again whenever another request took from the bucket meanwhile.
+    def settle(self, commit: Callable[[], T]) -> T:
+        """Return what `commit` returns; call it again if another request took from the bucket meanwhile.
 
-        `index` is that of the write among those that ConditionFailed tells of. Raises what `commit` raises.
+        Raises what `commit` raises, and Unavailable if the bucket stays contended.
         """
         for attempt in range(TAKINGS):
             try:
                 return commit()
             except ConditionFailed as error:
-                if error.failed != (index,):
+                if error.names != {BUCKET}:
                     raise
-                self.learn(error.items.get(index))
+                self.learn(error.item(BUCKET))
                 pause(attempt)
         raise Unavailable("You are sending too much at once; try again")
 

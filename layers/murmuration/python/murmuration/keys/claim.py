@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.keys.query import UNREACHABLE, check_timeout, split_by_server
 from murmuration.protocol.bodies import object_of, required
 from murmuration.protocol.errors import BadJson
@@ -40,7 +40,7 @@ def claim_local(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, 
         for device_id, algorithm in by_device.items()
         if is_valid_device_id(device_id) and is_namespaced_identifier(algorithm)
     ]
-    found = dynamodb.parallel(*(functools.partial(one_time_keys.claim, *claim) for claim in claims))
+    found = concurrency.parallel(*(functools.partial(one_time_keys.claim, *claim) for claim in claims))
     keys: dict[str, dict[str, dict[str, Any]]] = {}
     for (user_id, device_id, algorithm), result in zip(claims, found, strict=True):
         if result is not None:

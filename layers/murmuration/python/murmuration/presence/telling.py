@@ -13,13 +13,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.clock import now_ms
-from murmuration.delivery.wakes import members_at
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.rooms.room import Room
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.users import memberships, presence, presence_lists
 
 SMALL_ROOM = 20
@@ -69,12 +69,12 @@ def _tell_of_join(room_id: str, user_id: str) -> None:
     markers = {streams.user_stream(user_id): there}
     if own.shown(now) != OFFLINE and (is_large or any(theirs.watches(now) for theirs in known.values())):
         markers[streams.room_stream(room_id)] = {user_id: room_id}
-    dynamodb.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
+    concurrency.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
 
 
 def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
     """Tell others if what they are shown has `changed`, and the user what they missed if they `came`."""
-    (small, large), observing, wanted = dynamodb.gather(
+    (small, large), observing, wanted = concurrency.gather(
         functools.partial(_rooms, user_id),
         functools.partial(presence_lists.read_observers, user_id),
         functools.partial(presence_lists.read_list, user_id) if came else dict[str, str],
@@ -90,7 +90,7 @@ def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
         watched = (room_id for room_id, members in small.items() if there & set(members))
         markers |= {streams.room_stream(room_id): {user_id: room_id} for room_id in (*large, *watched)}
         markers |= {streams.user_stream(each): {user_id: ""} for each in (observers & there) - {*in_rooms}}
-    dynamodb.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
+    concurrency.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
 
 
 def _granted(entries: Mapping[str, str]) -> set[str]:
@@ -115,7 +115,7 @@ def _rooms(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS]
     heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
     to_read = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
-    members = dynamodb.parallel(
+    members = concurrency.parallel(
         *(functools.partial(members_at, head.room_id, head.state_root) for head in to_read)
     )
     small = {head.room_id: found for head, found in zip(to_read, members, strict=True)}

@@ -15,7 +15,7 @@ from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
 from murmuration.storage.users import profiles
-from murmuration.storage.users.profiles import MEMBER_FIELDS, profile_key
+from murmuration.storage.users.profiles import MEMBER_FIELDS, member_fields, read_member_fields
 
 ATTEMPTS = 20
 
@@ -42,16 +42,6 @@ def get_profile_field(user_id: str, key: str) -> dict[str, Any]:
     if key not in fields:
         raise NotFound("The user's profile has no such field")
     return {key: fields[key]}
-
-
-def member_profile(user_id: str) -> dict[str, str]:
-    """What a local user's membership events say of them: `displayname` and `avatar_url`, where set."""
-    return profile_fields(dynamodb.get(profiles.USERS, profile_key(user_id)))
-
-
-def profile_fields(item: Mapping[str, Any] | None) -> dict[str, str]:
-    """The same from the profile's item, read by its `profile_key` together with others."""
-    return _member_fields(item or {})
 
 
 def set_profile_field(
@@ -87,10 +77,6 @@ def _check_may_change(requester: Requester, user_id: str, key: str) -> None:
     check_key(key)
 
 
-def _member_fields(fields: Mapping[str, Any]) -> dict[str, str]:
-    return {name: fields[name] for name in MEMBER_FIELDS if name in fields}
-
-
 def _without(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name != key}
 
@@ -109,7 +95,7 @@ def _change(
         # Also when the profile had the value already: the request may be the repetition of one that stopped
         # before all rooms were told.
         if propagate:
-            _carry(requester.user_id, _member_fields(fields))
+            _carry(requester.user_id, member_fields(fields))
         announce(requester.user_id)
     return {}
 
@@ -120,7 +106,7 @@ def _carry(user_id: str, fields: Mapping[str, Any]) -> None:
 
     for _ in range(ATTEMPTS):
         update_profile_in_rooms(user_id, fields)
-        carried, fields = fields, member_profile(user_id)
+        carried, fields = fields, read_member_fields(user_id)
         if fields == carried:
             return
 

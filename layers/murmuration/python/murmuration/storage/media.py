@@ -91,13 +91,13 @@ def create_pending(media_id: str, user_id: str, *, now_ms: int, until_ms: int, l
             return min(current.values())
         item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms}
         writes = [
-            dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)"),
+            dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)").named("media ID"),
             _list_write(user_id, pending if listed else None, {**current, media_id: until_ms}),
         ]
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
-            if 0 in error.failed:
+            if error.refused("media ID"):
                 raise
             pause(attempt)
             continue

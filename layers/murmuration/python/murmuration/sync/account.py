@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
@@ -51,7 +51,7 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
     """Read what has moved, of to-device messages and key counts where they're wanted; one round trip."""
     base_user = first.base.user if first.base is not None else 0
     base_device = first.base.device if first.base is not None else 0
-    items, inbox, key_counts = dynamodb.gather(
+    items, inbox, key_counts = concurrency.gather(
         functools.partial(_user_items, first, base_user),
         functools.partial(_inbox, first, base_device, wanted=to_device),
         functools.partial(_key_counts, first, base_device, wanted=keys),

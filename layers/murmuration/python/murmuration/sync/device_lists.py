@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
@@ -79,12 +79,12 @@ def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
     if not encrypted:
         return set(others)
     if len(others) > max(FEW, len(encrypted)):
-        members = dynamodb.parallel(
+        members = concurrency.parallel(
             *(functools.partial(room_items.read_joined_user_ids, room_id) for room_id in encrypted)
         )
         return set(others).difference(*members)
     asked = sorted(others)
-    rooms = dynamodb.parallel(*(functools.partial(_joined_rooms, other) for other in asked))
+    rooms = concurrency.parallel(*(functools.partial(_joined_rooms, other) for other in asked))
     return {other for other, joined in zip(asked, rooms, strict=True) if encrypted.isdisjoint(joined)}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
@@ -148,7 +148,7 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
         for data_type in (IGNORED_USERS, INVITE_PERMISSION)
     ]
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
-    rooms, found = dynamodb.gather(
+    rooms, found = concurrency.gather(
         functools.partial(
             _rooms, [each for each in room_ids if first.filter.room.admits_room(each)], late=False
         ),
@@ -240,7 +240,7 @@ class _Sync:
         return time.monotonic() < self.deadline
 
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
-        token, _ = dynamodb.gather(functools.partial(self._token, first, answer), self._release)
+        token, _ = concurrency.gather(functools.partial(self._token, first, answer), self._release)
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
             until = now_ms() // 1000 + marks.LIFETIME_S
@@ -289,7 +289,7 @@ def assemble(
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
-    rooms, changes, *_ = dynamodb.gather(
+    rooms, changes, *_ = concurrency.gather(
         functools.partial(
             _rooms, [row.room_id for row in (*member_of, *others.left, *others.outside)], late=late
         ),
@@ -397,7 +397,7 @@ def _add_joined(
     if ctx.base is None and len(to_look_at) > 1:
         joined.read_ahead(ctx, [room for room, _ in to_look_at])
     calls = [functools.partial(joined.joined_room, ctx, room, row) for room, row in to_look_at]
-    parts = dynamodb.parallel(*calls)
+    parts = concurrency.parallel(*calls)
     if ctx.reader is None and len(parts) > FEW_ROOMS:
         parts = _within(parts, MOST_BYTES)
     for (room, _), part in zip(to_look_at, parts, strict=True):
@@ -463,7 +463,7 @@ def _add_others(ctx: Context, answer: Answer, others: other_rooms.OtherRooms, ro
     left = [row for row in others.left if row.room_id in rooms]
     left_room = ctx.reader.left if ctx.reader is not None else other_rooms.left_room
     calls = [functools.partial(left_room, ctx, rooms[row.room_id], row) for row in left]
-    for row, section in zip(left, dynamodb.parallel(*calls), strict=True):
+    for row, section in zip(left, concurrency.parallel(*calls), strict=True):
         name = ctx.hash(row.room_id)
         if section is not None:
             answer.rooms.setdefault("leave", {})[row.room_id] = section

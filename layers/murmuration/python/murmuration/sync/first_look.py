@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
@@ -72,7 +72,7 @@ def look(
         {"stream_id": user, "sk": account_data.data_key("", "m.push_rules")},
         presence.key(token.user_id),
     ]
-    found, rows, sync_filter = dynamodb.gather(
+    found, rows, sync_filter = concurrency.gather(
         functools.partial(dynamodb.batch_get, keys, eventual=_EVENTUAL),
         functools.partial(memberships.read_memberships, token.user_id, forgotten=True),
         functools.partial(_filter, token.user_id, filter_text),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event, StateKey
 from murmuration.rooms.ephemeral import receipts, typing
@@ -72,7 +72,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     viewer = ctx.viewer(membership, room)
     own = _own(ctx)
     read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
-    window, items, entries = dynamodb.gather(
+    window, items, entries = concurrency.gather(
         functools.partial(read_window, room, viewer, position),
         functools.partial(_stream_items, room, position.seq if position else 0),
         functools.partial(room.entries, [own] if ctx.reader is not None else [*_DECIDING, own]),
@@ -86,7 +86,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     part = RoomPart(RoomPosition(room.head.ordinal, room.head.seq), typing_until_ms=typing_until_ms)
     part.presence = presence.marked(items)
     if ctx.reader is not None:
-        part.section, present = dynamodb.gather(
+        part.section, present = concurrency.gather(
             functools.partial(ctx.reader.joined, ctx, news, ephemeral),
             functools.partial(ctx.reader.present, news),
         )

@@ -10,12 +10,12 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
-from murmuration.delivery.wakes import members_at
+from murmuration.aws import concurrency
 from murmuration.presence.telling import SMALL_ROOM
 from murmuration.presence.views import look_at
 from murmuration.protocol.presence import OFFLINE, as_today
 from murmuration.storage.live.positions import Positions
+from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.room_items import RoomHead
 from murmuration.storage.users import presence, presence_lists
 from murmuration.sync.context import Context
@@ -38,7 +38,7 @@ def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
         return {}
     calls = [functools.partial(members_at, head.room_id, head.state_root) for head in small]
     via: dict[str, str] = {}
-    for head, members in zip(small, dynamodb.parallel(*calls), strict=True):
+    for head, members in zip(small, concurrency.parallel(*calls), strict=True):
         via |= dict.fromkeys(members, head.room_id)
     via.pop(ctx.user_id, None)
     known = presence.read_many(list(itertools.islice(via, MOST_ASKED)))

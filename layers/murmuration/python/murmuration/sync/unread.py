@@ -14,7 +14,7 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
@@ -80,7 +80,7 @@ def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
 
 def _read_receipts(ctx: Context, room: Room) -> Receipts:
     """All read receipts of the user in a room that may leave something unread; two round trips."""
-    unthreaded, threads = dynamodb.gather(
+    unthreaded, threads = concurrency.gather(
         functools.partial(room_receipts.read_own, ctx.user_id, room.room_id, [None, MAIN]),
         functools.partial(relations.read_threads, room.room_id),
     )

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import (
@@ -258,7 +258,7 @@ def proofs_of(user_id: str) -> list[Flow]:
         return [(PASSWORD,)]
     from murmuration.storage.users import accounts, subjects
 
-    account, linked = dynamodb.gather(
+    account, linked = concurrency.gather(
         functools.partial(accounts.read_account, user_id), functools.partial(subjects.read_subjects, user_id)
     )
     by_password = account is None or "password_hash" in account or not linked

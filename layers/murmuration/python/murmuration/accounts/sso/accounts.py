@@ -58,7 +58,7 @@ def create(provider: IdentityProvider, identity: Identity, *, localpart: str | N
         try:
             dynamodb.transact([*made, *subjects.link_writes(subject, user_id)])
         except ConditionFailed as error:
-            if len(made) not in error.failed:
+            if not error.refused(subjects.LINK):
                 continue
             owner = owner_of(provider, identity)
             if owner is None:

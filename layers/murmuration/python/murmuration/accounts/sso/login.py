@@ -123,21 +123,11 @@ def callback_url() -> str:
 # -- And back --------------------------------------------------------------------------------------------
 
 
-def callback(query: Mapping[str, str], *, cookies: str) -> Page:
-    """Finish what a state is for. Good once.
+def finish(pending: LoginState | None, query: Mapping[str, str], cookies: str) -> Page:
+    """Finish the login that `pending` began, and answer with a page.
 
-    What began as a request of the founding draft's is answered as one, all else with a page. Raises
-    Forbidden, UserDeactivated, Unavailable.
+    Raises Forbidden for a state that is unknown or was used, and UserDeactivated, Unavailable.
     """
-    pending = login_states.take(query.get("state", ""))
-    if pending is not None and pending.purpose["for"] == LOGIN_STAGE:
-        from murmuration.drafts.v1.logins import finish_oauth2
-
-        return finish_oauth2(pending, query, cookies)
-    return _finish(pending, query, cookies)
-
-
-def _finish(pending: LoginState | None, query: Mapping[str, str], cookies: str) -> Page:
     if pending is None:
         raise Forbidden(
             "This login is finished, or took too long. Go back to where you began, and try again."

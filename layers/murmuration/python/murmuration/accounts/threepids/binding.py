@@ -60,7 +60,7 @@ def add(user_id: str, medium: str, address: str, *, validated_ms: int) -> None:
 
 
 def add_writes(user_id: str, medium: str, address: str, *, validated_ms: int) -> list[Write]:
-    """Make an address the user's; the first write is refused where it's somebody's.
+    """Make an address the user's. The write named `threepids.ADDRESS` is refused if it is somebody's.
 
     Raises InvalidParam, ThreepidMediumNotSupported.
     """

@@ -250,7 +250,7 @@ class _Actions:
 
     def run(self) -> Done:
         try:
-            return self._done(self.taking.settle(self._append, index=len(self.claims)))
+            return self._done(self.taking.settle(self._append))
         except (ConditionFailed, MatrixError):
             # A repetition may well be refused otherwise than by its claim: because of what it did before.
             if (earlier := self._earlier()) is None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from murmuration.drafts.v2.actions import check_action_id
 from murmuration.identity.tokens import Requester
-from murmuration.profiles import member_profile
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import NotFound
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership import operations as membership
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms import room_items
+from murmuration.storage.users.profiles import read_member_fields
 
 Change = Callable[..., None]
 _OF_ANOTHER: Mapping[str, Change] = {
@@ -45,7 +45,7 @@ def invite_user(requester: Requester, room_id: str, body: Fields, action_id: str
     Raises what `change_membership` does.
     """
     change_membership("invite", requester, room_id, body, action_id)
-    return dict(member_profile(body.string("user_id")))
+    return dict(read_member_fields(body.string("user_id")))
 
 
 def leave_room(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> None:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.federation.inbound.elsewhere import Elsewhere, Pdu
 from murmuration.federation.inbound.forks import Forks
@@ -62,7 +62,7 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[st
         outlier = _judge(forks, event, {**known, **added}, keys)
         if outlier is not None:
             added[event.event_id] = outlier
-    dynamodb.parallel(*(functools.partial(_keep, outlier) for outlier in added.values()))
+    concurrency.parallel(*(functools.partial(_keep, outlier) for outlier in added.values()))
     forks.learn(added)
     return list(events)
 

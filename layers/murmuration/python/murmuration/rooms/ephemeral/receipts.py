@@ -11,7 +11,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.clock import now_ms
 from murmuration.identity.authentication import verify
@@ -60,7 +60,7 @@ def set_read_markers(token: AccessToken, room_id: str, body: Mapping[str, Any]) 
         if not isinstance(event_id, str):
             raise InvalidParam(f"{name} must be an event ID")
     requester, _, places = _open(token, room_id, list(wanted.values()))
-    dynamodb.parallel(
+    concurrency.parallel(
         *(
             functools.partial(_move, requester.user_id, room_id, name, event_id, places[event_id], None)
             for name, event_id in wanted.items()

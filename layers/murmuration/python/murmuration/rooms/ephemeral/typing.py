@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
@@ -54,7 +54,7 @@ def end_for_leavers(entries: Iterable[Mapping[str, Any]]) -> None:
         for item in entries
         if item.get("member") and json.loads(item["json"])["content"].get("membership") != "join"
     }
-    dynamodb.parallel(*(functools.partial(_end, room_id, user_id) for room_id, user_id in sorted(left)))
+    concurrency.parallel(*(functools.partial(_end, room_id, user_id) for room_id, user_id in sorted(left)))
 
 
 def end_on_devices(user_id: str, device_ids: Collection[str]) -> None:
@@ -69,7 +69,7 @@ def end_on_devices(user_id: str, device_ids: Collection[str]) -> None:
         for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]
         if _types(item, user_id, device_ids, now)
     ]
-    dynamodb.parallel(*(functools.partial(_end, room_id, user_id, device_ids) for room_id in typing_in))
+    concurrency.parallel(*(functools.partial(_end, room_id, user_id, device_ids) for room_id in typing_in))
 
 
 def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) -> None:

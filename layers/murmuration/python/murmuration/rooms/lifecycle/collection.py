@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
@@ -75,7 +75,9 @@ def _sweep(room_id: str, strays: Sequence[Stray], *, written_before: int) -> int
     deleted = 0
     for page in snapshots.read_node_ids(room_id):
         unneeded = [node for node in page if node.written_ms < written_before and node.node_id not in marked]
-        deleted += sum(dynamodb.parallel(*(functools.partial(_delete, room_id, node) for node in unneeded)))
+        deleted += sum(
+            concurrency.parallel(*(functools.partial(_delete, room_id, node) for node in unneeded))
+        )
     for stray in strays:
         dynamodb.execute(snapshots.done_write(stray))
     return deleted

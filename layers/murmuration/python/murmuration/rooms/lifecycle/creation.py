@@ -162,7 +162,7 @@ def _begin(
         except ConditionFailed as error:
             if claim is not None and (earlier := claim.earlier()) is not None:
                 return earlier, False
-            if alias is not None and 0 in error.failed:
+            if error.refused(directory.ALIAS):
                 raise RoomInUse(f"The alias {alias} is taken") from error
             pause(attempt)
             continue

@@ -54,7 +54,7 @@ def _bury(room: EmptyRoom) -> int:
     try:
         empty_rooms.bury(room, now_ms())
     except ConditionFailed as error:
-        if 0 in error.failed:
+        if error.refused(empty_rooms.HEAD):
             with suppress(ConditionFailed):  # marked anew just now
                 empty_rooms.unmark(room)
         return 0

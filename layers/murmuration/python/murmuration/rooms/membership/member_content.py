@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from murmuration.profiles import member_profile
+from murmuration.storage.users.profiles import read_member_fields
 
 
 def member_content(
@@ -20,7 +20,7 @@ def member_content(
 
     `profile` spares its reading.
     """
-    shown = member_profile(user_id) if profile is None else profile
+    shown = read_member_fields(user_id) if profile is None else profile
     content: dict[str, Any] = {"membership": membership, **shown}
     if reason is not None:
         content["reason"] = reason

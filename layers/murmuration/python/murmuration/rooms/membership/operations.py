@@ -10,10 +10,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
-from murmuration.profiles import member_profile
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import parse_user_id
@@ -25,6 +24,7 @@ from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append, Draft, append, append_known
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.users import memberships, profiles
+from murmuration.storage.users.profiles import read_member_fields
 
 T = TypeVar("T")
 CREATE, MEMBER = ("m.room.create", ""), "m.room.member"
@@ -62,7 +62,7 @@ def join_room(
         batch.preload([*JOIN_STATE, (MEMBER, user_id)])
         if _membership(batch, user_id) == "join":
             return
-        shown, known = known if known is not None else member_profile(user_id), None
+        shown, known = known if known is not None else read_member_fields(user_id), None
         content = member_content(user_id, "join", profile=shown, reason=reason)
         if third_party_signed is not None:
             content["third_party_invite"] = {"signed": dict(third_party_signed)}
@@ -223,7 +223,7 @@ def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
         except Forbidden:
             return
 
-    dynamodb.parallel(*(functools.partial(carry, room_id) for room_id in joined))
+    concurrency.parallel(*(functools.partial(carry, room_id) for room_id in joined))
 
 
 def leave_all_rooms(user_id: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.writing.append import Append
@@ -61,7 +61,7 @@ def allowed_rooms(allow: object) -> list[str]:
 def is_in_any(user_id: str, room_ids: Iterable[str]) -> bool:
     """Whether the user is in one of these rooms, which are some room's word: all are looked up at once."""
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
-    rows = dynamodb.parallel(
+    rows = concurrency.parallel(
         *(functools.partial(memberships.read_membership, user_id, room_id) for room_id in wanted)
     )
     return any(row is not None and row.membership == "join" for row in rows)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
@@ -41,7 +41,7 @@ WHOLE = frozenset(
 def erase_in_rooms(user_id: str) -> None:
     """Have a user forgotten in all rooms that they ever were in. Repeating it does no harm."""
     rows = memberships.read_memberships(user_id, forgotten=True)
-    dynamodb.parallel(*(functools.partial(erasures.record, row.room_id, user_id) for row in rows))
+    concurrency.parallel(*(functools.partial(erasures.record, row.room_id, user_id) for row in rows))
 
 
 def hidden_senders(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws.reads import Batch
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam, MatrixError, NotFound
@@ -24,10 +23,9 @@ from murmuration.rooms.reading.visibility import (
     seen_by,
 )
 from murmuration.rooms.room import Room
-from murmuration.storage.live import streams
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
-from murmuration.storage.users import account_data, memberships
+from murmuration.storage.users import account_data, accounts, memberships
 from murmuration.storage.users.memberships import Membership
 
 IGNORED_USERS = "m.ignored_user_list"
@@ -115,45 +113,37 @@ def open_view(
 
     `pairs` are read along. Raises UnknownToken, and Forbidden or `otherwise` for an unknown room.
     """
-    keys = _keys(token, room_id, pairs)
-    found = dynamodb.batch_get(keys)
-    users = {item["sk"]: item for item in found["users"]}
-    requester = verify(token, users.pop(token.key["sk"], None))
-    in_room = {item["sk"]: item for item in found.get("rooms", ())}
-    head = in_room.pop(room_items.HEAD, {})
-    if "ordinal" not in head:
-        raise otherwise("There is no such room") if otherwise else unknown_room(room_id)
-    room = Room(room_items.head_from_item(head))
-    rows = (memberships.from_item(item) for item in users.values() if not item.get("forgotten"))
-    membership = next(rows, None)
-    ignored = ignored_users(next((account_data.content_of(item) for item in found["streams"]), None))
+    batch = Batch()
+    device = batch.add(accounts.device_read(token.key))
+    ignored = batch.add(account_data.content_read(token.user_id, "", IGNORED_USERS))
+    if not fits_id(room_id):
+        batch.fetch()
+        verify(token, device.value)
+        raise _unknown(room_id, otherwise)
+    membership = batch.add(memberships.membership_read(token.user_id, room_id))
+    head = batch.add(room_items.head_read(room_id))
+    state = batch.add_all(room_items.stored_state_read(room_id, pair) for pair in pairs)
+    batch.fetch()
+    requester = verify(token, device.value)
+    if head.value is None:
+        raise _unknown(room_id, otherwise)
+    room = Room(head.value)
     viewer = make_viewer(
         requester.user_id,
         requester.device_id,
-        membership,
+        membership.value,
         room.version,
-        ignored=ignored,
+        ignored=ignored_users(ignored.value),
         erasures=room.head.erasures,
     )
-    entries = [room_items.state_entry_from_item(item, room.version) for item in in_room.values()]
-    state = {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
-    return View(requester, room, viewer, membership, state)
+    entries = [answer.value(room.version) for answer in state if answer.value is not None]
+    return View(requester, room, viewer, membership.value, by_pair(entries))
 
 
-def _keys(token: AccessToken, room_id: str, pairs: Iterable[StateKey]) -> dict[str, list[Mapping[str, Any]]]:
-    keys: dict[str, list[Mapping[str, Any]]] = {
-        "users": [token.key],
-        "streams": [
-            {
-                "stream_id": streams.user_stream(token.user_id),
-                "sk": account_data.data_key("", IGNORED_USERS),
-            }
-        ],
-    }
-    if fits_id(room_id):
-        keys["users"].append(memberships.membership_key(token.user_id, room_id))
-        keys["rooms"] = [
-            room_items.head_key(room_id),
-            *(room_items.state_item_key(room_id, pair) for pair in pairs),
-        ]
-    return keys
+def _unknown(room_id: str, otherwise: type[MatrixError] | None) -> MatrixError:
+    return otherwise("There is no such room") if otherwise else unknown_room(room_id)
+
+
+def by_pair(entries: Iterable[StateEntry]) -> dict[StateKey, StateEntry]:
+    """Return state events by their type and state key."""
+    return {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}

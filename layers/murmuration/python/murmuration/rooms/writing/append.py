@@ -139,7 +139,7 @@ def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = Non
         try:
             batch.commit()
         except ConditionFailed as error:
-            if error.failed:
+            if error.names:
                 raise
             room = None
             pause(attempt)

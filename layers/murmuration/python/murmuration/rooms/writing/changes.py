@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT, ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
@@ -115,7 +115,7 @@ class Changes:
         calls: list[Callable[[], Any]] = [lambda: self.state(wanted)]
         if changes_state and self._root != state_trie.EMPTY:
             calls.append(lambda: self._fetch_nodes([self._root]))
-        dynamodb.parallel(*calls)
+        concurrency.parallel(*calls)
 
     # -- Adding events -----------------------------------------------------------------------------------
 
@@ -251,8 +251,8 @@ class Changes:
     def commit(self) -> Room:
         """Write it all, or nothing; the room afterwards.
 
-        Raises ConditionFailed: with indexes into `writes` where one of those refuses, without where the room
-        has moved on.
+        Raises ConditionFailed: with the names of those of `writes` that were refused, or with none if the
+        room has moved on.
         """
         parts = [self, *self.companions]
         room_writes = [write for each in parts for write in each._room_writes()]
@@ -260,11 +260,9 @@ class Changes:
         if len(self.writes) + len(room_writes) + len(node_writes) > TRANSACTION_LIMIT:
             node_writes = [store_nodes_first(each.room_id, each.root, each._nodes) for each in parts]
         try:
-            dynamodb.transact([*self.writes, *room_writes, *node_writes], patient=False)
+            dynamodb.transact([*self._further_writes(), *room_writes, *node_writes], patient=False)
         except ConditionFailed as error:
-            refused = [index for index in error.failed if index < len(self.writes)]
-            items = {index: item for index, item in error.items.items() if index in refused}
-            raise ConditionFailed(refused, items) from error
+            raise error.named() from error
         for each in parts:
             snapshots.remember(each.room_id, each._nodes)
         if self.room is not None:
@@ -272,6 +270,9 @@ class Changes:
         room = Room(self.head())
         room.remember(self._state_changes())
         return room
+
+    def _further_writes(self) -> list[Write]:
+        return [write if write.name else write.named("further") for write in self.writes]
 
     def _node_writes(self) -> list[Write]:
         return snapshots.node_writes(self.room_id, self._nodes)

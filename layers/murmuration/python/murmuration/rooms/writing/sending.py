@@ -60,7 +60,7 @@ def _send(requester: Requester, room: Room, draft: Draft, txn_id: str, taking: T
         return event.event_id
 
     def send() -> str:
-        return taking.settle(lambda: append(room.room_id, plan, room=room), index=1)
+        return taking.settle(lambda: append(room.room_id, plan, room=room))
 
     try:
         return claim.settle(send)

@@ -16,6 +16,8 @@ from murmuration.identity.tokens import Requester
 from murmuration.rooms.writing.append import Append, Draft
 
 LIFETIME_S = 86_400
+CLAIM = "claim"
+"""The name of a write that claims a transaction ID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,17 @@ class Claim:
             condition="attribute_not_exists(id) OR expires < :now",
             values={":now": now},
             return_old=True,
-        )
+        ).named(CLAIM)
 
     def settle(self, send: Callable[[], str]) -> str:
-        """What `send` returns, or the event that the transaction ID stands for already.
+        """Return what `send` returns, or the event that the transaction ID stands for already.
 
-        `send` must commit the claim as its only further write.
+        `send` must commit the claim. Raises what `send` raises for any other reason.
         """
         try:
             return send()
         except ConditionFailed as error:
-            item = error.items.get(0)
+            item = error.item(CLAIM)
             earlier = str(item["event_id"]) if item else self.earlier()
             if earlier is None:
                 raise

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency
 from murmuration.storage.live import streams
 from murmuration.storage.users import memberships
 
@@ -28,7 +28,7 @@ def record_change(user_id: str) -> None:
         if membership.membership == "join"
     ]
     names = [streams.user_stream(user_id), *(streams.room_stream(room_id) for room_id in joined)]
-    dynamodb.parallel(*(functools.partial(_append, name, user_id) for name in names))
+    concurrency.parallel(*(functools.partial(_append, name, user_id) for name in names))
 
 
 def record_private_change(observer: str, user_id: str) -> None:

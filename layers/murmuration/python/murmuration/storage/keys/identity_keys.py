@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.protocol.encoding import canonical_json
 from murmuration.storage.users import accounts
@@ -94,7 +94,7 @@ def read_identities(user_ids: Collection[str]) -> list[Identity]:
     """The identities of local users, in the order asked for: two queries a user, all at once."""
     calls = [functools.partial(_query, accounts.USERS, user_id, "account", "device$") for user_id in user_ids]
     calls += [functools.partial(_query, TABLE, user_id, "cross#", "device$") for user_id in user_ids]
-    found = dynamodb.parallel(*calls)
+    found = concurrency.parallel(*calls)
     return [
         _identity(user_id, account_items, key_items)
         for user_id, account_items, key_items in zip(

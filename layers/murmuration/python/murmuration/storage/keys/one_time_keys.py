@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.encoding import canonical_json
@@ -147,7 +147,7 @@ def _read_for_upload(
 ) -> tuple[dict[KeyID, Item], dict[KeyID, str], dict[str, Item]]:
     """The one-time keys that are stored, the marks of those handed out, the fallback keys by algorithm."""
     marks = {_mark_id(user_id, device_id, key): key for key in keys}
-    stored, marked, fallback = dynamodb.parallel(
+    stored, marked, fallback = concurrency.parallel(
         functools.partial(_query, user_id, f"otk#{device_id}#"),
         lambda: dynamodb.batch_get({"transient": [{"id": mark} for mark in marks]})["transient"],
         functools.partial(_query, user_id, f"fallback#{device_id}#"),
@@ -239,7 +239,7 @@ def _claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | No
         functools.partial(_query, user_id, f"otk#{device_id}#{algorithm}#", limit=1),
         functools.partial(dynamodb.get, TABLE, _fallback_key(user_id, device_id, algorithm)),
     ]
-    state, found, fallback = dynamodb.parallel(*reads)
+    state, found, fallback = concurrency.parallel(*reads)
     if found:
         item = found[0]
         writes = _take_writes(state, stream, item, _mark(user_id, device_id, item))

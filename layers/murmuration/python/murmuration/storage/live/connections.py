@@ -91,7 +91,7 @@ def claim(connection: Connection) -> bool:
             )
         )
     except ConditionFailed as error:
-        return error.items.get(0, {}).get("claim_name") == name
+        return (error.item() or {}).get("claim_name") == name
     return True
 
 

@@ -103,7 +103,7 @@ def register(wait: Wait, item: Mapping[str, Any] | None, *, instead_of: int = 0)
             )
         )
     except ConditionFailed as error:
-        return error.items.get(0, {})
+        return error.item() or {}
     return None
 
 

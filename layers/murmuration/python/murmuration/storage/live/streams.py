@@ -113,7 +113,7 @@ def append(
     """Append what `make_items` returns (called again after a lost race); the new head.
 
     `more` are further writes of the same transaction. Nothing is written when `make_items` returns nothing.
-    Raises ConditionFailed (with indexes into `more`) when one of those refuses.
+    Raises ConditionFailed if one of those is refused.
     """
     for attempt in range(ATTEMPTS):
         head = read_head(stream)
@@ -122,11 +122,11 @@ def append(
             return head
         writes = append_writes(stream, head, items)
         try:
-            dynamodb.transact([*writes, *more], patient=False)
+            named = [write if write.name else write.named("more") for write in more]
+            dynamodb.transact([*writes, *named], patient=False)
         except ConditionFailed as error:
-            refused = [index - len(writes) for index in error.failed if index >= len(writes)]
-            if refused:
-                raise ConditionFailed(refused) from error
+            if error.named().names:
+                raise error.named() from error
             pause(attempt)
             continue
         return head + len(items)

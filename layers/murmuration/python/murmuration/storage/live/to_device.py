@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import TooLarge, Unavailable
@@ -56,7 +56,7 @@ def send(transaction: str, events: Mapping[Target, str]) -> None:
     The device ID `*` stands for all of the user's devices that aren't named; devices that don't exist get
     nothing. Raises TooLarge, Unavailable.
     """
-    begun, targets = dynamodb.gather(lambda: _read_claims(transaction), lambda: _existing(events))
+    begun, targets = concurrency.gather(lambda: _read_claims(transaction), lambda: _existing(events))
     if begun is None:
         return
     chunks = begun or _agree(transaction, _chunks(targets, events))
@@ -64,7 +64,7 @@ def send(transaction: str, events: Mapping[Target, str]) -> None:
         functools.partial(_deliver, _claim_id(transaction, number), transaction, chunk, events)
         for number, chunk in enumerate(chunks)
     ]
-    dynamodb.parallel(*deliveries)
+    concurrency.parallel(*deliveries)
 
 
 def _read_claims(transaction: str) -> list[list[Target]] | None:
@@ -85,7 +85,7 @@ def _existing(events: Collection[Target]) -> list[Target]:
     everywhere = sorted({user_id for user_id, device_id in events if device_id == ALL_DEVICES})
     named = [target for target in events if target[1] != ALL_DEVICES and target[0] not in everywhere]
     keys = [{"user_id": user_id, "sk": f"device#{device_id}"} for user_id, device_id in named]
-    found = dynamodb.parallel(
+    found = concurrency.parallel(
         lambda: dynamodb.batch_get({"users": keys})["users"] if keys else [],
         *(functools.partial(_devices_of, user_id) for user_id in everywhere),
     )
@@ -131,7 +131,7 @@ def _agree(transaction: str, chunks: list[list[Target]]) -> list[list[Target]]:
             dynamodb.put("transient", item, condition="attribute_not_exists(id)", return_old=True)
         )
     except ConditionFailed as error:
-        return _from_plan(error.items[0])
+        return _from_plan(error.item() or {})
     return chunks
 
 
@@ -150,7 +150,7 @@ def _deliver(
         "transient",
         {"id": claim_id, "expires": now_ms() // 1000 + CLAIM_SECONDS},
         condition="attribute_not_exists(id)",
-    )
+    ).named("claim")
     key = PREFIX + transaction.rpartition("#")[2]
     for attempt in range(streams.ATTEMPTS):
         heads = _read_heads(list(by_stream))
@@ -160,7 +160,7 @@ def _deliver(
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
-            if 0 in error.failed:
+            if error.refused("claim"):
                 return
             streams.pause(attempt)
             continue

@@ -19,14 +19,17 @@ def read_alias(alias: str) -> Item | None:
     return dynamodb.get(TABLE, alias_key(alias))
 
 
+ALIAS = "alias"
+
+
 def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
-    """Point `alias` to a room; the first write fails if the alias is taken."""
+    """Point `alias` to a room. The write named ALIAS is refused if the alias is taken."""
     return [
         dynamodb.put(
             TABLE,
             {**alias_key(alias), "room_id": room_id, "creator": creator},
             condition="attribute_not_exists(pk)",
-        ),
+        ).named(ALIAS),
         dynamodb.put(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
     ]
 

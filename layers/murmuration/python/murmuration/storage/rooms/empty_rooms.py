@@ -42,10 +42,14 @@ def read_all() -> list[EmptyRoom]:
     return [EmptyRoom(item["sk"], item["since_ms"], item.get("buried_ms")) for item in items]
 
 
+HEAD, MARK = "head", "mark"
+"""The names of what `bury` writes."""
+
+
 def bury(room: EmptyRoom, now: int) -> None:
     """Put the tombstone in place of the head, and note it in the mark.
 
-    Raises ConditionFailed: with the index 0 where somebody is in the room or invited, 1 where it was marked
+    Raises ConditionFailed: by the name HEAD if somebody is in the room or invited, by MARK if it was marked
     anew or buried already.
     """
     tombstone: Item = {**head_key(room.room_id), "buried_ms": now}
@@ -63,7 +67,7 @@ def bury(room: EmptyRoom, now: int) -> None:
         values={":now": now, ":since": room.since_ms},
         condition="since_ms = :since AND attribute_not_exists(buried_ms)",
     )
-    dynamodb.transact([head, mark])
+    dynamodb.transact([head.named(HEAD), mark.named(MARK)])
 
 
 def unmark(room: EmptyRoom) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.reads import Read
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.state_trie import NodeId
@@ -155,6 +156,15 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
     )
 
 
+def head_read(room_id: str) -> Read[RoomHead | None]:
+    """Read a room's head: None for a room that is unknown, or about to be deleted."""
+    return Read(ROOMS, head_key(room_id), _head_of)
+
+
+def _head_of(item: Item | None) -> RoomHead | None:
+    return head_from_item(item) if item is not None and "ordinal" in item else None
+
+
 def head_among(items: Iterable[Item]) -> RoomHead | None:
     """The head among what was found at its key; None for a room that isn't known."""
     return next((head_from_item(item) for item in items if "ordinal" in item), None)
@@ -176,6 +186,15 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         room_root=item.get("room_root"),
         resolved=item.get("resolved", False),
         withheld=item.get("withheld", False),
+    )
+
+
+def stored_state_read(room_id: str, pair: StateKey) -> Read[Callable[[RoomVersion], StateEntry] | None]:
+    """Read a current state event of a room whose version isn't known yet: the answer takes the version."""
+    return Read(
+        ROOMS,
+        state_item_key(room_id, pair),
+        lambda item: functools.partial(state_entry_from_item, item) if item is not None else None,
     )
 
 
@@ -337,7 +356,7 @@ def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntr
     members = state_prefix("m.room.member")
     # "$" comes right after "#", which ends the prefix.
     ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
-    pages = dynamodb.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
+    pages = concurrency.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
     return [state_entry_from_item(item, version) for items in pages for item in items]
 
 

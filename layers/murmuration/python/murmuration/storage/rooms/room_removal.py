@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.settings import settings
 from murmuration.storage.live import streams
@@ -66,7 +66,7 @@ def remove_memberships(room_id: str) -> Iterator[int]:
     prefix, ours = state_prefix("m.room.member"), f":{settings().server_name}"
     for items in _room_items(room_id, prefix):
         users = [user_id for item in items if (user_id := item["sk"].removeprefix(prefix)).endswith(ours)]
-        kept = dynamodb.parallel(*(functools.partial(_kept_by, user_id, room_id) for user_id in users))
+        kept = concurrency.parallel(*(functools.partial(_kept_by, user_id, room_id) for user_id in users))
         writes = [removal_write(user_id, room_id) for user_id in users]
         writes += [write for some in kept for write in some]
         dynamodb.batch_write(writes)

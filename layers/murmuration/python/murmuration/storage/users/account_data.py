@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from murmuration.aws.reads import Read
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, TooLarge
 from murmuration.storage.live import streams
@@ -31,6 +32,12 @@ def read(user_id: str, room_id: str, data_type: str) -> dict[str, Any] | None:
     """The content, or None where there is none."""
     item = streams.get(streams.user_stream(user_id), data_key(room_id, data_type))
     return content_of(item) if item else None
+
+
+def content_read(user_id: str, room_id: str, data_type: str) -> Read[dict[str, Any] | None]:
+    """Read the content of one type of account data; `room_id` is "" for the account's own."""
+    key = {"stream_id": streams.user_stream(user_id), "sk": data_key(room_id, data_type)}
+    return Read(streams.TABLE, key, lambda item: content_of(item) if item is not None else None)
 
 
 def content_of(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.reads import Read
 from murmuration.storage.live.streams import device_stream, user_stream
 
 USERS = "users"
@@ -30,6 +31,11 @@ def account_key(user_id: str) -> dict[str, str]:
 
 def device_key(user_id: str, device_id: str) -> dict[str, str]:
     return {"user_id": user_id, "sk": DEVICE + device_id}
+
+
+def device_read(key: Mapping[str, str]) -> Read[Item | None]:
+    """Read the item of a device, by the key that an access token names."""
+    return Read(USERS, key, lambda item: item)
 
 
 def device_id_of(item: Mapping[str, Any]) -> str:
@@ -51,11 +57,14 @@ def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item |
     return found.get("account"), found.get(f"{DEVICE}{device_id}")
 
 
+ACCOUNT = "account"
+
+
 def create_account_write(user_id: str, attributes: Mapping[str, Any]) -> Write:
-    """Claims `user_id`: refused where it was ever in use."""
+    """Claim `user_id`, by a write named ACCOUNT that is refused if it was ever in use."""
     return dynamodb.put(
         USERS, {**account_key(user_id), **attributes}, condition="attribute_not_exists(user_id)"
-    )
+    ).named(ACCOUNT)
 
 
 def check_password_unchanged(user_id: str, password_hash: str) -> Write:
@@ -121,7 +130,7 @@ def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
 
 def purge_user_data(user_id: str) -> None:
     """Removes profile, filters, keys and account data: all that isn't the account, its devices and rooms."""
-    filters, keys = dynamodb.parallel(
+    filters, keys = concurrency.parallel(
         functools.partial(_query_keys, USERS, "user_id", user_id, "filter#"),
         functools.partial(_query_keys, KEYS, "user_id", user_id),
     )
@@ -237,7 +246,7 @@ def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:
 def purge_device_data(user_id: str, device_id: str) -> None:
     """Removes a device's keys and the messages that wait for it."""
     prefixes = (f"otk#{device_id}#", f"fallback#{device_id}#")
-    found = dynamodb.parallel(
+    found = concurrency.parallel(
         *(functools.partial(_query_keys, KEYS, "user_id", user_id, prefix) for prefix in prefixes)
     )
     keys = [device_key(user_id, device_id), *(key for keys in found for key in keys)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.reads import Read, fetch
 
 TABLE = "users"
 PREFIX = "membership#"
@@ -56,10 +57,18 @@ def from_item(item: Mapping[str, Any]) -> Membership:
     )
 
 
+def membership_read(user_id: str, room_id: str) -> Read[Membership | None]:
+    """Read a user's membership: None if they have none, or forgot the room."""
+    return Read(TABLE, membership_key(user_id, room_id), _unless_forgotten)
+
+
+def _unless_forgotten(item: Item | None) -> Membership | None:
+    return from_item(item) if item is not None and not item.get("forgotten") else None
+
+
 def read_membership(user_id: str, room_id: str) -> Membership | None:
-    """The user's membership; None where they have none, or forgot the room."""
-    item = dynamodb.get(TABLE, membership_key(user_id, room_id))
-    return from_item(item) if item and not item.get("forgotten") else None
+    """Return the user's membership: None if they have none, or forgot the room."""
+    return fetch(membership_read(user_id, room_id))
 
 
 def read_memberships(user_id: str, *, consistent: bool = True, forgotten: bool = False) -> list[Membership]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.reads import Read, fetch
 
 USERS = "users"
 MEMBER_FIELDS = ("displayname", "avatar_url")
@@ -39,6 +40,21 @@ def from_item(item: Mapping[str, Any] | None) -> Profile:
 
 def read_profile(user_id: str) -> Profile:
     return from_item(dynamodb.get(USERS, profile_key(user_id)))
+
+
+def member_fields(item: Mapping[str, Any] | None) -> dict[str, str]:
+    """The fields that membership events repeat, `displayname` and `avatar_url`, from a profile's item."""
+    return {name: item[name] for name in MEMBER_FIELDS if name in item} if item else {}
+
+
+def member_fields_read(user_id: str) -> Read[dict[str, str]]:
+    """Read `member_fields` of a local user, together with others."""
+    return Read(USERS, profile_key(user_id), member_fields)
+
+
+def read_member_fields(user_id: str) -> dict[str, str]:
+    """Read `member_fields` of a local user."""
+    return fetch(member_fields_read(user_id))
 
 
 def profile_write(user_id: str, fields: Mapping[str, Any], *, revision: int = 0) -> Write:

@@ -44,14 +44,17 @@ def read_subjects(user_id: str) -> Sequence[str]:
     return [str(item["sk"]).split("#")[1] for item in found]
 
 
+LINK = "identity provider's user"
+
+
 def link_writes(subject: Subject, user_id: str) -> list[Write]:
-    """Make a subject a user; the first write is refused if it's one already."""
+    """Make a subject a user. The write named LINK is refused if it is one already."""
     return [
         dynamodb.put(
             DIRECTORY,
             {"pk": subject.key, "sk": "user", "user_id": user_id},
             condition="attribute_not_exists(pk)",
-        ),
+        ).named(LINK),
         dynamodb.put(USERS, {"user_id": user_id, "sk": subject.key}),
     ]
 

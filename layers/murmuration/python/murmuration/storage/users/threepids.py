@@ -41,8 +41,11 @@ def read_addresses(user_id: str) -> list[Address]:
     ]
 
 
+ADDRESS = "address"
+
+
 def add_writes(user_id: str, found: Address) -> list[Write]:
-    """Make an address a user's; the first write is refused where it's somebody's."""
+    """Make an address a user's. The write named ADDRESS is refused if it is somebody's."""
     key = _key(found.medium, found.address)
     item = {
         "medium": found.medium,
@@ -53,7 +56,7 @@ def add_writes(user_id: str, found: Address) -> list[Write]:
     return [
         dynamodb.put(
             DIRECTORY, {"pk": key, "sk": "user", "user_id": user_id}, condition="attribute_not_exists(pk)"
-        ),
+        ).named(ADDRESS),
         dynamodb.put(USERS, {"user_id": user_id, "sk": key, **item}),
     ]
 

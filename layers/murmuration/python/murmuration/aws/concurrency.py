@@ -1,0 +1,62 @@
+"""Several calls of AWS at once, which cost the time of one round trip."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from typing import Any, TypeVar, overload
+
+T = TypeVar("T")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+THREADS = 16
+"""How many calls one process makes at once."""
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="murmuration-aws")
+
+
+def parallel(*calls: Callable[[], T]) -> list[T]:
+    """Run `calls` at the same time, and return their results in order.
+
+    Raises what the first of them to fail raises. The others are waited for then, or not begun: a write left
+    behind might be carried out much later, as a function stands still between requests.
+
+    A call may itself call `parallel`. It cannot come to a standstill when all threads are busy: a caller
+    runs each call that no thread has begun itself, so it only ever waits for calls that are running.
+    """
+    if len(calls) <= 1:
+        return [call() for call in calls]
+    futures = [_threads().submit(contextvars.copy_context().run, call) for call in calls[1:]]
+    try:
+        results = [calls[0]()]
+        for call, future in zip(calls[1:], futures, strict=True):
+            results.append(call() if future.cancel() else future.result())
+        return results
+    finally:
+        _finish(futures)
+
+
+def _finish(futures: list[Future[T]]) -> None:
+    running = [future for future in futures if not future.done() and not future.cancel()]
+    if running:
+        wait_for(running)
+
+
+@overload
+def gather(first: Callable[[], A], second: Callable[[], B], /) -> tuple[A, B]: ...
+
+
+@overload
+def gather(first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /) -> tuple[A, B, C]: ...
+
+
+def gather(*calls: Callable[[], Any]) -> tuple[Any, ...]:
+    """`parallel` for calls whose results differ in type."""
+    return tuple(parallel(*calls))
