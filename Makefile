@@ -13,7 +13,7 @@ WORKERS ?= 2
 COVERED ?= 97
 
 .DEFAULT_GOAL := help
-.PHONY: help cost serve test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak cold deploy-local synth synapse lock clean
+.PHONY: help cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak cold deploy-local synth synapse lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ SET_UP := $(SETUP)/python $(SETUP)/node
 
 serve: $(SET_UP)  ## Run the homeserver on http://localhost:8008; ARGS='--port 8009 …' passes options on
 	@$(BIN)/murmuration serve --registration open $(ARGS)
+
+federate: $(SET_UP) synapse  ## Run two of ours and a Synapse that share rooms; ARGS='--port 8108 …'
+	@$(BIN)/python -m local_cloud.federate $(ARGS)
 
 # -- Testing ----------------------------------------------------------------------------------------------
 

@@ -32,3 +32,45 @@ def facts(module: str) -> Facts:
     if module in EXCEPTIONS:
         return EXCEPTIONS[module]
     return Facts(timeout=60) if module.startswith("workers.") else Facts()
+
+
+LEAST_UNRESERVED = 100
+"""How many invocations at once AWS keeps free of reservations."""
+
+SHARES: Mapping[str, int] = {
+    # They wait for news: up to 25 s for each request.
+    "client_server.sync.sync": 30,
+    "client_server.old_sync.get_events": 3,
+    "client_v1.old_sync.get_events": 3,
+    "client_v2.sync.get_events": 3,
+    # They decode images, carry megabytes, or wait up to 15 s for an upload.
+    "client_server.media.get_content_thumbnail_authed": 5,
+    "client_server.media.get_content_thumbnail": 1,
+    "client_server.media.get_content_authed": 5,
+    "client_server.media.get_content": 2,
+    "client_server.media.get_content_override_name_authed": 3,
+    "client_server.media.get_content_override_name": 1,
+    # They hash passwords, for anybody.
+    "client_server.login.login": 3,
+    "client_server.account.change_password": 1,
+    "client_v1.login.login": 1,
+    # It waits for identity providers.
+    "client_server.login.finish_sso": 1,
+}
+"""Percent of the account's concurrency for each function that can be held for long; no others starve by them.
+
+docs/decisions.md explains the numbers.
+"""
+HELD_SYNC_SHARE = 50
+"""The share of /sync where each waiting client holds a function."""
+
+
+def reserved(account_concurrency: int, *, held: bool) -> Mapping[str, int]:
+    """How many invocations each function in `SHARES` may have at once, by its module and name.
+
+    `account_concurrency` is the account's quota; `held` says that waiting clients hold functions. Nothing is
+    reserved where that would leave less unreserved than AWS demands.
+    """
+    shares = {**SHARES, **({"client_server.sync.sync": HELD_SYNC_SHARE} if held else {})}
+    found = {name: account_concurrency * share // 100 for name, share in shares.items()}
+    return found if account_concurrency - sum(found.values()) >= LEAST_UNRESERVED else {}

@@ -85,7 +85,7 @@ class Recorder:
                 (server_keys.signing_key, key),
                 (server_keys.derived_key, key),
                 (rate_limits.check, Need(TABLES, rate_limits.TABLE, "update")),
-                (rate_limits.require_open, Need(TABLES, rate_limits.TABLE, "get")),
+                (rate_limits.give_back, Need(TABLES, rate_limits.TABLE, "update")),
             ):
                 for owner, name in _wherever(call):
                     replace(owner, name, self._watch_call(call, need))

@@ -24,6 +24,8 @@ class SettingsError(Exception):
 
 MAX_PROVIDERS_BYTES = 2_500
 """A function's environment has 4 KB in all."""
+MAX_SERVERS_BYTES = 400
+"""Of each list of servers, for the same reason."""
 
 
 def _list(value: Any) -> Any:
@@ -36,6 +38,17 @@ def _server_name(value: str) -> str:
 
     if not is_valid_server_name(value):
         raise ValueError("it must be a server name, such as example.org")
+    return value
+
+
+def _moment(value: str) -> str:
+    from murmuration.settings import parse_moment_ms
+
+    try:
+        if value:
+            parse_moment_ms(value)
+    except ValueError:
+        raise ValueError("it must be a time with its zone, such as 2026-01-31T12:00:00Z") from None
     return value
 
 
@@ -66,6 +79,10 @@ class Settings(BaseModel):
     rate_limits: bool = True
     media_max_bytes: Annotated[int, Field(ge=65_536, le=4_194_304)] = 4_194_304
     """The largest upload. An answer through Lambda holds 6 MB, of which Base64 takes a third."""
+    media_quota_bytes: Annotated[int, Field(ge=0)] = 5_000_000_000
+    """What one user may upload in all; 0 for no bound."""
+    unauthenticated_media_before: Annotated[str, AfterValidator(_moment)] = ""
+    """Media uploaded before this time, such as 2026-01-31T12:00:00Z, stay readable without a token."""
     turn_uris: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
     turn_ttl: Annotated[int, Field(ge=60)] = 86_400
     identity_server_url: str = ""
@@ -84,10 +101,20 @@ class Settings(BaseModel):
     """Who hears of alarms."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
+    federation: bool = True
+    """Whether there are rooms shared with other servers."""
+    federation_allow: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    """Globs of server names; with any, no other servers are spoken with."""
+    federation_deny: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
+    """Globs of the names of servers that aren't spoken with, whatever `federation_allow` says."""
+    key_notaries: Annotated[tuple[str, ...], BeforeValidator(_list)] = ("matrix.org",)
+    """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
+    account_concurrency: Annotated[int, Field(ge=0)] = 1_000
+    """The account's quota of functions that run at once. Of less than about 300 nothing is reserved."""
     requests_per_second: Annotated[int, Field(ge=1)] = 500
     """What the API answers at most; a bound on what a flood of requests can cost."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"
@@ -125,6 +152,14 @@ class Settings(BaseModel):
             raise ValueError(
                 f"identity_providers has {size} bytes; functions have room for {MAX_PROVIDERS_BYTES}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _lists_that_fit(self) -> Settings:
+        for name in ("federation_allow", "federation_deny", "key_notaries"):
+            size = len(",".join(getattr(self, name)).encode())
+            if size > MAX_SERVERS_BYTES:
+                raise ValueError(f"{name} has {size} bytes; functions have room for {MAX_SERVERS_BYTES}")
         return self
 
     @property

@@ -97,6 +97,8 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "RATE_LIMITS": "on" if settings.rate_limits else "off",
         "WAITING": settings.waiting,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
+        "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
+        "UNAUTHENTICATED_MEDIA_BEFORE": settings.unauthenticated_media_before,
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
         "TURN_URIS": ",".join(settings.turn_uris),
         "TURN_TTL": str(settings.turn_ttl),
@@ -106,6 +108,10 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "LOGIN_FLOWS": settings.login_flows_text,
         "IDENTITY_PROVIDERS": settings.identity_providers_text,
         "SSO_TRUSTED_CLIENTS": ",".join(settings.sso_trusted_clients),
+        "FEDERATION": "on" if settings.federation else "off",
+        "FEDERATION_ALLOW": ",".join(settings.federation_allow),
+        "FEDERATION_DENY": ",".join(settings.federation_deny),
+        "KEY_NOTARIES": ",".join(settings.key_notaries) or "none",
         **parts,
     }
     return {f"MURMURATION_{name}": value for name, value in values.items() if value != ""}

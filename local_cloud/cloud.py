@@ -82,6 +82,10 @@ class Cloud:
         config, later = self.config, self._cleanup.callback
         listener = server.bind(config.host, config.port)
         later(listener.close)
+        federation_listener = None
+        if config.federation_port:
+            federation_listener = server.bind(config.host, config.federation_port)
+            later(federation_listener.close)
         self.folder.open()
         later(self.folder.close)
         store = Store(self.folder.store)
@@ -104,11 +108,15 @@ class Cloud:
         self._start_mappings(functions, store)
         later(self.sqs.close)
         gateway = self._gateway(functions, viewer_secret)
-        http_server = server.Server(listener, *gateway, config.limits)
-        if meter is not None:
-            http_server.on_request = meter.request
-        http_server.start()
-        later(http_server.stop)
+        servers = [server.Server(listener, *gateway, config.limits)]
+        if federation_listener is not None and config.tls_cert and config.tls_key:
+            tls = (config.tls_cert, config.tls_key)
+            servers.append(server.Server(federation_listener, *gateway, config.limits, tls))
+        for each in servers:
+            if meter is not None:
+                each.on_request = meter.request
+            each.start()
+            later(each.stop)
         later(self.sqs.close)
 
     def _start_dynamodb(self) -> str | None:

@@ -31,6 +31,10 @@ class Limits:
 class Config:
     """One local cloud. `functions` is the package that holds the functions.
 
+    With a `federation_port` it serves other servers there, over TLS with `tls_cert` and `tls_key`, and speaks
+    with others; `ca` is a file of certificate authorities that it trusts besides the system's, and with
+    `allow_loopback` other servers may be on this machine.
+
     `parameters` are secrets to put into SSM at the start, by logical name; `variables` are further settings
     of the functions, by the names that their environment has, without the prefix.
     """
@@ -46,6 +50,11 @@ class Config:
     functions: str = "functions"
     chaos: Chaos = "none"
     meter: bool = False
+    federation_port: int = 0
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    ca: Path | None = None
+    allow_loopback: bool = False
     parameters: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)

@@ -44,11 +44,22 @@ def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
         "MURMURATION_VIEWER_SECRET_PARAMETER": VIEWER_SECRET_PARAMETER,
         "MURMURATION_SOCKET_ENDPOINT": f"https://{domain(WEBSOCKET_API_ID)}/{STAGE}",
     }
+    found |= _federation(config)
     found |= {f"MURMURATION_{name}": value for name, value in config.variables.items()}
     if dynamodb_url is not None:
         found["AWS_ENDPOINT_URL_DYNAMODB"] = dynamodb_url
         found["AWS_ENDPOINT_URL_DYNAMODB_STREAMS"] = dynamodb_url
     return found
+
+
+def _federation(config: Config) -> dict[str, str]:
+    """Servers on this machine have no notary: one elsewhere couldn't reach them."""
+    return {
+        "MURMURATION_FEDERATION": "on" if config.federation_port else "off",
+        "MURMURATION_FEDERATION_LOOPBACK": "on" if config.allow_loopback else "off",
+        "MURMURATION_FEDERATION_CA": str(config.ca or ""),
+        "MURMURATION_KEY_NOTARIES": "none" if config.allow_loopback else "matrix.org",
+    }
 
 
 def enter(variables: Mapping[str, str]) -> dict[str, str | None]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 
@@ -29,18 +31,28 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise AddressInUse(
-            f"Can't listen on {host}:{port} ({error.strerror}); choose another --port."
+            f"Can't listen on {host}:{port} ({error.strerror}); choose another port."
         ) from error
     listener.listen(2048)
     return listener
 
 
+class WrongCertificate(Exception):
+    """The certificate or its key can't be used; the message says why."""
+
+
 class Server:
-    """The gateway's HTTP server."""
+    """The gateway's HTTP server; with `tls`, the files of a certificate and its key, it speaks HTTPS."""
 
     def __init__(
-        self, listener: socket.socket, http: HttpGateway, websocket: WebSocketGateway, limits: Limits
+        self,
+        listener: socket.socket,
+        http: HttpGateway,
+        websocket: WebSocketGateway,
+        limits: Limits,
+        tls: tuple[Path, Path] | None = None,
     ) -> None:
+        """Raises WrongCertificate."""
         self._listener = listener
         self._http = http
         self._websocket = websocket
@@ -61,7 +73,13 @@ class Server:
             server_header=False,
             timeout_keep_alive=65,
             timeout_graceful_shutdown=1,
+            ssl_certfile=tls[0] if tls else None,
+            ssl_keyfile=tls[1] if tls else None,
         )
+        try:
+            config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise WrongCertificate(f"The TLS certificate or its key can't be used: {error}") from error
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="gateway", daemon=True)
 

@@ -47,11 +47,12 @@ def _find(method: str, path: str) -> tuple[Function, str, dict[str, str]]:
 
 @dataclass
 class Client:
-    """Calls endpoints, with `token` where there is one."""
+    """Calls endpoints, with `token` where there is one, from the address `source_ip`."""
 
     token: str | None = None
     user_id: str = ""
     device_id: str = ""
+    source_ip: str = "127.0.0.1"
 
     def request(
         self,
@@ -84,7 +85,7 @@ class Client:
             "requestContext": {
                 "requestId": "00000000-0000-4000-8000-000000000000",
                 "stage": "test",
-                "identity": {"sourceIp": "127.0.0.1", "userAgent": "test"},
+                "identity": {"sourceIp": self.source_ip, "userAgent": "test"},
             },
             "body": base64.b64encode(raw).decode() if raw else None,
             "isBase64Encoded": bool(raw),

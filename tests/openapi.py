@@ -74,7 +74,7 @@ class Operation:
 
 
 class Specification:
-    """The client-server operations below a folder `data/`."""
+    """The client-server and server-server operations below a folder `data/`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -83,7 +83,8 @@ class Specification:
         self._validators: dict[str, Draft202012Validator] = {}
 
     def _load(self) -> Iterator[tuple[list[bool], Operation]]:
-        for file in sorted((self._folder / "data/api/client-server").glob("*.yaml")):
+        folders = (self._folder / "data/api" / api for api in ("client-server", "server-server"))
+        for file in (file for folder in folders for file in sorted(folder.glob("*.yaml"))):
             document = _read(file)
             base = document["servers"][0]["variables"]["basePath"]["default"]
             for path, methods in document["paths"].items():

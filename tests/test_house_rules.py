@@ -53,6 +53,9 @@ NEVER_REFUSED = {
     "client_server-get_submit_page": "anyone may ask, in any way",
     "client_server-get_versions": "anyone may ask, in one way",
     "client_server-get_wellknown": "anyone may ask, in one way",
+    "server_server-get_server_keys": "anyone may ask, in one way",
+    "server_server-get_server_version": "anyone may ask, in one way",
+    "server_server-get_server_wellknown": "anyone may ask, in one way",
 }
 """Endpoints without an input that could be refused, and why."""
 NEVER_ALONE = {

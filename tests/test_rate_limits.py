@@ -11,7 +11,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.aws.reads import fetch
 from murmuration.identity import rate_limits
-from murmuration.identity.rate_limits import LIMITS, Taking, check, require_open
+from murmuration.identity.rate_limits import LIMITS, Taking, check, give_back, network
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.settings import settings
 from tests.in_process import Client
@@ -138,14 +138,56 @@ def test_many_at_once_get_no_more_than_the_burst(clock, key):
     assert LIMIT.burst <= allowed <= LIMIT.burst + 2
 
 
-def test_looking_takes_nothing(clock, key, writes):
-    require_open(KIND, key)
-    assert writes == []
+def test_what_is_given_back_can_be_taken_again(clock, key):
     take_all(key)
+    give_back(KIND, key, clock.now)
+    check(KIND, key)
     with pytest.raises(LimitExceeded):
-        require_open(KIND, key)
+        check(KIND, key)
+
+
+def test_giving_back_never_makes_more_than_the_burst(clock, key):
+    give_back(KIND, key, clock.now)
+    taken_ms = check(KIND, key)
     clock.now += LIMIT.interval_ms
-    require_open(KIND, key)
+    take_all(key)
+    give_back(KIND, key, taken_ms)  # what was taken has come back by itself
+    with pytest.raises(LimitExceeded):
+        check(KIND, key)
+
+
+def test_what_cannot_be_taken_for_sure_is_refused(clock, key, monkeypatch):
+    def contended(write, **options):
+        raise ConditionFailed
+
+    monkeypatch.setattr(dynamodb, "execute", contended)
+    with pytest.raises(LimitExceeded):
+        check(KIND, key)
+
+
+@pytest.mark.parametrize(
+    ("address", "counts_as"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2::", "2001:db8:1:2::/64"),
+        ("[2001:db8:1:3::1]", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("", ""),
+        ("not:an:address", "not:an:address"),
+    ],
+)
+def test_the_network_of_an_address(address, counts_as):
+    assert network(address) == counts_as
+
+
+def test_addresses_of_one_network_share_a_bucket(clock, key):
+    prefix = f"2001:db8:{abs(hash(key)) % 65_536:x}:1"
+    for number in range(LIMITS["registration"].burst):
+        check("registration", f"{prefix}:{number}::1")
+    with pytest.raises(LimitExceeded):
+        check("registration", f"{prefix}:ffff::1")
 
 
 def test_the_item_expires(clock, key):
@@ -160,7 +202,7 @@ def test_nothing_is_limited_where_limits_are_off(monkeypatch, key, writes):
     settings.cache_clear()
     take_all(key)
     take_all(key)
-    require_open(KIND, key)
+    give_back(KIND, key, check(KIND, key))
     assert writes == []
 
 

@@ -14,8 +14,8 @@ from infra_shared.parking import TEMPLATES
 VIEWER = TEMPLATES.with_name("viewer.js")
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 SOCKET_PATHS = ("/ws", "/_matrix/client/??/stream")
-CACHED_PATHS = ("/.well-known/matrix/*", "/_matrix/client/versions")
-"""What is the same for everybody until the next deployment, and what each client asks for first."""
+CACHED_PATHS = ("/.well-known/matrix/*", "/_matrix/client/versions", "/_matrix/key/v2/server*")
+"""What is the same for everybody, and what each client or server asks for first. Keys count for 5 minutes."""
 
 # CloudFront's own policies, by the IDs that it publishes.
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
@@ -28,6 +28,7 @@ One user's 404 would be the answer to another, who asks by the same path.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
 """
 
+HSTS_SECONDS = 31_536_000
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
 _LONGEST_WAIT = 60
 """Seconds that CloudFront waits for an answer: longer than API Gateway waits for a function."""
@@ -78,6 +79,7 @@ def make_edge(
             "allowed_methods": _METHODS,
             "cache_policy_id": cache_policy,
             "origin_request_policy_id": ALL_BUT_HOST,
+            "response_headers_policy_id": headers,
             "compress": cache_policy != CACHING_DISABLED,
             "function_associations": [
                 cloudfront.CfnDistribution.FunctionAssociationProperty(
@@ -86,6 +88,7 @@ def make_edge(
             ],
         }
 
+    headers = _make_headers_policy(stack, settings).ref
     cache = _make_cache_policy(stack, settings).ref
     special = [(path, "rest", cache) for path in CACHED_PATHS]
     origins = [
@@ -142,6 +145,25 @@ def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCacheP
                     ),
                     enable_accept_encoding_brotli=True,
                     enable_accept_encoding_gzip=True,
+                )
+            ),
+        ),
+    )
+
+
+def _make_headers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnResponseHeadersPolicy:
+    """Tells browsers to come by HTTPS alone for a year: to this host, as others of its domain aren't ours."""
+    return cloudfront.CfnResponseHeadersPolicy(
+        stack,
+        "HeadersPolicy",
+        response_headers_policy_config=cloudfront.CfnResponseHeadersPolicy.ResponseHeadersPolicyConfigProperty(
+            name=f"{settings.prefix}-headers",
+            security_headers_config=cloudfront.CfnResponseHeadersPolicy.SecurityHeadersConfigProperty(
+                strict_transport_security=cloudfront.CfnResponseHeadersPolicy.StrictTransportSecurityProperty(
+                    access_control_max_age_sec=HSTS_SECONDS,
+                    include_subdomains=False,
+                    preload=False,
+                    override=True,
                 )
             ),
         ),

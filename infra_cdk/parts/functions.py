@@ -15,7 +15,7 @@ from aws_cdk import aws_logs as logs
 
 from infra_cdk import assets
 from infra_cdk.layers import Layers
-from infra_cdk.modules import facts
+from infra_cdk.modules import facts, reserved
 from infra_cdk.names import function_name, logical_id
 from infra_cdk.parts.policies import Resources, Statement, allow, assumed_by, inline
 from infra_cdk.settings import Settings
@@ -142,6 +142,7 @@ def _make_function(
     environment: Mapping[str, Any],
 ) -> lambda_.CfnFunction:
     module_facts = facts(function.group)
+    reservations = reserved(settings.account_concurrency, held=settings.waiting == "held")
     source = Path(inspect.getfile(_module(function)))
     bucket, key = assets.add_zip(stack, {function.module.replace(".", "/") + ".py": source})
     return lambda_.CfnFunction(
@@ -156,6 +157,7 @@ def _make_function(
         role=role.attr_arn,
         memory_size=module_facts.memory or settings.memory,
         timeout=module_facts.timeout,
+        reserved_concurrent_executions=reservations.get(function.module.removeprefix("functions.")),
         layers=list(layer_arns),
         environment=lambda_.CfnFunction.EnvironmentProperty(variables=dict(environment)),
         logging_config=logging_config(log_group, settings),

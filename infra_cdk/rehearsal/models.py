@@ -92,6 +92,7 @@ class Kept:
 for _kind in (
     "AWS::CloudFront::CachePolicy",
     "AWS::CloudFront::Function",
+    "AWS::CloudFront::ResponseHeadersPolicy",
     "AWS::CloudWatch::Alarm",
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",

@@ -12,13 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_shared.grants import client_server, drafts, machinery
+from infra_shared.grants import client_server, drafts, machinery, server_server
 from infra_shared.grants.grant import Grant
 from infra_shared.needs import Need
 
 __all__ = ["GRANTS", "Grant", "allows", "covers"]
 
-GRANTS: Mapping[str, Grant] = {**client_server.GRANTS, **drafts.GRANTS, **machinery.GRANTS}
+GRANTS: Mapping[str, Grant] = {
+    **client_server.GRANTS,
+    **server_server.GRANTS,
+    **drafts.GRANTS,
+    **machinery.GRANTS,
+}
 """By the module's name."""
 
 

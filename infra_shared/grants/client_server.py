@@ -15,7 +15,7 @@ GRANTS: Mapping[str, Grant] = {
             "events": "batch_get put",
             "keys": "batch_write query",
             "room-log": "batch_get put",
-            "rooms": "batch_get check get put update",
+            "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get put",
             "streams": "batch_get batch_write get put query update",
             "transient": "delete get put update",
@@ -120,7 +120,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "events": "batch_get put",
             "room-log": "batch_get put",
-            "rooms": "batch_get check get put update",
+            "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get put",
             "streams": "get put",
             "transient": "update",
@@ -179,7 +179,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put",
-            "rooms": "batch_get check get put query update",
+            "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get put",
             "streams": "batch_get get put update",
             "transient": "update",
@@ -280,7 +280,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.user_interactive_auth": Grant(
         secrets={"viewer-secret": "get"},
-        tables={"directory": "get put", "transient": "get put update", "users": "get"},
+        tables={"directory": "get put", "transient": "get put update", "users": "get query update"},
     ),
     "client_server.versions": Grant(),
     "client_server.voip": Grant(

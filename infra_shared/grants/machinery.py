@@ -17,7 +17,7 @@ GRANTS: Mapping[str, Grant] = {
             "events": "batch_get put",
             "listeners": "batch_get update",
             "room-log": "batch_get put update",
-            "rooms": "batch_get check delete get put update",
+            "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get put",
             "streams": "batch_get batch_write get put",
             "streams/by-seq": "query",

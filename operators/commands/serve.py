@@ -3,7 +3,7 @@
 Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
 stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
 _PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _MAIL_SENDER, _LOGIN_FLOWS,
-_PROVIDERS.
+_PROVIDERS, _FEDERATION_PORT, _TLS_CERT, _TLS_KEY, _CA, _ALLOW_LOOPBACK.
 """
 
 from __future__ import annotations
@@ -34,6 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("login-flows", "", "by which flows users log in, such as m.login.password,m.login.oauth2")
     option("providers", "", "a JSON file of identity providers, each with its client_secret (none)")
     option("functions", "functions", "the package of the functions (functions)")
+    option("federation-port", "", "the port for other servers, over TLS (none: no federation)")
+    option("tls-cert", "", "the file of the certificate for that port")
+    option("tls-key", "", "the file of the certificate's key")
+    option("ca", "", "a file of certificate authorities to trust, besides the system's (none)")
+    parser.add_argument(
+        "--allow-loopback",
+        nargs="?",
+        const="on",
+        choices=("on", "off"),
+        default=os.environ.get("MURMURATION_ALLOW_LOOPBACK", "off"),
+        help="let other servers be on this machine, for trials (off)",
+    )
     option("chaos", "none", "how to upset deliveries to workers (none)", ("none", "twice", "pieces"))
     option("meter", "off", "whether to count what AWS would bill, for `murmuration cost`", ("on", "off"))
     option("log", "warning", "what to log (warning)", ("debug", "info", "warning", "error"))
@@ -60,11 +72,14 @@ def run(args: argparse.Namespace) -> int:
     from local_cloud.data_folder import DataFolderInUse
     from local_cloud.dynoxide import DynoxideError
     from local_cloud.gateway.routes import RouteConflict
-    from local_cloud.server import AddressInUse
+    from local_cloud.server import AddressInUse, WrongCertificate
     from murmuration.settings import SettingsError
 
     if not args.port.isdecimal() or not 0 < int(args.port) < 65_536:
         print(f"--port is {args.port!r}; it must be a number from 1 to 65535.", file=sys.stderr)
+        return 2
+    if (problem := federation_problem(args)) is not None:
+        print(problem, file=sys.stderr)
         return 2
     try:
         variables, parameters = logins(args.login_flows, args.providers, args.mail_sender)
@@ -83,13 +98,18 @@ def run(args: argparse.Namespace) -> int:
         functions=args.functions,
         chaos=args.chaos,
         meter=args.meter == "on",
+        federation_port=int(args.federation_port or 0),
+        tls_cert=_path(args.tls_cert),
+        tls_key=_path(args.tls_key),
+        ca=_path(args.ca),
+        allow_loopback=args.allow_loopback == "on",
         variables=variables,
         parameters=parameters,
     )
     cloud = Cloud(config, say=_say)
     try:
         cloud.start()
-    except (AddressInUse, DataFolderInUse, DynoxideError, RouteConflict) as error:
+    except (AddressInUse, DataFolderInUse, DynoxideError, RouteConflict, WrongCertificate) as error:
         print(error, file=sys.stderr)
         return 1
     seconds = time.monotonic() - started
@@ -104,6 +124,21 @@ def run(args: argparse.Namespace) -> int:
     sys.stdout.flush()
     # Functions in the middle of a wait would hold the process up; what they did is stored, or never was.
     os._exit(0)
+
+
+def federation_problem(args: argparse.Namespace) -> str | None:
+    """What is wrong with the options about other servers, in a sentence; None if nothing is."""
+    port, cert, key = args.federation_port, args.tls_cert, args.tls_key
+    if port and not (port.isdecimal() and 0 < int(port) < 65_536):
+        return f"--federation-port is {port!r}; it must be a number from 1 to 65535."
+    if bool(port) != bool(cert) or bool(port) != bool(key):
+        return "--federation-port, --tls-cert and --tls-key go together: other servers speak TLS only."
+    missing = [name for name in (cert, key, args.ca) if name and not Path(name).is_file()]
+    return f"There is no file {missing[0]}." if missing else None
+
+
+def _path(name: str) -> Path | None:
+    return Path(name).resolve() if name else None
 
 
 def logins(flows: str, providers: str, sender: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -66,6 +66,29 @@ def configure(deployment: None) -> Iterator[Callable[..., None]]:
     settings.cache_clear()
 
 
+@pytest.fixture
+def limits_on(configure: Callable[..., None]) -> Iterator[None]:
+    """Limits rates, as a deployment does."""
+    from murmuration.identity import rate_limits
+
+    configure(RATE_LIMITS="on")
+    rate_limits._full.clear()
+    yield
+    rate_limits._full.clear()
+
+
+@pytest.fixture
+def address(fresh_name: Callable[..., str]) -> Callable[[], str]:
+    """Makes addresses, each of a network that no other test uses."""
+    from hashlib import sha256
+
+    def make() -> str:
+        digest = sha256(fresh_name().encode()).hexdigest()
+        return f"2001:db8:{digest[:4]}:{digest[4:8]}::1"
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def provider() -> Iterator[Provider]:
     """An identity provider, which sends browsers back to `example.org`."""

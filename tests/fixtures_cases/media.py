@@ -10,6 +10,9 @@ CASES = Cases("client_server/media", "alice_with_media")
 OLD, NEW = "/_matrix/media/v3", "/_matrix/client/v1/media"
 PICTURE, TEXT, PENDING = (f"example.org/{{{{{name}}}}}" for name in ("picture", "text", "pending_media"))
 
+OPEN = {"unauthenticated_media_before": "2999-01-01T00:00:00Z"}
+"""Lets the old paths serve what is uploaded in these cases."""
+
 UPLOAD = f"POST {OLD}/upload"
 PNG = {"Content-Type": "image/png"}
 CASES.add(
@@ -36,6 +39,15 @@ CASES.add(
     by="alice",
     settings={"media_max_bytes": "4"},
     expect="413 M_TOO_LARGE",
+)
+CASES.add(
+    "upload_content/over_quota",
+    "More than Alice has room for, with what she uploaded before.",
+    UPLOAD,
+    b"12345",
+    by="alice",
+    settings={"media_quota_bytes": "1000"},
+    expect="403 M_FORBIDDEN",
 )
 CASES.add("upload_content/missing_token", "Nobody's upload.", UPLOAD, b"x", expect="401 M_MISSING_TOKEN")
 
@@ -89,9 +101,20 @@ for operation, request in (("get_config", f"GET {OLD}/config"), ("get_config_aut
 
 for operation, base, who in (("get_content", OLD, None), ("get_content_authed", NEW, "alice")):
     request = f"GET {base}/download"
-    CASES.add(f"{operation}/good", "The picture, as it was uploaded.", f"{request}/{PICTURE}", by=who)
+    opened = {} if who else OPEN
     CASES.add(
-        f"{operation}/good_text", "A text under the name it was uploaded with.", f"{request}/{TEXT}", by=who
+        f"{operation}/good",
+        "The picture, as it was uploaded.",
+        f"{request}/{PICTURE}",
+        by=who,
+        settings=opened,
+    )
+    CASES.add(
+        f"{operation}/good_text",
+        "A text under the name it was uploaded with.",
+        f"{request}/{TEXT}",
+        by=who,
+        settings=opened,
     )
     CASES.add(
         f"{operation}/unknown",
@@ -108,6 +131,18 @@ for operation, base, who in (("get_content", OLD, None), ("get_content_authed", 
         expect="504 M_NOT_YET_UPLOADED",
     )
 CASES.add(
+    "get_content/frozen",
+    "Without a token nothing is given out but what was uploaded long ago.",
+    f"GET {OLD}/download/{PICTURE}",
+    expect="404 M_NOT_FOUND",
+)
+CASES.add(
+    "get_content/pending_without_waiting",
+    "Nobody waits without a token.",
+    f"GET {OLD}/download/{PENDING}?timeout_ms=20000",
+    expect="504 M_NOT_YET_UPLOADED",
+)
+CASES.add(
     "get_content_authed/missing_token",
     "Nobody's.",
     f"GET {NEW}/download/{PICTURE}",
@@ -120,7 +155,11 @@ for operation, base, who in (
 ):
     request = f"GET {base}/download"
     CASES.add(
-        f"{operation}/good", "The picture under another name.", f"{request}/{PICTURE}/caf%C3%A9.png", by=who
+        f"{operation}/good",
+        "The picture under another name.",
+        f"{request}/{PICTURE}/caf%C3%A9.png",
+        by=who,
+        settings={} if who else OPEN,
     )
     CASES.add(
         f"{operation}/unknown",
@@ -141,6 +180,7 @@ for operation, base, who in (
         "A thumbnail, made now and kept.",
         f"{request}/{PICTURE}?{size}",
         by=who,
+        settings={} if who else OPEN,
         vague=True,
     )
     CASES.add(
@@ -148,6 +188,7 @@ for operation, base, who in (
         "A text has none.",
         f"{request}/{TEXT}?{size}",
         by=who,
+        settings={} if who else OPEN,
         expect="400 M_UNKNOWN",
     )
     CASES.add(

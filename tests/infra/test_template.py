@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from infra_cdk import modules
 from infra_cdk.names import function_name
 from infra_cdk.parts.functions import RUNTIME
 from infra_cdk.settings import Settings
@@ -242,6 +243,67 @@ def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
     assert kept == dict.fromkeys((400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0)
 
 
+def test_browsers_are_told_to_come_by_https_alone(stack: Synthesised) -> None:
+    (policy,) = stack.of_type("AWS::CloudFront::ResponseHeadersPolicy").items()
+    name, resource = policy
+    security = resource["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+    assert security["StrictTransportSecurity"] == {
+        "AccessControlMaxAgeSec": 31_536_000,
+        "IncludeSubdomains": False,
+        "Override": True,
+        "Preload": False,
+    }
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    for behaviour in (config["DefaultCacheBehavior"], *config["CacheBehaviors"]):
+        assert behaviour["ResponseHeadersPolicyId"] == {"Ref": name}
+        assert behaviour["ViewerProtocolPolicy"] == "https-only"
+
+
+def reserved_in(stack: Synthesised) -> dict[str, int]:
+    """The functions with a concurrency of their own, by the names of their handlers."""
+    return {
+        found["Handler"].removeprefix("functions.").removesuffix(".handler"): found[
+            "ReservedConcurrentExecutions"
+        ]
+        for found in stack.properties("AWS::Lambda::Function")
+        if "ReservedConcurrentExecutions" in found
+    }
+
+
+def test_what_can_be_held_for_long_starves_nothing_else(stack: Synthesised) -> None:
+    found = reserved_in(stack)
+    assert found == modules.reserved(1_000, held=False)
+    assert set(found) == set(modules.SHARES), "each share is of a function that there is"
+    assert all(count >= 1 for count in found.values())
+    assert found["client_server.sync.sync"] == 300
+    assert 1_000 - sum(found.values()) >= 300, "the rest of the functions have a good part for themselves"
+
+
+@pytest.mark.parametrize(("quota", "held", "reserves"), [
+    (1_000, True, True), (300, False, True), (300, True, False), (200, False, False), (10, False, False),
+    (0, False, False),
+])  # fmt: skip
+def test_a_small_account_reserves_nothing(quota: int, held: bool, reserves: bool) -> None:
+    found = modules.reserved(quota, held=held)
+    assert bool(found) is reserves
+    assert not found or quota - sum(found.values()) >= 100
+    assert not found or found["client_server.sync.sync"] == quota * (50 if held else 30) // 100
+
+
+def test_a_function_that_waits_or_decodes_has_a_share() -> None:
+    """What waits for news, an upload or another server can be held by those who call it."""
+    waits = re.compile(r"sync\.engine|event_stream|client_v1\.stream|media\.(repository|thumbnails)")
+    names = {
+        ".".join(path.with_suffix("").parts[1:])
+        for path in FUNCTION_FILES
+        if re.search(r"get_content\(|get_content_thumbnail\(|\bget_events\(|\bsync\(", path.read_text())
+        and waits.search(path.read_text())
+    }
+    assert names <= set(modules.SHARES)
+    assert len(names) >= 10
+
+
 def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
     text = json.dumps(stack.template)
     assert "signing-key" not in text or re.search(r"ed25519 a_\w+ [\w+/]{40}", text) is None
@@ -268,7 +330,7 @@ def test_nothing_idle_costs(stack: Synthesised) -> None:
     types = {found["Type"] for found in stack.template["Resources"].values()}
     assert not types & COSTS_WHILE_IDLE
     for function in stack.properties("AWS::Lambda::Function"):
-        assert not {"VpcConfig", "SnapStart", "KmsKeyArn", "ReservedConcurrentExecutions"} & set(function)
+        assert not {"VpcConfig", "SnapStart", "KmsKeyArn"} & set(function)
     assert "ProvisionedConcurrency" not in json.dumps(stack.template)
     for table in stack.properties("AWS::DynamoDB::Table"):
         assert "SSESpecification" not in table  # with a key that AWS owns, which is free

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from murmuration.aws import objects
+from murmuration.settings import settings
 from tests.aws import mocked_aws
 from tests.logged_in import log_in
 
@@ -21,6 +22,16 @@ def bucket(deployment: None) -> Iterator[str]:
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
         )
         yield BUCKET
+
+
+@pytest.fixture
+def open_media(bucket, monkeypatch):
+    """Lets what is uploaded be read without a token, as a deployment does with what it had before."""
+    monkeypatch.setenv("MURMURATION_UNAUTHENTICATED_MEDIA_BEFORE", "2999-01-01T00:00:00Z")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 @pytest.fixture

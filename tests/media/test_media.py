@@ -8,12 +8,13 @@ import pytest
 
 from murmuration import clock
 from murmuration.aws import dynamodb, objects
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
 from murmuration.media import repository
-from murmuration.settings import settings
+from murmuration.settings import parse_moment_ms, settings
 from murmuration.storage import media as storage
 from tests.faults import Way, fault
-from tests.in_process import segment
+from tests.in_process import Client, segment
 from tests.logged_in import log_in
 
 UPLOAD = "/_matrix/media/v3/upload"
@@ -34,7 +35,7 @@ def objects_of(media_id):
 
 
 @pytest.mark.parametrize("download", DOWNLOADS)
-def test_what_is_uploaded_comes_back(alice, bob, download):
+def test_what_is_uploaded_comes_back(alice, bob, download, open_media):
     name = upload(alice, filename="a picture.png")
     server, media_id = name.split("/")
     assert server == "example.org"
@@ -48,7 +49,7 @@ def test_what_is_uploaded_comes_back(alice, bob, download):
 
 
 @pytest.mark.parametrize("download", DOWNLOADS)
-def test_a_download_can_name_the_file(alice, download):
+def test_a_download_can_name_the_file(alice, download, open_media):
     name = upload(alice, filename="a.png")
     answer = alice.get(f"{download}/{name}/{segment('ö.png')}")
     assert (answer.status, answer.body) == (200, EVERYTHING)
@@ -77,7 +78,7 @@ def test_each_upload_has_an_id_of_its_own(alice):
     assert upload(alice) != upload(alice)
 
 
-def test_the_old_paths_need_no_token_and_the_new_one_does(alice):
+def test_the_old_paths_need_no_token_and_the_new_one_does(alice, open_media):
     name = upload(alice)
     alice.token = None
     assert alice.get(f"{DOWNLOADS[1]}/{name}").status == 200
@@ -85,6 +86,89 @@ def test_the_old_paths_need_no_token_and_the_new_one_does(alice):
     assert (answer.status, answer.json["errcode"]) == (401, "M_MISSING_TOKEN")
     for path in (UPLOAD, CREATE):
         assert alice.post(path, b"").status == 401
+
+
+OLD_WAYS = ["download/{}", "download/{}/name.png", "thumbnail/{}?width=32&height=32"]
+
+
+@pytest.mark.parametrize("way", OLD_WAYS)
+@pytest.mark.parametrize("version", ["r0", "v1", "v3"])
+def test_media_are_not_given_out_without_a_token(alice, way, version):
+    name = upload(alice)
+    answer = Client().get(f"/_matrix/media/{version}/{way.format(name)}")
+    assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
+    assert alice.get(f"{DOWNLOADS[0]}/{name}").status == 200
+
+
+def test_what_was_uploaded_before_the_freeze_stays_readable(alice, monkeypatch):
+    before, after = upload(alice), upload(alice)
+    for name, moment in ((before, "2026-01-31T11:59:59Z"), (after, "2026-01-31T12:00:00Z")):
+        key = {"media_id": name.split("/")[1]}
+        change = {":at": parse_moment_ms(moment)}
+        dynamodb.execute(dynamodb.update("media", key, "SET uploaded_ms = :at", values=change))
+    monkeypatch.setenv("MURMURATION_UNAUTHENTICATED_MEDIA_BEFORE", "2026-01-31T13:00:00+01:00")
+    settings.cache_clear()
+    assert [Client().get(f"{DOWNLOADS[1]}/{name}").status for name in (before, after)] == [200, 404]
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+# -- Quota -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quota(monkeypatch):
+    """Lets each user upload 100 bytes."""
+    monkeypatch.setenv("MURMURATION_MEDIA_QUOTA_BYTES", "100")
+    settings.cache_clear()
+    yield 100
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def test_a_user_may_upload_so_many_bytes(alice, bob, quota):
+    upload(alice, b"x" * 60)
+    name = create(alice)
+    for answer in (alice.post(UPLOAD, b"x" * 41), put(alice, name, b"x" * 41)):
+        assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
+        assert "100 bytes" in answer.json["error"]
+    assert put(alice, name, b"x" * 40).status == 200
+    assert alice.post(UPLOAD, b"x").status == 403
+    assert alice.post(UPLOAD, b"").status == 200
+    upload(bob, b"x" * 100)
+    assert bob.post(UPLOAD, b"x" * 101).status == 403
+
+
+def test_uploads_at_once_make_no_more_than_the_quota(alice, quota):
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda _: alice.post(UPLOAD, b"x" * 40), range(5)))
+    assert sorted(answer.status for answer in answers) == [200, 200, 403, 403, 403]
+
+
+def test_what_was_not_stored_does_not_count(alice, quota, monkeypatch):
+    name = create(alice)
+    put(alice, name, b"x" * 60)
+    assert put(alice, name, b"x" * 40).status == 409
+    with monkeypatch.context() as patch:
+        patch.setattr(objects, "put", lambda *_: 1 / 0)
+        assert alice.post(UPLOAD, b"x" * 40).status == 500
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "complete", complete_too_late)
+        assert put(alice, create(alice), b"x" * 40).status == 409
+    upload(alice, b"x" * 40)
+
+
+def complete_too_late(media, content):
+    raise ConditionFailed
+
+
+def test_a_quota_of_zero_is_none(alice, monkeypatch):
+    monkeypatch.setenv("MURMURATION_MEDIA_QUOTA_BYTES", "0")
+    settings.cache_clear()
+    upload(alice)
+    assert dynamodb.get("media", {"media_id": f"bytes#{alice.user_id}"}) is None
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
 @pytest.mark.parametrize("path", ["/_matrix/client/v1/media/config", "/_matrix/media/v3/config"])
@@ -217,7 +301,7 @@ def test_of_four_uploads_to_one_uri_one_counts(alice):
 @pytest.mark.parametrize("way", Way)
 def test_an_interrupted_upload_leaves_the_content_or_the_uri(alice, way):
     name = create(alice)
-    with fault(1, way):
+    with fault(2, way):  # the first write takes the bytes from the quota
         first = put(alice, name)
     assert first.status == (200 if way is Way.TWICE else 500)
     again = put(alice, name)
@@ -234,6 +318,16 @@ def test_an_upload_whose_answer_from_the_database_is_lost_succeeds(alice):
     assert alice.get(f"{DOWNLOADS[0]}/{name}").body == EVERYTHING
 
 
+@pytest.fixture
+def no_waiting(monkeypatch):
+    """Fails the test if a function waits."""
+
+    def wait(seconds):
+        raise AssertionError("a function waits")
+
+    monkeypatch.setattr("murmuration.media.repository.time.sleep", wait)
+
+
 def test_content_that_is_not_there_yet(alice):
     name = create(alice)
     for download in DOWNLOADS:
@@ -241,11 +335,28 @@ def test_content_that_is_not_there_yet(alice):
         assert (answer.status, answer.json["errcode"]) == (504, "M_NOT_YET_UPLOADED")
 
 
+@pytest.mark.parametrize("way", OLD_WAYS)
+@pytest.mark.parametrize("timeout", [None, 60_000])
+def test_nobody_waits_without_a_token(alice, way, timeout, no_waiting):
+    answer = Client().get(f"/_matrix/media/v3/{way.format(create(alice))}", timeout_ms=timeout)
+    assert (answer.status, answer.json["errcode"]) == (504, "M_NOT_YET_UPLOADED")
+
+
 def test_a_download_waits_for_the_upload(alice, monkeypatch):
     name = create(alice)
     monkeypatch.setattr("murmuration.media.repository.time.sleep", lambda _: put(alice, name))
     answer = alice.get(f"{DOWNLOADS[0]}/{name}")
     assert (answer.status, answer.body) == (200, EVERYTHING)
+
+
+def test_a_user_waits_for_few_media_at_once(alice, bob, limited, no_waiting, monkeypatch):
+    monkeypatch.setattr(rate_limits, "now_ms", lambda: 1_700_000_000_000)
+    name = create(alice)
+    for _ in range(rate_limits.LIMITS["media_wait"].burst):
+        assert alice.get(f"{DOWNLOADS[0]}/{name}").status == 500, "it would have waited"
+    answer = alice.get(f"{DOWNLOADS[0]}/{name}")
+    assert (answer.status, answer.json["errcode"]) == (504, "M_NOT_YET_UPLOADED")
+    assert bob.get(f"{DOWNLOADS[0]}/{name}").status == 500
 
 
 def test_other_users_cannot_upload_to_it(alice, bob):

@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from murmuration import clock
 from murmuration.aws import objects
-from murmuration.media import imaging
-from murmuration.media.thumbnails import CROPPED_EDGES, SCALED_SIZES, Wanted, cropped_size, scaled_size
+from murmuration.media import imaging, thumbnails
+from murmuration.media.thumbnails import CROPPED_SIZES, SCALED_SIZES, Wanted, cropped_size, scaled_size
 from murmuration.protocol.errors import MatrixError, TooLarge, Unknown
+from murmuration.settings import settings as settings_of_the_server
 from tests.media.test_media import create, upload
 
 THUMBNAILS = ["/_matrix/client/v1/media/thumbnail", "/_matrix/media/v3/thumbnail"]
@@ -49,7 +51,7 @@ def thumbnail(client, name, query, base=THUMBNAILS[0]):
 
 
 @pytest.mark.parametrize("base", THUMBNAILS)
-def test_a_thumbnail_is_made_once_and_kept(alice, base):
+def test_a_thumbnail_is_made_once_and_kept(alice, base, open_media):
     name = upload(alice, picture(1000, 500), "image/png")
     first = thumbnail(alice, name, "width=300&height=200&method=scale", base)
     assert first.status == 200
@@ -111,7 +113,7 @@ def test_media_that_are_not_there_have_no_thumbnail(alice):
     assert (answer.status, answer.json["errcode"]) == (504, "M_NOT_YET_UPLOADED")
 
 
-def test_the_new_path_needs_a_token(alice):
+def test_the_new_path_needs_a_token(alice, open_media):
     name = upload(alice, picture(40, 30))
     alice.token = None
     assert thumbnail(alice, name, "width=32&height=32", THUMBNAILS[0]).status == 401
@@ -122,23 +124,13 @@ def test_the_new_path_needs_a_token(alice):
 
 
 @settings(deadline=None)
-@given(st.integers(1, 1600), st.integers(1, 1600))
-def test_a_cropped_size_is_no_smaller_and_of_like_aspect(width, height):
-    size = cropped_size(width, height)
-    assert size[0] >= width
-    assert size[1] >= height
-    assert max(size) in CROPPED_EDGES
-    longer = max(width, height)
-    assert abs(min(size) / max(size) - min(width, height) / longer) < 1 / 16
-
-
-@settings(deadline=None)
-@given(st.integers(1, 1600), st.integers(1, 1200))
-def test_a_scaled_size_is_one_of_few_and_no_smaller(width, height):
-    size = scaled_size(width, height)
-    assert size in SCALED_SIZES
-    assert size[0] >= width
-    assert size[1] >= height
+@given(st.integers(1, 5000), st.integers(1, 5000))
+@pytest.mark.parametrize(("rounded", "sizes"), [(cropped_size, CROPPED_SIZES), (scaled_size, SCALED_SIZES)])
+def test_a_size_is_one_of_few_and_no_smaller_unless_it_is_the_largest(rounded, sizes, width, height):
+    size = rounded(width, height)
+    assert size in sizes
+    assert len(sizes) <= 4
+    assert (size[0] >= width and size[1] >= height) or size == sizes[-1]
 
 
 def test_the_sizes_of_the_specification_are_ours():
@@ -161,6 +153,100 @@ def test_no_thumbnail_is_larger_than_its_image_or_than_asked(image, size, method
     result = imaging.scaled(image, size, method)
     for edge, limit, original in zip(result, size, image, strict=True):
         assert 1 <= edge <= min(limit, original)
+
+
+# -- What is known is not done again ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def makings(monkeypatch):
+    """Each attempt to make a thumbnail."""
+    seen = []
+    make_thumbnail = imaging.make_thumbnail
+
+    def record(*arguments, **named):
+        seen.append(arguments)
+        return make_thumbnail(*arguments, **named)
+
+    monkeypatch.setattr(imaging, "make_thumbnail", record)
+    return seen
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Lets time pass, in milliseconds."""
+    passed: list[int] = []
+    monkeypatch.setattr(thumbnails, "now_ms", lambda: clock.now_ms() + sum(passed))
+    return passed.append
+
+
+def refusal(answer):
+    return answer.status, answer.json["errcode"], answer.json["error"]
+
+
+SMALL = "width=32&height=32"
+
+
+@pytest.mark.parametrize("kind", ["no image", "bomb"])
+def test_a_refusal_is_remembered_for_a_day(alice, makings, later, kind):
+    data = b"no image" if kind == "no image" else bomb(20_000, 20_000)
+    name = upload(alice, data, "image/png")
+    answers = [thumbnail(alice, name, SMALL) for _ in range(5)]
+    assert len({refusal(answer) for answer in answers}) == 1
+    assert refusal(answers[0])[:2] == ((400, "M_UNKNOWN") if kind == "no image" else (413, "M_TOO_LARGE"))
+    assert len(makings) == 1
+    later(thumbnails.REMEMBERED_MS + 1)
+    assert [refusal(thumbnail(alice, name, SMALL)) for _ in range(2)] == [refusal(answers[0])] * 2
+    assert len(makings) == 2
+
+
+def test_an_image_that_is_small_as_it_is_is_decoded_once(alice, makings):
+    data = picture(20, 20)
+    name = upload(alice, data)
+    answers = [thumbnail(alice, name, SMALL) for _ in range(thumbnails.AT_ONCE + 2)]
+    assert {(answer.status, answer.body, answer.headers["Content-Type"]) for answer in answers} == {
+        (200, data, "image/png")
+    }
+    assert len(makings) == 1
+
+
+def test_what_ends_functions_is_not_tried_for_ever(alice, monkeypatch, later):
+    """A function that ran out of time or memory remembers nothing; the attempt was counted before."""
+    tried = []
+
+    def die(*arguments, **named):
+        tried.append(arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(imaging, "make_thumbnail", die)
+    name = upload(alice, picture(400, 400))
+    for _ in range(thumbnails.TRIES):
+        with pytest.raises(KeyboardInterrupt):
+            thumbnail(alice, name, SMALL)
+    later(thumbnails.TRYING_MS + 1)
+    for _ in range(3):
+        assert refusal(thumbnail(alice, name, SMALL))[:2] == (400, "M_UNKNOWN")
+    assert len(tried) == thumbnails.TRIES
+    monkeypatch.undo()
+    assert thumbnail(alice, name, "width=96&height=96").status == 200
+
+
+def test_so_many_try_at_once(alice, monkeypatch):
+    monkeypatch.setattr(imaging, "make_thumbnail", lambda *_, **__: 1 / 0)
+    name = upload(alice, picture(400, 400))
+    statuses = [thumbnail(alice, name, SMALL).status for _ in range(thumbnails.AT_ONCE + 2)]
+    assert statuses == [500] * thumbnails.AT_ONCE + [429] * 2
+
+
+def test_an_image_has_few_thumbnails(alice):
+    name = upload(alice, picture(900, 900))
+    for method in ("crop", "scale"):
+        for edge in (1, 20, 32, 33, 96, 100, 300, 500, 640, 800, 1000, 9999):
+            for other in (edge, 7 * edge):
+                assert thumbnail(alice, name, f"width={edge}&height={other}&method={method}").status == 200
+    prefix = f"thumbnail/{name.split('/')[1]}/"
+    kept = objects.client().list_objects_v2(Bucket=settings_of_the_server().media_bucket, Prefix=prefix)
+    assert kept["KeyCount"] <= len(CROPPED_SIZES) + len(SCALED_SIZES)
 
 
 # -- Pictures --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.federation.inbound.elsewhere import StateElsewhere
+from murmuration.federation.inbound.elsewhere import StateIds
 from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.inbound.reception import Received
 from murmuration.protocol import state_trie
@@ -27,6 +27,7 @@ from murmuration.protocol.pdus.keys import VerifyKey
 from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.protocol.state_resolution import resolve
 from murmuration.rooms.room import Room
+from murmuration.rooms.writing.gaps import GAP
 from murmuration.server_keys import signing_key
 from murmuration.storage.rooms import room_items, snapshots
 from tests.conftest import SERVER_NAME
@@ -42,7 +43,7 @@ def key_of(server: str) -> SigningKey:
 
 @dataclass
 class Mirror:
-    """A room as other servers see it; also what they answer when asked about it (`Elsewhere`)."""
+    """A room as other servers see it; also what they answer when asked about it (`RemoteServers`)."""
 
     room_id: str
     events: dict[str, Event] = field(default_factory=dict)
@@ -167,7 +168,7 @@ class Mirror:
     def kinds(self, *events: Event) -> list[str]:
         return [received.kind for received in self.send(*events)]
 
-    # -- Being asked (Elsewhere) -------------------------------------------------------------------------
+    # -- Being asked (RemoteServers) ---------------------------------------------------------------------
 
     def keys(self, wanted: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], VerifyKey]:
         ring = {}
@@ -189,14 +190,16 @@ class Mirror:
         told = between - self.hidden - self.secret
         return [event.pdu for event_id, event in reversed(self.events.items()) if event_id in told]
 
-    def state_before(self, event: Event) -> StateElsewhere | None:
-        self.asked.append("state_before")
+    def state_ids_before(self, event: Event) -> StateIds | None:
+        self.asked.append("state_ids_before")
         if event.event_id in self.hidden:
             return None
-        state = self.state_at[event.event_id].values()
-        return StateElsewhere(
-            [self.events[it].pdu for it in state], [self.events[it].pdu for it in self.chain_of(state)]
-        )
+        state = list(self.state_at[event.event_id].values())
+        return StateIds(state, self.chain_of(state))
+
+    def state_events(self, event: Event, event_ids: Sequence[str]) -> list[Any]:
+        self.asked.append(f"state_events {len(event_ids)}")
+        return [self.events[event_id].pdu for event_id in event_ids if event_id in self.events]
 
     def chain_of(self, event_ids: Iterable[str]) -> list[str]:
         return self._reach(event_ids, lambda event: event.auth_events)
@@ -233,8 +236,11 @@ def current_state(room_id: str) -> dict[StateKey, str]:
 
 
 def log_ids(room_id: str) -> list[str]:
-    """The IDs of the events in our server's log; checks that it has no gap."""
+    """The IDs of the events in our server's log; checks that what came as new is dense, but for its gaps."""
     room = Room.load(room_id)
     entries = room_items.read_log(room_id, room.version)
-    assert [entry.ordinal for entry in entries] == list(range(room.head.oldest, room.head.ordinal + 1))
+    assert (entries[0].ordinal, entries[-1].ordinal) == (room.head.oldest, room.head.ordinal)
+    fresh = [entry for entry in entries if not entry.is_past]
+    for before, after in itertools.pairwise(fresh):
+        assert after.ordinal - before.ordinal == (1 + GAP if after.after_gap else 1)
     return [entry.event.event_id for entry in entries]

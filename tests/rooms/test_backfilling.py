@@ -8,7 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration.federation.inbound.backfilling import backfill
+from murmuration.protocol.errors import BadJson
 from murmuration.protocol.events import Event
+from murmuration.protocol.pdus import event_format
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 from tests.in_process import Client
@@ -36,22 +38,24 @@ def pdus(events: list[Event]) -> list[object]:
 
 
 @pytest.mark.parametrize("version", ["1", "12"])
-def test_past_gets_the_ordinals_below_the_beginning(alice: Client, version: str) -> None:
+def test_past_gets_its_place_in_the_gap(alice: Client, version: str) -> None:
     mirror, lost, _ = with_gap(alice, version)
     before = Room.load(mirror.room_id).head
     state = current_state(mirror.room_id)
     received = backfill(mirror.room_id, pdus(lost[::-1]), mirror)
     assert {(it.event_id, it.kind) for it in received} == {(it.event_id, "accepted") for it in lost}
-    assert log_ids(mirror.room_id)[:5] == [event.event_id for event in lost]
+    assert log_ids(mirror.room_id)[-6:-1] == [event.event_id for event in lost]
     after = Room.load(mirror.room_id).head
-    assert (after.oldest, after.ordinal) == (before.oldest - 5, before.ordinal)
-    assert (after.extremities, after.state_root) == (before.extremities, before.state_root)
+    assert (after.oldest, after.ordinal) == (before.oldest, before.ordinal)
+    assert after.state_root == before.state_root
+    assert len(before.extremities) == 2
+    assert after.extremities == before.extremities[1:], "the past follows the other"
     assert current_state(mirror.room_id) == state
-    entries = room_items.read_log(mirror.room_id, mirror.version, before=before.oldest)
+    entries = room_items.read_log(mirror.room_id, mirror.version)
     roots = {entry.event.event_id: entry.state_root for entry in entries}
     assert len({roots[event.event_id] for event in lost}) == 2, "the state changes with Eve's joining only"
     page = messages(alice, mirror.room_id, limit=100)["chunk"]
-    assert bodies(page)[-4:] == ["from eve", "2", "1", "0"]
+    assert bodies(page) == ["heard", "from eve", "2", "1", "0"]
 
 
 def test_twice_and_at_once(alice: Client) -> None:
@@ -76,7 +80,8 @@ def test_what_nothing_follows_is_no_past(alice: Client) -> None:
     mirror.hidden.clear()
     assert len(backfill(mirror.room_id, pdus(lost[3:]), mirror)) == 2
     assert len(backfill(mirror.room_id, pdus(lost[:3]), mirror)) == 3
-    assert log_ids(mirror.room_id)[:5] == [event.event_id for event in lost]
+    ids = log_ids(mirror.room_id)
+    assert ids[-7:-2] == [event.event_id for event in lost]
 
 
 def test_bad_events_are_dropped_or_rejected(alice: Client) -> None:
@@ -106,3 +111,29 @@ def test_redacted_past_comes_redacted(alice: Client) -> None:
     entries = {it.event.event_id: it for it in room_items.read_log(mirror.room_id, mirror.version)}
     assert entries[said.event_id].event.content == {}
     assert not entries[gone.event_id].withheld
+
+
+def test_past_may_refer_to_more_events_than_new_ones(alice: Client) -> None:
+    mirror = open_room(alice)
+    base = mirror.newest()
+    forks = [mirror.message(BOB, str(number), after=base) for number in range(20)]
+    assert set(mirror.kinds(*forks)) == {"accepted"}
+    last = mirror.message(BOB, "last", after=base)
+    mirror.send(last)
+    with pytest.raises(BadJson):
+        mirror.message(BOB, "wide", after=[*forks, last])
+    wide = wide_event(mirror, [*forks, last])
+    heard = mirror.message(BOB, "heard", after=wide)
+    mirror.hidden.add(wide.event_id)
+    assert mirror.kinds(heard) == ["accepted"]
+    with pytest.raises(BadJson):
+        mirror.send(wide)
+    assert [it.kind for it in backfill(mirror.room_id, [wide.pdu], mirror)] == ["accepted"]
+    assert bodies(messages(alice, mirror.room_id)["chunk"])[:2] == ["heard", "wide"]
+
+
+def wide_event(mirror: Mirror, previous: list[Event]) -> Event:
+    """A message of Bob's that follows more events than its server may send as new."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(event_format, "MAX_PREV_EVENTS", 100)
+        return mirror.message(BOB, "wide", after=previous)

@@ -480,7 +480,9 @@ def test_events_outside_the_log_go_too(alice: Client, clock: Clock) -> None:
     empty = {":none": 0}
     head = room_items.head_key(mirror.room_id)
     dynamodb.execute(
-        dynamodb.update(room_items.ROOMS, head, "SET joined = :none, invited = :none", values=empty)
+        dynamodb.update(
+            room_items.ROOMS, head, "SET local_joined = :none, local_invited = :none", values=empty
+        )
     )
     dynamodb.execute(empty_rooms.mark_write(mirror.room_id, now_ms()))
     clock.pass_days(31)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.federation.inbound.elsewhere import MissingEvents, StateElsewhere
+from murmuration.federation.inbound.elsewhere import MissingEvents, StateIds
 from murmuration.federation.inbound.receiving import receive
 from murmuration.protocol.errors import InvalidParam, MatrixError, NotFound
 from murmuration.protocol.events import Event
@@ -18,6 +18,7 @@ from murmuration.protocol.pdus.signing import InvalidSignature
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import event_store, room_items
+from tests.budgets.meter import Meter
 from tests.in_process import Client
 from tests.rooms.other_servers import OTHER, Mirror, current_state, log_ids
 from tests.rooms.people import create_room, join, messages, ok, path, send, set_state
@@ -74,18 +75,45 @@ def test_fork_in_every_version(alice: Client, version: str) -> None:
 def test_local_event_follows_all_newest_ones(alice: Client) -> None:
     mirror = open_room(alice)
     base = mirror.newest()
-    forks = [mirror.message(BOB, str(number), after=base) for number in range(13)]
+    forks = [mirror.message(BOB, str(number), after=base) for number in range(10)]
     assert set(mirror.kinds(*forks)) == {"accepted"}
     assert head(mirror).extremities == tuple(event.event_id for event in forks)
     send(alice, mirror.room_id)
     entry = room_items.read_log(mirror.room_id, mirror.version)[-1]
-    assert entry.event.prev_events == tuple(event.event_id for event in forks[3:])
-    assert head(mirror).extremities == (
-        *(event.event_id for event in forks[:3]),
-        entry.event.event_id,
-    )
-    send(alice, mirror.room_id)
-    assert len(head(mirror).extremities) == 1
+    assert entry.event.prev_events == tuple(event.event_id for event in forks)
+    assert head(mirror).extremities == (entry.event.event_id,)
+
+
+def test_many_forks_are_joined_by_dummy_events_that_nobody_is_shown(alice: Client) -> None:
+    mirror = open_room(alice)
+    base = mirror.newest()
+    forks = [mirror.message(BOB, str(number), after=base) for number in range(100)]
+    assert set(mirror.kinds(*forks)) == {"accepted"}
+    assert len(head(mirror).extremities) <= 10
+    dummies = [
+        entry
+        for entry in room_items.read_log(mirror.room_id, mirror.version)
+        if entry.event.type == "org.matrix.dummy_event"
+    ]
+    assert len(dummies) >= 9
+    assert all(2 <= len(entry.event.prev_events) <= 10 and entry.withheld for entry in dummies)
+    shown = messages(alice, mirror.room_id, limit=250)["chunk"]
+    assert not [event for event in shown if event["type"] == "org.matrix.dummy_event"]
+    mirror.catch_up()
+    said = mirror.message(BOB, "one more", after=forks[0])
+    with Meter() as meter:
+        assert mirror.kinds(said) == ["accepted"]
+    assert meter.spent.read_units < 20, str(meter.spent)
+
+
+def test_no_dummy_event_where_nobody_of_ours_may_send(alice: Client) -> None:
+    mirror = open_room(alice, "11", admins=(BOB,))
+    set_state(alice, mirror.room_id, "m.room.power_levels", {"users": {BOB: 100}, "events_default": 50})
+    mirror.catch_up()
+    base = mirror.newest()
+    forks = [mirror.message(BOB, str(number), after=base) for number in range(12)]
+    assert set(mirror.kinds(*forks)) == {"accepted"}
+    assert len(head(mirror).extremities) == 12
 
 
 class TestDropped:
@@ -273,7 +301,7 @@ class TestMissing:
         mirror.hidden.add(lost[1].event_id)
         last = mirror.message(EVE, "found")
         assert mirror.kinds(last) == ["accepted"]
-        assert mirror.asked == ["events_between", "state_before"]
+        assert mirror.asked == ["events_between", "state_ids_before"], "all of the state is known"
         assert log_ids(mirror.room_id)[-1] == last.event_id
         tips = head(mirror).extremities
         assert last.event_id in tips
@@ -299,11 +327,12 @@ class TestMissing:
         mirror.hidden.add(lost.event_id)
         last = mirror.message(BOB, "last")
         forged = mirror.state(BOB, "m.room.power_levels", {"users": {BOB: 100}}, after=base, learn=False)
-        told = mirror.state_before(last)
+        told = mirror.state_ids_before(last)
         assert told is not None
-        state = [pdu for pdu in told.state if pdu["type"] != "m.room.power_levels"] + [forged.pdu]
-        poisoned = StateElsewhere(state, told.auth_chain)
-        mirror.state_before = lambda event: poisoned  # type: ignore[method-assign]
+        real = mirror.state_at[last.event_id]["m.room.power_levels", ""]
+        poisoned = StateIds([*(it for it in told.state if it != real), forged.event_id], told.auth_chain)
+        mirror.state_ids_before = lambda event: poisoned  # type: ignore[method-assign]
+        mirror.events[forged.event_id] = forged
         mirror.send(last)
         assert current_state(mirror.room_id) == mirror.resolve(base)
 

@@ -16,6 +16,7 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
+from murmuration.identity.tokens import Requester
 from murmuration.settings import settings
 from murmuration.storage.live import listeners, streams, wake_queues
 from murmuration.storage.rooms import room_items
@@ -49,6 +50,13 @@ def until(condition: Callable[[], Any], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it never came about"
         threading.Event().wait(0.005)
+
+
+def check_sent_away(answer: Any) -> None:
+    """The answer says to come again later, and for how long not to."""
+    assert (answer.status, answer.json["errcode"]) == (429, "M_LIMIT_EXCEEDED")
+    assert answer.json["retry_after_ms"] >= 1_000
+    assert int(answer.headers["Retry-After"]) >= 1
 
 
 def waits(pool: ThreadPoolExecutor, syncing: Syncing, **query: Any) -> Future[Any]:
@@ -119,19 +127,87 @@ class TestHeld:
     def test_more_tabs_than_slots(
         self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The newest are told at once; the one who was given up for them answers at the timeout."""
+        """Whoever finds no slot is told at once to come again later; news they get at once."""
         alice, bob, room_id, syncing = room
         monkeypatch.setattr(waiting, "SLOTS", 2)
         with ThreadPoolExecutor() as pool:
-            first = waits(pool, syncing, timeout=1_500)
-            until(lambda: registrations(bob))
-            (nonce,) = [wait.nonce for wait in registrations(bob)]
-            others = [waits(pool, syncing) for _ in range(2)]
-            until(lambda: nonce not in [wait.nonce for wait in registrations(bob)])
+            tabs = [waits(pool, syncing) for _ in range(2)]
+            until(lambda: len(registrations(bob)) == 2)
+            for _ in range(3):
+                check_sent_away(bob.get(f"{V3}/sync", since=syncing.since, timeout=LONG))
+            assert has_nothing(syncing.peek(timeout=500)), "it doesn't want to wait for long"
+            assert len(registrations(bob)) == 2, "those who wait go on waiting"
             send(alice, room_id, "news")
+            assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["news"]
             tell(room_id)
-            assert [bodies_of(tab.result(10), room_id) for tab in others] == [["news"]] * 2
-            assert bodies_of(first.result(10), room_id) in ([], ["news"])
+            assert [bodies_of(tab.result(10), room_id) for tab in tabs] == [["news"]] * 2
+
+    def test_many_at_once_hold_as_many_functions_as_there_are_slots(
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, bob, _, syncing = room
+        held, others_answered = [], threading.Event()
+
+        def hold(*_: Any) -> bool:
+            held.append(1)
+            assert others_answered.wait(30)
+            return False
+
+        monkeypatch.setattr(waiting, "wait_for_ring", hold)
+        answers: list[Any] = []
+
+        def ask(_: int) -> int:
+            answer = bob.get(f"{V3}/sync", since=syncing.since, timeout=1_500)
+            answers.append(answer)
+            if sum(each.status == 429 for each in answers) >= 24 - waiting.SLOTS:
+                others_answered.set()
+            return answer.status
+
+        with ThreadPoolExecutor(24) as pool:
+            statuses = sorted(pool.map(ask, range(24)))
+        assert statuses == [200] * waiting.SLOTS + [429] * (24 - waiting.SLOTS)
+
+    def test_all_devices_of_a_user_hold_so_many_functions(
+        self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, bob, _, _ = room
+        monkeypatch.setattr(waiting, "HELD_BY_USER", 3)
+        devices = [log_in(bob.user_id, f"DEVICE{number}") for number in range(4)]
+        places = [Syncing(device) for device in devices]
+        for place in places:
+            place.sync()
+        with ThreadPoolExecutor() as pool:
+            for place in places[:3]:
+                before = len(registrations(bob))
+                waits(pool, place, timeout=3_000)
+                until(lambda: len(registrations(bob)) > before)  # noqa: B023 - it's called before the next
+            check_sent_away(devices[3].get(f"{V3}/sync", since=places[3].since, timeout=LONG))
+
+    def test_the_bound_of_a_user_holds_for_registrations_at_once(
+        self, make_client: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each knows nothing of the others beforehand; what is there after the write decides."""
+        monkeypatch.setattr(waiting, "HELD_BY_USER", 3)
+        user = make_client("bob").user_id
+
+        def register(number: int) -> bool:
+            wait = waiting.register(Requester(user, f"DEVICE{number}"), None, "held", 20)
+            return wait is not None
+
+        with ThreadPoolExecutor(10) as pool:
+            granted = sum(pool.map(register, range(10)))
+        assert 1 <= granted <= 3
+        (item,) = listeners.read_items([user])
+        assert listeners.held_waits(item) == granted
+
+    @pytest.mark.parametrize("way", ["today's", "founding"])
+    def test_the_old_event_stream_waits_by_the_same_slots(
+        self, way: str, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _, bob, _, syncing = room
+        monkeypatch.setattr(waiting, "SLOTS", 0)
+        base = V3 if way == "today's" else "/_matrix/client/api/v1"
+        check_sent_away(bob.get(f"{base}/events", timeout=LONG, **{"from": syncing.since}))
 
     def test_a_change_between_the_look_and_the_wait(
         self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
@@ -236,7 +312,7 @@ class TestHeld:
         _, bob, _, syncing = room
         for number in range(6):
             old = listeners.Wait(bob.user_id, f"GONE{number}", "h0", "https://x/queue", "nonce", 1_000)
-            assert listeners.register(old, None) is None
+            assert listeners.register(old, None)[0]
         for _ in range(2):
             syncing.peek(timeout=50)
         (item,) = listeners.read_items([bob.user_id])

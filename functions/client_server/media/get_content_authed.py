@@ -14,6 +14,9 @@ from murmuration.media.repository import DEFAULT_WAIT_MS, get_content
 def handler(request: Request) -> Response:
     params = request.params
     file = get_content(
-        params["serverName"], params["mediaId"], timeout_ms=request.query_int("timeout_ms", DEFAULT_WAIT_MS)
+        params["serverName"],
+        params["mediaId"],
+        reader=request.requester,
+        timeout_ms=request.query_int("timeout_ms", DEFAULT_WAIT_MS),
     )
     return Response(file.data, headers=file_headers(file.content_type, file.file_name))

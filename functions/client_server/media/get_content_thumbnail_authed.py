@@ -18,6 +18,7 @@ def handler(request: Request) -> Response:
         params["serverName"],
         params["mediaId"],
         Wanted.parse(request.query),
+        reader=request.requester,
         timeout_ms=request.query_int("timeout_ms", DEFAULT_WAIT_MS),
     )
     return Response(file.data, headers=file_headers(file.content_type, file.file_name))

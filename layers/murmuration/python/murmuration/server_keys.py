@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from murmuration.aws.parameters import read_secret
+from murmuration.clock import now_ms
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -30,6 +31,21 @@ def parse_signing_key(text: str) -> SigningKey:
     if algorithm != "ed25519":
         raise ValueError(f"signing keys are ed25519, not {algorithm}")
     return SigningKey(unpadded_base64.decode(seed), version)
+
+
+FRESH_MS = 5 * 60 * 1000
+"""How old the keys may be that are published: after a rotation others must soon find the new one."""
+_renewed_ms = 0
+
+
+def renew() -> None:
+    """Read the keys anew with the next call, if that was done last more than five minutes ago."""
+    global _renewed_ms
+    now = now_ms()
+    if now - _renewed_ms > FRESH_MS:
+        _renewed_ms = now
+        read_secret.cache_clear()
+        signing_key.cache_clear()
 
 
 @functools.cache

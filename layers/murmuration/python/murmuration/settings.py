@@ -27,7 +27,13 @@ class Settings:
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
-    `empty_room_days`; with 0 it is kept.
+    `empty_room_days`; with 0 it is kept. A user may upload `media_quota_bytes` in all; 0 is no bound. Media
+    that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+
+    Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
+    the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
+    of those that can't be reached. For tests on one machine, `federation_loopback` lets servers be on the
+    loopback, and `federation_ca` names a file of further certificate authorities.
     """
 
     server_name: str
@@ -39,6 +45,8 @@ class Settings:
     waiting: Literal["held", "parked"] = "parked"
     media_bucket: str = ""
     media_max_bytes: int = 4_194_304
+    media_quota_bytes: int = 5_000_000_000
+    unauthenticated_media_before_ms: int = 0
     viewer_secret_parameter: str = ""
     turn_uris: tuple[str, ...] = ()
     turn_ttl: int = 86_400
@@ -50,6 +58,12 @@ class Settings:
     sso_private_providers: bool = False
     socket_endpoint: str = ""
     empty_room_days: int = 30
+    federation: bool = True
+    federation_allow: tuple[str, ...] = ()
+    federation_deny: tuple[str, ...] = ()
+    federation_loopback: bool = False
+    federation_ca: str = ""
+    key_notaries: tuple[str, ...] = ("matrix.org",)
 
     def table(self, name: str) -> str:
         """The physical name of the table with the logical name `name`."""
@@ -85,6 +99,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             raise SettingsError(f"MURMURATION_{name} is {text!r}; it must be a whole number")
         return int(text)
 
+    def moment_ms(name: str) -> int:
+        """A moment in milliseconds since the epoch; 0 where none is set."""
+        text = value(name, "")
+        try:
+            return parse_moment_ms(text) if text else 0
+        except ValueError as error:
+            raise SettingsError(
+                f"MURMURATION_{name} is {text!r}; it must be a time such as 2026-01-31T12:00:00Z"
+            ) from error
+
+    def words(name: str, default: str = "") -> tuple[str, ...]:
+        """The parts of a list; `none` is an empty one, as a variable of a function can't be empty."""
+        parts = (word.strip() for word in value(name, default).split(","))
+        return tuple(word for word in parts if word not in ("", "none"))
+
     server_name = value("SERVER_NAME")
     return Settings(
         server_name=server_name,
@@ -96,6 +125,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),
+        media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
+        unauthenticated_media_before_ms=moment_ms("UNAUTHENTICATED_MEDIA_BEFORE"),
         viewer_secret_parameter=value("VIEWER_SECRET_PARAMETER", ""),
         turn_uris=tuple(uri for uri in value("TURN_URIS", "").split(",") if uri),
         turn_ttl=number("TURN_TTL", 86_400),
@@ -107,7 +138,23 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
+        federation=choice("FEDERATION", "on", ("on", "off")) == "on",
+        federation_allow=words("FEDERATION_ALLOW"),
+        federation_deny=words("FEDERATION_DENY"),
+        federation_loopback=choice("FEDERATION_LOOPBACK", "off", ("on", "off")) == "on",
+        federation_ca=value("FEDERATION_CA", ""),
+        key_notaries=words("KEY_NOTARIES", "matrix.org"),
     )
+
+
+def parse_moment_ms(text: str) -> int:
+    """The milliseconds since the epoch of a time in ISO 8601 with its zone. Raises ValueError."""
+    from datetime import datetime
+
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("the time has no zone")
+    return int(moment.timestamp() * 1000)
 
 
 @functools.cache

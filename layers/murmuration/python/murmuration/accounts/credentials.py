@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.accounts import passwords
-from murmuration.aws import concurrency
+from murmuration.accounts import login_guesses, passwords
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import (
@@ -24,6 +24,8 @@ from murmuration.protocol.identifiers import is_valid_new_localpart, parse_user_
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
+_WRONG = "Invalid username or password"
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -34,30 +36,45 @@ class Proof:
     is_admin: bool
 
 
-def prove_by_password(fields: Mapping[str, Any]) -> Proof:
+def prove_by_password(
+    fields: Mapping[str, Any], *, source_ip: str = "", expected: str | None = None
+) -> Proof:
     """The account whose identifier and password `fields` hold.
+
+    `source_ip` is the client's address. `expected` is the user who already proved to be there by a token or
+    another stage: the password has to be that user's. Every place that tries a password comes through here,
+    so each attempt is counted before the password is hashed, also for users who don't exist; what a right
+    password took comes back.
 
     Raises Forbidden for an unknown user and a wrong password, with the same words and in about the same time;
     UserDeactivated, LimitExceeded after several failures, MissingParam, BadJson, InvalidParam.
     https://spec.matrix.org/v1.19/client-server-api/#password-based
     """
     password = passwords.parse_password(fields.get("password"))
+    taken_ms = rate_limits.check("login", source_ip) if source_ip else 0
     user_id = identified_user(fields)
-    account = None
-    if user_id is not None:
-        account, _ = concurrency.parallel(
-            functools.partial(accounts.read_account, user_id),
-            functools.partial(rate_limits.require_open, "failed_login", user_id),
-        )
-    if user_id is not None and account is not None and "deactivated_ms" in account:
+    if expected not in (None, user_id):
+        raise Forbidden(_WRONG)
+    guess = login_guesses.take(user_id or _stranger(fields), source_ip, is_known=expected is not None)
+    account = accounts.read_account(user_id) if user_id is not None else None
+    if account is not None and "deactivated_ms" in account:
         raise UserDeactivated("This account has been deactivated")
     password_hash = account.get("password_hash") if account else None
     right = passwords.matches(password, password_hash)
     if user_id is None or account is None or password_hash is None or not right:
-        if user_id is not None:
-            rate_limits.check("failed_login", user_id)
-        raise Forbidden("Invalid username or password")
+        raise Forbidden(_WRONG)
+    guess.give_back()
+    if expected is not None and source_ip:
+        rate_limits.give_back("login", source_ip, taken_ms)
+    login_guesses.remember_network(account, source_ip)
     return Proof(user_id, password_hash, bool(account.get("admin")))
+
+
+def _stranger(fields: Mapping[str, Any]) -> str:
+    """What stands for a user that can't be one of ours, as the key of their failures."""
+    named = {name: fields.get(name) for name in ("identifier", "user", "medium", "address")}
+    text = json.dumps(named, sort_keys=True, default=str)
+    return f"?{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
 def identified_user(fields: Mapping[str, Any]) -> str | None:

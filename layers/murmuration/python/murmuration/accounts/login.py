@@ -68,12 +68,12 @@ def login(body: Mapping[str, Any], *, source_ip: str) -> dict[str, Any]:
     if kind != LOGIN_TOKEN and (kind != PASSWORD or (PASSWORD,) not in login_flows()):
         raise Unknown("This login type is not offered")
     request = SessionRequest.parse(body, source_ip)
-    rate_limits.check("login", source_ip)
     if kind == PASSWORD:
-        proof = prove_by_password(body)
+        proof = prove_by_password(body, source_ip=source_ip)
         unchanged = accounts.check_password_unchanged(proof.user_id, proof.password_hash)
         answer = begin_session(proof.user_id, request, [unchanged], is_admin=proof.is_admin)
     else:
+        rate_limits.check("login", source_ip)
         user_id = _take_login_token(body.get("token"))
         answer = begin_session(user_id, request, [accounts.check_active(user_id)])
     return answer | _well_known()

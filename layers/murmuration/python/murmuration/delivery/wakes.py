@@ -26,8 +26,9 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
     """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
 
     Of several events of a room the members at the last are told: who was one before, and isn't any more, is
-    told by their own, unless that came of resolving forks.
+    told by their own, unless that came of resolving forks. Nobody is told of what is filled in.
     """
+    items = [item for item in items if "filled_below" not in item]
     users = {item["member"] for item in items if item.get("member")}
     resolved = {item["room_id"] for item in items if item.get("resolved")}
     states = {item["room_id"]: (item["room_id"], _root(item)) for item in items}
@@ -46,7 +47,7 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     for kind, owner in {tuple(item["stream_id"].split(":", 1)) for item in items if "seq" in item}:
         if kind == "room":
             head = room_items.read_head(owner)
-            members = members_at(owner, head.state_root) if head is not None else ()
+            members = members_at(owner, head.state_root, head) if head is not None else ()
             targets |= {(user_id, EVERY_DEVICE) for user_id in members}
         elif kind == "user":
             targets.add((owner, EVERY_DEVICE))

@@ -21,6 +21,7 @@ from murmuration.protocol.errors import (
     MissingToken,
     NotFound,
     TooLarge,
+    Unauthorized,
     Unrecognized,
 )
 from murmuration.settings import settings
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from murmuration.identity.tokens import AccessToken, Requester
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
+
+URI_HEADER = "x-murmuration-uri"
 
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -65,6 +68,8 @@ class Request:
         self.event = event
         self.context = context
         self._requester: Requester | None = None
+        self._origin: str | None = None
+        self._content: Any = None
 
     @property
     def method(self) -> str:
@@ -232,6 +237,9 @@ class Request:
         """
         if auth is Auth.NONE:
             return
+        if auth is Auth.SERVER:
+            self._authenticate_server()
+            return
         if auth is Auth.DEFERRED_ACCESS_TOKEN:
             _ = self.access_token
             return
@@ -242,6 +250,51 @@ class Request:
         from murmuration.identity.authentication import authenticate
 
         self._requester = authenticate(self.access_token, address=lambda: self.source_ip)
+
+    def _authenticate_server(self) -> None:
+        from murmuration.federation.authentication import authenticate
+
+        every = self.event.get("multiValueHeaders") or {}
+        signatures = [
+            value for name, values in every.items() if name.lower() == "authorization" for value in values
+        ]
+        if not signatures and "authorization" in self.headers:
+            signatures = [self.headers["authorization"]]
+        self._origin, self._content = authenticate(
+            signatures, self.method, self.sent_uri, self.body, address=lambda: self.source_ip
+        )
+
+    @property
+    def origin(self) -> str:
+        """The server that sent the request, verified before the handler ran."""
+        if self._origin is None:
+            raise Unauthorized("The request has no X-Matrix authorization")
+        return self._origin
+
+    @property
+    def content(self) -> Any:
+        """The JSON of a server's request, as it was verified: of any depth; None without a body."""
+        return self._content
+
+    @property
+    def content_object(self) -> dict[str, Any]:
+        """`content`, if it's an object. Raises BadJson."""
+        if not isinstance(self._content, dict):
+            raise BadJson("The body must be a JSON object")
+        return self._content
+
+    @property
+    def sent_uri(self) -> str:
+        """Path and query as they were sent.
+
+        Only what comes by the viewer side tells the query as it was; a request without one needs no telling.
+        Raises Unauthorized.
+        """
+        if self._came_through_viewer() and (uri := self.headers.get(URI_HEADER)):
+            return uri
+        if self.event.get("multiValueQueryStringParameters") or self.event.get("queryStringParameters"):
+            raise Unauthorized("The request did not come by this server's address")
+        return self.path
 
 
 class Handler:

@@ -18,6 +18,8 @@ class Auth(Enum):
     DEFERRED_ACCESS_TOKEN = "deferred access token"  # noqa: S105 - a scheme's name
     """The domain checks it together with its own first read, which saves a round trip."""
     OPTIONAL_ACCESS_TOKEN = "optional access token"  # noqa: S105 - a scheme's name
+    SERVER = "server"
+    """A request of another homeserver, signed by it."""
 
 
 @dataclass(frozen=True, slots=True)

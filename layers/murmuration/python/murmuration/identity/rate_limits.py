@@ -7,6 +7,7 @@ the time at which it will be full again (the generic cell rate algorithm), in on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -52,8 +53,12 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "login_poll": Limit(1, 30),
         "sso": Limit(0.5, 20),
         "proof_request": Limit(0.05, 10),
-        # By account: attempts that failed.
+        "key_fetch": Limit(2, 60),
+        "key_query": Limit(1, 30),
+        # By account: passwords that were tried, and were wrong.
         "failed_login": Limit(0.17, 3),
+        # The same by account and by the address (or proof) that they came with.
+        "failed_login_from": Limit(0.17, 3),
         # By address of mail: mails by which an address is proved.
         "proof_mail": Limit(1 / 60, 5),
         # By account: mails with which somebody may log in.
@@ -63,30 +68,48 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "message": Limit(0.2, 10),
         "redaction": Limit(0.2, 10),
         "join": Limit(0.1, 10),
-        "remote_join": Limit(0.01, 10),
         "invite": Limit(0.3, 10),
         "moderation": Limit(1, 50),
         "room_creation": Limit(0.016, 10),
         "profile": Limit(0.2, 10),
         "presence": Limit(0.2, 10),
         "media_upload": Limit(0.5, 20),
+        # Requests that wait for media which are not uploaded yet.
+        "media_wait": Limit(1 / 15, 4),
         "report": Limit(1, 5),
     }
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""
 
+BY_ADDRESS = frozenset(
+    (
+        "registration",
+        "registration_query",
+        "login",
+        "login_poll",
+        "sso",
+        "proof_request",
+        "key_fetch",
+        "key_query",
+    )
+)
+"""The kinds whose key is the address that a request came from."""
+
 _full: dict[tuple[str, str], int] = {}
 """When the buckets used by this process will be full: a guess that saves a write, never a decision."""
 
 
-def check(kind: str, key: str) -> None:
-    """Take one request from the bucket of `kind` (in `LIMITS`) and `key`. Raises LimitExceeded.
+def check(kind: str, key: str) -> int:
+    """Take one request from the bucket of `kind` (in `LIMITS`) and `key`, before the work that it is for.
 
-    One write; a second one when this process guessed wrongly whether the bucket was full.
+    Returns the time of the taking, which `give_back` needs. Raises LimitExceeded. One write; a second one
+    when this process guessed wrongly whether the bucket was full. The writes are conditional, so requests at
+    the same time can't take more than there is.
     """
-    if not settings().rate_limits:
-        return
     limit, now = LIMITS[kind], now_ms()
+    if not settings().rate_limits:
+        return now
+    key = bucket_key(kind, key)
     full_ms = _full.get((kind, key), 0)
     for _ in range(ATTEMPTS):
         try:
@@ -99,15 +122,53 @@ def check(kind: str, key: str) -> None:
         if len(_full) >= REMEMBERED:
             _full.clear()
         _full[kind, key] = int(taken["full_ms"]) if taken else full_ms
-        return
+        return now
+    raise LimitExceeded("Too many requests at once", retry_after_ms=limit.interval_ms)
 
 
-def require_open(kind: str, key: str) -> None:
-    """Raise LimitExceeded if `check` would; take nothing. One read."""
-    if not settings().rate_limits:
+def give_back(kind: str, key: str, taken_ms: int) -> None:
+    """Put back the request that `check` took at `taken_ms`. At most one write.
+
+    Does nothing once the bucket has filled again by as much as was taken: the request came back by itself.
+    """
+    limit, now = LIMITS[kind], now_ms()
+    if not settings().rate_limits or now - taken_ms >= limit.interval_ms:
         return
-    item = dynamodb.get(TABLE, _key(kind, key))
-    _raise_if_over(LIMITS[kind], int(item["full_ms"]) if item else 0, now_ms())
+    key = bucket_key(kind, key)
+    _full.pop((kind, key), None)
+    with suppress(ConditionFailed):
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                _key(kind, key),
+                "SET full_ms = full_ms - :interval",
+                values={":interval": limit.interval_ms, ":now": now},
+                condition="full_ms > :now",
+            )
+        )
+
+
+def bucket_key(kind: str, key: str) -> str:
+    """The key of a bucket: for what is limited by address, the network that the address is in."""
+    return network(key) if kind in BY_ADDRESS else key
+
+
+def network(address: str) -> str:
+    """The network that counts as one client: an IPv4 address, or the /64 that an IPv6 address is in.
+
+    Whoever has one IPv6 address has the 2**64 of its network. What is no address is returned as it is.
+    """
+    if ":" not in address:
+        return address
+    from ipaddress import IPv6Address
+
+    try:
+        parsed = IPv6Address(address.strip("[]").partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{IPv6Address(int(parsed) >> 64 << 64)}/64"
 
 
 BUCKET = "rate limit"

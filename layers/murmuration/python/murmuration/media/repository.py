@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from murmuration.aws import objects
+from murmuration.aws.calls import Unreachable
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
@@ -60,10 +63,14 @@ class File:
 
 
 def upload_content(requester: Requester, upload: Upload) -> str:
-    """Store media; their mxc: URI. Raises TooLarge, InvalidParam, LimitExceeded, Forbidden for guests."""
+    """Store media; their mxc: URI. Raises TooLarge, InvalidParam, LimitExceeded, Forbidden.
+
+    Forbidden is for guests, and for a user who has uploaded as much as the deployment lets them.
+    """
     _check_upload(requester, upload)
     media_id = _new_media_id()
-    storage.create(media_id, requester.user_id, _store(media_id, upload))
+    with _counted(requester, upload):
+        storage.create(media_id, requester.user_id, _store(media_id, upload))
     return _uri(media_id)
 
 
@@ -89,22 +96,22 @@ def create_content(requester: Requester) -> tuple[str, int]:
 def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str, upload: Upload) -> None:
     """Store the content of an mxc: URI created before.
 
-    Raises NotFound where there's no such URI any more, Forbidden where it's another user's,
-    CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
+    Raises NotFound where there's no such URI any more, Forbidden where it's another user's or the requester
+    has no room for it, CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
     """
     media = _read(server_name, media_id)
     if media.user_id != requester.user_id:
         raise Forbidden("This media ID was created by another user")
     _check_upload(requester, upload)
-    if media.content is None:
+    if media.content is not None:
+        raise CannotOverwriteMedia("The media were uploaded already")
+    with _counted(requester, upload):
         content = _store(media_id, upload)
         try:
             storage.complete(media, content)
-        except ConditionFailed:
+        except ConditionFailed as error:
             objects.delete([content.object])
-        else:
-            return
-    raise CannotOverwriteMedia("The media were uploaded already")
+            raise CannotOverwriteMedia("The media were uploaded already") from error
 
 
 def upload_limit() -> int:
@@ -122,6 +129,28 @@ def _check_upload(requester: Requester, upload: Upload) -> None:
     if upload.file_name is not None and len(upload.file_name.encode()) > MAX_FILE_NAME_BYTES:
         raise InvalidParam(f"filename has at most {MAX_FILE_NAME_BYTES} bytes")
     rate_limits.check("media_upload", requester.user_id)
+
+
+@contextmanager
+def _counted(requester: Requester, upload: Upload) -> Iterator[None]:
+    """Take an upload's bytes from the user's quota while it is stored; give them back if that fails.
+
+    They stay counted where it's not known whether the media were stored: where the database's answer is lost
+    or the function is stopped. Raises Forbidden where there's no room.
+    """
+    quota, size = settings().media_quota_bytes, len(upload.data)
+    if not quota:
+        yield
+        return
+    if not storage.take_bytes(requester.user_id, size, most=quota):
+        raise Forbidden(f"You may upload {quota:,} bytes in all, and this is more than is left of them")
+    try:
+        yield
+    except Unreachable:
+        raise
+    except Exception:
+        storage.give_back_bytes(requester.user_id, size)
+        raise
 
 
 def _forbid_guests(requester: Requester) -> None:
@@ -153,23 +182,39 @@ def _uri(media_id: str) -> str:
 # -- Downloading -----------------------------------------------------------------------------------------
 
 
-def get_content(server_name: str, media_id: str, *, timeout_ms: int) -> File:
-    """Media as they were uploaded, after waiting up to `timeout_ms` for a pending upload.
+def get_content(server_name: str, media_id: str, *, reader: Requester | None, timeout_ms: int) -> File:
+    """Media as they were uploaded; see `find_content`. Raises NotFound, NotYetUploaded."""
+    return read_file(find_content(server_name, media_id, reader=reader, timeout_ms=timeout_ms))
 
-    Raises NotFound, NotYetUploaded.
+
+def find_content(server_name: str, media_id: str, *, reader: Requester | None, timeout_ms: int) -> Content:
+    """What is known about uploaded media, after waiting up to `timeout_ms` for a pending upload.
+
+    Without a `reader` nothing is waited for, and media that were uploaded since the deployment's freeze
+    aren't there. A reader who waits for many media at once is told immediately that they aren't uploaded, as
+    each wait holds a function. Raises NotFound, NotYetUploaded.
+    https://spec.matrix.org/v1.19/client-server-api/#content-repository
     """
-    return read_file(find_content(server_name, media_id, timeout_ms=timeout_ms))
-
-
-def find_content(server_name: str, media_id: str, *, timeout_ms: int) -> Content:
-    """What is known about uploaded media. Raises NotFound, NotYetUploaded."""
-    deadline = time.monotonic() + min(timeout_ms, MAX_WAIT_MS) / 1000
-    while (content := _read(server_name, media_id).content) is None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise NotYetUploaded("The media have not been uploaded yet")
-        time.sleep(min(left, WAIT_STEP_MS / 1000))
+    content = _read(server_name, media_id).content
+    if content is None and reader is not None and timeout_ms > 0:
+        content = _await_content(server_name, media_id, reader, timeout_ms)
+    if content is None:
+        raise NotYetUploaded("The media have not been uploaded yet")
+    if reader is None and content.uploaded_ms >= settings().unauthenticated_media_before_ms:
+        raise NotFound("These media are given to who has an access token, by the paths of today")
     return content
+
+
+def _await_content(server_name: str, media_id: str, reader: Requester, timeout_ms: int) -> Content | None:
+    """What was uploaded while this waited; None where nothing was, or the user waits too often."""
+    with suppress(LimitExceeded):
+        rate_limits.check("media_wait", reader.user_id)
+        deadline = time.monotonic() + min(timeout_ms, MAX_WAIT_MS) / 1000
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, WAIT_STEP_MS / 1000))
+            if (content := _read(server_name, media_id).content) is not None:
+                return content
+    return None
 
 
 def read_file(content: Content) -> File:

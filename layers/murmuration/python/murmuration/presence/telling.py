@@ -116,7 +116,7 @@ def _rooms(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
     to_read = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
     members = concurrency.parallel(
-        *(functools.partial(members_at, head.room_id, head.state_root) for head in to_read)
+        *(functools.partial(members_at, head.room_id, head.state_root, head) for head in to_read)
     )
     small = {head.room_id: found for head, found in zip(to_read, members, strict=True)}
     return small, [head.room_id for head in heads if head.joined > SMALL_ROOM]

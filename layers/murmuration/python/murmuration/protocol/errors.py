@@ -39,6 +39,13 @@ class MissingToken(MatrixError):
     errcode = "M_MISSING_TOKEN"
 
 
+class Unauthorized(MatrixError):
+    """A federation request doesn't prove which server sends it."""
+
+    status = 401
+    errcode = "M_UNAUTHORIZED"
+
+
 class UnknownToken(MatrixError):
     """The access or refresh token is not (or no longer) valid; `soft_logout` says the device survives."""
 

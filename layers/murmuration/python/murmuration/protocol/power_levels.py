@@ -137,6 +137,14 @@ class PowerLevels:
         level = self._entry("notifications", key)
         return DEFAULT_NOTIFICATION_LEVEL if level is None else level
 
+    def named_users(self) -> frozenset[str]:
+        """The users whose level isn't the default one, or is but was given to them by name."""
+        return self._creators | self.entry_levels("users").keys()
+
+    @property
+    def users_default(self) -> int:
+        return self._named("users_default")
+
     @property
     def invite(self) -> int:
         return self._named("invite")

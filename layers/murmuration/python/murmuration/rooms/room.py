@@ -9,12 +9,14 @@ from murmuration.cache import LruCache
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
 _states: LruCache[tuple[str, int], dict[StateKey, StateEntry | None]] = LruCache(512)
 """Current state by (room, state version). State is read after the head, so it may be newer than the version
 that it is kept under, never older; a write on top of it is then refused, as the head has moved on too."""
+_servers: LruCache[tuple[str, int, str], bool] = LruCache(512)
+"""Whether a server has somebody joined, by room, state version and server."""
 
 
 class Room:
@@ -69,6 +71,20 @@ class Room:
     def remember(self, changes: Mapping[StateKey, StateEntry | None]) -> None:
         """Take over state that was just written, together with this room's head, into the cache."""
         self._known.update(changes)
+
+    def is_server_joined(self, server: str) -> bool:
+        """Whether a server has somebody in the room; one small read for each state of the room."""
+        key = (self.room_id, self.head.state_version, server)
+        known = _servers.get(key)
+        if known is None:
+            known = member_index.is_server_joined(self.head, server)
+            _servers.put(key, known)
+        return known
+
+    def require_residency(self) -> None:
+        """Raises NotFound unless somebody of this server is in the room: else its events are not for us."""
+        if not self.head.is_resident:
+            raise NotFound(f"This server is not in room {self.room_id}")
 
     def require_joined(self, user_id: str) -> None:
         """Raises Forbidden unless the user is in the room."""

@@ -1,7 +1,8 @@
 """Metadata of media: the table `media`, one item for each ID, and one for what a user has yet to upload.
 
 An item whose content isn't uploaded has `pending_until_ms` instead of `object`, the key of its object.
-`pending#<user>` lists a user's pending uploads.
+`pending#<user>` lists a user's pending uploads, `bytes#<user>` counts what they have uploaded, and
+`thumbnail#<media ID>#<size>` says how the making of a thumbnail went.
 """
 
 from __future__ import annotations
@@ -72,6 +73,121 @@ def create(media_id: str, user_id: str, content: Content) -> None:
             values={":object": content.object},
         )
     )
+
+
+# -- A user's bytes --------------------------------------------------------------------------------------
+
+
+def take_bytes(user_id: str, count: int, *, most: int) -> bool:
+    """Count bytes that a user is about to upload; False, and nothing counted, where that makes over `most`.
+
+    A transaction, which counts once even if it's sent twice.
+    """
+    if count > most:
+        return False
+    try:
+        dynamodb.transact(
+            [
+                dynamodb.update(
+                    TABLE,
+                    _bytes_key(user_id),
+                    "ADD used :count",
+                    values={":count": count, ":room": most - count},
+                    condition="attribute_not_exists(used) OR used <= :room",
+                )
+            ]
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+def give_back_bytes(user_id: str, count: int) -> None:
+    """Count bytes no more that couldn't be stored."""
+    dynamodb.transact(
+        [dynamodb.update(TABLE, _bytes_key(user_id), "ADD used :count", values={":count": -count})]
+    )
+
+
+def _bytes_key(user_id: str) -> dict[str, str]:
+    return {"media_id": f"bytes#{user_id}"}
+
+
+# -- Thumbnails ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How the making of a thumbnail goes: attempts begun since `since_ms`, and what came of them, if known.
+
+    `refusal` is the error's code and `message` its words. `whole` is the image's type, where the image itself
+    is as small as the thumbnail.
+    """
+
+    tries: int
+    since_ms: int
+    refusal: str = ""
+    message: str = ""
+    whole: str = ""
+
+
+def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int) -> Making:
+    """Count an attempt before it is made, unless it's known what comes of it; how the making goes.
+
+    What is known from before `lapsed_ms` counts no more. One write, two where it has lapsed.
+    """
+    key = _thumbnail_key(media_id, name)
+    try:
+        item = dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                key,
+                "SET since_ms = if_not_exists(since_ms, :now) ADD tries :one",
+                values={":now": now_ms, ":one": 1, ":lapsed": lapsed_ms},
+                condition="attribute_not_exists(since_ms) OR (since_ms >= :lapsed"
+                " AND attribute_not_exists(refusal) AND attribute_not_exists(whole))",
+                return_old=True,
+            ),
+            returning="ALL_NEW",
+        )
+    except ConditionFailed as error:
+        item = error.item()
+    if item is None or item["since_ms"] < lapsed_ms:
+        item = {"tries": 1, "since_ms": now_ms}
+        dynamodb.execute(dynamodb.put(TABLE, {**key, **item}))
+    return Making(
+        item.get("tries", 0),
+        item["since_ms"],
+        item.get("refusal", ""),
+        item.get("message", ""),
+        item.get("whole", ""),
+    )
+
+
+def refuse_thumbnail(media_id: str, name: str, *, refusal: str, message: str) -> None:
+    """Remember that a thumbnail can't be made, and what its client is told."""
+    _set_thumbnail(media_id, name, {"refusal": refusal, "message": message})
+
+
+def keep_whole(media_id: str, name: str, content_type: str) -> None:
+    """Remember that the image itself is the thumbnail, and of which type it is."""
+    _set_thumbnail(media_id, name, {"whole": content_type})
+
+
+def _set_thumbnail(media_id: str, name: str, attributes: Mapping[str, str]) -> None:
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            _thumbnail_key(media_id, name),
+            f"SET {', '.join(f'{each} = :{each}' for each in attributes)}",
+            values={f":{each}": value for each, value in attributes.items()},
+            condition="attribute_exists(since_ms)",
+        )
+    )
+
+
+def _thumbnail_key(media_id: str, name: str) -> dict[str, str]:
+    return {"media_id": f"thumbnail#{media_id}#{name}"}
 
 
 # -- Pending uploads -------------------------------------------------------------------------------------

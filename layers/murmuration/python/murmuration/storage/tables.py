@@ -152,6 +152,26 @@ class Media(Model):
     media_id = UnicodeAttribute(hash_key=True)
 
 
+class RemoteKeys(Model):
+    """Other servers' signing keys, current and former; none expires."""
+
+    class Meta:
+        table_name = "remote-keys"
+
+    server_name = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
+class Destinations(Model):
+    """Other servers, as destinations of requests: whether they answer, what is to be sent to them."""
+
+    class Meta:
+        table_name = "destinations"
+
+    server_name = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table's definition beyond its keys: does it stream its changes, which attribute expires it."""
@@ -230,5 +250,7 @@ TABLES: tuple[Table, ...] = (
     Table(Directory),
     Table(Keys),
     Table(Media),
+    Table(RemoteKeys),
+    Table(Destinations),
 )
 """Every table of a deployment."""

@@ -14,15 +14,15 @@ from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
 from murmuration.storage.keys.device_lists import users_in
 from murmuration.storage.live.positions import RoomPosition
-from murmuration.storage.rooms import room_items
-from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 from murmuration.storage.users import memberships
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.timeline import MEMBER, Window, state_delta
 
 ENCRYPTION = "m.room.encryption"
 FEW = 8
-"""How many users are asked for their rooms, however few rooms there are to be asked for their members."""
+"""How many users are looked up one by one, however few rooms there are to be asked for all members."""
 
 
 def device_lists_of(
@@ -63,29 +63,28 @@ def after_leaving(ctx: Context, room: Room) -> DeviceLists:
 
 
 def members_of(room: Room) -> set[str]:
-    """The joined members."""
-    return set(room_items.read_joined_user_ids(room.room_id))
+    """The joined members, from the room's member index."""
+    return set(member_index.read_present(room.head))
 
 
 def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
     """Those of `others` who are in no encrypted room together with a user.
 
-    Takes a request for each of few others, or for each encrypted room of the user's, but never for each
-    member of a large room.
+    Of few others the places in those rooms are read, one small item each. Of many the members of those rooms
+    are, from their member indexes.
     """
     if not others:
         return set()
-    encrypted = _encrypted(_joined_rooms(user_id))
-    if not encrypted:
+    heads = [head for head in _heads(_encrypted(_joined_rooms(user_id))) if head.is_resident]
+    if not heads:
         return set(others)
-    if len(others) > max(FEW, len(encrypted)):
-        members = concurrency.parallel(
-            *(functools.partial(room_items.read_joined_user_ids, room_id) for room_id in encrypted)
-        )
-        return set(others).difference(*members)
-    asked = sorted(others)
-    rooms = concurrency.parallel(*(functools.partial(_joined_rooms, other) for other in asked))
-    return {other for other, joined in zip(asked, rooms, strict=True) if encrypted.isdisjoint(joined)}
+    few = len(others) <= max(FEW, len(heads))
+    asked = [head for head in heads if few and head.is_indexed]
+    keys = member_index.present_keys([head.room_id for head in asked], sorted(others))
+    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
+    whole = [head for head in heads if head not in asked]
+    members = concurrency.parallel(*(functools.partial(member_index.read_present, head) for head in whole))
+    return set(others).difference(member_index.joined_among(items), *members)
 
 
 def _joined_rooms(user_id: str) -> list[str]:
@@ -96,3 +95,9 @@ def _encrypted(room_ids: Sequence[str]) -> set[str]:
     keys = [room_items.state_item_key(room_id, (ENCRYPTION, "")) for room_id in room_ids]
     found = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
     return {item["room_id"] for item in found}
+
+
+def _heads(room_ids: Collection[str]) -> list[RoomHead]:
+    keys = [room_items.head_key(room_id) for room_id in sorted(room_ids)]
+    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
+    return [room_items.head_from_item(item) for item in items if "ordinal" in item]

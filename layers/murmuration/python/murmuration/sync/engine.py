@@ -18,6 +18,7 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
+from murmuration.protocol.errors import LimitExceeded
 from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
@@ -114,7 +115,8 @@ class News:
 def sync(request: SyncRequest) -> dict[str, Any]:
     """What the client hasn't seen, at once if there is something, else when there is or the time is over.
 
-    Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist.
+    Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist, LimitExceeded where
+    too many requests wait and there is nothing new.
     """
     return _Sync(request).run()
 
@@ -189,6 +191,8 @@ class _Sync:
         self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
         self.wait: Wait | None = None
+        self.refused = False
+        self.waited = False
         self.looked_since = False
 
     def run(self) -> dict[str, Any]:
@@ -204,9 +208,12 @@ class _Sync:
         if request.to_device:
             account.acknowledge(first)
         while self.patient and not answer.has_news:
-            if self.wait is None:
+            if self.wait is None and not self.refused:
                 self._register(first.identity)
-            elif self.looked_since and (self.wait.kept or not self._hold(answer)):
+            if self.wait is None:
+                self._refuse()
+                break
+            if self.looked_since and (self.wait.kept or not self._hold(answer)):
                 break
             first = look(request.token, self.since, request.filter, known=first.identity)
             answer = assemble(request, first)
@@ -229,11 +236,22 @@ class _Sync:
             )
         if self.wait is None:
             self.wait = waiting.register(identity.requester, identity.listener, "held", seconds)
-        if self.wait is None:
-            self.patient = False
+        self.refused = self.wait is None
+
+    def _refuse(self) -> None:
+        """Raise LimitExceeded for a request that wants to wait and may not, and finds nothing new.
+
+        An empty answer at once would have its client ask again at once. A request that has waited, or didn't
+        want to wait for long, gets the empty answer.
+        """
+        if not self.waited and self.request.timeout_ms >= marks.SHORTEST_TIMEOUT_MS:
+            raise LimitExceeded(
+                "Too many requests wait for news on this device", retry_after_ms=waiting.RETRY_AFTER_MS
+            )
 
     def _hold(self, answer: Answer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
+        self.waited = True
         if self.wait is not None and waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline):
             self.wait = None
             return True

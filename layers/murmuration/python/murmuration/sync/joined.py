@@ -16,7 +16,7 @@ from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users import account_data, presence
 from murmuration.storage.users.memberships import Membership
@@ -251,13 +251,15 @@ _FEW = 20
 def _heroes(ctx: Context, room: Room) -> dict[StateKey, Event]:
     """Up to five others who are in the room or invited, or else who left: those who came first.
 
-    Of a room with many members only a few are looked at, unless those have left.
+    Of a room with many members only a few are looked at: if those have left, a few others who are present.
     """
     members = room_items.read_state_of_type(room.room_id, room.version, MEMBER, limit=_FEW)
     if len(members) == _FEW and sum(_is_present(entry) for entry in members) <= HEROES:
-        members = room_items.read_state_of_type(room.room_id, room.version, MEMBER)
+        present = member_index.read_present(room.head, memberships=("join", "invite"), limit=_FEW)
+        members += room.entries([(MEMBER, user_id) for user_id in present]).values()
     others = [entry for entry in members if entry.event.state_key != ctx.user_id]
     chosen = [entry for entry in others if _is_present(entry)] or others
+    chosen = list({entry.event.state_key: entry for entry in chosen}.values())
     chosen.sort(key=lambda entry: entry.ordinal or 0)
     return {(MEMBER, entry.event.state_key or ""): entry.event for entry in chosen[:HEROES]}
 

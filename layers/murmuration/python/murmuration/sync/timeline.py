@@ -31,8 +31,8 @@ class Window:
     """A stretch of the log: the events to show, oldest first, with the viewer's membership at each.
 
     `start` is the first ordinal of the stretch, `root` the snapshot of the state before it. `limited` says
-    that something between what was shown and the stretch is left out. `passed` are all events of the
-    stretch, also those that the filter left out.
+    that something between what was shown and the stretch is left out, or missing. `passed` are all events of
+    the stretch, also those that the filter left out.
     """
 
     seen: tuple[Seen, ...]
@@ -82,7 +82,10 @@ def read_window(
                 shown.append(one)
             passed.append(entry)
             cursor = entry.ordinal
-        if not page or cursor <= first:
+            if entry.after_gap:
+                # What lies before isn't known, or came later: clients fetch it from here.
+                return _window(room, shown, passed, limited=True, before=before)
+        if not page or cursor <= first or (number == 0 and len(page) <= limit):
             exhausted = True
             break
     return _window(room, shown, passed, limited=not exhausted, before=before)
@@ -149,8 +152,8 @@ def unshown_state(window: Window, members: Collection[str] | None = None) -> dic
 
 def state_delta(room: Room, after: int, root: NodeId) -> dict[StateKey, Event]:
     """What changed from the state after the ordinal `after` to the snapshot `root`."""
-    next_entries = room_items.read_log(room.room_id, room.version, after=after, before=after + 2)
-    if not next_entries or next_entries[0].current_root == root:
+    following = room_items.read_next(room.room_id, room.version, after)
+    if following is None or following.current_root == root:
         return {}
-    changes = state_trie.diff(next_entries[0].current_root, root, snapshots.fetch_from(room.room_id))
+    changes = state_trie.diff(following.current_root, root, snapshots.fetch_from(room.room_id))
     return read_state_events(room, {pair: new for pair, (_, new) in changes.items() if new is not None})

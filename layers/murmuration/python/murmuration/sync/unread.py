@@ -63,19 +63,17 @@ def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
 
 def _count_all(ctx: Context, room: Room, window: Window, receipts: Receipts, since: int) -> Counts:
     """What all receipts of the user leave unread, for a member `since` an ordinal."""
-    start = max(unread_from(room, receipts, since), room.head.ordinal - MOST_COUNTED)
-    entries = _between(room, window, start)
+    entries = _between(room, window, unread_from(room, receipts, since))
     return count(ctx, room, entries, with_own_events(receipts, entries, ctx.user_id))
 
 
 def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
-    """The log after an ordinal: what the window passed, and what lies before it."""
+    """The newest entries after an ordinal: what the window passed, and what lies before it."""
     passed = [entry for entry in window.passed if entry.ordinal > after]
     first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
     if first <= after + 1:
         return passed
-    floor = max(after, first - MOST_COUNTED)
-    return room_items.read_log(room.room_id, room.version, after=floor, before=first) + passed
+    return [*newest(room, after, first), *passed][-MOST_COUNTED:]
 
 
 def _read_receipts(ctx: Context, room: Room) -> Receipts:
@@ -85,14 +83,13 @@ def _read_receipts(ctx: Context, room: Room) -> Receipts:
         functools.partial(relations.read_threads, room.room_id),
     )
     found = receipts_of(unthreaded, ctx.user_id)
-    floor = max(found.get("", 0), room.head.ordinal - MOST_COUNTED)
-    roots = [thread.root_id for thread in threads if thread.latest > floor]
+    roots = [thread.root_id for thread in threads if thread.latest > found.get("", 0)][:MOST_COUNTED]
     return found | receipts_of(room_receipts.read_own(ctx.user_id, room.room_id, roots), ctx.user_id)
 
 
 def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: Sequence[LogEntry]) -> bool:
     """Whether these new events may change what earlier ones count for, or are more than are counted."""
-    if entries and entries[0].ordinal > position.ordinal + 1:
+    if len(entries) >= MOST_COUNTED:
         return True
     own = (MEMBER, ctx.user_id)
     joined_before = room.head.joined
@@ -129,9 +126,9 @@ def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Recei
     read_everywhere = receipts.get("", 0)
     context = _ContextMaker(ctx, room)
     for entry in entries:
-        if entry.event.sender == ctx.user_id or entry.event.sender in ctx.ignored:
+        if entry.is_past or entry.event.sender == ctx.user_id or entry.event.sender in ctx.ignored:
             continue
-        if entry.redacted_because is not None:
+        if entry.redacted_because is not None or entry.is_past:
             continue
         thread = thread_of(entry)
         if entry.ordinal <= max(read_everywhere, receipts.get(thread, 0)):
@@ -164,8 +161,7 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
     counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
     if not counts or not moved:
         return counts
-    lowest = max(min(moved.values()), up_to - MOST_COUNTED)
-    entries = room_items.read_log(room.room_id, room.version, after=lowest, before=up_to + 1)
+    entries = newest(room, min(moved.values()), up_to + 1)
     fresh = count(ctx, room, entries, moved)
     concerned = counts.keys() if "" in moved else counts.keys() & moved.keys()
     zero = (0, 0)
@@ -175,6 +171,14 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
         if (pair := fresh.get(thread, zero)) != zero
     }
     return {thread: pair for thread, pair in counts.items() if thread not in concerned} | lowered
+
+
+def newest(room: Room, after: int, before: int) -> list[LogEntry]:
+    """The newest entries with `after` < ordinal < `before`, in order: as many as are counted."""
+    entries = room_items.read_log(
+        room.room_id, room.version, after=after, before=before, limit=MOST_COUNTED, forward=False
+    )
+    return entries[::-1]
 
 
 def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:

@@ -8,6 +8,7 @@ can be taken by another; each registration is good for one ring.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -20,9 +21,13 @@ from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
 
 SLOTS = 8
-"""Of each kind, for a device. Beyond as many held waits the oldest is given up; beyond as many parked ones,
-of which one is taken for each time that news came within the last 75 s, waiting is held."""
+"""Of each kind, for a device. Beyond as many parked waits, of which one is taken for each time that news came
+within the last 75 s, waiting is held; beyond as many held ones nobody waits."""
+HELD_BY_USER = 16
+"""How many functions all devices of a user may hold by waiting."""
 ATTEMPTS = 2 * SLOTS
+RETRY_AFTER_MS = 5_000
+"""When a request that found no slot should come again."""
 
 Kind = Literal["held", "parked"]
 
@@ -35,20 +40,21 @@ def register(
     *,
     doubtful: bool = False,
 ) -> Wait | None:
-    """Have the requester's device rung for what comes from now on; None where no slot is free.
+    """Have the requester's device rung for what comes from now on; None where it may not wait.
 
+    That is where no slot of the device is free, or the user's waits hold `HELD_BY_USER` functions. The second
+    is decided by the item as it is after the write, so requests at the same time can't pass it together.
     `item` is the user's listeners as they were a moment ago. One write, unless another was quicker. Where it
     is `doubtful` that the queue still exists, it is made again.
     """
     secret = derived_key("wake queues")
-    slots = [f"{kind[0]}{number}" for number in range(SLOTS)]
     until = int(now_ms() / 1000 + seconds) + 1
-    for _ in range(ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         taken = listeners.taken_slots(item, requester.device_id)
-        slot = next((slot for slot in slots if slot not in taken), None)
-        if slot is None and kind == "parked":
+        free = [slot for number in range(SLOTS) if (slot := f"{kind[0]}{number}") not in taken]
+        if not free or (kind == "held" and listeners.held_waits(item) >= HELD_BY_USER):
             return None
-        slot = slot or min(slots, key=lambda each: taken[each])
+        slot = free[0] if attempt == 0 else random.choice(free)
         queue = wake_queues.queue_id(secret, requester.user_id, requester.device_id, slot)
         wait = Wait(
             requester.user_id,
@@ -59,8 +65,11 @@ def register(
             until,
             kept=kind == "parked",
         )
-        item = listeners.register(wait, item, instead_of=taken.get(slot, 0))
-        if item is None:
+        done, item = listeners.register(wait, item)
+        if done and kind == "held" and listeners.held_waits(item) > HELD_BY_USER:
+            listeners.release(wait)
+            return None
+        if done:
             return wait
     return None
 

@@ -156,9 +156,7 @@ class Standing:
 def _password(context: Context, auth: Mapping[str, Any]) -> Outcome:
     from murmuration.accounts.credentials import prove_by_password
 
-    proof = prove_by_password(auth)
-    if context.user_id not in (None, proof.user_id):
-        raise Forbidden("Invalid username or password")
+    proof = prove_by_password(auth, source_ip=context.source_ip, expected=context.user_id)
     return {"user_id": proof.user_id}
 
 

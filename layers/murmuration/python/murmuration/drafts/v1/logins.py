@@ -73,7 +73,8 @@ def login(body: Mapping[str, Any], *, source_ip: str) -> Answer:
         return _credentials(today.login({**body, "refresh_token": False}, source_ip=source_ip))
     # A client looks every other moment whether the link was followed.
     polls = kind == EMAIL_URL and "email" not in body
-    rate_limits.check("login_poll" if polls else "login", source_ip)
+    if kind != PASSWORD:  # what proves passwords counts by itself
+        rate_limits.check("login_poll" if polls else "login", source_ip)
     standing = advance(
         Attempt("POST", LOGIN, {"auth": {**body, "operation": "login"}}, source_ip),
         login_flows(),

@@ -32,7 +32,7 @@ from murmuration.rooms.room import Room
 from murmuration.storage.live import streamings
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions, RoomPosition, room_hash, unbroken
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
@@ -273,7 +273,7 @@ class Pages:
         room = news.room
         if news.position is not None or not self.presence or not 1 < room.head.joined <= SMALL_ROOM:
             return {}
-        return dict.fromkeys(room_items.read_joined_user_ids(room.room_id), room.room_id)
+        return dict.fromkeys(member_index.read_present(room.head), room.room_id)
 
     def left(self, ctx: Context, room: Room, row: Membership) -> dict[str, Any] | None:
         view = View(ctx.requester, room, ctx.viewer(row, room), row)

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
-from murmuration.federation.inbound.elsewhere import Elsewhere, Pdu
+from murmuration.federation.inbound.elsewhere import Pdu, RemoteServers
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.inbound.graph import ancestors_first
 from murmuration.protocol.auth_rules import create_event_id
@@ -33,12 +33,12 @@ def authorising_ids(event: Event) -> list[str]:
     return list(event.auth_events)
 
 
-def valid_events(forks: Forks, pdus: Iterable[Pdu]) -> dict[str, Event]:
+def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = True) -> dict[str, Event]:
     """The events, by ID, of those PDUs that are of the room and its version's format."""
     events: dict[str, Event] = {}
     for pdu in pdus:
         try:
-            event = check_format(pdu, forks.version)
+            event = check_format(pdu, forks.version, limit_references=limit_references)
         except MatrixError:
             continue
         if event.room_id == forks.room_id:
@@ -46,7 +46,7 @@ def valid_events(forks: Forks, pdus: Iterable[Pdu]) -> dict[str, Event]:
     return events
 
 
-def bring_in(forks: Forks, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[str]:
+def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[str]:
     """Keep those of these events that aren't known yet, as outliers or rejected; the IDs of all PDUs' events.
 
     Left out are those that don't belong to the room, that aren't signed as they should be, or whose own auth
@@ -56,7 +56,7 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[st
     cited = {event_id for event in events.values() for event_id in authorising_ids(event)}
     known = forks.stored([*events, *cited])
     fresh = {event_id: event for event_id, event in events.items() if event_id not in known}
-    keys = elsewhere.keys({key for event in fresh.values() for key in keys_to_look_up(event)})
+    keys = remote.keys({key for event in fresh.values() for key in keys_to_look_up(event)})
     added: dict[str, StoredEvent] = {}
     for event in ancestors_first(fresh, authorising_ids):
         outlier = _judge(forks, event, {**known, **added}, keys)

@@ -1,20 +1,20 @@
-"""Backfilling: events from before the log's beginning, which take the ordinals below it.
+"""Backfilling: events of the past, which get their places before the log's beginning or in its gaps.
 
-They were part of the room before this server was, so they change nothing of its present, and aren't judged by
-it, only where they stand in the graph. Taken are those alone that an event of the log follows, be it by way
-of others: what is no part of the past may not slip in there.
+They were part of the room before this server was, or while it was away. So they change nothing of the
+present, and aren't judged by it, only where they stand in the graph. Taken are those alone that an event of
+the log follows, be it by way of others: what is no part of the past may not slip in there.
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.federation.inbound.auth_chains import valid_events
-from murmuration.federation.inbound.elsewhere import Elsewhere, MissingEvents, Pdu
+from murmuration.federation.inbound.elsewhere import MissingEvents, Pdu, RemoteServers
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.inbound.graph import ancestors_first
 from murmuration.federation.inbound.reception import Received, Reception
@@ -23,11 +23,12 @@ from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.validation import Outcome, PolicyServer, check_on_receipt
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.changes import Changes
+from murmuration.rooms.writing.gaps import Places
 from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.writing.settling import settle
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import event_store
-from murmuration.storage.rooms.event_store import Awaited, Kind, StoredEvent
+from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
 from murmuration.storage.rooms.room_items import ROOMS, LogEntry
 
 ATTEMPTS = 60
@@ -35,16 +36,19 @@ _AT_ONCE = 15
 """Events of one transaction, each of which takes some four writes."""
 
 
-def backfill(room_id: str, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[Received]:
-    """Take events from before the log's beginning; what became of those that weren't known or dropped.
+def backfill(room_id: str, pdus: Iterable[Pdu], remote: RemoteServers) -> list[Received]:
+    """Take events of the past; what became of those that weren't known or dropped.
 
-    Raises NotFound for an unknown room, Unavailable when it stays contended.
+    Raises NotFound for an unknown room or one in which nobody of this server is, Unavailable when it stays
+    contended.
     """
     pdus = list(pdus)
     done: list[Received] = []
     for attempt in range(ATTEMPTS):
         try:
-            _Backfill(settle(Room.load(room_id)), elsewhere, done).run(pdus)
+            room = settle(Room.load(room_id))
+            room.require_residency()
+            _Backfill(room, remote, done).run(pdus)
             return done
         except ConditionFailed:
             pause(attempt)
@@ -54,17 +58,19 @@ def backfill(room_id: str, pdus: Iterable[Pdu], elsewhere: Elsewhere) -> list[Re
 class _Backfill:
     """One attempt; what was written stays written, and is added to `done`, when another is needed."""
 
-    def __init__(self, room: Room, elsewhere: Elsewhere, done: list[Received]) -> None:
+    def __init__(self, room: Room, remote: RemoteServers, done: list[Received]) -> None:
         self.room = room
-        self.elsewhere = elsewhere
+        self.remote = remote
         self.done = done
         self.forks = Forks(room.room_id, room.version)
 
     def run(self, pdus: Sequence[Pdu]) -> None:
-        receptions = self._judge(self._past(valid_events(self.forks, pdus)))
-        accepted = [it for it in receptions if it.kind == "accepted"]
+        receptions = self._judge(self._past(valid_events(self.forks, pdus, limit_references=False)))
+        self._put_in_place(receptions)
+        accepted = [it for it in receptions if it.kind == "accepted" and it.place is not None]
         for start in range(0, len(accepted), _AT_ONCE):
-            self._write(accepted[start : start + _AT_ONCE])
+            later = {it.event_id for it in accepted[start + _AT_ONCE :]}
+            self._write(accepted[start : start + _AT_ONCE], later)
         for reception in receptions:
             if reception.kind == "rejected":
                 reception.keep(reception.stored)
@@ -92,10 +98,10 @@ class _Backfill:
         """The events that aren't dropped, each judged knowing those before it: the newest first."""
         batch: dict[str, _PastReception] = {}
         for event in events:
-            reception = _PastReception(self.room, event, self.elsewhere, self.forks, batch)
+            reception = _PastReception(self.room, event, self.remote, self.forks, batch)
             reception.awaited = self.awaited[event.event_id]
             try:
-                judgement = check_on_receipt(event.pdu, self.room.version, reception)
+                judgement = check_on_receipt(event.pdu, self.room.version, reception, limit_references=False)
                 root = reception.root_before(judgement.event)
             except (MatrixError, MissingEvents):
                 continue
@@ -109,13 +115,51 @@ class _Backfill:
                 target.awaited = replace(target.awaited, redactions=(*target.awaited.redactions, event_id))
         return list(reversed(batch.values()))
 
-    def _write(self, receptions: Sequence[_PastReception]) -> None:
-        changes = Changes(self.room.version, self.room)
-        ordinal = self.room.head.oldest
-        entries = []
+    def _put_in_place(self, receptions: Sequence[_PastReception]) -> None:
+        """Give each of the events, the newest first, its place: right before the lowest that follows it."""
+        places = Places(self.room.room_id)
+        followers: dict[str, list[Follower]] = {}
         for reception in receptions:
-            ordinal -= 1
-            entries.append(reception.make_entry(changes, reception.stored.event, ordinal))
+            known = followers.get(reception.event_id, [])
+            if reception.awaited.follower is not None:
+                known = [*known, reception.awaited.follower]
+            elif reception.awaited.is_followed and not known:
+                oldest = self.room.head.oldest
+                known = [Follower(oldest, oldest)]
+            if not known:
+                continue
+            lowest = min(known)
+            if reception.kind == "accepted":
+                ordinal = places.before(lowest)
+                reception.place = Follower(ordinal, lowest.below) if ordinal is not None else None
+            else:
+                reception.place = lowest
+            if reception.place is not None:
+                for event_id in reception.stored.event.prev_events:
+                    followers.setdefault(event_id, []).append(reception.place)
+
+    def _write(self, receptions: Sequence[_PastReception], later: Collection[str]) -> None:
+        """Write events together; those of `later` are written after them, and noted as missing until then."""
+        changes = Changes(self.room.version, self.room)
+        entries = []
+        missing: dict[str, Follower] = {}
+        for reception in receptions:
+            place = reception.place
+            if place is None:
+                continue
+            event = reception.stored.event
+            entries.append(reception.make_entry(changes, event, place.ordinal, below=place.below))
+            changes.retire(reception.retired(event))
+            for event_id in [*reception.gaps, *(it for it in event.prev_events if it in later)]:
+                missing[event_id] = min(place, missing.get(event_id, place))
+        known = event_store.read_followers(self.room.room_id, missing)
+        changes.also(
+            *(
+                event_store.gap_replacement(self.room.room_id, event_id, place)
+                for event_id, place in missing.items()
+                if event_id not in known or place < known[event_id]
+            )
+        )
         roots = [entry.state_root for entry in entries]
         for entry in entries:
             changes.precede(entry, self.forks.unstored(roots))
@@ -131,14 +175,15 @@ class _PastReception(Reception):
         self,
         room: Room,
         event: Event,
-        elsewhere: Elsewhere,
+        remote: RemoteServers,
         forks: Forks,
         batch: Mapping[str, _PastReception],
     ) -> None:
-        super().__init__(room, event, elsewhere)
+        super().__init__(room, event, remote)
         self.forks = forks
         self.batch = batch
         self.stored: StoredEvent
+        self.place: Follower | None = None
 
     @property
     def kind(self) -> str:

@@ -1,4 +1,4 @@
-"""What the rooms ask of other servers, in the words of the domain: who asks brings the network.
+"""`RemoteServers`: what the rooms ask of other servers. Whoever calls them brings the network.
 
 What is answered is not believed: every PDU is checked as if it had come by itself.
 """
@@ -17,14 +17,14 @@ Pdu = Any
 
 
 @dataclass(frozen=True, slots=True)
-class StateElsewhere:
-    """The state before an event, as another server has it, and the auth chains of its events."""
+class StateIds:
+    """The IDs of the state before an event, as another server has it, and of its events' auth chains."""
 
-    state: Sequence[Pdu]
-    auth_chain: Sequence[Pdu] = ()
+    state: Sequence[str]
+    auth_chain: Sequence[str] = ()
 
 
-class Elsewhere(Protocol):
+class RemoteServers(Protocol):
     """Other servers in a room; each question may be answered with less than was asked for, or nothing."""
 
     def keys(self, wanted: Collection[tuple[str, str]]) -> KeyRing:
@@ -36,8 +36,14 @@ class Elsewhere(Protocol):
     def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
         """Events before `event` and after the `known` ones (`POST /get_missing_events`)."""
 
-    def state_before(self, event: Event) -> StateElsewhere | None:
-        """The state before an event (`GET /state`)."""
+    def state_ids_before(self, event: Event) -> StateIds | None:
+        """The IDs of the state before an event (`GET /state_ids`)."""
+
+    def state_events(self, event: Event, event_ids: Sequence[str]) -> Sequence[Pdu]:
+        """Those events of the state before `event`, or of its auth chains, that aren't known here.
+
+        A few by `GET /event`, many by `GET /state`.
+        """
 
 
 class MissingEvents(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from murmuration.aws.dynamodb import Write
+from murmuration.cache import LruCache
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
@@ -17,6 +18,9 @@ from murmuration.protocol.state_resolution import resolve_conflicted
 from murmuration.protocol.state_trie import NodeId
 from murmuration.storage.rooms import event_store, snapshots
 from murmuration.storage.rooms.event_store import StoredEvent
+
+_after: LruCache[tuple[str, str], NodeId] = LruCache(4096)
+"""The state after events that aren't state, by room and event ID: it never changes, and is stored."""
 
 
 class Forks:
@@ -98,6 +102,25 @@ class Forks:
     def unstored(self, roots: Iterable[NodeId]) -> dict[NodeId, bytes]:
         """The nodes of these snapshots that have yet to be stored."""
         return state_trie.needed(roots, self._nodes)
+
+    def after_all(self, event_ids: Iterable[str]) -> list[NodeId]:
+        """The states after these events of the log, each once.
+
+        Of events that aren't state a warm process remembers it, so that many forks aren't read each time.
+        """
+        roots: dict[NodeId, None] = {}
+        wanted = list(event_ids)
+        unknown = [event_id for event_id in wanted if _after.get((self.room_id, event_id)) is None]
+        stored = self.stored(unknown)
+        for event_id in wanted:
+            root = _after.get((self.room_id, event_id))
+            if root is None and event_id in stored:
+                root = self.after(stored[event_id])
+                if stored[event_id].event.state_pair is None:
+                    _after.put((self.room_id, event_id), root)
+            if root is not None:
+                roots[root] = None
+        return list(roots)
 
     # -- Resolution --------------------------------------------------------------------------------------
 

@@ -13,7 +13,8 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 from __future__ import annotations
 
 from murmuration.aws.dynamodb import ConditionFailed
-from murmuration.federation.inbound.elsewhere import Elsewhere, Pdu
+from murmuration.federation.inbound.elsewhere import Pdu, RemoteServers
+from murmuration.federation.inbound.extremities import join_extremities
 from murmuration.federation.inbound.reception import Received, Reception
 from murmuration.protocol.errors import InvalidParam, Unavailable
 from murmuration.protocol.events import Event
@@ -25,31 +26,36 @@ from murmuration.storage.live.streams import pause
 ATTEMPTS = 60
 
 
-def receive(room_id: str, pdu: Pdu, elsewhere: Elsewhere) -> Received:
+def receive(room_id: str, pdu: Pdu, remote: RemoteServers) -> Received:
     """Take a PDU that is new to the room; what became of it, also when that was before.
 
-    Raises the MatrixError for which it is dropped, NotFound for an unknown room, MissingEvents where what it
-    refers to can't be had, Unavailable when the room stays contended.
+    Raises the MatrixError for which it is dropped, NotFound for an unknown room or one in which nobody of
+    this server is, MissingEvents where what it refers to can't be had, Unavailable when the room stays
+    contended.
     """
-    return _receive(room_id, pdu, elsewhere, fill_gaps=True)
+    return _receive(room_id, pdu, remote, fill_gaps=True)
 
 
-def _receive(room_id: str, pdu: Pdu, elsewhere: Elsewhere, *, fill_gaps: bool) -> Received:
+def _receive(room_id: str, pdu: Pdu, remote: RemoteServers, *, fill_gaps: bool) -> Received:
     def receive_earlier(event: Event) -> Received:
-        return _receive(room_id, event.pdu, elsewhere, fill_gaps=False)
+        return _receive(room_id, event.pdu, remote, fill_gaps=False)
 
     for attempt in range(ATTEMPTS):
         room = settle(Room.load(room_id))
+        room.require_residency()
         event = check_format(pdu, room.version)
         if event.room_id != room_id:
             raise InvalidParam("The event is of another room")
-        reception = Reception(room, event, elsewhere, receive_earlier if fill_gaps else None)
+        reception = Reception(room, event, remote, receive_earlier if fill_gaps else None)
         if (known := reception.look_up()) is not None:
             return Received(event.event_id, known.kind, known.reason)
         if event.is_create:
             raise InvalidParam("The room has begun already")
         try:
-            return reception.conclude(check_on_receipt(pdu, room.version, reception))
+            received = reception.conclude(check_on_receipt(pdu, room.version, reception))
+            if reception.leaves_many_extremities:
+                join_extremities(room_id)
+            return received
         except ConditionFailed:
             pause(attempt)
     raise Unavailable("The room is too busy; try again")

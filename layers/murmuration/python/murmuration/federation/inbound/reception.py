@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT
 from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, valid_events
-from murmuration.federation.inbound.elsewhere import Elsewhere, MissingEvents
+from murmuration.federation.inbound.elsewhere import MissingEvents, RemoteServers
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.inbound.graph import ancestors_first
 from murmuration.protocol import state_trie
@@ -25,6 +25,7 @@ from murmuration.protocol.pdus.validation import (
 )
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
+from murmuration.rooms.writing.append import EXTREMITIES_LIMIT
 from murmuration.rooms.writing.changes import (
     HISTORY_VISIBILITY,
     Changes,
@@ -32,16 +33,18 @@ from murmuration.rooms.writing.changes import (
     store_nodes_first,
     visibility_by,
 )
+from murmuration.rooms.writing.gaps import Places
 from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store, room_items, snapshots
-from murmuration.storage.rooms.event_store import Awaited, Kind, StoredEvent
-from murmuration.storage.rooms.room_items import EVENTS, ROOMS, LogEntry
+from murmuration.storage.rooms import event_store, snapshots
+from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
+from murmuration.storage.rooms.room_items import DUMMY_EVENT, EVENTS, ROOMS, LogEntry
 
 ATTEMPTS = 60
-_MEMBER = "m.room.member"
 _POLICY = ("m.room.policy", "")
 _WALK_LIMIT = 50
+_STATE_LIMIT = 200_000
+"""How many events of another server's state are taken into account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +63,20 @@ class Reception:
         self,
         room: Room,
         event: Event,
-        elsewhere: Elsewhere,
+        remote: RemoteServers,
         receive_earlier: Callable[[Event], object] | None = None,
     ) -> None:
         """`receive_earlier` receives an event that came before; without it none is asked for."""
         self.room = room
         self.event_id = event.event_id
-        self.elsewhere = elsewhere
+        self.remote = remote
         self.receive_earlier = receive_earlier
         self.forks = Forks(room.room_id, room.version)
         self._event = event
         self.awaited = Awaited()
         self._root: NodeId | None = None
-        self._gaps: list[str] = []
+        self.gaps: list[str] = []
+        self.leaves_many_extremities = False
 
     def look_up(self) -> StoredEvent | None:
         """The event, if it has its place already. Reads along what it refers to: two round trips."""
@@ -93,7 +97,7 @@ class Reception:
     # -- The facts ---------------------------------------------------------------------------------------
 
     def keys(self, event: Event) -> KeyRing:
-        return self.elsewhere.keys(keys_to_look_up(event))
+        return self.remote.keys(keys_to_look_up(event))
 
     def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
         wanted = authorising_ids(event)
@@ -103,7 +107,7 @@ class Reception:
             self._receive_events_before(event)
             found = self.forks.stored(wanted)
         if len(found) < len(set(wanted)):
-            bring_in(self.forks, self.elsewhere.auth_chain(event), self.elsewhere)
+            bring_in(self.forks, self.remote.auth_chain(event), self.remote)
             found = self.forks.stored(wanted)
         if missing := set(wanted) - found.keys():
             raise MissingEvents(missing)
@@ -115,19 +119,17 @@ class Reception:
 
     def current_state(self, event: Event) -> Mapping[StateKey, Event]:
         pairs = [*_state_about(event), _POLICY]
-        if not self._gaps:
+        if not self.gaps:
             return self.room.events(pairs)
         # What happened in the gap had no chance to become current: else who joined there would not be heard.
         root = self.forks.resolve([self.room.head.state_root, self.root_before(event)])
         return self.forks.state(root, pairs)
 
-    def policy_server(self, event: Event) -> PolicyServer | None:
+    def policy_server(self, event: Event) -> PolicyServer | None:  # noqa: ARG002 - it is the room's
         server = policy_server_of(self.room.event(*_POLICY))
         if server is None:
             return None
-        members = room_items.read_state_of_type(event.room_id, self.room.version, _MEMBER)
-        joined = (entry.event for entry in members if entry.event.membership == "join")
-        present = any((member.state_key or "").partition(":")[2] == server.server_name for member in joined)
+        present = self.room.is_server_joined(server.server_name)
         return server if present else None
 
     def state_at(self, root: NodeId, pairs: Iterable[StateKey]) -> Mapping[StateKey, Event]:
@@ -168,7 +170,7 @@ class Reception:
         if receive_earlier is None or not self._missing(event):
             return
         room_id = self.room.room_id
-        pdus = self.elsewhere.events_between(event, self.room.head.extremities)
+        pdus = self.remote.events_between(event, self.room.head.extremities)
         events = valid_events(self.forks, pdus)
         events.pop(self.event_id, None)
         for earlier in ancestors_first(events, lambda it: it.prev_events):
@@ -180,20 +182,33 @@ class Reception:
         self.forks = Forks(room_id, self.room.version)
 
     def _ask_state_before(self, event: Event, missing: Collection[str]) -> NodeId:
-        """The state before the event as another server has it: as far as its events are valid."""
-        told = self.elsewhere.state_before(event)
+        """The state before the event as another server has it: as far as its events are valid.
+
+        Of the state that it shares with the room's current one no event is read or fetched, and no node of
+        the snapshot made anew.
+        """
+        told = self.remote.state_ids_before(event)
         if told is None:
             raise MissingEvents(missing)
-        bring_in(self.forks, [*told.auth_chain, *told.state], self.elsewhere)
-        events = self.forks.stored(valid_events(self.forks, told.state))
-        self._gaps = list(missing)
-        return self.forks.build(
-            {
-                pair: event_id
-                for event_id, stored in events.items()
-                if stored.kind != "rejected" and (pair := stored.event.state_pair) is not None
-            }
-        )
+        current_root = self.room.head.state_root
+        current = state_trie.items(current_root, self.forks.fetch)
+        pairs = {event_id: pair for pair, event_id in current.items()}
+        state_ids = dict.fromkeys(told.state[:_STATE_LIMIT])
+        chain_ids = dict.fromkeys(told.auth_chain[:_STATE_LIMIT])
+        others = [event_id for event_id in state_ids if event_id not in pairs]
+        chain = [event_id for event_id in chain_ids if event_id not in pairs]
+        known = self.forks.stored([*others, *chain])
+        if unknown := [event_id for event_id in dict.fromkeys([*chain, *others]) if event_id not in known]:
+            bring_in(self.forks, self.remote.state_events(event, unknown), self.remote)
+        self.gaps = list(missing)
+        state = {pairs[event_id]: event_id for event_id in state_ids if event_id in pairs}
+        for event_id, stored in self.forks.stored(others).items():
+            pair = stored.event.state_pair
+            if pair is not None and stored.kind != "rejected" and stored.room_id == self.room.room_id:
+                state[pair] = event_id
+        changes: dict[StateKey, str | None] = {pair: None for pair in current if pair not in state}
+        changes |= {pair: event_id for pair, event_id in state.items() if current.get(pair) != event_id}
+        return self.forks.put(current_root, changes)
 
     # -- What becomes of it ------------------------------------------------------------------------------
 
@@ -225,25 +240,80 @@ class Reception:
         snapshots.remember(self.room.room_id, nodes)
 
     def _accept(self, event: Event, root: NodeId) -> None:
+        if self.awaited.follower is not None and self._fill_in(event, self.awaited.follower):
+            return
         changes = Changes(self.room.version, self.room)
+        if self.gaps:
+            changes.leave_gap()
         followed = self._followed(event)
         changes.follow([*followed, self.event_id] if self.awaited.is_followed else followed)
         entry = self.make_entry(changes, event, changes.next_ordinal)
         current = self.room.head.state_root
         self._put_on_top(changes, replace(entry, room_root=current if root != current else None), followed)
-        changes.commit()
+        after = changes.commit()
+        self.leaves_many_extremities = len(after.head.extremities) > EXTREMITIES_LIMIT
 
-    def make_entry(self, changes: Changes, event: Event, ordinal: int) -> LogEntry:
-        """The log entry of the event, which is accepted; with all that goes beside it added to `changes`."""
+    def _fill_in(self, event: Event, follower: Follower) -> bool:
+        """Put an event that comes late into its place, where it changes nothing; False if none is left."""
+        ordinal = Places(self.room.room_id).before(follower)
+        if ordinal is None:
+            return False
+        changes = Changes(self.room.version, self.room)
+        entry = self.make_entry(changes, event, ordinal, below=follower.below)
+        known = event_store.read_followers(self.room.room_id, self.gaps)
+        place = Follower(ordinal, follower.below)
+        changes.also(
+            *(
+                event_store.gap_replacement(self.room.room_id, event_id, place)
+                for event_id in self.gaps
+                if event_id not in known or place < known[event_id]
+            )
+        )
+        changes.precede(entry, self.forks.unstored([entry.state_root]))
+        changes.retire(self.retired(event))
+        changes.also(*self.forks.resolution_writes([entry.state_root]))
+        changes.commit()
+        return True
+
+    def retired(self, event: Event) -> set[str]:
+        """Which of the room's newest events aren't any more, as an event of the past follows them.
+
+        Those that the room's state depends on stay: the next event that comes will tell of the difference.
+        """
+        head = self.room.head
+        gone = set(event.prev_events).intersection(head.extremities)
+        rest = [event_id for event_id in head.extremities if event_id not in gone]
+        if not gone or not rest:
+            return set()
+        after = self.forks.resolve(self.forks.after_all(rest))
+        return gone if after == head.state_root else set()
+
+    def make_entry(
+        self, changes: Changes, event: Event, ordinal: int, *, below: int | None = None
+    ) -> LogEntry:
+        """The log entry of the event, which is accepted; with all that goes beside it added to `changes`.
+
+        `below` is for an event that is filled in: the ordinal of the one that came as new.
+        """
         root = self.root_before(event)
         before = self.state_at(root, _state_about(event))
-        entry = LogEntry(ordinal, event, root, visibility_by(before.get(HISTORY_VISIBILITY)))
+        entry = LogEntry(
+            ordinal,
+            event,
+            root,
+            visibility_by(before.get(HISTORY_VISIBILITY)),
+            after_gap=bool(self.gaps),
+            filled_below=below,
+            withheld=event.type == DUMMY_EVENT,
+        )
         if root == self.room.head.state_root and event.state_pair is not None:
             entry = replace(entry, replaced=replaced_by(before.get(event.state_pair)))
         redaction = self._redaction_of(event)
         if redaction is not None:
             entry = replace(entry, event=event.redacted(), redacted_because=redaction.pdu, replaced=None)
-        changes.also(*(event_store.gap_write(self.room.room_id, event_id) for event_id in self._gaps))
+        if below is None:
+            place = Follower(ordinal, ordinal)
+            changes.also(*(event_store.gap_write(self.room.room_id, it, place) for it in self.gaps))
         return self.carry_out(changes, entry)
 
     def _put_on_top(self, changes: Changes, entry: LogEntry, followed: Collection[str]) -> None:
@@ -257,8 +327,8 @@ class Reception:
         own = StoredEvent(entry.event, self.room.room_id, "accepted", entry.state_root)
         self.forks.learn({self.event_id: own})
         if is_newest or len(others) < len(head.extremities):
-            tips = [*self.forks.stored(others).values(), *([own] if is_newest else [])]
-            after = self.forks.resolve([self.forks.after(tip) for tip in tips])
+            tips = self.forks.after_all(others)
+            after = self.forks.resolve([*tips, self.forks.after(own)] if is_newest else tips)
         else:
             after = head.state_root
         expected = self.forks.after(replace(own, state_root=head.state_root))

@@ -42,27 +42,29 @@ def max_depth(version: RoomVersion) -> int:
     return canonical_json.MAX_INTEGER if version.strict_canonical_json else 2**63 - 1
 
 
-def parse_pdu(pdu: object, version: RoomVersion) -> Event:
+def parse_pdu(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> Event:
     """The event that another server sent, if its format is right; raises BadJson or TooLarge.
 
     `unsigned` is left out: nobody vouches for it.
     """
-    event_pdu = check_format(pdu, version)
+    event_pdu = check_format(pdu, version, limit_references=limit_references)
     return Event({key: value for key, value in event_pdu.items() if key != "unsigned"}, version)
 
 
-def check_format(pdu: object, version: RoomVersion) -> dict[str, Any]:
+def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> dict[str, Any]:
     """Checks a value against the version's event format, and returns it; raises BadJson or TooLarge.
 
     `type` and `state_key` may here have 255 characters: servers have let them into rooms at that length, so
-    that longer ones in bytes are `check_field_sizes`'s.
+    that longer ones in bytes are `check_field_sizes`'s. How many events it refers to is not limited where
+    the event comes in answer to a request for the past: old rooms have such with more.
+    https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
     """
     if not isinstance(pdu, dict):
         raise BadJson("An event is an object")
     _check_types(pdu, version)
     _check_ids(pdu, version)
-    _check_references(pdu, "prev_events", MAX_PREV_EVENTS, version)
-    _check_references(pdu, "auth_events", MAX_AUTH_EVENTS, version)
+    _check_references(pdu, "prev_events", MAX_PREV_EVENTS if limit_references else None, version)
+    _check_references(pdu, "auth_events", MAX_AUTH_EVENTS if limit_references else None, version)
     if len(pdu["type"]) > MAX_FIELD_BYTES or len(pdu.get("state_key", "")) > MAX_FIELD_BYTES:
         raise TooLarge("The event's type or state_key is too long")
     if len(canonical_json.encode(pdu, strict=version.strict_canonical_json)) > MAX_PDU_BYTES:
@@ -113,9 +115,9 @@ def _check_ids(pdu: dict[str, Any], version: RoomVersion) -> None:
         raise BadJson("The event's room_id is not of its room version")
 
 
-def _check_references(pdu: dict[str, Any], key: str, at_most: int, version: RoomVersion) -> None:
+def _check_references(pdu: dict[str, Any], key: str, at_most: int | None, version: RoomVersion) -> None:
     references = pdu[key]
-    if len(references) > at_most:
+    if at_most is not None and len(references) > at_most:
         raise BadJson(f"The event has more than {at_most} {key}")
     is_reference = _is_id_and_hashes if version.server_assigned_event_ids else _is_hash_id
     if not all(is_reference(reference, version) for reference in references):

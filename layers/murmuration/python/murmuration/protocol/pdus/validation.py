@@ -236,9 +236,11 @@ class RoomFacts(Protocol):
         """The policy server that the room uses now."""
 
 
-def check_on_receipt(pdu: object, version: RoomVersion, facts: RoomFacts) -> Judgement:
+def check_on_receipt(
+    pdu: object, version: RoomVersion, facts: RoomFacts, *, limit_references: bool = True
+) -> Judgement:
     """All checks in order; raises the MatrixError for which the event is to be dropped."""
-    event = check_format(pdu, version)
+    event = check_format(pdu, version, limit_references=limit_references)
     keys = facts.keys(event)
     check_signatures(event, keys)
     event = check_content_hash(event)

@@ -11,9 +11,8 @@ from collections.abc import Iterable
 from murmuration.aws import concurrency
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.membership.local_users import user_with_power
 from murmuration.rooms.writing.append import Append
-from murmuration.settings import settings
-from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
 
 JOIN_RULES = ("m.room.join_rules", "")
@@ -36,14 +35,9 @@ def authorising_user(batch: Append, user_id: str) -> str | None:
     if not is_in_any(user_id, allowed_rooms(rules.content.get("allow"))):
         return None
     levels = PowerLevels.from_state(state[CREATE], state.get(POWER_LEVELS), batch.version)
-    candidates = [
-        entry.event.state_key or ""
-        for entry in room_items.read_state_of_type(batch.room_id, batch.version, "m.room.member")
-        if entry.event.membership == "join"
-        and (entry.event.state_key or "").partition(":")[2] == settings().server_name
-        and levels.user_level(entry.event.state_key or "") >= levels.invite
-    ]
-    return max(candidates, key=levels.user_level, default=None)
+    if batch.room is None:
+        return None
+    return user_with_power(batch.room.head, levels, levels.invite, batch.state)
 
 
 def allowed_rooms(allow: object) -> list[str]:

@@ -158,7 +158,7 @@ class _Page:
             relation.ordinal
             for parent in self.parents
             for relation in parent.references
-            if not self.viewer.was_joined_throughout(relation.ordinal)
+            if not self._saw(relation)
         ]
         shown = [
             ordinal
@@ -176,7 +176,7 @@ class _Page:
         ordinals = []
         for relation in candidates:
             ordinals.append(relation.ordinal)
-            if self.viewer.was_joined_throughout(relation.ordinal):
+            if self._saw(relation):
                 break
         return ordinals
 
@@ -190,8 +190,11 @@ class _Page:
         found = (self.children.get(relation.ordinal) for relation in candidates)
         return next((seen for seen in found if seen is not None), None)
 
+    def _saw(self, relation: Relation) -> bool:
+        return self.viewer.was_joined_throughout(relation.ordinal, aside=relation.aside)
+
     def _is_visible(self, relation: Relation) -> bool:
-        return relation.ordinal in self.children or self.viewer.was_joined_throughout(relation.ordinal)
+        return relation.ordinal in self.children or self._saw(relation)
 
     def aggregate(self, parent: _Parent) -> dict[str, Any]:
         """The parent's `m.relations`."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
+from murmuration.aws import concurrency
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
@@ -12,6 +15,7 @@ from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.storage.rooms import room_items
 
 _PROBES = 15
+_NEVER = 2**63
 _RUNS = 10
 _WINDOW = 50
 """How many events out of place, to either side, don't keep the closest one from being found."""
@@ -49,12 +53,26 @@ def _narrow(view: View, low: int, high: int, ts: int) -> tuple[int, int]:
             [(room.room_id, ordinal) for ordinal in probes], {room.room_id: room.version}
         )
         times = {entry.ordinal: entry.event.origin_server_ts for entry in entries}
+        if len(times) < len(probes):
+            # There is a gap: what comes next behind a probe stands for it.
+            times |= dict(_next_times(view, [probe for probe in probes if probe not in times]))
         first = next((ordinal for ordinal in probes if times[ordinal] >= ts), None)
         if first is None:
             low = probes[-1]
         else:
             low, high = first - step, first
     return low, high
+
+
+def _next_times(view: View, ordinals: Sequence[int]) -> list[tuple[int, int]]:
+    """With each ordinal the time of the first entry behind it."""
+    room = view.room
+    read = functools.partial(room_items.read_log, room.room_id, room.version, limit=1)
+    pages = concurrency.parallel(*(functools.partial(read, after=ordinal) for ordinal in ordinals))
+    return [
+        (ordinal, page[0].event.origin_server_ts if page else _NEVER)
+        for ordinal, page in zip(ordinals, pages, strict=True)
+    ]
 
 
 def _further(view: View, position: int, ts: int, forward: bool) -> dict[str, int]:

@@ -6,6 +6,7 @@ State whose event is older than the moment is the same still: snapshots are read
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
@@ -78,6 +79,9 @@ def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -
     """What the pairs of current state were after `entry`."""
     if entry is None:
         return {_pair(each): each.event for each in current}
+    if entry.is_past:
+        # Its state is that of the graph: what is current may be older, and yet be of another branch.
+        current = [replace(each, ordinal=None) for each in current]
     if entry.resolved:
         return state_at(room, _root_after(room, entry), entry.ordinal + 1, current)
     known = {_pair(each): each for each in current}
@@ -91,6 +95,5 @@ def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -
 
 def _root_after(room: Room, entry: LogEntry) -> NodeId:
     """The snapshot of the state that an event left the room in by more than itself."""
-    after = entry.ordinal
-    following = room_items.read_log(room.room_id, room.version, after=after, before=after + 2)
-    return following[0].current_root if following else room.head.state_root
+    following = room_items.read_next(room.room_id, room.version, entry.ordinal)
+    return following.current_root if following is not None else room.head.state_root

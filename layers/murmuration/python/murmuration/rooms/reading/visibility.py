@@ -62,9 +62,16 @@ class Viewer:
         """A state event as they are served it; reads where the room has erased users."""
         return event_copy(event, self.hidden_senders(event.room_id)) if self.erasures else event
 
-    def was_joined_throughout(self, ordinal: int) -> bool:
-        """Whether the user has been in the room since before the event with this ordinal."""
-        return self.since is not None and ordinal > self.since
+    def was_joined_throughout(self, ordinal: int, *, aside: bool) -> bool:
+        """Whether the user has been in the room since before the event with this ordinal.
+
+        Of an event that stands `aside` the order of the log says nothing (`LogEntry.is_aside`).
+        """
+        return self.since is not None and ordinal > self.since and not aside
+
+    def saw(self, entry: LogEntry) -> bool:
+        """Whether the user was in the room in the state before the event, as the order of the log tells."""
+        return self.was_joined_throughout(entry.ordinal, aside=entry.is_aside)
 
 
 class Seen(NamedTuple):
@@ -130,17 +137,17 @@ def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
     """Those of `entries` (of one room's log) that the viewer may see, in their order.
 
     Reads nothing about events that a viewer saw happen, or for one whose first stay in the room this is while
-    history is shared; else three to five round trips for all entries together. What counts as before and
-    after a join is the order of this server's log.
+    history is shared; else three to five round trips for all entries together. What counts is the state
+    before each event: that of the log's order, but for events of forks and of the past.
     """
-    before = _memberships_before(viewer, [e for e in entries if not viewer.was_joined_throughout(e.ordinal)])
+    before = _memberships_before(viewer, [entry for entry in entries if not viewer.saw(entry)])
     until = viewer.joined_until
     seen = []
     for entry in entries:
         if viewer.ignores(entry) or entry.withheld:
             continue
         membership = before.get(entry.ordinal)
-        if viewer.was_joined_throughout(entry.ordinal):
+        if viewer.saw(entry):
             membership = "join"
         elif not may_see_event(
             entry.event.pdu,
@@ -169,14 +176,18 @@ def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int
     Where it decides what they may see, it is that of the state before the event. Elsewhere it is that of the
     log, in which only their own member events change it: one look at the state for each run of entries.
     """
-    if not entries or viewer.no_past:
+    if viewer.no_past:
+        # Only an event of a fork, or filled in, may have a state in which they had a membership.
+        since = viewer.since
+        entries = [it for it in entries if it.is_aside and since is not None and it.ordinal > since]
+    if not entries:
         return {}
     ordered = sorted(entries, key=lambda entry: entry.ordinal)
-    known = {entry.ordinal for entry in ordered}
+    known = {entry.ordinal for entry in ordered if not entry.is_aside}
     asked = [
         entry
         for entry in ordered
-        if entry.visibility in ("invited", "joined") or entry.ordinal - 1 not in known
+        if entry.visibility in ("invited", "joined") or entry.is_aside or entry.ordinal - 1 not in known
     ]
     by_root = _memberships_in(viewer.user_id, asked)
     looked_up = {entry.ordinal for entry in asked}

@@ -25,7 +25,7 @@ from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import room_items
-from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 T = TypeVar("T")
 ATTEMPTS = 60
@@ -52,7 +52,13 @@ class Append(Changes):
     """New events of this server on top of a room, growing until they're committed together."""
 
     def add(self, draft: Draft) -> Event:
-        """Build and authorise the next event. Raises Forbidden by the auth rules, TooLarge, BadJson."""
+        """Build and authorise the next event.
+
+        Raises Forbidden by the auth rules, TooLarge, BadJson, NotFound where this server's knowledge of the
+        room is stale: somebody else's server has to help. Only leaving needs nobody's help.
+        """
+        if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
+            raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
         pairs = auth_rules.auth_event_types(
             self.version, draft.type, draft.sender, draft.state_key, draft.content
         )
@@ -119,6 +125,7 @@ class Append(Changes):
                 device_id=draft.device_id,
                 txn_id=draft.txn_id,
                 replaced=replaced_by(previous),
+                withheld=event.type == DUMMY_EVENT,
             )
         )
 
@@ -155,3 +162,9 @@ def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
     except NotFound as error:
         raise unknown_room(room_id) from error
     return append(room_id, plan, room=room)
+
+
+def _is_leaving(draft: Draft) -> bool:
+    """Whether somebody leaves by themselves: rejects an invite, or takes a knock back."""
+    membership = draft.content.get("membership")
+    return draft.type == "m.room.member" and membership == "leave" and draft.state_key == draft.sender

@@ -1,7 +1,7 @@
 """Changes: all that new events do to a room, written in one transaction.
 
 An event gets its ordinal in the transaction that puts it, moves the head under a condition, and claims its
-ID; so ordinals have no gaps, and whoever read up to the head has read everything. `Append` builds events of
+ID; so whoever read up to the head has read everything that came as new. `Append` builds events of
 this server on top of it, `receiving` takes those of others.
 """
 
@@ -20,10 +20,11 @@ from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.room import Room, advance
+from murmuration.rooms.writing.gaps import GAP, GAPS_UNTIL
 from murmuration.rooms.writing.settling import settle
 from murmuration.rooms.writing.state_changes import has_rows, membership_row, row_write, state_item_write
 from murmuration.rooms.writing.succession import successor_of
-from murmuration.storage.rooms import empty_rooms, relations, room_items, snapshots
+from murmuration.storage.rooms import empty_rooms, member_index, relations, room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead, StateEntry
 from murmuration.storage.rooms.snapshots import Stray
 from murmuration.storage.users.memberships import Membership
@@ -74,6 +75,7 @@ class Changes:
     """What is added to other rooms in the same transaction."""
     _state: dict[StateKey, StateEntry | None] = field(default_factory=dict)
     _memberships: dict[str, Membership | None] = field(default_factory=dict)
+    _moves: dict[str, member_index.MembershipChange] = field(default_factory=dict)
     _nodes: dict[NodeId, bytes] = field(default_factory=dict)
     _older: list[LogEntry] = field(default_factory=list)
     _others: list[Write] = field(default_factory=list)
@@ -84,6 +86,8 @@ class Changes:
     _joined: int = 0
     _invited: int = 0
     _state_follows: bool = False
+    _skipped: int = 0
+    _extremities_gone: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.room is not None:
@@ -98,7 +102,12 @@ class Changes:
 
     @property
     def next_ordinal(self) -> int:
-        return (self.room.head.ordinal if self.room else 0) + len(self.entries) + 1
+        return (self.room.head.ordinal if self.room else 0) + self._skipped + len(self.entries) + 1
+
+    def leave_gap(self) -> None:
+        """Leave room in the log, before the event that is added next, for what it follows and is missing."""
+        if self.room is not None and self.room.head.ordinal < GAPS_UNTIL:
+            self._skipped = GAP
 
     def state(self, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
         """The state so far, with the events of these changes."""
@@ -145,9 +154,16 @@ class Changes:
         self._state_follows = len(differences) > STATE_AT_ONCE
 
     def precede(self, entry: LogEntry, nodes: Mapping[NodeId, bytes]) -> None:
-        """Add an event from before the log's beginning, which changes nothing of what came after."""
+        """Add an event of the past, which changes nothing of what came after."""
         self._older.append(entry)
         self._nodes |= nodes
+
+    def retire(self, event_ids: Iterable[str]) -> None:
+        """Have these be none of the room's newest events: what is filled in follows them.
+
+        Only for such as make no difference to the room's state.
+        """
+        self._extremities_gone = self._extremities_gone.union(event_ids)
 
     def also(self, *writes: Write) -> None:
         """Write this as well; where it refuses, the room counts as moved on."""
@@ -163,6 +179,7 @@ class Changes:
             return
         was = before.membership or "leave" if before is not None else None
         now = after.membership or "leave" if after is not None else None
+        self._moves[pair[1]] = (self._moves.get(pair[1], (was, None))[0], now)
         self._joined += (now == "join") - (was == "join")
         self._invited += (now == "invite") - (was == "invite")
         if not has_rows(pair[1]):
@@ -224,6 +241,7 @@ class Changes:
     def head(self) -> RoomHead:
         """Where the room's log will stand."""
         before = self.room.head if self.room else None
+        counts = member_index.counts_after(_counts(before), self._moves)
         return RoomHead(
             room_id=self.room_id,
             room_version=self.version.id,
@@ -239,11 +257,17 @@ class Changes:
             seq=before.seq if before else 0,
             erasures=before.erasures if before else 0,
             unsettled=before.state_root if before and self._state_follows else None,
+            local_joined=counts.local_joined if counts else None,
+            local_invited=counts.local_invited if counts else None,
+            federated=counts.federated if counts else False,
+            fills=(before.fills or 0) + 1 if before and self._older else before.fills if before else None,
         )
 
     def _extremities(self) -> tuple[str, ...]:
         """The events that none follows, in the order in which they came."""
-        followed = self._followed.union(*(entry.event.prev_events for entry in self.entries))
+        followed = self._followed.union(
+            self._extremities_gone, *(entry.event.prev_events for entry in self.entries)
+        )
         before = self.room.head.extremities if self.room else ()
         candidates = [*before, *(entry.event.event_id for entry in self.entries)]
         return tuple(event_id for event_id in candidates if event_id not in followed)
@@ -294,7 +318,17 @@ class Changes:
         items = self._state_changes().items()
         writes += [state_item_write(self.room_id, pair, entry) for pair, entry in items]
         rows = self._memberships.items()
-        return [*writes, *(row_write(self.room_id, user_id, row) for user_id, row in rows)]
+        writes += [row_write(self.room_id, user_id, row) for user_id, row in rows]
+        return [*writes, *(member_index.writes(self.room_id, self._moves) if after.is_indexed else ())]
 
     def _state_changes(self) -> dict[StateKey, StateEntry | None]:
         return {**self._redacted_state, **self._state}
+
+
+def _counts(head: RoomHead | None) -> member_index.Counts | None:
+    """What the head counts of this server's members; None where the room's member index isn't built."""
+    if head is None:
+        return member_index.Counts(0, 0, federated=False)
+    if head.local_joined is None:
+        return None
+    return member_index.Counts(head.local_joined, head.local_invited or 0, head.federated)

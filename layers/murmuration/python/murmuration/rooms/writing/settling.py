@@ -2,73 +2,110 @@
 
 Mostly they get there in the transaction that moves the head. Where forks have drifted far apart, more of the
 state changes at once than a transaction holds. Then the head moves first and says from which snapshot the
-items are on their way (`RoomHead.unsettled`); until they have arrived nobody appends to the room, whoever
-wants to helps, and sync leaves the room for later. Each part of the way is conditioned on the head, so that
-a helper who is late writes nothing; taking one twice does no harm.
+items are on their way (`RoomHead.unsettled`). Until they have arrived nobody appends to the room, whoever
+wants to helps, and sync leaves the room for later.
+
+The changes between the two snapshots have a fixed order. Each transaction carries out the next few of them
+and counts them in the head (`RoomHead.settled_count`), on the condition that the count is what it was: each
+change is carried out once, whoever does it, and an attempt that is stopped halfway has its work kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event, StateKey
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.state_changes import membership_row_write, state_item_write
 from murmuration.storage.live.streams import pause
-from murmuration.storage.rooms import room_items, snapshots
+from murmuration.storage.rooms import member_index, room_items, snapshots
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
-_ATTEMPTS = 40
-_AT_ONCE = 25
-"""Writes of one transaction: with events of 64 KB it has to stay below 4 MB."""
+BUDGET_MS = 10_000
+"""How long a request works on it. A worker may take longer."""
+_AT_ONCE = 24
+"""Changes of one transaction, each with up to four writes: with events of 64 KB it stays below 4 MB."""
+_READ_AT_ONCE = 10 * _AT_ONCE
 _MEMBER = "m.room.member"
 
+_Change = tuple[StateKey, tuple[str | None, str | None]]
 
-def settle(room: Room) -> Room:
-    """The room with its state in place; at once if it is. Raises Unavailable when it stays contended."""
-    for attempt in range(_ATTEMPTS):
-        if room.head.unsettled is None:
+
+def settle(room: Room, *, budget_ms: int = BUDGET_MS) -> Room:
+    """The room with its state and its member index in place; at once if they are.
+
+    Raises Unavailable when that takes longer than `budget_ms`: the next attempt goes on from there.
+    """
+    if room.head.unsettled is None and room.head.is_indexed:
+        return room
+    deadline = now_ms() + budget_ms
+    for attempt in range(1_000_000):
+        if room.head.unsettled is None and room.head.is_indexed:
             return room
         try:
-            _settle_once(room.head)
+            if room.head.unsettled is not None:
+                _settle(room.head, deadline)
+            else:
+                member_index.build(room.head)
         except ConditionFailed:
-            pause(attempt)
+            pause(min(attempt, 5))
         room = Room.load(room.room_id)
+        if now_ms() >= deadline and not (room.head.unsettled is None and room.head.is_indexed):
+            break
     raise Unavailable("The room is too busy; try again")
 
 
-def _settle_once(head: RoomHead) -> None:
-    check = room_items.unsettled_check(head)
-    writes = _writes(head)
-    for start in range(0, len(writes), _AT_ONCE):
-        dynamodb.transact([check, *writes[start : start + _AT_ONCE]])
+def _settle(head: RoomHead, deadline: int) -> None:
+    """Carry out the rest of the changes, till the deadline. Raises ConditionFailed where others did some."""
+    fetch = snapshots.fetch_from(head.room_id)
+    changes = sorted(
+        state_trie.diff(head.unsettled or state_trie.EMPTY, head.state_root, fetch).items(),
+        key=lambda change: room_items.state_sk(change[0]),
+    )
+    done = head.settled_count or 0
+    while done < len(changes):
+        some = changes[done : done + _READ_AT_ONCE]
+        events = _read_events(head, some)
+        for start in range(0, len(some), _AT_ONCE):
+            part = some[start : start + _AT_ONCE]
+            progress = room_items.settling_write(head, done, done + len(part))
+            dynamodb.transact([progress, *_writes(head, part, events)])
+            done += len(part)
+            if now_ms() >= deadline and done < len(changes):
+                return
     dynamodb.execute(room_items.settled_write(head))
 
 
-def _writes(head: RoomHead) -> list[Write]:
-    """What brings the items all the way."""
+def _read_events(head: RoomHead, changes: Sequence[_Change]) -> dict[str, Event]:
+    wanted = {event_id for _, pair in changes for event_id in pair if event_id is not None}
+    return room_items.read_events(sorted(wanted), head.version)
+
+
+def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[str, Event]) -> list[Write]:
+    """What carries these changes out."""
     room_id, version = head.room_id, head.version
     fetch = snapshots.fetch_from(room_id)
-    changes = state_trie.diff(head.unsettled or state_trie.EMPTY, head.state_root, fetch)
-    wanted = {event_id for pair in changes.values() for event_id in pair if event_id is not None}
-    events = room_items.read_events(sorted(wanted), version)
 
     def state(pairs: Iterable[StateKey]) -> Mapping[StateKey, Event]:
         ids = state_trie.get(head.state_root, pairs, fetch)
-        found = events | room_items.read_events([it for it in ids.values() if it not in events], version)
+        missing = [event_id for event_id in ids.values() if event_id not in events]
+        found = {**events, **room_items.read_events(missing, version)}
         return {pair: found[event_id] for pair, event_id in ids.items() if event_id in found}
 
     writes: list[Write] = []
-    for pair, (old_id, new_id) in changes.items():
+    moves: dict[str, member_index.MembershipChange] = {}
+    for pair, (old_id, new_id) in changes:
         new = events[new_id] if new_id is not None else None
         entry = StateEntry(new, head.ordinal) if new is not None else None
         writes.append(state_item_write(room_id, pair, entry))
         if pair[0] == _MEMBER:
             previous = events[old_id].membership if old_id is not None else None
+            moves[pair[1]] = (previous, new.membership if new is not None else None)
             row = membership_row_write(room_id, pair[1], new, previous, head.ordinal, state)
             writes += [row] if row is not None else []
-    return writes
+    return [*writes, *(member_index.writes(room_id, moves) if head.is_indexed else ())]

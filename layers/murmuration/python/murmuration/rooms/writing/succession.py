@@ -24,15 +24,15 @@ def successor_of(room: Room, entry: LogEntry) -> LogEntry | None:
         return newest
     while low < high:
         middle = (low + high + 1) // 2
-        found = _read(room, middle)
+        found = room_items.read_next(room.room_id, room.version, middle - 1)
         if found is None:
             return None
         before = state_trie.get(found.current_root, [pair], snapshots.fetch_from(room.room_id))
         if before.get(pair) == event_id:
-            low = middle
+            low = found.ordinal
         else:
             high = middle - 1
-    successor = _read(room, low)
+    successor = room_items.read_next(room.room_id, room.version, low - 1)
     return successor if successor is not None and _replaces(successor, event_id) else None
 
 

@@ -75,23 +75,32 @@ def _leftovers(item: Mapping[str, Any] | None, but: str) -> dict[str, int]:
     return dict(list(old.items())[:4])
 
 
-def register(wait: Wait, item: Mapping[str, Any] | None, *, instead_of: int = 0) -> Item | None:
-    """Take a slot to be rung on; None where that worked, else the item as it is, the slot being taken.
+def held_waits(item: Mapping[str, Any] | None) -> int:
+    """How many waits of a user, on all devices, are held by functions now."""
+    now = now_ms() // 1000
+    return sum(
+        name.startswith(_WAIT) and not value["kept"] and value["until"] > now
+        for name, value in (item or {}).items()
+    )
 
-    `item` is what it was a moment ago. `instead_of` takes the slot from the one who holds it until then.
+
+def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
+    """Take a slot to be rung on: whether that worked or the slot is taken; and the item as it is then.
+
+    `item` is what it was a moment ago.
     """
     now = now_ms() // 1000
     value = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
     names = {"#wait": wait.attribute, "#until": "until"}
-    values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now, ":old": instead_of}
+    values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
     expression = "SET #wait = :wait, expires = :expires"
-    condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now OR #wait.#until = :old)"
+    condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now)"
     for number, (name, until) in enumerate(_leftovers(item, wait.attribute).items()):
         expression += f"{',' if number else ' REMOVE'} #old{number}"
         condition += f" AND #old{number}.#until = :until{number}"
         names[f"#old{number}"], values[f":until{number}"] = name, until
     try:
-        dynamodb.execute(
+        after = dynamodb.execute(
             dynamodb.update(
                 TABLE,
                 {"user_id": wait.user_id},
@@ -100,11 +109,12 @@ def register(wait: Wait, item: Mapping[str, Any] | None, *, instead_of: int = 0)
                 values=values,
                 condition=condition,
                 return_old=True,
-            )
+            ),
+            returning="ALL_NEW",
         )
     except ConditionFailed as error:
-        return error.item() or {}
-    return None
+        return False, error.item() or {}
+    return True, after or {}
 
 
 def new_nonce() -> str:

@@ -1,4 +1,4 @@
-"""Items about rooms: heads, logs, state, snapshots, relations, aliases.
+"""The items of a room: what is stored of its members, its log and its state.
 
-What is sent to waiting clients is in `storage.live`.
+What other tables hold of users, keys or listeners is not here.
 """

@@ -1,4 +1,4 @@
-"""Rooms that nobody is in: which there are, and the tombstones of those that are being deleted.
+"""Rooms that nobody of this server is in: which there are, and the tombstones of those being deleted.
 
 In the table `rooms` the partition `empty` has a mark for each room that all have left. The room's head knows
 better: who comes back leaves the mark where it is, and the next to leave last renews it. A room to be deleted
@@ -16,6 +16,11 @@ from murmuration.storage.rooms.room_items import ROOMS, head_key
 
 _EMPTY = "empty"
 """No room's ID, since they begin with `!`."""
+_NOBODY = (
+    "((local_joined = :none AND local_invited = :none)"
+    " OR (attribute_not_exists(local_joined) AND joined = :none AND invited = :none))"
+)
+"""The condition that nobody of this server is in the room or invited (values: :none)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ def bury(room: EmptyRoom, now: int) -> None:
     head = dynamodb.put(
         ROOMS,
         tombstone,
-        condition="attribute_exists(#ordinal) AND joined = :none AND invited = :none",
+        condition=f"attribute_exists(#ordinal) AND {_NOBODY}",
         values={":none": 0},
         names={"#ordinal": "ordinal"},
     )

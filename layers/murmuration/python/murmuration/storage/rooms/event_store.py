@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
@@ -118,16 +118,29 @@ def read_kept_roots(room_id: str) -> set[NodeId]:
 # -- What waits for an event to come ---------------------------------------------------------------------
 
 
+class Follower(NamedTuple):
+    """Which event of the log follows one that is missing: the lowest of them, if there are several.
+
+    `ordinal` is its place, `below` that of the event which came as new: itself, or that below which it was
+    filled in. What is missing belongs right before `ordinal`.
+    """
+
+    ordinal: int
+    below: int
+
+
 @dataclass(frozen=True, slots=True)
 class Awaited:
     """What the room knows of an event that it hasn't seen.
 
     `redactions` are the IDs of redactions that it is to be held to. `is_followed` says that an event was
-    accepted which follows it, so that it can't be one of the room's newest.
+    accepted which follows it, so that it can't be one of the room's newest; `follower` is its place, which
+    items from before there were places in gaps don't tell.
     """
 
     redactions: Sequence[str] = ()
     is_followed: bool = False
+    follower: Follower | None = None
 
 
 def awaited_keys(room_id: str, event_id: str) -> list[dict[str, str]]:
@@ -138,7 +151,9 @@ def awaited_keys(room_id: str, event_id: str) -> list[dict[str, str]]:
 def awaited_from(items: Collection[Item]) -> Awaited:
     """What the items at `awaited_keys` say."""
     redactions = [event_id for item in items for event_id in item.get("redactions", ())]
-    return Awaited(sorted(redactions), any(item["sk"].startswith(_GAP) for item in items))
+    gaps = [item for item in items if item["sk"].startswith(_GAP)]
+    places = [Follower(item["ordinal"], item["below"]) for item in gaps if "ordinal" in item]
+    return Awaited(sorted(redactions), bool(gaps), min(places, default=None))
 
 
 def hold_redaction_write(room_id: str, target_id: str, redaction_id: str) -> Write:
@@ -151,6 +166,33 @@ def hold_redaction_write(room_id: str, target_id: str, redaction_id: str) -> Wri
     )
 
 
-def gap_write(room_id: str, event_id: str) -> Write:
-    """Note that an event was accepted which follows this one, as yet unseen."""
-    return dynamodb.put(ROOMS, {"room_id": room_id, "sk": _GAP + event_id})
+def gap_write(room_id: str, event_id: str, follower: Follower) -> Write:
+    """Note that an event was accepted which follows this one, as yet unseen.
+
+    An earlier note stays, as what comes as new is above all that came before. What is filled in may be below
+    it: `gap_replacement` is for that.
+    """
+    return dynamodb.update(
+        ROOMS,
+        {"room_id": room_id, "sk": _GAP + event_id},
+        "SET #ordinal = if_not_exists(#ordinal, :ordinal), below = if_not_exists(below, :below)",
+        names={"#ordinal": "ordinal"},
+        values={":ordinal": follower.ordinal, ":below": follower.below},
+    )
+
+
+def gap_replacement(room_id: str, event_id: str, follower: Follower) -> Write:
+    """Note the lowest of the events that follow one which is missing."""
+    place = {"ordinal": follower.ordinal, "below": follower.below}
+    return dynamodb.put(ROOMS, {"room_id": room_id, "sk": _GAP + event_id, **place})
+
+
+def read_followers(room_id: str, event_ids: Collection[str]) -> dict[str, Follower]:
+    """Which events of the log follow these, where any was accepted before they came."""
+    keys = [{"room_id": room_id, "sk": _GAP + event_id} for event_id in dict.fromkeys(event_ids)]
+    items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
+    return {
+        item["sk"].removeprefix(_GAP): Follower(item["ordinal"], item["below"])
+        for item in items
+        if "ordinal" in item
+    }

@@ -42,7 +42,8 @@ _ORDINAL_OFFSET = 10**15
 class Relation:
     """That the event at `ordinal` relates to another.
 
-    `ts` is its origin_server_ts; `replaces` whether an m.replace has, or may have encrypted, new content.
+    `ts` is its origin_server_ts; `replaces` whether an m.replace has, or may have encrypted, new content;
+    `aside` is the log entry's `is_aside`.
     """
 
     ordinal: int
@@ -52,6 +53,7 @@ class Relation:
     sender: str
     ts: int
     replaces: bool
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,17 +181,29 @@ def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, W
         "sender": event.sender,
         "ts": event.origin_server_ts,
     }
+    if entry.is_aside:
+        relation["aside"] = True
     if group == REPLACE:
         new_content = event.content.get("m.new_content")
         relation["replaces"] = isinstance(new_content, dict) or event.type == "m.room.encrypted"
     items = [relation]
     if group == THREAD:
         thread = {"room_id": room_id, "sk": f"thread#{_escape(parent_id)}", "root_id": parent_id}
-        items.append({**thread, "latest": entry.ordinal})
+        if not entry.is_past:
+            items.append({**thread, "latest": entry.ordinal})
     if (key := annotation_key(event.content)) is not None:
         annotated = _annotation_key(room_id, parent_id, event.sender, event.type, key)
         items.append({**annotated, "event_id": event.event_id})
-    return {item["sk"]: dynamodb.put(ROOMS, item) for item in items}
+    writes = {item["sk"]: dynamodb.put(ROOMS, item) for item in items}
+    if group == THREAD and entry.is_past:
+        sk = f"thread#{_escape(parent_id)}"
+        writes[sk] = dynamodb.update(
+            ROOMS,
+            {"room_id": room_id, "sk": sk},
+            "SET root_id = :root, latest = if_not_exists(latest, :ordinal)",
+            values={":root": parent_id, ":ordinal": entry.ordinal},
+        )
+    return writes
 
 
 def _share(children: Iterable[LogEntry]) -> tuple[frozenset[str], int]:
@@ -287,6 +301,7 @@ def _relation(item: Item) -> Relation:
         item["sender"],
         item["ts"],
         item.get("replaces", False),
+        item.get("aside", False),
     )
 
 

@@ -24,17 +24,23 @@ MAX_SORT_KEY_BYTES = 1024
 UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
 """The condition that nobody has yet put an event into its place in the room's graph (names: #ordinal)."""
 _ORDINAL_OFFSET = 10**15
+DUMMY_EVENT = "org.matrix.dummy_event"
+"""The type of events that only join forks: no client is shown them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomHead:
     """Where a room's log stands.
 
-    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: backfilled).
+    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: filled in before the beginning).
     `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
     `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
     set, the items of the current state are still on their way from that snapshot to `state_root`
-    (`rooms.settling`). `erasures` is how many erased users the room has, which is counted by itself.
+    (`rooms.settling`), and `settled_count` of the changes between the two are done.
+    `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
+    they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
+    that another server had somebody joined at some time. `fills` counts how often the past was filled in.
+    `erasures` is how many erased users the room has, which is counted by itself.
     """
 
     room_id: str
@@ -49,6 +55,11 @@ class RoomHead:
     invited: int
     seq: int = 0
     unsettled: NodeId | None = None
+    settled_count: int | None = None
+    local_joined: int | None = None
+    local_invited: int | None = None
+    federated: bool = False
+    fills: int | None = None
     erasures: int = 0
 
     @property
@@ -56,9 +67,29 @@ class RoomHead:
         return get_room_version(self.room_version)
 
     @property
+    def is_indexed(self) -> bool:
+        """Whether the room has a member index."""
+        return self.local_joined is not None
+
+    @property
     def is_empty(self) -> bool:
-        """Whether nobody is in the room or invited."""
-        return self.joined == 0 and self.invited == 0
+        """Whether nobody of this server is in the room or invited."""
+        if self.local_joined is None:
+            return self.joined == 0 and self.invited == 0
+        return self.local_joined == 0 and not self.local_invited
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether this server takes part in the room: somebody of its users is joined.
+
+        Without that no other server sends it what happens, so what it knows of the room gets stale.
+        """
+        return (self.joined if self.local_joined is None else self.local_joined) > 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the room may have gone on without this server, as others were joined once."""
+        return self.federated and not self.is_resident
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +103,8 @@ class LogEntry:
     `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state
     event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
     relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
+    `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
+    was filled in later: the ordinal of the event that came as new, below which it belongs.
     """
 
     ordinal: int
@@ -87,6 +120,18 @@ class LogEntry:
     room_root: NodeId | None = None
     resolved: bool = False
     withheld: bool = False
+    after_gap: bool = False
+    filled_below: int | None = None
+
+    @property
+    def is_past(self) -> bool:
+        """Whether the event was filled in, as part of the past: it never comes to clients as new."""
+        return self.filled_below is not None
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether the state before the event isn't the one that the room was in by the order of the log."""
+        return self.room_root is not None or self.is_past
 
     @property
     def room_id(self) -> str:
@@ -152,6 +197,11 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         invited=item["invited"],
         seq=item.get("seq_head", 0),
         unsettled=item.get("unsettled"),
+        settled_count=item.get("settled_count"),
+        local_joined=item.get("local_joined"),
+        local_invited=item.get("local_invited"),
+        federated=item.get("federated", False),
+        fills=item.get("fills"),
         erasures=int(item.get("erasures", 0)),
     )
 
@@ -186,6 +236,8 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         room_root=item.get("room_root"),
         resolved=item.get("resolved", False),
         withheld=item.get("withheld", False),
+        after_gap=item.get("after_gap", False),
+        filled_below=item.get("filled_below"),
     )
 
 
@@ -220,6 +272,11 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     if previous is not None:
         condition = "#ordinal = :o AND #oldest = :b AND #state_version = :s"
         values |= {":o": previous.ordinal, ":b": previous.oldest, ":s": previous.state_version}
+        if previous.fills is None:
+            condition += " AND attribute_not_exists(fills)"
+        else:
+            condition += " AND fills = :f"
+            values[":f"] = previous.fills
     assignments = ", ".join(f"#{name} = :{name}" for name in fields)
     return dynamodb.update(
         ROOMS, head_key(head.room_id), f"SET {assignments}", names=names, values=values, condition=condition
@@ -229,10 +286,23 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
 _UNSETTLED = "state_version = :version AND unsettled = :before"
 
 
-def unsettled_check(head: RoomHead) -> Write:
-    """Require that the current state is still on its way to where `head` has it."""
-    values = {":version": head.state_version, ":before": head.unsettled}
-    return dynamodb.check(ROOMS, head_key(head.room_id), _UNSETTLED, values=values)
+def settling_write(head: RoomHead, done: int, next_done: int) -> Write:
+    """Count the changes of the current state that are carried out, if `done` of them were so far."""
+    condition = f"{_UNSETTLED} AND settled_count = :done"
+    if done == 0:
+        condition = f"{_UNSETTLED} AND (attribute_not_exists(settled_count) OR settled_count = :done)"
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET settled_count = :next",
+        values={
+            ":version": head.state_version,
+            ":before": head.unsettled,
+            ":done": done,
+            ":next": next_done,
+        },
+        condition=condition,
+    )
 
 
 def settled_write(head: RoomHead) -> Write:
@@ -240,13 +310,44 @@ def settled_write(head: RoomHead) -> Write:
     return dynamodb.update(
         ROOMS,
         head_key(head.room_id),
-        "SET state_version = :next REMOVE unsettled",
+        "SET state_version = :next REMOVE unsettled, settled_count",
         values={
             ":version": head.state_version,
             ":before": head.unsettled,
             ":next": head.state_version + 1,
         },
         condition=_UNSETTLED,
+    )
+
+
+_UNINDEXED = "state_version = :version AND attribute_exists(#ordinal) AND attribute_not_exists(local_joined)"
+
+
+def unindexed_check(head: RoomHead) -> Write:
+    """Require that the room's state is that of `head`, and that it has no member index."""
+    return dynamodb.check(
+        ROOMS,
+        head_key(head.room_id),
+        _UNINDEXED,
+        values={":version": head.state_version},
+        names={"#ordinal": "ordinal"},
+    )
+
+
+def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, federated: bool) -> Write:
+    """Say that the room has its member index now, if its state is still that of `head`."""
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET local_joined = :joined, local_invited = :invited, federated = :federated",
+        values={
+            ":version": head.state_version,
+            ":joined": local_joined,
+            ":invited": local_invited,
+            ":federated": federated,
+        },
+        names={"#ordinal": "ordinal"},
+        condition=_UNINDEXED,
     )
 
 
@@ -271,6 +372,8 @@ def log_write(entry: LogEntry) -> Write:
         ("room_root", entry.room_root),
         ("resolved", entry.resolved or None),
         ("withheld", entry.withheld or None),
+        ("after_gap", entry.after_gap or None),
+        ("filled_below", entry.filled_below),
     ):
         if value is not None:
             item[name] = value
@@ -339,8 +442,11 @@ def read_state_of_type(
     return [state_entry_from_item(item, version) for item in items]
 
 
-def read_joined_user_ids(room_id: str) -> list[str]:
-    """The joined members' user IDs, by ID; their events stay unread."""
+def read_memberships_of(room_id: str) -> dict[str, str]:
+    """Who is joined or invited, by user ID, from all member events of the room.
+
+    Only for a room whose member index isn't built: it reads every member.
+    """
     prefix = state_prefix("m.room.member")
     items = dynamodb.query(
         ROOMS,
@@ -348,7 +454,11 @@ def read_joined_user_ids(room_id: str) -> list[str]:
         {":room": room_id, ":prefix": prefix},
         attributes=("sk", "membership"),
     )
-    return [item["sk"].removeprefix(prefix) for item in items if item.get("membership") == "join"]
+    return {
+        item["sk"].removeprefix(prefix): item["membership"]
+        for item in items
+        if item.get("membership") in ("join", "invite")
+    }
 
 
 def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:
@@ -410,6 +520,30 @@ def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str
         return None
     values = {":room": room_id, ":low": low, ":high": high}
     return "room_id = :room AND #ordinal BETWEEN :low AND :high", values
+
+
+def read_next(room_id: str, version: RoomVersion, after: int) -> LogEntry | None:
+    """The first entry behind an ordinal that came as new, so isn't one that was filled in later."""
+    found = read_log(room_id, version, after=after, limit=1)
+    below = found[0].filled_below if found else None
+    if below is None:
+        return found[0] if found else None
+    return next(iter(read_log_entries([(room_id, below)], {room_id: version})), None)
+
+
+def read_previous_ordinal(room_id: str, before: int) -> int | None:
+    """The greatest ordinal of the log below another; None at the log's beginning."""
+    arguments = _log_range(room_id, None, before)
+    if arguments is None:
+        return None
+    page = dynamodb.query_page(
+        LOG,
+        *arguments,
+        names={"#ordinal": "ordinal"},
+        limit=1,
+        forward=False,
+    )
+    return next((item["ordinal"] for item in page.items), None)
 
 
 def read_log_roots(room_id: str) -> set[NodeId]:

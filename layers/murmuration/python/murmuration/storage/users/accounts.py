@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
@@ -94,6 +95,20 @@ def set_password(user_id: str, password_hash: str) -> None:
     )
 
 
+def set_login_networks(user_id: str, networks: Sequence[str]) -> None:
+    """Note the networks from which the account's owner logged in; nothing for an account that is closed."""
+    with suppress(ConditionFailed):
+        dynamodb.execute(
+            dynamodb.update(
+                USERS,
+                account_key(user_id),
+                "SET login_networks = :networks",
+                values={":networks": list(networks)},
+                condition="attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)",
+            )
+        )
+
+
 def set_admin(user_id: str, admin: bool) -> None:
     """Raises ConditionFailed for an account that doesn't exist or was deactivated."""
     dynamodb.execute(
@@ -121,7 +136,7 @@ def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
             USERS,
             account_key(user_id),
             f"SET deactivated_ms = if_not_exists(deactivated_ms, :at){', erased = :true' if erase else ''}"
-            " REMOVE password_hash",
+            " REMOVE password_hash, login_networks",
             values={":at": at_ms} | ({":true": True} if erase else {}),
             condition="attribute_exists(user_id)",
         )

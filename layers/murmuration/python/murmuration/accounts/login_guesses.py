@@ -1,0 +1,69 @@
+"""How many passwords may be tried for an account, so that nobody guesses one and nobody locks its owner out.
+
+Each attempt is taken from two buckets before the password is looked at: one of the account and the network
+that the attempt comes from, and one of the account alone. Strangers who empty the second lock out other
+strangers. They don't lock out whoever is known: by an access token, an earlier login from the same network,
+or by a device that was last used there. Nobody gets more attempts than the first bucket has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import LimitExceeded
+from murmuration.storage.users import accounts
+
+KNOWN_BY_TOKEN = "token"  # noqa: S105 - stands for a network
+NETWORKS = 8
+"""How many networks of successful logins an account remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What one attempt took: (kind, key, time) of each bucket."""
+
+    taken: tuple[tuple[str, str, int], ...]
+
+    def give_back(self) -> None:
+        """Give back what was taken: the password was right."""
+        for kind, key, taken_ms in self.taken:
+            rate_limits.give_back(kind, key, taken_ms)
+
+
+def take(user_id: str, source_ip: str, *, is_known: bool) -> Guess:
+    """Take an attempt for `user_id` before its work. Raises LimitExceeded.
+
+    `user_id` may be nobody's: strangers can't tell that from the limits. `is_known` if the request proved in
+    another way to come from the user.
+    """
+    network = KNOWN_BY_TOKEN if is_known else rate_limits.network(source_ip)
+    taken = []
+    if network:
+        key = f"{user_id}|{network}"
+        taken.append(("failed_login_from", key, rate_limits.check("failed_login_from", key)))
+    try:
+        taken.append(("failed_login", user_id, rate_limits.check("failed_login", user_id)))
+    except LimitExceeded:
+        if not is_known and not (network and _has_been_at(user_id, network)):
+            raise
+    return Guess(tuple(taken))
+
+
+def remember_network(account: Mapping[str, Any], source_ip: str) -> None:
+    """Note on the account that its owner logged in from this network. Writes only if that is new."""
+    network, before = rate_limits.network(source_ip), list(account.get("login_networks", ()))
+    if network and network not in before:
+        accounts.set_login_networks(account["user_id"], [network, *before][:NETWORKS])
+
+
+def _has_been_at(user_id: str, network: str) -> bool:
+    """Whether the user logged in from this network, or has a device that was last used there.
+
+    Reads the account and its devices, but only while the account is locked for strangers.
+    """
+    account, seen = accounts.read_account(user_id), accounts.read_devices(user_id)
+    networks = {rate_limits.network(str(device.get("last_seen_ip", ""))) for device in seen}
+    return network in networks or network in (account or {}).get("login_networks", ())

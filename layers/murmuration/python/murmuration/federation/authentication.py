@@ -1,0 +1,93 @@
+"""Proves which server sent a federation request.
+
+https://spec.matrix.org/v1.19/server-server-api/#request-authentication
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.federation.keys import fetching
+from murmuration.federation.names import policy
+from murmuration.federation.requests import health
+from murmuration.identity import rate_limits
+from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import Unauthorized
+from murmuration.protocol.identifiers import is_valid_server_name
+from murmuration.protocol.pdus.keys import VerifyKey
+from murmuration.protocol.x_matrix import Credentials
+from murmuration.settings import settings
+
+REFUSAL = "The request's signature is not a valid one of the server that it names"
+
+
+def authenticate(
+    headers: Iterable[str], method: str, uri: str, body: bytes, *, address: Callable[[], str]
+) -> tuple[str, Any]:
+    """The server that sent a request, and the JSON of its body (None without a body).
+
+    `headers` are its Authorization headers, `uri` its target as it was sent. Each signature must be the
+    origin's own: one of another server says nothing. One must be made with a key that is current now, and
+    none whose key is known may be wrong. Raises Unauthorized; Forbidden for a server that the operator's
+    lists exclude; NotJson for a body that isn't; LimitExceeded for an address that names many servers whose
+    keys aren't known.
+    """
+    credentials = x_matrix.parse_authorization(headers)
+    origin = _origin(credentials)
+    policy.require_allowed(origin)
+    content = canonical_json.loads(body) if body else x_matrix.ABSENT
+    messages = _messages(method, uri, origin, content, body)
+    keys = _keys(origin, credentials, address)
+    verified = 0
+    for each in credentials:
+        key = keys.get(each.key_id)
+        if key is None or not key.may_sign_request(now_ms()):
+            continue
+        if not x_matrix.is_signed(key.public_key, each.signature, messages):
+            raise Unauthorized(REFUSAL)
+        verified += 1
+    if not verified:
+        raise Unauthorized(REFUSAL if keys else f"The keys of {origin} can't be had")
+    health.well(origin)
+    return origin, None if content is x_matrix.ABSENT else content
+
+
+def _origin(credentials: list[Credentials]) -> str:
+    """The one server that all signatures are said to be of. Raises Unauthorized."""
+    origins = {each.origin for each in credentials}
+    if len(origins) != 1:
+        raise Unauthorized("The signatures are of several servers")
+    (origin,) = origins
+    if not is_valid_server_name(origin) or origin == settings().server_name:
+        raise Unauthorized("The origin is not another server's name")
+    if any(each.destination not in (None, settings().server_name) for each in credentials):
+        raise Unauthorized("The request is for another server")
+    return origin
+
+
+def _messages(method: str, uri: str, origin: str, content: Any, body: bytes) -> list[bytes]:
+    """What may have been signed, the likeliest first.
+
+    A proxy may drop a `?` without a query, which says the same. Servers may write numbers in another way
+    than Python does, so the body as it was sent counts too.
+    """
+    mine = settings().server_name
+    uris = [uri, *([uri[:-1]] if uri.endswith("?") else [] if "?" in uri else [f"{uri}?"])]
+    found = [x_matrix.signed_bytes(method, each, origin, mine, content) for each in uris]
+    if content is not x_matrix.ABSENT:
+        found += [x_matrix.signed_bytes_as_sent(method, each, origin, mine, body) for each in uris]
+    return found
+
+
+def _keys(origin: str, credentials: list[Credentials], address: Callable[[], str]) -> dict[str, VerifyKey]:
+    """The origin's keys by ID, as far as the signatures name them."""
+    now = now_ms()
+    wanted = {(origin, each.key_id): now for each in credentials}
+    known = fetching.known_keys(wanted)
+    if not all(name in known and known[name].may_sign_request(now) for name in wanted):
+        rate_limits.check("key_fetch", address())
+        known = fetching.verify_keys(wanted, urgent=True)
+    return {key_id: key for (_, key_id), key in known.items()}

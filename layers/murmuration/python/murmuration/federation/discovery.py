@@ -1,0 +1,31 @@
+"""What this server tells other servers of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from murmuration.protocol.identifiers import parse_server_name
+from murmuration.settings import settings
+
+NAME = "Murmuration"
+VERSION = "0.1.0"
+
+
+def get_version() -> dict[str, Any]:
+    """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1version"""
+    return {"server": {"name": NAME, "version": VERSION}}
+
+
+def get_wellknown() -> dict[str, Any]:
+    """Where this server's name leads to: the address that clients use, with its port.
+
+    Without the port others would ask port 8448, where nothing listens. A name with a port of its own leads
+    to itself.
+    https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
+    """
+    if parse_server_name(settings().server_name).port is not None:
+        return {"m.server": settings().server_name}
+    parts = urlsplit(settings().public_url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return {"m.server": f"{host}:{parts.port or 443}"}

@@ -1,0 +1,42 @@
+"""Keeping few forward extremities: the newest events of a room, which no other follows.
+
+Each new event is judged by the states after all of them, so many of them make every event dear, and others'
+servers meet them as well. Above a limit this server sends a dummy event, which follows several of them and
+which no client is shown. Other servers do the same.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.power_levels import PowerLevels
+from murmuration.rooms.membership.local_users import user_with_power
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.append import EXTREMITIES_LIMIT, Append, Draft, append
+from murmuration.storage.rooms.room_items import DUMMY_EVENT
+
+_STATE = [("m.room.create", ""), ("m.room.power_levels", "")]
+
+
+def join_extremities(room_id: str) -> None:
+    """Send a dummy event if the room has too many forward extremities, and somebody of ours may send one.
+
+    A room that stays contended is left for the next time.
+    """
+    room = Room.load(room_id)
+    if len(room.head.extremities) <= EXTREMITIES_LIMIT:
+        return
+    with suppress(MatrixError):
+        append(room_id, _plan, room=room)
+
+
+def _plan(batch: Append) -> None:
+    if batch.room is None or len(batch.room.head.extremities) <= EXTREMITIES_LIMIT:
+        return
+    state = batch.state(_STATE)
+    levels = PowerLevels.from_state(state.get(_STATE[0]), state.get(_STATE[1]), batch.version)
+    needed = levels.event_level(DUMMY_EVENT, is_state=False)
+    sender = user_with_power(batch.room.head, levels, needed, batch.state)
+    if sender is not None:
+        batch.add(Draft(DUMMY_EVENT, sender, {}))

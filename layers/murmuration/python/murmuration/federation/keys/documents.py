@@ -1,0 +1,48 @@
+"""Key documents as they come from servers and notaries, and the keys in them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.pdus.keys import ServerKeys, parse_server_keys
+from murmuration.storage.servers.remote_keys import Source, StoredKey
+
+MOST_KEYS = 100
+"""How many keys of one document are kept."""
+MAX_KEPT_BYTES = 16 * 1024
+"""How large a document may be that is kept beside its keys, for others who ask this server as a notary."""
+
+
+def keys_of(
+    document: dict[str, Any], server_name: str, source: Source, *, lenient: bool = False
+) -> list[StoredKey]:
+    """The keys of a document, which its own server must have signed; current ones first.
+
+    Raises BadJson, InvalidSignature; if `lenient`, a wrong document has no keys instead.
+    """
+    now = now_ms()
+    try:
+        parsed = parse_server_keys(document, server_name, now)
+    except MatrixError:
+        if lenient:
+            return []
+        raise
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+    kept = text if len(text.encode("utf-8", "replace")) <= MAX_KEPT_BYTES else ""
+    return [StoredKey(server_name, key, source, now, kept) for key in _all_keys(parsed)][:MOST_KEYS]
+
+
+def _all_keys(parsed: ServerKeys) -> Iterator[Any]:
+    yield from parsed.verify_keys.values()
+    yield from (key for key_id, key in parsed.old_verify_keys.items() if key_id not in parsed.verify_keys)
+
+
+def readable(documents: object) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(server name, document) of those in a notary's list that have the form of one."""
+    for document in documents if isinstance(documents, list) else ():
+        if isinstance(document, dict) and isinstance(document.get("server_name"), str):
+            yield document["server_name"], document

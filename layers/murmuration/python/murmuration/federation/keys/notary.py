@@ -1,0 +1,126 @@
+"""Other servers' keys, given to whoever asks, with this server's signature added.
+
+https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from murmuration import server_keys
+from murmuration.aws.concurrency import parallel
+from murmuration.clock import now_ms
+from murmuration.federation.keys import fetching, published
+from murmuration.federation.names import policy
+from murmuration.federation.requests.errors import RequestFailed
+from murmuration.federation.requests.threads import side_by_side
+from murmuration.identity import rate_limits
+from murmuration.protocol.bodies import object_of
+from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError
+from murmuration.protocol.identifiers import is_valid_server_name
+from murmuration.protocol.pdus.signing import sign_json
+from murmuration.settings import settings
+from murmuration.storage.servers import remote_keys
+from murmuration.storage.servers.remote_keys import Asked, StoredKey
+
+MOST_SERVERS = 100
+"""How many servers one request may be about."""
+MOST_FETCHED = 16
+"""How many servers are asked for one request; of the rest the last known keys are given."""
+FETCH_SECONDS = 5.0
+Wanted = Mapping[str, int | None]
+"""By key ID until when it must be valid, in milliseconds; None where the request doesn't say."""
+
+
+def query_server_keys(server_name: str, minimum_valid_until_ts: int | None, address: str) -> dict[str, Any]:
+    """The key documents of one server. Raises InvalidParam, LimitExceeded."""
+    if not is_valid_server_name(server_name):
+        raise InvalidParam("This is not a valid server name")
+    return _query({server_name: {"": minimum_valid_until_ts}}, address)
+
+
+def query_keys(server_keys_wanted: Mapping[str, Any], address: str) -> dict[str, Any]:
+    """The key documents of the servers wanted, by server and key ID. Raises BadJson, LimitExceeded."""
+    if len(server_keys_wanted) > MOST_SERVERS:
+        raise BadJson(f"A request may be about {MOST_SERVERS} servers")
+    wanted = {
+        server: {
+            key_id: _minimum(object_of(criteria, f"server_keys.{server}.{key_id}"))
+            for key_id, criteria in object_of(keys, f"server_keys.{server}").items()
+        }
+        for server, keys in server_keys_wanted.items()
+        if is_valid_server_name(server)
+    }
+    return _query(wanted, address)
+
+
+def _minimum(criteria: Mapping[str, Any]) -> int | None:
+    minimum = criteria.get("minimum_valid_until_ts")
+    if minimum is not None and (not isinstance(minimum, int) or isinstance(minimum, bool)):
+        raise BadJson("minimum_valid_until_ts must be a whole number")
+    return minimum
+
+
+def _query(wanted: Mapping[str, Wanted], address: str) -> dict[str, Any]:
+    if not wanted:
+        return {"server_keys": []}
+    rate_limits.check("key_query", address)
+    mine = settings().server_name
+    others = [server for server in wanted if server != mine and policy.is_allowed(server)]
+    known = dict(
+        zip(others, parallel(*(partial(remote_keys.read_server, each) for each in others)), strict=True)
+    )
+    stale = [server for server in others if _is_stale(wanted[server], *known[server])][:MOST_FETCHED]
+    for server, keys in zip(stale, _fetch_all(stale), strict=True):
+        if keys:
+            # The table merged what was fetched with what it had.
+            known[server] = remote_keys.read_server(server, consistent=True)
+    documents = [published.get_server_keys()] if mine in wanted else []
+    for server in others:
+        documents += [_signed(text) for text in _documents(known[server][0], wanted[server])]
+    return {"server_keys": documents}
+
+
+def _is_stale(wanted: Wanted, keys: list[StoredKey], asked: Asked) -> bool:
+    """Whether the server is to be asked: what is known falls short, and it wasn't asked just now."""
+    now = now_ms()
+    if now < asked.again_ms:
+        return False
+    by_id = {stored.key.key_id: stored.key for stored in keys}
+    valid = max((stored.key.valid_until_ts or 0 for stored in keys), default=0)
+    for key_id, minimum in wanted.items() or {"": None}.items():
+        until = now if minimum is None else minimum
+        key = by_id.get(key_id)
+        if key_id and (key is None or (key.expired_ts is None and (key.valid_until_ts or 0) < until)):
+            return True
+        if not key_id and valid < until:
+            return True
+    return False
+
+
+def _fetch_all(servers: list[str]) -> list[list[StoredKey]]:
+
+    def fetch(server: str) -> list[StoredKey]:
+        try:
+            found = fetching.fetch_from_origin(server, FETCH_SECONDS)
+        except (RequestFailed, MatrixError):
+            found = []
+        fetching.remember_asking([server], set() if found else {server}, {})
+        return found
+
+    return side_by_side(fetch, servers)
+
+
+def _documents(keys: list[StoredKey], wanted: Wanted) -> list[str]:
+    """The documents that hold the wanted keys, the latest first; of all keys where none is named."""
+    named = {key_id for key_id in wanted if key_id}
+    chosen = [stored for stored in keys if stored.document and (not named or stored.key.key_id in named)]
+    chosen.sort(key=lambda stored: -stored.received_ms)
+    return list(dict.fromkeys(stored.document for stored in chosen))
+
+
+def _signed(text: str) -> dict[str, Any]:
+    return sign_json(json.loads(text), settings().server_name, server_keys.signing_key())

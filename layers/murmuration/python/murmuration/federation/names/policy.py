@@ -1,0 +1,37 @@
+"""Which servers this one speaks with, by the operator's lists."""
+
+from __future__ import annotations
+
+from murmuration.protocol.encoding.globs import glob
+from murmuration.protocol.errors import Forbidden
+from murmuration.settings import settings
+from murmuration.transport.addresses import Reach
+
+
+def is_allowed(server_name: str) -> bool:
+    """Whether this server asks `server_name` and answers it. The deny list wins over the allow list."""
+    config = settings()
+    if not config.federation or _listed(server_name, config.federation_deny):
+        return False
+    return not config.federation_allow or _listed(server_name, config.federation_allow)
+
+
+def require_allowed(server_name: str) -> None:
+    """Raises Forbidden for a server that `is_allowed` refuses."""
+    if not settings().federation:
+        raise Forbidden("This server does not federate")
+    if not is_allowed(server_name):
+        raise Forbidden("This server does not federate with yours")
+
+
+def reach() -> Reach:
+    """The addresses at which servers may be: public ones, and the loopback where a setting allows it."""
+    return Reach(loopback=settings().federation_loopback)
+
+
+def _listed(server_name: str, patterns: tuple[str, ...]) -> bool:
+    """Whether one of the globs fits the name, or the name without its port."""
+    from murmuration.protocol.identifiers import parse_server_name
+
+    names = (server_name, parse_server_name(server_name).host)
+    return any(glob(pattern).matches(name) for pattern in patterns for name in names)

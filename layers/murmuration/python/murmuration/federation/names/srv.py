@@ -1,0 +1,60 @@
+"""Looks up SRV records, which Python's own resolver can't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+SECONDS = 3.0
+MOST_TARGETS = 8
+SHORTEST_S = 60
+LONGEST_S = 24 * 3600
+
+
+class SrvError(Exception):
+    """The name servers didn't answer, so there may be records."""
+
+
+class SrvRefused(Exception):
+    """The records say that the service isn't offered: their target is the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Targets (none if there are none) in the order to try them, and for how many seconds that counts."""
+
+    targets: tuple[tuple[str, int], ...]
+    lifetime_s: int
+
+
+def look_up(name: str) -> Records:
+    """The SRV records of `name`. Raises SrvError, SrvRefused."""
+    import dns.exception
+    import dns.resolver
+
+    try:
+        answer = dns.resolver.resolve(name, "SRV", lifetime=SECONDS, search=False)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        return Records((), 3600)
+    except (dns.exception.DNSException, OSError, UnicodeError) as error:
+        raise SrvError(f"no answer about {name}: {type(error).__name__}") from error
+    found = [
+        (each.priority, each.weight, each.target.to_text(omit_final_dot=True), each.port) for each in answer
+    ]
+    lifetime_s = min(max(int(answer.rrset.ttl) if answer.rrset else 0, SHORTEST_S), LONGEST_S)
+    if all(target in (".", "@", "") for _, _, target, _ in found):
+        raise SrvRefused(f"{name} is said not to be offered")
+    return Records(tuple(in_order(record for record in found if record[2] not in (".", "@", ""))), lifetime_s)
+
+
+def in_order(records: Iterable[tuple[int, int, str, int]]) -> list[tuple[str, int]]:
+    """(target, port) of records (priority, weight, target, port), in an order by RFC 2782, at most 8.
+
+    The lowest priority comes first; among equals a record comes first in proportion to its weight.
+    """
+    import random
+
+    def rank(record: tuple[int, int, str, int]) -> tuple[int, float]:
+        return record[0], -(random.random() ** (1 / max(record[1], 0.01)))
+
+    return [(target, port) for _, _, target, port in sorted(records, key=rank)][:MOST_TARGETS]

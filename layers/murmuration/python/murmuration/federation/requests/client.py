@@ -1,0 +1,241 @@
+"""Asks other homeservers.
+
+A request is signed for its destination, sent over a connection that is kept, over by its time limit, and its
+answer is bounded. A server that fails is left alone for a while (`health`); no request is repeated here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from murmuration import server_keys
+from murmuration.clock import now_ms
+from murmuration.federation.names import policy, resolving
+from murmuration.federation.names.resolving import NoRoute, Route
+from murmuration.federation.requests import health
+from murmuration.federation.requests.errors import (
+    BackingOff,
+    Malformed,
+    RateLimited,
+    Refused,
+    Unreachable,
+)
+from murmuration.federation.requests.targets import Query, path, target
+from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import NotJson
+from murmuration.settings import settings
+from murmuration.transport.errors import AnswerTooLarge, NotConnected, TransportError
+
+if TYPE_CHECKING:
+    from murmuration.transport.connections import Peer
+    from murmuration.transport.exchanges import Exchange
+
+__all__ = ["Answer", "path", "request", "request_value", "stream"]
+
+SECONDS = 30.0
+MAX_BYTES = 4 * 1024 * 1024
+MAX_ERROR_BYTES = 64 * 1024
+_GONE = (502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530)
+"""What proxies answer for a server that isn't there."""
+
+
+class Answer:
+    """A successful answer whose body is still to be read."""
+
+    def __init__(self, destination: str, exchange: Exchange, started_ms: int) -> None:
+        self._destination = destination
+        self._started_ms = started_ms
+        self._exchange = exchange
+        self.status: int = exchange.status
+        self.headers = exchange.headers
+
+    def chunks(self, max_bytes: int) -> Iterator[bytes]:
+        """The body piece by piece. Raises Unreachable if it breaks off, Malformed once it is too large."""
+        try:
+            yield from self._exchange.chunks(max_bytes)
+        except AnswerTooLarge as error:
+            raise Malformed(str(error)) from error
+        except TransportError as error:
+            health.failed(self._destination, self._started_ms)
+            raise Unreachable(str(error)) from error
+
+    def json(self, max_bytes: int) -> Any:
+        """The body as JSON. Raises Unreachable, Malformed."""
+        try:
+            return canonical_json.loads(b"".join(self.chunks(max_bytes)))
+        except NotJson as error:
+            raise Malformed(f"{self._destination} answered with what is not JSON") from error
+
+
+def request(
+    destination: str,
+    method: str,
+    of_path: str,
+    *,
+    query: Query | None = None,
+    body: Any = x_matrix.ABSENT,
+    seconds: float = SECONDS,
+    tries: int = 1,
+    max_bytes: int = MAX_BYTES,
+    for_user: bool = False,
+    signed: bool = True,
+) -> dict[str, Any]:
+    """The JSON object that `destination` answers.
+
+    `of_path` is percent-encoded, as `path` makes it. Each of `tries` may take `seconds`. `for_user` says that
+    somebody waits, so that a server which failed over a minute ago is tried again. Raises Unreachable
+    (BackingOff if it wasn't asked), Refused, RateLimited, Malformed; Forbidden for a server that the
+    operator's lists exclude.
+    """
+    value = request_value(
+        destination, method, of_path, query=query, body=body, seconds=seconds, tries=tries,
+        max_bytes=max_bytes, for_user=for_user, signed=signed,
+    )  # fmt: skip
+    if not isinstance(value, dict):
+        raise Malformed(f"{destination} answered with JSON that is no object")
+    return value
+
+
+def request_value(
+    destination: str,
+    method: str,
+    of_path: str,
+    *,
+    query: Query | None = None,
+    body: Any = x_matrix.ABSENT,
+    seconds: float = SECONDS,
+    tries: int = 1,
+    max_bytes: int = MAX_BYTES,
+    for_user: bool = False,
+    signed: bool = True,
+) -> Any:
+    """`request` where the answer may be any JSON value, such as the lists of old paths."""
+    with stream(
+        destination,
+        method,
+        of_path,
+        query=query,
+        body=body,
+        seconds=seconds,
+        tries=tries,
+        for_user=for_user,
+        signed=signed,
+    ) as answer:
+        return answer.json(max_bytes)
+
+
+@contextlib.contextmanager
+def stream(
+    destination: str,
+    method: str,
+    of_path: str,
+    *,
+    query: Query | None = None,
+    body: Any = x_matrix.ABSENT,
+    seconds: float = SECONDS,
+    tries: int = 1,
+    for_user: bool = False,
+    signed: bool = True,
+) -> Iterator[Answer]:
+    """An answer of status 200 to 299 as it arrives, for bodies too large to be held. Raises as `request`."""
+    policy.require_allowed(destination)
+    if destination == settings().server_name:
+        raise Unreachable("This server doesn't ask itself")
+    known = health.of(destination)
+    if not health.may_ask(known, for_user=for_user):
+        raise BackingOff(f"{destination} failed lately", known.retry_at_ms)
+    started_ms = now_ms()
+    uri = target(of_path, query)
+    for left in range(tries - 1, -1, -1):
+        try:
+            exchange = _send(destination, method, uri, body, seconds, signed)
+            break
+        except Unreachable:
+            if left:
+                continue
+            health.failed(destination, started_ms)
+            raise
+    with exchange:
+        try:
+            _check_status(destination, exchange)
+        except RateLimited as error:
+            health.held(destination, error.retry_after_ms)
+            raise
+        except Refused:
+            health.well(destination)
+            raise
+        except Unreachable:
+            health.failed(destination, started_ms)
+            raise
+        health.well(destination)
+        yield Answer(destination, exchange, started_ms)
+
+
+def _send(destination: str, method: str, uri: str, body: Any, seconds: float, signed: bool) -> Exchange:
+    """The exchange over the first route that connects. Raises Unreachable."""
+    from murmuration.transport.deadlines import Deadline
+    from murmuration.transport.exchanges import send
+
+    deadline = Deadline(seconds)
+    content = None if body is x_matrix.ABSENT else canonical_json.encode(body, strict=False)
+    headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "Murmuration"}
+    if content is not None:
+        headers["Content-Type"] = "application/json"
+    if signed:
+        headers["Authorization"] = x_matrix.authorization(
+            server_keys.signing_key(), method, uri, settings().server_name, destination, body
+        )
+    failure: Exception | None = None
+    try:
+        for route in resolving.resolve(destination):
+            try:
+                sent = {"Host": route.host_header, **headers}
+                return send(_peer(route), method, uri, sent, content, deadline)
+            except NotConnected as error:
+                failure = error
+    except (NoRoute, TransportError) as error:
+        failure = error
+    raise Unreachable(f"{destination}: {failure}") from failure
+
+
+def _peer(route: Route) -> Peer:
+    from murmuration.transport.connections import Peer
+
+    return Peer(
+        route.host, route.port, route.certificate_name, policy.reach(), ca_file=settings().federation_ca
+    )
+
+
+def _check_status(destination: str, exchange: Exchange) -> None:
+    """Raises Unreachable, RateLimited, Refused for an answer that isn't a success."""
+    status = exchange.status
+    if 200 <= status < 300:
+        return
+    if status in _GONE:
+        raise Unreachable(f"{destination} answered {status}")
+    body = _error_body(exchange)
+    if status == 429:
+        raise RateLimited(body, _retry_after_ms(exchange.headers.get("retry-after", ""), body))
+    raise Refused(status, body)
+
+
+def _error_body(exchange: Exchange) -> dict[str, Any]:
+    """The JSON object of an error; empty where there is none."""
+    try:
+        value = canonical_json.loads(exchange.read(MAX_ERROR_BYTES))
+    except (TransportError, NotJson):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _retry_after_ms(header: str, body: dict[str, Any]) -> int:
+    """How long a rate limit asks to wait, in milliseconds; a minute where it doesn't say."""
+    if header.strip().isdecimal():
+        return int(header.strip()[:9]) * 1000
+    in_body = body.get("retry_after_ms")
+    if isinstance(in_body, int) and not isinstance(in_body, bool) and in_body > 0:
+        return in_body
+    return 60_000

@@ -1,0 +1,45 @@
+"""How a request to another server can fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class RequestFailed(Exception):
+    """The other server gave no answer that can be used. The message has no secret in it."""
+
+
+class Unreachable(RequestFailed):
+    """The server wasn't reached, or a proxy before it says that it isn't there. Counts as its failure."""
+
+
+class BackingOff(Unreachable):
+    """The server failed lately and isn't asked before `retry_at_ms`: nothing was sent."""
+
+    def __init__(self, message: str, retry_at_ms: int) -> None:
+        super().__init__(message)
+        self.retry_at_ms = retry_at_ms
+
+
+class Refused(RequestFailed):
+    """The server answered with an error: `status`, and of its JSON `errcode` ("" without one) and `body`."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        errcode, message = body.get("errcode"), body.get("error")
+        self.status = status
+        self.errcode = errcode if isinstance(errcode, str) else ""
+        self.message = message[:1000] if isinstance(message, str) else ""
+        self.body = body
+        super().__init__(f"{status} {self.errcode[:100]} {self.message}".strip())
+
+
+class RateLimited(Refused):
+    """429; the server is left alone for `retry_after_ms`."""
+
+    def __init__(self, body: dict[str, Any], retry_after_ms: int) -> None:
+        super().__init__(429, body)
+        self.retry_after_ms = retry_after_ms
+
+
+class Malformed(RequestFailed):
+    """The server answered 200 with what isn't JSON, isn't an object, or is too large."""

@@ -1,0 +1,75 @@
+"""Which servers don't answer, and when they are asked again.
+
+The first failure makes a server wait 10 minutes, each further one 2 to 5 times longer, up to a day. Any
+answer ends that, and so does any valid request of the server's own. The record is in a table that all
+functions share; a process remembers for half a minute that a server is well.
+"""
+
+from __future__ import annotations
+
+import random
+
+from murmuration.cache import LruCache
+from murmuration.clock import now_ms
+from murmuration.storage.servers import destinations
+from murmuration.storage.servers.destinations import Health
+
+FIRST_MS = 10 * 60_000
+LONGEST_MS = 24 * 3_600_000
+REMEMBERED_MS = 30_000
+AGAIN_MS = 60_000
+"""A user's request is tried once more when the last failure is older than this."""
+LONGEST_HOLD_MS = 3_600_000
+
+_seen: LruCache[str, tuple[int, Health]] = LruCache(5000)
+
+
+def of(server_name: str) -> Health:
+    """How the server answered last. At most one read in half a minute and process."""
+    now, remembered = now_ms(), _seen.get(server_name)
+    if remembered is not None and now - remembered[0] < REMEMBERED_MS:
+        return remembered[1]
+    found = destinations.read(server_name)
+    _seen.put(server_name, (now, found))
+    return found
+
+
+def may_ask(health: Health, *, for_user: bool) -> bool:
+    """Whether a server may be asked now. Where a user waits, a minute after a failure is enough."""
+    now = now_ms()
+    if now >= health.retry_at_ms:
+        return True
+    return for_user and 0 < health.last_failure_ms < now - AGAIN_MS
+
+
+def failed(server_name: str, started_ms: int) -> None:
+    """The server didn't answer a request that was begun at `started_ms`."""
+    before, now = of(server_name), now_ms()
+    grown = int(before.interval_ms * random.uniform(2, 5))
+    interval = min(grown, LONGEST_MS) if before.failing_since_ms else int(FIRST_MS * random.uniform(1, 1.2))
+    found = Health(before.failing_since_ms or now, now, now + interval, interval)
+    if destinations.write_failure(server_name, found, started_ms):
+        _seen.put(server_name, (now, found))
+    else:
+        _seen.put(server_name, (now, destinations.read(server_name)))
+
+
+def held(server_name: str, wait_ms: int) -> None:
+    """The server asked to be left alone for a while."""
+    now, before = now_ms(), of(server_name)
+    retry_at = now + min(max(wait_ms, 1000), LONGEST_HOLD_MS)
+    destinations.hold(server_name, retry_at)
+    found = Health(before.failing_since_ms, before.last_failure_ms, retry_at, before.interval_ms)
+    _seen.put(server_name, (now, found))
+
+
+def well(server_name: str) -> None:
+    """The server answered, or sent a valid request. A write only where it was known to fail."""
+    if of(server_name) != Health():
+        destinations.clear(server_name)
+        _seen.put(server_name, (now_ms(), Health()))
+
+
+def forget() -> None:
+    """Drop what this process remembers; the table keeps it."""
+    _seen.clear()

@@ -1,0 +1,45 @@
+"""Finding a user of this server who may do something in a room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.power_levels import PowerLevels
+from murmuration.rooms.lookup import fits_id
+from murmuration.storage.rooms import member_index
+from murmuration.storage.rooms.room_items import RoomHead
+
+_CANDIDATES = 50
+_MEMBER = "m.room.member"
+
+
+def user_with_power(
+    head: RoomHead,
+    levels: PowerLevels,
+    needed: int,
+    state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]],
+) -> str | None:
+    """A joined user of this server with a power level of at least `needed`, or None.
+
+    Whoever is named by the power levels is looked up in `state`, the most powerful first. Others have the
+    default level, and are looked for only where that is enough. So no more than a few items are read,
+    whatever the size of the room.
+    """
+    if not head.is_resident:
+        return None
+    named = [
+        user_id
+        for user_id in levels.named_users()
+        if member_index.is_local(user_id) and fits_id(user_id) and levels.user_level(user_id) >= needed
+    ]
+    named = sorted(named, key=lambda it: (levels.user_level(it), it), reverse=True)[:_CANDIDATES]
+    members = state([(_MEMBER, user_id) for user_id in named])
+    for user_id in named:
+        member = members.get((_MEMBER, user_id))
+        if member is not None and member.membership == "join":
+            return user_id
+    if levels.users_default < needed:
+        return None
+    others = member_index.read_local(head, limit=_CANDIDATES)
+    return next((user_id for user_id in others if levels.user_level(user_id) >= needed), None)

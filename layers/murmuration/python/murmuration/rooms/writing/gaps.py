@@ -1,0 +1,48 @@
+"""Gaps in a room's log, and the places in them for what comes later.
+
+An event that follows something missing leaves a gap before itself: the ordinals of the log jump there. What
+is found later gets a place in the gap, right before the lowest event that follows it, and so behind all else
+that is known from before. Positions in the timeline, which are ordinals, stay as they are.
+
+Events in a gap keep some distance from each other, for what comes between them: half of what is left there,
+at most STEP. The same goes for what comes before the log's beginning.
+"""
+
+from __future__ import annotations
+
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.event_store import Follower
+
+GAP = 10**9
+"""How many ordinals a gap has: room for a million events in order."""
+GAPS_UNTIL = 5 * 10**14
+"""The ordinal behind which no gaps are left any more: half of what an ordinal may be."""
+STEP = 1000
+
+
+class Places:
+    """Gives out places in the gaps of one room, for events that are then written together."""
+
+    def __init__(self, room_id: str) -> None:
+        self._room_id = room_id
+        self._given: list[int] = []
+        self._below: dict[int, int | None] = {}
+
+    def before(self, follower: Follower) -> int | None:
+        """A free ordinal right before an event that follows; None where no room is left.
+
+        Reads one entry, but for followers that got their own place here.
+        """
+        high = follower.ordinal
+        if high not in self._below:
+            self._below[high] = room_items.read_previous_ordinal(self._room_id, high)
+        stored = self._below[high]
+        known = [ordinal for ordinal in self._given if ordinal < high]
+        low = max([*known, *([stored] if stored is not None else [])], default=None)
+        free = STEP * 2 if low is None else high - low - 1
+        if free < 1:
+            return None
+        ordinal = high - min(STEP, (free + 1) // 2)
+        self._given.append(ordinal)
+        self._below[ordinal] = stored
+        return ordinal

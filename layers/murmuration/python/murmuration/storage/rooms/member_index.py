@@ -1,0 +1,234 @@
+"""The member index of a room: who is joined or invited, and how many members each other server has.
+
+Two kinds of small items in the table `rooms`, written in the transaction that changes a membership:
+
+- `present#<server>#<user ID>`: a user who is joined or invited (`membership`).
+- `server#<server>`: how many users of another server are joined (`joined`). It stays when the last one left.
+
+This server's own counts are in the room's head (`RoomHead.local_joined`, `local_invited`), and so is whether
+another server was ever joined (`federated`): a room without other servers has no `server#` items to read.
+
+A room that was made before there was an index has none of this, and no `local_joined` in its head. Then
+`build` makes the index from the member events. Each of its transactions requires that the state is still the
+same and that nobody else has finished, so an index is never built from two states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import TRANSACTION_LIMIT, Item, Write
+from murmuration.settings import settings
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import ROOMS, RoomHead
+
+_PRESENT, _SERVER = "present#", "server#"
+JOIN, INVITE = "join", "invite"
+
+MembershipChange = tuple[str | None, str | None]
+"""A user's membership before and after; None where they have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of this server's users are joined and invited, and whether another server ever was joined."""
+
+    local_joined: int
+    local_invited: int
+    federated: bool
+
+
+def server_of(user_id: str) -> str:
+    """The server name in a user ID."""
+    return user_id.partition(":")[2]
+
+
+def is_local(user_id: str) -> bool:
+    """Whether it is a user of this server."""
+    return server_of(user_id) == settings().server_name
+
+
+def _present_sk(user_id: str) -> str:
+    return f"{_PRESENT}{server_of(user_id)}#{user_id}"
+
+
+def _present_key(room_id: str, user_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": _present_sk(user_id)}
+
+
+def _server_key(room_id: str, server: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": _SERVER + server}
+
+
+# -- Writing ---------------------------------------------------------------------------------------------
+
+
+def counts_after(before: Counts | None, changes: Mapping[str, MembershipChange]) -> Counts | None:
+    """This server's counts after `changes` (by user ID); None for a room whose index isn't built."""
+    if before is None:
+        return None
+    after = before
+    for user_id, (was, now) in changes.items():
+        if is_local(user_id):
+            after = replace(
+                after,
+                local_joined=after.local_joined + (now == JOIN) - (was == JOIN),
+                local_invited=after.local_invited + (now == INVITE) - (was == INVITE),
+            )
+        elif now == JOIN:
+            after = replace(after, federated=True)
+    return after
+
+
+def writes(room_id: str, changes: Mapping[str, MembershipChange]) -> list[Write]:
+    """What carries changes of membership (by user ID) into the index.
+
+    The counts of servers are added to, so this may be carried out only once for each change.
+    """
+    joined: dict[str, int] = {}
+    result: list[Write] = []
+    for user_id, (was, now) in changes.items():
+        if was == now:
+            continue
+        if now in (JOIN, INVITE):
+            result.append(_present_write(room_id, user_id, now))
+        elif was in (JOIN, INVITE):
+            result.append(dynamodb.delete(ROOMS, _present_key(room_id, user_id)))
+        difference = (now == JOIN) - (was == JOIN)
+        if difference and not is_local(user_id):
+            server = server_of(user_id)
+            joined[server] = joined.get(server, 0) + difference
+    for server, difference in joined.items():
+        if difference:
+            result.append(
+                dynamodb.update(
+                    ROOMS,
+                    _server_key(room_id, server),
+                    "ADD joined :difference",
+                    values={":difference": difference},
+                )
+            )
+    return result
+
+
+def _present_write(room_id: str, user_id: str, membership: str | None) -> Write:
+    return dynamodb.put(ROOMS, {**_present_key(room_id, user_id), "membership": membership})
+
+
+def build(head: RoomHead) -> None:
+    """Make the index of a room that has none, from its member events.
+
+    Raises ConditionFailed where the room's state changed meanwhile, or somebody else was quicker.
+    """
+    room_id = head.room_id
+    present = room_items.read_memberships_of(room_id)
+    joined: dict[str, int] = {}
+    for user_id, membership in present.items():
+        if membership == JOIN and not is_local(user_id):
+            joined[server_of(user_id)] = joined.get(server_of(user_id), 0) + 1
+    kept = {_present_sk(user_id) for user_id in present} | {_SERVER + server for server in joined}
+    items: list[Write] = [_present_write(room_id, user_id, kind) for user_id, kind in present.items()]
+    items += [
+        dynamodb.put(ROOMS, {**_server_key(room_id, server), "joined": count})
+        for server, count in joined.items()
+    ]
+    # What an attempt at an earlier state has left behind.
+    items += [
+        dynamodb.delete(ROOMS, {"room_id": room_id, "sk": item["sk"]})
+        for prefix in (_PRESENT, _SERVER)
+        for item in _query(room_id, prefix)
+        if item["sk"] not in kept
+    ]
+    unchanged = room_items.unindexed_check(head)
+    size = TRANSACTION_LIMIT - 1
+    for start in range(0, len(items), size):
+        dynamodb.transact([unchanged, *items[start : start + size]])
+    local = [kind for user_id, kind in present.items() if is_local(user_id)]
+    dynamodb.execute(
+        room_items.indexed_write(
+            head,
+            local_joined=local.count(JOIN),
+            local_invited=local.count(INVITE),
+            federated=any(joined.values()),
+        )
+    )
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def _query(room_id: str, prefix: str, *, limit: int | None = None, consistent: bool = True) -> list[Item]:
+    return dynamodb.query(
+        ROOMS,
+        "room_id = :room AND begins_with(sk, :prefix)",
+        {":room": room_id, ":prefix": prefix},
+        limit=limit,
+        consistent=consistent,
+    )
+
+
+def read_local(
+    head: RoomHead, *, memberships: Iterable[str] = (JOIN,), limit: int | None = None
+) -> list[str]:
+    """The users of this server with one of these memberships, by user ID.
+
+    `limit` bounds how many items are read, so fewer may be found than there are.
+    """
+    wanted = frozenset(memberships)
+    if not head.is_indexed:
+        found = room_items.read_memberships_of(head.room_id)
+        return [user_id for user_id, kind in found.items() if kind in wanted and is_local(user_id)]
+    prefix = f"{_PRESENT}{settings().server_name}#"
+    items = _query(head.room_id, prefix, limit=limit)
+    return [item["sk"].removeprefix(prefix) for item in items if item["membership"] in wanted]
+
+
+def read_present(
+    head: RoomHead, *, memberships: Iterable[str] = (JOIN,), limit: int | None = None
+) -> list[str]:
+    """The users of all servers with one of these memberships, by server and user ID; see `read_local`."""
+    wanted = frozenset(memberships)
+    if not head.is_indexed:
+        found = room_items.read_memberships_of(head.room_id)
+        return [user_id for user_id, kind in found.items() if kind in wanted][:limit]
+    items = _query(head.room_id, _PRESENT, limit=limit)
+    return [item["sk"].split("#", 2)[2] for item in items if item["membership"] in wanted]
+
+
+def read_servers(head: RoomHead) -> dict[str, int]:
+    """How many users of each other server are joined; only servers with some."""
+    if not head.is_indexed:
+        counts: dict[str, int] = {}
+        for user_id in read_present(head):
+            if not is_local(user_id):
+                counts[server_of(user_id)] = counts.get(server_of(user_id), 0) + 1
+        return counts
+    if not head.federated:
+        return {}
+    items = _query(head.room_id, _SERVER)
+    return {item["sk"].removeprefix(_SERVER): item["joined"] for item in items if item["joined"] > 0}
+
+
+def is_server_joined(head: RoomHead, server: str) -> bool:
+    """Whether a server has somebody joined: from the head for this server, else one read of one item."""
+    if not head.is_indexed:
+        return any(server_of(user_id) == server for user_id in read_present(head))
+    if server == settings().server_name:
+        return bool(head.local_joined)
+    if not head.federated:
+        return False
+    item = dynamodb.get(ROOMS, _server_key(head.room_id, server))
+    return item is not None and item["joined"] > 0
+
+
+def present_keys(room_ids: Iterable[str], user_ids: Iterable[str]) -> list[dict[str, str]]:
+    """The keys in the table `rooms` of these users in these rooms, for `shared_among`."""
+    users = list(user_ids)
+    return [_present_key(room_id, user_id) for room_id in room_ids for user_id in users]
+
+
+def joined_among(items: Iterable[Item]) -> set[str]:
+    """The users who are joined according to items at `present_keys`."""
+    return {item["sk"].split("#", 2)[2] for item in items if item["membership"] == JOIN}

@@ -1,0 +1,82 @@
+"""Whether other servers answer: items `health` of the table `destinations`; none for a server that does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+
+TABLE = "destinations"
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a server answered last; times in milliseconds, all 0 for one that answers.
+
+    `failing_since_ms` is when it last stopped answering, `last_failure_ms` the latest failure. Before
+    `retry_at_ms` it isn't asked again; `interval_ms` is the wait that this came of. A server that only asked
+    to be left alone for a while has `retry_at_ms` alone.
+    """
+
+    failing_since_ms: int = 0
+    last_failure_ms: int = 0
+    retry_at_ms: int = 0
+    interval_ms: int = 0
+
+
+def read(server_name: str) -> Health:
+    """One read, eventually consistent."""
+    return _parse(dynamodb.get(TABLE, _key(server_name), consistent=False))
+
+
+def write_failure(server_name: str, found: Health, started_ms: int) -> bool:
+    """Record a failure of a request begun at `started_ms`; False if one since then is recorded already.
+
+    So requests that fail side by side count as one failure.
+    """
+    values = {
+        ":failing_since": found.failing_since_ms,
+        ":last_failure": found.last_failure_ms,
+        ":retry_at": found.retry_at_ms,
+        ":interval": found.interval_ms,
+        ":started": started_ms,
+    }
+    write = dynamodb.update(
+        TABLE,
+        _key(server_name),
+        "SET failing_since_ms = :failing_since, last_failure_ms = :last_failure,"
+        " retry_at_ms = :retry_at, interval_ms = :interval",
+        values=values,
+        condition="attribute_not_exists(last_failure_ms) OR last_failure_ms < :started",
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def hold(server_name: str, retry_at_ms: int) -> None:
+    """Leave a server alone until a time that it asked for, without counting a failure."""
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE, _key(server_name), "SET retry_at_ms = :retry_at", values={":retry_at": retry_at_ms}
+        )
+    )
+
+
+def clear(server_name: str) -> None:
+    """The server answers."""
+    dynamodb.execute(dynamodb.delete(TABLE, _key(server_name)))
+
+
+def _parse(item: Mapping[str, Any] | None) -> Health:
+    names = ("failing_since_ms", "last_failure_ms", "retry_at_ms", "interval_ms")
+    return Health(*(int((item or {}).get(name, 0)) for name in names))
+
+
+def _key(server_name: str) -> dict[str, str]:
+    return {"server_name": server_name, "sk": "health"}

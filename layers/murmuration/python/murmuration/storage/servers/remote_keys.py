@@ -1,0 +1,135 @@
+"""Other servers' signing keys: items `<key ID>` of the table `remote-keys`; none expires.
+
+An item holds the key, where it came from, and the signed document that it was last seen in as a current key,
+which a notary gives out again. An item `asked` says when the server was last asked, and whether it failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from murmuration.aws import dynamodb
+from murmuration.aws.concurrency import parallel
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.protocol.pdus.keys import VerifyKey
+
+TABLE = "remote-keys"
+Source = Literal["origin", "notary"]
+_ASKED = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A server's key, who gave it, and when it was received, in milliseconds."""
+
+    server_name: str
+    key: VerifyKey
+    source: Source
+    received_ms: int
+    document: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """When a server was asked for its keys and may be asked again (ms), and how often it failed in a row."""
+
+    at_ms: int = 0
+    again_ms: int = 0
+    failures: int = 0
+
+
+def read_many(
+    wanted: Iterable[tuple[str, str]],
+) -> tuple[dict[tuple[str, str], StoredKey], dict[str, Asked]]:
+    """The keys that are known among (server, key ID), and when their servers were asked."""
+    pairs = list(wanted)
+    keys: list[dict[str, str]] = [{"server_name": server, "sk": key_id} for server, key_id in pairs]
+    keys += [{"server_name": server, "sk": _ASKED} for server in {server for server, _ in pairs}]
+    items = dynamodb.batch_get({TABLE: keys}, eventual=(TABLE,))[TABLE] if keys else []
+    found = {(item["server_name"], item["sk"]): _parse(item) for item in items if item["sk"] != _ASKED}
+    asked = {item["server_name"]: _parse_asked(item) for item in items if item["sk"] == _ASKED}
+    return found, asked
+
+
+def read_server(server_name: str, *, consistent: bool = False) -> tuple[list[StoredKey], Asked]:
+    """All keys of a server, and when it was asked. At most 1 MB."""
+    items = dynamodb.query_page(
+        TABLE, "server_name = :server", {":server": server_name}, consistent=consistent
+    ).items
+    asked = [_parse_asked(item) for item in items if item["sk"] == _ASKED]
+    return [_parse(item) for item in items if item["sk"] != _ASKED], asked[0] if asked else Asked()
+
+
+def write(keys: Iterable[StoredKey]) -> None:
+    """Keep keys, each only where it is better than what is there: a key that is known is never lost.
+
+    The origin's word replaces what there is, but doesn't shorten the validity of a current key. A notary's
+    only adds a key, or lengthens the validity of the same one.
+    """
+    parallel(*(lambda key=key: _write_one(key) for key in keys))
+
+
+def _write_one(stored: StoredKey) -> None:
+    key = stored.key
+    item: dict[str, Any] = {
+        "server_name": stored.server_name,
+        "sk": key.key_id,
+        "public_key": key.public_key,
+        "source": stored.source,
+        "received_ms": stored.received_ms,
+        "document": stored.document,
+    }
+    values: dict[str, Any] = {":key": key.public_key}
+    if key.expired_ts is not None:
+        item["expired_ts"] = key.expired_ts
+        better = "public_key = :key AND attribute_exists(valid_until_ts)"
+    else:
+        item["valid_until_ts"] = values[":until"] = key.valid_until_ts
+        better = "public_key = :key AND valid_until_ts < :until"
+    if stored.source == "origin":
+        condition = f"attribute_not_exists(sk) OR public_key <> :key OR ({better})"
+        if key.expired_ts is None:
+            condition += " OR attribute_not_exists(valid_until_ts)"
+    elif key.expired_ts is not None:
+        # A notary may say that a key is a former one only where the origin never gave it itself.
+        condition = f"attribute_not_exists(sk) OR ({better} AND #source = :notary)"
+        values[":notary"] = "notary"
+    else:
+        condition = f"attribute_not_exists(sk) OR ({better})"
+    names = {"#source": "source"} if "#source" in condition else None
+    try:
+        dynamodb.execute(dynamodb.put(TABLE, item, condition=condition, values=values, names=names))
+    except ConditionFailed:
+        return
+
+
+def write_asked(server_name: str, asked: Asked) -> None:
+    """Record when a server may be asked again."""
+    dynamodb.execute(
+        dynamodb.put(
+            TABLE,
+            {
+                "server_name": server_name,
+                "sk": _ASKED,
+                "at_ms": asked.at_ms,
+                "again_ms": asked.again_ms,
+                "failures": asked.failures,
+            },
+        )
+    )
+
+
+def _parse(item: Mapping[str, Any]) -> StoredKey:
+    key = VerifyKey(
+        item["sk"],
+        item["public_key"],
+        valid_until_ts=item.get("valid_until_ts"),
+        expired_ts=item.get("expired_ts"),
+    )
+    return StoredKey(item["server_name"], key, item["source"], item["received_ms"], item["document"])
+
+
+def _parse_asked(item: Mapping[str, Any]) -> Asked:
+    return Asked(item["at_ms"], item["again_ms"], item["failures"])

@@ -1,0 +1,70 @@
+"""Where servers are, as it was found: items `server#<name>` of the table `transient`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+
+TABLE = "transient"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What is known of one server name; all times in milliseconds.
+
+    `delegate` is what its well-known file said last; empty if it said nothing valid. That counts until
+    `ask_again_ms`; once an attempt fails, a delegate counts further until `stale_until_ms`. `failures` are
+    failed attempts in a row. `targets` are the SRV records of `targets_of`, until `targets_until_ms`.
+    """
+
+    delegate: str = ""
+    ask_again_ms: int = 0
+    stale_until_ms: int = 0
+    failures: int = 0
+    targets_of: str = ""
+    targets: tuple[tuple[str, int], ...] = ()
+    targets_until_ms: int = 0
+
+
+def read(server_name: str) -> Resolution | None:
+    """What is known of a server. One read, eventually consistent: an older answer does no harm."""
+    return _parse(dynamodb.get(TABLE, _key(server_name), consistent=False))
+
+
+def write(server_name: str, found: Resolution) -> None:
+    """Keep what was found. Of two functions that ask at once the last one wins: both were told the same."""
+    last = max(found.ask_again_ms, found.stale_until_ms, found.targets_until_ms)
+    item = {
+        **_key(server_name),
+        "delegate": found.delegate,
+        "ask_again_ms": found.ask_again_ms,
+        "stale_until_ms": found.stale_until_ms,
+        "failures": found.failures,
+        "targets_of": found.targets_of,
+        "targets": [list(target) for target in found.targets],
+        "targets_until_ms": found.targets_until_ms,
+        # Failures are remembered for a day, so that the next attempt waits longer.
+        "expires": last // 1000 + 86_400,
+    }
+    dynamodb.execute(dynamodb.put(TABLE, item))
+
+
+def _parse(item: Mapping[str, Any] | None) -> Resolution | None:
+    if item is None:
+        return None
+    return Resolution(
+        item["delegate"],
+        item["ask_again_ms"],
+        item["stale_until_ms"],
+        item["failures"],
+        item["targets_of"],
+        tuple((host, port) for host, port in item["targets"]),
+        item["targets_until_ms"],
+    )
+
+
+def _key(server_name: str) -> dict[str, str]:
+    return {"id": f"server#{server_name}"}

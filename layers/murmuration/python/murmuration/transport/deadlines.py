@@ -1,0 +1,27 @@
+"""The time by which a whole request must be over."""
+
+from __future__ import annotations
+
+import time
+
+from murmuration.transport.errors import TransportError
+
+
+class Deadline:
+    """A point in time, `seconds` from its making."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def is_over(self) -> bool:
+        """Whether no time is left."""
+        return time.monotonic() >= self._end
+
+    def left(self, most: float | None = None) -> float:
+        """The seconds left, at most `most`. Raises TransportError once there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TransportError("the time for the request is over")
+        return left if most is None else min(left, most)

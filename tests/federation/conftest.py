@@ -1,0 +1,80 @@
+"""A made-up network, and remote servers in it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+from collections.abc import Iterator
+
+import dns.resolver
+import pytest
+
+from local_cloud.federate.certificates import Authority
+from murmuration import clock
+from tests.federation.network import Network
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def network(deployment: None, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+    """Names and records are the test's. The loopback may be asked. This process remembers nothing."""
+    from murmuration.federation.keys import fetching
+    from murmuration.federation.names import resolving
+    from murmuration.federation.requests import health
+    from murmuration.settings import settings
+    from murmuration.transport import connections
+
+    monkeypatch.setenv("MURMURATION_FEDERATION_LOOPBACK", "on")
+    monkeypatch.setenv("MURMURATION_FEDERATION_CA", str(authority.ca))
+    monkeypatch.setenv("MURMURATION_KEY_NOTARIES", "")
+    settings.cache_clear()
+    made = Network(authority)
+    monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
+    monkeypatch.setattr(dns.resolver, "resolve", made.resolve)
+    for each in (fetching, resolving, health, connections.KEPT_CONNECTIONS):
+        each.forget()
+    yield made
+    made.stop()
+    connections.KEPT_CONNECTIONS.forget()
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+@pytest.fixture
+def fresh_name() -> str:
+    """A server name that no other test of the run uses."""
+    return f"server-{os.getpid()}-{next(_numbers)}.example"
+
+
+class Clock:
+    """A clock that tests move."""
+
+    def __init__(self) -> None:
+        self.ahead_ms = 0
+        self._real = clock.now_ms
+
+    def now_ms(self) -> int:
+        return self._real() + self.ahead_ms
+
+    def advance(self, seconds: float) -> None:
+        self.ahead_ms += int(seconds * 1000)
+
+
+@pytest.fixture
+def moving_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Moves the clock of everything in the federation's modules."""
+    import importlib
+
+    made = Clock()
+    for name in ("federation.names.resolving", "federation.requests.health", "federation.requests.client",
+                 "federation.keys.fetching", "federation.keys.documents", "federation.keys.notary",
+                 "federation.keys.published", "federation.authentication", "server_keys"):  # fmt: skip
+        monkeypatch.setattr(importlib.import_module(f"murmuration.{name}"), "now_ms", made.now_ms)
+    return made
