@@ -134,6 +134,11 @@ def needs(service: str, operation: str, parameters: Mapping[str, Any], prefix: s
             raise UnknownRequest(f"{service} {operation}")
 
 
+def queue_action(operation: str) -> str | None:
+    """The word for one of SQS's operations; None where there is none."""
+    return _QUEUE_ACTIONS.get(operation)
+
+
 def logical_queue(physical: str, prefix: str) -> str:
     """A queue's name without prefix and suffix."""
     return physical.removeprefix(f"{prefix}-").removesuffix(".fifo")

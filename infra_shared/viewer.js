@@ -6,7 +6,7 @@
 //
 // A /sync of a client that has seen everything carries a marked token. It goes to the device's wake queue instead
 // of a function, unless it asks for something else than the answer that brought the mark, or may not wait, or
-// stayed away for so long that a ring may be gone.
+// stayed away for so long that a ring may be gone. Nobody else comes to the queues' path: it doesn't exist outside.
 
 const crypto = require('crypto');
 
@@ -24,6 +24,8 @@ const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
 const MARKED =
     /^(p_([\w-]{8,32})\.p\d\.([0-9a-f]{32})\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
 const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
+const PARKED = 'parked';
+const UNRECOGNIZED = JSON.stringify({ errcode: 'M_UNRECOGNIZED', error: 'Unrecognized request' });
 const LONGEST_WAIT = 20;
 const LONGEST_ABSENCE = 45000;
 
@@ -54,6 +56,27 @@ function parked(request, now) {
     return { queue: mark[3], wait: String(wait), keep: mark[1], call: 'c_' + mark[2], keys: mark[6] };
 }
 
+// Whether a path is that of the queues, in any way in which somebody behind us may read it.
+function isInternal(uri) {
+    let path = uri;
+    for (let round = 0; round < 3; round++) {
+        try {
+            path = decodeURIComponent(path);
+        } catch (error) {
+            path = path.replace(/%([0-7][0-9a-f])/gi, (all, code) => String.fromCharCode(parseInt(code, 16)));
+        }
+    }
+    const parts = [];
+    path.split(/[\/\\]/).forEach((part) => {
+        if (part === '..') {
+            parts.pop();
+        } else if (part !== '' && part !== '.') {
+            parts.push(part);
+        }
+    });
+    return parts.length > 0 && parts[0].toLowerCase() === PARKED;
+}
+
 function park(request) {
     let found = null;
     try {
@@ -76,6 +99,10 @@ function handler(event) {
     const request = event.request;
     if (request.method === 'OPTIONS') {
         return { statusCode: 204, statusDescription: 'No Content', headers: CORS_HEADERS };
+    }
+    if (isInternal(request.uri)) {
+        const headers = Object.assign({ 'content-type': { value: 'application/json' } }, CORS_HEADERS);
+        return { statusCode: 404, statusDescription: 'Not Found', headers, body: UNRECOGNIZED };
     }
     if (request.method === 'GET' && SYNC_PATH.test(request.uri) && park(request)) {
         return request;

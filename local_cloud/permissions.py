@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from infra_shared.grants import allows
+from infra_shared.grants import allows, file_of
 from infra_shared.needs import UnknownRequest, needs
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
@@ -92,5 +92,5 @@ def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str
     for need in wanted:
         if not _allows(module, need):
             what = f"{need.action} on {need.kind} {need.resource}"
-            return f"the role of {module} has no permission for {what}"
+            return f"the role of {module} has no permission for {what}; grant it in {file_of(module)}"
     return None

@@ -10,8 +10,9 @@ from local_cloud.permissions import acting_for, module_of
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.calls import ServiceError
 from murmuration.endpoint import discover
-from tests.in_process import Client
+from tests.in_process import Client, segment
 
+V3 = "/_matrix/client/v3"
 KEY = {"user_id": "@nobody:example.org", "sk": "account"}
 pytestmark = pytest.mark.usefixtures("deployment")
 
@@ -27,7 +28,9 @@ def read_keys() -> object:
 def test_what_the_role_allows_is_done_and_nothing_else() -> None:
     with acting_for("client_server.tags"):
         read_users()
-        with pytest.raises(ServiceError, match="no permission for get on tables keys"):
+        with pytest.raises(
+            ServiceError, match=r"for get on tables keys; grant it in infra_shared/grants/client_server\.py"
+        ):
             read_keys()
     read_keys()
 
@@ -62,3 +65,14 @@ def test_a_request_acts_for_its_function(
     alice = make_client("alice")
     path = f"/_matrix/client/v3/user/{alice.user_id}/account_data/m.direct"
     assert alice.get(path).status == 500
+
+
+def test_relations_and_threads_go_on_from_a_token_of_sync(make_client: Callable[..., Client]) -> None:
+    alice = make_client("alice")
+    room = segment(alice.post(f"{V3}/createRoom").json["room_id"])
+    content = {"msgtype": "m.text", "body": "hello"}
+    event_id = alice.put(f"{V3}/rooms/{room}/send/m.room.message/1", content).json["event_id"]
+    token = alice.get(f"{V3}/sync").json["next_batch"]
+    for path in (f"relations/{segment(event_id)}", "threads"):
+        answer = alice.get(f"/_matrix/client/v1/rooms/{room}/{path}", **{"from": token})
+        assert (answer.status, answer.json["chunk"]) == (200, [])

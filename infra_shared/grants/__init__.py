@@ -11,12 +11,13 @@ event source and not repeated here.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from infra_shared.grants import client_server, drafts, machinery, server_server
 from infra_shared.grants.grant import Grant
 from infra_shared.needs import Need
 
-__all__ = ["GRANTS", "Grant", "allows", "covers"]
+__all__ = ["GRANTS", "Grant", "allows", "covers", "file_of"]
 
 GRANTS: Mapping[str, Grant] = {
     **client_server.GRANTS,
@@ -25,6 +26,17 @@ GRANTS: Mapping[str, Grant] = {
     **machinery.GRANTS,
 }
 """By the module's name."""
+
+
+def file_of(module: str) -> str:
+    """The file of the repository in which a module's permissions are, or belong where it has none yet."""
+    api = module.partition(".")[0]
+    parts = (client_server, drafts, machinery)
+    part = next(
+        (each for each in parts if any(name.partition(".")[0] == api for name in each.GRANTS)), machinery
+    )
+    path = Path(str(part.__file__))
+    return path.relative_to(path.parents[2]).as_posix()
 
 
 def covers(granted: Need, wanted: Need) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 
 from local_cloud.config import Limits
 from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
-from local_cloud.gateway.parking import Parking
+from local_cloud.gateway.parking import Parking, is_internal
 from local_cloud.gateway.routes import Routes
 from local_cloud.lambdas import Function, FunctionError, Lambdas
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
@@ -87,6 +87,9 @@ class HttpGateway:
             headers = [*headers, (b"content-length", str(len(content)).encode())]
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": content})
+            return
+        if is_internal(request.path):
+            await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
         match = self._routes.match(request.path, request.method)
         if match is None or match.function is None:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, quote_plus
+from urllib.parse import parse_qs, quote_plus, unquote
 
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
@@ -29,6 +29,7 @@ _MARKED = re.compile(
     r"(p_([\w-]{8,32})\.p\d\.([0-9a-f]{32})\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})", re.ASCII
 )
 _PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
+PARKED = "parked"
 _LONGEST_WAIT = 20
 _LONGEST_ABSENCE_MS = 45_000
 
@@ -64,6 +65,19 @@ def place_of(request: HttpRequest, now_ms: int) -> Place | None:
     return Place(
         mark[3], int(mark[7]), {"wait": str(wait), "keep": mark[1], "call": f"c_{mark[2]}", "keys": mark[6]}
     )
+
+
+def is_internal(path: str) -> bool:
+    """Whether a path is that of the queues, however somebody may read it: it isn't for clients."""
+    for _ in range(3):
+        path = unquote(path)
+    parts: list[str] = []
+    for part in path.replace("\\", "/").split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return bool(parts) and parts[0].lower() == PARKED
 
 
 class Parking:

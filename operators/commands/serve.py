@@ -53,8 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     import logging
-    import signal
-    import threading
+
+    from local_cloud.stopping import StopSignals
 
     started = time.monotonic()
     logging.basicConfig(
@@ -63,9 +63,8 @@ def run(args: argparse.Namespace) -> int:
     repository = str(Path(__file__).resolve().parents[2])
     if repository not in sys.path:
         sys.path.append(repository)  # where `functions` is
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopSignals()
+    stop.install()
 
     from local_cloud.cloud import Cloud
     from local_cloud.config import Config
@@ -112,13 +111,13 @@ def run(args: argparse.Namespace) -> int:
     except (AddressInUse, DataFolderInUse, DynoxideError, RouteConflict, WrongCertificate) as error:
         print(error, file=sys.stderr)
         return 1
-    seconds = time.monotonic() - started
-    _say(
-        f"Serving {config.name} at {config.url} after {seconds:.1f} s: "
-        f"give a Matrix client the homeserver URL {config.url}. Ctrl-C stops it."
-    )
-    while not stop.wait(3600):
-        pass
+    if not stop.came:
+        seconds = time.monotonic() - started
+        _say(
+            f"Serving {config.name} at {config.url} after {seconds:.1f} s: "
+            f"give a Matrix client the homeserver URL {config.url}. Ctrl-C stops it."
+        )
+    stop.wait()
     _say("Stopping")
     cloud.stop()
     sys.stdout.flush()

@@ -55,6 +55,23 @@ def test_a_trusted_client_is_gone_to_at_once(offer: Any) -> None:
     assert Browser().sign_on("app:/done?x=y").headers["Location"].startswith("app:/done?x=y&loginToken=")
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user-friendly.example/a@b?c=@d#@e", "user-friendly.example"),
+        ("https://\u0430\u0440\u0440\u04cf\u0435.com/", "xn--80ak6aa92e.com"),
+        ("im.client:/done", "im.client:"),
+    ],
+)
+def test_the_question_shows_the_host_alone_and_leads_there(offer: Any, url: str, shown: str) -> None:
+    offer()
+    page = Browser().sign_on(url)
+    assert f'<strong class="url">{shown}</strong>' in page.body.decode()
+    (target,) = links(page)
+    assert urlsplit(target).netloc in (shown, "")
+    assert log_in_with(login_token(target)).status == 200
+
+
 def test_flows_list_the_providers(offer: Any) -> None:
     offered = offer(brand="canaille")
     flows = Client().get("/_matrix/client/v3/login").json["flows"]
@@ -86,6 +103,8 @@ def test_with_several_providers_the_user_chooses(offer: Any) -> None:
     [
         "javascript:alert(1)", "JavaScript://x/%0aalert(1)", "data:text/html,x", "https:", "https://", "/x",
         "", "x", "vbscript:x", "https://a b/", "https://[", "file:///x", "https://a/" + "x" * 3000, "a\nb:c",
+        "https://app.element.io@evil.example", "https://app.element.io\\@evil.example", "https://x%2f@evil.example",
+        "https://app.element.io\u3002evil.example", "https://2130706433/", "im.client://a@b/",
     ],
 )  # fmt: skip
 def test_a_redirect_url_must_be_a_clients(offer: Any, url: str) -> None:

@@ -213,6 +213,20 @@ def test_gone_connections_are_forgotten(
     assert wire.run_pushes() == 0
 
 
+def test_a_token_that_has_expired_begins_anew(wire: Wire, room: tuple[Client, Client, str]) -> None:
+    _, bob, room_id = room
+    stream = Stream(wire, bob, since="s_AAAAAAAAAAAA")
+    assert stream.answer["statusCode"] == 200
+    wire.run_pushes()
+    assert room_id in stream.updates[0]["rooms"]["join"]
+
+
+def test_a_connection_that_ended_while_it_was_told_something_stays_gone(deployment: None) -> None:
+    connections.move("ended", "s_token")
+    assert not connections.call_again("ended")
+    assert connections.read("ended") is None
+
+
 def test_disconnect(wire: Wire, make_client: Make) -> None:
     bob = make_client()
     stream = Stream(wire, bob)

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from infra_cdk.parts.edge import SOCKET_PATHS, VIEWER
+from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
+from tests.local_cloud.test_parking import INTERNAL, NOT_INTERNAL
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 HARNESS = Path(__file__).with_name("viewer_harness.cjs")
@@ -74,6 +76,20 @@ def test_only_the_sockets_paths_reach_the_sockets_api() -> None:
     assert any(pattern.fullmatch("/_matrix/client/v3/stream") for pattern in patterns)
     for other in ("/_matrix/client/v3/profile/@a:b/stream", "/_matrix/client/v3/sendToDevice/m.x/stream"):
         assert not any(pattern.fullmatch(other) for pattern in patterns)
+
+
+@pytest.mark.parametrize("uri", INTERNAL)
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_nobody_comes_to_the_queues_path_from_outside(uri: str, method: str) -> None:
+    answer = view(f"{uri}?wait=1&keep=a&call=b&keys=ImEiOjE", method)
+    assert answer["statusCode"] == 404
+    assert json.loads(answer["body"]) == GATEWAY_ANSWERS["MISSING_AUTHENTICATION_TOKEN"][1]
+    assert answer["headers"]["access-control-allow-origin"] == {"value": "*"}
+
+
+@pytest.mark.parametrize("uri", NOT_INTERNAL)
+def test_other_paths_only_look_like_the_queues(uri: str) -> None:
+    assert view(uri)["uri"] == uri
 
 
 def test_it_is_small_enough() -> None:

@@ -18,12 +18,19 @@ import requests
 
 from infra_shared.parking import template
 from local_cloud.gateway.events import HttpRequest
-from local_cloud.gateway.parking import place_of, render
+from local_cloud.gateway.parking import is_internal, place_of, render
 from local_cloud.testing import local_cloud
 from murmuration.storage.live.wake_queues import encode_keys
 from murmuration.sync.marks import fingerprint
 
 NOW = 1_800_000_000_000
+INTERNAL = (
+    "/parked/0123", "/parked", "/parked/", "//parked/0123", "/./parked/0123", "/x/../parked/0123",
+    "/%70arked/0123", "/%2570arked/0123", "/parked%2F0123", "/%2e/parked/0123", "/PARKED/0123",
+    "/\\parked/0123", "/parked/%ff", "/%70arked/%ff", "/../parked/0123",
+)  # fmt: skip
+"""Ways to write the queues' path, which is for nobody outside."""
+NOT_INTERNAL = ("/parkeds/0123", "/_matrix/parked/0123", "/parke/d", "/%ff/parked")
 VIEWER = Path("infra_shared/viewer.js")
 KEYS = base64.urlsafe_b64encode(
     b'"device_one_time_keys_count":{"a":1},"device_unused_fallback_key_types":[] '
@@ -257,3 +264,13 @@ def test_a_parked_client_is_told_how_many_keys_it_has(tmp_path: Path) -> None:
         assert claimed["device_one_time_keys_count"] == {"signed_curve25519": 2}
         assert claimed["next_batch"].startswith("c_")
         assert bob.sync(claimed["next_batch"])["device_one_time_keys_count"] == {"signed_curve25519": 2}
+
+
+@pytest.mark.parametrize("path", INTERNAL)
+def test_the_queues_path_is_for_nobody_outside(path: str) -> None:
+    assert is_internal(path)
+
+
+@pytest.mark.parametrize("path", NOT_INTERNAL)
+def test_other_paths_are_not_the_queues(path: str) -> None:
+    assert not is_internal(path)

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from local_cloud.dynoxide import DynoxideError, find_binary
+from local_cloud.dynoxide import DynoxideError, find_binary, free_port
 from local_cloud.testing import LocalCloud, LocalCloudError, local_cloud
 from tests.local_cloud.conftest import Gateway
 from tests.local_cloud.waiting import until
@@ -157,9 +159,82 @@ def test_it_stops_quickly_with_long_polls_open(tmp_path, number):
     assert answers == [[]] * 20, "each poll is told that nothing happened"
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)],
+)
+def test_two_signals_at_once_stop_it_as_one_does(tmp_path, numbers):
+    cloud = LocalCloud(tmp_path, {"functions": FUNCTIONS})
+    cloud.start()
+    port = _database_port(cloud.output[0])
+    for number in numbers[:-1]:
+        os.kill(cloud.pid, number)
+    assert cloud._end(numbers[-1], 20) == 0
+    assert _refused(port)
+
+
+def test_a_signal_while_it_starts_stops_it(tmp_path):
+    arguments = ["--port", str(free_port()), "--data", str(tmp_path), "--functions", FUNCTIONS]
+    with subprocess.Popen(
+        [sys.executable, "-m", "operators.cli", "serve", *arguments], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert "Stopping" in rest
+    assert _refused(_database_port(first))
+
+
+def test_the_handler_of_a_signal_may_be_interrupted_by_the_next():
+    assert _run(
+        """
+        import os, signal
+        from unittest.mock import patch
+        write = os.write
+
+        def interrupted(*arguments):
+            if not stop.nested:
+                stop.nested = True
+                signal.raise_signal(signal.SIGTERM)
+            return write(*arguments)
+
+        stop.nested = False
+        with patch("os.write", interrupted):
+            signal.raise_signal(signal.SIGINT)
+        stop.wait()
+        """
+    ) == (0, "")
+
+
+def test_the_third_signal_ends_the_process_at_once():
+    assert _run(
+        """
+        import signal
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            signal.raise_signal(number)
+        print("still here")
+        """
+    ) == (128 + signal.SIGINT, "")
+
+
+def _run(script: str) -> tuple[int, str]:
+    """The exit status and the output of a process that runs a script with `stop`, its signals' handler."""
+    begin = "from local_cloud.stopping import StopSignals\nstop = StopSignals()\nstop.install()\n"
+    ended = subprocess.run(
+        [sys.executable, "-c", begin + textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
 def test_the_database_dies_with_the_server(tmp_path):
     with local_cloud(tmp_path, functions=FUNCTIONS) as cloud:
-        port = int(cloud.output[0].split(":")[3].split(",")[0])
+        port = _database_port(cloud.output[0])
         socket.create_connection(("127.0.0.1", port)).close()
         cloud.kill9()
         until(lambda: _refused(port))
@@ -185,6 +260,11 @@ def test_help_names_the_commands():
         [sys.executable, "-m", "operators.cli", "--help"], capture_output=True, text=True, check=True
     )
     assert "Serve the homeserver on this machine." in shown.stdout
+
+
+def _database_port(line: str) -> int:
+    """The port in what the server says of its database."""
+    return int(line.split(":")[3].split(",", maxsplit=1)[0])
 
 
 def _refused(port: int) -> bool:

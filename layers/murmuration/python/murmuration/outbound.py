@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlencode, urlsplit
 
+from murmuration.protocol.addresses import parse_address
 from murmuration.transport.errors import TransportError
 
 if TYPE_CHECKING:
@@ -59,10 +60,9 @@ def _request(method: str, url: str, body: bytes | None, headers: Mapping[str, st
     from murmuration.transport.exchanges import send
 
     try:
-        parts = urlsplit(url)
-        _ = parts.port
+        parts = urlsplit(parse_address(url).url)
     except ValueError as error:
-        raise OutboundError("the URL is not valid") from error
+        raise OutboundError(f"a URL can't be asked: {error}") from error
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else str(parts.hostname)
     sent = {

@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
 
+from murmuration.protocol.addresses import is_web_url
 from murmuration.protocol.errors import NotFound
 from murmuration.settings import SettingsError, settings
 
@@ -127,7 +127,7 @@ def _check(found: IdentityProvider, where: str) -> None:
         raise SettingsError(f"{where}: client_auth must be one of {', '.join(get_args(ClientAuth))}")
     for name in ("issuer", *_ENDPOINTS):
         url = getattr(found, name)
-        if url and (urlsplit(url).scheme not in ("https", "http") or not urlsplit(url).hostname):
+        if url and not is_web_url(url):
             raise SettingsError(f"{where}: {name} must be an https: URL")
     if found.issuer and "openid" not in found.scopes:
         raise SettingsError(f"{where}: the scopes of a provider with an issuer must have openid")

@@ -14,7 +14,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, unquote_plus, urlencode, urlsplit
+from urllib.parse import quote, unquote_plus, urlencode
 
 from murmuration import pages
 from murmuration.accounts.interactive.interactive_auth import OAUTH2, SSO, complete_on_page, is_session
@@ -27,6 +27,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import hash_secret, new_secret
 from murmuration.pages import Page, escape
+from murmuration.protocol.addresses import Address, parse_address
 from murmuration.protocol.errors import Forbidden, InvalidParam, MissingParam, NotFound
 from murmuration.settings import settings
 from murmuration.storage.auth import login_states, user_tokens
@@ -38,10 +39,7 @@ CALLBACK = "/_matrix/client/v3/login/sso/callback"
 DIRECT_TOKEN_MS = 10_000
 SHOWN_TOKEN_MS = 120_000
 """How long a login token lives that the browser takes along at once, and one that a person looks at first."""
-MAX_URL = 2048
 LOGIN_TOKEN = "loginToken"  # noqa: S105 - a parameter's name
-_NEVER_SCHEMES = frozenset(("about", "blob", "data", "file", "filesystem", "javascript", "vbscript"))
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*", re.ASCII)
 _COOKIE = re.compile(r"[\w-]{32}", re.ASCII)
 
 
@@ -59,7 +57,7 @@ def redirect(
     """
     if redirect_url is None:
         raise MissingParam("The query parameter redirectUrl is missing")
-    _check_redirect_url(redirect_url)
+    redirect_url = _address_of(redirect_url).url
     if action not in (None, "login", "register"):
         raise InvalidParam("action must be login or register")
     if (OAUTH2,) not in login_flows():
@@ -157,14 +155,14 @@ def identify(
 
 def _hand_over(user_id: str, redirect_url: str) -> Page:
     """Give the client a login token: at once if it's trusted, else by a link that the user has to follow."""
-    trusted = _is_trusted(redirect_url)
+    address = _address_of(redirect_url)
+    trusted = _is_trusted(address.url)
     token, lifetime = new_secret(), DIRECT_TOKEN_MS if trusted else SHOWN_TOKEN_MS
     user_tokens.create(user_tokens.LOGIN, hash_secret(token), user_id, expires_ms=now_ms() + lifetime)
-    target = with_login_token(redirect_url, token)
+    target = with_login_token(address.url, token)
     if trusted:
         return pages.redirection(target)
-    parts = urlsplit(redirect_url)
-    shown = f"{parts.scheme}://{parts.netloc}" if parts.netloc else f"{parts.scheme}:"
+    shown = address.shown
     content = (
         f'<p>A client at <strong class="url">{escape(shown)}</strong> asks for access to your account '
         f"<strong>{escape(user_id)}</strong>: to read and send your messages, and to change your "
@@ -194,18 +192,12 @@ def _is_trusted(redirect_url: str) -> bool:
     )
 
 
-def _check_redirect_url(url: str) -> None:
-    """Raises InvalidParam for what no client can be at, or would be a script on a page of ours."""
-    scheme, colon, _ = url.partition(":")
-    bad = not colon or not _SCHEME.fullmatch(scheme.lower()) or scheme.lower() in _NEVER_SCHEMES
-    if bad or len(url) > MAX_URL or not url.isprintable() or " " in url:
-        raise InvalidParam("redirectUrl must be the URL of a client")
+def _address_of(redirect_url: str) -> Address:
+    """Where a client is. Raises InvalidParam for what no client can be at, or would mislead people."""
     try:
-        without_host = not urlsplit(url).hostname
+        return parse_address(redirect_url)
     except ValueError as error:
-        raise InvalidParam("redirectUrl must be the URL of a client") from error
-    if scheme.lower() in ("http", "https") and without_host:
-        raise InvalidParam("redirectUrl must be the URL of a client")
+        raise InvalidParam(f"redirectUrl must be the URL of a client: {error}") from error
 
 
 # -- A stage of user-interactive authentication ----------------------------------------------------------

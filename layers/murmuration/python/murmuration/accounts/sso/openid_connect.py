@@ -20,6 +20,7 @@ from murmuration import outbound
 from murmuration.accounts.sso.identity_providers import IdentityProvider
 from murmuration.clock import now_ms
 from murmuration.outbound import OutboundError
+from murmuration.protocol.addresses import is_web_url
 from murmuration.protocol.errors import Forbidden, Unavailable
 from murmuration.settings import settings
 
@@ -126,7 +127,7 @@ def _discover(issuer: str) -> Mapping[str, Any]:
     if found.get("issuer") != issuer:
         raise Unavailable("The identity provider calls itself something else than the settings do")
     for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-        if not isinstance(found.get(name), str):
+        if not is_web_url(found.get(name)):
             raise Unavailable("The identity provider doesn't tell its endpoints")
     return found
 

@@ -108,18 +108,20 @@ def move(connection_id: str, since: str) -> bool:
     if _update(connection_id, expression, "attribute_not_exists(again)", values, since=True):
         return True
     expression = "SET #since = :since REMOVE claimed_ms, claim_name, again"
-    _update(connection_id, expression, "attribute_exists(connection_id)", values, since=True)
+    _update(connection_id, expression, "attribute_exists(again)", values, since=True)
     return False
 
 
 def _update(
     connection_id: str, expression: str, condition: str, values: Mapping[str, Any], *, since: bool = False
 ) -> bool:
+    """Update a connection that is there; False where it is gone, or `condition` doesn't hold."""
     names = {"#since": "since"} if since else None
+    there = f"attribute_exists(connection_id) AND {condition}"
     try:
         dynamodb.execute(
             dynamodb.update(
-                TABLE, _key(connection_id), expression, values=values, names=names, condition=condition
+                TABLE, _key(connection_id), expression, values=values, names=names, condition=there
             )
         )
     except ConditionFailed:

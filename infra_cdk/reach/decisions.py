@@ -1,0 +1,69 @@
+"""What the walk can't decide, decided by hand; each with the reason. A test refuses unused entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
+    "wake_queues:*": ("wake-*", "it makes all its queues' names with that prefix"),
+    "http:Request._came_through_viewer": (
+        "viewer-secret",
+        "the setting viewer_secret_parameter is that parameter's whole name",
+    ),
+}
+"""By the function that asks AWS: the resource that it asks for, where its arguments don't show it."""
+
+RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
+    "concurrency:parallel.run": ("", "it is that of a context of contextvars"),
+}
+"""By function and method: the classes whose method may be meant, separated by spaces; none if empty."""
+
+STAGES_BY_MAIL = "stages by mail are in the flows of logins, and the first draft's API alone offers those"
+ENTERED_BY: Final[Mapping[str, tuple[str, str]]] = {
+    "interactive_auth:_email_code": ("client_v1.login", STAGES_BY_MAIL),
+    "interactive_auth:_email_url": ("client_v1.login", STAGES_BY_MAIL),
+    "interactive_auth:_oauth2": (
+        "client_v1.login client_v1.registration",
+        "the stage m.login.oauth2 is in the flows of the first draft's API alone",
+    ),
+    "interactive_auth:_registration_token": (
+        "client_server.registration client_server.user_interactive_auth client_v1.registration",
+        "a registration token is asked for at registration alone, and on the page of its stage",
+    ),
+}
+"""By definition: the modules whose functions alone come to it, where data decide that and not the code."""
+
+OF_USERS = "what these modules have streams of are users and devices, whose heads are in streams themselves"
+OF_ROOMS = "what these modules have streams of are rooms, whose heads are in rooms"
+UNCLAIMED = (
+    "requests by these modules' paths have no transaction ID, or one that is let be: there is no claim"
+)
+NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
+    ("streams:read_head", "get rooms"): (
+        "client_server.account_data client_server.push_rules client_server.tags client_v1.presence",
+        OF_USERS,
+    ),
+    ("streams:append_writes", "update rooms"): (
+        "client_server.account_data client_server.push_rules client_server.tags client_server.to_device "
+        "client_v1.presence",
+        OF_USERS,
+    ),
+    ("streams:append_writes", "update streams"): ("client_server.typing client_v2.receipts", OF_ROOMS),
+    ("transactions:Claim.earlier", "get transient"): (
+        "client_server.room_membership client_server.rooms",
+        UNCLAIMED,
+    ),
+    ("transactions:Claim.write", "put transient"): (
+        "client_server.room_membership client_server.rooms",
+        UNCLAIMED,
+    ),
+}
+"""By definition and what it does: the modules whose functions never have it do that, where data decide."""
+
+
+def is_place(definition: str, place: str) -> bool:
+    """Whether an entry means a definition: its module's last name will do, `*` stands for all in it."""
+    if place.endswith(":*"):
+        definition, place = definition.partition(":")[0], place[:-2]
+    return f".{definition}".endswith(f".{place}")

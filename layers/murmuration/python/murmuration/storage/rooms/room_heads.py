@@ -1,0 +1,210 @@
+"""A room's head: where its log stands, and what is counted of its members. One item of the table `rooms`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, Write
+from murmuration.protocol.room_versions import RoomVersion, get_room_version
+from murmuration.protocol.state_trie import NodeId
+
+ROOMS, HEAD = "rooms", "head"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomHead:
+    """Where a room's log stands.
+
+    `ordinal` is the newest event's, `oldest` the oldest's (0 and below: filled in before the beginning).
+    `state_version` counts the changes of the current state; `depth` is the greatest of the extremities'.
+    `seq` is where the room's stream (`storage.streams`) stands, which moves by itself. While `unsettled` is
+    set, the items of the current state are still on their way from that snapshot to `state_root`
+    (`rooms.settling`), and `settled_count` of the changes between the two are done.
+    `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
+    they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
+    that another server had somebody joined at some time. `fills` counts how often the past was filled in.
+    `erasures` is how many erased users the room has, which is counted by itself.
+    """
+
+    room_id: str
+    room_version: str
+    ordinal: int
+    oldest: int
+    extremities: tuple[str, ...]
+    depth: int
+    state_root: NodeId
+    state_version: int
+    joined: int
+    invited: int
+    seq: int = 0
+    unsettled: NodeId | None = None
+    settled_count: int | None = None
+    local_joined: int | None = None
+    local_invited: int | None = None
+    federated: bool = False
+    fills: int | None = None
+    erasures: int = 0
+
+    @property
+    def version(self) -> RoomVersion:
+        return get_room_version(self.room_version)
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether the room has a member index."""
+        return self.local_joined is not None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody of this server is in the room or invited."""
+        if self.local_joined is None:
+            return self.joined == 0 and self.invited == 0
+        return self.local_joined == 0 and not self.local_invited
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether this server takes part in the room: somebody of its users is joined.
+
+        Without that no other server sends it what happens, so what it knows of the room gets stale.
+        """
+        return (self.joined if self.local_joined is None else self.local_joined) > 0
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the room may have gone on without this server, as others were joined once."""
+        return self.federated and not self.is_resident
+
+
+def head_key(room_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": HEAD}
+
+
+def head_from_item(item: Mapping[str, Any]) -> RoomHead:
+    return RoomHead(
+        room_id=item["room_id"],
+        room_version=item["room_version"],
+        ordinal=item["ordinal"],
+        oldest=item["oldest"],
+        extremities=tuple(item["extremities"]),
+        depth=item["depth"],
+        state_root=item["state_root"],
+        state_version=item["state_version"],
+        joined=item["joined"],
+        invited=item["invited"],
+        seq=item.get("seq_head", 0),
+        unsettled=item.get("unsettled"),
+        settled_count=item.get("settled_count"),
+        local_joined=item.get("local_joined"),
+        local_invited=item.get("local_invited"),
+        federated=item.get("federated", False),
+        fills=item.get("fills"),
+        erasures=int(item.get("erasures", 0)),
+    )
+
+
+def head_among(items: Iterable[Item]) -> RoomHead | None:
+    """The head among what was found at its key; None for a room that isn't known."""
+    return next((head_from_item(item) for item in items if "ordinal" in item), None)
+
+
+def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
+    """Move the head from `previous` (None: the room begins); fails if another writer moved it."""
+    fields = {
+        name: value
+        for name, value in asdict(head).items()
+        if name not in ("room_id", "seq", "erasures") and value is not None
+    }
+    names = {f"#{name}": name for name in fields}
+    values = {
+        f":{name}": list(value) if isinstance(value, tuple) else value for name, value in fields.items()
+    }
+    condition = "attribute_not_exists(#ordinal) AND attribute_not_exists(buried_ms)"
+    if previous is not None:
+        condition = "#ordinal = :o AND #oldest = :b AND #state_version = :s"
+        values |= {":o": previous.ordinal, ":b": previous.oldest, ":s": previous.state_version}
+        if previous.fills is None:
+            condition += " AND attribute_not_exists(fills)"
+        else:
+            condition += " AND fills = :f"
+            values[":f"] = previous.fills
+    assignments = ", ".join(f"#{name} = :{name}" for name in fields)
+    return dynamodb.update(
+        ROOMS, head_key(head.room_id), f"SET {assignments}", names=names, values=values, condition=condition
+    )
+
+
+_UNSETTLED = "state_version = :version AND unsettled = :before"
+
+
+def settling_write(head: RoomHead, done: int, next_done: int) -> Write:
+    """Count the changes of the current state that are carried out, if `done` of them were so far."""
+    condition = f"{_UNSETTLED} AND settled_count = :done"
+    if done == 0:
+        condition = f"{_UNSETTLED} AND (attribute_not_exists(settled_count) OR settled_count = :done)"
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET settled_count = :next",
+        values={
+            ":version": head.state_version,
+            ":before": head.unsettled,
+            ":done": done,
+            ":next": next_done,
+        },
+        condition=condition,
+    )
+
+
+def settled_write(head: RoomHead) -> Write:
+    """Say that the current state has arrived where `head` has it: as a new version, as reads were mixed."""
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET state_version = :next REMOVE unsettled, settled_count",
+        values={
+            ":version": head.state_version,
+            ":before": head.unsettled,
+            ":next": head.state_version + 1,
+        },
+        condition=_UNSETTLED,
+    )
+
+
+_UNINDEXED = "state_version = :version AND attribute_exists(#ordinal) AND attribute_not_exists(local_joined)"
+
+
+def unindexed_check(head: RoomHead) -> Write:
+    """Require that the room's state is that of `head`, and that it has no member index."""
+    return dynamodb.check(
+        ROOMS,
+        head_key(head.room_id),
+        _UNINDEXED,
+        values={":version": head.state_version},
+        names={"#ordinal": "ordinal"},
+    )
+
+
+def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, federated: bool) -> Write:
+    """Say that the room has its member index now, if its state is still that of `head`."""
+    return dynamodb.update(
+        ROOMS,
+        head_key(head.room_id),
+        "SET local_joined = :joined, local_invited = :invited, federated = :federated",
+        values={
+            ":version": head.state_version,
+            ":joined": local_joined,
+            ":invited": local_invited,
+            ":federated": federated,
+        },
+        names={"#ordinal": "ordinal"},
+        condition=_UNINDEXED,
+    )
+
+
+def read_head(room_id: str) -> RoomHead | None:
+    """The room's head; None for a room that isn't known."""
+    item = dynamodb.get(ROOMS, head_key(room_id))
+    return head_among([item] if item else [])

@@ -1,0 +1,43 @@
+"""The signals that end a server: the first asks, a second changes nothing, the third ends it at once."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from types import FrameType
+from typing import Final
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+PATIENCE: Final = 3
+"""Which signal ends the process at once. Two may be one wish: a terminal's, and `make` passing it on."""
+
+
+class StopSignals:
+    """Waits for SIGINT or SIGTERM.
+
+    A handler may interrupt another one, or itself, at any point. So it takes no lock, as an Event would: it
+    counts, and writes a byte to a pipe.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        self.came = False
+        """Whether a signal has come."""
+
+    def install(self) -> None:
+        """Take the signals from now on. Only a process's main thread can."""
+        for number in SIGNALS:
+            signal.signal(number, self._take)
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if next(self._numbers) >= PATIENCE:
+            os._exit(128 + number)
+        self.came = True
+        os.write(self._writing, b"!")
+
+    def wait(self) -> None:
+        """Return as soon as a signal has come."""
+        os.read(self._reading, 1)
