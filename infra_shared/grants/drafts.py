@@ -120,7 +120,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "keys": "batch_write query",
             "rooms": "get update",
-            "streams": "batch_write get put query update",
+            "streams": "batch_get batch_write get put query update",
             "users": "batch_write get query update",
         },
     ),

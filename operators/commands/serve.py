@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from local_cloud.cloud import Cloud
     from local_cloud.config import Config
     from local_cloud.data_folder import DataFolderInUse
-    from local_cloud.dynoxide import DynoxideError
+    from local_cloud.database.dynoxide import DynoxideError
     from local_cloud.gateway.routes import RouteConflict
     from local_cloud.server import AddressInUse, WrongCertificate
     from murmuration.protocol.errors import UnsupportedRoomVersion

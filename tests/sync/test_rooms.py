@@ -402,3 +402,20 @@ def test_more_rooms_than_fit_into_an_answer_come_in_several(
         told += new
         tagged |= {room_id for room_id, section in sections.items() if section["account_data"]["events"]}
     assert sorted(told) == sorted(tagged) == sorted(room_ids)
+
+
+@pytest.mark.parametrize(("limit", "others"), [(1, 10), (1, 150), (3, 40)])
+def test_a_filter_finds_a_message_among_many_other_events(make_client: Make, limit: int, others: int) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    wanted = {"room": {"timeline": {"limit": limit, "types": ["m.room.message"]}}}
+    known, fresh = Syncing(alice, filter=wanted), Syncing(alice, filter=wanted)
+    known.sync()
+    message = send(alice, room_id)
+    for number in range(others):
+        relation = {"rel_type": "m.annotation", "event_id": message, "key": str(number)}
+        send(alice, room_id, {"m.relates_to": relation}, "m.reaction")
+    for syncing in (known, fresh):
+        section = syncing.room(room_id)
+        assert event_ids(timeline(section)) == [message]
+        assert section["timeline"]["limited"] is False

@@ -111,6 +111,7 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     concurrency.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
     _record_change(user_id)
     _end_presence(user_id, doomed)
+    _end_typing(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
     concurrency.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
     streams.nudge(streams.user_stream(user_id))  # who waits comes, and learns that they are logged out
@@ -133,6 +134,12 @@ def _end_presence(user_id: str, device_ids: Sequence[str]) -> None:
     from murmuration.presence.status import leave
 
     leave(user_id, device_ids)
+
+
+def _end_typing(user_id: str, device_ids: Sequence[str]) -> None:
+    from murmuration.rooms.ephemeral.typing import end_on_devices
+
+    end_on_devices(user_id, device_ids)
 
 
 def _record_change(user_id: str, *, quiet: bool = False) -> None:

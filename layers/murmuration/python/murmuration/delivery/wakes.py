@@ -15,6 +15,7 @@ from typing import Any
 from murmuration.aws import concurrency, queues
 from murmuration.identity.budgets import WAKE, charge
 from murmuration.settings import settings
+from murmuration.storage.keys import one_time_keys
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Socket, Wait
 from murmuration.storage.rooms import room_items
@@ -55,7 +56,8 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
 def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     """Tell of changes in streams: a room's members, a user's devices, or one device.
 
-    A room whose changes are all quiet, or all ephemeral where it is large, rings nobody.
+    A room whose changes are all quiet, or all ephemeral where it is large, rings nobody. A device whose keys
+    have changed is told how many it has now.
     """
     causes: dict[Target, str | None] = {}
     by_stream: dict[str, list[Mapping[str, Any]]] = {}
@@ -74,7 +76,7 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
         cause = _cause(changes[-1], owner if kind == "user" else None)
         for target in targets:
             causes.setdefault(target, cause)
-    wake(causes)
+    wake(causes, keys=_changed_keys(items))
 
 
 def _to_tell(room_id: str, changes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -103,15 +105,33 @@ def _sender(encoded: str | None) -> str | None:
     return json.loads(encoded).get("sender") if encoded else None
 
 
+def _changed_keys(items: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """What rings say of devices' keys, by (user, device), where these items have new counts of them."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        if item.get("sk") == one_time_keys.COUNTS_KEY and "one_time" in item:
+            known = newest.get(item["stream_id"])
+            if known is None or known["seq"] < item["seq"]:
+                newest[item["stream_id"]] = item
+    found = {}
+    for stream, item in newest.items():
+        user_id, _, device_id = stream.partition(":")[2].partition("/")
+        found[user_id, device_id] = wake_queues.encode_keys(
+            one_time_keys.shown(one_time_keys.counts_of(item))
+        )
+    return found
+
+
 def _root(item: Mapping[str, Any]) -> bytes | None:
     """The state that the room was in when an event came; None where the event may have changed all of it."""
     return None if item.get("resolved") else item.get("room_root") or item["state_root"]
 
 
-def wake(causes: Mapping[Target, str | None]) -> None:
+def wake(causes: Mapping[Target, str | None], *, keys: Mapping[Target, str] | None = None) -> None:
     """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
 
     `causes` has the user who caused it for each, if that is known: they pay for each device that is rung.
+    `keys` is what to tell devices of their keys.
     """
     if not causes:
         return
@@ -126,7 +146,11 @@ def wake(causes: Mapping[Target, str | None]) -> None:
         return target in causes
 
     calls: list[Callable[[], None]] = []
-    calls += [functools.partial(ring, wait) for wait in listeners.waits_in(items) if concerned(wait)]
+    calls += [
+        functools.partial(ring, wait, (keys or {}).get((wait.user_id, wait.device_id), ""))
+        for wait in listeners.waits_in(items)
+        if concerned(wait)
+    ]
     calls += [
         functools.partial(order_push, socket.connection_id)
         for socket in listeners.sockets_in(items)
@@ -138,9 +162,9 @@ def wake(causes: Mapping[Target, str | None]) -> None:
             charge(cause, devices * WAKE)
 
 
-def ring(wait: Wait) -> None:
+def ring(wait: Wait, keys: str = "") -> None:
     """Ring, and only then forget the registration: who stops in between rings twice."""
-    wake_queues.ring(wait.queue, wait.nonce)
+    wake_queues.ring(wait.queue, wait.nonce, keys)
     listeners.settle(wait)
 
 

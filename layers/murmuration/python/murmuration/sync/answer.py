@@ -5,9 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from murmuration.protocol.sizes import LIST_BYTES, json_bytes
 from murmuration.storage.live.positions import Positions
 from murmuration.sync import waiting
 from murmuration.sync.context import DeviceLists
+
+RESERVED_BYTES = 400_000
+"""What presence and device lists may have of an answer, for which they are read last."""
+LEAST_ROOM_BYTES = 1_000_000
+"""What the rooms may have in any case."""
 
 
 @dataclass
@@ -26,6 +32,10 @@ class Answer:
         """When the next look may find something by the time alone; 0 for never."""
         ends = (self.again_ms, waiting.typing_end_ms(self.positions))
         return min((end for end in ends if end), default=0)
+
+    def bytes_for_rooms(self) -> int:
+        """Return how many bytes rooms may have in the answer, beside what is in it."""
+        return max(LEAST_ROOM_BYTES, LIST_BYTES - RESERVED_BYTES - json_bytes(self.sections))
 
     @property
     def has_news(self) -> bool:

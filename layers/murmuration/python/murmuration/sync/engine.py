@@ -19,7 +19,7 @@ from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
 from murmuration.protocol.errors import LimitExceeded
-from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
+from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
@@ -37,15 +37,12 @@ from murmuration.sync.context import Context
 from murmuration.sync.device_lists import after_leaving
 from murmuration.sync.first_look import FirstLook, Identity, look
 from murmuration.sync.readers import Reader
+from murmuration.sync.unread import rule_digests
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 ROOMS_AT_ONCE = 100
 """The sections of so many rooms are made side by side, before it is known which of them fit."""
-RESERVED_BYTES = 400_000
-"""What presence and device lists may have of an answer, for which they are read last."""
-LEAST_ROOM_BYTES = 1_000_000
-"""What the rooms may have in any case."""
 SETTLING_MS = 1000
 """How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
 KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
@@ -282,7 +279,9 @@ def assemble(
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
     rooms, changes, *_ = concurrency.gather(
-        functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)], late=late),
+        functools.partial(
+            _rooms, [row.room_id for row in (*member_of, *others.left, *others.outside)], late=late
+        ),
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader is None),
         *beside,
     )
@@ -291,17 +290,26 @@ def assemble(
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     _take_account(ctx, answer, changes)
-    budget = Budget(sys.maxsize if request.whole else _bytes_for_rooms(answer))
+    budget = Budget(sys.maxsize if request.whole else answer.bytes_for_rooms())
+    counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
+    if ctx.reader is None and ctx.base is not None:
+        ctx.outdated = rule_digests.outdated(ctx.base.counted_by, counted_by)
     told, present = _add_joined(
         ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms], budget
     )
-    _keep_untold(ctx, answer, {row.room_id for row in member_of} - told)
+    untold = {row.room_id for row in member_of} - told
+    _keep_untold(ctx, answer, untold)
+    if ctx.reader is None and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
+        answer.positions.counted_by = counted_by
     overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
     known = {name: room for name, room in rooms.items() if name not in overlooked}
     refused = _add_others(ctx, answer, others, known, budget)
     _keep_untold(ctx, answer, refused)
     overlooked |= refused
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
+    if ctx.base is None and ctx.reader is None:
+        heads = [rooms[row.room_id].head for row in member_of if row.room_id in rooms]
+        present |= presence.members_there(ctx, heads)
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
     if ctx.founding and (invites := presence.invites(ctx, changes.asking)):
@@ -365,11 +373,6 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
     """Leave for the next look what changed of the user's data about rooms that this one leaves out."""
     untold = [item["seq"] for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(seq - 1 for seq in untold)])
-
-
-def _bytes_for_rooms(answer: Answer) -> int:
-    """What the rooms may have of the answer, beside what is in it."""
-    return max(LEAST_ROOM_BYTES, LIST_BYTES - RESERVED_BYTES - json_bytes(answer.sections))
 
 
 def _add_joined(
@@ -452,8 +455,9 @@ def _add_others(
     invited = [row for row in others.invited if row.sender not in ctx.ignored]
     if answer.positions.blocks_invites:
         invited = []
-    for kind, rows in (("invite", invited), ("knock", others.knocked)):
-        for row in rows:
+    for kind, members in (("invite", invited), ("knock", others.knocked)):
+        for each in members:
+            row = other_rooms.without_erased(ctx, rooms.get(each.room_id), each)
             section = (
                 ctx.reader.outside(row)
                 if ctx.reader is not None

@@ -18,14 +18,15 @@ from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
 from murmuration.storage.rooms import member_index, room_items
-from murmuration.storage.rooms.room_items import LogEntry, StateEntry
+from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users import account_data, presence
 from murmuration.storage.users.memberships import Membership
-from murmuration.sync import timeline, unread
+from murmuration.sync import timeline
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.unread import counting as unread
 
 MEMBERS_REMEMBERED = 64
 HEROES = 5
@@ -55,6 +56,7 @@ def moved(ctx: Context, room: Room) -> bool:
         or room.head.ordinal > position.ordinal
         or room.head.seq > position.seq
         or room.room_id in ctx.room_data
+        or ctx.outdated.has(ctx.hash(room.room_id))
         or (
             ctx.base is not None and 0 < ctx.base.typing_until_ms.get(ctx.hash(room.room_id), 0) <= ctx.now_ms
         )
@@ -108,11 +110,11 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     window, shown = fitting_timeline(ctx, news.viewer, window)
     state, remembered = _state(ctx, room, window, position)
     state |= resolved
-    summary, heroes = _summary(ctx, room, window, position, state)
+    summary, heroes = _summary(ctx, news, window, state)
     if ctx.filter.room.state.lazy_load_members:
         state |= _unknown_heroes(ctx, window, position, heroes)
         remembered = _remember(remembered, [pair[1] for pair in heroes])
-    counts = _unread(ctx, room, window, position, items, news.membership.since or 0)
+    counts = unread.room_counts(ctx, news, window)
     part.position = RoomPosition(head.ordinal, part.position.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
@@ -238,16 +240,13 @@ def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -
 
 
 def _summary(
-    ctx: Context,
-    room: Room,
-    window: Window,
-    position: RoomPosition | None,
-    state: Mapping[StateKey, Event],
+    ctx: Context, news: RoomNews, window: Window, state: Mapping[StateKey, Event]
 ) -> tuple[dict[str, Any], dict[StateKey, Event]]:
     """The counts of members, and who the room may be named for, with their member events.
 
     Empty where nothing of it changed.
     """
+    room, position = news.room, news.position
     recent = [entry.event for entry in window.passed] + list(state.values())
     if position is not None and not ctx.full_state and not any(event.type in _SUMMARISED for event in recent):
         return {}, {}
@@ -255,7 +254,8 @@ def _summary(
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
-    named = room.events([_NAME, _ALIAS])
+    found = room.events([_NAME, _ALIAS])
+    named = {pair: news.viewer.event_copy(event) for pair, event in found.items()}
     if (_NAME in named and named[_NAME].content.get("name")) or (
         _ALIAS in named and named[_ALIAS].content.get("alias")
     ):
@@ -304,34 +304,6 @@ def _unknown_heroes(
 
 
 # -- Unread counts ---------------------------------------------------------------------------------------
-
-
-def _unread(
-    ctx: Context,
-    room: Room,
-    window: Window,
-    position: RoomPosition | None,
-    items: Sequence[Item],
-    since: int,
-) -> Counts:
-    stored = [*items, *ctx.room_data.get(room.room_id, ())]
-    receipts: unread.Receipts = unread.receipts_of(stored, ctx.user_id)
-    if position is None:
-        entries = _between(room, window, unread.unread_from(room, receipts, since))
-        return unread.count(ctx, room, entries, unread.with_own_events(receipts, entries, ctx.user_id))
-    entries = _between(room, window, position.ordinal)
-    receipts = unread.with_own_events(receipts, entries, ctx.user_id)
-    counts = unread.recount(ctx, room, position.unread, receipts, position.ordinal)
-    return unread.add(counts, unread.count(ctx, room, entries, receipts))
-
-
-def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
-    """The log after an ordinal: what the window passed, and what lies before it."""
-    passed = [entry for entry in window.passed if entry.ordinal > after]
-    first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
-    if first <= after + 1:
-        return passed
-    return unread.newest(room, after, first) + passed
 
 
 def _unread_section(ctx: Context, counts: Counts) -> dict[str, Any]:

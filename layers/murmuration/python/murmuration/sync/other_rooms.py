@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.reading import pagination, past_state
+from murmuration.rooms.reading.erasures import stripped_copy
 from murmuration.rooms.reading.visibility import Seen, Viewer, seen_by
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import mark
@@ -27,6 +28,11 @@ class OtherRooms:
     invited: Sequence[Membership]
     knocked: Sequence[Membership]
     left: Sequence[Membership]
+
+    @property
+    def outside(self) -> list[Membership]:
+        """Those of rooms that the user is shown from outside."""
+        return [*self.invited, *self.knocked]
 
 
 def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
@@ -48,6 +54,14 @@ def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
             if row.membership in ("leave", "ban") and show_left and not (row.forgotten and ctx.base is None)
         ],
     )
+
+
+def without_erased(ctx: Context, room: Room | None, row: Membership) -> Membership:
+    """An invite or knock, its stripped state without what erased users wrote."""
+    if room is None or not room.head.erasures:
+        return row
+    hidden = ctx.viewer(row, room).hidden_senders(row.room_id)
+    return replace(row, stripped_state=stripped_copy(row.stripped_state, hidden, room.version))
 
 
 def stripped_room(row: Membership, section: str) -> dict[str, Any]:

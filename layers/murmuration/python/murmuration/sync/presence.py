@@ -5,14 +5,20 @@ https://spec.matrix.org/v1.19/client-server-api/#presence
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+import itertools
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from murmuration.aws import concurrency
+from murmuration.presence.telling import SMALL_ROOM
 from murmuration.presence.views import look_at
 from murmuration.protocol.presence import OFFLINE, as_today
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.storage.live.positions import Positions
-from murmuration.storage.users import presence_lists
+from murmuration.storage.rooms.local_members import members_at
+from murmuration.storage.rooms.room_items import RoomHead
+from murmuration.storage.users import presence, presence_lists
 from murmuration.sync.context import Context
 
 INVITE = "m.presence_invite"
@@ -20,6 +26,26 @@ MOST_BYTES = 300_000
 """What the events of one answer may have. Others are told of when they change again."""
 MOST_FOLLOWED = 100
 """Whom a token remembers as not offline: those last told of. Of others, going away unseen isn't told."""
+
+MOST_ASKED = 500
+"""Of how many members of small rooms a first sync asks whether they are there."""
+
+
+def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
+    """The members of small rooms who are there, with a room by which each may be known: for a first sync.
+
+    Who is in large rooms is told by the markers in their streams. Two round trips where there are others.
+    """
+    small = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
+    if not small or ctx.filter.presence.admits_nothing:
+        return {}
+    calls = [functools.partial(members_at, head.room_id, head.state_root) for head in small]
+    via: dict[str, str] = {}
+    for head, members in zip(small, concurrency.parallel(*calls), strict=True):
+        via |= dict.fromkeys(members, head.room_id)
+    via.pop(ctx.user_id, None)
+    known = presence.read_many(list(itertools.islice(via, MOST_ASKED)))
+    return {user_id: via[user_id] for user_id, theirs in known.items() if theirs.shown(ctx.now_ms) != OFFLINE}
 
 
 def overdue(ctx: Context) -> dict[str, str]:

@@ -20,6 +20,8 @@ DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100
 PAGES = 5
 """How many pages a sync reads for a filter that lets little pass; what lies behind is `limited`."""
+SCANNED_AT_ONCE = 100
+"""Events of each further page: the first page had too few that pass, so the filter lets little pass."""
 
 STRETCH_BYTES = 1_500_000
 """What the events of one room may have in an answer of another API than /sync."""
@@ -56,27 +58,38 @@ class Window:
 def read_window(
     room: Room, after: int | None, before: int, event_filter: EventFilter, visible: Visible
 ) -> Window:
-    """The newest events with `after` < ordinal < `before` that pass, up to the filter's limit."""
+    """The newest events with `after` < ordinal < `before` that pass, up to the filter's limit.
+
+    Pages after the first are large, so that a few events that pass are found among many that don't.
+    """
     limit = event_filter.limit_within(default=DEFAULT_LIMIT, maximum=MAXIMUM_LIMIT)
     shown: list[Seen] = []
     passed: list[LogEntry] = []
     cursor, exhausted = before, False
-    for _ in range(PAGES):
-        page = room_items.read_log(
-            room.room_id, room.version, after=after, before=cursor, limit=limit + 1, forward=False
-        )
+    first = room.head.oldest if after is None else after + 1
+    for number in range(PAGES):
+        if number == 0:
+            page = room_items.read_log(
+                room.room_id, room.version, after=after, before=cursor, limit=limit + 1, forward=False
+            )
+        else:  # at most 1 MB
+            at_once = max(limit + 1, SCANNED_AT_ONCE * number)
+            page = room_items.read_log_page(
+                room.room_id, room.version, after=after, before=cursor, limit=at_once, forward=False
+            )
         allowed = {one.entry.ordinal: one for one in visible(page)}
         for entry in page:
-            if entry.ordinal in allowed and event_filter.matches(entry.event.pdu, entry.room_id):
+            one = allowed.get(entry.ordinal)
+            if one is not None and event_filter.matches(one.entry.event.pdu, entry.room_id):
                 if len(shown) == limit:
                     return _window(room, shown, passed, limited=True, before=before)
-                shown.append(allowed[entry.ordinal])
+                shown.append(one)
             passed.append(entry)
             cursor = entry.ordinal
             if entry.after_gap:
                 # What lies before isn't known, or came later: clients fetch it from here.
                 return _window(room, shown, passed, limited=True, before=before)
-        if len(page) <= limit:
+        if not page or cursor <= first or (number == 0 and len(page) <= limit):
             exhausted = True
             break
     return _window(room, shown, passed, limited=not exhausted, before=before)

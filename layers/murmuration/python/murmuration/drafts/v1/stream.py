@@ -13,6 +13,7 @@ from typing import Any
 
 from murmuration.clock import now_ms
 from murmuration.drafts.v1.events import Form
+from murmuration.drafts.v1.room_stream import get_room_events
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.views import look_at
 from murmuration.protocol.errors import BadPagination, InvalidParam
@@ -41,11 +42,16 @@ _NOTHING: Mapping[str, Any] = {"types": []}
 def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> dict[str, Any]:
     """What came after the token `from`: `chunk`, and `start` and `end` tokens; waits if there is nothing.
 
-    Without `from` it goes on from now. `timeout` is in milliseconds; `room_id` keeps to one room. Raises
-    UnknownToken, BadPagination.
+    Without `from` it goes on from now. `timeout` is in milliseconds; `room_id` keeps to one room, which may
+    be one that anyone may read. Raises UnknownToken, BadPagination, Forbidden.
     """
-    start, room_id = _checked(query.get("from")), query.get("room_id")
+    room_id = query.get("room_id")
     timeout_ms = paging_int(query.get("timeout"), "timeout", 0)
+    if room_id is not None:
+        of_room = get_room_events(token, room_id, query.get("from"), timeout_ms, form)
+        if of_room is not None:
+            return of_room
+    start = _checked(query.get("from"))
     room = {"timeline": {"limit": AT_ONCE}, "state": _NOTHING, "account_data": _NOTHING}
     if room_id is not None:
         room["rooms"] = [room_id]  # type: ignore[assignment]

@@ -126,15 +126,10 @@ def _move(
     if receipt_type == FULLY_READ:
         _move_read_marker(user_id, room_id, event_id, ordinal)
         return
-    if receipt_type == PRIVATE:
-        stream = streams.user_stream(user_id)
-        key = f"receipt#{room_id}#{receipt_type}#{thread_id or ''}"
-        count_key = {"stream_id": stream, "sk": f"receipt#{room_id}#{counts.SK}"}
-    else:
-        stream = streams.room_stream(room_id)
-        key = f"receipt#{receipt_type}#{thread_id or ''}#{user_id}"
-        count_key = {"stream_id": stream, "sk": f"{counts.SK}#{user_id}"}
-
+    location = _key(user_id, room_id, receipt_type, thread_id)
+    stream, key = location["stream_id"], location["sk"]
+    count_sk = f"receipt#{room_id}#{counts.SK}" if receipt_type == PRIVATE else f"{counts.SK}#{user_id}"
+    count_key = {"stream_id": stream, "sk": count_sk}
     is_new = False
 
     def items() -> list[dict[str, Any]]:
@@ -165,6 +160,25 @@ def _move(
         if not error.refused(counts.COUNT):
             raise
         raise TooLarge(f"A room keeps receipts of {MOST} threads for each user") from error
+
+
+def _key(user_id: str, room_id: str, receipt_type: str, thread_id: str | None) -> dict[str, str]:
+    """The key of a receipt in the table `streams`."""
+    if receipt_type == PRIVATE:
+        key = f"receipt#{room_id}#{receipt_type}#{thread_id or ''}"
+        return {"stream_id": streams.user_stream(user_id), "sk": key}
+    key = f"receipt#{receipt_type}#{thread_id or ''}#{user_id}"
+    return {"stream_id": streams.room_stream(room_id), "sk": key}
+
+
+def read_own(user_id: str, room_id: str, thread_ids: Iterable[str | None]) -> list[Item]:
+    """The user's public and private read receipts in these threads; None stands for unthreaded ones."""
+    keys = [
+        _key(user_id, room_id, receipt_type, thread_id)
+        for thread_id in dict.fromkeys(thread_ids)
+        for receipt_type in (READ, PRIVATE)
+    ]
+    return dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE] if keys else []
 
 
 def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -> None:

@@ -13,6 +13,7 @@ from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading.client_events import client_event, state_event
+from murmuration.rooms.reading.erasures import entry_copy
 from murmuration.rooms.reading.pagination import parse_moment
 from murmuration.rooms.reading.past_state import pick_state_after, state_after
 from murmuration.rooms.reading.viewing import View, open_view
@@ -46,7 +47,7 @@ def get_room_state_with_key(
         event = view.state[pair].event if pair in view.state else None
     if event is None:
         raise NotFound("The room has no such state")
-    return event.content if form == "content" else _with_unsigned(view, event)
+    return view.viewer.event_copy(event).content if form == "content" else _with_unsigned(view, event)
 
 
 def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
         return state_event(event, view.viewer)
     versions = {view.room.room_id: view.room.version}
     entries = room_items.read_log_entries([(view.room.room_id, place["ordinal"])], versions)
-    return client_event(entries[0], view.viewer)
+    return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
 
 def get_members(

@@ -134,6 +134,7 @@ def open_view(
         membership.value,
         room.version,
         ignored=ignored_users(ignored.value),
+        erasures=room.head.erasures,
     )
     entries = [answer.value(room.version) for answer in state if answer.value is not None]
     return View(requester, room, viewer, membership.value, by_pair(entries))

@@ -269,6 +269,7 @@ class Changes:
             joined=self._joined,
             invited=self._invited,
             seq=before.seq if before else 0,
+            erasures=before.erasures if before else 0,
             unsettled=before.state_root if before and self._state_follows else None,
             state_bytes=self._state_bytes,
             local_joined=counts.local_joined if counts else None,

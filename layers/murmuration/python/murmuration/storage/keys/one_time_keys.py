@@ -83,6 +83,14 @@ def counts_of(item: Mapping[str, Any] | None) -> KeyCounts:
     return KeyCounts(dict(item["one_time"]), list(item["unused_fallback"])) if item else KeyCounts()
 
 
+def shown(counts: KeyCounts) -> dict[str, Any]:
+    """What /sync says of a device's keys."""
+    return {
+        "device_one_time_keys_count": counts.one_time,
+        "device_unused_fallback_key_types": sorted(counts.unused_fallback),
+    }
+
+
 def read_counts(user_id: str, device_id: str) -> KeyCounts:
     """A device's counts. One read."""
     return counts_of(streams.get(streams.device_stream(user_id, device_id), COUNTS_KEY))

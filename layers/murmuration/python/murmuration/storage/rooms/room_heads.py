@@ -27,6 +27,7 @@ class RoomHead:
     they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
     that another server had somebody joined at some time. `fills` counts how often the past was filled in.
     `state_bytes` is the size of the current state without membership events; None where it was never counted.
+    `erasures` is how many erased users the room has, which is counted by itself.
     """
 
     room_id: str
@@ -47,6 +48,7 @@ class RoomHead:
     federated: bool = False
     fills: int | None = None
     state_bytes: int | None = None
+    erasures: int = 0
 
     @property
     def version(self) -> RoomVersion:
@@ -102,6 +104,7 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         federated=item.get("federated", False),
         fills=item.get("fills"),
         state_bytes=item.get("state_bytes"),
+        erasures=int(item.get("erasures", 0)),
     )
 
 
@@ -115,7 +118,7 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     fields = {
         name: value
         for name, value in asdict(head).items()
-        if name not in ("room_id", "seq") and value is not None
+        if name not in ("room_id", "seq", "erasures") and value is not None
     }
     names = {f"#{name}": name for name in fields}
     values = {
