@@ -83,7 +83,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "events": "batch_get put",
-            "room-log": "batch_get put update",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
@@ -108,7 +108,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "put",
             "events": "batch_get put",
             "room-log": "batch_get put update",
-            "rooms": "batch_get check delete get put update",
+            "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "transient": "get put update",
