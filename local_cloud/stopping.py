@@ -17,8 +17,8 @@ class StopSignals:
     """Waits for SIGINT or SIGTERM.
 
     A handler may interrupt another one, or itself, at any point. So it takes no lock, as an Event would: it
-    counts. What ends the waiting is a byte in a pipe, which the interpreter writes as soon as a signal comes to
-    any thread. The handler could not write it: it runs in the main thread, which may just have begun to wait.
+    counts. What ends the waiting is a byte in a pipe, which the interpreter writes as soon as a signal comes
+    to any thread. The handler could not write it: it runs in the main thread, which may have begun to wait.
     """
 
     def __init__(self) -> None:
