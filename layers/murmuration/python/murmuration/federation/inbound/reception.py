@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT
-from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, valid_events
+from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, signing_times, valid_events
 from murmuration.federation.inbound.elsewhere import MissingEvents, RemoteServers
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.inbound.graph import ancestors_first
@@ -20,7 +20,6 @@ from murmuration.protocol.pdus.validation import (
     Judgement,
     Outcome,
     PolicyServer,
-    keys_to_look_up,
     policy_server_of,
 )
 from murmuration.protocol.state_trie import NodeId
@@ -97,7 +96,7 @@ class Reception:
     # -- The facts ---------------------------------------------------------------------------------------
 
     def keys(self, event: Event) -> KeyRing:
-        return self.remote.keys(keys_to_look_up(event))
+        return self.remote.keys(signing_times([event]))
 
     def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
         wanted = authorising_ids(event)

@@ -54,6 +54,12 @@ def read(event_ids: Collection[str], version: RoomVersion) -> dict[str, StoredEv
     return complete(room_items.locate(list(event_ids)), version)
 
 
+def placed_among(event_ids: Collection[str]) -> set[str]:
+    """Those of the events that have their place in a room's graph. One round trip."""
+    places = room_items.locate(list(event_ids))
+    return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
+
+
 def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredEvent]:
     """What `room_items.locate` found, with the events themselves."""
     found = {

@@ -1,0 +1,39 @@
+"""Auth chains: what authorises events, what authorises that, and so on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from murmuration.federation.inbound.auth_chains import authorising_ids
+from murmuration.federation.serving.answers import Size
+from murmuration.protocol.events import Event
+from murmuration.rooms.room import Room
+from murmuration.storage.rooms import event_store
+
+MOST_LEVELS = 200
+
+
+def auth_chain(
+    room: Room, events: Iterable[Event], size: Size | None = None, *, known: Iterable[Event] = ()
+) -> list[Event]:
+    """The auth chains of events, without duplicates. Two round trips for each level of the chains.
+
+    `known` are events that needn't be read. Raises Unavailable where the events exceed `size`.
+    """
+    size = size or Size()
+    at_hand = {event.event_id: event for event in known}
+    chain: dict[str, Event] = {}
+    level = {event_id for event in events for event_id in authorising_ids(event)}
+    for _ in range(MOST_LEVELS):
+        level -= chain.keys()
+        if not level:
+            break
+        unread = [event_id for event_id in level if event_id not in at_hand]
+        read = event_store.read(unread, room.version) if unread else {}
+        found = {event_id: at_hand[event_id] for event_id in level if event_id in at_hand}
+        found |= {it: stored.event for it, stored in read.items() if stored.room_id == room.room_id}
+        for event in found.values():
+            size.require(len(event.to_json()))
+        chain |= found
+        level = {event_id for event in found.values() for event_id in authorising_ids(event)}
+    return list(chain.values())
