@@ -179,7 +179,7 @@ class ByDue(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
         index_name = "by-due"
         projection = AllProjection()
 
-    shard = UnicodeAttribute(hash_key=True)
+    pk = UnicodeAttribute(hash_key=True)
     due_ms = NumberAttribute(range_key=True)
 
 
@@ -189,7 +189,7 @@ class Parked(Model):
     class Meta:
         table_name = "parked"
 
-    shard = UnicodeAttribute(hash_key=True)
+    pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
     by_due = ByDue()
 

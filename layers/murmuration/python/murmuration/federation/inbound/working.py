@@ -24,6 +24,7 @@ from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, MatrixError, NotFound, Unavailable
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.keys import KeyRing
 from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.pdus.validation import required_signers
@@ -137,7 +138,10 @@ class _Work:
             self.remote.remember_failures()
 
     def _parse(self, pdus: Sequence[Any]) -> dict[str, Event]:
-        """The PDUs that are of the room's format, by event ID, in the order of their depth."""
+        """The PDUs that are of the room's format, by event ID, in the order of their depth.
+
+        Of several forms of one event the one with the right content hash counts.
+        """
         events: dict[str, Event] = {}
         for pdu in pdus:
             try:
@@ -145,7 +149,8 @@ class _Work:
             except MatrixError:
                 self.outcomes.counts["malformed"] += 1
                 continue
-            events[event.event_id] = event
+            if event.event_id not in events or verify_content_hash(event.pdu):
+                events[event.event_id] = event
         return dict(sorted(events.items(), key=lambda item: (item[1].depth, item[1].origin_server_ts)))
 
     def _new(self, events: dict[str, Event]) -> dict[str, Event]:

@@ -19,7 +19,7 @@ TABLE = "parked"
 BY_DUE = "by-due"
 KEPT_MS = 24 * 3_600_000
 FIRST_MS = 5 * 60_000
-_SHARD = "pdus"
+_PDUS = "pdus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def read_due(limit: int) -> list[ParkedPdu]:
     """The PDUs that are to be tried now, or given up: those that wait longest first."""
     items = dynamodb.query(
         TABLE,
-        "shard = :shard AND due_ms <= :now",
-        {":shard": _SHARD, ":now": now_ms()},
+        "pk = :pk AND due_ms <= :now",
+        {":pk": _PDUS, ":now": now_ms()},
         index=BY_DUE,
         limit=limit,
     )
@@ -110,4 +110,4 @@ def _parse(item: Mapping[str, Any]) -> ParkedPdu:
 
 
 def _key(room_id: str, event_id: str) -> dict[str, str]:
-    return {"shard": _SHARD, "sk": f"{room_id}#{event_id}"}
+    return {"pk": _PDUS, "sk": f"{room_id}#{event_id}"}
