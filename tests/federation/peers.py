@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode
@@ -25,7 +24,6 @@ from tests.rooms.people import create_room
 
 SECRET = "the viewer side's"
 _transactions = itertools.count(1)
-Answers = Callable[["Peer", list[str], dict[str, list[str]], Any], Any]
 
 
 @dataclass
@@ -145,8 +143,8 @@ class Worker:
         )
         self._url = sqs.get_queue_url({"QueueName": self.name})["QueueUrl"]
         functions = {function.name: function for function in discover()}
-        self._worker = functions["workers-work_through_pdus"].handler
-        self._schedule = functions["workers-retry_parked_pdus"].handler
+        self._worker: Any = functions["workers-work_through_pdus"].handler
+        self._schedule: Any = functions["workers-retry_parked_pdus"].handler
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """The messages that wait, each taken from the queue once the next is asked for."""
@@ -166,14 +164,14 @@ class Worker:
         for message in self.messages():
             number += 1
             with acting_for(module_of(self._worker)):
-                answer = self._worker({"Records": [record_of(message)]})
+                answer = self._worker({"Records": [record_of(message)]}, None)
             assert answer == {"batchItemFailures": []}
         return number
 
     def retry(self) -> int:
         """What the schedule does, and then the worker."""
         with acting_for(module_of(self._schedule)):
-            self._schedule({})
+            self._schedule({}, None)
         return self.run()
 
 
@@ -184,17 +182,3 @@ def record_of(message: dict[str, Any]) -> dict[str, Any]:
         "body": message["Body"],
         "attributes": message["Attributes"],
     }
-
-
-@contextmanager
-def count_calls(target: Any, name: str, monkeypatch: Any) -> Iterator[list[Any]]:
-    """Notes the arguments of the calls of a function."""
-    calls: list[Any] = []
-    real = getattr(target, name)
-
-    def noted(*arguments: Any, **options: Any) -> Any:
-        calls.append((arguments, options))
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(target, name, noted)
-    yield calls

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from murmuration import clock as clock_module
 from murmuration.federation.inbound import working
 from murmuration.federation.keys import fetching
 from murmuration.storage.rooms import event_store
@@ -25,7 +26,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead_ms = 0
-        real = parked_pdus.now_ms
+        real = clock_module.now_ms
         for module in (parked_pdus, unobtainable, fetching):
             monkeypatch.setattr(module, "now_ms", lambda: real() + self.ahead_ms)
 

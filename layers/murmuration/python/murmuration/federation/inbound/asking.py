@@ -46,6 +46,7 @@ WHOLE_STATE_SHARE = 0.2
 MOST_ID_BYTES = 255
 MOST_IDS_BYTES = 4 * 1024 * 1024
 MOST_STATE_BYTES = 48 * 1024 * 1024
+MOST_BACKFILL_BYTES = 8 * 1024 * 1024
 MOST_BYTES = 2 * 1024 * 1024
 _V1 = ("_matrix", "federation", "v1")
 
@@ -136,6 +137,20 @@ class Asking:
         if len(wanted) > max(FEW_EVENTS, total * WHOLE_STATE_SHARE):
             return self._whole_state(event, set(wanted))
         return self._single_events(wanted)
+
+    def before(self, event_ids: Sequence[str], limit: int) -> Sequence[Pdu]:
+        """Events and those before them, up to `limit` (`GET /backfill`)."""
+        path = client.path(*_V1, "backfill", self.room_id)
+
+        def ask(server: str) -> list[Any]:
+            query = {"v": list(event_ids), "limit": limit}
+            answer = self._request(server, "GET", path, query=query, max_bytes=MOST_BACKFILL_BYTES)
+            pdus = _list_in(answer, "pdus")
+            if not pdus:
+                raise RequestFailed(f"{server} has none of these events")
+            return pdus[:limit]
+
+        return self._known_keys(self._ask(ask) or [])
 
     # -- For the worker ----------------------------------------------------------------------------------
 

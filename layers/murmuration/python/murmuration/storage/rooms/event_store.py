@@ -202,3 +202,18 @@ def read_followers(room_id: str, event_ids: Collection[str]) -> dict[str, Follow
         for item in items
         if "ordinal" in item
     }
+
+
+def read_gaps(room_id: str, *, limit: int) -> dict[str, Follower]:
+    """Up to `limit` of the events that are missing in a room, each with the lowest that follows it."""
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND begins_with(sk, :prefix)",
+        {":room": room_id, ":prefix": _GAP},
+        limit=limit,
+    )
+    return {
+        item["sk"].removeprefix(_GAP): Follower(item["ordinal"], item["below"])
+        for item in items
+        if "ordinal" in item
+    }
