@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import Auth, Request, endpoint
-from murmuration.federation.inbound.transactions import take_transaction
+from murmuration.federation.inbound.transactions.taking import take_transaction
 
 
 @endpoint("PUT", "/_matrix/federation/v1/send/{txnId}", auth=Auth.SERVER)

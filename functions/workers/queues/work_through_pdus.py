@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint.workers import queue_worker
-from murmuration.federation.inbound.queueing import QUEUE
-from murmuration.federation.inbound.working import work
+from murmuration.federation.inbound.transactions.queueing import QUEUE
+from murmuration.federation.inbound.transactions.working import work
 
 
 @queue_worker(QUEUE, batch_size=1)

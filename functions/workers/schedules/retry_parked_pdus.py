@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from murmuration.endpoint.workers import schedule_worker
-from murmuration.federation.inbound.working import retry_parked
+from murmuration.federation.inbound.transactions.working import retry_parked
 
 
 @schedule_worker("rate(1 minute)")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from murmuration import clock as clock_module
-from murmuration.federation.inbound import working
+from murmuration.federation.inbound.transactions import working
 from murmuration.federation.keys import fetching
 from murmuration.storage.rooms import event_store
 from murmuration.storage.servers import parked_pdus, unobtainable

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.federation.inbound import transactions, working
-from murmuration.federation.inbound.queueing import MOST_MESSAGE_BYTES
+from murmuration.federation.inbound.transactions import taking, working
+from murmuration.federation.inbound.transactions.queueing import MOST_MESSAGE_BYTES
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
@@ -94,7 +94,7 @@ def test_repeating_changes_and_writes_nothing(
         ({"pdus": {}}, 400),
         ({"pdus": [], "edus": "x"}, 400),
         ([], 400),
-        ({"pdus": [], "pad": "x" * transactions.MOST_BYTES}, 413),
+        ({"pdus": [], "pad": "x" * taking.MOST_BYTES}, 413),
         ({"pdus": [], "edus": [{}, None, {"edu_type": "m.unknown", "content": {}}] * 30}, 200),
         ({}, 200),
     ],

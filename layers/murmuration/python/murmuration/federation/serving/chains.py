@@ -16,24 +16,25 @@ MOST_LEVELS = 200
 def auth_chain(
     room: Room, events: Iterable[Event], size: Size | None = None, *, known: Iterable[Event] = ()
 ) -> list[Event]:
-    """The auth chains of events, without duplicates. Two round trips for each level of the chains.
+    """The auth chains of events, without duplicates, the nearest first. Two round trips for each level of the chains.
 
     `known` are events that needn't be read. Raises Unavailable where the events exceed `size`.
     """
     size = size or Size()
     at_hand = {event.event_id: event for event in known}
     chain: dict[str, Event] = {}
-    level = {event_id for event in events for event_id in authorising_ids(event)}
+    level = dict.fromkeys(event_id for event in events for event_id in authorising_ids(event))
     for _ in range(MOST_LEVELS):
-        level -= chain.keys()
+        level = dict.fromkeys(event_id for event_id in level if event_id not in chain)
         if not level:
             break
         unread = [event_id for event_id in level if event_id not in at_hand]
         read = event_store.read(unread, room.version) if unread else {}
-        found = {event_id: at_hand[event_id] for event_id in level if event_id in at_hand}
-        found |= {it: stored.event for it, stored in read.items() if stored.room_id == room.room_id}
+        events_read = {it: stored.event for it, stored in read.items() if stored.room_id == room.room_id}
+        both = {**events_read, **at_hand} if events_read else at_hand
+        found = {event_id: both[event_id] for event_id in level if event_id in both}
         for event in found.values():
             size.require(len(event.to_json()))
         chain |= found
-        level = {event_id for event in found.values() for event_id in authorising_ids(event)}
+        level = dict.fromkeys(event_id for event in found.values() for event_id in authorising_ids(event))
     return list(chain.values())

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.aws.reads import fetch_all
-from murmuration.federation.inbound import counting, queueing
-from murmuration.federation.inbound.edus import take_edus
+from murmuration.federation.inbound.transactions import counting, queueing
+from murmuration.federation.inbound.transactions.edus import take_edus
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import BadJson, TooLarge
 from murmuration.rooms.lookup import fits_id

@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from murmuration.federation.inbound import acls, counting, queueing
+from murmuration.federation.inbound import acls
 from murmuration.federation.inbound.asking import Asking
 from murmuration.federation.inbound.auth_chains import signing_times
 from murmuration.federation.inbound.elsewhere import MissingEvents
 from murmuration.federation.inbound.graph import ancestors_first
 from murmuration.federation.inbound.receiving import receive
+from murmuration.federation.inbound.transactions import counting, queueing
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded, MatrixError, NotFound, Unavailable
 from murmuration.protocol.events import Event
