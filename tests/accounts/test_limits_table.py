@@ -55,6 +55,7 @@ NUMBERS = {
     "media_upload": (0.5, 20),
     "media_wait": (1 / 15, 4),
     "report": (1, 5),
+    "openid_token": (0.05, 20),
 }
 """Requests a second, and at once."""
 V1, V2 = "/_matrix/client/api/v1", "/_matrix/client/v2"
@@ -147,6 +148,15 @@ def register(stage: Stage) -> Answer:
     return stage.stranger.post(f"{V3}/register", {**body, "auth": {"type": "m.login.dummy"}})
 
 
+def begin_registration(stage: Stage) -> Answer:
+    body = {"username": f"limited-{next(_numbers)}-{stage.alice.user_id[1:9]}", "password": PASSWORD}
+    return stage.stranger.post(f"{V3}/register", body)
+
+
+def ask_openid_token(stage: Stage) -> Answer:
+    return stage.alice.post(f"{V3}/user/{segment(stage.alice.user_id)}/openid/request_token", {})
+
+
 def register_by_token(stage: Stage) -> Answer:
     stage.configure(REGISTRATION="token")
     return stage.stranger.post(f"{V1}/register", {"type": "m.login.registration_token", "token": "x"})
@@ -203,16 +213,18 @@ def called(function: Callable[[], object]) -> Answer:
 
 def fetch_keys(stage: Stage) -> Answer:
     from murmuration.federation import authentication
+    from murmuration.federation.keys import fetching
 
     credentials: Any = [SimpleNamespace(key_id="ed25519:a")]
-    with mock.patch.object(authentication.fetching, "verify_keys", return_value={}):
+    with mock.patch.object(fetching, "verify_keys", return_value={}):
         return called(lambda: authentication._keys("a.example", credentials, lambda: by_address(stage)))
 
 
 def query_keys(stage: Stage) -> Answer:
     from murmuration.federation.keys import notary
+    from murmuration.federation.names import policy
 
-    with mock.patch.object(notary.policy, "is_allowed", return_value=False):
+    with mock.patch.object(policy, "is_allowed", return_value=False):
         return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
 
 
@@ -313,6 +325,8 @@ ROWS = [
         lambda stage: stage.stranger.get(f"{V3}/register/available", username="free"),
     ),
     Row("registration_query", "accounts.registration_tokens.check_validity", by_address, ask_token),
+    Row("registration_query", "accounts.registration._remember", by_address, begin_registration),
+    Row("openid_token", "accounts.openid.request_openid_token", by_user, ask_openid_token),
     Row("login", "accounts.credentials.prove_by_password", by_address, log_in),
     Row(
         "login",
