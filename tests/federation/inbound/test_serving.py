@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import string
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from tests.federation.peers import Peer, Worker, share_room
 from tests.in_process import Answer, Client
 from tests.rooms.large_rooms import fill
 from tests.rooms.other_servers import Mirror, log_ids
-from tests.rooms.people import create_room, leave, ok, refused, send, set_state
+from tests.rooms.people import create_room, join, leave, ok, refused, send, set_state
 
 
 def ids_of(mirror: Mirror, pdus: list[dict[str, Any]]) -> list[str]:
@@ -197,6 +198,25 @@ def test_history_before_the_servers_users_joined_is_redacted(alice: Client, peer
     set_state(alice, room_id, "m.room.history_visibility", {"history_visibility": "shared"})
     assert body_of(peer, before) is None, "what was said before stays as it was said"
     assert body_of(peer, send(alice, room_id, "open")) == "open"
+
+
+def test_what_an_erased_user_sent(
+    alice: Client, peer: Peer, third: Peer, make_client: Callable[..., Client]
+) -> None:
+    """Whole for servers that were there, redacted for one that came later."""
+    from murmuration.rooms.reading.erasures import erase_in_rooms
+
+    mirror = share_room(alice, peer)
+    gone = make_client("gone")
+    join(gone, mirror.room_id)
+    event_id = send(gone, mirror.room_id, "forget me")
+    erase_in_rooms(gone.user_id)
+    mirror.catch_up()
+    mirror.send(mirror.member(f"@bob:{third.name}", f"@bob:{third.name}", "join"))
+    assert (body_of(peer, event_id), body_of(third, event_id)) == ("forget me", None)
+    later = send(alice, mirror.room_id, "of others")
+    assert body_of(third, later) == "of others"
+    assert body_of(third, send(alice, mirror.room_id, "after")) == "after"
 
 
 def body_of(peer: Peer, event_id: str) -> str | None:
