@@ -17,7 +17,23 @@ SIGNED: Mapping[str, str] = {**KEYS, "transient": "get put update"}
 """The tables for an endpoint that servers call (`Auth.SERVER`); the secrets are both of SECRETS."""
 SECRETS: Mapping[str, str] = {"signing-key": "get", "viewer-secret": "get"}
 
+MEMBERSHIP = Grant(
+    secrets=SECRETS,
+    tables={
+        **SIGNED,
+        "events": "batch_get put update",
+        "room-log": "batch_get put query update",
+        "rooms": "batch_get check delete get put query update",
+        "snapshots": "batch_get batch_write delete get put",
+        "users": "batch_get delete get put update",
+    },
+)
+"""For taking membership events of other servers' users into rooms."""
+
 GRANTS: Mapping[str, Grant] = {
+    "server_server.joins": MEMBERSHIP,
+    "server_server.knocks": MEMBERSHIP,
+    "server_server.leaving": MEMBERSHIP,
     "server_server.keys": Grant(
         secrets=SECRETS,
         tables={**SIGNED, "remote-keys": "put query"},

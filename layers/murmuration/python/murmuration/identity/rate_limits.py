@@ -77,6 +77,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         # Requests that wait for media which are not uploaded yet.
         "media_wait": Limit(1 / 15, 4),
         "report": Limit(1, 5),
+        # By server: joins, leaves, knocks and invites of its users.
+        "federation_membership": Limit(5, 200),
     }
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""
