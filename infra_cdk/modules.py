@@ -23,7 +23,11 @@ class Facts:
     attempts: int = 10
 
 
-EXCEPTIONS: Mapping[str, Facts] = {"workers.schedules": Facts(timeout=900)}
+EXCEPTIONS: Mapping[str, Facts] = {
+    # A join of a large room brings a hundred megabytes of events.
+    "workers.joins": Facts(memory=2048, timeout=900, concurrency=5, attempts=3),
+    "workers.schedules": Facts(timeout=900),
+}
 """By the module's name."""
 
 

@@ -8,6 +8,7 @@ from infra_shared.grants.grant import Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
+        queues={"remote-joins": "find send"},
         mail={"*": "send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
@@ -176,15 +177,18 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_membership": Grant(
+        queues={"remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
-            "events": "batch_get put",
-            "room-log": "batch_get put update",
+            "events": "batch_get put update",
+            "remote-keys": "batch_get put",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
+            "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
-            "transient": "update",
+            "transient": "get put update",
             "users": "batch_get check delete get put query update",
         },
     ),
@@ -230,14 +234,16 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "delete get put update",
-            "events": "batch_get put",
-            "room-log": "batch_get put update",
+            "events": "batch_get put update",
+            "remote-keys": "batch_get put",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
+            "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
-            "transient": "update",
-            "users": "delete get put update",
+            "transient": "get put update",
+            "users": "batch_get delete get put update",
         },
     ),
     "client_server.sync": Grant(

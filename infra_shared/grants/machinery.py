@@ -26,6 +26,21 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get delete get put query update",
         },
     ),
+    "workers.joins": Grant(
+        queues={"remote-joins": "find send"},
+        secrets={"signing-key": "get"},
+        tables={
+            "destinations": "delete get update",
+            "events": "batch_get put update",
+            "remote-keys": "batch_get put",
+            "room-log": "batch_get put query update",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get batch_write delete get put",
+            "streams": "get put update",
+            "transient": "get put update",
+            "users": "batch_get delete get put update",
+        },
+    ),
     "workers.queues": Grant(
         queues={"socket-pushes": "find send"},
         sockets={"*": "manage"},

@@ -31,12 +31,25 @@ MEMBERSHIP = Grant(
 """For taking membership events of other servers' users into rooms."""
 
 GRANTS: Mapping[str, Grant] = {
+    "server_server.invites": Grant(
+        secrets=SECRETS,
+        tables={
+            **SIGNED,
+            "rooms": "batch_get get",
+            "streams": "batch_get get put",
+            "users": "get put update",
+        },
+    ),
     "server_server.joins": MEMBERSHIP,
     "server_server.knocks": MEMBERSHIP,
     "server_server.leaving": MEMBERSHIP,
     "server_server.keys": Grant(
         secrets=SECRETS,
         tables={**SIGNED, "remote-keys": "put query"},
+    ),
+    "server_server.query": Grant(
+        secrets=SECRETS,
+        tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
     ),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),

@@ -177,7 +177,8 @@ def test_an_event_with_a_wrong_hash_or_id(alice: Client, peer: Peer) -> None:
 
 def test_no_json_object(alice: Client, peer: Peer) -> None:
     room_id = create_room(alice, preset="public_chat")
-    for body in ([], "x", 1):
+    bodies: list[Any] = [[], "x", 1]
+    for body in bodies:
         answer = peer.put(f"/_matrix/federation/v2/send_join/{room_id}/$x", body)
         refused(answer, 400, "M_INVALID_PARAM")
 

@@ -87,7 +87,7 @@ def deactivate_account(requester: Requester | None, attempt: Attempt) -> dict[st
 def close_account(user_id: str, *, erase: bool = False, last_device: str | None = None) -> None:
     """Close an account for good; stopped halfway, the same call goes on. Raises NotFound."""
     from murmuration.accounts.threepids import binding
-    from murmuration.rooms.membership.operations import leave_all_rooms
+    from murmuration.federation.membership.leaving import leave_all_rooms
 
     try:
         accounts.deactivate(user_id, at_ms=now_ms(), erase=erase)

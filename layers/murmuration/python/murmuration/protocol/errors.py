@@ -201,6 +201,12 @@ class BadGateway(MatrixError):
     status = 502
 
 
+class GatewayTimeout(MatrixError):
+    """Another server takes longer than the client can wait; the work goes on."""
+
+    status = 504
+
+
 class Refusal(MatrixError):
     """An error of another server's, passed on with its own status and errcode."""
 

@@ -17,6 +17,7 @@ from murmuration.drafts.v2.bundles import render_events, render_state
 from murmuration.drafts.v2.history import Reading, make_reading
 from murmuration.drafts.v2.memberships import room_of_event
 from murmuration.drafts.v2.streaming import StreamingToken, entering, parse_optional
+from murmuration.federation.membership import inviting, joining
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.presence import views
 from murmuration.protocol.bodies import Fields
@@ -25,9 +26,7 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.presence import OFFLINE
 from murmuration.rooms.ephemeral import typing
-from murmuration.rooms.lifecycle import creation
 from murmuration.rooms.lifecycle.creation import RoomRequest
-from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.joining import JoinRequest
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
@@ -78,7 +77,7 @@ def create_room(
     wanted = RoomRequest.from_body(body, visibility="public" if published else "private")
     config = ResponseConfig.from_body(token, body)
     check_action_id(action_id)
-    return _answer(token, config, lambda: creation.create_room(requester, wanted, txn_id=action_id))
+    return _answer(token, config, lambda: inviting.create_room(requester, wanted, txn_id=action_id))
 
 
 def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[str, Any]:

@@ -42,8 +42,13 @@ def check_invitees(inviter: str, user_ids: Iterable[str]) -> None:
             raise Forbidden("You can't invite yourself")
     if not invited:
         return
+    check_takes_invites(*invited)
+
+
+def check_takes_invites(*user_ids: str) -> None:
+    """Raises InviteBlocked where one of these users of this server takes no invites. One read."""
     key = account_data.data_key("", INVITE_PERMISSION)
-    keys = [{"stream_id": streams.user_stream(user_id), "sk": key} for user_id in invited]
+    keys = [{"stream_id": streams.user_stream(user_id), "sk": key} for user_id in user_ids]
     for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]:
         if blocks_invites(account_data.content_of(item)):
             raise InviteBlocked("Somebody whom you invite takes no invites")
