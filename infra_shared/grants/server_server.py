@@ -36,7 +36,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             **SIGNED,
             "rooms": "batch_get get",
-            "streams": "batch_get get put",
+            "streams": "batch_get get put update",
             "users": "get put update",
         },
     ),
@@ -51,6 +51,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
     ),
+    "server_server.third_party_invite": MEMBERSHIP,
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),
 }

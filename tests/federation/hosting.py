@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from murmuration.protocol.auth_rules import auth_event_types, check_auth
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.pdus.building import build_event
+from murmuration.protocol.pdus.building import complete_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
@@ -64,15 +64,16 @@ class HostedRoom:
         if self.version.server_assigned_event_ids:
             more["event_id"] = f"$h{next(_numbers)}:{server}"
             more["reference_hashes"] = self.hashes()
-        event = build_event(
+        pdu = unsigned_pdu(
             room_version=self.version, type=event_type, sender=sender, content=dict(content),
             state_key=state_key, room_id=self.room_id or None,
             prev_events=[self.newest.event_id] if self.newest else [],
             auth_events=[self.state[pair].event_id for pair in pairs if pair in self.state],
             depth=self.newest.depth + 1 if self.newest else 1,
             origin_server_ts=self.began_ms + 1000 * len(self.events),
-            server_name=server, signing_key=key or self.remote.key, **more,
+            **more,
         )  # fmt: skip
+        event = complete_event({**pdu, "origin": server}, server, key or self.remote.key, self.version)
         if take:
             self.take(event)
         return event

@@ -74,8 +74,8 @@ def make(server: str, membership: str, room_id: str, user_id: str, content: Mapp
     if membership == "join" and AUTHORISER in proposed:
         full[AUTHORISER] = proposed[AUTHORISER]
     pdu = {name: template[name] for name in _COPIED if name in template}
-    pdu |= {"content": full, "origin_server_ts": now_ms()}
     mine = settings().server_name
+    pdu |= {"content": full, "origin": mine, "origin_server_ts": now_ms()}
     if version.server_assigned_event_ids:
         pdu["event_id"] = f"${secrets.token_urlsafe(18)}:{mine}"
     try:
