@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.federation.asking import Peer, viewer_secret
 from tests.federation.hosting import Host
 from tests.federation.network import Network
-from tests.federation.peers import Peer, viewer_secret
 from tests.federation.remote import Remote
 from tests.in_process import Client
 

@@ -16,9 +16,9 @@ from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.storage.users import memberships
 from tests.conftest import SERVER_NAME
+from tests.federation.asking import FED, VERSIONS, Peer, body_of
 from tests.federation.hosting import Host, HostedRoom
 from tests.federation.network import Network, Reply
-from tests.federation.peers import FED, VERSIONS, Peer, body_of
 from tests.federation.remote import Remote
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, ok, path, refused

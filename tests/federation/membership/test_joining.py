@@ -13,9 +13,9 @@ from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.servers import join_jobs
+from tests.federation.asking import VERSIONS
 from tests.federation.hosting import Host
 from tests.federation.network import Network, Reply
-from tests.federation.peers import VERSIONS
 from tests.federation.remote import Remote
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, ok, path, refused

@@ -15,7 +15,7 @@ from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.storage.rooms import member_index
 from tests.conftest import SERVER_NAME
-from tests.federation.peers import VERSIONS, Peer, body_of
+from tests.federation.asking import VERSIONS, Peer, body_of
 from tests.federation.remote import Remote
 from tests.in_process import Client
 from tests.rooms.people import create_room, ok, path, refused

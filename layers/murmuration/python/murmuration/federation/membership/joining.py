@@ -27,7 +27,7 @@ from murmuration.protocol.errors import (
     NotFound,
     Refusal,
 )
-from murmuration.protocol.identifiers import is_valid_room_id, parse_room_alias
+from murmuration.protocol.identifiers import is_valid_room_alias, is_valid_room_id, parse_room_alias
 from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.joining import JoinRequest
 from murmuration.rooms.membership.member_content import member_content
@@ -73,8 +73,8 @@ def join_room(
 
 
 def is_elsewhere(room_id_or_alias: str) -> bool:
-    """Whether it is an alias of another server. Raises InvalidParam for what is no alias."""
-    if not room_id_or_alias.startswith("#"):
+    """Whether it is an alias of another server."""
+    if not is_valid_room_alias(room_id_or_alias):
         return False
     return parse_room_alias(room_id_or_alias).server_name != settings().server_name
 
