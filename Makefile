@@ -13,7 +13,7 @@ WORKERS ?= 2
 COVERED ?= 97
 
 .DEFAULT_GOAL := help
-.PHONY: help cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak fuzz cold deploy-local synth synapse lock clean
+.PHONY: help cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak attack fuzz cold deploy-local synth synapse lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ format: $(SET_UP)  ## Format the code and mend what lint can
 
 soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message
 	@$(BIN)/python -m tests.soak
+
+attack: $(SET_UP)  ## Attack a server with limits on; print what came of it, ARGS='--sections D'
+	@$(BIN)/python -m tests.attack $(ARGS)
 
 fuzz: $(SET_UP)  ## Send mutated requests to every route; ARGS='--requests 30000 --seed 2'
 	@$(BIN)/python -m tests.fuzz $(ARGS)

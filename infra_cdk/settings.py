@@ -99,8 +99,12 @@ class Settings(BaseModel):
     """To clients whose URLs begin so, a single sign-on leads without asking whether the user knows them."""
     alarm_email: str = ""
     """Who hears of alarms."""
+    hourly_budget: Annotated[int, Field(ge=1_000, le=1_000_000_000)] = 240_000
+    """What a user, or an address without an account, may cost an hour, in microdollars."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
+    default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
+    """The version of rooms whose creators ask for none. Some clients can't send into version 12 yet."""
     federation: bool = True
     """Whether there are rooms shared with other servers."""
     federation_allow: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()

@@ -51,7 +51,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     api = make_api(stack, settings, openapi(settings, functions))
     drafts_api = make_api(stack, settings, openapi(settings, functions, drafts=True), "Drafts")
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
-    distribution = make_edge(stack, settings, api, drafts_api, socket_api, secrets)
+    distribution = make_edge(stack, settings, api, drafts_api, socket_api, secrets, bucket)
 
     resources = Resources(
         settings,
@@ -102,6 +102,8 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
         "TURN_URIS": ",".join(settings.turn_uris),
         "TURN_TTL": str(settings.turn_ttl),
+        "DEFAULT_ROOM_VERSION": settings.default_room_version,
+        "HOURLY_BUDGET": str(settings.hourly_budget),
         "EMPTY_ROOM_DAYS": str(settings.empty_room_days),
         "IDENTITY_SERVER_URL": settings.identity_server_url,
         "MAIL_SENDER": settings.mail_sender,

@@ -46,6 +46,7 @@ ACTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "put": ("s3:PutObject",),
         "delete": ("s3:DeleteObject",),
         "list": ("s3:ListBucket",),
+        "show": ("s3:GetObject",),
     },
     SECRETS: {"get": ("ssm:GetParameter",), "get_many": ("ssm:GetParameters",)},
     MAIL: {"send": ("ses:SendEmail", "ses:SendRawEmail")},

@@ -20,7 +20,9 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.ssm import Ssm
 from local_cloud.config import Config
 from local_cloud.data_folder import DataFolder
-from local_cloud.dynoxide import Dynoxide
+from local_cloud.database.dynoxide import Dynoxide
+from local_cloud.database.time_to_live import Sweeper
+from local_cloud.gateway.answers import Answers
 from local_cloud.gateway.http import HttpGateway
 from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
@@ -34,7 +36,6 @@ from local_cloud.pollers.schedules import ScheduleMapping
 from local_cloud.pollers.stream_source import Changes, StreamReader, trim, watch
 from local_cloud.pollers.streams import Reader, StreamMapping, StreamSettings, failure_message
 from local_cloud.store import Store
-from local_cloud.time_to_live import Sweeper
 
 log = logging.getLogger("local_cloud")
 
@@ -243,7 +244,7 @@ class Cloud:
 
     def _open_reader(self, table: str) -> Reader:
         if self.config.dynamodb == "moto":
-            from local_cloud.moto_streams import MotoStreamReader
+            from local_cloud.database.moto_streams import MotoStreamReader
 
             return MotoStreamReader(table)
         return StreamReader(self.folder.database, table)
@@ -287,6 +288,13 @@ class Cloud:
             function.route.key: function for function in functions if isinstance(function.route, WebSocket)
         }
         return (
-            HttpGateway(routes, self.lambdas, limits, viewer_secret, self._parking()),
+            HttpGateway(
+                routes,
+                self.lambdas,
+                limits,
+                viewer_secret,
+                self._parking(),
+                Answers(self.s3, environment.MEDIA_BUCKET),
+            ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),
         )

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from local_cloud.dynoxide import free_port
+from local_cloud.database.dynoxide import free_port
 
 KEPT = ("MURMURATION_DYNOXIDE", "MURMURATION_PASSWORD_COST")
 """Settings of the test's own process that a server under test shares."""

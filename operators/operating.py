@@ -68,7 +68,7 @@ def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
     """Run `command` on the server that `args` names; errors become a sentence and the exit status 1 or 2."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from local_cloud.dynoxide import DynoxideError
+    from local_cloud.database.dynoxide import DynoxideError
     from murmuration.aws.calls import ServiceError
     from murmuration.protocol.errors import MatrixError
     from murmuration.settings import SettingsError
@@ -169,7 +169,7 @@ def _local(path: Path) -> Iterator[Server]:
 def _database(folder: Any, cleanup: contextlib.ExitStack) -> tuple[str, bool]:
     """How to reach the folder's database, and whether a server is running on it."""
     from local_cloud.data_folder import DataFolderInUse
-    from local_cloud.dynoxide import Dynoxide
+    from local_cloud.database.dynoxide import Dynoxide
 
     try:
         folder.open(patience=0.2)

@@ -143,7 +143,9 @@ def news_for_alice(scene: Scene) -> None:
     scene.act(typing.set_typing, bob, lounge, bob.user_id, typing=True, timeout_ms=120_000)
     scene.act(receipts.send_receipt, scene.token("bob"), lounge, "m.read", scene.names["reply"], {})
     messages = {scene.user_id("alice"): {"PHONE": {"body": "psst"}}}
-    scene.act(send_to_device, bob, "org.example.whisper", "w1", {"messages": messages})
+    scene.act(
+        send_to_device, bob, "org.example.whisper", "w1", {"messages": messages}, received_ms=scene.clock
+    )
 
 
 @plot("Alice's phone has synced, then Bob's.", "alice_has_synced")

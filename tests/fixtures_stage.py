@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from local_cloud.data_folder import DataFolder
-from local_cloud.dynoxide import Dynoxide
+from local_cloud.database.dynoxide import Dynoxide
 from replay.fixtures import FOLDER, WORLDS
 from replay.stage import Stage
 

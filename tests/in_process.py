@@ -1,5 +1,7 @@
 """A client that calls the functions directly: HTTP request in, proxy event to the function, answer out.
 
+An answer over Lambda's limit fails. A redirect to a stored answer is followed, as HTTP clients do.
+
 Quicker than a server; what API Gateway does to a request on its way is `local_cloud`'s to show. Each answer
 is held to the specification's OpenAPI files where those are at hand (`tests.openapi`).
 """
@@ -8,20 +10,28 @@ from __future__ import annotations
 
 import base64
 import functools
+import gzip
 import json
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import parse_qs, quote, urlencode
 
+from local_cloud.config import Limits
+from local_cloud.gateway.answers import PREFIX, Answers
+from local_cloud.gateway.http import response_of
 from local_cloud.gateway.routes import Routes
 from local_cloud.permissions import acting_for, module_of
+from murmuration.aws import objects
 from murmuration.endpoint import Function, discover, http_routes
+from murmuration.settings import settings
 from tests import openapi
+
+_LIMIT = Limits().lambda_payload_bytes
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A function's answer; `json` is the parsed body."""
+    """A function's answer, decompressed; `json` is the parsed body."""
 
     status: int
     headers: dict[str, str]
@@ -92,9 +102,13 @@ class Client:
         }
         with acting_for(module_of(function.handler)):
             answer = function.handler(event, None)
-        text = answer["body"]
-        content = base64.b64decode(text) if answer["isBase64Encoded"] else text.encode()
+        _, _, content = response_of(answer, _LIMIT)
         status, headers = answer["statusCode"], dict(answer["headers"])
+        if headers.get("Location", "").startswith(PREFIX):
+            status, found, content = _stored(headers["Location"])
+            headers |= {name.decode().title(): value.decode() for name, value in found}
+        if headers.get("Content-Encoding") == "gzip":
+            content = gzip.decompress(content)
         uri = f"{path}?{urlencode(values, doseq=True)}"
         openapi.check(openapi.Exchange(method, uri, raw, status, headers, content), request=False)
         return Answer(status, headers, content)
@@ -110,6 +124,21 @@ class Client:
 
     def delete(self, path: str, body: Any = None, **query: Any) -> Answer:
         return self.request("DELETE", path, body, **query)
+
+
+def _stored(location: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """The response of the bucket to a signed path."""
+    path, _, query = location.partition("?")
+    get_object = cast(Any, _Bucket())
+    return Answers(get_object, settings().media_bucket).serve("GET", path, query)
+
+
+class _Bucket:
+    """The part of the bucket that `Answers` uses, with the objects of the test's own S3."""
+
+    def get_object(self, params: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = objects.client().get_object(**params)
+        return found
 
 
 def segment(text: str) -> str:

@@ -49,6 +49,7 @@ AWS = ("boto3", "botocore", "pynamodb")
 
 NEVER_REFUSED = {
     "client_v1-get_login_flows": "anyone may ask, in one way",
+    "client_server-get_landing_page": "anyone may open it, in one way",
     "client_server-get_login_page": "anyone may ask, in any way",
     "client_server-get_submit_page": "anyone may ask, in any way",
     "client_server-get_versions": "anyone may ask, in one way",
@@ -68,7 +69,9 @@ OURS = {
     ("POST", "/_matrix/client/{version}/auth/{authType}/fallback/web"): "what that page's form goes to",
     ("GET", "/_matrix/client/{version}/account/3pid/email/submitToken"): "where links in mails lead to",
     ("POST", "/_matrix/client/{version}/account/3pid/email/submitToken"): "what that page's button does",
+    ("GET", "/_matrix/client/{version}/pushrules/global/{kind}"): "Synapse has it, and clients ask for it",
     ("GET", "/_matrix/static/client/login"): "the specification has it in its text",
+    ("GET", "/"): "the page for people who open the server's address",
     ("ANY", "/{proxy+}"): "what nothing else serves is answered in Matrix's words",
 }
 """Routes that aren't the specification's, and why."""

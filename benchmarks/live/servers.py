@@ -10,7 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from local_cloud.dynoxide import free_port
+from local_cloud.database.dynoxide import free_port
 from local_cloud.meter import load_refused
 from local_cloud.testing import LocalCloud
 

@@ -6,6 +6,7 @@ from aws_cdk import CfnCustomResource, Fn, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_s3 as s3
 
 from infra_cdk.parts import api as rest
 from infra_cdk.settings import Settings
@@ -29,6 +30,9 @@ https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-
 """
 
 HSTS_SECONDS = 31_536_000
+ANSWERS_PATH = "/answers/*"
+"""Where functions put answers that are too large for them. The paths are signed as the bucket wants it."""
+
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
 _LONGEST_WAIT = 60
 """Seconds that CloudFront waits for an answer: longer than API Gateway waits for a function."""
@@ -41,6 +45,7 @@ def make_edge(
     drafts_api: apigateway.CfnRestApi,
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
+    bucket: s3.CfnBucket,
 ) -> cloudfront.CfnDistribution:
     """The distribution."""
     viewer = cloudfront.CfnFunction(
@@ -88,7 +93,7 @@ def make_edge(
             ],
         }
 
-    headers = _make_headers_policy(stack, settings).ref
+    headers = _make_headers_policy(stack, settings, "headers").ref
     cache = _make_cache_policy(stack, settings).ref
     special = [(path, "rest", cache) for path in CACHED_PATHS]
     origins = [
@@ -99,6 +104,13 @@ def make_edge(
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
     special += [(f"{path}*", "drafts", CACHING_DISABLED) for path in rest.DRAFT_PATHS]
+    origins.append(_answers_origin(bucket))
+    answers = {
+        **behaviour("answers", CACHING_DISABLED),
+        "allowed_methods": ["GET", "HEAD", "OPTIONS"],
+        "origin_request_policy_id": _make_answers_policy(stack, settings).ref,
+        "response_headers_policy_id": _make_headers_policy(stack, settings, "answers", _any_origin()).ref,
+    }
     config = cloudfront.CfnDistribution.DistributionConfigProperty(
         comment=f"{settings.prefix}: {settings.server_name}",
         enabled=True,
@@ -121,9 +133,44 @@ def make_edge(
                 **behaviour(origin_id, policy),  # type: ignore[arg-type]
             )
             for path, origin_id, policy in special
+        ]
+        + [
+            cloudfront.CfnDistribution.CacheBehaviorProperty(
+                path_pattern=ANSWERS_PATH,
+                **answers,  # type: ignore[arg-type]
+            )
         ],
     )
     return cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
+
+
+def _answers_origin(bucket: s3.CfnBucket) -> cloudfront.CfnDistribution.OriginProperty:
+    """The bucket, under the host for which functions sign; CloudFront adds no signature of its own."""
+    return cloudfront.CfnDistribution.OriginProperty(
+        id="answers",
+        domain_name=bucket.attr_regional_domain_name,
+        custom_origin_config=cloudfront.CfnDistribution.CustomOriginConfigProperty(
+            origin_protocol_policy="https-only", origin_ssl_protocols=["TLSv1.2"]
+        ),
+    )
+
+
+def _make_answers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnOriginRequestPolicy:
+    """The query, which has the signature, and no header: not the client's access token either.
+
+    The bucket refuses a request with both. CloudFront drops Authorization unless a policy names it.
+    """
+    policy = cloudfront.CfnOriginRequestPolicy
+    return policy(
+        stack,
+        "AnswersPolicy",
+        origin_request_policy_config=policy.OriginRequestPolicyConfigProperty(
+            name=f"{settings.prefix}-signed-query",
+            cookies_config=policy.CookiesConfigProperty(cookie_behavior="none"),
+            headers_config=policy.HeadersConfigProperty(header_behavior="none"),
+            query_strings_config=policy.QueryStringsConfigProperty(query_string_behavior="all"),
+        ),
+    )
 
 
 def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCachePolicy:
@@ -151,13 +198,22 @@ def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCacheP
     )
 
 
-def _make_headers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnResponseHeadersPolicy:
-    """Tells browsers to come by HTTPS alone for a year: to this host, as others of its domain aren't ours."""
+def _make_headers_policy(
+    stack: Stack,
+    settings: Settings,
+    name: str,
+    cors: cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty | None = None,
+) -> cloudfront.CfnResponseHeadersPolicy:
+    """Tell browsers to come by HTTPS alone for a year: to this host, as others of its domain aren't ours.
+
+    With `cors` the answers also say which web pages may read them.
+    """
     return cloudfront.CfnResponseHeadersPolicy(
         stack,
-        "HeadersPolicy",
+        f"{name.capitalize()}ResponsePolicy" if cors else "HeadersPolicy",
         response_headers_policy_config=cloudfront.CfnResponseHeadersPolicy.ResponseHeadersPolicyConfigProperty(
-            name=f"{settings.prefix}-headers",
+            name=f"{settings.prefix}-{name}",
+            cors_config=cors,
             security_headers_config=cloudfront.CfnResponseHeadersPolicy.SecurityHeadersConfigProperty(
                 strict_transport_security=cloudfront.CfnResponseHeadersPolicy.StrictTransportSecurityProperty(
                     access_control_max_age_sec=HSTS_SECONDS,
@@ -167,6 +223,20 @@ def _make_headers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnResp
                 )
             ),
         ),
+    )
+
+
+def _any_origin() -> cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty:
+    """Let any web page read an answer, as the specification wants it of a homeserver."""
+    policy = cloudfront.CfnResponseHeadersPolicy
+    return policy.CorsConfigProperty(
+        access_control_allow_credentials=False,
+        access_control_allow_headers=policy.AccessControlAllowHeadersProperty(items=["*"]),
+        access_control_allow_methods=policy.AccessControlAllowMethodsProperty(
+            items=["GET", "HEAD", "OPTIONS"]
+        ),
+        access_control_allow_origins=policy.AccessControlAllowOriginsProperty(items=["*"]),
+        origin_override=True,
     )
 
 

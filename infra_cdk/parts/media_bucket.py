@@ -1,4 +1,4 @@
-"""The bucket of media: private, reached over TLS alone, encrypted with S3's own keys."""
+"""The bucket of media and large answers: private, reached over TLS alone, encrypted with S3's own keys."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
                     abort_incomplete_multipart_upload=s3.CfnBucket.AbortIncompleteMultipartUploadProperty(
                         days_after_initiation=1
                     ),
-                )
+                ),
+                s3.CfnBucket.RuleProperty(
+                    id="large-answers", status="Enabled", prefix="answers/", expiration_in_days=1
+                ),
             ]
         ),
     )

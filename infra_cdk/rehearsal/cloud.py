@@ -211,7 +211,7 @@ class Deployed:
 def account(folder: Path, layers: Path) -> Iterator[Account]:
     """A simulated account, for as long as it's used."""
     from local_cloud.data_folder import DataFolder
-    from local_cloud.dynoxide import Dynoxide
+    from local_cloud.database.dynoxide import Dynoxide
 
     port = _free_port()
     with ExitStack() as stack:

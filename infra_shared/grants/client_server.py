@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import ANSWERS, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
@@ -18,7 +18,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
-            "streams": "batch_write get put query update",
+            "streams": "batch_get batch_write get put query update",
             "transient": "delete get put update",
             "users": "batch_write delete get put query update",
         },
@@ -32,17 +32,19 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get update"},
     ),
     "client_server.devices": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "get",
             "keys": "batch_write query",
             "rooms": "get update",
-            "streams": "batch_write get put query update",
+            "streams": "batch_get batch_write get put query update",
             "transient": "get update",
             "users": "batch_write get query update",
         },
     ),
     "client_server.directory": Grant(
+        objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "directory": "delete get put query",
@@ -60,10 +62,12 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get put update"},
     ),
     "client_server.key_backup": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={"keys": "batch_get batch_write delete get put query update", "users": "get update"},
     ),
     "client_server.keys": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "get",
@@ -86,7 +90,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "get put",
             "keys": "batch_write query",
             "rooms": "get update",
-            "streams": "batch_write get put query update",
+            "streams": "batch_get batch_write get put query update",
             "transient": "delete get put update",
             "users": "batch_get batch_write check get put query update",
         },
@@ -97,6 +101,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"media": "get put update", "transient": "update", "users": "get update"},
     ),
     "client_server.old_sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
@@ -153,6 +158,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.relations": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get",
@@ -169,7 +175,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "put",
             "events": "batch_get",
             "room-log": "batch_get",
-            "rooms": "batch_get get",
+            "rooms": "batch_get get query",
             "snapshots": "batch_get",
             "streams": "batch_get",
             "transient": "update",
@@ -177,6 +183,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_membership": Grant(
+        objects=ANSWERS,
         queues={"remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
@@ -193,6 +200,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_messages": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -208,7 +216,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "directory": "get",
             "events": "batch_get put",
-            "room-log": "batch_get put update",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
@@ -217,6 +225,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_state": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -247,6 +256,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={

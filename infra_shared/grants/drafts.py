@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import ANSWERS, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_v1.history": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -30,6 +31,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.old_sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
@@ -46,6 +48,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.presence": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
             "streams": "batch_get get put update",
@@ -83,15 +86,15 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "events": "batch_get put",
-            "room-log": "batch_get put update",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
-            "streams": "batch_get",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
     ),
     "client_v1.room_state": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -122,11 +125,12 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "keys": "batch_write query",
             "rooms": "get update",
-            "streams": "batch_write get put query update",
+            "streams": "batch_get batch_write get put query update",
             "users": "batch_write get query update",
         },
     ),
     "client_v2.capabilities": Grant(
+        objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put", "users": "check get put query update"},
     ),
@@ -134,7 +138,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "put query",
-            "rooms": "batch_get put",
+            "rooms": "batch_get put update",
             "transient": "get put",
             "users": "get update",
         },
@@ -144,6 +148,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={"users": "get put update"},
     ),
     "client_v2.history": Grant(
+        objects=ANSWERS,
         tables={
             "events": "batch_get",
             "room-log": "batch_get query",
@@ -158,7 +163,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "events": "batch_get",
             "rooms": "batch_get get update",
-            "streams": "get put",
+            "streams": "get put update",
             "users": "batch_get update",
         },
     ),
@@ -211,6 +216,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.sync": Grant(
+        objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={

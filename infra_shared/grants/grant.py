@@ -9,6 +9,8 @@ from infra_shared.needs import MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES, 
 
 Words = Mapping[str, str]
 """Words of ACTIONS with spaces between them, by the resource's name."""
+ANSWERS: Words = {"answers/*": "put show"}
+"""For functions whose answers may be too large: they store them, and sign paths that show them to clients."""
 
 
 @dataclass(frozen=True, slots=True)

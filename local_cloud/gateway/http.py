@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from local_cloud.config import Limits
+from local_cloud.gateway.answers import PREFIX, Answers
 from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
 from local_cloud.gateway.parking import Parking, is_internal
 from local_cloud.gateway.routes import Routes
@@ -62,9 +63,11 @@ class HttpGateway:
         limits: Limits,
         viewer_secret: str,
         parking: Parking | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self._routes = routes
         self._parking = parking
+        self._answers = answers
         self._lambdas = lambdas
         self._limits = limits
         self._viewer_secret = viewer_secret
@@ -83,10 +86,14 @@ class HttpGateway:
         if body is None:
             return
         if self._parking is not None and (place := self._parking.place(request)) is not None:
-            status, headers, content = await self._parking.wait(place)
-            headers = [*headers, (b"content-length", str(len(content)).encode())]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": content})
+            await _send(send, *await self._parking.wait(place))
+            return
+        if self._answers is not None and request.path.startswith(PREFIX):
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(
+                None, self._answers.serve, request.method, request.path, request.query
+            )
+            await _send(send, *found)
             return
         if is_internal(request.path):
             await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
@@ -173,6 +180,12 @@ class HttpGateway:
         headers.append((b"content-length", str(len(body)).encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    headers = [*headers, (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
 
 
 def request_of(scope: Message) -> HttpRequest:

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from local_cloud.data_folder import DataFolderInUse
-    from local_cloud.dynoxide import DynoxideError
+    from local_cloud.database.dynoxide import DynoxideError
     from replay.fixtures import BadFixture, read_fixture
     from replay.worlds import UnknownWorld
 
@@ -85,7 +85,7 @@ def _run(args: argparse.Namespace, fixture: Fixture) -> int:
 def _thrown_away() -> Iterator[Stage]:
     """A stage over a database that goes with it."""
     from local_cloud.data_folder import DataFolder
-    from local_cloud.dynoxide import Dynoxide
+    from local_cloud.database.dynoxide import Dynoxide
     from replay.deployment import fixture_stage
 
     with tempfile.TemporaryDirectory(prefix="murmuration-") as path, contextlib.ExitStack() as cleanup:
@@ -102,7 +102,7 @@ def _thrown_away() -> Iterator[Stage]:
 def _over_data(path: Path, server_name: str) -> Iterator[Backdrop]:
     """A backdrop of a data folder: with the database of the server that runs on it, or one of its own."""
     from local_cloud.data_folder import DataFolder, DataFolderInUse
-    from local_cloud.dynoxide import Dynoxide
+    from local_cloud.database.dynoxide import Dynoxide
     from replay.backdrop import Backdrop
 
     with contextlib.ExitStack() as cleanup:

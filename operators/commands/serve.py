@@ -2,8 +2,8 @@
 
 Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
 stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
-_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _MAIL_SENDER, _LOGIN_FLOWS,
-_PROVIDERS, _FEDERATION_PORT, _TLS_CERT, _TLS_KEY, _CA, _ALLOW_LOOPBACK.
+_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _DEFAULT_ROOM_VERSION, _MAIL_SENDER,
+_LOGIN_FLOWS, _PROVIDERS, _FEDERATION_PORT, _TLS_CERT, _TLS_KEY, _CA, _ALLOW_LOOPBACK.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("registration", "closed", "whether anyone may register (closed)", ("open", "closed", "token"))
     option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
     option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
+    option("default-room-version", "", "the version of rooms whose creators name none (12)")
     option("dynamodb", "dynoxide", "the database; moto forgets everything (dynoxide)", ("dynoxide", "moto"))
     option("mail-sender", "", "whom mail comes from; it goes to the data folder (none)")
     option("login-flows", "", "by which flows users log in, such as m.login.password,m.login.oauth2")
@@ -69,9 +70,11 @@ def run(args: argparse.Namespace) -> int:
     from local_cloud.cloud import Cloud
     from local_cloud.config import Config
     from local_cloud.data_folder import DataFolderInUse
-    from local_cloud.dynoxide import DynoxideError
+    from local_cloud.database.dynoxide import DynoxideError
     from local_cloud.gateway.routes import RouteConflict
     from local_cloud.server import AddressInUse, WrongCertificate
+    from murmuration.protocol.errors import UnsupportedRoomVersion
+    from murmuration.protocol.room_versions import get_room_version
     from murmuration.settings import SettingsError
 
     if not args.port.isdecimal() or not 0 < int(args.port) < 65_536:
@@ -82,7 +85,10 @@ def run(args: argparse.Namespace) -> int:
         return 2
     try:
         variables, parameters = logins(args.login_flows, args.providers, args.mail_sender)
-    except (OSError, SettingsError) as error:
+        if args.default_room_version:
+            get_room_version(args.default_room_version)
+            variables["DEFAULT_ROOM_VERSION"] = args.default_room_version
+    except (OSError, SettingsError, UnsupportedRoomVersion) as error:
         print(error, file=sys.stderr)
         return 2
     config = Config(

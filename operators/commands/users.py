@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     admin.add_argument("--revoke", action="store_true", help="make them one no more")
     deactivate = action("deactivate", "Close an account for good.", _deactivate)
     deactivate.add_argument(
-        "--erase", action="store_true", help="mark the user's messages as to be forgotten"
+        "--erase",
+        action="store_true",
+        help="also have who joins their rooms later see redacted copies of what they sent",
     )
     deactivate.add_argument("--yes", action="store_true", help="don't ask")
 

@@ -48,9 +48,9 @@ def changes(monkeypatch):
     recorded = []
     original = device_lists.record_change
 
-    def record(user_id):
+    def record(user_id: str, *, quiet: bool = False):
         recorded.append(user_id)
-        original(user_id)
+        original(user_id, quiet=quiet)
 
     monkeypatch.setattr(device_lists, "record_change", record)
     return recorded

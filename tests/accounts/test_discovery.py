@@ -100,3 +100,20 @@ def test_unknown_paths_and_methods(method):
 def test_the_fallback_serves_what_nothing_else_does():
     answer = Client().get("/_matrix/client/v3/no_such_endpoint")
     assert (answer.status, answer.json["errcode"]) == (404, "M_UNRECOGNIZED")
+
+
+@pytest.mark.parametrize(
+    ("registration", "words"),
+    [
+        ("open", "Anybody may make an account"),
+        ("token", "registration token"),
+        ("closed", "Only whoever runs"),
+    ],
+)
+def test_the_servers_address_shows_a_page(configure, registration, words):
+    configure(REGISTRATION=registration, PUBLIC_URL="https://matrix.example.org")
+    answer = Client().get("/")
+    text = answer.body.decode()
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    for expected in ("example.org", "https://matrix.example.org", "Murmuration", words):
+        assert expected in text

@@ -15,7 +15,7 @@ from murmuration.protocol.errors import UnknownToken
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth
-from tests.in_process import Client
+from tests.in_process import Client, segment
 
 CHANGE = "/_matrix/client/v3/account/password"
 DEACTIVATE = "/_matrix/client/v3/account/deactivate"
@@ -163,10 +163,19 @@ def test_a_deactivated_name_is_not_given_out_again(register):
 
 def test_erasure_is_noted(register):
     user = register()
+    rooms = "/_matrix/client/v3"
+    room_id = user.post(f"{rooms}/createRoom", {"preset": "public_chat"}).json["room_id"]
+    path = f"{rooms}/rooms/{segment(room_id)}"
+    sent = user.put(f"{path}/send/m.room.message/1", {"msgtype": "m.text", "body": "x"}).json["event_id"]
+    other, late = register(), register()
+    assert other.post(f"{path}/join").status == 200
     user.post(DEACTIVATE, {"auth": password_auth(user), "erase": True})
     account = accounts.read_account(user.user_id)
     assert account is not None
     assert account["erased"] is True
+    assert late.post(f"{path}/join").status == 200
+    contents = [each.get(f"{path}/event/{sent}").json["content"] for each in (other, late)]
+    assert contents == [{"msgtype": "m.text", "body": "x"}, {}]
 
 
 def test_deactivation_without_an_access_token(register):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration.accounts.registration_tokens import create_registration_token
+from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth import registration_tokens as stored_tokens
 from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD
@@ -48,6 +49,48 @@ def test_registration_asks_for_authentication_first_and_then_logs_in(fresh_name)
     }
     (device,) = client.get("/_matrix/client/v3/devices").json["devices"]
     assert (device["device_id"], device["display_name"]) == (answer.json["device_id"], "phone")
+
+
+def test_the_first_requests_parameters_are_remembered(fresh_name):
+    name = fresh_name()
+    first = {
+        "username": name,
+        "password": PASSWORD,
+        "device_id": "PHONE",
+        "initial_device_display_name": "phone",
+        "refresh_token": True,
+    }
+    session = Client().post(REGISTER, first).json["session"]
+    done = Client().post(REGISTER, {"auth": {**DUMMY, "session": session}})
+    assert (done.status, done.json["user_id"], done.json["device_id"]) == (
+        200,
+        f"@{name}:example.org",
+        "PHONE",
+    )
+    assert "refresh_token" in done.json
+    (device,) = Client(done.json["access_token"]).get("/_matrix/client/v3/devices").json["devices"]
+    assert device["display_name"] == "phone"
+    log_in = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": name}}
+    assert Client().post("/_matrix/client/v3/login", {**log_in, "password": PASSWORD}).status == 200
+    assert Client().post("/_matrix/client/v3/login", {**log_in, "password": "other"}).status == 403
+    again = Client().post(REGISTER, {"auth": {**DUMMY, "session": session}})
+    assert again.status == 400, "the session has registered a user, and no more is known of it"
+
+
+def test_later_parameters_count_more_than_the_first(fresh_name):
+    name, password = fresh_name(), f"{PASSWORD} of later"
+    session = Client().post(REGISTER, {"username": fresh_name(), "password": PASSWORD}).json["session"]
+    body = {"username": name, "password": password, "auth": {**DUMMY, "session": session}}
+    assert Client().post(REGISTER, body).json["user_id"] == f"@{name}:example.org"
+    log_in = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": name}}
+    assert Client().post("/_matrix/client/v3/login", {**log_in, "password": password}).status == 200
+
+
+def test_a_remembered_password_is_kept_as_its_hash(fresh_name):
+    session = Client().post(REGISTER, {"username": fresh_name(), "password": PASSWORD}).json["session"]
+    stored = auth_sessions.read_session(session).parameters
+    assert PASSWORD not in str(stored)
+    assert set(stored) == {"username", "password_hash"}
 
 
 def test_the_display_name_begins_as_the_localpart(register):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from murmuration.identity import budgets as identity_budgets
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
 from murmuration.settings import settings
@@ -21,12 +22,18 @@ pytestmark = pytest.mark.usefixtures("sqs", "parked")
 
 @pytest.fixture(autouse=True)
 def _limits_on(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Rates are limited, as they are where it is deployed, but hold up no stage."""
+    """Rates are limited, as they are where it is deployed, but hold up no stage.
+
+    The write that moves a quantum of a budget comes once in many requests; `tests/identity` counts it.
+    """
     monkeypatch.setenv("MURMURATION_RATE_LIMITS", "on")
     monkeypatch.setattr(rate_limits, "LIMITS", dict.fromkeys(rate_limits.LIMITS, Limit(1000, 10_000)))
+    monkeypatch.setattr(identity_budgets, "QUANTUM", 10**9)
+    identity_budgets.forget()
     settings.cache_clear()
     yield
     monkeypatch.undo()
+    identity_budgets.forget()
     settings.cache_clear()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_cloud.dynoxide import DynoxideError, find_binary
+from local_cloud.database.dynoxide import DynoxideError, find_binary
 from local_cloud.testing import LocalCloud, local_cloud
 
 ENVIRONMENT = {"MURMURATION_PASSWORD_COST": "4"}

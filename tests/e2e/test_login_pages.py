@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import pytest
 import requests
 
-from local_cloud.dynoxide import free_port
+from local_cloud.database.dynoxide import free_port
 from local_cloud.testing import LocalCloud
 from murmuration.accounts.sso.login import CALLBACK
 from tests.e2e.chrome import Chrome, chrome

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from local_cloud.config import Limits
-from local_cloud.gateway.http import MalformedAnswer, response_of
+from local_cloud.gateway.http import response_of
 from murmuration.endpoint import Auth, endpoint
-from murmuration.endpoint.http import LARGE_CHARACTERS
+from murmuration.endpoint.http import LARGE_CHARACTERS, Request
+from murmuration.endpoint.sockets import SocketRequest
+
+pytestmark = pytest.mark.usefixtures("deployment")
 
 LIMIT = Limits().lambda_payload_bytes
 EVENTS = {"events": [{"body": 'a "quoted" word, ünïcode 🦜', "number": number} for number in range(130_000)]}
@@ -38,8 +41,18 @@ def test_an_answer_over_6_mb_is_compressed_to_fit(accepted: str) -> None:
 
 @pytest.mark.parametrize("accepted", [None, "", "br", "identity", "gzip;q=0", "gzip; q=0.000"])
 def test_who_does_not_take_gzip_gets_none(accepted: str | None) -> None:
-    with pytest.raises(MalformedAnswer):
-        response_of(answer(EVENTS, accepted), LIMIT)
+    events = {"events": EVENTS["events"][:55_000]}
+    status, headers, body = response_of(answer(events, accepted), LIMIT)
+    assert status == 200
+    assert "content-encoding" not in {name.decode().lower() for name, _ in headers}
+    assert json.loads(body) == events
+
+
+def test_many_quotes_make_an_answer_too_long_for_a_string_but_not_for_base64() -> None:
+    given = answer('"' * 2_100_000, None)
+    assert given["isBase64Encoded"]
+    _, _, body = response_of(given, LIMIT)
+    assert json.loads(body) == '"' * 2_100_000
 
 
 def test_a_smaller_answer_is_left_to_api_gateway() -> None:
@@ -60,3 +73,11 @@ def test_media_are_not_compressed() -> None:
     given = answer(b"a" * 2_000_000, "gzip")
     assert "Content-Encoding" not in given["headers"]
     assert len(b64decode(given["body"])) == 2_000_000
+
+
+@pytest.mark.parametrize("name", ["after", "at", "before", "filter", "from", "server", "since", "to"])
+def test_a_parameter_left_empty_is_none(name: str) -> None:
+    event = {"queryStringParameters": {name: "", "dir": "", "limit": "0"}}
+    assert Request(event).query == SocketRequest(event).query == {"dir": "", "limit": "0"}
+    event = {"queryStringParameters": {name: "something"}}
+    assert Request(event).query == SocketRequest(event).query == {name: "something"}

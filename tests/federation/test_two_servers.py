@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud.dynoxide import DynoxideError, find_binary, free_port
+from local_cloud.database.dynoxide import DynoxideError, find_binary, free_port
 from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud, LocalCloudError
 from murmuration.protocol.pdus.keys import parse_server_keys

@@ -158,6 +158,25 @@ CASES.add(
     f"GET {RULES}/global/",
     expect="401 M_MISSING_TOKEN",
 )
+CASES.add(
+    "push_rules/get_push_rules_by_kind/good",
+    "Alice's rules about words.",
+    f"GET {RULES}/global/content/",
+    by="alice",
+)
+CASES.add(
+    "push_rules/get_push_rules_by_kind/missing_token",
+    "Nobody's.",
+    f"GET {RULES}/global/content/",
+    expect="401 M_MISSING_TOKEN",
+)
+CASES.add(
+    "push_rules/get_push_rules_by_kind/unknown_kind",
+    "There is no such kind.",
+    f"GET {RULES}/global/colour/",
+    by="alice",
+    expect="404 M_NOT_FOUND",
+)
 CASES.add("push_rules/get_push_rule/good", "Alice's rule about tea.", f"GET {TEA}", by="alice")
 CASES.add(
     "push_rules/get_push_rule/good_default",
@@ -261,7 +280,7 @@ CASES.add(
     "No such kind of rule.",
     f"GET {RULES}/global/tealike/tea/actions",
     by="alice",
-    expect="400 M_INVALID_PARAM",
+    expect="404 M_NOT_FOUND",
 )
 CASES.add(
     "push_rules/set_push_rule_actions/good",

@@ -7,6 +7,7 @@ from tests.fixtures_cases import Cases
 CASES = Cases("client_server")
 
 CASES.add("versions/get_versions/good", "The versions that are served.", "GET /_matrix/client/versions")
+CASES.add("well_known/get_landing_page/good", "What people see who open the server's address.", "GET /")
 CASES.add("well_known/get_wellknown/good", "Where the homeserver is.", "GET /.well-known/matrix/client")
 CASES.add(
     "capabilities/get_capabilities/good",

@@ -81,6 +81,42 @@ CASES.add(
     by="alice",
     expect="401",
 )
+OLD_PROOF = {**PROVED, "id_server": "id.example.org", "id_access_token": "none"}
+CASES.add(
+    "post_address/good",
+    "The same by the older endpoint.",
+    f"POST {THREEPID}",
+    {"three_pid_creds": OLD_PROOF, "auth": PROOF},
+    worlds="alice_proved_an_address",
+    by="alice",
+)
+CASES.add(
+    "post_address/not_proved",
+    "The link was not followed yet.",
+    f"POST {THREEPID}",
+    {"three_pid_creds": OLD_PROOF},
+    worlds=("alice", "a_link_in_a_mail"),
+    by="alice",
+    expect="400 M_THREEPID_AUTH_FAILED",
+)
+CASES.add(
+    "post_address/no_password",
+    "Alice has to prove that it's she.",
+    f"POST {THREEPID}",
+    {"three_pid_creds": OLD_PROOF},
+    worlds="alice_proved_an_address",
+    by="alice",
+    expect="401",
+)
+CASES.add(
+    "post_address/nothing",
+    "There is no address.",
+    f"POST {THREEPID}",
+    {},
+    worlds="alice_proved_an_address",
+    by="alice",
+    expect="400 M_MISSING_PARAM",
+)
 CASES.add(
     "get_addresses/good",
     "Alice looks which addresses she has.",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from local_cloud.cloud import Cloud
 from local_cloud.config import Config
-from local_cloud.dynoxide import free_port
+from local_cloud.database.dynoxide import free_port
 from local_cloud.gateway.events import (
     HttpRequest,
     connect_event,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from local_cloud.dynoxide import DynoxideError, find_binary
+from local_cloud.database.dynoxide import DynoxideError, find_binary
 from murmuration.endpoint import discover
 from tests.fuzz.run import Fuzzer
 from tests.fuzz.target import Answer, Sent

@@ -244,19 +244,19 @@ def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
 
 
 def test_browsers_are_told_to_come_by_https_alone(stack: Synthesised) -> None:
-    (policy,) = stack.of_type("AWS::CloudFront::ResponseHeadersPolicy").items()
-    name, resource = policy
-    security = resource["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
-    assert security["StrictTransportSecurity"] == {
-        "AccessControlMaxAgeSec": 31_536_000,
-        "IncludeSubdomains": False,
-        "Override": True,
-        "Preload": False,
-    }
+    policies = stack.of_type("AWS::CloudFront::ResponseHeadersPolicy")
+    for resource in policies.values():
+        security = resource["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+        assert security["StrictTransportSecurity"] == {
+            "AccessControlMaxAgeSec": 31_536_000,
+            "IncludeSubdomains": False,
+            "Override": True,
+            "Preload": False,
+        }
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     config = distribution["DistributionConfig"]
     for behaviour in (config["DefaultCacheBehavior"], *config["CacheBehaviors"]):
-        assert behaviour["ResponseHeadersPolicyId"] == {"Ref": name}
+        assert behaviour["ResponseHeadersPolicyId"]["Ref"] in policies
         assert behaviour["ViewerProtocolPolicy"] == "https-only"
 
 
@@ -293,7 +293,7 @@ def test_a_small_account_reserves_nothing(quota: int, held: bool, reserves: bool
 
 def test_a_function_that_waits_or_decodes_has_a_share() -> None:
     """What waits for news, an upload or another server can be held by those who call it."""
-    waits = re.compile(r"sync\.engine|event_stream|client_v1\.stream|media\.(repository|thumbnails)")
+    waits = re.compile(r"sync\.engine|event_stream|drafts\.v1\.stream|media\.(repository|thumbnails)")
     names = {
         ".".join(path.with_suffix("").parts[1:])
         for path in FUNCTION_FILES
@@ -304,11 +304,30 @@ def test_a_function_that_waits_or_decodes_has_a_share() -> None:
     assert len(names) >= 10
 
 
+def test_large_answers_come_from_the_bucket_without_the_clients_token(stack: Synthesised) -> None:
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    (origin,) = [each for each in config["Origins"] if each["Id"] == "answers"]
+    assert origin["DomainName"] == {"Fn::GetAtt": ["MediaBucket", "RegionalDomainName"]}
+    (behaviour,) = [each for each in config["CacheBehaviors"] if each["TargetOriginId"] == "answers"]
+    assert behaviour["PathPattern"] == "/answers/*"
+    (policy,) = stack.properties("AWS::CloudFront::OriginRequestPolicy")
+    forwarded = policy["OriginRequestPolicyConfig"]
+    assert forwarded["HeadersConfig"] == {"HeaderBehavior": "none"}
+    assert forwarded["QueryStringsConfig"] == {"QueryStringBehavior": "all"}
+    (bucket,) = stack.properties("AWS::S3::Bucket")
+    rules = {rule.get("Prefix"): rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    assert rules["answers/"]["ExpirationInDays"] == 1
+
+
 def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
     text = json.dumps(stack.template)
     assert "signing-key" not in text or re.search(r"ed25519 a_\w+ [\w+/]{40}", text) is None
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     for origin in distribution["DistributionConfig"]["Origins"]:
+        if origin["Id"] == "answers":  # the bucket is told nothing
+            assert "OriginCustomHeaders" not in origin
+            continue
         (header,) = origin["OriginCustomHeaders"]
         assert header["HeaderName"] == "x-murmuration-viewer-secret"
         assert header["HeaderValue"] == {"Fn::GetAtt": ["Secrets", "ViewerSecret"]}

@@ -246,14 +246,6 @@ def test_large_keys_are_split_over_transactions(alice, backup):
     assert put(alice, backup, keys).json == {"count": 70, "etag": "2"}
 
 
-def test_more_than_an_answer_carries_is_refused(alice, backup, monkeypatch):
-    put(alice, backup, {(ROOM, "a"): key(), (OTHER, "a"): key()})
-    monkeypatch.setattr(backups, "MAX_ANSWER_BYTES", 200)
-    answer = alice.get(path(), version=backup)
-    assert (answer.status, answer.json["errcode"]) == (413, "M_TOO_LARGE")
-    assert alice.get(path(ROOM), version=backup).status == 200
-
-
 def test_keys_stored_and_deleted_at_once_are_counted_right(alice, backup):
     put(alice, backup, {(OTHER, f"s{n}"): key() for n in range(4)})
     with ThreadPoolExecutor(10) as pool:

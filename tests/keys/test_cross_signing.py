@@ -13,6 +13,7 @@ from murmuration.storage.keys import device_lists
 from murmuration.storage.live import streams
 from tests.keys.crypto import CrossSigning, KeyPair, device_keys
 from tests.logged_in import log_in
+from tests.rooms.people import create_room, join
 
 KEYS = "/_matrix/client/v3/keys/device_signing/upload"
 SIGNATURES = "/_matrix/client/v3/keys/signatures/upload"
@@ -145,6 +146,20 @@ def test_others_hear_of_new_keys(alice):
     stream = streams.user_stream(alice.user_id)
     publish(alice)
     assert device_lists.users_in(streams.read_after(stream, 0)) == {alice.user_id}
+
+
+def test_a_new_user_signing_key_alone_is_told_to_its_owner_only(alice, bob):
+    room_id = create_room(alice, preset="public_chat")
+    join(bob, room_id)
+    keys = publish(alice)
+    own, shared = streams.user_stream(alice.user_id), streams.room_stream(room_id)
+    before, heard = streams.read_head(own), streams.read_head(shared)
+    body = {name: key for name, key in keys.body().items() if name == "user_signing_key"}
+    assert alice.post(KEYS, body).status == 200
+    assert device_lists.users_in(streams.read_after(own, before)) == {alice.user_id}
+    assert streams.read_after(shared, heard) == []
+    assert alice.post(KEYS, keys.body()).status == 200
+    assert device_lists.users_in(streams.read_after(shared, heard)) == {alice.user_id}
 
 
 def test_without_any_master_key_nothing_can_be_signed(alice):

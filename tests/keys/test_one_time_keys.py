@@ -9,6 +9,7 @@ import pytest
 from murmuration.storage.keys import one_time_keys as storage
 from murmuration.storage.keys.one_time_keys import KeyCounts
 from murmuration.storage.live import streams
+from murmuration.storage.users import accounts
 from tests.in_process import Client
 from tests.keys.crypto import KeyPair, one_time_keys
 from tests.logged_in import log_in
@@ -60,6 +61,41 @@ def test_keys_are_counted(bob):
     assert upload(bob, "a", "b").json == {"one_time_key_counts": {ALGORITHM: 2}}
     bob.post(UPLOAD, {"one_time_keys": {"curve25519:x": "plain"}})
     assert bob.post(UPLOAD, {}).json == {"one_time_key_counts": {ALGORITHM: 2, "curve25519": 1}}
+
+
+def test_keys_uploaded_while_the_device_is_logged_out_can_not_be_claimed(alice, bob, monkeypatch):
+    """The upload comes between the removing of what hangs on the device and that of the device itself."""
+    upload(bob, "a", fallback=("f",))
+    delete, late = accounts.delete_device_items, []
+
+    def upload_first(user_id, device_ids):
+        late.append(upload(bob, "late", fallback=("late-fallback",)).status)
+        delete(user_id, device_ids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "delete_device_items", upload_first)
+        assert bob.post("/_matrix/client/v3/logout").status == 200
+    assert late == [200]
+    assert claim(alice, bob) is None
+    assert counts(bob) == KeyCounts()
+
+
+def test_an_upload_that_comes_after_the_logout_stores_nothing(alice, bob, monkeypatch):
+    """The request was authenticated while the device was there still."""
+    read = storage._read_for_upload
+    done: list[int] = []
+
+    def log_out_first(*arguments):
+        if not done:
+            done.append(bob.post("/_matrix/client/v3/logout").status)
+        return read(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_read_for_upload", log_out_first)
+        answer = upload(bob, "late", fallback=("late-fallback",))
+    assert (answer.status, answer.json["errcode"], done) == (401, "M_UNKNOWN_TOKEN", [200])
+    assert claim(alice, bob) is None
+    assert counts(bob) == KeyCounts()
 
 
 def test_a_claimed_key_is_gone(alice, bob):

@@ -12,10 +12,10 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.session import Session
 
 from local_cloud.data_folder import DataFolder, DataFolderInUse
-from local_cloud.dynoxide import Dynoxide, DynoxideError, find_binary
+from local_cloud.database.dynoxide import Dynoxide, DynoxideError, find_binary
+from local_cloud.database.time_to_live import sweep
 from local_cloud.names import REGION
 from local_cloud.pollers.stream_source import Changes, StreamReader, sequence_number, trim, watch
-from local_cloud.time_to_live import sweep
 from tests.local_cloud.waiting import until
 
 TABLE = "murmuration-local-things"

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from murmuration.endpoint import Http
+from murmuration.endpoint.gateway import MAX_REQUEST_BYTES
 from tests.local_cloud.routed import answer, routed
 
 
@@ -182,7 +183,9 @@ def test_limits_of_headers_and_bodies(serve):
     gateway = serve(echo, gateway_body_bytes=5_000_000, lambda_payload_bytes=5_900_000)
     assert gateway.request("GET", "/echo/a", headers={"X": "y" * 11_000}).status == 431
     assert gateway.request("GET", "/echo/" + "a" * 5_200).status == 431, "the URI counts twice"
-    assert gateway.request("POST", "/echo/a", b"x" * 5_000_001).status == 413
+    refusal = gateway.request("POST", "/echo/a", b"x" * 5_000_001)
+    assert refusal.status == 413
+    assert str(MAX_REQUEST_BYTES) in json.loads(refusal.body)["error"]
     assert gateway.request("POST", "/echo/a", b"x" * 4_500_000).status == 413, "over the limit as base64"
     assert gateway.request("POST", "/echo/a", b"x" * 100_000).status == 200
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from infra_shared.parking import template
 from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.parking import is_internal, place_of, render
 from local_cloud.testing import local_cloud
+from murmuration.storage.live.wake_queues import encode_keys
 from murmuration.sync.marks import fingerprint
 
 NOW = 1_800_000_000_000
@@ -168,6 +170,16 @@ def test_only_who_was_told_of_nothing_goes_on_waiting(name: str, encoded: bool) 
     assert answer["device_one_time_keys_count"] == {"a": 1}
 
 
+@pytest.mark.parametrize("encoded", [True, False])
+@pytest.mark.parametrize("form", ["{}", "<ReceiveMessageResponse>ReceiptHandle {}</ReceiveMessageResponse>"])
+def test_a_ring_for_changed_keys_tells_of_them(form: str, encoded: bool) -> None:
+    keys = {"device_one_time_keys_count": {"a": 49}, "device_unused_fallback_key_types": ["a"]}
+    body = form.format(RING.replace("nonce", f"nonce~{encode_keys(keys)}~"))
+    body = base64.b64encode(body.encode()).decode() if encoded else body
+    answer = json.loads(render(template("wait_response"), PARAMETERS, NOW, body))
+    assert answer == {"next_batch": "c_row", **keys}
+
+
 def test_a_request_for_the_queue_holds_nothing_that_a_client_adds() -> None:
     sent = render(template("wait_request"), PARAMETERS | {"wait": "20&VisibilityTimeout=900"}, NOW, "")
     assert parse_qs(sent)["VisibilityTimeout"] == ["0"]
@@ -227,6 +239,31 @@ def test_a_parked_client_is_called(tmp_path: Path) -> None:
         gone = mark["next_batch"].split(".")
         gone[2] = "0" * 32
         assert bob.sync(".".join(gone))["next_batch"] == called[0]
+
+
+def test_a_parked_client_is_told_how_many_keys_it_has(tmp_path: Path) -> None:
+    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}) as cloud:
+        alice, bob = User(cloud.url, "alice"), User(cloud.url, "bob")
+        device_id = requests.get(f"{bob.url}/account/whoami", headers=bob.headers, timeout=30).json()[
+            "device_id"
+        ]
+
+        def while_parked(change: Callable[[], Any]) -> Any:
+            mark = bob.sync(bob.sync()["next_batch"])["next_batch"]
+            assert mark.startswith("p_")
+            with ThreadPoolExecutor() as pool:
+                waiting = pool.submit(bob.sync, mark)
+                change()
+                return waiting.result(20)
+
+        keys = {f"signed_curve25519:k{number}": {"key": "x"} for number in range(3)}
+        uploaded = while_parked(lambda: bob.post("keys/upload", {"one_time_keys": keys}))
+        assert uploaded["device_one_time_keys_count"] == {"signed_curve25519": 3}
+        wanted = {"one_time_keys": {bob.user_id: {device_id: "signed_curve25519"}}}
+        claimed = while_parked(lambda: alice.post("keys/claim", wanted))
+        assert claimed["device_one_time_keys_count"] == {"signed_curve25519": 2}
+        assert claimed["next_batch"].startswith("c_")
+        assert bob.sync(claimed["next_batch"])["device_one_time_keys_count"] == {"signed_curve25519": 2}
 
 
 @pytest.mark.parametrize("path", INTERNAL)

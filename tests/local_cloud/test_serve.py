@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from local_cloud.dynoxide import DynoxideError, find_binary, free_port
+from local_cloud.database.dynoxide import DynoxideError, find_binary, free_port
 from local_cloud.testing import LocalCloud, LocalCloudError, local_cloud
 from tests.local_cloud.conftest import Gateway
 from tests.local_cloud.waiting import until

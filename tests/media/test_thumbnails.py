@@ -264,6 +264,32 @@ def test_formats_and_modes(image_format, mode):
     assert made.content_type in ("image/png", "image/jpeg")
 
 
+def grey_png(values, transparent=None):
+    """A PNG of 16 bits of grey: a column of 200 rows for each value."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    row = b"\0" + b"".join(struct.pack(">H", value) * 100 for value in values)
+    header = struct.pack(">IIBBBBB", 100 * len(values), 200, 16, 0, 0, 0, 0)
+    clear = chunk(b"tRNS", struct.pack(">H", transparent)) if transparent is not None else b""
+    picture = clear + chunk(b"IDAT", zlib.compress(row * 200))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + picture + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("method", ["scale", "crop"])
+def test_grey_of_16_bits_keeps_its_brightness(method):
+    made = opened(make(grey_png([0, 300, 40_000, 65_535]), (64, 32), method).data)
+    middles = [made.convert("L").getpixel((made.width * (2 * n + 1) // 8, 16)) for n in range(4)]
+    assert middles == [0, 1, 156, 255]
+
+
+def test_grey_of_16_bits_keeps_its_transparency():
+    made = opened(make(grey_png([40_000, 40_001], transparent=40_000), (64, 64)).data).convert("RGBA")
+    assert made.getpixel((made.width // 4, 8))[3] == 0
+    assert made.getpixel((made.width * 3 // 4, 8)) == (156, 156, 156, 255)
+
+
 def test_photographs_stay_jpeg():
     for mode in ("RGB", "L", "CMYK"):
         made = make(picture(4000, 3000, "JPEG", mode), (640, 480))

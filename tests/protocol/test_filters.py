@@ -246,7 +246,7 @@ class TestMatching:
     def test_it_is_known_when_nothing_can_pass(self, definition, expected):
         assert parse_room_event_filter(definition).admits_nothing is expected
 
-    @pytest.mark.parametrize(("limit", "expected"), [(None, 10), (0, 1), (1, 1), (99, 99), (10**30, 100)])
+    @pytest.mark.parametrize(("limit", "expected"), [(None, 10), (0, 0), (1, 1), (99, 99), (10**30, 100)])
     def test_limits(self, limit, expected):
         parsed = parse_room_event_filter({} if limit is None else {"limit": limit})
         assert parsed.limit_within(default=10, maximum=100) == expected

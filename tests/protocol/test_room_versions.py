@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
+from murmuration import settings
 from murmuration.protocol.errors import UnsupportedRoomVersion
 from murmuration.protocol.room_versions import (
-    DEFAULT_ROOM_VERSION,
     ROOM_VERSIONS,
     EventIDFormat,
     RoomVersion,
@@ -40,7 +40,8 @@ EXPECTED = {
 def test_versions_1_to_12_are_there_and_12_is_the_default() -> None:
     assert list(ROOM_VERSIONS) == [str(number) for number in range(1, 13)]
     assert all(version.id == key and version.stable for key, version in ROOM_VERSIONS.items())
-    assert DEFAULT_ROOM_VERSION == "12"
+    assert settings.DEFAULT_ROOM_VERSION == "12"
+    assert tuple(ROOM_VERSIONS) == settings.ROOM_VERSIONS
 
 
 @pytest.mark.parametrize("number", range(1, 13))

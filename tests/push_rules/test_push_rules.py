@@ -88,9 +88,57 @@ def test_a_room_rule_has_the_rooms_id(alice):
 
 
 @pytest.mark.parametrize(
+    ("kind", "rule_id"),
+    [("room", "!a/b:example.org"), ("sender", "@a/b:example.org"), ("sender", "@a\\b:example.org")],
+)
+def test_rooms_and_users_with_a_slash_in_their_id_can_be_muted(alice, kind, rule_id):
+    path = f"{BASE}/global/{kind}/{segment(rule_id)}"
+    assert alice.put(path, {"actions": []}).json == {}
+    assert alice.get(path).json["rule_id"] == rule_id
+    assert alice.put(f"{path}/enabled", {"enabled": False}).json == {}
+    assert alice.put(f"{path}/actions", {"actions": ["notify"]}).json == {}
+    assert alice.get(f"{path}/enabled").json == {"enabled": False}
+    assert alice.get(f"{path}/actions").json == {"actions": ["notify"]}
+    assert rule_id in ids(alice, kind)
+    assert alice.delete(path).json == {}
+    assert alice.get(path).status == 404
+
+
+def test_the_rules_of_one_kind_are_read(alice):
+    put_content_rule(alice, "cake")
+    everything = alice.get(f"{BASE}/global").json
+    for kind in KINDS:
+        assert alice.get(f"{BASE}/global/{kind}/").json == everything[kind]
+    answer = alice.get(f"{BASE}/global/nonsense/")
+    assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", ""),
+        ("PUT", "/"),
+        ("GET", "/device/"),
+        ("PUT", "/device/room/a"),
+        ("DELETE", "/global"),
+        ("PUT", "/global/"),
+        ("PUT", "/global/room"),
+        ("PUT", "/global/room/"),
+        ("DELETE", "/global/room/"),
+        ("GET", "/global/override/.m.rule.master/nonsense"),
+        ("PUT", "/global/override/.m.rule.master/nonsense"),
+        ("GET", "/global/override/.m.rule.master/enabled/more"),
+    ],
+)
+def test_a_path_that_no_rule_can_have_is_a_bad_request(alice, method, path):
+    answer = alice.request(method, f"{BASE}{path}", {"actions": []})
+    assert (answer.status, answer.json["errcode"]) == (400, "M_UNRECOGNIZED")
+
+
+@pytest.mark.parametrize(
     ("path", "body", "status", "errcode"),
     [
-        ("nonsense/a", {"actions": []}, 400, "M_INVALID_PARAM"),
+        ("nonsense/a", {"actions": []}, 404, "M_NOT_FOUND"),
         ("content/a", {"actions": ["notify"]}, 400, "M_MISSING_PARAM"),
         ("content/a", {"pattern": "a"}, 400, "M_MISSING_PARAM"),
         ("content/a", {"pattern": 1, "actions": []}, 400, "M_INVALID_PARAM"),
@@ -105,7 +153,7 @@ def test_a_room_rule_has_the_rooms_id(alice):
         ("override/.m.rule.none/enabled", {"enabled": True}, 404, "M_NOT_FOUND"),
         ("override/.m.rule.master/enabled", {"enabled": 1}, 400, "M_BAD_JSON"),
         ("override/.m.rule.master/enabled", {}, 400, "M_MISSING_PARAM"),
-        ("nonsense/a/enabled", {"enabled": True}, 400, "M_INVALID_PARAM"),
+        ("nonsense/a/enabled", {"enabled": True}, 404, "M_NOT_FOUND"),
         ("override/none/actions", {"actions": []}, 404, "M_NOT_FOUND"),
         ("override/.m.rule.master/actions", {"actions": "notify"}, 400, "M_INVALID_PARAM"),
         ("override/.m.rule.master/actions", {}, 400, "M_MISSING_PARAM"),
@@ -123,7 +171,7 @@ def test_rules_that_are_not_there_are_not_found(alice, suffix):
     answer = alice.get(f"{BASE}/global/override/none{suffix}")
     assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
     answer = alice.get(f"{BASE}/global/nonsense/none{suffix}")
-    assert (answer.status, answer.json["errcode"]) == (400, "M_INVALID_PARAM")
+    assert (answer.status, answer.json["errcode"]) == (404, "M_NOT_FOUND")
 
 
 def test_default_rules_cannot_be_deleted(alice):

@@ -271,6 +271,15 @@ def summary(client: Client, room: str) -> Any:
 
 
 class TestSummary:
+    @pytest.mark.parametrize("feature", ["im.nheko.summary", "org.matrix.msc3266"])
+    def test_older_paths_of_the_summary(self, alice: Client, feature: str) -> None:
+        room_id = create_room(alice, preset="public_chat", name="Lounge")
+        expected = ok(summary(alice, room_id))
+        base = f"/_matrix/client/unstable/{feature}"
+        for where in (f"rooms/{segment(room_id)}/summary", f"summary/{segment(room_id)}"):
+            assert ok(alice.get(f"{base}/{where}")) == expected
+        assert ok(Client().get("/_matrix/client/versions"))["unstable_features"][feature] is True
+
     def test_summary_of_an_open_room(self, alice: Client, bob: Client) -> None:
         name = fresh_name("summed")
         encryption = {"type": "m.room.encryption", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}

@@ -146,6 +146,39 @@ def test_kick_ban_and_unban(alice, bob, public):
     join(bob, public)
 
 
+@pytest.mark.parametrize("way", ["join", "rooms"])
+def test_a_join_takes_the_other_keys_of_its_body(alice, bob, public, way):
+    where = f"{V3}/join/{segment(public)}" if way == "join" else path(public, "join")
+    others = {
+        "org.example.colour": {"shade": 3},
+        "membership": "ban",
+        "join_authorised_via_users_server": "@x:y",
+    }
+    ok(bob.post(where, {"reason": "tea", **others}))
+    content = ok(alice.get(path(public, "state", "m.room.member", bob.user_id)))
+    assert content["org.example.colour"] == {"shade": 3}
+    assert (content["membership"], content["reason"]) == ("join", "tea")
+    assert "join_authorised_via_users_server" not in content
+
+
+def test_what_changes_nothing_still_needs_the_power(alice, bob, make_client, public):
+    carol, dave = make_client("carol"), make_client("dave")
+    join(bob, public)
+    ok(alice.post(path(public, "ban"), {"user_id": carol.user_id}))
+    refused(bob.post(path(public, "ban"), {"user_id": carol.user_id}), 403, "M_FORBIDDEN")
+    ok(alice.post(path(public, "ban"), {"user_id": carol.user_id}))
+    banned = ok(alice.get(path(public, "state", "m.room.member", carol.user_id)))
+    where = path(public, "state", "m.room.member", carol.user_id)
+    refused(bob.put(where, banned), 403, "M_FORBIDDEN")
+    ok(alice.put(where, banned))
+    levels = ok(alice.get(path(public, "state", "m.room.power_levels")))
+    ok(alice.put(path(public, "state", "m.room.power_levels", ""), levels | {"invite": 0}))
+    ok(bob.post(path(public, "invite"), {"user_id": dave.user_id}))
+    ok(bob.post(path(public, "invite"), {"user_id": dave.user_id}))
+    ok(alice.put(path(public, "state", "m.room.power_levels", ""), levels | {"invite": 50}))
+    refused(bob.post(path(public, "invite"), {"user_id": dave.user_id}), 403, "M_FORBIDDEN")
+
+
 def test_leaving_a_room_one_was_never_in(bob, public):
     refused(act(bob, public, "leave"), 403, "M_FORBIDDEN")
     refused(act(bob, "!unknown:example.org", "leave"), 403, "M_FORBIDDEN")

@@ -296,7 +296,7 @@ class TestRelationsEndpoint:
         where = path(room_id, "relations", parent, version=V1)
         refused(make_client("eve").get(where), 403, "M_FORBIDDEN")
         refused(alice.get(path(room_id, "relations", "$unknown", version=V1)), 404, "M_NOT_FOUND")
-        for query in ({"dir": "x"}, {"limit": "0"}, {"from": "x"}, {"to": "x"}, {"recurse": "x"}):
+        for query in ({"dir": "x"}, {"limit": "-1"}, {"from": "x"}, {"to": "x"}, {"recurse": "x"}):
             refused(alice.get(where, **query), 400, "M_INVALID_PARAM")
         refused(alice.get(path(room_id, "relations", parent)), 404, "M_UNRECOGNIZED")
 
@@ -326,7 +326,7 @@ class TestThreads:
         where = path(room_id, "threads", version=V1)
         assert ok(alice.get(where)) == {"chunk": []}
         refused(make_client("eve").get(where), 403, "M_FORBIDDEN")
-        for query in ({"limit": "0"}, {"from": "x"}, {"include": "x"}):
+        for query in ({"limit": "-1"}, {"from": "x"}, {"include": "x"}):
             refused(alice.get(where, **query), 400, "M_INVALID_PARAM")
 
 

@@ -24,6 +24,29 @@ def test_a_repeated_transaction_is_one_event(alice, bob, room_id):
     assert len([e for e in messages(alice, room_id)["chunk"] if e["type"] == "m.room.message"]) == 2
 
 
+def test_a_transaction_id_may_be_used_for_each_type_of_event(alice, bob, room_id):
+    types = ("org.example.a", "org.example.b", "m.reaction")
+    first = [ok(put(alice, room_id, "same", {"a": 1}, each))["event_id"] for each in types]
+    again = [ok(put(alice, room_id, "same", {"a": 1}, each))["event_id"] for each in types]
+    assert len(set(first)) == 3
+    assert again == first
+    shown = alice.get(path(room_id, "event", first[1])).json
+    assert (shown["type"], shown["unsigned"]["transaction_id"]) == ("org.example.b", "same")
+
+
+def test_a_transaction_id_may_be_used_for_each_redaction(alice, room_id):
+    targets = [send(alice, room_id) for _ in range(3)]
+    ways = [path(room_id, "redact", target, "same") for target in targets[:2]]
+    ways.append(path(room_id, "send", "m.room.redaction", "same"))
+    bodies = [{}, {}, {"redacts": targets[2]}]
+    first = [ok(alice.put(way, body))["event_id"] for way, body in zip(ways, bodies, strict=True)]
+    again = [ok(alice.put(way, body))["event_id"] for way, body in zip(ways, bodies, strict=True)]
+    assert len(set(first)) == 3
+    assert again == first
+    for target in targets:
+        assert ok(alice.get(path(room_id, "event", target)))["content"] == {}
+
+
 def test_a_transaction_repeated_at_the_same_time_is_one_event(alice, room_id):
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: ok(put(alice, room_id, "race", {"body": "a"})), range(8)))
@@ -121,13 +144,59 @@ def test_state_with_and_without_a_key(alice, room_id):
     assert ok(alice.get(path(room_id, "state", "org.example#odd~type", "a#key/with%25signs"))) == {"a": 3}
 
 
-@pytest.mark.parametrize("event_type", ["m.room.create", "m.room.name"])
-def test_state_that_one_may_not_set(bob, room_id, event_type):
-    refused(bob.put(path(room_id, "state", event_type, ""), {"name": "mine"}), 403, "M_FORBIDDEN")
+def test_state_that_one_may_not_set(bob, room_id):
+    refused(bob.put(path(room_id, "state", "m.room.name", ""), {"name": "mine"}), 403, "M_FORBIDDEN")
 
 
 def test_state_keyed_by_another_user(alice, bob, room_id):
     refused(alice.put(path(room_id, "state", "org.example.of", bob.user_id), {}), 403, "M_FORBIDDEN")
+
+
+def test_the_state_that_is_current_may_be_set_by_those_only_who_may_set_any(alice, bob, make_client, room_id):
+    name = {"name": "Ours"}
+    set_state(alice, room_id, "m.room.name", name, "")
+    levels = ok(alice.get(path(room_id, "state", "m.room.power_levels")))
+    set_state(alice, room_id, "m.room.power_levels", levels | {"events": {"org.example.of": 0}}, "")
+    set_state(bob, room_id, "org.example.of", {"a": 1}, bob.user_id)
+    for other in (bob, make_client("carol")):
+        refused(other.put(path(room_id, "state", "m.room.name", ""), name), 403, "M_FORBIDDEN")
+    refused(alice.put(path(room_id, "state", "org.example.of", bob.user_id), {"a": 1}), 403, "M_FORBIDDEN")
+    assert ok(bob.put(path(room_id, "state", "org.example.of", bob.user_id), {"a": 1}))
+
+
+@pytest.mark.parametrize(
+    ("event_type", "content"),
+    [
+        ("m.room.create", {"room_version": "12"}),
+        ("m.room.power_levels", {"users": "everybody"}),
+        ("m.room.power_levels", {"users": {"bob": 50}}),
+        ("m.room.power_levels", {"users_default": "50"}),
+        ("m.room.power_levels", {"events": {"m.room.name": 1.5}}),
+    ],
+)
+def test_what_nobody_could_set_is_a_bad_request(alice, room_id, event_type, content):
+    answer = alice.put(path(room_id, "state", event_type, ""), content)
+    assert (answer.status, answer.json["errcode"] in ("M_INVALID_PARAM", "M_BAD_JSON")) == (400, True)
+
+
+def test_a_create_event_is_no_message(alice, room_id):
+    refused(put(alice, room_id, "t", {}, "m.room.create"), 400, "M_INVALID_PARAM")
+
+
+def test_creators_have_no_power_levels(alice, bob):
+    room_id = create_room(alice, room_version="12")
+    levels = ok(alice.get(path(room_id, "state", "m.room.power_levels")))
+    where = path(room_id, "state", "m.room.power_levels", "")
+    refused(alice.put(where, levels | {"users": {alice.user_id: 100}}), 400, "M_INVALID_PARAM")
+    ok(alice.put(where, levels | {"users": {bob.user_id: 100}}))
+
+
+@pytest.mark.parametrize("version", ["10", "12"])
+def test_a_room_is_not_replaced_by_itself(alice, version):
+    room_id, other = (create_room(alice, room_version=version) for _ in range(2))
+    where = path(room_id, "state", "m.room.tombstone", "")
+    refused(alice.put(where, {"body": "x", "replacement_room": room_id}), 400, "M_INVALID_PARAM")
+    ok(alice.put(where, {"body": "x", "replacement_room": other}))
 
 
 def test_a_canonical_alias_must_point_here(alice, room_id):

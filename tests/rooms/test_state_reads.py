@@ -134,6 +134,12 @@ class TestState:
         assert found == {str(number): number for number in range(60)}
 
 
+def first_prev_batch(client: Client, room_id: str) -> str:
+    """Where the timeline of a first sync begins, which has all of the room."""
+    answer = ok(client.get("/_matrix/client/v3/sync", filter='{"room": {"timeline": {"limit": 50}}}'))
+    return str(answer["rooms"]["join"][room_id]["timeline"]["prev_batch"])
+
+
 class TestMembers:
     def test_members_by_membership(self, alice: Client, make_client: MakeClient) -> None:
         room_id = create_room(alice)
@@ -194,6 +200,38 @@ class TestMembers:
         beginning = messages(alice, room_id, "b", limit=100)["end"]
         assert memberships(alice.get(path(room_id, "members"), at=beginning)) == {}
 
+    def test_members_at_the_prev_batch_of_a_first_sync(
+        self, alice: Client, bob: Client, make_client: MakeClient
+    ) -> None:
+        room_id = create_room(alice, preset="public_chat")
+        join(bob, room_id)
+        token = first_prev_batch(alice, room_id)
+        join(make_client("carol"), room_id)
+        leave(bob, room_id)
+        where = path(room_id, "members")
+        assert memberships(alice.get(where, at=token)) == {alice.user_id: "join", bob.user_id: "join"}
+        joined = alice.get(where, at=token, not_membership="leave")
+        assert set(memberships(joined)) == {alice.user_id, bob.user_id}
+        assert messages(alice, room_id, "b", **{"from": token})["chunk"] == []
+        assert (
+            messages(alice, room_id, "f", limit=1, **{"from": token})["chunk"][0]["type"] == "m.room.create"
+        )
+        few = ok(alice.get("/_matrix/client/v3/sync", filter='{"room": {"timeline": {"limit": 1}}}'))
+        token = few["rooms"]["join"][room_id]["timeline"]["prev_batch"]
+        assert len(memberships(alice.get(where, at=token))) == 3
+        refused(alice.get(where, at="t0."), 400, "M_INVALID_PARAM")
+
+    def test_members_at_the_prev_batch_where_the_past_is_hidden(
+        self, alice: Client, bob: Client, make_client: MakeClient
+    ) -> None:
+        rule = {"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}
+        room_id = create_room(alice, preset="public_chat", initial_state=[rule])
+        join(bob, room_id)
+        token = first_prev_batch(bob, room_id)
+        join(make_client("carol"), room_id)
+        found = memberships(bob.get(path(room_id, "members"), at=token))
+        assert set(found) == {alice.user_id, bob.user_id}
+
     def test_those_who_left_see_the_members_of_then(
         self, alice: Client, bob: Client, make_client: MakeClient
     ) -> None:
@@ -214,6 +252,10 @@ class TestMembers:
         assert ok(alice.get(path(room_id, "joined_members")))["joined"] == {
             alice.user_id: {"display_name": "Al", "avatar_url": "mxc://example.org/a"}
         }
+        join(bob, room_id)
+        set_state(bob, room_id, "m.room.member", {"membership": "join", "displayname": "Bob"}, bob.user_id)
+        joined = ok(alice.get(path(room_id, "joined_members")))["joined"]
+        assert joined[bob.user_id] == {"display_name": "Bob", "avatar_url": None}
 
     def test_joined_rooms(self, alice: Client, bob: Client) -> None:
         first, second = create_room(alice), create_room(alice)

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from murmuration.aws import dynamodb
+from murmuration.clock import now_ms
 from murmuration.rooms.ephemeral import typing
 from murmuration.storage.live import streams
 from tests.in_process import Client
-from tests.rooms.people import create_room, join, ok, path, refused
+from tests.rooms.people import V3, create_room, join, leave, ok, path, refused, set_state
 
 MakeClient = Callable[..., Client]
 
@@ -98,6 +100,48 @@ def test_many_at_once_are_all_heard(alice: Client, make_client: MakeClient) -> N
     item = streams.get(streams.room_stream(room_id), typing.KEY)
     assert item is not None
     assert set(item["users"]) == {other.user_id for other in others}
+
+
+def work_on_log(room_id: str) -> None:
+    """Do what the Streams worker does about members who leave."""
+    typing.end_for_leavers(dynamodb.query("room-log", "room_id = :room", {":room": room_id}))
+
+
+@pytest.mark.parametrize("way", ["leave", "kick", "ban", "state"])
+def test_leaving_ends_it(alice: Client, bob: Client, room_id: str, way: str) -> None:
+    for each in (alice, bob):
+        ok(tell(each, room_id, {"typing": True}))
+    work_on_log(room_id)
+    assert typists(room_id, now_ms()) == sorted([alice.user_id, bob.user_id])
+    if way == "leave":
+        leave(bob, room_id)
+    elif way == "state":
+        set_state(alice, room_id, "m.room.member", {"membership": "leave"}, bob.user_id)
+    else:
+        ok(alice.post(path(room_id, way), {"user_id": bob.user_id}))
+    work_on_log(room_id)
+    assert typists(room_id, now_ms()) == [alice.user_id]
+    seq = streams.read_head(streams.room_stream(room_id))
+    work_on_log(room_id)
+    assert streams.read_head(streams.room_stream(room_id)) == seq
+
+
+@pytest.mark.parametrize("way", ["logout", "logout/all"])
+def test_logging_out_ends_it(alice: Client, bob: Client, room_id: str, way: str) -> None:
+    other_room = create_room(bob)
+    for each, where in ((alice, room_id), (bob, room_id), (bob, other_room)):
+        ok(tell(each, where, {"typing": True}))
+    ok(bob.post(f"{V3}/{way}"))
+    assert typists(room_id, now_ms()) == [alice.user_id]
+    assert typists(other_room, now_ms()) == []
+
+
+def test_another_device_types_on(bob: Client, room_id: str) -> None:
+    ok(tell(bob, room_id, {"typing": True}))
+    typing.end_on_devices(bob.user_id, ["ANOTHER"])
+    assert typists(room_id, now_ms()) == [bob.user_id]
+    typing.end_on_devices(bob.user_id, [bob.device_id])
+    assert typists(room_id, now_ms()) == []
 
 
 def test_errors(alice: Client, make_client: MakeClient) -> None:

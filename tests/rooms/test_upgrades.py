@@ -116,7 +116,58 @@ def test_aliases_directory_bans_and_settings_move(alice: Client, bob: Client) ->
     )
 
 
-@pytest.mark.parametrize("number", range(1, 7))
+def test_the_old_room_names_no_aliases_any_more(alice: Client) -> None:
+    name = f"upgraded-{os.getpid()}-{next(_numbers)}"
+    room_id = create_room(alice, room_alias_name=name)
+    new_id = ok(upgrade(alice, room_id))["replacement_room"]
+    assert state(alice, room_id, "m.room.canonical_alias") == {}
+    ok(upgrade(alice, room_id))
+    assert state(alice, new_id, "m.room.canonical_alias") == {"alias": f"#{name}:example.org"}
+    named_nothing = create_room(alice)
+    ok(upgrade(alice, named_nothing))
+    canonical = path(named_nothing, "state", "m.room.canonical_alias")
+    refused(alice.get(canonical), 404, "M_NOT_FOUND")
+
+
+def test_a_space_keeps_its_children(alice: Client) -> None:
+    space = create_room(alice, creation_content={"type": "m.space"})
+    children = {
+        create_room(alice): {"via": ["example.org"], "suggested": bool(number % 2)} for number in range(18)
+    }
+    for child, content in children.items():
+        set_state(alice, space, "m.space.child", content, child)
+    removed = create_room(alice)
+    set_state(alice, space, "m.space.child", {"via": ["example.org"]}, removed)
+    set_state(alice, space, "m.space.child", {}, removed)
+    new_id = ok(upgrade(alice, space))["replacement_room"]
+    events = ok(alice.get(path(new_id, "state")))
+    found = {each["state_key"]: each["content"] for each in events if each["type"] == "m.space.child"}
+    assert found == children
+
+
+def test_a_room_that_is_no_space_has_no_children(alice: Client) -> None:
+    room_id, child = create_room(alice), create_room(alice)
+    set_state(alice, room_id, "m.space.child", {"via": ["example.org"]}, child)
+    new_id = ok(upgrade(alice, room_id))["replacement_room"]
+    assert "m.space.child" not in str(ok(alice.get(path(new_id, "state"))))
+
+
+def test_direct_chats_stay_direct(alice: Client, bob: Client) -> None:
+    room_id = create_room(alice, preset="trusted_private_chat", invite=[bob.user_id], is_direct=True)
+    join(bob, room_id)
+    for one, other in ((alice, bob), (bob, alice)):
+        direct = {other.user_id: [room_id], "@else:example.org": ["!other:example.org"]}
+        ok(one.put(f"{V3}/user/{segment(one.user_id)}/account_data/m.direct", direct))
+    new_id = ok(upgrade(alice, room_id))["replacement_room"]
+    ok(upgrade(alice, room_id))
+    invite(alice, new_id, bob)
+    join(bob, new_id)
+    for one, other in ((alice, bob), (bob, alice)):
+        direct = ok(one.get(f"{V3}/user/{segment(one.user_id)}/account_data/m.direct"))
+        assert direct == {other.user_id: [room_id, new_id], "@else:example.org": ["!other:example.org"]}
+
+
+@pytest.mark.parametrize("number", range(1, 8))
 @pytest.mark.parametrize("way", [Way.BEFORE, Way.AFTER])
 def test_an_interrupted_upgrade_goes_on(alice: Client, bob: Client, way: Way, number: int) -> None:
     name = f"upgraded-{os.getpid()}-{next(_numbers)}"
@@ -136,6 +187,7 @@ def test_an_interrupted_upgrade_goes_on(alice: Client, bob: Client, way: Way, nu
     assert "prev_content" not in tombstone["unsigned"]
     assert ok(alice.get(path(new_id, "aliases"))) == {"aliases": [f"#{name}:example.org"]}
     assert state(alice, new_id, "m.room.canonical_alias") == {"alias": f"#{name}:example.org"}
+    assert state(alice, room_id, "m.room.canonical_alias") == {}
     assert state(alice, new_id, "m.room.member", bob.user_id) == {"membership": "ban"}
     assert ok(alice.get(f"{user}/{segment(new_id)}/tags")) == {"tags": {"u.mine": {}}}
     assert ok(alice.get(rule + segment(new_id)))["actions"] == []

@@ -54,7 +54,10 @@ def test_a_rejected_invite_is_a_left_room(make_client: Make) -> None:
     assert has_nothing(syncing.sync())
 
 
-def test_an_invite_brings_no_more_of_a_room_than_fits(make_client: Make) -> None:
+def test_an_invite_brings_no_more_of_a_room_than_fits(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("murmuration.rooms.writing.append.MAX_MEMBER_BYTES", 65_536)
     alice, bob = make_client("alice"), make_client("bob")
     room_id = create_room(alice, name="Come in", topic="x" * 20_000)
     for event_type in ("m.room.avatar", "m.room.encryption", "m.room.canonical_alias"):

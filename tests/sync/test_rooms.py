@@ -10,6 +10,7 @@ import pytest
 from murmuration.sync import engine, joined
 from tests.in_process import Client, segment
 from tests.rooms.people import (
+    V1,
     V3,
     bodies,
     create_room,
@@ -44,6 +45,27 @@ def test_first_sync_has_the_room_whole(make_client: Make) -> None:
     assert {("m.room.create", ""), ("m.room.name", ""), ("m.room.member", alice.user_id)} <= seen
     assert section["unread_notifications"] == {"notification_count": 0, "highlight_count": 0}
     assert all("room_id" not in event for event in timeline(section))
+
+
+def test_a_limit_of_0_gives_no_events(make_client: Make) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice, name="Here")
+    send(alice, room_id, "first")
+    bare = Syncing(alice, filter={"room": {"timeline": {"limit": 0}}})
+    section = bare.room(room_id)
+    assert (section["timeline"]["events"], section["timeline"]["limited"]) == ([], True)
+    assert {event["type"] for event in section["state"]["events"]} >= {"m.room.create", "m.room.name"}
+    event_id = send(alice, room_id, "second")
+    section = bare.room(room_id)
+    assert (section["timeline"]["events"], section["timeline"]["limited"]) == ([], True)
+    before = path(room_id, "messages")
+    query = {"dir": "b", "from": section["timeline"]["prev_batch"]}
+    assert ok(alice.get(before, limit=1, **query))["chunk"][0]["event_id"] == event_id
+    for limited in ({"limit": 0}, {"filter": '{"limit": 0}'}):
+        assert ok(alice.get(before, **query, **limited))["chunk"] == []
+    assert ok(alice.get(path(room_id, "threads", version=V1), limit=0)) == {"chunk": []}
+    relations = path(room_id, "relations", event_id, version=V1)
+    assert ok(alice.get(relations, limit=0))["chunk"] == []
 
 
 def test_limited_first_sync_has_the_state_before_its_timeline(make_client: Make) -> None:
@@ -359,7 +381,7 @@ def test_invited_without_state_changes(make_client: Make) -> None:
 def test_more_rooms_than_fit_into_an_answer_come_in_several(
     make_client: Make, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
-    monkeypatch.setattr(engine, "MOST_BYTES", 120_000)
+    monkeypatch.setattr(engine, "_bytes_for_rooms", lambda _answer: 60_000)
     alice, bob = make_client("alice"), make_client("bob")
     room_ids = [create_room(alice, preset="public_chat") for _ in range(6)]
     for room_id in room_ids:
@@ -380,3 +402,20 @@ def test_more_rooms_than_fit_into_an_answer_come_in_several(
         told += new
         tagged |= {room_id for room_id, section in sections.items() if section["account_data"]["events"]}
     assert sorted(told) == sorted(tagged) == sorted(room_ids)
+
+
+@pytest.mark.parametrize(("limit", "others"), [(1, 10), (1, 150), (3, 40)])
+def test_a_filter_finds_a_message_among_many_other_events(make_client: Make, limit: int, others: int) -> None:
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    wanted = {"room": {"timeline": {"limit": limit, "types": ["m.room.message"]}}}
+    known, fresh = Syncing(alice, filter=wanted), Syncing(alice, filter=wanted)
+    known.sync()
+    message = send(alice, room_id)
+    for number in range(others):
+        relation = {"rel_type": "m.annotation", "event_id": message, "key": str(number)}
+        send(alice, room_id, {"m.relates_to": relation}, "m.reaction")
+    for syncing in (known, fresh):
+        section = syncing.room(room_id)
+        assert event_ids(timeline(section)) == [message]
+        assert section["timeline"]["limited"] is False

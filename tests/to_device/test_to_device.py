@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from murmuration import to_device
 from murmuration.aws import dynamodb
+from murmuration.endpoint import Request
+from murmuration.identity.tokens import Requester
 from murmuration.storage.live import streams
 from murmuration.storage.live import to_device as storage
 from tests.in_process import segment
@@ -128,6 +131,63 @@ def test_what_arrives_during_the_reading_waits_for_the_next(alice, bob):
     send(alice, {bob.user_id: {"BOB1": {"n": 1}}})
     found = storage.read(bob.user_id, "BOB1", 0, 100, head=head)
     assert ([event["content"]["n"] for event in found.events], found.position) == ([0], head)
+
+
+# -- Order ---
+
+
+def store(sender, receiver, n, received_ms):
+    """Store a message that was sent at `received_ms`, whenever that was."""
+    to_device.send_to_device(
+        Requester(sender.user_id, sender.device_id),
+        "m.test",
+        f"txn{next(_txn_ids)}",
+        {"messages": {receiver.user_id: {receiver.device_id: {"n": n}}}},
+        received_ms=received_ms,
+    )
+
+
+def numbers(found):
+    return [event["content"]["n"] for event in found.events]
+
+
+def test_messages_that_wait_together_come_in_the_order_of_their_requests(alice, bob):
+    for n in (3, 0, 4, 1, 2):
+        store(alice, bob, n, 1_000 + n)
+    assert numbers(inbox(bob)) == [0, 1, 2, 3, 4]
+
+
+def test_messages_of_one_millisecond_come_as_they_were_stored(alice, bob):
+    for n in (0, 1, 2):
+        store(alice, bob, n, 1_000)
+    assert numbers(inbox(bob)) == [0, 1, 2]
+
+
+def test_a_message_stored_late_is_not_skipped(alice, bob):
+    """Its request came before that of one which was read already; it gets its own place behind that one."""
+    store(alice, bob, 1, 2_000)
+    seen = inbox(bob)
+    store(alice, bob, 0, 1_000)
+    late = inbox(bob, after=seen.position)
+    assert (numbers(seen), numbers(late)) == ([1], [0])
+    assert numbers(inbox(bob, after=late.position)) == []
+
+
+def test_pages_end_where_nothing_later_was_sent_before(alice, bob):
+    for n in (0, 1, 3, 2, 4, 5):
+        store(alice, bob, n, 1_000 + n)
+    pages, position = [], 0
+    while found := numbers(page := inbox(bob, position, limit=3)):
+        pages.append(found)
+        position = page.position
+    assert pages == [[0, 1], [2, 3, 4], [5]]
+
+
+def test_the_gateways_time_is_the_requests(alice, bob):
+    event = {"requestContext": {"requestTimeEpoch": 1_234}}
+    assert Request(event).received_ms == 1_234
+    send(alice, {bob.user_id: {"BOB1": {"n": 0}}})
+    assert numbers(inbox(bob)) == [0]
 
 
 # -- Transactions ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pytest
 from aioice.stun import TransactionFailed
 from aioice.turn import create_turn_endpoint
 
-from local_cloud.dynoxide import free_port
+from local_cloud.database.dynoxide import free_port
 from murmuration import voip
 from murmuration.aws import parameters
 from murmuration.settings import settings

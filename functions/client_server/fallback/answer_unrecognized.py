@@ -10,13 +10,15 @@ from typing import Any
 from murmuration.drafts.v1.invalid_forms import explain
 from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.protocol.errors import MethodNotAllowed, Unrecognized
+from murmuration.protocol.push_rules.paths import check_path
 
 
 @endpoint("ANY", "/{proxy+}", auth=Auth.NONE)
 def handler(request: Request) -> dict[str, Any]:
     if request.method == "OPTIONS":
         return {}
+    check_path(request.method, request.path)
     advice = explain(request.method, request.path, request.resource)
-    if request.resource in ("/", "/{proxy+}"):
+    if request.resource == "/{proxy+}":
         raise Unrecognized(advice or "There is no such endpoint")
     raise MethodNotAllowed(advice or "This endpoint has no such method")

@@ -5,12 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3room_keyskeys
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.keys import backups
+from murmuration.protocol.sizes import JsonText
 
 
 @endpoint("GET", "/_matrix/client/{version}/room_keys/keys", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> JsonText:
     return backups.get_keys(request.requester.user_id, request.query.get("version"))

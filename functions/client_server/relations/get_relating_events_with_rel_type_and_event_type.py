@@ -24,7 +24,7 @@ def handler(request: Request) -> dict[str, Any]:
         event_type=params["eventType"],
         start=request.query.get("from"),
         end=request.query.get("to"),
-        limit=request.query_int("limit", DEFAULT_LIMIT, low=1),
+        limit=request.query_int("limit", DEFAULT_LIMIT),
         forward=request.query_choice("dir", ("b", "f"), "b") == "f",
         recurse=request.query_bool("recurse"),
     )

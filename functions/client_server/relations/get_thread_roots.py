@@ -23,5 +23,5 @@ def handler(request: Request) -> dict[str, Any]:
         request.params["roomId"],
         participated=request.query_choice("include", ("all", "participated"), "all") == "participated",
         start=request.query.get("from"),
-        limit=request.query_int("limit", DEFAULT_LIMIT, low=1),
+        limit=request.query_int("limit", DEFAULT_LIMIT),
     )

@@ -19,6 +19,7 @@ from murmuration.rooms.membership.joining import JoinRequest
     versions=CLIENT_VERSIONS,
 )
 def handler(request: Request) -> dict[str, Any]:
-    wanted = JoinRequest.from_body(request.params["roomIdOrAlias"], request.fields(optional=True))
+    body = request.fields(optional=True)
+    wanted = JoinRequest.from_body(request.params["roomIdOrAlias"], body, with_custom=True)
     via = [*request.query_all("via"), *request.query_all("server_name")]
     return {"room_id": join_room(request.access_token, wanted, via)}

@@ -19,5 +19,6 @@ from murmuration.rooms.membership.joining import JoinRequest
     versions=CLIENT_VERSIONS,
 )
 def handler(request: Request) -> dict[str, Any]:
-    wanted = JoinRequest.from_body(request.params["roomId"], request.fields(optional=True))
+    body = request.fields(optional=True)
+    wanted = JoinRequest.from_body(request.params["roomId"], body, with_custom=True)
     return {"room_id": join_room(request.access_token, wanted)}

@@ -23,7 +23,7 @@ def handler(request: Request) -> dict[str, Any]:
         forward=request.query_choice("dir", ("b", "f")) == "f",
         start=request.query.get("from"),
         end=request.query.get("to"),
-        limit=request.query_int("limit", event_filter.limit or DEFAULT_LIMIT),
+        limit=request.query_int("limit", DEFAULT_LIMIT if event_filter.limit is None else event_filter.limit),
         filter=event_filter,
     )
     return get_messages(request.access_token, request.params["roomId"], page)

@@ -1,4 +1,4 @@
-"""Summarise a room.
+"""Summarise a room. The older paths are those that clients ask by since before the specification had one.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
 """
@@ -15,7 +15,13 @@ from murmuration.rooms.reading import summaries
     "GET",
     "/_matrix/client/{version}/room_summary/{roomIdOrAlias}",
     auth=Auth.OPTIONAL_ACCESS_TOKEN,
-    versions=("v1",),
+    versions=("v1", "unstable"),
+    also=(
+        "/_matrix/client/{version}/im.nheko.summary/rooms/{roomIdOrAlias}/summary",
+        "/_matrix/client/{version}/im.nheko.summary/summary/{roomIdOrAlias}",
+        "/_matrix/client/{version}/org.matrix.msc3266/rooms/{roomIdOrAlias}/summary",
+        "/_matrix/client/{version}/org.matrix.msc3266/summary/{roomIdOrAlias}",
+    ),
 )
 def handler(request: Request) -> dict[str, Any]:
     return summaries.get_room_summary(request.optional_requester, request.params["roomIdOrAlias"])

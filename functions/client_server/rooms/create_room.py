@@ -9,13 +9,11 @@ from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.federation.membership.inviting import create_room
-from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, DOMAIN_ROOM_VERSION
 from murmuration.rooms.lifecycle.creation import RoomRequest
 
 
 @endpoint("POST", "/_matrix/client/{version}/createRoom", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
     old = request.params["version"] == "r0"
-    version = DOMAIN_ROOM_VERSION if old else DEFAULT_ROOM_VERSION
-    wanted = RoomRequest.from_body(request.fields(), room_version=version)
+    wanted = RoomRequest.from_body(request.fields(), for_old_clients=old)
     return {"room_id": create_room(request.requester, wanted)}

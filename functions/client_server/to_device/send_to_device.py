@@ -14,5 +14,11 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 @endpoint("PUT", "/_matrix/client/{version}/sendToDevice/{eventType}/{txnId}", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
     params = request.params
-    to_device.send_to_device(request.requester, params["eventType"], params["txnId"], request.json_object())
+    to_device.send_to_device(
+        request.requester,
+        params["eventType"],
+        params["txnId"],
+        request.json_object(),
+        received_ms=request.received_ms,
+    )
     return {}

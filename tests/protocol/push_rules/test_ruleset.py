@@ -110,7 +110,7 @@ class TestReading:
 
     def test_kinds_are_known(self):
         assert parse_kind("sender") == "sender"
-        with pytest.raises(InvalidParam):
+        with pytest.raises(NotFound):
             parse_kind("device")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged
+from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged, TooLarge
 from murmuration.protocol.identifiers import parse_room_id
 from murmuration.storage.users import account_data as storage
 
@@ -17,6 +17,7 @@ PUSH_RULES = "m.push_rules"
 SERVER_MANAGED = ("m.fully_read", PUSH_RULES)
 TAGS = "m.tag"
 MAX_TAG_BYTES = 255
+MAX_TAGS = 100
 
 
 def set_account_data(requester: Requester, user_id: str, data_type: str, content: Mapping[str, Any]) -> None:
@@ -77,7 +78,7 @@ def get_room_tags(requester: Requester, user_id: str, room_id: str) -> dict[str,
 
 
 def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, data: Mapping[str, Any]) -> None:
-    """Put a tag on a room, or change its data. Raises Forbidden, InvalidParam."""
+    """Put a tag on a room, or change its data. Raises Forbidden, InvalidParam, TooLarge."""
     requester.require_self(user_id)
     parse_room_id(room_id)
     if len(tag.encode()) > MAX_TAG_BYTES:
@@ -85,7 +86,14 @@ def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, dat
     order = data.get("order")
     if order is not None and (isinstance(order, bool) or not isinstance(order, int | float)):
         raise InvalidParam("order must be a number")
-    storage.change(user_id, room_id, TAGS, lambda content: {"tags": {**_tags(content), tag: data}})
+
+    def with_tag(content: dict[str, Any] | None) -> Mapping[str, Any]:
+        tags = {**_tags(content), tag: data}
+        if len(tags) > MAX_TAGS:
+            raise TooLarge(f"A room may have {MAX_TAGS} tags")
+        return {"tags": tags}
+
+    storage.change(user_id, room_id, TAGS, with_tag)
 
 
 def delete_room_tag(requester: Requester, user_id: str, room_id: str, tag: str) -> None:

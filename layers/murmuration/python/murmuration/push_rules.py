@@ -33,8 +33,13 @@ def get_push_rules(user_id: str) -> dict[str, Any]:
 
 
 def get_push_rule(user_id: str, kind: str, rule_id: str) -> Rule:
-    """One rule. Raises InvalidParam for an unknown kind, NotFound."""
+    """One rule. Raises NotFound, also for an unknown kind."""
     return ruleset.get_rule(user_id, _changes(user_id), parse_kind(kind), rule_id)
+
+
+def get_push_rules_of_kind(user_id: str, kind: str) -> list[Rule]:
+    """The rules of one kind, the most important first. Raises NotFound for an unknown kind."""
+    return ruleset.rules_of_kind(user_id, _changes(user_id), parse_kind(kind))
 
 
 def set_push_rule(
@@ -46,7 +51,10 @@ def set_push_rule(
     before: str | None = None,
     after: str | None = None,
 ) -> None:
-    """Add or replace a rule of the user's own. Raises InvalidParam, MissingParam, Unknown."""
+    """Add or replace a rule of the user's own.
+
+    Raises NotFound for an unknown kind, InvalidParam, MissingParam, Unknown.
+    """
     parsed = parse_kind(kind)
     _change(
         user_id,
@@ -55,7 +63,7 @@ def set_push_rule(
 
 
 def delete_push_rule(user_id: str, kind: str, rule_id: str) -> None:
-    """Remove a rule of the user's own. Raises InvalidParam, NotFound."""
+    """Remove a rule of the user's own. Raises NotFound, InvalidParam for one of the server's."""
     parsed = parse_kind(kind)
     _change(user_id, lambda changes: ruleset.delete_rule(changes, parsed, rule_id))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, ROOM_VERSIONS
+from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ SPEC_VERSIONS = (*_R0_VERSIONS, *(f"v1.{minor}" for minor in range(1, 20)))
 
 UNSTABLE_FEATURES = {
     "org.matrix.msc2285.stable": True,  # private read receipts
+    "im.nheko.summary": True,  # a room's summary
+    "org.matrix.msc3266": True,
     "org.matrix.msc3916.stable": True,  # authenticated media
     "org.matrix.msc4133.stable": True,  # custom profile fields
     "uk.tcpip.msc4133.stable": True,
@@ -45,7 +47,7 @@ def get_capabilities(requester: Requester) -> dict[str, Any]:
         "capabilities": {
             "m.change_password": {"enabled": member},
             "m.room_versions": {
-                "default": DEFAULT_ROOM_VERSION,
+                "default": settings().default_room_version,
                 "available": {
                     version.id: "stable" if version.stable else "unstable"
                     for version in ROOM_VERSIONS.values()

@@ -12,6 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+DEFAULT_ROOM_VERSION = "12"
+ROOM_VERSIONS = tuple(str(number) for number in range(1, 13))
+"""Those of `murmuration.protocol.room_versions`, which this module doesn't import."""
+
 
 class SettingsError(Exception):
     """A setting is missing or has a value it can't have; the message names the variable."""
@@ -27,8 +31,10 @@ class Settings:
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
     have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
-    `empty_room_days`; with 0 it is kept. A user may upload `media_quota_bytes` in all; 0 is no bound. Media
-    that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+    `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
+    microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
+    bound. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+    Rooms whose creators name no version have `default_room_version`.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -59,6 +65,8 @@ class Settings:
     sso_private_providers: bool = False
     socket_endpoint: str = ""
     empty_room_days: int = 30
+    default_room_version: str = DEFAULT_ROOM_VERSION
+    hourly_budget: int = 240_000
     federation: bool = True
     federation_allow: tuple[str, ...] = ()
     federation_deny: tuple[str, ...] = ()
@@ -139,7 +147,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         sso_trusted_clients=tuple(url for url in value("SSO_TRUSTED_CLIENTS", "").split(",") if url),
         sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
+        default_room_version=choice("DEFAULT_ROOM_VERSION", DEFAULT_ROOM_VERSION, ROOM_VERSIONS),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
+        hourly_budget=number("HOURLY_BUDGET", 240_000),
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",
         federation_allow=words("FEDERATION_ALLOW"),
         federation_deny=words("FEDERATION_DENY"),

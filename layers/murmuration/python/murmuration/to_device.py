@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration.identity.budgets import expect_writes
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
@@ -16,15 +18,20 @@ from murmuration.storage.live.to_device import Target
 MAX_EVENT_BYTES = 65_536
 
 
-def send_to_device(requester: Requester, event_type: str, txn_id: str, body: Mapping[str, Any]) -> None:
+def send_to_device(
+    requester: Requester, event_type: str, txn_id: str, body: Mapping[str, Any], *, received_ms: int
+) -> None:
     """Send each device named in `body["messages"]` its message, once for each transaction ID.
 
-    Users of other servers get nothing yet. Raises MissingParam, BadJson, InvalidParam, TooLarge.
+    Messages that wait for a device together come to it in the order of `received_ms`, which is when the
+    request reached the gateway: some functions take longer than others.
+    Users of other servers get nothing yet. Raises MissingParam, BadJson, InvalidParam, TooLarge, and
+    LimitExceeded where the budget doesn't suffice for all the devices.
     """
     events = _local_events(requester.user_id, event_type, body)
     if events:
         key = storage.transaction_key(requester.user_id, requester.device_id, event_type, txn_id)
-        storage.send(key, events)
+        storage.send(key, events, functools.partial(expect_writes, indexed=True), received_ms=received_ms)
 
 
 def _local_events(sender: str, event_type: str, body: Mapping[str, Any]) -> dict[Target, str]:

@@ -29,7 +29,7 @@ def get_device(requester: Requester, device_id: str) -> dict[str, Any]:
 
 
 def update_device(requester: Requester, device_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Rename a device. Raises NotFound, BadJson, InvalidParam.
+    """Rename a device; nobody else is rung for it. Raises NotFound, BadJson, InvalidParam.
 
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdeviceid
     """
@@ -42,7 +42,7 @@ def update_device(requester: Requester, device_id: str, body: Mapping[str, Any])
     check_display_name(name)
     if not accounts.update_device(requester.user_id, device_id, {"display_name": name}):
         raise NotFound("There is no such device")
-    _record_change(requester.user_id)
+    _record_change(requester.user_id, quiet=True)
     return {}
 
 
@@ -101,7 +101,8 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
 def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     """Delete devices with their tokens, keys and waiting messages; those that aren't there are no error.
 
-    What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on.
+    What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on. It goes
+    once more after the device: a device may upload keys until it is gone, and then no upload is taken.
     """
     known = {accounts.device_id_of(item) for item in accounts.read_devices(user_id)}
     doomed = [each for each in dict.fromkeys(device_ids) if each in known]
@@ -110,7 +111,9 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     concurrency.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
     _record_change(user_id)
     _end_presence(user_id, doomed)
+    _end_typing(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
+    concurrency.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
     streams.nudge(streams.user_stream(user_id))  # who waits comes, and learns that they are logged out
 
 
@@ -133,10 +136,16 @@ def _end_presence(user_id: str, device_ids: Sequence[str]) -> None:
     leave(user_id, device_ids)
 
 
-def _record_change(user_id: str) -> None:
+def _end_typing(user_id: str, device_ids: Sequence[str]) -> None:
+    from murmuration.rooms.ephemeral.typing import end_on_devices
+
+    end_on_devices(user_id, device_ids)
+
+
+def _record_change(user_id: str, *, quiet: bool = False) -> None:
     from murmuration.storage.keys.device_lists import record_change
 
-    record_change(user_id)
+    record_change(user_id, quiet=quiet)
 
 
 def _client_device(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,9 +85,14 @@ def deactivate_account(requester: Requester | None, attempt: Attempt) -> dict[st
 
 
 def close_account(user_id: str, *, erase: bool = False, last_device: str | None = None) -> None:
-    """Close an account for good; stopped halfway, the same call goes on. Raises NotFound."""
+    """Close an account for good; stopped halfway, the same call goes on. Raises NotFound.
+
+    With `erase`, also for an account that was closed before, who joins its rooms later is served redacted
+    copies of the user's events.
+    """
     from murmuration.accounts.threepids import binding
     from murmuration.federation.membership.leaving import leave_all_rooms
+    from murmuration.rooms.reading.erasures import erase_in_rooms
 
     try:
         accounts.deactivate(user_id, at_ms=now_ms(), erase=erase)
@@ -95,6 +100,8 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
         raise NotFound(f"There is no user {user_id}") from error
     devices.remove_all_devices(user_id, spare=last_device)
     leave_all_rooms(user_id)
+    if erase:
+        erase_in_rooms(user_id)
     subjects.unlink_all(user_id)
     binding.remove_all(user_id)
     accounts.purge_user_data(user_id)

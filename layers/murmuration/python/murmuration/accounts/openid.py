@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester, hash_secret, new_secret
 from murmuration.protocol.errors import UnknownToken
 from murmuration.settings import settings
@@ -17,11 +18,14 @@ LIFETIME_S = 3600
 
 
 def request_openid_token(requester: Requester, user_id: str) -> dict[str, Any]:
-    """A token that proves who the requester is, and nothing else. Raises Forbidden for another user.
+    """A token that proves who the requester is, and nothing else.
+
+    Raises Forbidden for another user, LimitExceeded: some 200 tokens of a user are good at a time.
 
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridopenidrequest_token
     """
     requester.require_self(user_id)
+    rate_limits.check("openid_token", user_id)
     token = new_secret()
     expires_ms = now_ms() + LIFETIME_S * 1000
     user_tokens.create(user_tokens.OPENID, hash_secret(token), user_id, expires_ms=expires_ms)

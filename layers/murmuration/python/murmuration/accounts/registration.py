@@ -15,6 +15,7 @@ from murmuration.accounts.interactive.interactive_auth import (
     Authorised,
     Flow,
     authorise,
+    is_session,
 )
 from murmuration.accounts.sessions import SessionRequest
 from murmuration.aws import dynamodb
@@ -30,17 +31,29 @@ from murmuration.protocol.errors import (
     MissingParam,
     ThreepidInUse,
     Unavailable,
+    UserInteractiveAuthRequired,
     UserInUse,
 )
 from murmuration.protocol.identifiers import is_valid_new_localpart
 from murmuration.settings import settings
 from murmuration.storage.auth import auth_sessions
+from murmuration.storage.auth.auth_sessions import StoredSession
 from murmuration.storage.live.streams import pause
 from murmuration.storage.users import accounts, profiles, threepids
 
 ATTEMPTS = 8
 SESSION = "session"
 """The name of the write that uses up a session of user-interactive authentication."""
+PARAMETERS = (
+    "username",
+    "password",
+    "device_id",
+    "initial_device_display_name",
+    "inhibit_login",
+    "refresh_token",
+)
+"""What a session's first request may say for the others too."""
+PASSWORD_HASH = "password_hash"  # noqa: S105 - a name
 _FLOWS: Mapping[str, Flow] = {"open": (), "token": (REGISTRATION_TOKEN,)}
 """What anybody has to do, by the kind of registration."""
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
@@ -50,14 +63,19 @@ def register(kind: str, attempt: Attempt) -> dict[str, Any]:
     """Make an account for a client, and begin a session unless it asks not to.
 
     Registering again with the session and password of a registration that succeeded logs in: the answer to
-    the first may have been lost. Raises Forbidden, InvalidUsername, UserInUse, WeakPassword, MissingParam,
+    the first may have been lost. A session's first request may say all, and the others no more than how they
+    prove to be allowed. Raises Forbidden, InvalidUsername, UserInUse, WeakPassword, MissingParam,
     BadJson, InvalidParam, LimitExceeded, UserInteractiveAuthRequired.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register
     """
     flows = _flows()
     if kind == "guest":
         raise Forbidden("Guest access is disabled on this homeserver")
-    body = attempt.body
+    session = attempt.auth.get("session")
+    stored = StoredSession()
+    if session is not None and is_session(session):
+        stored = auth_sessions.read_session(session)
+    body = {**stored.parameters, **attempt.body}
     localpart = parse_username(body.get("username"))
     inhibit_login = body.get("inhibit_login")
     if inhibit_login is not None and not isinstance(inhibit_login, bool):
@@ -67,16 +85,36 @@ def register(kind: str, attempt: Attempt) -> dict[str, Any]:
         passwords.parse_new_password(body["password"])
     if attempt.auth:
         rate_limits.check("registration", attempt.source_ip)
-    session = attempt.auth.get("session")
     if localpart is not None and session is None:
         _require_available(localpart)
     # The body isn't bound: nobody is harmed by another name, and whose name was taken meanwhile tries again.
-    authorised = authorise(attempt, flows, bind_body=False, purpose="register")
+    try:
+        authorised = authorise(attempt, flows, bind_body=False, purpose="register")
+    except UserInteractiveAuthRequired as error:
+        if session is None:
+            _remember(str(error.fields["session"]), attempt)
+        raise
+    if body.get("password") is None and PASSWORD_HASH in stored.parameters:
+        return _create(localpart, stored.parameters[PASSWORD_HASH], authorised, session_request)
     password = passwords.parse_new_password(body.get("password"))
     repeated = _registered_before(session, password) if session is not None else None
     if repeated is not None:
         return _log_in(repeated, session_request)
-    return _create(localpart, password, authorised, session_request)
+    return _create(localpart, passwords.hash_password(password), authorised, session_request)
+
+
+def _remember(session: str, attempt: Attempt) -> None:
+    """Keep the parameters of a session's first request: later ones may leave them out, as with Synapse.
+
+    What those say themselves counts more. The password is kept as its hash. Raises LimitExceeded.
+    """
+    given = {name: attempt.body[name] for name in PARAMETERS if attempt.body.get(name) is not None}
+    if not given:
+        return
+    rate_limits.check("registration_query", attempt.source_ip)
+    if "password" in given:
+        given[PASSWORD_HASH] = passwords.hash_password(passwords.parse_new_password(given.pop("password")))
+    auth_sessions.remember_parameters(session, given)
 
 
 def check_username_availability(username: str | None, *, source_ip: str) -> dict[str, bool]:
@@ -182,9 +220,8 @@ def _log_in(user_id: str, request: SessionRequest | None) -> dict[str, Any]:
 
 
 def _create(
-    localpart: str | None, password: str, authorised: Authorised, request: SessionRequest | None
+    localpart: str | None, password_hash: str, authorised: Authorised, request: SessionRequest | None
 ) -> dict[str, Any]:
-    password_hash = passwords.hash_password(password)
     for race in range(ATTEMPTS):
         name = localpart if localpart is not None else random_localpart()
         user_id, now = user_id_of(name), now_ms()

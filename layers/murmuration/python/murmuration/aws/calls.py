@@ -8,10 +8,14 @@ profiles and proxies) botocore makes it.
 from __future__ import annotations
 
 import functools
+import json
 import os
+import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from random import uniform
 from typing import TYPE_CHECKING, Any
@@ -84,6 +88,90 @@ def release(interceptor: Interceptor) -> None:
     _interceptors = tuple(each for each in _interceptors if each != interceptor)
 
 
+# -- What calls consume ----------------------------------------------------------------------------------
+
+READS = frozenset(("GetItem", "BatchGetItem", "Query", "Scan", "TransactGetItems"))
+WRITES = frozenset(("PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"))
+
+
+class Usage:
+    """What calls consumed while this was counting: capacity units, requests of SQS and S3, bytes put into S3.
+
+    Threads that work for the same request share one.
+    """
+
+    __slots__ = (
+        "_lock", "object_bytes", "object_puts", "object_reads", "queue_requests", "read_units", "write_units",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.read_units = 0.0
+        self.write_units = 0.0
+        self.queue_requests = 0
+        self.object_puts = 0
+        self.object_reads = 0
+        self.object_bytes = 0
+
+    def add(self, asked: Call, answer: Mapping[str, Any]) -> None:
+        """Count an answered call, by what DynamoDB says of it."""
+        if asked.service == "sqs":
+            self._count(0, 0, 1)
+            return
+        consumed = answer.get("ConsumedCapacity") or ()
+        tables = [consumed] if isinstance(consumed, Mapping) else consumed
+        units = sum(float(table["CapacityUnits"]) for table in tables)
+        if asked.operation in WRITES:
+            self._count(0, units, 0)
+        else:
+            self._count(units, 0, 0)
+
+    def add_refused(self, asked: Call) -> None:
+        """Count a refused call: DynamoDB charges a refused write as it would charge the write.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+        """
+        if asked.operation in WRITES:
+            each = 2 if asked.operation == "TransactWriteItems" else 1
+            self._count(0, each * -(-len(json.dumps(asked.parameters, default=repr)) // 1024), 0)
+
+    def add_object(self, put_bytes: int | None) -> None:
+        """Count an object that was read, or put with so many bytes."""
+        with self._lock:
+            self.object_reads += put_bytes is None
+            self.object_puts += put_bytes is not None
+            self.object_bytes += put_bytes or 0
+
+    def _count(self, reads: float, writes: float, queue_requests: int) -> None:
+        with self._lock:
+            self.read_units += reads
+            self.write_units += writes
+            self.queue_requests += queue_requests
+
+
+_usage: ContextVar[Usage | None] = ContextVar("usage", default=None)
+
+
+@contextmanager
+def counting(usage: Usage) -> Iterator[None]:
+    """Count in `usage` what is called meanwhile in this context."""
+    token = _usage.set(usage)
+    try:
+        yield
+    finally:
+        _usage.reset(token)
+
+
+def count_object(put_bytes: int | None = None) -> None:
+    """Count an object that is read, or put with so many bytes, where somebody counts."""
+    usage = _usage.get()
+    if usage is not None:
+        usage.add_object(put_bytes)
+
+
+# -- Calling ---------------------------------------------------------------------------------------------
+
+
 def call(service: str, operation: str, parameters: dict[str, Any]) -> Answer:
     """The answer of a service, repeated where that may help. Bytes stay bytes in, and come as base64.
 
@@ -92,7 +180,18 @@ def call(service: str, operation: str, parameters: dict[str, Any]) -> Answer:
     if operation == "TransactWriteItems":
         parameters.setdefault("ClientRequestToken", str(uuid.uuid4()))  # a repetition is the same transaction
     asked = Call(service, operation, parameters)
-    return _pass(_interceptors, asked) if _interceptors else _send(asked)
+    usage = _usage.get()
+    if usage is None:
+        return _pass(_interceptors, asked) if _interceptors else _send(asked)
+    if operation in READS or operation in WRITES:
+        parameters.setdefault("ReturnConsumedCapacity", "TOTAL")
+    try:
+        answer = _pass(_interceptors, asked)
+    except ServiceError:
+        usage.add_refused(asked)
+        raise
+    usage.add(asked, answer)
+    return answer
 
 
 def _pass(interceptors: tuple[Interceptor, ...], asked: Call) -> Answer:

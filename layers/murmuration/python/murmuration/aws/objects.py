@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
+from murmuration.aws.calls import count_object
 from murmuration.settings import settings
 
 
@@ -23,13 +24,43 @@ def client() -> Any:
     return make_client("s3")
 
 
-def put(key: str, data: bytes, content_type: str) -> None:
-    """Store an object, over one that has the key already."""
-    client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type)
+def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str = "") -> None:
+    """Store an object, over one that has the key already. `encoding` is its Content-Encoding."""
+    count_object(len(data) if isinstance(data, bytes) else _size(data))
+    more = {"ContentEncoding": encoding} if encoding else {}
+    client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type, **more)
+
+
+def signed_path(key: str, seconds: int) -> str:
+    """The path, with its query, by which anybody may read an object from the bucket's own host for a while.
+
+    CloudFront passes it on to that host, so clients use it at the server's address.
+    """
+    from urllib.parse import urlsplit
+
+    from botocore.auth import S3SigV4QueryAuth
+    from botocore.awsrequest import AWSRequest
+
+    from murmuration.aws.clients import session
+
+    region = client().meta.region_name
+    request = AWSRequest("GET", f"https://{settings().media_bucket}.s3.{region}.amazonaws.com/{key}")
+    S3SigV4QueryAuth(session().get_credentials(), "s3", region, expires=seconds).add_auth(request)
+    parts = urlsplit(request.url)
+    return f"{parts.path}?{parts.query}"
+
+
+def _size(file: IO[bytes]) -> int:
+    """Return how many bytes there are from a file's position to its end."""
+    position = file.tell()
+    size = file.seek(0, 2) - position
+    file.seek(position)
+    return size
 
 
 def get(key: str) -> Object | None:
     """The object with `key`, or None."""
+    count_object()
     s3 = client()
     try:
         found = s3.get_object(Bucket=settings().media_bucket, Key=key)

@@ -15,6 +15,7 @@ from murmuration.clock import now_ms
 from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.identity.authentication import authenticate
+from murmuration.identity.budgets import charge_to
 from murmuration.identity.tokens import AccessToken, RememberedToken
 from murmuration.presence import status
 from murmuration.protocol.bodies import parse_json
@@ -53,13 +54,16 @@ def connect(
 ) -> None:
     """Accept a connection, and have it told what is new after `since`.
 
-    Raises UnknownToken, InvalidParam for another subprotocol or what is no token, BadJson, NotFound.
+    Raises UnknownToken, InvalidParam for another subprotocol or what is no token, BadJson, NotFound,
+    LimitExceeded for one connection too many.
     """
     if protocols and PROTOCOL not in protocols:
         raise InvalidParam(f"The only subprotocol is {PROTOCOL}")
     first = look(token, since, filter_text)
     account.acknowledge(first)
     now = now_ms()
+    socket = Socket(token.user_id, token.device_id, connection_id)
+    listeners.add_socket(socket, now // 1000 + connections.LIFETIME_S)
     connections.add(
         Connection(
             connection_id,
@@ -71,8 +75,6 @@ def connect(
             filter_text,
         )
     )
-    socket = Socket(token.user_id, token.device_id, connection_id)
-    listeners.add_socket(socket, now // 1000 + connections.LIFETIME_S)
     status.stay(token.user_id, token.device_id, connection_id, now + connections.LIFETIME_S * 1000)
     order_push(connection_id)
 
@@ -170,6 +172,7 @@ def take_request(connection_id: str, text: str) -> None:
         return
     response: dict[str, Any] = {"id": None}
     try:
+        charge_to(connection.user_id)
         request = _parse(text)
         response["id"] = request["id"]
         response["result"] = _carry_out(connection, request)

@@ -7,18 +7,30 @@ the look didn't see finds the registration.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency, queues
+from murmuration.identity.budgets import WAKE, charge
+from murmuration.settings import settings
+from murmuration.storage.keys import one_time_keys
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Socket, Wait
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
 
+EPHEMERAL_ROOM = 20
+"""Members of a room up to which typing and receipts ring those who wait.
+
+In a larger room they come with the next news. To ring everybody would cost more than the messages do.
+"""
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
 EVERY_DEVICE = ""
+Target = tuple[str, str]
+"""A user ID, and a device ID or EVERY_DEVICE."""
 
 
 def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
@@ -28,29 +40,86 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
     told by their own, unless that came of resolving forks. Nobody is told of what is filled in.
     """
     items = [item for item in items if "filled_below" not in item]
-    users = {item["member"] for item in items if item.get("member")}
+    causes: dict[Target, str | None] = {
+        (item["member"], EVERY_DEVICE): _sender(item.get("json")) for item in items if item.get("member")
+    }
+    senders = {item["room_id"]: _sender(item.get("json")) for item in items}
     resolved = {item["room_id"] for item in items if item.get("resolved")}
     states = {item["room_id"]: (item["room_id"], _root(item)) for item in items}
     of_resolved = {(item["room_id"], _root(item)) for item in items if item["room_id"] in resolved}
     for room_id, root in {*states.values(), *of_resolved}:
-        users.update(members_at(room_id, root))
-    wake({(user_id, EVERY_DEVICE) for user_id in users})
+        for user_id in members_at(room_id, root):
+            causes.setdefault((user_id, EVERY_DEVICE), senders[room_id])
+    wake(causes)
 
 
 def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
-    """Tell of changes in streams: a room's members, a user's devices, or one device."""
-    targets: set[tuple[str, str]] = set()
-    for kind, owner in {tuple(item["stream_id"].split(":", 1)) for item in items if "seq" in item}:
+    """Tell of changes in streams: a room's members, a user's devices, or one device.
+
+    A room whose changes are all quiet, or all ephemeral where it is large, rings nobody. A device whose keys
+    have changed is told how many it has now.
+    """
+    causes: dict[Target, str | None] = {}
+    by_stream: dict[str, list[Mapping[str, Any]]] = {}
+    for item in items:
+        if "seq" in item and not item.get("quiet"):
+            by_stream.setdefault(item["stream_id"], []).append(item)
+    for name, changes in by_stream.items():
+        kind, _, owner = name.partition(":")
         if kind == "room":
-            head = room_items.read_head(owner)
-            members = members_at(owner, head.state_root, head) if head is not None else ()
-            targets |= {(user_id, EVERY_DEVICE) for user_id in members}
+            targets = [(user_id, EVERY_DEVICE) for user_id in _to_tell(owner, changes)]
         elif kind == "user":
-            targets.add((owner, EVERY_DEVICE))
+            targets = [(owner, EVERY_DEVICE)]
         else:
             user_id, _, device_id = owner.partition("/")
-            targets.add((user_id, device_id))
-    wake(targets)
+            targets = [(user_id, device_id)]
+        cause = _cause(changes[-1], owner if kind == "user" else None)
+        for target in targets:
+            causes.setdefault(target, cause)
+    wake(causes, keys=_changed_keys(items))
+
+
+def _to_tell(room_id: str, changes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The members of a room who are told of changes in its stream."""
+    head = room_items.read_head(room_id)
+    if head is None or (head.joined > EPHEMERAL_ROOM and all(map(_is_ephemeral, changes))):
+        return ()
+    return members_at(room_id, head.state_root, head)
+
+
+def _is_ephemeral(item: Mapping[str, Any]) -> bool:
+    return item["sk"] == "typing" or "receipt_type" in item
+
+
+def _cause(item: Mapping[str, Any], owner: str | None) -> str | None:
+    """The user who caused a change in a stream: its item names them, or the sender of its message."""
+    if "event" in item:
+        return _sender(item["event"])
+    if item["sk"].startswith("presence#"):
+        return str(item["sk"]).partition("#")[2]
+    return str(item["user_id"]) if "user_id" in item else owner
+
+
+def _sender(encoded: str | None) -> str | None:
+    """The sender of an event in JSON."""
+    return json.loads(encoded).get("sender") if encoded else None
+
+
+def _changed_keys(items: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """What rings say of devices' keys, by (user, device), where these items have new counts of them."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        if item.get("sk") == one_time_keys.COUNTS_KEY and "one_time" in item:
+            known = newest.get(item["stream_id"])
+            if known is None or known["seq"] < item["seq"]:
+                newest[item["stream_id"]] = item
+    found = {}
+    for stream, item in newest.items():
+        user_id, _, device_id = stream.partition(":")[2].partition("/")
+        found[user_id, device_id] = wake_queues.encode_keys(
+            one_time_keys.shown(one_time_keys.counts_of(item))
+        )
+    return found
 
 
 def _root(item: Mapping[str, Any]) -> bytes | None:
@@ -58,29 +127,44 @@ def _root(item: Mapping[str, Any]) -> bytes | None:
     return None if item.get("resolved") else item.get("room_root") or item["state_root"]
 
 
-def wake(targets: Iterable[tuple[str, str]]) -> None:
-    """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's."""
-    wanted = set(targets)
-    if not wanted:
+def wake(causes: Mapping[Target, str | None], *, keys: Mapping[Target, str] | None = None) -> None:
+    """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
+
+    `causes` has the user who caused it for each, if that is known: they pay for each device that is rung.
+    `keys` is what to tell devices of their keys.
+    """
+    if not causes:
         return
-    items = listeners.read_items(sorted({user_id for user_id, _ in wanted}))
+    items = listeners.read_items(sorted({user_id for user_id, _ in causes}))
+    rung: Counter[str] = Counter()
 
     def concerned(one: Wait | Socket) -> bool:
-        return (one.user_id, EVERY_DEVICE) in wanted or (one.user_id, one.device_id) in wanted
+        every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
+        target = every if every in causes else single
+        if target in causes and (cause := causes[target]):
+            rung[cause] += 1
+        return target in causes
 
     calls: list[Callable[[], None]] = []
-    calls += [functools.partial(ring, wait) for wait in listeners.waits_in(items) if concerned(wait)]
+    calls += [
+        functools.partial(ring, wait, (keys or {}).get((wait.user_id, wait.device_id), ""))
+        for wait in listeners.waits_in(items)
+        if concerned(wait)
+    ]
     calls += [
         functools.partial(order_push, socket.connection_id)
         for socket in listeners.sockets_in(items)
         if concerned(socket)
     ]
     concurrency.parallel(*calls)
+    for cause, devices in rung.items():
+        if cause.partition(":")[2] == settings().server_name:
+            charge(cause, devices * WAKE)
 
 
-def ring(wait: Wait) -> None:
+def ring(wait: Wait, keys: str = "") -> None:
     """Ring, and only then forget the registration: who stops in between rings twice."""
-    wake_queues.ring(wait.queue, wait.nonce)
+    wake_queues.ring(wait.queue, wait.nonce, keys)
     listeners.settle(wait)
 
 

@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""What a request's body may certainly have.
+
+A function is called with at most 6 MB, of which Base64 takes a third; the rest is room for headers.
+"""
+
 GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, Any]]] = MappingProxyType(
     {
         "DEFAULT_4XX": (400, {"errcode": "M_UNRECOGNIZED", "error": "The request can't be understood"}),
@@ -16,7 +22,13 @@ GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, Any]]] = MappingProxyType(
         "INTEGRATION_FAILURE": (502, {"errcode": "M_UNKNOWN", "error": "Internal server error"}),
         "INTEGRATION_TIMEOUT": (504, {"errcode": "M_UNKNOWN", "error": "The server took too long"}),
         "MISSING_AUTHENTICATION_TOKEN": (404, {"errcode": "M_UNRECOGNIZED", "error": "Unrecognized request"}),
-        "REQUEST_TOO_LARGE": (413, {"errcode": "M_TOO_LARGE", "error": "The request is too large"}),
+        "REQUEST_TOO_LARGE": (
+            413,
+            {
+                "errcode": "M_TOO_LARGE",
+                "error": f"The request is too large: its body may have {MAX_REQUEST_BYTES} bytes",
+            },
+        ),
         "THROTTLED": (
             429,
             {"errcode": "M_LIMIT_EXCEEDED", "error": "Too many requests", "retry_after_ms": 1000},

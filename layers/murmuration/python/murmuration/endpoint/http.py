@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from murmuration.clock import now_ms
+from murmuration.endpoint.billing import add_answer, billing, charge_address
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
@@ -24,6 +26,7 @@ from murmuration.protocol.errors import (
     Unauthorized,
     Unrecognized,
 )
+from murmuration.protocol.sizes import JsonText
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -44,6 +47,9 @@ CORS_HEADERS = {
 MAX_PARAMETER_BYTES = 900
 """How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
 
+ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "server", "since", "to"))
+"""Query parameters that clients also send without a value, and then mean none."""
+
 LARGE_CHARACTERS = 1_400_000
 """How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
 
@@ -55,6 +61,12 @@ class Response:
     body: Any = field(default_factory=dict)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def query_of(event: Mapping[str, Any]) -> dict[str, str]:
+    """Each query parameter's last value, without those that clients leave empty to say nothing."""
+    given = event.get("queryStringParameters") or {}
+    return {name: value for name, value in given.items() if value or name not in ABSENT_WHEN_EMPTY}
 
 
 class Request:
@@ -101,7 +113,7 @@ class Request:
 
     @cached_property
     def query(self) -> dict[str, str]:
-        return dict(self.event.get("queryStringParameters") or {})
+        return query_of(self.event)
 
     def query_all(self, name: str) -> list[str]:
         """Each value of the query parameter `name`, in the order sent."""
@@ -151,6 +163,12 @@ class Request:
             if coding == "gzip":
                 return not weight or bool(weight.strip("0."))
         return False
+
+    @property
+    def received_ms(self) -> int:
+        """When the request reached the gateway, by its clock."""
+        at = self.event["requestContext"].get("requestTimeEpoch")
+        return int(at) if at is not None else now_ms()
 
     @property
     def source_ip(self) -> str:
@@ -237,9 +255,6 @@ class Request:
         """
         if auth is Auth.NONE:
             return
-        if auth is Auth.SERVER:
-            self._authenticate_server()
-            return
         if auth is Auth.DEFERRED_ACCESS_TOKEN:
             _ = self.access_token
             return
@@ -251,7 +266,8 @@ class Request:
 
         self._requester = authenticate(self.access_token, address=lambda: self.source_ip)
 
-    def _authenticate_server(self) -> None:
+    def authenticate_server(self) -> None:
+        """Verify the X-Matrix signatures and keep the origin and what it signed. Raises Unauthorized."""
         from murmuration.federation.authentication import authenticate
 
         every = self.event.get("multiValueHeaders") or {}
@@ -307,18 +323,36 @@ class Handler:
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         request = Request(event, context)
+        with billing(request, self.route):
+            return self._respond(request)
+
+    def _respond(self, request: Request) -> dict[str, Any]:
+        event, context = request.event, request.context
         try:
             # The fallback serves paths of other routes too: it has no versions of its own.
             version = (event.get("pathParameters") or {}).get("version")
             if version is not None and self.route.versions and version not in self.route.versions:
                 raise Unrecognized(f"Version {version} of this endpoint is not supported")
-            request.authenticate(self.route.auth)
+            if self.route.auth is Auth.SERVER:
+                request.authenticate_server()
+            else:
+                request.authenticate(self.route.auth)
+            charge_address(request, self.route)
             answer = self.function(request)
         except MatrixError as error:
             answer = _error_page(error) if self._reads_pages(request) else error_response(error)
         except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
             answer = _unexpected(event, context)
-        return proxy_response(answer, compressible=request.accepts_gzip)
+        response = self._proxy_response(request, answer)
+        add_answer(response)
+        return response
+
+    def _proxy_response(self, request: Request, answer: Any) -> dict[str, Any]:
+        compressible, reads = request.accepts_gzip, request.method in ("GET", "HEAD")
+        try:
+            return proxy_response(answer, compressible=compressible, reads=reads)
+        except Exception:  # noqa: BLE001 - a large answer couldn't be stored
+            return proxy_response(_unexpected(request.event, request.context))
 
     def _reads_pages(self, request: Request) -> bool:
         return self.route.for_people and "text/html" in request.headers.get("accept", "")
@@ -354,25 +388,39 @@ def _unexpected(event: Mapping[str, Any], context: Any) -> Response:
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
-def proxy_response(answer: Any, *, compressible: bool = False) -> dict[str, Any]:
+def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> dict[str, Any]:
     """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body.
 
-    A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`, so that it fits; what
-    is smaller API Gateway compresses.
+    A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`. What is too large even
+    so is stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`,
+    else with 303. What is smaller API Gateway compresses.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
     if isinstance(response.body, bytes):
-        body, encoded = base64.b64encode(response.body).decode(), True
-    else:
-        headers.setdefault("Content-Type", "application/json")
-        body, encoded = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False), False
-        if compressible and len(body) > LARGE_CHARACTERS:
-            import gzip
+        body = base64.b64encode(response.body).decode()
+        return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": True}
+    headers.setdefault("Content-Type", "application/json")
+    if isinstance(response.body, JsonText):
+        return _large_response(response, response.body.pieces, headers, compressible, reads)
+    body = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False)
+    if len(body) > LARGE_CHARACTERS:
+        return _large_response(response, [body], headers, compressible, reads)
+    return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
 
-            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-            body, encoded = base64.b64encode(gzip.compress(body.encode(), 1, mtime=0)).decode(), True
-    return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": encoded}
+
+def _large_response(
+    response: Response, pieces: Iterable[str], headers: dict[str, str], compressible: bool, reads: bool
+) -> dict[str, Any]:
+    from murmuration.endpoint.large_answers import fit
+
+    large, status = fit(pieces, compressible=compressible), response.status
+    if large.compressed:
+        headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    if large.location:
+        status = 307 if reads else 303
+        headers |= {"Location": large.location, "Cache-Control": "no-store"}
+    return {"statusCode": status, "headers": headers, "body": large.body, "isBase64Encoded": large.encoded}
 
 
 def endpoint(

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+from murmuration.endpoint.billing import socket_billing
+from murmuration.endpoint.http import query_of
 from murmuration.endpoint.routes import WebSocket
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import MatrixError, MissingToken
@@ -30,7 +32,7 @@ class SocketRequest:
 
     @cached_property
     def query(self) -> dict[str, str]:
-        return dict(self.event.get("queryStringParameters") or {})
+        return query_of(self.event)
 
     @property
     def subprotocols(self) -> list[str]:
@@ -68,6 +70,10 @@ class SocketHandler:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        with socket_billing(self.route.key):
+            return self._respond(event)
+
+    def _respond(self, event: Mapping[str, Any]) -> dict[str, Any]:
         try:
             headers = self.function(SocketRequest(event))
         except MatrixError as error:

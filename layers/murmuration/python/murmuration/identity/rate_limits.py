@@ -65,6 +65,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "login_mail": Limit(1 / 60, 5),
         # By user.
         "login_token": Limit(1 / 60, 1),
+        "openid_token": Limit(0.05, 20),
         "message": Limit(0.2, 10),
         "redaction": Limit(0.2, 10),
         "join": Limit(0.1, 10),

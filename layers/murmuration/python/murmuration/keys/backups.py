@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.bodies import limit_size, object_of, required
+from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -14,14 +17,13 @@ from murmuration.protocol.errors import (
     NotFound,
     WrongRoomKeysVersion,
 )
+from murmuration.protocol.sizes import JsonText
 from murmuration.storage.keys import key_backups as storage
 from murmuration.storage.keys.key_backups import SessionID, Version
 
 MAX_AUTH_DATA_BYTES = 65_536
 MAX_KEY_BYTES = 65_536
 MAX_ID_BYTES = 255
-MAX_ANSWER_BYTES = 5_500_000
-"""What a function's response can carry."""
 
 
 # -- Versions --------------------------------------------------------------------------------------------
@@ -138,6 +140,7 @@ def put_session_key(
 
 def _put(user_id: str, name: str | None, keys: Mapping[SessionID, Mapping[str, Any]]) -> dict[str, Any]:
     wanted = _required_version(name)
+    expect_writes(len(canonical_json.encode(key, strict=False)) for key in keys.values())
     current = storage.read_current(user_id)
     if current is None:
         raise NotFound("Unknown backup version")
@@ -158,21 +161,56 @@ def _rank(key: Mapping[str, Any]) -> tuple[bool, int, int]:
     return not key["is_verified"], key["first_message_index"], key["forwarded_count"]
 
 
-def get_keys(user_id: str, name: str | None) -> dict[str, Any]:
+def get_keys(user_id: str, name: str | None) -> JsonText:
     """All keys of a backup, as `{"rooms": {room ID: {"sessions": {session ID: key}}}}`.
 
-    Raises MissingParam, NotFound for an unknown backup, TooLarge for more than an answer carries.
+    Backups of 400,000 keys exist, so the keys are passed on as they are stored. Raises MissingParam, NotFound
+    for an unknown backup.
     """
-    rooms: dict[str, Any] = {}
-    for (room_id, session_id), key in _read(user_id, name).items():
-        rooms.setdefault(room_id, {"sessions": {}})["sessions"][session_id] = key
-    return {"rooms": rooms}
+    version = _existing(user_id, _required_version(name))
+    return JsonText(_all_rooms(storage.iterate_keys(user_id, version.number)))
 
 
-def get_room_keys(user_id: str, name: str | None, room_id: str) -> dict[str, Any]:
+def _all_rooms(keys: Iterable[tuple[SessionID, str]]) -> Iterator[str]:
+    """The JSON of keys that come room by room, but for rooms with "#" in their IDs, which go last."""
+    yield '{"rooms":{'
+    aside: dict[str, list[tuple[SessionID, str]]] = {}
+
+    def in_order() -> Iterator[tuple[SessionID, str]]:
+        for session, key in keys:
+            if "#" in session[0]:
+                aside.setdefault(session[0], []).append((session, key))
+            else:
+                yield session, key
+        for found in aside.values():
+            yield from found
+
+    last = None
+    for (room_id, session_id), key in in_order():
+        if room_id == last:
+            yield ","
+        else:
+            ending = "" if last is None else "}},"
+            yield f'{ending}{json.dumps(room_id, ensure_ascii=False)}:{{"sessions":{{'
+            last = room_id
+        yield f"{json.dumps(session_id, ensure_ascii=False)}:{key}"
+    yield "}}" if last is None else "}}}}"
+
+
+def get_room_keys(user_id: str, name: str | None, room_id: str) -> JsonText:
     """A room's keys, as `{"sessions": {session ID: key}}`. Raises what `get_keys` does."""
-    keys = _read(user_id, name, room_id)
-    return {"sessions": {session_id: key for (_, session_id), key in keys.items()}}
+    _check_ids(room_id)
+    version = _existing(user_id, _required_version(name))
+    return JsonText(_one_room(storage.iterate_keys(user_id, version.number, room_id)))
+
+
+def _one_room(keys: Iterable[tuple[SessionID, str]]) -> Iterator[str]:
+    yield '{"sessions":{'
+    between = ""
+    for (_, session_id), key in keys:
+        yield f"{between}{json.dumps(session_id, ensure_ascii=False)}:{key}"
+        between = ","
+    yield "}}"
 
 
 def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[str, Any]:
@@ -195,14 +233,10 @@ def delete_keys(
     return _totals(storage.delete_keys(user_id, version.number, room_id, session_id))
 
 
-def _read(
-    user_id: str, name: str | None, room_id: str | None = None, session_id: str | None = None
-) -> dict[SessionID, dict[str, Any]]:
+def _read(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[SessionID, dict[str, Any]]:
     _check_ids(room_id, session_id)
     version = _existing(user_id, _required_version(name))
-    keys = storage.read_keys(user_id, version.number, room_id, session_id)
-    limit_size(list(keys.values()), "The keys asked for at once", MAX_ANSWER_BYTES)
-    return keys
+    return storage.read_keys(user_id, version.number, room_id, session_id)
 
 
 def _required_version(name: str | None) -> str:

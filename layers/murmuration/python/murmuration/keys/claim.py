@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.identity.budgets import WRITE_UNIT, expect
 from murmuration.keys.query import UNREACHABLE, check_timeout, split_by_server
 from murmuration.protocol.bodies import object_of, required
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import is_namespaced_identifier, is_valid_device_id
 from murmuration.storage.keys import one_time_keys
+
+CLAIM = 10 * WRITE_UNIT
+"""What it costs to claim one key: its deletion, its mark, the device's counts in their stream."""
 
 
 def claim_keys(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,6 +44,7 @@ def claim_local(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, 
         for device_id, algorithm in by_device.items()
         if is_valid_device_id(device_id) and is_namespaced_identifier(algorithm)
     ]
+    expect(len(claims) * CLAIM)
     found = concurrency.parallel(*(functools.partial(one_time_keys.claim, *claim) for claim in claims))
     keys: dict[str, dict[str, dict[str, Any]]] = {}
     for (user_id, device_id, algorithm), result in zip(claims, found, strict=True):

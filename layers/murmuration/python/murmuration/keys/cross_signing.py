@@ -74,8 +74,10 @@ def upload_cross_signing_keys(requester: Requester, attempt: Attempt) -> None:
         break
     else:
         raise Unavailable("The user's keys are being changed; try again")
-    if new:
-        # For a repetition too: the attempt that stored the keys may have stopped before this.
+    # For a repetition too: the attempt that stored the keys may have stopped before this.
+    if set(new) == {"user_signing"}:
+        record_private_change(user_id, user_id)  # nobody else sees this key
+    elif new:
         record_change(user_id)
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.identity.budgets import expect_writes
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
@@ -15,8 +16,9 @@ from murmuration.storage.keys import identity_keys, one_time_keys
 from murmuration.storage.keys.device_lists import record_change
 from murmuration.storage.keys.one_time_keys import KeyID
 
-MAX_DEVICE_KEYS_BYTES = 65_536
-MAX_ONE_TIME_KEY_BYTES = 8_192
+MAX_DEVICE_KEYS_BYTES = 4_096
+"""Of real clients they have less than 1,000: two algorithms, two keys, a signature or two."""
+MAX_ONE_TIME_KEY_BYTES = 4_096
 MAX_KEY_ID_BYTES = 255
 ALWAYS_COUNTED = "signed_curve25519"
 """Some clients take a missing count for "unchanged" rather than the zero it is."""
@@ -25,7 +27,7 @@ ALWAYS_COUNTED = "signed_curve25519"
 def upload_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, int]:
     """Store the device, one-time and fallback keys of `body`; the device's count of one-time keys.
 
-    Raises BadJson, MissingParam, InvalidParam, TooLarge.
+    Raises BadJson, MissingParam, InvalidParam, TooLarge; UnknownToken where the device was logged out.
     """
     device_keys = body.get("device_keys")
     one_time = _parse_keys(body, "one_time_keys")
@@ -36,7 +38,11 @@ def upload_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, int]
         _check_device_keys(requester, device_keys)
         upload_device_keys(requester, device_keys)
     if one_time or fallback:
-        counts = one_time_keys.upload(requester.user_id, requester.device_id, one_time, fallback)
+        expect_writes([MAX_ONE_TIME_KEY_BYTES // 8] * (len(one_time) + len(fallback)))
+        try:
+            counts = one_time_keys.upload(requester.user_id, requester.device_id, one_time, fallback)
+        except one_time_keys.DeviceGone as error:
+            raise UnknownToken("The device was logged out") from error
     else:
         counts = one_time_keys.read_counts(requester.user_id, requester.device_id)
     return with_zero(counts.one_time)

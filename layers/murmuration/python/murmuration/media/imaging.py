@@ -125,7 +125,7 @@ def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
     edge = 2 * max(size)
     image.draft(image.mode, (edge, edge))
     profile = image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
-    upright = ImageOps.exif_transpose(image)
+    upright = ImageOps.exif_transpose(_eight_bits(image))
     has_alpha = upright.has_transparency_data
     result = _resized(upright.convert("RGBA" if has_alpha else "RGB"), size, method)
     options: dict[str, Any] = {"icc_profile": profile} if profile else {}
@@ -134,6 +134,22 @@ def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
     return Thumbnail(
         _encoded(result, "JPEG", quality=JPEG_QUALITY, progressive=True, **options), "image/jpeg"
     )
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image with 8 bits a channel: of grey with 16 bits, Pillow would turn all but the darkest white.
+
+    A grey that stands for transparency stays transparent.
+    """
+    if not image.mode.startswith("I"):
+        return image
+    image, values = image.convert("I"), range(1 << 16)
+    grey = image.point([value >> 8 for value in values], "L")
+    clear = image.info.get("transparency")
+    if not isinstance(clear, int):
+        return grey
+    opaque = image.point([0 if value == clear else 255 for value in values], "L")
+    return Image.merge("LA", (grey, opaque))
 
 
 def _encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:

@@ -65,8 +65,10 @@ def note_visit(user_id: str, device_id: str, wanted: str | None, item: Mapping[s
     """Note that a device is on an event stream, if that needs noting; whether its user has just come there.
 
     `wanted` is the state that it asked for, None where the stream knows no such wish: then who is offline
-    goes online. Being online doesn't take back what only the founding documents know, free_for_chat and
-    hidden, even if the device was away. `item` is the stored presence, as it was a moment ago.
+    goes online. A device that asks for offline isn't online by being there, but what it said before stays
+    until its time is over. Being online doesn't take back what only the founding documents know,
+    free_for_chat and hidden, even if the device was away. `item` is the stored presence, as it was a moment
+    ago.
     """
     now, known = now_ms(), presence.from_item(item)
     if _visited(known, device_id, wanted, now) is known:
@@ -79,6 +81,8 @@ def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> 
     device = before.devices.get(device_id)
     current = device.presence if device is not None and device.until_ms > now else None
     state = wanted or (current if current not in (None, OFFLINE) else ONLINE) or ONLINE
+    if wanted == OFFLINE and current not in (None, OFFLINE):
+        return before
     if state == ONLINE and device is not None and device.presence in (FREE_FOR_CHAT, HIDDEN):
         state = device.presence
     if device is not None and state == current and device.until_ms - now >= RENEWED_BELOW_MS:

@@ -9,11 +9,16 @@ told of what they missed.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
+from murmuration.aws.calls import Usage, counting
+from murmuration.clock import now_ms
+from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
 from murmuration.protocol.presence import OFFLINE, Presence
+from murmuration.rooms.room import Room
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
@@ -25,13 +30,53 @@ MARKERS_AT_ONCE = 50
 
 
 def tell(items: Iterable[Mapping[str, Any]]) -> None:
-    """Tell of these new presences, by their items. Repeating it does no harm."""
+    """Tell of these new presences, by their items, at their users' expense. Repeating it does no harm."""
     found = list(items)
     changed = {item["stream_id"] for item in found if presence.is_change(item)}
     came = {item["stream_id"] for item in found if presence.has_come(item)}
     newest = {item["stream_id"]: item for item in found if item["stream_id"] in changed | came}
     for name, item in newest.items():
-        _tell(name.partition(":")[2], presence.from_item(item), changed=name in changed, came=name in came)
+        user_id = name.partition(":")[2]
+        with counting(usage := Usage()):
+            _tell(user_id, presence.from_item(item), changed=name in changed, came=name in came)
+        charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
+
+
+def tell_of_joins(entries: Iterable[Mapping[str, Any]]) -> None:
+    """Tell those who by these new items of rooms' logs come to share a room who of them is there, both ways.
+
+    In a large room only the others are told here: its stream has the markers of all who are there, which a
+    sync reads when the user has joined. Repeating it does no harm.
+    """
+    joined = {(item["room_id"], item["member"]) for item in entries if item.get("member") and _is_join(item)}
+    for room_id, user_id in sorted(joined):
+        with counting(usage := Usage()):
+            _tell_of_join(room_id, user_id)
+        charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
+
+
+def _is_join(item: Mapping[str, Any]) -> bool:
+    """Whether a member event has somebody join who wasn't in the room before."""
+    before = json.loads(item["replaced"])["content"].get("membership") if "replaced" in item else None
+    return before != "join" and json.loads(item["json"])["content"].get("membership") == "join"
+
+
+def _tell_of_join(room_id: str, user_id: str) -> None:
+    head = room_items.read_head(room_id)
+    if head is None or head.joined < 2:
+        return
+    member = Room(head).event("m.room.member", user_id)
+    if member is None or member.membership != "join":
+        return  # the user has left since
+    is_large = head.joined > SMALL_ROOM
+    others = set(() if is_large else members_at(room_id, head.state_root)) - {user_id}
+    known, now = presence.read_many({user_id, *others}), now_ms()
+    own = known.pop(user_id, Presence())
+    there = {other: room_id for other, theirs in known.items() if theirs.shown(now) != OFFLINE}
+    markers = {streams.user_stream(user_id): there}
+    if own.shown(now) != OFFLINE and (is_large or any(theirs.watches(now) for theirs in known.values())):
+        markers[streams.room_stream(room_id)] = {user_id: room_id}
+    concurrency.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))
 
 
 def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:

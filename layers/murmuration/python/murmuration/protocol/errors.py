@@ -86,6 +86,10 @@ class InvalidParam(MatrixError):
     errcode = "M_INVALID_PARAM"
 
 
+class MalformedEvent(InvalidParam):
+    """An event that no room takes, whoever sends it."""
+
+
 class InvalidUsername(MatrixError):
     errcode = "M_INVALID_USERNAME"
 
@@ -223,6 +227,12 @@ class DuplicateAnnotation(MatrixError):
 class NotFound(MatrixError):
     status = 404
     errcode = "M_NOT_FOUND"
+
+
+class MalformedPath(MatrixError):
+    """The path lacks a part of what the endpoint is about, or has one too many."""
+
+    errcode = "M_UNRECOGNIZED"
 
 
 class Unrecognized(MatrixError):

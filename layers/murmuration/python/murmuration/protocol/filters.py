@@ -200,9 +200,9 @@ class _Reader:
         if value is ABSENT:
             return None
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise InvalidParam(f"'{self.path('limit')}' of a filter must be an integer greater than 0")
-        # Clients that want as little as possible ask for 0: refused, they couldn't sync at all.
-        return max(value, 1)
+            raise InvalidParam(f"'{self.path('limit')}' of a filter must be an integer, 0 or more")
+        # The specification wants more than 0, but clients ask for 0, and Synapse gives them no events.
+        return value
 
 
 def _parse_event_filter(reader: _Reader) -> EventFilter:

@@ -118,7 +118,6 @@ _V12 = replace(
 ROOM_VERSIONS: Mapping[str, RoomVersion] = MappingProxyType(
     {version.id: version for version in (_V1, _V2, _V3, _V4, _V5, _V6, _V7, _V8, _V9, _V10, _V11, _V12)}
 )
-DEFAULT_ROOM_VERSION = "12"
 DOMAIN_ROOM_VERSION = "11"
 """The newest whose rooms have the server's name in their ID, which clients from before 2025 insist on."""
 

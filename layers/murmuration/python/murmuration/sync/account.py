@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import concurrency
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item
+from murmuration.rooms.membership.invitees import INVITE_PERMISSION
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
 from murmuration.storage.live import streams, to_device
@@ -17,6 +18,9 @@ from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
 
 MESSAGES_PER_SYNC = 100
+ACCOUNT_BYTES = 1_000_000
+"""What of the user's stream one answer brings; the next one goes on."""
+IGNORED_USERS = "m.ignored_user_list"
 PUSH_RULES = "m.push_rules"
 
 
@@ -26,7 +30,7 @@ class Changes:
 
     `key_counts` are (one-time keys by algorithm, unused fallback key algorithms), None where nothing moved.
     `presence` are users whose presence changed, and what they may be known by; `asking` those who asked to
-    see the user's.
+    see the user's. `decisive` are items that decide what else is shown, where they come in a later answer.
     """
 
     account_items: Sequence[Item]
@@ -38,6 +42,7 @@ class Changes:
     key_counts: tuple[dict[str, int], list[str]] | None
     presence: Mapping[str, str]
     asking: Sequence[str]
+    decisive: Sequence[Item] = ()
 
 
 def acknowledge(first: FirstLook) -> None:
@@ -51,7 +56,7 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
     """Read what has moved, of to-device messages and key counts where they're wanted; one round trip."""
     base_user = first.base.user if first.base is not None else 0
     base_device = first.base.device if first.base is not None else 0
-    items, inbox, key_counts = concurrency.gather(
+    (items, user_position), inbox, key_counts = concurrency.gather(
         functools.partial(_user_items, first, base_user),
         functools.partial(_inbox, first, base_device, wanted=to_device),
         functools.partial(_key_counts, first, base_device, wanted=keys),
@@ -68,19 +73,31 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
         by_room,
         users_in(items),
         inbox.events,
-        first.user_head,
+        user_position,
         inbox.position,
         key_counts,
         presence.marked(items),
         [item["observer"] for item in items if "observer" in item],
+        _decisive(first) if user_position < first.user_head else (),
     )
 
 
-def _user_items(first: FirstLook, after: int) -> list[Item]:
+def _user_items(first: FirstLook, after: int) -> tuple[list[Item], int]:
+    """The items of the user's stream that fit into one answer, and where they end."""
     if first.user_head <= after:
-        return []
-    items = streams.read_after(streams.user_stream(first.requester.user_id), after)
-    return [item for item in items if item["seq"] <= first.user_head]
+        return [], first.user_head
+    stream = streams.user_stream(first.requester.user_id)
+    return streams.read_some_after(stream, after, first.user_head, ACCOUNT_BYTES)
+
+
+def _decisive(first: FirstLook) -> list[Item]:
+    """The items by which events and invites are hidden: they count before the answer that shows them."""
+    stream = streams.user_stream(first.requester.user_id)
+    keys = [
+        {"stream_id": stream, "sk": account_data.data_key("", data_type)}
+        for data_type in (IGNORED_USERS, INVITE_PERMISSION)
+    ]
+    return dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]
 
 
 def _inbox(first: FirstLook, after: int, *, wanted: bool) -> to_device.Inbox:

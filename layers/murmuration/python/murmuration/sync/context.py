@@ -10,6 +10,7 @@ from typing import Any
 from murmuration.aws.dynamodb import Item
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.filters import SyncFilter
+from murmuration.protocol.push_rules.conditions import Matcher, compile_condition
 from murmuration.protocol.push_rules.evaluation import CompiledRuleset, compile_ruleset
 from murmuration.protocol.push_rules.ruleset import Changes, ruleset_of
 from murmuration.rooms.reading.visibility import Viewer, make_viewer
@@ -17,6 +18,7 @@ from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync.readers import Reader
+from murmuration.sync.unread.rule_digests import Outdated
 
 
 @dataclass
@@ -24,7 +26,8 @@ class Context:
     """One sync's facts: who asks, for what, what they have seen (`base`, None at first), and at what time.
 
     `room_data` are the changed items of the user's stream that belong to a room, by room ID. `reader` makes
-    the rooms' sections, where they aren't to be a sync's.
+    the rooms' sections, where they aren't to be a sync's. `outdated` are the rooms whose unread counts were
+    counted by other rules than those of now.
     """
 
     requester: Requester
@@ -38,6 +41,7 @@ class Context:
     reader: Reader | None = None
     ignored: frozenset[str] = frozenset()
     room_data: Mapping[str, list[Item]] = field(default_factory=dict)
+    outdated: Outdated = field(default_factory=Outdated)
 
     @property
     def user_id(self) -> str:
@@ -53,12 +57,28 @@ class Context:
     def viewer(self, membership: Membership, room: Room) -> Viewer:
         """The user as one who looks at a room."""
         return make_viewer(
-            self.user_id, self.requester.device_id, membership, room.version, ignored=self.ignored
+            self.user_id,
+            self.requester.device_id,
+            membership,
+            room.version,
+            ignored=self.ignored,
+            erasures=room.head.erasures,
         )
 
     @functools.cached_property
     def push_rules(self) -> CompiledRuleset:
         return compile_ruleset(ruleset_of(self.user_id, self.push_changes))
+
+    @functools.cached_property
+    def member_count_conditions(self) -> list[Matcher]:
+        """The conditions of the user's rules that go by how many members a room has."""
+        return [
+            compile_condition(condition)
+            for rules in ruleset_of(self.user_id, self.push_changes).values()
+            for rule in rules
+            for condition in rule.get("conditions", ())
+            if condition.get("kind") == "room_member_count"
+        ]
 
 
 @dataclass

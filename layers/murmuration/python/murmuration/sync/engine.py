@@ -8,10 +8,10 @@ https://spec.matrix.org/v1.19/client-server-api/#syncing
 from __future__ import annotations
 
 import functools
-import json
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
@@ -19,6 +19,7 @@ from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
@@ -30,18 +31,18 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, other_rooms, presence, waiting
-from murmuration.sync.context import Context, DeviceLists
+from murmuration.sync.account import IGNORED_USERS
+from murmuration.sync.answer import Answer
+from murmuration.sync.context import Context
 from murmuration.sync.device_lists import after_leaving
 from murmuration.sync.first_look import FirstLook, Identity, look
 from murmuration.sync.readers import Reader
+from murmuration.sync.unread import rule_digests
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
-IGNORED_USERS = "m.ignored_user_list"
-MOST_BYTES = 4_000_000
-"""What the joined rooms of an answer may have together, but for the first: a function may answer 6 MB."""
-FEW_ROOMS = 4
-"""So many rooms aren't measured: they fit, unless one alone doesn't."""
+ROOMS_AT_ONCE = 100
+"""The sections of so many rooms are made side by side, before it is known which of them fit."""
 SETTLING_MS = 1000
 """How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
 KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
@@ -55,8 +56,9 @@ class SyncRequest:
     `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
     Without `to_device` the device's messages stay where they are, unacknowledged. `founding` tells presence
     in the founding documents' states, and in a section of its own who asks to see the user's. A `reader`
-    makes other sections of the rooms. With `fingerprint`, of all that makes the answer another one
-    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
+    makes other sections of the rooms. An answer that is to be `whole` leaves no room for the next one. With
+    `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be sent away
+    to wait with a marked token.
     """
 
     token: AccessToken
@@ -70,38 +72,7 @@ class SyncRequest:
     to_device: bool = True
     founding: bool = False
     reader: Reader | None = None
-
-
-@dataclass
-class Answer:
-    """A sync's answer in the making, and where the client stands with it."""
-
-    positions: Positions
-    sections: dict[str, Any] = field(default_factory=dict)
-    rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
-    device_lists: DeviceLists = field(default_factory=DeviceLists)
-    again_ms: int = 0
-    """When to look again at what was left for later without anybody who would ring; 0 for nothing."""
-
-    @property
-    def changes_ms(self) -> int:
-        """When the next look may find something by the time alone; 0 for never."""
-        ends = (self.again_ms, waiting.typing_end_ms(self.positions))
-        return min((end for end in ends if end), default=0)
-
-    @property
-    def has_news(self) -> bool:
-        return bool(self.sections or self.rooms or self.device_lists.changed or self.device_lists.left)
-
-    def as_json(self, next_batch: str) -> dict[str, Any]:
-        body: dict[str, Any] = {"next_batch": next_batch, **self.sections}
-        if self.rooms:
-            body["rooms"] = self.rooms
-        if self.device_lists.changed or self.device_lists.left:
-            body["device_lists"] = self.device_lists.as_json()
-        body["device_one_time_keys_count"] = self.positions.one_time_keys
-        body["device_unused_fallback_key_types"] = self.positions.fallback_keys
-        return body
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +279,9 @@ def assemble(
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
     rooms, changes, *_ = concurrency.gather(
-        functools.partial(_rooms, [row.room_id for row in (*member_of, *others.left)], late=late),
+        functools.partial(
+            _rooms, [row.room_id for row in (*member_of, *others.left, *others.outside)], late=late
+        ),
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader is None),
         *beside,
     )
@@ -317,13 +290,26 @@ def assemble(
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     _take_account(ctx, answer, changes)
+    budget = Budget(sys.maxsize if request.whole else answer.bytes_for_rooms())
+    counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
+    if ctx.reader is None and ctx.base is not None:
+        ctx.outdated = rule_digests.outdated(ctx.base.counted_by, counted_by)
     told, present = _add_joined(
-        ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms]
+        ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms], budget
     )
-    _keep_untold(ctx, answer, {row.room_id for row in member_of} - told)
+    untold = {row.room_id for row in member_of} - told
+    _keep_untold(ctx, answer, untold)
+    if ctx.reader is None and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
+        answer.positions.counted_by = counted_by
     overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
-    _add_others(ctx, answer, others, {name: room for name, room in rooms.items() if name not in overlooked})
+    known = {name: room for name, room in rooms.items() if name not in overlooked}
+    refused = _add_others(ctx, answer, others, known, budget)
+    _keep_untold(ctx, answer, refused)
+    overlooked |= refused
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
+    if ctx.base is None and ctx.reader is None:
+        heads = [rooms[row.room_id].head for row in member_of if row.room_id in rooms]
+        present |= presence.members_there(ctx, heads)
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
     if ctx.founding and (invites := presence.invites(ctx, changes.asking)):
@@ -362,7 +348,7 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
         if before and before != (positions.one_time_keys, positions.fallback_keys):
             answer.sections["device_one_time_keys_count"] = positions.one_time_keys
     ctx.room_data = changes.by_room
-    for item in changes.account_items:
+    for item in (*changes.account_items, *changes.decisive):
         if item["type"] == IGNORED_USERS:
             positions.ignored = sorted(ignored_users(account_data.content_of(item)) - {ctx.user_id})
         elif item["type"] == INVITE_PERMISSION:
@@ -392,9 +378,13 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
 
 
 def _add_joined(
-    ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]]
+    ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
 ) -> tuple[set[str], dict[str, str]]:
-    """The sections of joined rooms. Which were told of; the members whose presence changed, with a room."""
+    """The sections of joined rooms. Which were told of; the members whose presence changed, with a room.
+
+    Rooms that don't fit into the answer are left for the next look. Those of which the client was told the
+    longest ago go first, so that none is left out for ever.
+    """
     told: set[str] = set()
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
@@ -403,44 +393,48 @@ def _add_joined(
         if len(wanted) < len(to_look_at):
             answer.again_ms = ctx.now_ms + SETTLING_MS
         to_look_at = wanted
-    if ctx.base is None and len(to_look_at) > 1:
-        joined.read_ahead(ctx, [room for room, _ in to_look_at])
-    calls = [functools.partial(joined.joined_room, ctx, room, row) for room, row in to_look_at]
-    parts = concurrency.parallel(*calls)
-    if ctx.reader is None and len(parts) > FEW_ROOMS:
-        parts = _within(parts, MOST_BYTES)
-    for (room, _), part in zip(to_look_at, parts, strict=True):
-        if part is None:
-            continue
-        told.add(room.room_id)
-        name = ctx.hash(room.room_id)
-        answer.positions.rooms[name] = part.position
-        answer.positions.typing_until_ms.pop(name, None)
-        if part.typing_until_ms:
-            answer.positions.typing_until_ms[name] = part.typing_until_ms
-        answer.device_lists |= part.device_lists
-        present |= part.presence
-        if part.section is not None:
-            answer.rooms.setdefault("join", {})[room.room_id] = part.section
+    order = {name: number for number, name in enumerate(ctx.base.rooms if ctx.base is not None else ())}
+    to_look_at.sort(key=lambda pair: order.get(ctx.hash(pair[0].room_id), -1))
+    for start in range(0, len(to_look_at), ROOMS_AT_ONCE):
+        some = to_look_at[start : start + ROOMS_AT_ONCE]
+        if ctx.base is None and len(some) > 1:
+            joined.read_ahead(ctx, [room for room, _ in some])
+        parts = concurrency.parallel(*(functools.partial(joined.joined_room, ctx, *pair) for pair in some))
+        full = False
+        for (room, _), part in zip(some, parts, strict=True):
+            if part is None:
+                continue
+            if part.section is not None and not budget.take(json_bytes(part.section)):
+                full = True
+                _leave_for_later(ctx, answer, room)
+                continue
+            told.add(room.room_id)
+            present |= part.presence
+            _add_part(ctx, answer, room, part)
+        if full:
+            for room, _ in to_look_at[start + ROOMS_AT_ONCE :]:
+                _leave_for_later(ctx, answer, room)
+            break
     return told, present
 
 
-def _within(parts: Sequence[joined.RoomPart | None], most: int) -> list[joined.RoomPart | None]:
-    """The parts, but for those that are too much for one answer: they are left for the next look."""
-    kept: list[joined.RoomPart | None] = []
-    size = 0
-    for part in parts:
-        more = _answer_bytes(part.section) if part is not None and part.section is not None else 0
-        fits = size == 0 or size + more <= most
-        kept.append(part if fits else None)
-        size += more if fits else 0
-    return kept
+def _leave_for_later(ctx: Context, answer: Answer, room: Room) -> None:
+    """Leave a room for the next look. It has all of the state then, too, if that was asked for now."""
+    if ctx.full_state:
+        answer.positions.rooms.pop(ctx.hash(room.room_id), None)
 
 
-def _answer_bytes(section: Mapping[str, Any]) -> int:
-    """What a section takes of a function's answer, which is JSON with the body as a string in it."""
-    text = json.dumps(section, separators=(",", ":"), ensure_ascii=False)
-    return len(json.dumps(text, ensure_ascii=False).encode())
+def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -> None:
+    """Tell of a joined room. It becomes the last in the order of the rooms that were told of."""
+    name = ctx.hash(room.room_id)
+    answer.positions.rooms.pop(name, None)
+    answer.positions.rooms[name] = part.position
+    answer.positions.typing_until_ms.pop(name, None)
+    if part.typing_until_ms:
+        answer.positions.typing_until_ms[name] = part.typing_until_ms
+    answer.device_lists |= part.device_lists
+    if part.section is not None:
+        answer.rooms.setdefault("join", {})[room.room_id] = part.section
 
 
 def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
@@ -455,18 +449,25 @@ def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_room
             answer.sections["presence"] = {"events": events}
 
 
-def _add_others(ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room]) -> None:
+def _add_others(
+    ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room], budget: Budget
+) -> set[str]:
+    """The sections of the rooms that the user isn't in. Which were left for the next look."""
+    refused: set[str] = set()
     invited = [row for row in others.invited if row.sender not in ctx.ignored]
     if answer.positions.blocks_invites:
         invited = []
-    for kind, rows in (("invite", invited), ("knock", others.knocked)):
-        for row in rows:
+    for kind, members in (("invite", invited), ("knock", others.knocked)):
+        for each in members:
+            row = other_rooms.without_erased(ctx, rooms.get(each.room_id), each)
             section = (
                 ctx.reader.outside(row)
                 if ctx.reader is not None
                 else other_rooms.stripped_room(row, f"{kind}_state")
             )
-            if section is not None:
+            if section is not None and not budget.take(json_bytes(section)):
+                refused.add(row.room_id)
+            elif section is not None:
                 answer.rooms.setdefault(kind, {})[row.room_id] = section
     for row in (row for row in others.left if row.is_outside):
         section = ctx.reader.outside(row) if ctx.reader is not None else other_rooms.left_outside(ctx, row)
@@ -474,12 +475,25 @@ def _add_others(ctx: Context, answer: Answer, others: other_rooms.OtherRooms, ro
             answer.rooms.setdefault("leave", {})[row.room_id] = section
     left = [row for row in others.left if row.room_id in rooms and not row.is_outside]
     left_room = ctx.reader.left if ctx.reader is not None else other_rooms.left_room
-    calls = [functools.partial(left_room, ctx, rooms[row.room_id], row) for row in left]
-    for row, section in zip(left, concurrency.parallel(*calls), strict=True):
-        name = ctx.hash(row.room_id)
-        if section is not None:
-            answer.rooms.setdefault("leave", {})[row.room_id] = section
-        if ctx.reader is None and ctx.base is not None and name in ctx.base.rooms:
-            answer.device_lists |= after_leaving(ctx, rooms[row.room_id])
-        answer.positions.rooms.pop(name, None)
-        answer.positions.typing_until_ms.pop(name, None)
+    for start in range(0, len(left), ROOMS_AT_ONCE):
+        some = left[start : start + ROOMS_AT_ONCE]
+        calls = [functools.partial(left_room, ctx, rooms[row.room_id], row) for row in some]
+        for row, section in zip(some, concurrency.parallel(*calls), strict=True):
+            if section is not None and not budget.take(json_bytes(section)):
+                refused.add(row.room_id)
+            else:
+                _add_left(ctx, answer, rooms[row.room_id], section)
+        if refused:
+            refused |= {row.room_id for row in left[start + ROOMS_AT_ONCE :]}
+            break
+    return refused
+
+
+def _add_left(ctx: Context, answer: Answer, room: Room, section: dict[str, Any] | None) -> None:
+    name = ctx.hash(room.room_id)
+    if section is not None:
+        answer.rooms.setdefault("leave", {})[room.room_id] = section
+    if ctx.reader is None and ctx.base is not None and name in ctx.base.rooms:
+        answer.device_lists |= after_leaving(ctx, room)
+    answer.positions.rooms.pop(name, None)
+    answer.positions.typing_until_ms.pop(name, None)

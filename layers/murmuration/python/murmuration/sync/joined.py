@@ -10,6 +10,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.sizes import Budget, fit_events
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.reading import aggregations, client_events, pagination, past_state, visibility
 from murmuration.rooms.reading.visibility import Viewer
@@ -17,17 +18,22 @@ from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
 from murmuration.storage.rooms import member_index, room_items
-from murmuration.storage.rooms.room_items import LogEntry, StateEntry
+from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users import account_data, presence
 from murmuration.storage.users.memberships import Membership
-from murmuration.sync import timeline, unread
+from murmuration.sync import timeline
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.unread import counting as unread
 
 MEMBERS_REMEMBERED = 64
 HEROES = 5
+TIMELINE_BYTES = 1_000_000
+"""What the timeline of one room may have in an answer; the newest event comes in any case."""
+STREAM_BYTES = 500_000
+"""What of a room's stream (receipts above all) one answer brings; the next one goes on."""
 
 
 @dataclass
@@ -50,6 +56,7 @@ def moved(ctx: Context, room: Room) -> bool:
         or room.head.ordinal > position.ordinal
         or room.head.seq > position.seq
         or room.room_id in ctx.room_data
+        or ctx.outdated.has(ctx.hash(room.room_id))
         or (
             ctx.base is not None and 0 < ctx.base.typing_until_ms.get(ctx.hash(room.room_id), 0) <= ctx.now_ms
         )
@@ -71,7 +78,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     viewer = ctx.viewer(membership, room)
     own = _own(ctx)
     read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
-    window, items, entries = concurrency.gather(
+    window, (items, seq), entries = concurrency.gather(
         functools.partial(read_window, room, viewer, position),
         functools.partial(_stream_items, room, position.seq if position else 0),
         functools.partial(room.entries, [own] if ctx.reader is not None else [*_DECIDING, own]),
@@ -82,7 +89,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
         return None  # a late look at the head, from before the user joined
     news = RoomNews(room, membership, viewer, position, window, items, entries)
     ephemeral, typing_until_ms = _ephemeral(ctx, room.room_id, items, position)
-    part = RoomPart(RoomPosition(room.head.ordinal, room.head.seq), typing_until_ms=typing_until_ms)
+    part = RoomPart(RoomPosition(room.head.ordinal, seq), typing_until_ms=typing_until_ms)
     part.presence = presence.marked(items)
     if ctx.reader is not None:
         part.section, present = concurrency.gather(
@@ -100,17 +107,18 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
+    window, shown = fitting_timeline(ctx, news.viewer, window)
     state, remembered = _state(ctx, room, window, position)
     state |= resolved
-    summary, heroes = _summary(ctx, room, window, position, state)
+    summary, heroes = _summary(ctx, news, window, state)
     if ctx.filter.room.state.lazy_load_members:
         state |= _unknown_heroes(ctx, window, position, heroes)
         remembered = _remember(remembered, [pair[1] for pair in heroes])
-    counts = _unread(ctx, room, window, position, items, news.membership.since or 0)
-    part.position = RoomPosition(head.ordinal, head.seq, counts, remembered)
+    counts = unread.room_counts(ctx, news, window)
+    part.position = RoomPosition(head.ordinal, part.position.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
-        "timeline": _timeline(ctx, news.viewer, window, fresh=position is None),
+        "timeline": _timeline(ctx, news, window, shown),
         "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, news.viewer, state)},
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
@@ -141,22 +149,36 @@ def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | N
     return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)
 
 
-def _stream_items(room: Room, after: int) -> list[Item]:
+def _stream_items(room: Room, after: int) -> tuple[list[Item], int]:
+    """What is new in the room's stream, as much as fits into one answer, and where that ends."""
     if room.head.seq <= after:
-        return []
-    items = streams.read_after(streams.room_stream(room.room_id), after)
-    return [item for item in items if item["seq"] <= room.head.seq]
+        return [], room.head.seq
+    return streams.read_some_after(streams.room_stream(room.room_id), after, room.head.seq, STREAM_BYTES)
 
 
 # -- Timeline --------------------------------------------------------------------------------------------
 
 
-def _timeline(ctx: Context, viewer: Viewer, window: Window, *, fresh: bool) -> dict[str, Any]:
+def _timeline(
+    ctx: Context, news: RoomNews, window: Window, events: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    fresh = news.position is None
+    shown = news.room.head.ordinal if fresh and not window.limited else None
     return {
-        "events": client_timeline(ctx, viewer, window),
+        "events": list(events),
         "limited": window.limited or (fresh and ctx.base is not None),
-        "prev_batch": pagination.position_token(window.before_first),
+        "prev_batch": pagination.position_token(window.before_first, shown=shown),
     }
+
+
+def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[dict[str, Any]]]:
+    """The window cut to what fits into `TIMELINE_BYTES`, and its events as the client gets them.
+
+    The newest events stay. What is bundled with an event is left out where it doesn't fit.
+    """
+    events = client_timeline(ctx, viewer, window)
+    count = fit_events(events[::-1], Budget(TIMELINE_BYTES))
+    return timeline.newest_of(window, count), events[len(events) - count :]
 
 
 def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[dict[str, Any]]:
@@ -218,16 +240,13 @@ def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -
 
 
 def _summary(
-    ctx: Context,
-    room: Room,
-    window: Window,
-    position: RoomPosition | None,
-    state: Mapping[StateKey, Event],
+    ctx: Context, news: RoomNews, window: Window, state: Mapping[StateKey, Event]
 ) -> tuple[dict[str, Any], dict[StateKey, Event]]:
     """The counts of members, and who the room may be named for, with their member events.
 
     Empty where nothing of it changed.
     """
+    room, position = news.room, news.position
     recent = [entry.event for entry in window.passed] + list(state.values())
     if position is not None and not ctx.full_state and not any(event.type in _SUMMARISED for event in recent):
         return {}, {}
@@ -235,7 +254,8 @@ def _summary(
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
-    named = room.events([_NAME, _ALIAS])
+    found = room.events([_NAME, _ALIAS])
+    named = {pair: news.viewer.event_copy(event) for pair, event in found.items()}
     if (_NAME in named and named[_NAME].content.get("name")) or (
         _ALIAS in named and named[_ALIAS].content.get("alias")
     ):
@@ -284,34 +304,6 @@ def _unknown_heroes(
 
 
 # -- Unread counts ---------------------------------------------------------------------------------------
-
-
-def _unread(
-    ctx: Context,
-    room: Room,
-    window: Window,
-    position: RoomPosition | None,
-    items: Sequence[Item],
-    since: int,
-) -> Counts:
-    stored = [*items, *ctx.room_data.get(room.room_id, ())]
-    receipts: unread.Receipts = unread.receipts_of(stored, ctx.user_id)
-    if position is None:
-        entries = _between(room, window, unread.unread_from(room, receipts, since))
-        return unread.count(ctx, room, entries, unread.with_own_events(receipts, entries, ctx.user_id))
-    entries = _between(room, window, position.ordinal)
-    receipts = unread.with_own_events(receipts, entries, ctx.user_id)
-    counts = unread.recount(ctx, room, position.unread, receipts, position.ordinal)
-    return unread.add(counts, unread.count(ctx, room, entries, receipts))
-
-
-def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
-    """The log after an ordinal: what the window passed, and what lies before it."""
-    passed = [entry for entry in window.passed if entry.ordinal > after]
-    first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
-    if first <= after + 1:
-        return passed
-    return unread.newest(room, after, first) + passed
 
 
 def _unread_section(ctx: Context, counts: Counts) -> dict[str, Any]:

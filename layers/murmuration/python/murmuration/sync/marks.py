@@ -12,8 +12,6 @@ that says only that they should ask properly.
 from __future__ import annotations
 
 import hashlib
-import json
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,15 +33,13 @@ def fingerprint(values: Sequence[str]) -> str:
 
 def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: dict[str, Any]) -> str:
     """The marked form of a plain token. `keys` is what an answer says of the device's keys."""
-    text = json.dumps(keys, separators=(",", ":")).encode()[1:-1]
-    text += b" " * (-len(text) % 3)  # so the base64 needs no padding
     fields = (
         f"p_{token.removeprefix('s_')}",
         wait.slot,
         wake_queues.id_of(wait.queue),
         request_fingerprint,
         str(until_s),
-        urlsafe_b64encode(text).decode(),
+        wake_queues.encode_keys(keys),
         str(now_ms()),
     )
     return ".".join(fields)

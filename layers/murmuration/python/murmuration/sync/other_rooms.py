@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.reading import pagination, past_state
+from murmuration.rooms.reading.erasures import stripped_copy
 from murmuration.rooms.reading.visibility import Seen, Viewer, seen_by
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import mark
@@ -17,7 +18,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
 from murmuration.sync.context import Context
-from murmuration.sync.joined import client_timeline, room_account_data, shown_state
+from murmuration.sync.joined import fitting_timeline, room_account_data, shown_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,11 @@ class OtherRooms:
     invited: Sequence[Membership]
     knocked: Sequence[Membership]
     left: Sequence[Membership]
+
+    @property
+    def outside(self) -> list[Membership]:
+        """Those of rooms that the user is shown from outside."""
+        return [*self.invited, *self.knocked]
 
 
 def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
@@ -50,6 +56,14 @@ def changed(ctx: Context, rows: Sequence[Membership]) -> OtherRooms:
     )
 
 
+def without_erased(ctx: Context, room: Room | None, row: Membership) -> Membership:
+    """An invite or knock, its stripped state without what erased users wrote."""
+    if room is None or not room.head.erasures:
+        return row
+    hidden = ctx.viewer(row, room).hidden_senders(row.room_id)
+    return replace(row, stripped_state=stripped_copy(row.stripped_state, hidden, room.version))
+
+
 def stripped_room(row: Membership, section: str) -> dict[str, Any]:
     """A room that the user is invited to or knocks on: its stripped state."""
     return {section: {"events": list(row.stripped_state)}}
@@ -71,6 +85,7 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     before = (row.ordinal or room.head.ordinal) + 1
     after = position.ordinal if position is not None else None
     viewer, window = last_window(ctx, room, row, after, ctx.filter.room.timeline)
+    window, events = fitting_timeline(ctx, viewer, window)
     root, at = (window.root, window.start) if not ctx.state_after else _after(room, before)
     state = {}
     # Who wasn't in the room right before is shown nothing of its state.
@@ -81,11 +96,12 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
         state = timeline.state_delta(room, position.ordinal, root)
     if not ctx.state_after:
         state |= timeline.unshown_state(window)
+    shown = before - 1 if position is None and not window.limited else None
     return {
         "timeline": {
-            "events": client_timeline(ctx, viewer, window),
+            "events": events,
             "limited": window.limited,
-            "prev_batch": pagination.position_token(window.before_first),
+            "prev_batch": pagination.position_token(window.before_first, shown=shown),
         },
         "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, viewer, state)},
         "account_data": {"events": room_account_data(ctx, room.room_id)},

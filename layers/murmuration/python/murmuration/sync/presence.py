@@ -5,18 +5,47 @@ https://spec.matrix.org/v1.19/client-server-api/#presence
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+import itertools
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from murmuration.aws import concurrency
+from murmuration.presence.telling import SMALL_ROOM
 from murmuration.presence.views import look_at
 from murmuration.protocol.presence import OFFLINE, as_today
+from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.storage.live.positions import Positions
-from murmuration.storage.users import presence_lists
+from murmuration.storage.rooms.local_members import members_at
+from murmuration.storage.rooms.room_items import RoomHead
+from murmuration.storage.users import presence, presence_lists
 from murmuration.sync.context import Context
 
 INVITE = "m.presence_invite"
+MOST_BYTES = 300_000
+"""What the events of one answer may have. Others are told of when they change again."""
 MOST_FOLLOWED = 100
 """Whom a token remembers as not offline: those last told of. Of others, going away unseen isn't told."""
+
+MOST_ASKED = 500
+"""Of how many members of small rooms a first sync asks whether they are there."""
+
+
+def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:
+    """The members of small rooms who are there, with a room by which each may be known: for a first sync.
+
+    Who is in large rooms is told by the markers in their streams. Two round trips where there are others.
+    """
+    small = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
+    if not small or ctx.filter.presence.admits_nothing:
+        return {}
+    calls = [functools.partial(members_at, head.room_id, head.state_root) for head in small]
+    via: dict[str, str] = {}
+    for head, members in zip(small, concurrency.parallel(*calls), strict=True):
+        via |= dict.fromkeys(members, head.room_id)
+    via.pop(ctx.user_id, None)
+    known = presence.read_many(list(itertools.islice(via, MOST_ASKED)))
+    return {user_id: via[user_id] for user_id, theirs in known.items() if theirs.shown(ctx.now_ms) != OFFLINE}
 
 
 def overdue(ctx: Context) -> dict[str, str]:
@@ -38,15 +67,18 @@ def presence_events(
     visible = {user_id for user_id, via in changed.items() if via in joined or _by_list(ctx, user_id)}
     followed = {user_id: entry for user_id, entry in positions.present.items() if user_id not in changed}
     events = []
+    budget = Budget(MOST_BYTES)
     for seen in look_at(visible - ctx.ignored):
         own = seen.user_id == ctx.user_id
         state = seen.presence.own(ctx.now_ms) if own else seen.presence.shown(ctx.now_ms)
+        event = seen.event(state if ctx.founding else as_today(state), ctx.now_ms)
+        if not budget.take(json_bytes(event) + 1):
+            break
         if state != OFFLINE and not own:
             followed[seen.user_id] = (seen.presence.ends_ms(ctx.now_ms), changed[seen.user_id], state)
         _, _, before = positions.present.get(seen.user_id, (0, "", OFFLINE))
         if state == before and (seen.user_id not in told or ctx.base is None):
             continue
-        event = seen.event(state if ctx.founding else as_today(state), ctx.now_ms)
         if ctx.filter.presence.matches(event):
             events.append(event)
     positions.present = dict(list(followed.items())[-MOST_FOLLOWED:])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.reading.past_state import read_state_events
 from murmuration.rooms.reading.visibility import Seen
@@ -19,6 +20,11 @@ DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100
 PAGES = 5
 """How many pages a sync reads for a filter that lets little pass; what lies behind is `limited`."""
+SCANNED_AT_ONCE = 100
+"""Events of each further page: the first page had too few that pass, so the filter lets little pass."""
+
+STRETCH_BYTES = 1_500_000
+"""What the events of one room may have in an answer of another API than /sync."""
 
 Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
 MEMBER = "m.room.member"
@@ -52,27 +58,38 @@ class Window:
 def read_window(
     room: Room, after: int | None, before: int, event_filter: EventFilter, visible: Visible
 ) -> Window:
-    """The newest events with `after` < ordinal < `before` that pass, up to the filter's limit."""
+    """The newest events with `after` < ordinal < `before` that pass, up to the filter's limit.
+
+    Pages after the first are large, so that a few events that pass are found among many that don't.
+    """
     limit = event_filter.limit_within(default=DEFAULT_LIMIT, maximum=MAXIMUM_LIMIT)
     shown: list[Seen] = []
     passed: list[LogEntry] = []
     cursor, exhausted = before, False
-    for _ in range(PAGES):
-        page = room_items.read_log(
-            room.room_id, room.version, after=after, before=cursor, limit=limit + 1, forward=False
-        )
+    first = room.head.oldest if after is None else after + 1
+    for number in range(PAGES):
+        if number == 0:
+            page = room_items.read_log(
+                room.room_id, room.version, after=after, before=cursor, limit=limit + 1, forward=False
+            )
+        else:  # at most 1 MB
+            at_once = max(limit + 1, SCANNED_AT_ONCE * number)
+            page = room_items.read_log_page(
+                room.room_id, room.version, after=after, before=cursor, limit=at_once, forward=False
+            )
         allowed = {one.entry.ordinal: one for one in visible(page)}
         for entry in page:
-            if entry.ordinal in allowed and event_filter.matches(entry.event.pdu, entry.room_id):
+            one = allowed.get(entry.ordinal)
+            if one is not None and event_filter.matches(one.entry.event.pdu, entry.room_id):
                 if len(shown) == limit:
                     return _window(room, shown, passed, limited=True, before=before)
-                shown.append(allowed[entry.ordinal])
+                shown.append(one)
             passed.append(entry)
             cursor = entry.ordinal
             if entry.after_gap:
                 # What lies before isn't known, or came later: clients fetch it from here.
                 return _window(room, shown, passed, limited=True, before=before)
-        if len(page) <= limit:
+        if not page or cursor <= first or (number == 0 and len(page) <= limit):
             exhausted = True
             break
     return _window(room, shown, passed, limited=not exhausted, before=before)
@@ -89,6 +106,30 @@ def _window(
         root=first.current_root if first else room.head.state_root,
         limited=limited,
         passed=tuple(reversed(passed)),
+    )
+
+
+def count_within(seen: Sequence[Seen], most_bytes: int = STRETCH_BYTES) -> int:
+    """How many of the events, from the first on, have no more bytes than this; one at least."""
+    budget = Budget(most_bytes)
+    for count, (entry, _) in enumerate(seen):
+        kept = (entry.replaced, entry.redacted_because)
+        if not budget.take(len(entry.event.to_json()) + sum(json_bytes(each) for each in kept if each)):
+            return count
+    return len(seen)
+
+
+def newest_of(window: Window, count: int) -> Window:
+    """The window with its newest `count` shown events alone; what comes before them is left out."""
+    if count >= len(window.seen):
+        return window
+    first = window.seen[-count].entry
+    return Window(
+        seen=window.seen[-count:],
+        start=first.ordinal,
+        root=first.current_root,
+        limited=True,
+        passed=tuple(entry for entry in window.passed if entry.ordinal >= first.ordinal),
     )
 
 

@@ -390,7 +390,7 @@ def _challenge(standing: Standing, params: Mapping[str, Mapping[str, Any]] | Non
         "params": dict(params or {}),
         "session": standing.session,
     }
-    if standing.completed:
+    if standing.completed or standing.failure is not None:
         challenge["completed"] = list(_types(standing.completed))
     return challenge
 

@@ -12,7 +12,7 @@ from murmuration.accounts.interactive.interactive_auth import Attempt, reauthent
 from murmuration.accounts.threepids import binding, validation
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
-from murmuration.protocol.errors import ThreepidAuthFailed
+from murmuration.protocol.errors import MissingParam, ThreepidAuthFailed
 
 
 def add_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
@@ -25,11 +25,38 @@ def add_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
     body = Fields(attempt.body)
     sid, client_secret = body.string("sid"), body.string("client_secret")
     reauthenticate(attempt, requester.user_id)
+    _add(requester, _proved(sid, client_secret))
+    return {}
+
+
+def post_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
+    """The same by the older endpoint: the proof is in `three_pid_creds`.
+
+    It takes the user's proof to be there, too: otherwise a stolen access token would be enough to add an
+    address, and by that to set a new password. Whether the address was proved is checked first, as old
+    clients don't expect to be asked for a proof here. Raises what `add_address` raises.
+    https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pid
+    """
+    body = Fields(attempt.body)
+    given = body.optional_object("three_pid_creds") or body.optional_object("threePidCreds")
+    if given is None:
+        raise MissingParam("three_pid_creds is missing")
+    credentials = Fields(given)
+    proved = _proved(credentials.string("sid"), credentials.string("client_secret"))
+    reauthenticate(attempt, requester.user_id)
+    _add(requester, proved)
+    return {}
+
+
+def _proved(sid: str, client_secret: str) -> validation.Proved:
     proved = validation.validated(sid, client_secret, "add")
     if proved is None:
         raise ThreepidAuthFailed("The link in the mail has not been followed")
+    return proved
+
+
+def _add(requester: Requester, proved: validation.Proved) -> None:
     binding.add(requester.user_id, binding.EMAIL, proved.address, validated_ms=proved.at_ms)
-    return {}
 
 
 def get_addresses(requester: Requester) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import Any
 from murmuration.aws.concurrency import gather
 from murmuration.clock import now_ms
 from murmuration.drafts.v1.events import V1, Form
-from murmuration.drafts.v1.stream import as_bad_pagination, page_limit, paging_int
+from murmuration.drafts.v1.stream import as_bad_pagination, own_presence, page_limit, paging_int
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence import views
 from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.presence import OFFLINE, as_today
+from murmuration.protocol.sizes import LIST_BYTES, Budget
 from murmuration.rooms.ephemeral.receipts import receipt_event
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import state_reads, timeline
@@ -26,6 +27,7 @@ from murmuration.rooms.reading.timeline import PageRequest, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import directory, room_items
+from murmuration.storage.users import account_data
 
 MAX_PRESENCE = 100
 
@@ -87,10 +89,11 @@ def room_initial_sync(
         functools.partial(state_after, view.room, departure),
         lambda: (directory.is_published(room_id), _receipts(view)),
     )
+    events = scan.keep(client_events(scan.found, view.viewer), Budget(LIST_BYTES // 2))
     shown: dict[str, Any] = {
         "room_id": room_id,
         "messages": {
-            "chunk": [form(event) for event in client_events(scan.found[::-1], view.viewer)],
+            "chunk": [form(event) for event in events[::-1]],
             "start": position_token(scan.position),
             "end": position_token(horizon),
         },
@@ -101,6 +104,13 @@ def room_initial_sync(
     }
     if view.membership is not None:
         shown["membership"] = view.membership.membership
+    if not form.founding:
+        kept, own = gather(
+            functools.partial(account_data.read_room, view.viewer.user_id, room_id),
+            functools.partial(own_presence, view.viewer.user_id, form),
+        )
+        shown["account_data"] = [{"type": kind, "content": content} for kind, content in kept.items()]
+        shown["presence"] = [*own, *shown["presence"]]
     read = receipt_event(items, view.viewer.user_id)
     if read is not None:
         shown["receipts"] = [form(read, room_id)]

@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from murmuration.clock import now_ms
 from murmuration.drafts.v1.events import Form
+from murmuration.drafts.v1.room_stream import get_room_events
 from murmuration.identity.tokens import AccessToken
+from murmuration.presence.views import look_at
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.presence import as_today
+from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.reading.client_events import client_events
 from murmuration.rooms.reading.timeline import Scan
 from murmuration.rooms.reading.viewing import open_view
@@ -37,11 +42,16 @@ _NOTHING: Mapping[str, Any] = {"types": []}
 def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> dict[str, Any]:
     """What came after the token `from`: `chunk`, and `start` and `end` tokens; waits if there is nothing.
 
-    Without `from` it goes on from now. `timeout` is in milliseconds; `room_id` keeps to one room. Raises
-    UnknownToken, BadPagination.
+    Without `from` it goes on from now. `timeout` is in milliseconds; `room_id` keeps to one room, which may
+    be one that anyone may read. Raises UnknownToken, BadPagination, Forbidden.
     """
-    start, room_id = _checked(query.get("from")), query.get("room_id")
+    room_id = query.get("room_id")
     timeout_ms = paging_int(query.get("timeout"), "timeout", 0)
+    if room_id is not None:
+        of_room = get_room_events(token, room_id, query.get("from"), timeout_ms, form)
+        if of_room is not None:
+            return of_room
+    start = _checked(query.get("from"))
     room = {"timeline": {"limit": AT_ONCE}, "state": _NOTHING, "account_data": _NOTHING}
     if room_id is not None:
         room["rooms"] = [room_id]  # type: ignore[assignment]
@@ -76,12 +86,13 @@ def _without_gaps(
     found: list[dict[str, Any]] = []
     end = str(body["next_batch"])
     places = None
+    budget = Budget(max(LIST_BYTES // 2, LIST_BYTES - json_bytes(body)))
     for kind in ("join", "leave"):
         for room_id, section in rooms.get(kind, {}).items():
             events = section["timeline"]["events"]
             if section["timeline"]["limited"] or (kind == "leave" and _joinings(events, token.user_id)):
                 places = places or _Places.read(token, start, end)
-                missed = places.go_on(room_id)
+                missed = places.go_on(room_id, budget)
                 events = _since_joining(events, token.user_id) if missed is None else missed
             found += [form(event, room_id) for event in events]
             found += [form(event, room_id) for event in section.get("ephemeral", {}).get("events", ())]
@@ -109,10 +120,10 @@ class _Places:
         before, after = (tokens.read(token.user_id, each, token.device_id) for each in (start, end))
         return cls(token, end, before, after or Positions())
 
-    def go_on(self, room_id: str) -> list[dict[str, Any]] | None:
+    def go_on(self, room_id: str, budget: Budget) -> list[dict[str, Any]] | None:
         """The events from where the client stood in a room, oldest first: the user's joining at the earliest.
 
-        None where that can't be told.
+        As many as fit into the budget. None where that can't be told.
         """
         if self.before is None:
             return None
@@ -129,12 +140,13 @@ class _Places:
             stop = min(stop, view.membership.ordinal or stop)
         scan = Scan(view, EventFilter(), position.ordinal, stop, forward=True)
         scan.run(AT_ONCE)
+        events = scan.keep(client_events(scan.found, view.viewer), budget)
         if reached is not None:
             self._move(name, replace(reached, ordinal=scan.position, unread=position.unread))
         elif not scan.exhausted:
             self.after.others.pop(name, None)  # the leaving is yet to be shown
             self._move(name, replace(position, ordinal=scan.position))
-        return client_events(scan.found, view.viewer)
+        return events
 
     def _move(self, name: str, position: RoomPosition) -> None:
         self.after.rooms[name] = position
@@ -188,25 +200,31 @@ def _presence(body: Mapping[str, Any], form: Form) -> list[dict[str, Any]]:
 def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> dict[str, Any]:
     """All rooms with their newest events and their state, who is there, and the stream's token, `end`.
 
-    `limit` is how many events of a room. Raises UnknownToken, BadPagination.
+    `limit` is how many events of a room. Today's form has account data, too, and with `archived` the
+    rooms that the user has left. Raises UnknownToken, BadPagination.
     """
-    limit = page_limit(query)
-    wanted = {"timeline": {"limit": limit}, "account_data": _NOTHING}
+    limit, archived = page_limit(query), not form.founding and query.get("archived") == "true"
+    wanted: dict[str, Any] = {"timeline": {"limit": limit}, "include_leave": archived}
+    kept = {"account_data": _NOTHING} if form.founding else {}
     body = sync(
         SyncRequest(
             token,
             None,
-            json.dumps({"room": wanted, "account_data": _NOTHING}),
+            json.dumps({"room": {**wanted, **kept}, **kept}),
             state_after=True,
             set_presence=None,
             to_device=False,
             founding=form.founding,
+            whole=True,
         )
     )
     rooms = body.get("rooms", {})
     published = set(directory.read_published())
     end = str(body["next_batch"])
-    shown = [_joined(room_id, section, end, form) for room_id, section in rooms.get("join", {}).items()]
+    shown = [_room(room_id, section, end, form) for room_id, section in rooms.get("join", {}).items()]
+    for room_id, section in rooms.get("leave", {}).items():
+        membership = _membership(section, token.user_id)
+        shown.append(_room(room_id, section, end, form, membership))
     for room_id, section in rooms.get("invite", {}).items():
         for event in _invitation(section, room_id, token.user_id, form):
             shown.append(
@@ -214,17 +232,38 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> di
             )
     for room in shown:
         room["visibility"] = "public" if room["room_id"] in published else "private"
-        if limit == 0 and "messages" in room:  # a sync gives one at least
-            room["messages"] |= {"chunk": [], "start": end}
     receipts = _ephemeral(rooms.get("join", {}), lambda event: event["type"] == "m.receipt", form)
-    return {"end": end, "rooms": shown, "presence": _presence(body, form), "receipts": receipts}
+    answer = {"end": end, "rooms": shown, "presence": _presence(body, form), "receipts": receipts}
+    if not form.founding:
+        answer["presence"] = [*own_presence(token.user_id, form), *answer["presence"]]
+        answer["account_data"] = body.get("account_data", {}).get("events", [])
+    return answer
 
 
-def _joined(room_id: str, section: Mapping[str, Any], end: str, form: Form) -> dict[str, Any]:
+def own_presence(user_id: str, form: Form) -> list[dict[str, Any]]:
+    """The event of the user's own presence, which comes with those of others."""
+    now = now_ms()
+    return [form.presence(one.event(as_today(one.presence.shown(now)), now)) for one in look_at([user_id])]
+
+
+def _membership(section: Mapping[str, Any], user_id: str) -> str:
+    """What the user of a room that they aren't in any more is there: `leave` or `ban`."""
+    events = [*section["state_after"]["events"], *section["timeline"]["events"]]
+    own = [
+        event for event in events if event["type"] == "m.room.member" and event.get("state_key") == user_id
+    ]
+    return str(own[-1]["content"]["membership"]) if own else "leave"
+
+
+def _room(
+    room_id: str, section: Mapping[str, Any], end: str, form: Form, membership: str = "join"
+) -> dict[str, Any]:
     timeline = section["timeline"]
+    kept = {} if form.founding else {"account_data": section["account_data"]["events"]}
     return {
         "room_id": room_id,
-        "membership": "join",
+        "membership": membership,
+        **kept,
         "messages": {
             "chunk": [form(event, room_id) for event in timeline["events"]],
             "start": timeline["prev_batch"],

@@ -289,9 +289,10 @@ class _Actions:
         if action.type == _MEMBER and action.state_key is not None:
             content = checked_content(sender, action.state_key, content)
             content = authorised(batch, action.state_key, content)
-        if current is not None and current.content == content:
-            return current.event_id
         draft = Draft(action.type, sender, content, action.state_key)
+        if current is not None and current.content == content:
+            batch.check(draft)
+            return current.event_id
         if action.state_key is None:
             check_relation(batch, draft)
         elif action.type == "m.room.canonical_alias":

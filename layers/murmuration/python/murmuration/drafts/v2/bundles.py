@@ -86,7 +86,7 @@ def render_event(
 
 def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
     """A state event of which no more is at hand than the event itself, in version 2's form."""
-    entry = LogEntry(ordinal=0, event=event, state_root=b"", visibility="shared")
+    entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     shown = render_event(Seen(entry, None), viewer, with_room_id=with_room_id)
     del shown["unsigned"]["membership"]
     return shown

@@ -105,6 +105,7 @@ def initial_sync(
             to_device=False,
             founding=True,
             reader=Pages(wanted, presence=bool(stream.streaming.users)),
+            whole=True,
         )
     )
     streamings.renew(stream.streaming)
@@ -197,12 +198,13 @@ def read_page(view: View, position: RoomPosition | None, wanted: Wanted) -> Page
     reading = wanted.reading
     scan = Scan(view, reading.filter, horizon, bottom, forward=False, admits=reading.form.admits)
     scan.run(wanted.most + 1)
-    found, more = scan.found[: wanted.most], len(scan.found) > wanted.most or not scan.exhausted
+    most = min(wanted.most, timeline.count_within(scan.found))
+    found, more = scan.found[:most], len(scan.found) > most or not scan.exhausted
     incremental = position is not None and not more
     token = None
     if more:
         place = found[-1].entry.ordinal - 1 if found else horizon
-        token = position_token(place if len(scan.found) > wanted.most else scan.position)
+        token = position_token(place if len(scan.found) > most else scan.position)
     events, state = gather(
         functools.partial(render_events, found[::-1], view.viewer, reading.form),
         functools.partial(_state, view, position if incremental else None, wanted.state),

@@ -165,7 +165,8 @@ class EventStream:
         after = position.ordinal if position is not None else _joined_at(room, viewer)
         wanted = replace(self.wanted.events, limit=AT_ONCE)
         visible = functools.partial(seen_by, viewer)
-        return timeline.read_window(room, after, room.head.ordinal + 1, wanted, visible)
+        window = timeline.read_window(room, after, room.head.ordinal + 1, wanted, visible)
+        return timeline.newest_of(window, timeline.count_within(window.seen[::-1]))
 
     def joined(self, _ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]]) -> dict[str, Any] | None:
         room, viewer, window = news.room, news.viewer, news.window
@@ -188,6 +189,7 @@ class EventStream:
         position = ctx.position(room.room_id)
         after = position.ordinal if position is not None else (row.ordinal or room.head.ordinal) - 1
         viewer, window = last_window(ctx, room, row, after, replace(self.wanted.events, limit=AT_ONCE))
+        window = timeline.newest_of(window, timeline.count_within(window.seen[::-1]))
         events = self._shown(window, viewer, _replaced(window.passed), {})
         section: dict[str, Any] = {"events": events}
         if window.limited:

@@ -18,6 +18,7 @@ from murmuration.drafts.v2.bundles import MAX_REPLIES, RELATING, EventForm, rend
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.sizes import LIST_BYTES, Budget, fit_events
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.past_state import state_after
@@ -72,7 +73,8 @@ def paginate(token: AccessToken, room_id: str, start: str | None, reading: Readi
         view, reading.filter, min(high, horizon), max(low, bottom), forward=False, admits=reading.form.admits
     )
     scan.run(min(reading.limit, MAX_LIMIT))
-    answer: dict[str, Any] = {"events": _rendered(view, scan.found[::-1], reading)}
+    events = scan.keep(_rendered(view, scan.found, reading), Budget(LIST_BYTES))
+    answer: dict[str, Any] = {"events": events[::-1]}
     if scan.position > bottom:
         answer["token"] = position_token(scan.position)
     return answer
@@ -126,11 +128,16 @@ def get_window(
     after = _scan(view, reading, ordinal, max(head.ordinal, ordinal), forward=True)
     older, newer = shares[position]
     parallel(functools.partial(before.run, older), functools.partial(after.run, newer))
+    events = _rendered(view, [*before.found, centre, *after.found], reading)
+    middle = len(before.found)
+    fit_events([events[middle]], budget := Budget(LIST_BYTES // 2))
+    events_before = before.keep(events[:middle], Budget(budget.left // 2))
+    events_after = after.keep(events[middle + 1 :], Budget(budget.left // 2))
     shown = [*reversed(before.found), centre, *after.found]
     state = state_after(view.room, shown[-1].entry)
     return {
         "room_id": view.room.room_id,
-        "events": _rendered(view, shown, reading),
+        "events": [*reversed(events_before), events[middle], *events_after],
         "start": position_token(before.position),
         "end": position_token(after.position),
         "state": [
@@ -160,9 +167,13 @@ def get_replies(token: AccessToken, event_id: str, start: str | None, reading: R
     page = found[:limit]
     keys = [(view.room.room_id, relation.ordinal) for relation in page]
     entries = room_items.read_log_entries(keys, {view.room.room_id: view.room.version})
-    seen = view.see(sorted(entries, key=lambda entry: entry.ordinal))
+    seen = view.see(sorted(entries, key=lambda entry: -entry.ordinal))
     passing = [each for each in seen if reading.filter.matches(each.entry.event.pdu)]
-    answer: dict[str, Any] = {"chunk": _rendered(view, passing, reading)}
+    chunk = _rendered(view, passing, reading)
+    count = fit_events(chunk, Budget(LIST_BYTES))
+    answer: dict[str, Any] = {"chunk": chunk[:count][::-1]}
+    if count < len(chunk):
+        return answer | {"start": position_token(passing[count].entry.ordinal)}
     return answer | ({"start": position_token(page[-1].ordinal - 1)} if len(found) > limit else {})
 
 

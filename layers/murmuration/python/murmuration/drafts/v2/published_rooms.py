@@ -12,6 +12,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest, find_public_rooms
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import directory, directory_snapshots, room_items
@@ -21,6 +22,8 @@ DEFAULT_LIMIT = 20
 MAX_LIMIT = 500
 MAX_ROOMS = 5_000
 """How many rooms a search may find: what fits into one item."""
+MOST_STATE_BYTES = 8_000
+"""What a room's name, topic or alias may have to be shown."""
 PUBLISHABLE = tuple((f"m.room.{name}", "") for name in ("name", "topic", "canonical_alias"))
 """The state that those who aren't in a room are shown of it."""
 _TOKEN = re.compile(r"([\w-]{16})\.([0-9]{1,4})", re.ASCII)
@@ -80,21 +83,22 @@ def _load(room_ids: Sequence[str]) -> list[Room]:
 
 def _answer(rooms: Sequence[Room], snapshot: DirectorySnapshot, name: str, number: int) -> dict[str, Any]:
     prefetch(rooms, PUBLISHABLE)
+    budget = Budget(LIST_BYTES)
     answer: dict[str, Any] = {
-        "rooms": [_shown(room) for room in rooms],
+        "rooms": [_shown(room, budget) for room in rooms],
         "total": len(snapshot.room_ids),
         "page": number,
     }
     return answer | ({"token": f"{name}.{number + 1}"} if _page(snapshot, number + 1) else {})
 
 
-def _shown(room: Room) -> dict[str, Any]:
-    state = room.events(PUBLISHABLE).values()
-    return {
-        "room_id": room.room_id,
-        "members": room.head.joined,
-        "state": [
-            {"type": event.type, "state_key": "", "sender": event.sender, "content": event.content}
-            for event in state
-        ],
-    }
+def _shown(room: Room, budget: Budget) -> dict[str, Any]:
+    """What is shown of a room. State that is long, or doesn't fit into the answer any more, is left out."""
+    state = [
+        {"type": event.type, "state_key": "", "sender": event.sender, "content": event.content}
+        for event in room.events(PUBLISHABLE).values()
+    ]
+    fitting = [
+        event for event in state if (size := json_bytes(event)) <= MOST_STATE_BYTES and budget.take(size)
+    ]
+    return {"room_id": room.room_id, "members": room.head.joined, "state": fitting}

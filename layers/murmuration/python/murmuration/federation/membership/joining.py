@@ -20,6 +20,7 @@ from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Refused, RequestFailed
 from murmuration.identity.authentication import authenticate
 from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.bodies import limit_size
 from murmuration.protocol.errors import (
     Forbidden,
     GatewayTimeout,
@@ -31,8 +32,10 @@ from murmuration.protocol.identifiers import is_valid_room_alias, is_valid_room_
 from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.joining import JoinRequest
 from murmuration.rooms.membership.member_content import member_content
+from murmuration.rooms.membership.operations import OURS
 from murmuration.rooms.membership.restricted_joins import JOIN_RULES, allowed_rooms, is_in_any
 from murmuration.rooms.room import Room
+from murmuration.rooms.writing.append import MAX_MEMBER_BYTES
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index
 from murmuration.storage.servers import join_jobs
@@ -134,6 +137,8 @@ def join_elsewhere(user_id: str, room_id: str, servers: Sequence[str], request: 
     if request.third_party_signed is not None:
         more["third_party_invite"] = {"signed": dict(request.third_party_signed)}
     content = member_content(user_id, "join", reason=request.reason, **more)
+    content |= {name: value for name, value in request.custom.items() if name not in OURS}
+    limit_size(content, "A membership", MAX_MEMBER_BYTES)
     job = Job(user_id, room_id, [server for server in servers if policy.is_allowed(server)], content)
     if join_jobs.begin(job, now_ms()):
         queues.send(QUEUE, {"user_id": user_id, "room_id": room_id})

@@ -37,19 +37,22 @@ def _entries_are_integers(facts: Facts) -> Verdict:
 def _users_are_levels_of_user_ids(facts: Facts) -> Verdict:
     users = facts.event.content.get("users", {})
     if isinstance(users, dict) and not all(map(is_valid_user_id, users)):
-        return Refusal("The keys of users are not all user IDs")
+        return Refusal("The keys of users are not all user IDs", malformed=True)
     return _refuse_malformed(facts, ("users",))
 
 
 def _refuse_malformed(facts: Facts, names: Iterable[str]) -> Refusal | None:
     malformed = ", ".join(facts.new_levels.malformed(names))
-    return Refusal(f"Not a power level, or not an object of them: {malformed}") if malformed else None
+    if not malformed:
+        return None
+    return Refusal(f"Not a power level, or not an object of them: {malformed}", malformed=True)
 
 
 def _creators_are_not_listed(facts: Facts) -> Verdict:
     if facts.creators().isdisjoint(facts.event.content.get("users", {})):
         return None
-    return Refusal("The creators of a room have no entry among its users: their power is infinite")
+    message = "The creators of a room have no entry among its users: their power is infinite"
+    return Refusal(message, malformed=True)
 
 
 # --- The sender has the power to make the change

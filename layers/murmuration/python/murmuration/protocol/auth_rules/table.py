@@ -27,25 +27,31 @@ class AuthRuleViolation(Forbidden):
     """An event that the room's authorisation rules reject.
 
     `rule` is the number of the rule, as the specification's page of that room version numbers them: "5.3.2".
+    `malformed` tells that the event is wrong in itself: nobody could send it.
     """
 
-    def __init__(self, rule: str, message: str) -> None:
+    def __init__(self, rule: str, message: str, *, malformed: bool = False) -> None:
         super().__init__(f"{message} (authorisation rule {rule})")
         self.rule = rule
+        self.malformed = malformed
 
 
 class Refusal(NamedTuple):
-    """A check's answer that the event is rejected: why, and by which rule of those that the check holds."""
+    """A check's answer that the event is rejected: why, and by which rule of those that the check holds.
+
+    `malformed` tells that nobody could send the event, whatever their power.
+    """
 
     message: str
     path: tuple[int, ...] = ()
+    malformed: bool = False
 
     def under(self, number: int) -> Refusal:
         """The same refusal, seen from the table above."""
-        return Refusal(self.message, (number, *self.path))
+        return self._replace(path=(number, *self.path))
 
     def violation(self) -> AuthRuleViolation:
-        return AuthRuleViolation(".".join(map(str, self.path)), self.message)
+        return AuthRuleViolation(".".join(map(str, self.path)), self.message, malformed=self.malformed)
 
 
 ALLOW: Final = True

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.errors import NotFound
 
 Kind: TypeAlias = Literal["override", "content", "room", "sender", "underride"]
 Rule: TypeAlias = dict[str, Any]
@@ -21,9 +21,9 @@ MASTER: Final = ".m.rule.master"
 
 
 def parse_kind(kind: str) -> Kind:
-    """`kind` as one of the kinds of rules, or InvalidParam."""
+    """`kind` as one of the kinds of rules, or NotFound."""
     if kind not in KINDS:
-        raise InvalidParam(f"{kind!r} is not a kind of push rule: it must be one of {', '.join(KINDS)}")
+        raise NotFound(f"{kind[:40]!r} is not a kind of push rule: it must be one of {', '.join(KINDS)}")
     return kind
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from murmuration.protocol.errors import InvalidParam, NotFound, Unknown
+from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge, Unknown
 from murmuration.protocol.push_rules.defaults import (
     KINDS,
     MASTER,
@@ -24,6 +24,9 @@ from murmuration.protocol.push_rules.defaults import (
     is_default,
 )
 from murmuration.protocol.push_rules.validation import parse_actions, parse_rule
+
+MAX_RULES = 1_000
+"""How many rules of their own a user may have: clients add one for each room that is muted."""
 
 Changes: TypeAlias = dict[str, Any]
 Ruleset: TypeAlias = dict[Kind, list[Rule]]
@@ -64,7 +67,8 @@ def put_rule(
 
     `before` and `after` are IDs of other rules of the user's own and of this kind; `before` wins. A rule that
     is replaced keeps its place, if none is given, and stays enabled or disabled.
-    Raises MissingParam or InvalidParam for what is wrong with the rule, Unknown for an unknown place.
+    Raises MissingParam or InvalidParam for what is wrong with the rule, Unknown for an unknown place,
+    TooLarge for one rule too many.
     https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleid
     """
     own = _own(changes, kind)
@@ -72,6 +76,8 @@ def put_rule(
     enabled = True if old is None else own[old]["enabled"]
     rule = {**parse_rule(kind, rule_id, body), "enabled": enabled}
     others = [other for other in own if other["rule_id"] != rule_id]
+    if old is None and sum(len(_own(changes, each)) for each in KINDS) >= MAX_RULES:
+        raise TooLarge(f"A user may have {MAX_RULES} push rules")
     if before is not None:
         place = _place(others, before)
     elif after is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.protocol.push_rules.defaults import Action, Kind, Rule, is_default
@@ -19,13 +19,17 @@ _LARGEST_INTEGER = 2**53 - 1
 MEMBER_COUNT = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,16})", re.ASCII)
 
 
-def check_rule_id(rule_id: str) -> None:
-    """Raise InvalidParam unless a client may give a rule this ID."""
+NAMED_BY_OTHERS: Final = ("room", "sender")
+"""Kinds whose rules have the ID of a room or user, which may contain slashes."""
+
+
+def check_rule_id(kind: Kind, rule_id: str) -> None:
+    """Raise InvalidParam unless a client may give a rule of this kind this ID."""
     if not rule_id:
         raise InvalidParam("The ID of a push rule must not be empty")
     if is_default(rule_id):
         raise InvalidParam("IDs of push rules that start with '.' are the server's own")
-    if "/" in rule_id or "\\" in rule_id:
+    if kind not in NAMED_BY_OTHERS and ("/" in rule_id or "\\" in rule_id):
         raise InvalidParam("The ID of a push rule must not contain slashes or backslashes")
 
 
@@ -34,7 +38,7 @@ def parse_rule(kind: Kind, rule_id: str, body: Mapping[str, Any]) -> Rule:
 
     Raises MissingParam or InvalidParam.
     """
-    check_rule_id(rule_id)
+    check_rule_id(kind, rule_id)
     rule: Rule = {"rule_id": rule_id, "actions": parse_actions(_required(body, "actions"))}
     if kind in ("override", "underride"):
         rule["conditions"] = _parse_conditions(body.get("conditions", []))

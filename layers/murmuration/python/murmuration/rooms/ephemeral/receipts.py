@@ -12,15 +12,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import Item
+from murmuration.aws.dynamodb import ConditionFailed, Item
 from murmuration.clock import now_ms
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
-from murmuration.protocol.errors import InvalidParam, NotFound
+from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge
 from murmuration.rooms.lookup import find_entry, fits_id
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.reading.threads import is_in_thread
 from murmuration.rooms.room import Room
+from murmuration.storage import counts
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, memberships
@@ -31,13 +32,17 @@ DELIVERED = "m.delivered"
 """That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""
 
 
+MOST = 5_000
+"""How many receipts by thread a user may have in a room; public and private ones are counted apart."""
+
+
 def send_receipt(
     token: AccessToken, room_id: str, receipt_type: str, event_id: str, body: Mapping[str, Any]
 ) -> None:
     """Move one receipt, or the read marker, to an event.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam for an
-    unknown type or a thread that the event isn't in.
+    unknown type or a thread that the event isn't in, TooLarge for receipts in too many threads.
     """
     if receipt_type not in TYPES:
         raise InvalidParam(f"The receipt type must be one of {', '.join(TYPES)}")
@@ -121,15 +126,16 @@ def _move(
     if receipt_type == FULLY_READ:
         _move_read_marker(user_id, room_id, event_id, ordinal)
         return
-    if receipt_type == PRIVATE:
-        stream = streams.user_stream(user_id)
-        key = f"receipt#{room_id}#{receipt_type}#{thread_id or ''}"
-    else:
-        stream = streams.room_stream(room_id)
-        key = f"receipt#{receipt_type}#{thread_id or ''}#{user_id}"
+    location = _key(user_id, room_id, receipt_type, thread_id)
+    stream, key = location["stream_id"], location["sk"]
+    count_sk = f"receipt#{room_id}#{counts.SK}" if receipt_type == PRIVATE else f"{counts.SK}#{user_id}"
+    count_key = {"stream_id": stream, "sk": count_sk}
+    is_new = False
 
     def items() -> list[dict[str, Any]]:
+        nonlocal is_new
         before = streams.get(stream, key)
+        is_new = before is None and thread_id is not None
         if before is not None and before["ordinal"] >= ordinal:
             return []
         item: dict[str, Any] = {
@@ -143,7 +149,36 @@ def _move(
         }
         return [item if thread_id is None else {**item, "thread_id": thread_id}]
 
-    streams.append(stream, items)
+    def count() -> list[dynamodb.Write]:
+        if not is_new:
+            return []
+        return [counts.count_write(streams.TABLE, count_key, "receipts", MOST, room_id=room_id)]
+
+    try:
+        streams.append(stream, items, more=count)
+    except ConditionFailed as error:
+        if not error.refused(counts.COUNT):
+            raise
+        raise TooLarge(f"A room keeps receipts of {MOST} threads for each user") from error
+
+
+def _key(user_id: str, room_id: str, receipt_type: str, thread_id: str | None) -> dict[str, str]:
+    """The key of a receipt in the table `streams`."""
+    if receipt_type == PRIVATE:
+        key = f"receipt#{room_id}#{receipt_type}#{thread_id or ''}"
+        return {"stream_id": streams.user_stream(user_id), "sk": key}
+    key = f"receipt#{receipt_type}#{thread_id or ''}#{user_id}"
+    return {"stream_id": streams.room_stream(room_id), "sk": key}
+
+
+def read_own(user_id: str, room_id: str, thread_ids: Iterable[str | None]) -> list[Item]:
+    """The user's public and private read receipts in these threads; None stands for unthreaded ones."""
+    keys = [
+        _key(user_id, room_id, receipt_type, thread_id)
+        for thread_id in dict.fromkeys(thread_ids)
+        for receipt_type in (READ, PRIVATE)
+    ]
+    return dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE] if keys else []
 
 
 def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -> None:

@@ -1,14 +1,17 @@
 """Typing notifications: who is writing in a room, each until a time of their own.
 
-One item of the room's stream tells it. Nobody is called when a time runs out: who reads leaves out what has
-ended. https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
+One item of the room's stream tells it, and on which device each of them types. Nobody is called when a time
+runs out: readers leave out what has ended. Leaving a room and logging out end it before its time. https://spec.matrix.org/v1.19/client-server-api/#typing-notifications
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import json
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
@@ -33,14 +36,75 @@ def set_typing(
     stream = streams.room_stream(room_id)
 
     def items() -> list[dict[str, Any]]:
-        now = now_ms()
-        before = _running(streams.get(stream, KEY), now)
+        item, now = streams.get(stream, KEY), now_ms()
+        before = _running(item, now)
         users = {other: until for other, until in before.items() if other != user_id}
         if typing:
             users[user_id] = now + min(timeout_ms, MAX_TIMEOUT_MS)
-        return [{"sk": KEY, "users": users}] if users != before else []
+        devices = {**_devices(item), user_id: requester.device_id}
+        return [{**_item(users, devices), "user_id": user_id}] if users != before else []
 
     streams.append(stream, items)
+
+
+def end_for_leavers(entries: Iterable[Mapping[str, Any]]) -> None:
+    """End the typing of users who by these new items of rooms' logs are not in the room any more."""
+    left = {
+        (item["room_id"], item["member"])
+        for item in entries
+        if item.get("member") and json.loads(item["json"])["content"].get("membership") != "join"
+    }
+    concurrency.parallel(*(functools.partial(_end, room_id, user_id) for room_id, user_id in sorted(left)))
+
+
+def end_on_devices(user_id: str, device_ids: Collection[str]) -> None:
+    """End what a user types on these devices, in all rooms."""
+    rooms = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
+    if not rooms:
+        return
+    keys = [{"stream_id": streams.room_stream(room_id), "sk": KEY} for room_id in rooms]
+    now = now_ms()
+    typing_in = [
+        item["stream_id"].partition(":")[2]
+        for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]
+        if _types(item, user_id, device_ids, now)
+    ]
+    concurrency.parallel(*(functools.partial(_end, room_id, user_id, device_ids) for room_id in typing_in))
+
+
+def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) -> None:
+    """End a user's typing in a room, on these devices or on any. Reads once where they don't type."""
+    stream = streams.room_stream(room_id)
+    if not _types(streams.get(stream, KEY), user_id, device_ids, now_ms()):
+        return
+
+    def items() -> list[dict[str, Any]]:
+        item, now = streams.get(stream, KEY), now_ms()
+        if not _types(item, user_id, device_ids, now):
+            return []
+        users = {other: until for other, until in _running(item, now).items() if other != user_id}
+        return [{**_item(users, _devices(item)), "user_id": user_id}]
+
+    streams.append(stream, items)
+
+
+def _types(
+    item: Mapping[str, Any] | None, user_id: str, device_ids: Collection[str] | None, now: int
+) -> bool:
+    """Whether a user types, on one of these devices, or on any; an unknown device may be each of them."""
+    if user_id not in _running(item, now):
+        return False
+    device_id = _devices(item).get(user_id)
+    return device_ids is None or device_id is None or device_id in device_ids
+
+
+def _item(users: Mapping[str, int], devices: Mapping[str, str]) -> dict[str, Any]:
+    return {"sk": KEY, "users": users, "devices": {name: devices[name] for name in users if name in devices}}
+
+
+def _devices(item: Mapping[str, Any] | None) -> Mapping[str, str]:
+    found: Mapping[str, str] = item.get("devices", {}) if item else {}
+    return found
 
 
 def typing_users(item: Mapping[str, Any] | None, now: int) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.identity.tokens import AccessToken, Requester
-from murmuration.protocol.errors import AliasInUse, Forbidden, InvalidParam, NotFound
+from murmuration.protocol.errors import AliasInUse, Forbidden, InvalidParam, NotFound, TooLarge
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
@@ -34,14 +34,20 @@ def get_room_id_by_alias(alias: str) -> dict[str, Any]:
 
 
 def set_room_alias(requester: Requester, alias: str, room_id: str) -> None:
-    """Point a new alias to a room that the requester is in. Raises InvalidParam, Forbidden, AliasInUse."""
+    """Point a new alias to a room that the requester is in.
+
+    Raises InvalidParam, Forbidden, AliasInUse, TooLarge for one alias too many.
+    """
     _require_local(alias)
     membership = memberships.read_membership(requester.user_id, room_id) if fits_id(room_id) else None
     if membership is None or membership.membership != "join":
         raise unknown_room(room_id)
-    if _write(directory.alias_writes(alias, room_id, requester.user_id)):
-        return
-    raise AliasInUse(f"Room alias {alias} already exists")
+    try:
+        dynamodb.transact(directory.alias_writes(alias, room_id, requester.user_id))
+    except ConditionFailed as error:
+        if error.refused(directory.ALIAS):
+            raise AliasInUse(f"Room alias {alias} already exists") from error
+        raise TooLarge(f"A room may have {directory.MOST_ALIASES} aliases") from error
 
 
 def name_room(requester: Requester, room_id: str, localpart: str) -> str:

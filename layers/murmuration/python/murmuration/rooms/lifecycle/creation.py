@@ -19,11 +19,17 @@ from murmuration.protocol.errors import (
     Forbidden,
     InvalidParam,
     InvalidRoomState,
+    MalformedEvent,
     RoomInUse,
     Unavailable,
 )
 from murmuration.protocol.identifiers import parse_room_alias
-from murmuration.protocol.room_versions import DEFAULT_ROOM_VERSION, RoomVersion, get_room_version
+from murmuration.protocol.room_versions import (
+    DOMAIN_ROOM_VERSION,
+    ROOM_VERSIONS,
+    RoomVersion,
+    get_room_version,
+)
 from murmuration.rooms.membership.invitees import check_invitees, refuse_addresses
 from murmuration.rooms.membership.member_content import member_content
 from murmuration.rooms.membership.operations import MEMBER, checked_content
@@ -56,6 +62,17 @@ PRESETS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
 }
 
 
+def default_version(*, old_clients: bool = False) -> str:
+    """The version of a room whose creator asks for none.
+
+    `old_clients` gives one whose room IDs have the server's name, which clients from before 2025 insist on.
+    """
+    chosen = settings().default_room_version
+    versions = list(ROOM_VERSIONS)
+    newest = versions.index(DOMAIN_ROOM_VERSION if old_clients else versions[-1])
+    return versions[min(versions.index(chosen), newest)]
+
+
 @dataclass(frozen=True, slots=True)
 class RoomRequest:
     """createRoom's parameters, checked for type."""
@@ -70,13 +87,13 @@ class RoomRequest:
     initial_state: Sequence[Mapping[str, Any]] = ()
     creation_content: Mapping[str, Any] = field(default_factory=dict)
     power_level_content_override: Mapping[str, Any] = field(default_factory=dict)
-    room_version: str = DEFAULT_ROOM_VERSION
+    room_version: str | None = None
 
     @classmethod
     def from_body(
-        cls, body: Fields, *, visibility: str = "private", room_version: str = DEFAULT_ROOM_VERSION
+        cls, body: Fields, *, visibility: str = "private", for_old_clients: bool = False
     ) -> RoomRequest:
-        """`visibility` and `room_version` are the defaults.
+        """`visibility` is the default. `for_old_clients` chooses a default version that those understand.
 
         Raises MissingParam, BadJson, ServerNotTrusted for invites by address.
         """
@@ -89,9 +106,9 @@ class RoomRequest:
             }
             for event in body.objects("initial_state")
         ]
-        named = "visibility" in body.values
+        named, version = "visibility" in body.values, body.optional_string("room_version")
         return cls(
-            preset=body.choice("preset", tuple(PRESETS)) if body.optional_string("preset") else None,
+            preset=body.choice("preset", tuple(PRESETS)) if body.values.get("preset") is not None else None,
             visibility=body.choice("visibility", ("public", "private")) if named else visibility,
             name=body.optional_string("name"),
             topic=body.optional_string("topic"),
@@ -101,7 +118,7 @@ class RoomRequest:
             initial_state=initial_state,
             creation_content=body.object("creation_content"),
             power_level_content_override=body.object("power_level_content_override"),
-            room_version=body.optional_string("room_version") or room_version,
+            room_version=version if version is not None else default_version(old_clients=for_old_clients),
         )
 
     def invited_here(self) -> list[str]:
@@ -124,7 +141,9 @@ def create_room(
     valid room, InvalidParam, LimitExceeded.
     """
     rate_limits.check("room_creation", requester.user_id)
-    version = get_room_version(request.room_version)
+    version = get_room_version(
+        request.room_version if request.room_version is not None else default_version()
+    )
     if request.effective_preset not in PRESETS:
         raise InvalidParam(f"preset must be one of {', '.join(PRESETS)}")
     _check_lengths(request)
@@ -142,7 +161,7 @@ def create_room(
             part = Claim("create", requester, room_id, f"{txn_id}#{start}") if claim is not None else None
             if is_new or (part is not None and part.earlier() is None):
                 _go_on(room_id, drafts[start : start + EVENTS_PER_TRANSACTION], part)
-    except Forbidden as error:
+    except (Forbidden, MalformedEvent) as error:
         raise InvalidRoomState(f"These parameters don't make a valid room: {error.message}") from error
     return room_id
 

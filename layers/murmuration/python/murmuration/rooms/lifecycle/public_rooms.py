@@ -15,6 +15,7 @@ from murmuration.aws import dynamodb
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, strings_of
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
+from murmuration.protocol.sizes import LIST_BYTES, Budget, count_fitting
 from murmuration.rooms.lifecycle.aliases import may_curate
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading.summaries import SUMMARISED, listing
@@ -63,8 +64,15 @@ def get_public_rooms(request: DirectoryRequest) -> dict[str, Any]:
     begin, end = _slice([_rank(room) for room in matching], after, limit, backward=backward)
     page = matching[begin:end]
     prefetch(page, SUMMARISED)
+    listed = [listing(room) for room in page]
+    if backward:
+        count = count_fitting(listed[::-1], Budget(LIST_BYTES))
+        begin, page, listed = end - count, page[len(page) - count :], listed[len(listed) - count :]
+    else:
+        count = count_fitting(listed, Budget(LIST_BYTES))
+        end, page, listed = begin + count, page[:count], listed[:count]
     answer: dict[str, Any] = {
-        "chunk": [listing(room) for room in page],
+        "chunk": listed,
         "total_room_count_estimate": len(matching),
     }
     if page and end < len(matching):

@@ -50,6 +50,8 @@ TRANSFERRED: tuple[StateKey, ...] = tuple(
         "join_rules",
     )
 )
+SPACE, CHILD = "m.space", "m.space.child"
+DIRECT = "m.direct"
 _AT_ONCE = 16
 
 
@@ -58,9 +60,9 @@ def upgrade_room(
 ) -> str:
     """Replace a room by one of another version; the new room's ID.
 
-    The new room and the old one's tombstone come in one transaction; aliases, bans and the requester's tags
-    follow. The same request again goes on with these, and answers with the same room. Raises
-    UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
+    The new room and the old one's tombstone come in one transaction; aliases, bans, a space's children and
+    the requester's settings follow. The same request again goes on with these, and answers with the same
+    room. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
     """
     rate_limits.check("room_creation", requester.user_id)
     version = get_room_version(new_version)
@@ -84,6 +86,7 @@ def upgrade_room(
     new_id = append_known(room_id, plan)
     _move_aliases(requester.user_id, room_id, new_id)
     _transfer_bans(requester.user_id, room_id, new_id)
+    _transfer_children(requester.user_id, room_id, new_id)
     transfer_settings(requester.user_id, room_id, new_id)
     return new_id
 
@@ -197,7 +200,10 @@ def _levels(
 
 
 def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
-    """Let this server's aliases point to the new room, and it name the canonical ones."""
+    """Let this server's aliases point to the new room, which names the canonical ones; the old room none.
+
+    The old room is emptied last: a request that stopped halfway still finds there what to move.
+    """
     for alias in directory.read_room_aliases(old_id):
         try:
             dynamodb.transact(directory.alias_move(alias, old_id, new_id))
@@ -207,7 +213,36 @@ def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
     canonical = Room.load(old_id).event(*CANONICAL)
     if canonical is None or not canonical.content:
         return
-    _add_missing(new_id, [Draft(CANONICAL[0], sender, canonical.content, "")])
+    if _add_missing(new_id, [Draft(CANONICAL[0], sender, canonical.content, "")]):
+        _empty_canonical_alias(sender, old_id, canonical)
+
+
+def _empty_canonical_alias(sender: str, room_id: str, canonical: Event) -> None:
+    """Have the old room name no aliases any more, if the sender may and nobody changed them meanwhile."""
+
+    def plan(batch: Append) -> None:
+        current = batch.state([CANONICAL]).get(CANONICAL)
+        if current is not None and current.event_id == canonical.event_id:
+            batch.add(Draft(CANONICAL[0], sender, {}, ""))
+
+    with suppress(Forbidden):
+        append(room_id, plan)
+
+
+def _transfer_children(sender: str, old_id: str, new_id: str) -> None:
+    """Let the replacement of a space have its children; those that were removed stay out."""
+    old = Room.load(old_id)
+    create = old.event(*CREATE)
+    if create is None or create.content.get("type") != SPACE:
+        return
+    drafts = [
+        Draft(CHILD, sender, entry.event.content, entry.event.state_key)
+        for entry in room_items.read_state_of_type(old_id, old.version, CHILD)
+        if entry.event.content.get("via")
+    ]
+    for start in range(0, len(drafts), _AT_ONCE):
+        if not _add_missing(new_id, drafts[start : start + _AT_ONCE]):
+            return
 
 
 def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
@@ -257,13 +292,18 @@ def follow_upgrade(user_id: str, create: Event) -> None:
 
 
 def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
-    """Take a user's tags, and their push rule for the old room, over to the new one, if it has none yet."""
+    """Take a user's tags and push rule for the old room over to the new one, if it has none yet.
+
+    In their `m.direct` the new room stands beside the old one, wherever that stands.
+    """
     from murmuration import push_rules
     from murmuration.protocol.errors import NotFound
 
     tags = account_data.read(user_id, old_id, "m.tag")
     if tags:
         account_data.change(user_id, new_id, "m.tag", lambda before: tags if before is None else None)
+    if _with_room(account_data.read(user_id, "", DIRECT), old_id, new_id) is not None:
+        account_data.change(user_id, "", DIRECT, lambda before: _with_room(before, old_id, new_id))
     try:
         rule = push_rules.get_push_rule(user_id, "room", old_id)
     except NotFound:
@@ -272,3 +312,13 @@ def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
         push_rules.get_push_rule(user_id, "room", new_id)
         return
     push_rules.set_push_rule(user_id, "room", new_id, {"actions": rule["actions"]})
+
+
+def _with_room(direct: Mapping[str, Any] | None, old_id: str, new_id: str) -> dict[str, Any] | None:
+    """An `m.direct` with the new room where it has the old one; None where that changes nothing."""
+    changed = {
+        user_id: [*room_ids, new_id]
+        for user_id, room_ids in (direct or {}).items()
+        if isinstance(room_ids, list) and old_id in room_ids and new_id not in room_ids
+    }
+    return {**(direct or {}), **changed} if changed else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.identity import rate_limits
@@ -17,6 +17,8 @@ from murmuration.rooms.opening import open_room_with_profile
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms import directory
 
+_PARAMETERS = ("reason", "third_party_signed")
+
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
@@ -25,12 +27,17 @@ class JoinRequest:
     room_id_or_alias: str
     reason: str | None = None
     third_party_signed: Mapping[str, Any] | None = None
+    custom: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_body(cls, room_id_or_alias: str, body: Fields) -> JoinRequest:
-        """Raises BadJson."""
+    def from_body(cls, room_id_or_alias: str, body: Fields, *, with_custom: bool = False) -> JoinRequest:
+        """`with_custom` takes the body's other keys into the member event, as Synapse does.
+
+        Raises BadJson.
+        """
         signed = body.optional_object("third_party_signed")
-        return cls(room_id_or_alias, body.optional_string("reason"), signed)
+        others = {name: value for name, value in body.values.items() if name not in _PARAMETERS}
+        return cls(room_id_or_alias, body.optional_string("reason"), signed, others if with_custom else {})
 
 
 def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = None) -> str:
@@ -50,6 +57,7 @@ def join_room(token: AccessToken, request: JoinRequest, *, txn_id: str | None = 
         room=room,
         reason=request.reason,
         third_party_signed=request.third_party_signed,
+        custom=request.custom,
         claim=Claim("join", requester, room_id, txn_id) if txn_id is not None else None,
     )
 

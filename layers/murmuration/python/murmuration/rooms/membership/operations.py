@@ -29,6 +29,8 @@ from murmuration.storage.users.profiles import read_member_fields
 T = TypeVar("T")
 CREATE, MEMBER = ("m.room.create", ""), "m.room.member"
 AUTHORISER = "join_authorised_via_users_server"
+OURS = ("membership", "reason", "third_party_invite", AUTHORISER)
+"""Keys of a member event that a join's body doesn't choose freely."""
 JOIN_STATE = [
     (event_type, "")
     for event_type in (
@@ -49,11 +51,12 @@ def join_room(
     room: Room | None = None,
     reason: str | None = None,
     third_party_signed: Mapping[str, Any] | None = None,
+    custom: Mapping[str, Any] | None = None,
     claim: Claim | None = None,
 ) -> str:
     """Join a room, or stay in it; its ID. Raises NotFound for an unknown room, Forbidden.
 
-    `profile` and `room` spare their reading.
+    `profile` and `room` spare their reading. `custom` are further keys of the member event's content.
     """
     known = profile
 
@@ -64,6 +67,7 @@ def join_room(
             return
         shown, known = known if known is not None else read_member_fields(user_id), None
         content = member_content(user_id, "join", profile=shown, reason=reason)
+        content |= {name: value for name, value in (custom or {}).items() if name not in OURS}
         if third_party_signed is not None:
             content["third_party_invite"] = {"signed": dict(third_party_signed)}
         # Who changes it now tells the rooms that they are in, of which this isn't one yet.
@@ -95,8 +99,7 @@ def invite_user(
         _require_joined(batch, sender)
         if _membership(batch, user_id) == "join":
             raise Forbidden(f"{user_id} is in the room already")
-        if not _says(batch, sender, user_id, content):
-            batch.add(Draft(MEMBER, sender, content, user_id))
+        _add_unless_said(batch, sender, user_id, content)
 
     _once(claim, plan, lambda once: append_known(room_id, once))
 
@@ -106,8 +109,7 @@ def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> s
     content = member_content(user_id, "knock", reason=reason)
 
     def plan(batch: Append) -> None:
-        if not _says(batch, user_id, user_id, content):
-            batch.add(Draft(MEMBER, user_id, content, user_id))
+        _add_unless_said(batch, user_id, user_id, content)
 
     append(room_id, plan)
     return room_id
@@ -169,10 +171,11 @@ def ban_user(
 
     def plan(batch: Append) -> None:
         _require_joined(batch, sender)
+        draft = Draft(MEMBER, sender, {**_leave(reason), "membership": "ban"}, user_id)
         if _membership(batch, user_id) == "ban":
-            return
-        content = {**_leave(reason), "membership": "ban"}
-        batch.add(Draft(MEMBER, sender, content, user_id))
+            batch.check(draft)
+        else:
+            batch.add(draft)
 
     _once(claim, plan, lambda once: append_known(room_id, once))
 
@@ -242,9 +245,11 @@ def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str
     def plan(batch: Append) -> Event | None:
         own = authorised(batch, user_id, checked)
         event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
+        draft = Draft(MEMBER, sender, own, user_id)
         if event is not None and event.content == own:
+            batch.check(draft)
             return event
-        return batch.add(Draft(MEMBER, sender, own, user_id))
+        return batch.add(draft)
 
     return append_known(room_id, plan)
 
@@ -306,10 +311,19 @@ def _membership(batch: Append, user_id: str) -> str | None:
     return event.membership if event else None
 
 
-def _says(batch: Append, sender: str, user_id: str, content: Mapping[str, Any]) -> bool:
-    """Whether the user's membership has this content from this sender already: a request was repeated."""
-    event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
-    return event is not None and (event.sender, event.content) == (sender, content)
+def _add_unless_said(batch: Append, sender: str, user_id: str, content: Mapping[str, Any]) -> None:
+    """Change the user's membership, unless it has this content from this sender: a request was repeated.
+
+    Raises Forbidden also for a repetition, if the sender may not do it any more.
+    """
+    event, draft = (
+        batch.state([(MEMBER, user_id)]).get((MEMBER, user_id)),
+        Draft(MEMBER, sender, content, user_id),
+    )
+    if event is not None and (event.sender, event.content) == (sender, content):
+        batch.check(draft)
+    else:
+        batch.add(draft)
 
 
 def _require_joined(batch: Append, user_id: str) -> None:

@@ -22,6 +22,8 @@ from murmuration.storage.rooms.room_items import LogEntry
 Bundles = dict[str, dict[str, Any]]
 """`m.relations` by the ID of the event that it belongs to."""
 
+MAX_REFERENCES = 1_000
+"""How many references to an event come with it: the newest. /relations has all of them."""
 _CANDIDATES = 10
 """How many edits, or newest events of a thread, are looked through for one that the viewer may see."""
 
@@ -133,7 +135,7 @@ class _Page:
         parent.edits = sorted(valid, key=lambda edit: (edit.ts, edit.event_id), reverse=True)[:_CANDIDATES]
 
     def _read_references(self, parent: _Parent) -> None:
-        parent.references = self._read(parent, REFERENCE)[::-1]
+        parent.references = self._read(parent, REFERENCE, MAX_REFERENCES)[::-1]
 
     def _read_thread(self, parent: _Parent) -> None:
         """The thread's newest events; for one who left the room also how many there were by then."""

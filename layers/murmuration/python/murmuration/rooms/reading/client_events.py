@@ -100,5 +100,5 @@ def bare_event(event: Event, *, with_room_id: bool = True) -> dict[str, Any]:
 
 def state_event(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
     """A state event of which no more is at hand than the event itself."""
-    entry = LogEntry(ordinal=0, event=event, state_root=b"", visibility="shared")
+    entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     return client_event(entry, viewer, with_room_id=with_room_id)

@@ -2,37 +2,56 @@
 
 A position is a gap between events, named by the ordinal of the event before it: position 7 has the events 1
 to 7 behind it and 8 onwards ahead. https://spec.matrix.org/v1.19/client-server-api/#pagination
+
+A token may tell a second position beside it: up to where the sync that gave it had shown the room. The
+`prev_batch` of a client's first look at a room has it, if the timeline begins where the client's view of the
+room begins. Pages go on from the first position. `/members?at=` tells the members at the second one, as there
+are none at the first, or they are hidden.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from murmuration.protocol.errors import InvalidParam
 
-_TOKEN = re.compile(r"t(-?[0-9]{1,15})")
+_TOKEN = re.compile(r"t(-?[0-9]{1,15})(?:\.([0-9]{1,15}))?", re.ASCII)
 
 
-def position_token(ordinal: int) -> str:
-    """The token of the position right after the event with this ordinal."""
-    return f"t{ordinal}"
+def position_token(ordinal: int, *, shown: int | None = None) -> str:
+    """The token of the position right after the event with this ordinal; `shown` is the second position."""
+    return f"t{ordinal}" if shown is None else f"t{ordinal}.{shown}"
 
 
 def parse_position(token: str) -> int:
     """The position that `position_token` rendered. Raises InvalidParam."""
+    return int(_parsed(token)[1])
+
+
+def parse_moment(token: str) -> int:
+    """The second position of a token, or the only one. Raises InvalidParam."""
+    match = _parsed(token)
+    return int(match[2] or match[1])
+
+
+def _parsed(token: str) -> re.Match[str]:
     match = _TOKEN.fullmatch(token)
     if match is None:
         raise InvalidParam("The pagination token is not one of this server's")
-    return int(match[1])
+    return match
 
 
-def resolve_token(token: str, user_id: str, room_id: str) -> int | None:
+def resolve_token(
+    token: str, user_id: str, room_id: str, parse: Callable[[str], int] = parse_position
+) -> int | None:
     """The position that a pagination token, or a user's sync token, has in the room.
 
+    `parse` reads pagination tokens.
     None for a sync token whose client is shown no more, or not yet, what happens there. Raises InvalidParam.
     """
     if token.startswith(("s_", "p_", "c_")):
         from murmuration.storage.live.sync_tokens import room_position
 
         return room_position(user_id, token, room_id)
-    return parse_position(token)
+    return parse(token)

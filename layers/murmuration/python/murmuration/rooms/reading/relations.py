@@ -12,6 +12,7 @@ from typing import Any
 
 from murmuration.aws.concurrency import parallel
 from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.sizes import LIST_BYTES, Budget, fit_events
 from murmuration.rooms.lookup import find_entries
 from murmuration.rooms.reading.aggregations import bundle
 from murmuration.rooms.reading.client_events import client_events
@@ -90,8 +91,14 @@ def get_relations(
         [(room_id, relation.ordinal) for relation in page], {room_id: view.room.version}
     )
     entries.sort(key=lambda entry: entry.ordinal, reverse=not request.forward)
-    answer: dict[str, Any] = {"chunk": _rendered(view, view.see(entries), view.viewer)}
-    if len(found) > limit:
+    seen = view.see(entries)
+    chunk = _rendered(view, seen, view.viewer)
+    count = fit_events(chunk, Budget(LIST_BYTES))
+    answer: dict[str, Any] = {"chunk": chunk[:count]}
+    if count < len(chunk):
+        last = seen[count - 1].entry.ordinal
+        answer["next_batch"] = position_token(last if request.forward else last - 1)
+    elif len(found) > limit:
         last = page[-1].ordinal if page else found[0].ordinal - (1 if request.forward else 0)
         answer["next_batch"] = position_token(last if request.forward else last - 1)
     if request.start is not None:
@@ -204,13 +211,20 @@ def get_threads(
         position = view.position(start)
         threads = [thread for thread in threads if thread.latest <= position]
     chunk: list[dict[str, Any]] = []
+    budget = Budget(LIST_BYTES)
     for _ in range(_THREAD_PAGES):
         if not threads or len(chunk) >= limit:
             break
         page, threads = threads[: limit - len(chunk)], threads[limit - len(chunk) :]
-        chunk += _thread_roots(view, page, participated)
-        last = page[-1].latest
-    return {"chunk": chunk} | ({"next_batch": position_token(last - 1)} if threads else {})
+        roots = _thread_roots(view, page, participated)
+        count = fit_events(roots, budget)
+        chunk += roots[:count]
+        if count < len(roots):
+            following = roots[count]["event_id"]
+            number = next(number for number, thread in enumerate(page) if thread.root_id == following)
+            page, threads = page[:number], [*page[number:], *threads]
+            break
+    return {"chunk": chunk} | ({"next_batch": position_token(threads[0].latest)} if threads else {})
 
 
 def _thread_roots(view: View, threads: Sequence[Thread], participated: bool) -> list[dict[str, Any]]:

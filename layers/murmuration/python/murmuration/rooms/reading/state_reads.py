@@ -13,6 +13,8 @@ from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading.client_events import client_event, state_event
+from murmuration.rooms.reading.erasures import entry_copy
+from murmuration.rooms.reading.pagination import parse_moment
 from murmuration.rooms.reading.past_state import pick_state_after, state_after
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.reading.visibility import seen_by
@@ -45,7 +47,7 @@ def get_room_state_with_key(
         event = view.state[pair].event if pair in view.state else None
     if event is None:
         raise NotFound("The room has no such state")
-    return event.content if form == "content" else _with_unsigned(view, event)
+    return view.viewer.event_copy(event).content if form == "content" else _with_unsigned(view, event)
 
 
 def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
         return state_event(event, view.viewer)
     versions = {view.room.room_id: view.room.version}
     entries = room_items.read_log_entries([(view.room.room_id, place["ordinal"])], versions)
-    return client_event(entries[0], view.viewer)
+    return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
 
 def get_members(
@@ -73,7 +75,7 @@ def get_members(
     view = open_view(token, room_id)
     last = view.departure()
     if at is not None:
-        position = view.position(at)
+        position = view.position(at, parse_moment)
         if position == 0 and view.room.head.oldest == 1:
             return []
         before = _entry_before(view, position)
@@ -114,8 +116,11 @@ def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
     return min(last, entry, key=lambda each: each.ordinal)
 
 
-def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, str]]:
-    """The joined users, each with `display_name` and `avatar_url` where set. Raises Forbidden."""
+def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, str | None]]:
+    """The joined users, each with `display_name` and `avatar_url`: None where not set, as in Synapse.
+
+    Raises Forbidden.
+    """
     view = open_view(token, room_id)
     view.require_joined()
     entries = room_items.read_state_of_type(room_id, view.room.version, MEMBER)
@@ -126,9 +131,12 @@ def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, 
     }
 
 
-def _profile(event: Event) -> dict[str, str]:
-    fields = (("display_name", "displayname"), ("avatar_url", "avatar_url"))
-    return {name: value for name, key in fields if isinstance(value := event.content.get(key), str)}
+def _profile(event: Event) -> dict[str, str | None]:
+    def text(key: str) -> str | None:
+        value = event.content.get(key)
+        return value if isinstance(value, str) else None
+
+    return {"display_name": text("displayname"), "avatar_url": text("avatar_url")}
 
 
 def get_joined_rooms(user_id: str) -> list[str]:

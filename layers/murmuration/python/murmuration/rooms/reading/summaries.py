@@ -33,6 +33,18 @@ SUMMARISED = tuple(
 """The state that a summary is made of."""
 
 
+SHORTENED = ("name", "topic")
+"""What is shortened if it is too long; the rest is left out."""
+MOST_CHARACTERS = {
+    "name": 255,
+    "topic": 2_000,
+    "avatar_url": 1_000,
+    "canonical_alias": 255,
+    "join_rule": 255,
+    "room_type": 255,
+}
+
+
 def listing(room: Room) -> dict[str, Any]:
     """What the directory shows of a room. Reads its state unless that is at hand."""
     contents = _contents(room)
@@ -49,8 +61,16 @@ def listing(room: Room) -> dict[str, Any]:
         "num_joined_members": room.head.joined,
         "world_readable": visibility_of(contents["history_visibility"]) == "world_readable",
         "guest_can_join": contents["guest_access"].get("guest_access") == "can_join",
-        **{name: value for name, value in fields.items() if isinstance(value, str) and value},
+        **{
+            name: _shortened(value, MOST_CHARACTERS[name])
+            for name, value in fields.items()
+            if isinstance(value, str) and value and (name in SHORTENED or len(value) <= MOST_CHARACTERS[name])
+        },
     }
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def summary(room: Room) -> dict[str, Any]:

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import NotFound, NotJson
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
+from murmuration.protocol.sizes import LIST_BYTES, Budget, count_fitting, fit_events
 from murmuration.rooms.reading.aggregations import bundle, matching_relations
 from murmuration.rooms.reading.client_events import client_events, state_event
 from murmuration.rooms.reading.pagination import position_token
@@ -74,7 +75,9 @@ def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict
         stop = min(stop, end) if request.forward else max(stop, end)
     scan = Scan(view, request.filter, min(start, horizon), stop, forward=request.forward)
     scan.run(min(request.limit, MAX_LIMIT))
-    chunk, state = _render(view, scan.found, request.filter)
+    events, state = _render(view, scan.found, request.filter)
+    chunk = scan.keep(events, Budget(LIST_BYTES // 2 if state else LIST_BYTES))
+    state = _of_senders(state, chunk)
     page: dict[str, Any] = {"chunk": chunk, "start": request.start or position_token(start)}
     # Like other servers, an `end` with all that isn't empty: a client that gets none is done.
     if chunk or not scan.exhausted:
@@ -112,6 +115,21 @@ class Scan:
             wanted = limit - len(self.found)
             sifted = number > 0 or _sifts(self.filter)
             self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
+
+    def keep(self, events: Sequence[dict[str, Any]], budget: Budget) -> list[dict[str, Any]]:
+        """Those of the rendered events that were found which fit; the position is then behind the last."""
+        if not events:
+            return []
+        count = fit_events(events, budget)
+        if count < len(events):
+            self._stop_before(count)
+        return list(events[:count])
+
+    def _stop_before(self, number: int) -> None:
+        """Go back to before an event that was found."""
+        ordinal = self.found[number].entry.ordinal
+        self.found = self.found[:number]
+        self.position = ordinal - 1 if self.forward else ordinal
 
     def _step(self, limit: int, at_once: int) -> None:
         room = self.view.room
@@ -165,6 +183,13 @@ def _render(
     return client_events(found, view.viewer, aggregations=aggregations), state
 
 
+def _of_senders(state: list[dict[str, Any]], chunk: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The members among `state` who sent events of the chunk, as many as fit into half an answer."""
+    senders = {event["sender"] for event in chunk}
+    members = [event for event in state if event["state_key"] in senders]
+    return members[: count_fitting(members, Budget(LIST_BYTES // 2))]
+
+
 def _senders(view: View, entries: Sequence[LogEntry], event_filter: EventFilter) -> list[dict[str, Any]]:
     if not event_filter.lazy_load_members or not entries:
         return []
@@ -200,27 +225,33 @@ def get_context(
     before = Scan(view, event_filter, ordinal - 1, view.room.head.oldest - 1, forward=False)
     after = Scan(view, event_filter, ordinal, max(view.room.head.ordinal, ordinal), forward=True)
     parallel(functools.partial(before.run, limit // 2), functools.partial(after.run, limit - limit // 2))
-    shown = [*before.found, centre, *after.found]
-    last = max((seen.entry for seen in shown), key=lambda entry: entry.ordinal)
+    found = [*before.found, centre, *after.found]
     events, state = parallel(
-        functools.partial(_rendered, view, shown),
-        functools.partial(_context_state, view, last, (seen.entry for seen in shown), event_filter),
+        functools.partial(_rendered, view, found),
+        functools.partial(_context_state, view, found, event_filter),
     )
     middle = len(before.found)
+    fit_events([events[middle]], budget := Budget(LIST_BYTES // 2))
+    events_before = before.keep(events[:middle], Budget(budget.left // 2))
+    events_after = after.keep(events[middle + 1 :], Budget(budget.left // 2))
+    shown = [*before.found, centre, *after.found]
+    if len(shown) < len(found):
+        state = _context_state(view, shown, event_filter)
     return {
         "start": position_token(before.position),
         "end": position_token(after.position),
-        "events_before": events[:middle],
+        "events_before": events_before,
         "event": events[middle],
-        "events_after": events[middle + 1 :],
+        "events_after": events_after,
         "state": state,
     }
 
 
-def _context_state(
-    view: View, last: LogEntry, shown: Iterable[LogEntry], event_filter: EventFilter
-) -> list[dict[str, Any]]:
-    members = {entry.event.sender for entry in shown} if event_filter.lazy_load_members else None
+def _context_state(view: View, shown: Sequence[Seen], event_filter: EventFilter) -> list[dict[str, Any]]:
+    """The state after the last of the events shown; of the members only their senders, if so asked."""
+    entries = [seen.entry for seen in shown]
+    last = max(entries, key=lambda entry: entry.ordinal)
+    members = {entry.event.sender for entry in entries} if event_filter.lazy_load_members else None
     state = state_after(view.room, last, members=members)
     return [
         state_event(event, view.viewer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from murmuration.aws.reads import Batch
@@ -13,7 +13,7 @@ from murmuration.protocol.events import StateKey
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.lookup import find_entry, fits_id
 from murmuration.rooms.opening import unknown_room
-from murmuration.rooms.reading.pagination import resolve_token
+from murmuration.rooms.reading.pagination import parse_position, resolve_token
 from murmuration.rooms.reading.visibility import (
     STILL_JOINED,
     Seen,
@@ -65,13 +65,13 @@ class View:
             raise unknown_room(self.room.room_id)
         return until
 
-    def position(self, token: str) -> int:
-        """The position in the timeline that a pagination or sync token stands for.
+    def position(self, token: str, parse: Callable[[str], int] = parse_position) -> int:
+        """The position in the timeline that a pagination or sync token stands for; `parse` reads the former.
 
         To those who aren't in the room a sync token doesn't tell it: there it stands for all that they may
         see. Raises InvalidParam, Forbidden.
         """
-        position = resolve_token(token, self.requester.user_id, self.room.room_id)
+        position = resolve_token(token, self.requester.user_id, self.room.room_id, parse)
         if position is not None:
             return position
         if self.viewer.is_joined:
@@ -134,6 +134,7 @@ def open_view(
         membership.value,
         room.version,
         ignored=ignored_users(ignored.value),
+        erasures=room.head.erasures,
     )
     entries = [answer.value(room.version) for answer in state if answer.value is not None]
     return View(requester, room, viewer, membership.value, by_pair(entries))

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 
 from murmuration.cache import LruCache
 from murmuration.protocol import state_trie
+from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.visibility import may_see_event, visibility_of
+from murmuration.rooms.reading.erasures import entry_copy, event_copy, hidden_senders
 from murmuration.storage.rooms import room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
@@ -32,6 +34,7 @@ class Viewer:
     `since` is the event with which they joined, for those who are in the room now. `joined_until` is the
     event that ended the last time they were in it, `STILL_JOINED`, or None for one who never was.
     `no_past` says that they had no membership before `since`, or at all, or have forgotten the room.
+    `erasures` is how many erased users the room has.
     """
 
     user_id: str
@@ -40,6 +43,7 @@ class Viewer:
     joined_until: int | None = None
     no_past: bool = False
     ignored: frozenset[str] = frozenset()
+    erasures: int = 0
 
     @property
     def is_joined(self) -> bool:
@@ -48,6 +52,15 @@ class Viewer:
     def ignores(self, entry: LogEntry) -> bool:
         """Whether the event stays hidden because its sender is ignored; state never does."""
         return entry.event.sender in self.ignored and not entry.event.is_state
+
+    def hidden_senders(self, room_id: str) -> frozenset[str]:
+        """The erased users whose events they are served redacted where they weren't there at the event."""
+        since = self.since if self.is_joined else None
+        return hidden_senders(room_id, self.erasures, since=since, joined_until=self.joined_until)
+
+    def event_copy(self, event: Event) -> Event:
+        """A state event as they are served it; reads where the room has erased users."""
+        return event_copy(event, self.hidden_senders(event.room_id)) if self.erasures else event
 
     def was_joined_throughout(self, ordinal: int, *, aside: bool) -> bool:
         """Whether the user has been in the room since before the event with this ordinal.
@@ -78,6 +91,7 @@ def make_viewer(
     version: RoomVersion,
     *,
     ignored: Iterable[str] = (),
+    erasures: int = 0,
 ) -> Viewer:
     """The viewer that a user is by their membership; None for one who has none, or forgot the room.
 
@@ -85,16 +99,17 @@ def make_viewer(
     that they were.
     """
     others = frozenset(ignored) - {user_id}
+    given: dict[str, Any] = {"ignored": others, "erasures": erasures}
     if membership is None or membership.since is None:
-        return Viewer(user_id, device_id, no_past=True, ignored=others)
+        return Viewer(user_id, device_id, no_past=True, **given)
     since = membership.since
     if membership.membership == "join":
         first = membership.previous is None
-        return Viewer(user_id, device_id, since, STILL_JOINED, no_past=first, ignored=others)
+        return Viewer(user_id, device_id, since, STILL_JOINED, no_past=first, **given)
     if membership.previous == "join":
-        return Viewer(user_id, device_id, None, since, ignored=others)
+        return Viewer(user_id, device_id, None, since, **given)
     until = None if membership.previous is None else _end_of_last_stay(membership, version)
-    return Viewer(user_id, device_id, None, until, ignored=others)
+    return Viewer(user_id, device_id, None, until, **given)
 
 
 def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | None:
@@ -144,7 +159,15 @@ def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
             continue
         own = entry.event.state_pair == ("m.room.member", viewer.user_id)
         seen.append(Seen(entry, entry.event.membership if own else membership))
-    return seen
+    return _without_erased(viewer, seen)
+
+
+def _without_erased(viewer: Viewer, seen: list[Seen]) -> list[Seen]:
+    """The events, with redacted copies of those by erased users from times when the viewer wasn't there."""
+    if not viewer.erasures or all(membership == "join" for _, membership in seen):
+        return seen
+    hidden = viewer.hidden_senders(seen[0].entry.room_id)
+    return [one if one.membership == "join" else Seen(entry_copy(one.entry, hidden), one[1]) for one in seen]
 
 
 def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int, str | None]:

@@ -13,13 +13,20 @@ from typing import Any, TypeVar
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.protocol import auth_rules
-from murmuration.protocol.errors import NotFound, Unavailable
+from murmuration.protocol.bodies import limit_size
+from murmuration.protocol.errors import MalformedEvent, NotFound, TooLarge, Unavailable
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.building import build_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
-from murmuration.rooms.writing.changes import HISTORY_VISIBILITY, Changes, replaced_by, visibility_by
+from murmuration.rooms.writing.changes import (
+    HISTORY_VISIBILITY,
+    Changes,
+    replaced_by,
+    state_bytes,
+    visibility_by,
+)
 from murmuration.rooms.writing.settling import settle
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
@@ -28,7 +35,27 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 T = TypeVar("T")
+TOMBSTONE = "m.room.tombstone"
 ATTEMPTS = 60
+MEMBER = "m.room.member"
+MAX_STATE_BYTES = 2_000_000
+"""What the state of a room may have, without its members, for events of this server to add to it."""
+MAX_MEMBER_BYTES = 8_192
+"""What the content of a membership event of this server may have."""
+RULING = frozenset(
+    f"m.room.{name}"
+    for name in (
+        "create",
+        "power_levels",
+        "join_rules",
+        "history_visibility",
+        "guest_access",
+        "server_acl",
+        "encryption",
+        "tombstone",
+    )
+)
+"""State that is taken even by a room whose state has all the bytes that it may have."""
 EXTREMITIES_LIMIT = 10
 """How many of the room's newest events a new one may follow; the others are left for the next."""
 
@@ -54,21 +81,19 @@ class Append(Changes):
     def add(self, draft: Draft) -> Event:
         """Build and authorise the next event.
 
-        Raises Forbidden by the auth rules, TooLarge, BadJson, NotFound where this server's knowledge of the
-        room is stale: somebody else's server has to help. Only leaving needs nobody's help.
+        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson, NotFound where this server's
+        knowledge of the room is stale: somebody else's server has to help. Only leaving needs nobody's help.
         """
-        parts, state = self._parts(draft)
-        if self.version.server_assigned_event_ids:
-            parts["event_id"] = f"${secrets.token_urlsafe(18)}:{settings().server_name}"
-        event = build_event(
-            room_version=self.version,
-            server_name=settings().server_name,
-            signing_key=signing_key(),
-            **parts,
-        )
-        auth_rules.check_auth(event, state)
+        event, state = self._authorised(draft)
         self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
         return event
+
+    def check(self, draft: Draft) -> None:
+        """Raise what `add` would raise, but add nothing.
+
+        For a request that would change nothing: who may not send the event is refused all the same.
+        """
+        self._authorised(draft)
 
     def propose(self, draft: Draft) -> dict[str, Any]:
         """The PDU of the next event, to be completed and signed by its sender's server; nothing is added.
@@ -79,6 +104,28 @@ class Append(Changes):
         pdu = unsigned_pdu(room_version=self.version, **parts)
         auth_rules.check_auth(Event(pdu, self.version, "$proposed"), state, template=True)
         return pdu
+
+    def _authorised(self, draft: Draft) -> tuple[Event, Mapping[StateKey, Event]]:
+        """The next event, not yet added, and the state that it was judged by."""
+        if draft.type == TOMBSTONE and self.room_id and draft.content.get("replacement_room") == self.room_id:
+            raise MalformedEvent("A room can't be replaced by itself")
+        parts, state = self._parts(draft)
+        if self.version.server_assigned_event_ids:
+            parts["event_id"] = f"${secrets.token_urlsafe(18)}:{settings().server_name}"
+        event = build_event(
+            room_version=self.version,
+            server_name=settings().server_name,
+            signing_key=signing_key(),
+            **parts,
+        )
+        try:
+            auth_rules.check_auth(event, state)
+        except auth_rules.AuthRuleViolation as error:
+            if error.malformed:
+                raise MalformedEvent(error.message) from error
+            raise
+        self._limit_state(event, state)
+        return event, state
 
     def _parts(self, draft: Draft) -> tuple[dict[str, Any], dict[StateKey, Event]]:
         """What the next event is made of, and the state that authorises it."""
@@ -109,6 +156,24 @@ class Append(Changes):
         if self.version.server_assigned_event_ids:
             parts["reference_hashes"] = self._reference_hashes(prev_events, auth_events)
         return parts, state
+
+    def _limit_state(self, event: Event, state: Mapping[StateKey, Event]) -> None:
+        """Refuse state that is too much for the answers that have all of it. Raises TooLarge.
+
+        What rules the room isn't refused: it must be possible to calm a room that somebody filled.
+        """
+        pair = event.state_pair
+        if pair is None:
+            return
+        if pair[0] == MEMBER:
+            limit_size(event.content, "A membership", MAX_MEMBER_BYTES)
+            return
+        if self._state_bytes is None and self.room is not None:
+            self._state_bytes = room_items.read_state_bytes(self.room_id, self.version)
+        growth = state_bytes(event) - state_bytes(state.get(pair))
+        total = (self._state_bytes or 0) + growth
+        if growth > 0 and total > MAX_STATE_BYTES and not (pair[1] == "" and pair[0] in RULING):
+            raise TooLarge(f"The state of a room may have {MAX_STATE_BYTES} bytes, without its members")
 
     def _position(self) -> tuple[list[str], int]:
         if self.entries:

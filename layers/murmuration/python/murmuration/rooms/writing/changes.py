@@ -44,6 +44,11 @@ def replaced_by(previous: Event | None) -> dict[str, Any] | None:
     return {"event_id": previous.event_id, "sender": previous.sender, "content": previous.content}
 
 
+def state_bytes(event: Event | None) -> int:
+    """What a state event counts in a room's `state_bytes`."""
+    return len(event.to_json()) if event is not None else 0
+
+
 def visibility_by(event: Event | None) -> str:
     """The history visibility that an m.room.history_visibility event, or its absence, sets."""
     return visibility_of(event.content if event is not None else None)
@@ -85,6 +90,7 @@ class Changes:
     _root: NodeId = state_trie.EMPTY
     _joined: int = 0
     _invited: int = 0
+    _state_bytes: int | None = 0
     _state_follows: bool = False
     _skipped: int = 0
     _extremities_gone: frozenset[str] = frozenset()
@@ -94,6 +100,7 @@ class Changes:
             head = self.room.head
             self.room_id = head.room_id
             self._root, self._joined, self._invited = head.state_root, head.joined, head.invited
+            self._state_bytes = head.state_bytes
 
     @property
     def root(self) -> NodeId:
@@ -176,6 +183,7 @@ class Changes:
     def _set_state(self, pair: StateKey, before: Event | None, after: Event | None, ordinal: int) -> None:
         self._state[pair] = StateEntry(after, ordinal) if after is not None else None
         if pair[0] != _MEMBER:
+            self._count_bytes(before, after)
             return
         was = before.membership or "leave" if before is not None else None
         now = after.membership or "leave" if after is not None else None
@@ -189,6 +197,10 @@ class Changes:
         if row is not None and earlier is not None and earlier.membership == row.membership:
             row = replace(row, since=earlier.since, previous=earlier.previous)
         self._memberships[pair[1]] = row
+
+    def _count_bytes(self, before: Event | None, after: Event | None) -> None:
+        if self._state_bytes is not None:
+            self._state_bytes += state_bytes(after) - state_bytes(before)
 
     def _fetch_nodes(self, node_ids: Iterable[NodeId]) -> Mapping[NodeId, bytes]:
         wanted = set(node_ids)
@@ -223,6 +235,8 @@ class Changes:
         pair = redacted.state_pair
         current = self._state_entries([pair]).get(pair) if pair else None
         if pair and current and current.event.event_id == redacted.event_id:
+            if pair[0] != _MEMBER and pair not in self._redacted_state:
+                self._count_bytes(current.event, redacted)
             self._redacted_state[pair] = StateEntry(redacted, current.ordinal)
 
     def places(self, event_ids: Iterable[str]) -> dict[str, int]:
@@ -255,7 +269,9 @@ class Changes:
             joined=self._joined,
             invited=self._invited,
             seq=before.seq if before else 0,
+            erasures=before.erasures if before else 0,
             unsettled=self._root_before() if self._state_follows else None,
+            state_bytes=self._state_bytes,
             local_joined=counts.local_joined if counts else None,
             local_invited=counts.local_invited if counts else None,
             federated=counts.federated if counts else False,

@@ -44,14 +44,15 @@ def send_message(
     """
     if event_type == "m.room.redaction" and isinstance(content.get("redacts"), str):
         requester, _ = open_room(token, room_id)
-        return redact_event(requester, room_id, content["redacts"], txn_id, content)
+        sending = transactions.Claim("send", requester, room_id, txn_id, event_type)
+        return redact_event(requester, room_id, content["redacts"], txn_id, content, claim=sending)
     taking = Taking("message", token.user_id)
     requester, room = open_room(token, room_id, taking)
     return _send(requester, room, Draft(event_type, requester.user_id, content), txn_id, taking)
 
 
 def _send(requester: Requester, room: Room, draft: Draft, txn_id: str, taking: Taking) -> str:
-    claim = transactions.Claim("send", requester, room.room_id, txn_id)
+    claim = transactions.Claim("send", requester, room.room_id, txn_id, draft.type)
 
     def plan(batch: Append) -> str:
         check_relation(batch, draft)
@@ -89,14 +90,14 @@ def set_state(
         return event.event_id
 
     def plan(batch: Append) -> str:
-        current = batch.state([(event_type, state_key), (MEMBER, sender)])
+        current = batch.state([(event_type, state_key)])
         if event_type == "m.room.canonical_alias":
             check_canonical_alias(room_id, content, current.get((event_type, state_key)))
-        same = current.get((event_type, state_key))
-        member = current.get((MEMBER, sender))
-        if same is not None and same.content == content and member and member.membership == "join":
+        same, draft = current.get((event_type, state_key)), Draft(event_type, sender, content, state_key)
+        if same is not None and same.content == content:
+            batch.check(draft)
             return same.event_id
-        return batch.add(Draft(event_type, sender, content, state_key)).event_id
+        return batch.add(draft).event_id
 
     return append_known(room_id, plan)
 
@@ -127,11 +128,20 @@ def named_aliases(content: Mapping[str, Any]) -> list[Any]:
 
 
 def redact_event(
-    requester: Requester, room_id: str, event_id: str, txn_id: str, content: Mapping[str, Any]
+    requester: Requester,
+    room_id: str,
+    event_id: str,
+    txn_id: str,
+    content: Mapping[str, Any],
+    *,
+    claim: transactions.Claim | None = None,
 ) -> str:
-    """Redact an event; the redaction's ID. Raises NotFound for an unknown event, Forbidden."""
+    """Redact an event; the redaction's ID, the same for each repetition of `txn_id`, or of `claim`.
+
+    Raises NotFound for an unknown event, Forbidden, LimitExceeded.
+    """
     rate_limits.check("redaction", requester.user_id)
-    claim = transactions.Claim("redact", requester, room_id, txn_id)
+    claim = claim or transactions.Claim("redact", requester, room_id, txn_id, event_id)
 
     def plan(batch: Append) -> str:
         sender = requester.user_id

@@ -5,6 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,17 +24,25 @@ CLAIM = "claim"
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The claim of one transaction ID, by one device, for one operation in one room."""
+    """The claim of one transaction ID, by one device, for one operation in one room.
+
+    `target` is the part of the request's path that tells requests apart besides: the type of the event that
+    is sent, or the event that is redacted. The same transaction ID may be used for each target.
+    """
 
     operation: str
     requester: Requester
     room_id: str
     txn_id: str
+    target: str = ""
 
     @property
     def _id(self) -> str:
         user_id, device_id = self.requester.user_id, self.requester.device_id
-        return f"txn#{self.operation}#{user_id}#{device_id}#{self.room_id}#{self.txn_id}"
+        end = self.txn_id
+        if self.target:
+            end = hashlib.sha256(json.dumps([self.target, self.txn_id]).encode()).hexdigest()
+        return f"txn#{self.operation}#{user_id}#{device_id}#{self.room_id}#{end}"
 
     def mark(self, draft: Draft) -> Draft:
         """The draft with the transaction ID that its sender will be shown again."""

@@ -20,10 +20,14 @@ Stage = tuple[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class StoredSession:
-    """What is kept of a session: the completed stages in order, and the user that it registered, if any."""
+    """What is kept of a session: the completed stages in order, and the user that it registered, if any.
+
+    `parameters` are those of the request that began a registration, until that is done.
+    """
 
     completed: Sequence[Stage] = field(default=())
     registered: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def session_key(session: str) -> dict[str, str]:
@@ -36,7 +40,19 @@ def read_session(session: str) -> StoredSession:
     if item is None or item["expires"] * 1000 <= now_ms():
         return StoredSession()
     completed = tuple((kind, proof) for kind, proof in json.loads(item.get("completed", "[]")))
-    return StoredSession(completed, item.get("registered"))
+    return StoredSession(completed, item.get("registered"), json.loads(item.get("wanted", "{}")))
+
+
+def remember_parameters(session: str, parameters: Mapping[str, Any]) -> None:
+    """Keep what a registration is to be about, for later requests that say no more than the session."""
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            session_key(session),
+            "SET wanted = :wanted, expires = :expires",
+            values={":wanted": json.dumps(dict(parameters)), ":expires": _expires()},
+        )
+    )
 
 
 def record_stages(
@@ -69,11 +85,14 @@ def end_session(session: str) -> None:
 
 
 def registered_write(session: str, user_id: str) -> Write:
-    """Notes that the session registered `user_id`; refused if it registered somebody before."""
+    """Notes that the session registered `user_id`, and forgets its parameters.
+
+    Refused if it registered somebody before.
+    """
     return dynamodb.update(
         TABLE,
         session_key(session),
-        "SET registered = :user, expires = :expires",
+        "SET registered = :user, expires = :expires REMOVE wanted",
         values={":user": user_id, ":expires": _expires()},
         condition="attribute_not_exists(registered)",
     )

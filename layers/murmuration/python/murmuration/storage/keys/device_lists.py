@@ -17,18 +17,22 @@ from murmuration.storage.users import memberships
 PREFIX = "devices#"
 
 
-def record_change(user_id: str) -> None:
+def record_change(user_id: str, *, quiet: bool = False) -> None:
     """Let everyone who shares a room with a local user know that their devices changed.
 
-    Safe to repeat, and to be repeated after it stopped halfway.
+    A `quiet` change rings nobody but the user: others who wait learn of it with their next news. Safe to
+    repeat, and to be repeated after it stopped halfway.
     """
     joined = [
         membership.room_id
         for membership in memberships.read_memberships(user_id)
         if membership.membership == "join"
     ]
-    names = [streams.user_stream(user_id), *(streams.room_stream(room_id) for room_id in joined)]
-    concurrency.parallel(*(functools.partial(_append, name, user_id) for name in names))
+    rooms = map(streams.room_stream, joined)
+    concurrency.parallel(
+        functools.partial(_append, streams.user_stream(user_id), user_id),
+        *(functools.partial(_append, room, user_id, quiet=quiet) for room in rooms),
+    )
 
 
 def record_private_change(observer: str, user_id: str) -> None:
@@ -36,8 +40,9 @@ def record_private_change(observer: str, user_id: str) -> None:
     _append(streams.user_stream(observer), user_id)
 
 
-def _append(stream: str, user_id: str) -> None:
-    streams.append(stream, lambda: [{"sk": PREFIX + user_id, "user_id": user_id}])
+def _append(stream: str, user_id: str, *, quiet: bool = False) -> None:
+    item: dict[str, Any] = {"sk": PREFIX + user_id, "user_id": user_id}
+    streams.append(stream, lambda: [{**item, "quiet": True} if quiet else item])
 
 
 def users_in(items: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -19,10 +19,13 @@ from typing import Any, TypeVar
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.errors import NotFound, Unavailable
+from murmuration.protocol.errors import NotFound, TooLarge, Unavailable
+from murmuration.storage import counts
 from murmuration.storage.live.streams import ATTEMPTS, pause
 
 TABLE = "keys"
+MOST_VERSIONS = 1_000
+"""How many backups a user may ever make: each leaves a mark, which is read to find the current one."""
 CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
@@ -47,16 +50,12 @@ class Version:
 
 
 def create_version(user_id: str, algorithm: str, auth_data: Mapping[str, Any]) -> int:
-    """Add a version, which becomes the current one; its number."""
-    counter = dynamodb.execute(
-        dynamodb.update(
-            TABLE,
-            {"user_id": user_id, "sk": "backup#count"},
-            "ADD versions :one",
-            values={":one": 1},
-        ),
-        returning="ALL_NEW",
-    )
+    """Add a version, which becomes the current one; its number. Raises TooLarge for one too many."""
+    counted = counts.count_write(TABLE, {"user_id": user_id, "sk": "backup#count"}, "versions", MOST_VERSIONS)
+    try:
+        counter = dynamodb.execute(counted, returning="ALL_NEW")
+    except ConditionFailed as error:
+        raise TooLarge(f"A user may make {MOST_VERSIONS} backups") from error
     number: int = (counter or {})["versions"]
     item = {
         **_version_key(user_id, number),
@@ -106,8 +105,8 @@ def delete_version(user_id: str, number: int) -> None:
         dynamodb.update(
             TABLE,
             _version_key(user_id, number),
-            "SET deleted = :true",
-            values={":true": True},
+            "SET deleted = :true, auth_data = :nothing",
+            values={":true": True, ":nothing": "{}"},
             condition="attribute_exists(user_id)",
         )
     )
@@ -145,6 +144,25 @@ def read_keys(
         (item["room_id"], item["session_id"]): json.loads(item["key"])
         for item in _read_items(user_id, number, room_id, session_id)
     }
+
+
+def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionID, str]]:
+    """The keys of a version, or of one room in it, room by room, as the JSON in which they are stored."""
+    prefix = _key_prefix(number) + (f"{room_id}#" if room_id else "")
+    after = None
+    while True:
+        page = dynamodb.query_page(
+            TABLE,
+            "user_id = :user AND begins_with(sk, :prefix)",
+            {":user": user_id, ":prefix": prefix},
+            after=after,
+        )
+        for item in page.items:
+            if room_id in ("", item["room_id"]):
+                yield (item["room_id"], item["session_id"]), item["key"]
+        after = page.more
+        if after is None:
+            return
 
 
 def put_keys(

@@ -24,6 +24,7 @@ from murmuration.clock import now_ms
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, Unavailable
 from murmuration.storage.live import streams
+from murmuration.storage.users import accounts
 
 T = TypeVar("T")
 
@@ -34,6 +35,11 @@ UPLOAD_LIMIT = 80
 """How many one-time keys one transaction stores."""
 FALLBACK_LIMIT = 16
 """How many fallback keys an upload may have: they go with the first of its one-time keys."""
+
+
+class DeviceGone(Exception):
+    """The device was logged out meanwhile: keys stored now would stay for ever, and be handed out."""
+
 
 KeyID = tuple[str, str]
 """An algorithm, and the key's name beside it."""
@@ -77,6 +83,14 @@ def counts_of(item: Mapping[str, Any] | None) -> KeyCounts:
     return KeyCounts(dict(item["one_time"]), list(item["unused_fallback"])) if item else KeyCounts()
 
 
+def shown(counts: KeyCounts) -> dict[str, Any]:
+    """What /sync says of a device's keys."""
+    return {
+        "device_one_time_keys_count": counts.one_time,
+        "device_unused_fallback_key_types": sorted(counts.unused_fallback),
+    }
+
+
 def read_counts(user_id: str, device_id: str) -> KeyCounts:
     """A device's counts. One read."""
     return counts_of(streams.get(streams.device_stream(user_id, device_id), COUNTS_KEY))
@@ -91,7 +105,7 @@ def upload(
     """Store keys (JSON values), and return what the device has then. Keys that are known are left alone.
 
     Raises InvalidParam where another one-time key of the same ID is stored, or there are too many fallback
-    keys; Unavailable.
+    keys; DeviceGone, Unavailable.
     """
     if len(fallback) > FALLBACK_LIMIT:
         raise InvalidParam(f"An upload may have {FALLBACK_LIMIT} fallback keys")
@@ -130,7 +144,14 @@ def _upload_chunk(
     order = f"{state.head + 1:012}"
     puts = [_one_time_put(user_id, device_id, order, key, value) for key, value in new.items()]
     puts += [_fallback_put(user_id, device_id, key, value) for key, value in new_fallback.items()]
-    dynamodb.transact([*state.writes(stream, counts), *puts], patient=False)
+    device_key = accounts.device_key(user_id, device_id)
+    device = dynamodb.check(accounts.USERS, device_key, "attribute_exists(user_id)").named("device")
+    try:
+        dynamodb.transact([device, *state.writes(stream, counts), *puts], patient=False)
+    except ConditionFailed as error:
+        if error.refused("device"):
+            raise DeviceGone from error
+        raise
     return counts
 
 

@@ -15,10 +15,14 @@ from typing import Any
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item
 from murmuration.clock import now_ms
+from murmuration.protocol.errors import LimitExceeded
 
 TABLE = "listeners"
 LIFETIME_S = 10_800
 """How long an item stays after its last change: longer than anyone waits without registering again."""
+MOST_SOCKETS = 50
+"""How many connections a user may have at a time."""
+SOCKETS_RETRY_MS = 60_000
 QUARANTINE_S = 75
 """How long a parked wait's slot stays taken after its ring, which its queue keeps for 60 s."""
 _WAIT, _SOCKET = "w#", "s#"
@@ -168,8 +172,12 @@ def release(wait: Wait) -> None:
 
 
 def add_socket(socket: Socket, until: int) -> None:
-    """Have a connection told of what comes from now on, until it is removed or that time."""
-    dynamodb.execute(
+    """Have a connection told of what comes from now on, until it is removed or that time.
+
+    Raises LimitExceeded for one connection too many. It is added first and taken out again, so that the
+    bound holds for those that come at the same time.
+    """
+    item = dynamodb.execute(
         dynamodb.update(
             TABLE,
             {"user_id": socket.user_id},
@@ -179,8 +187,12 @@ def add_socket(socket: Socket, until: int) -> None:
                 ":socket": {"device_id": socket.device_id, "until": until},
                 ":expires": now_ms() // 1000 + LIFETIME_S,
             },
-        )
+        ),
+        returning="ALL_NEW",
     )
+    if len(list(sockets_in([item or {}]))) > MOST_SOCKETS:
+        remove_socket(socket.user_id, socket.connection_id)
+        raise LimitExceeded(f"A user may have {MOST_SOCKETS} connections", retry_after_ms=SOCKETS_RETRY_MS)
 
 
 def remove_socket(user_id: str, connection_id: str) -> None:

@@ -47,7 +47,8 @@ class Positions:
     `unacknowledged` says that the answer brought to-device messages, which the next request acknowledges.
     `blocks_invites` says that the user wants none.
     `present` are users who were shown as there: until when that is good, the room by which they may be known
-    (empty: the presence list), and their state.
+    (empty: the presence list), and their state. `counted_by` are digests of the rules by which the unread
+    counts were counted (`rule_digests`); None where that isn't known.
     """
 
     rooms: dict[str, RoomPosition] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Positions:
     unacknowledged: bool = False
     blocks_invites: bool = False
     present: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    counted_by: dict[str, str] | None = None
 
     def copy(self) -> Positions:
         """A copy that may be moved without moving this one."""
@@ -76,6 +78,7 @@ class Positions:
             self.unacknowledged,
             self.blocks_invites,
             dict(self.present),
+            self.counted_by,
         )
 
     def dump(self) -> bytes:
@@ -102,13 +105,15 @@ class Positions:
             self.unacknowledged,
             self.blocks_invites,
             [[user_id, *entry] for user_id, entry in self.present.items()],
+            self.counted_by,
         ]
         return zlib.compress(json.dumps(fields, separators=(",", ":")).encode())
 
     @classmethod
     def load(cls, data: bytes) -> Positions:
         """The positions that `dump` wrote."""
-        rooms, *fields, present = json.loads(zlib.decompress(data))
+        rooms, *others = json.loads(zlib.decompress(data))
+        fields, present, counted_by = others[:9], others[9], others[10] if len(others) > 10 else None
         positions = cls(
             {
                 room: RoomPosition(ordinal, seq, {thread: (n, h) for thread, n, h in unread}, _split(members))
@@ -117,6 +122,7 @@ class Positions:
             *fields,
         )
         positions.present = {user_id: (until, via, state) for user_id, until, via, state in present}
+        positions.counted_by = counted_by
         return positions
 
 

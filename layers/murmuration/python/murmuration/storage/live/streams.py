@@ -76,6 +76,31 @@ def read_after(stream: str, seq: int, *, limit: int | None = None) -> list[Item]
     )
 
 
+def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[list[Item], int]:
+    """The items changed after `seq`, up to `head`, and where they end: at `head`, unless they are too many.
+
+    They have about `most_bytes`; one item comes in any case.
+    """
+    items: list[Item] = []
+    size, after = 0, None
+    while True:
+        page = dynamodb.query_page(
+            TABLE,
+            "stream_id = :stream AND seq BETWEEN :low AND :high",
+            {":stream": stream, ":low": seq + 1, ":high": head},
+            index="by-seq",
+            after=after,
+        )
+        for item in page.items:
+            size += sum(len(value) if isinstance(value, str) else 16 for value in item.values())
+            if items and size > most_bytes:
+                return items, items[-1]["seq"]
+            items.append(item)
+        after = page.more
+        if after is None:
+            return items, head
+
+
 def read_prefix(stream: str, prefix: str) -> list[Item]:
     """The items whose key begins with `prefix`, by key."""
     return dynamodb.query(
@@ -108,11 +133,15 @@ def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) ->
 
 
 def append(
-    stream: str, make_items: Callable[[], Sequence[Mapping[str, Any]]], *, more: Sequence[Write] = ()
+    stream: str,
+    make_items: Callable[[], Sequence[Mapping[str, Any]]],
+    *,
+    more: Sequence[Write] | Callable[[], Sequence[Write]] = (),
 ) -> int:
     """Append what `make_items` returns (called again after a lost race); the new head.
 
-    `more` are further writes of the same transaction. Nothing is written when `make_items` returns nothing.
+    `more` are further writes of the same transaction; a function that makes them is called after
+    `make_items`. Nothing is written when `make_items` returns nothing.
     Raises ConditionFailed if one of those is refused.
     """
     for attempt in range(ATTEMPTS):
@@ -122,7 +151,8 @@ def append(
             return head
         writes = append_writes(stream, head, items)
         try:
-            named = [write if write.name else write.named("more") for write in more]
+            others = more() if callable(more) else more
+            named = [write if write.name else write.named("more") for write in others]
             dynamodb.transact([*writes, *named], patient=False)
         except ConditionFailed as error:
             if error.named().names:

@@ -3,6 +3,11 @@
 A request's messages go out in transactions of some devices each. Every transaction claims its place in the
 request, so a repetition sends only what wasn't sent; where there are several, the first attempt writes down
 which devices they are for, because `*` may mean others the next time.
+
+Of two requests that are made at about the same time the later one may be stored first, and gets the lower
+number in the device's stream. So each message has the time at which its request reached the gateway, and a
+reader puts the messages that it reads together in the order of those times. Positions are made of the
+numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +31,8 @@ TRANSACTION_BYTES = 2_000_000
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
 """What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
+READ_AHEAD = 20
+"""How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
 CLAIM_SECONDS = 86_400
 ALL_DEVICES = "*"
 
@@ -35,7 +42,7 @@ Target = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Messages in the order of their arrival, and the position in the device's stream they lead up to."""
+    """Messages in the order in which they were sent, and the position in the stream that they lead up to."""
 
     events: list[dict[str, Any]]
     position: int
@@ -50,18 +57,27 @@ def transaction_key(user_id: str, device_id: str, event_type: str, txn_id: str) 
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
 
 
-def send(transaction: str, events: Mapping[Target, str]) -> None:
+def send(
+    transaction: str,
+    events: Mapping[Target, str],
+    admit: Callable[[list[int]], None] = lambda _: None,
+    *,
+    received_ms: int,
+) -> None:
     """Put each event (JSON) in its device's stream, exactly once however often this is repeated.
 
     The device ID `*` stands for all of the user's devices that aren't named; devices that don't exist get
-    nothing. Raises TooLarge, Unavailable.
+    nothing. `admit` is told beforehand of how many bytes each device gets, and may raise. `received_ms` is
+    when the request reached the gateway. Raises TooLarge, Unavailable, and what `admit` raises.
     """
     begun, targets = concurrency.gather(lambda: _read_claims(transaction), lambda: _existing(events))
     if begun is None:
         return
+    sizes = {content: len(content.encode()) for content in set(events.values())}
+    admit([sizes.get(_event_for(target, events) or "", 0) for target in targets])
     chunks = begun or _agree(transaction, _chunks(targets, events))
     deliveries = [
-        functools.partial(_deliver, _claim_id(transaction, number), transaction, chunk, events)
+        functools.partial(_deliver, _claim_id(transaction, number), transaction, chunk, events, received_ms)
         for number, chunk in enumerate(chunks)
     ]
     concurrency.parallel(*deliveries)
@@ -140,7 +156,11 @@ def _from_plan(item: Mapping[str, Any]) -> list[list[Target]]:
 
 
 def _deliver(
-    claim_id: str, transaction: str, targets: Sequence[Target], events: Mapping[Target, str]
+    claim_id: str,
+    transaction: str,
+    targets: Sequence[Target],
+    events: Mapping[Target, str],
+    received_ms: int,
 ) -> None:
     """Put the events of some devices and the claim in one transaction, unless the claim is taken."""
     by_stream = {
@@ -156,7 +176,8 @@ def _deliver(
         heads = _read_heads(list(by_stream))
         writes = [claim]
         for stream, event in by_stream.items():
-            writes += streams.append_writes(stream, heads[stream], [{"sk": key, "event": event}])
+            item = {"sk": key, "event": event, "received_ms": received_ms}
+            writes += streams.append_writes(stream, heads[stream], [item])
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
@@ -180,6 +201,8 @@ def _read_heads(names: Sequence[str]) -> dict[str, int]:
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
     """Up to `limit` messages, and up to about `READ_BYTES`, that arrived after `after_seq`.
 
+    They are in the order in which their requests reached the gateway.
+
     `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
     left for the next time: of two newcomers a query may see the second only.
     """
@@ -188,22 +211,43 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
         head = streams.read_head(stream)
     if head <= after_seq:
         return Inbox([], after_seq)
-    items = streams.read_after(stream, after_seq, limit=limit)
+    most = limit + READ_AHEAD
+    items = streams.read_after(stream, after_seq, limit=most)
     found = [item for item in items if item["seq"] <= head]
-    messages = _first_of(found)
-    is_all = len(messages) == len(found) < limit
-    position = head if is_all else messages[-1]["seq"]
-    return Inbox([json.loads(item["event"]) for item in messages if "event" in item], position)
+    first = found[: _cut(found, limit)]
+    is_all = len(first) == len(found) and len(items) < most
+    position = head if is_all else first[-1]["seq"]
+    messages = sorted((item for item in first if "event" in item), key=_received_ms)
+    return Inbox([json.loads(item["event"]) for item in messages], position)
 
 
-def _first_of(items: Sequence[dynamodb.Item]) -> Sequence[dynamodb.Item]:
-    """The first of some items: as many as fit into `READ_BYTES`, and one at least."""
+def _received_ms(item: Mapping[str, Any]) -> int:
+    """When a message was sent. Those without a time were stored before messages had one."""
+    return int(item.get("received_ms", 0))
+
+
+def _cut(items: Sequence[dynamodb.Item], limit: int) -> int:
+    """How many of some items to read: up to `limit`, as many as fit into `READ_BYTES`, and one at least.
+
+    If possible, all messages among them were sent before all of the others.
+    """
+    most = min(limit, _fitting(items))
+    times = [_received_ms(item) for item in items if "event" in item]
+    if most == len(items) or len(times) < len(items):
+        return most
+    for count in range(most, 0, -1):
+        if max(times[:count]) <= min(times[count:]):
+            return count
+    return most
+
+
+def _fitting(items: Sequence[dynamodb.Item]) -> int:
     size = 0
     for number, item in enumerate(items):
         size += len(item.get("event", ""))
         if size > READ_BYTES and number > 0:
-            return items[:number]
-    return items
+            return number
+    return len(items)
 
 
 def acknowledge(user_id: str, device_id: str, up_to_seq: int) -> None:

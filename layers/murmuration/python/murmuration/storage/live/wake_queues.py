@@ -1,14 +1,19 @@
 """Wake queues: the SQS queues on which devices wait for a ring. An idle queue costs nothing.
 
 A device has a few, its slots. Their names can't be guessed: who knows a queue's name may wait on it, without
-proving who they are. A message is the nonce of the registration that it answers.
+proving who they are. A message is the nonce of the registration that it answers; where the device's keys have
+changed, what /sync says of them follows between two `~`, for the answer that a mapping template makes.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Any
 
 from murmuration.aws.calls import ServiceError, call
 from murmuration.cache import LruCache
@@ -77,7 +82,7 @@ def wait(url: str, nonce: str, seconds: float) -> bool:
             _create(url.rpartition("/")[2])
             return True  # what was rung meanwhile is lost: go and look
         rings = response.get("Messages", [])
-        others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(ring["Body"], nonce)]
+        others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(_nonce_of(ring), nonce)]
         for handle in others:
             given = {"QueueUrl": url, "ReceiptHandle": handle, "VisibilityTimeout": 0}
             call("sqs", "ChangeMessageVisibility", given)
@@ -88,13 +93,24 @@ def wait(url: str, nonce: str, seconds: float) -> bool:
         ]
         if entries:
             call("sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries})
-        if others or any(ring["Body"] == nonce for ring in rings):
+        if others or any(_nonce_of(ring) == nonce for ring in rings):
             return True
 
 
-def ring(url: str, nonce: str) -> None:
-    """Ring for the registration with `nonce`."""
-    message = {"QueueUrl": url, "MessageBody": nonce}
+def _nonce_of(ring: Mapping[str, str]) -> str:
+    return ring["Body"].partition("~")[0]
+
+
+def encode_keys(keys: Mapping[str, Any]) -> str:
+    """What /sync says of a device's keys, as mapping templates take it: JSON without braces, as base64."""
+    text = json.dumps(keys, separators=(",", ":")).encode()[1:-1]
+    text += b" " * (-len(text) % 3)  # so the base64 needs no padding
+    return urlsafe_b64encode(text).decode()
+
+
+def ring(url: str, nonce: str, keys: str = "") -> None:
+    """Ring for the registration with `nonce`; `keys` tells of the device's keys where they have changed."""
+    message = {"QueueUrl": url, "MessageBody": f"{nonce}~{keys}~" if keys else nonce}
     try:
         call("sqs", "SendMessage", message)
     except ServiceError as error:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
+from murmuration.storage import counts
 
 TABLE = "directory"
 ROOMS = "rooms"
 PUBLISHED = "published"
+MOST_ALIASES = 200
+"""How many aliases a room may have; those that an upgrade brings come on top."""
 
 
 def alias_key(alias: str) -> dict[str, str]:
@@ -23,7 +26,10 @@ ALIAS = "alias"
 
 
 def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
-    """Point `alias` to a room. The write named ALIAS is refused if the alias is taken."""
+    """Point `alias` to a room.
+
+    The write named ALIAS is refused if the alias is taken, that named COUNT if the room has too many.
+    """
     return [
         dynamodb.put(
             TABLE,
@@ -31,7 +37,12 @@ def alias_writes(alias: str, room_id: str, creator: str) -> list[Write]:
             condition="attribute_not_exists(pk)",
         ).named(ALIAS),
         dynamodb.put(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
+        counts.count_write(ROOMS, _counts_key(room_id), "aliases", MOST_ALIASES),
     ]
+
+
+def _counts_key(room_id: str) -> dict[str, str]:
+    return {"room_id": room_id, "sk": counts.SK}
 
 
 def alias_removal(alias: str, room_id: str) -> list[Write]:
@@ -39,6 +50,7 @@ def alias_removal(alias: str, room_id: str) -> list[Write]:
     return [
         dynamodb.delete(TABLE, alias_key(alias), condition="room_id = :room", values={":room": room_id}),
         dynamodb.delete(ROOMS, {"room_id": room_id, "sk": f"alias#{alias}"}),
+        counts.uncount_write(ROOMS, _counts_key(room_id), "aliases"),
     ]
 
 

@@ -26,6 +26,8 @@ class RoomHead:
     `joined` and `invited` count the members of all servers, `local_joined` and `local_invited` this server's:
     they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
     that another server had somebody joined at some time. `fills` counts how often the past was filled in.
+    `state_bytes` is the size of the current state without membership events; None where it was never counted.
+    `erasures` is how many erased users the room has, which is counted by itself.
     """
 
     room_id: str
@@ -45,6 +47,8 @@ class RoomHead:
     local_invited: int | None = None
     federated: bool = False
     fills: int | None = None
+    state_bytes: int | None = None
+    erasures: int = 0
 
     @property
     def version(self) -> RoomVersion:
@@ -99,6 +103,8 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         local_invited=item.get("local_invited"),
         federated=item.get("federated", False),
         fills=item.get("fills"),
+        state_bytes=item.get("state_bytes"),
+        erasures=int(item.get("erasures", 0)),
     )
 
 
@@ -112,7 +118,7 @@ def head_write(head: RoomHead, previous: RoomHead | None) -> Write:
     fields = {
         name: value
         for name, value in asdict(head).items()
-        if name not in ("room_id", "seq") and value is not None
+        if name not in ("room_id", "seq", "erasures") and value is not None
     }
     names = {f"#{name}": name for name in fields}
     values = {

@@ -303,6 +303,11 @@ def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntr
     return [state_entry_from_item(item, version) for items in pages for item in items]
 
 
+def read_state_bytes(room_id: str, version: RoomVersion) -> int:
+    """The size of the current state without membership events, as `state_bytes` of the head has it."""
+    return sum(len(entry.event.to_json()) for entry in read_state_but_members(room_id, version))
+
+
 def _state_between(room_id: str, low: str, high: str) -> list[Item]:
     return dynamodb.query(
         ROOMS,

@@ -9,15 +9,19 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.aws.reads import Read
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, TooLarge
+from murmuration.storage import counts
 from murmuration.storage.live import streams
 
 PREFIX = "data#"
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_BYTES = 350_000
 """What an item, limited to 400 KB, holds beside its key."""
+MOST = 10_000
+"""How many pieces a user may have: each is a type, of the account or of one room."""
 
 
 def data_key(room_id: str, data_type: str) -> str:
@@ -34,6 +38,12 @@ def read(user_id: str, room_id: str, data_type: str) -> dict[str, Any] | None:
     return content_of(item) if item else None
 
 
+def read_room(user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
+    """All that a user keeps about a room, tags too: contents by type. One query."""
+    items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
+    return {str(item["type"]): content_of(item) for item in items}
+
+
 def content_read(user_id: str, room_id: str, data_type: str) -> Read[dict[str, Any] | None]:
     """Read the content of one type of account data; `room_id` is "" for the account's own."""
     key = {"stream_id": streams.user_stream(user_id), "sk": data_key(room_id, data_type)}
@@ -46,9 +56,10 @@ def content_of(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(user_id: str, room_id: str, data_type: str, content: Mapping[str, Any]) -> None:
-    """Set the content. Raises TooLarge, BadJson, InvalidParam."""
+    """Set the content. Raises TooLarge, also for one type too many, BadJson, InvalidParam."""
     item = _item(room_id, data_type, content)
-    streams.append(streams.user_stream(user_id), lambda: [item])
+    is_new = streams.get(streams.user_stream(user_id), item["sk"]) is None
+    _append(user_id, lambda: [item], lambda: is_new)
 
 
 def change(
@@ -63,11 +74,32 @@ def change(
     TooLarge, BadJson, InvalidParam, and what `make` raises.
     """
 
+    is_new = False
+
     def items() -> list[dict[str, Any]]:
-        content = make(read(user_id, room_id, data_type))
+        nonlocal is_new
+        before = read(user_id, room_id, data_type)
+        is_new = before is None
+        content = make(before)
         return [] if content is None else [_item(room_id, data_type, content)]
 
-    streams.append(streams.user_stream(user_id), items)
+    _append(user_id, items, lambda: is_new)
+
+
+def _append(user_id: str, items: Callable[[], list[dict[str, Any]]], is_new: Callable[[], bool]) -> None:
+    """Append to the user's stream, and count what `is_new`. Raises TooLarge for one too many."""
+    stream = streams.user_stream(user_id)
+    key = {"stream_id": stream, "sk": counts.SK}
+    try:
+        streams.append(
+            stream,
+            items,
+            more=lambda: [counts.count_write(streams.TABLE, key, "data", MOST)] if is_new() else [],
+        )
+    except ConditionFailed as error:
+        if not error.refused(counts.COUNT):
+            raise
+        raise TooLarge(f"An account may have {MOST} pieces of account data") from error
 
 
 def _item(room_id: str, data_type: str, content: Mapping[str, Any]) -> dict[str, Any]:

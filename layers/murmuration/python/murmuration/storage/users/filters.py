@@ -6,8 +6,13 @@ import json
 from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.protocol.errors import TooLarge
+from murmuration.storage import counts
 
 TABLE = "users"
+MOST = 1_000
+"""How many filters a user may have; some clients make one for each room."""
 
 
 def _key(user_id: str, filter_id: str) -> dict[str, str]:
@@ -15,8 +20,15 @@ def _key(user_id: str, filter_id: str) -> dict[str, str]:
 
 
 def write(user_id: str, filter_id: str, definition: str) -> None:
-    """Store a filter, as JSON; again is no change."""
-    dynamodb.execute(dynamodb.put(TABLE, {**_key(user_id, filter_id), "definition": definition}))
+    """Store a filter, as JSON; again is no change. Raises TooLarge for one filter too many."""
+    item = {**_key(user_id, filter_id), "definition": definition}
+    count = counts.count_write(TABLE, {"user_id": user_id, "sk": counts.SK}, "filters", MOST)
+    put = dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)")
+    try:
+        dynamodb.transact([put.named("filter"), count])
+    except ConditionFailed as error:
+        if not error.refused("filter"):
+            raise TooLarge(f"A user may have {MOST} filters") from error
 
 
 def read(user_id: str, filter_id: str) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from local_cloud.data_folder import DataFolder
 
-log = logging.getLogger("local_cloud.dynoxide")
+log = logging.getLogger("local_cloud.database.dynoxide")
 
 _KILLED_WITH_PARENT = """
 exec 3<&0

@@ -2,24 +2,32 @@
 
 Counted when the user syncs, not when an event is sent: a message to a room of thousands costs its sender
 nothing for it. Counts travel in the token, so that a sync evaluates only what is new; a receipt of the
-user's own counts anew what lies behind it.
+user's own counts anew what lies behind it. All devices are to show the same counts: so where something
+changes what earlier events count for (rules, ignored users, a redaction, the user's name, the room's power
+levels or size), all that is unread is counted as a first sync counts it.
 https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from murmuration.aws import concurrency
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
+from murmuration.rooms.ephemeral import receipts as room_receipts
 from murmuration.rooms.room import Room
-from murmuration.storage.live.positions import MAIN, Counts
+from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, total
 from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.sync.context import Context
+from murmuration.sync.readers import RoomNews
+from murmuration.sync.timeline import MEMBER, Window
 
+LEVELS = ("m.room.power_levels", "")
 MOST_COUNTED = 1000
 """An unread stretch longer than this is counted from its newest events alone."""
 
@@ -37,13 +45,90 @@ def thread_of(entry: LogEntry) -> str:
     return MAIN
 
 
+def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
+    """A room's unread counts after what is new in it."""
+    room, position = news.room, news.position
+    moved: Receipts = receipts_of([*news.items, *ctx.room_data.get(room.room_id, ())], ctx.user_id)
+    since = news.membership.since or 0
+    if position is None:
+        known = moved if ctx.base is None else _read_receipts(ctx, room)
+        return _count_all(ctx, room, window, known, since)
+    entries = _between(room, window, position.ordinal)
+    if ctx.outdated.has(ctx.hash(room.room_id)) or _changes_earlier(ctx, room, position, entries):
+        return _count_all(ctx, room, window, _read_receipts(ctx, room), since)
+    moved = with_own_events(moved, entries, ctx.user_id)
+    counts = recount(ctx, room, position.unread, moved, position.ordinal)
+    return add(counts, count(ctx, room, entries, moved))
+
+
+def _count_all(ctx: Context, room: Room, window: Window, receipts: Receipts, since: int) -> Counts:
+    """What all receipts of the user leave unread, for a member `since` an ordinal."""
+    entries = _between(room, window, unread_from(room, receipts, since))
+    return count(ctx, room, entries, with_own_events(receipts, entries, ctx.user_id))
+
+
+def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
+    """The newest entries after an ordinal: what the window passed, and what lies before it."""
+    passed = [entry for entry in window.passed if entry.ordinal > after]
+    first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
+    if first <= after + 1:
+        return passed
+    return [*newest(room, after, first), *passed][-MOST_COUNTED:]
+
+
+def _read_receipts(ctx: Context, room: Room) -> Receipts:
+    """All read receipts of the user in a room that may leave something unread; two round trips."""
+    unthreaded, threads = concurrency.gather(
+        functools.partial(room_receipts.read_own, ctx.user_id, room.room_id, [None, MAIN]),
+        functools.partial(relations.read_threads, room.room_id),
+    )
+    found = receipts_of(unthreaded, ctx.user_id)
+    roots = [thread.root_id for thread in threads if thread.latest > found.get("", 0)][:MOST_COUNTED]
+    return found | receipts_of(room_receipts.read_own(ctx.user_id, room.room_id, roots), ctx.user_id)
+
+
+def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: Sequence[LogEntry]) -> bool:
+    """Whether these new events may change what earlier ones count for, or are more than are counted."""
+    if len(entries) >= MOST_COUNTED:
+        return True
+    own = (MEMBER, ctx.user_id)
+    joined_before = room.head.joined
+    for entry in entries:
+        event, pair = entry.event, entry.event.state_pair
+        if event.type == "m.room.redaction" and not entry.withheld and total(position.unread) != (0, 0):
+            return True
+        if pair is None:
+            continue
+        if entry.resolved or pair == LEVELS or (pair == own and _renames(entry)):
+            return True
+        if event.type == MEMBER:
+            was_joined = _replaced_content(entry).get("membership") == "join"
+            joined_before -= (event.membership == "join") - was_joined
+    before, now = (PushContext(ctx.user_id, None, size, 0) for size in (joined_before, room.head.joined))
+    return joined_before != room.head.joined and any(
+        holds({}, before) != holds({}, now) for holds in ctx.member_count_conditions
+    )
+
+
+def _renames(entry: LogEntry) -> bool:
+    """Whether a member event gives its user another display name."""
+    return entry.event.content.get("displayname") != _replaced_content(entry).get("displayname")
+
+
+def _replaced_content(entry: LogEntry) -> Mapping[str, Any]:
+    content: Mapping[str, Any] = entry.replaced["content"] if entry.replaced is not None else {}
+    return content
+
+
 def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Receipts) -> Counts:
-    """The notifications and highlights among `entries` that `receipts` leave unread."""
+    """The notifications and highlights among `entries` that `receipts` leave unread; none if redacted."""
     counts: Counts = {}
     read_everywhere = receipts.get("", 0)
     context = _ContextMaker(ctx, room)
     for entry in entries:
         if entry.is_past or entry.event.sender == ctx.user_id or entry.event.sender in ctx.ignored:
+            continue
+        if entry.redacted_because is not None or entry.is_past:
             continue
         thread = thread_of(entry)
         if entry.ordinal <= max(read_everywhere, receipts.get(thread, 0)):
@@ -97,10 +182,13 @@ def newest(room: Room, after: int, before: int) -> list[LogEntry]:
 
 
 def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:
-    """The receipts, moved by what the user sent: who writes in a thread has read it up to there."""
+    """The receipts, moved by what the user sent: who writes in a thread has read it up to there.
+
+    Their membership events move nothing: a new display name comes to all their rooms at once.
+    """
     moved = dict(receipts)
     for entry in entries:
-        if entry.event.sender == user_id:
+        if entry.event.sender == user_id and entry.event.type != MEMBER:
             thread = thread_of(entry)
             moved[thread] = max(moved.get(thread, 0), entry.ordinal)
     return moved

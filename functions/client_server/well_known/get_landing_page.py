@@ -1,0 +1,15 @@
+"""Give the page that people see who open the server's address in a browser.
+
+It tells people what programs learn by https://spec.matrix.org/v1.19/client-server-api/#server-discovery
+"""
+
+from __future__ import annotations
+
+from murmuration import landing
+from murmuration.endpoint import Auth, Request, Response, endpoint
+
+
+@endpoint("GET", "/", auth=Auth.NONE, for_people=True)
+def handler(_request: Request) -> Response:
+    page = landing.get_landing_page()
+    return Response(page.body, page.status, page.headers)

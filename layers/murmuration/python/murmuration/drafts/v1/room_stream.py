@@ -1,0 +1,72 @@
+"""The stream of events of one room: of one that anyone may read, or from a place in its timeline.
+
+Nobody rings those who aren't in a room, so this stream looks for news itself, for a short time.
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events_2
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from murmuration.drafts.v1.events import Form
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.errors import BadPagination, InvalidParam
+from murmuration.protocol.filters import EventFilter
+from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.reading.client_events import client_events
+from murmuration.rooms.reading.pagination import position_token
+from murmuration.rooms.reading.timeline import Scan
+from murmuration.rooms.reading.viewing import View, open_view
+from murmuration.storage.live import sync_tokens as tokens
+
+AT_ONCE = 100
+LONGEST_WAIT_MS = 10_000
+PAUSES_S = (0.25, 0.5, 1.0, 2.0)
+"""Between one look and the next; the last one from then on."""
+
+
+def get_room_events(
+    token: AccessToken, room_id: str, start: str | None, timeout_ms: int, form: Form
+) -> dict[str, Any] | None:
+    """What came in a room after the token `start`, or from now on: `chunk`, and `start` and `end` tokens.
+
+    None for members whose token is of the stream of all their rooms: that is where they find it. Raises
+    UnknownToken, BadPagination, and Forbidden for who may not read the room as it is.
+    """
+    view = _open(token, room_id)
+    if view.viewer.is_joined and (start is None or tokens.is_stream_token(start)):
+        return None
+    position = _position(view, start)
+    begun = start if start is not None else position_token(position)
+    deadline = time.monotonic() + min(timeout_ms, LONGEST_WAIT_MS) / 1000
+    looks = 0
+    while True:
+        scan = Scan(view, EventFilter(), position, view.horizon(), forward=True)
+        scan.run(AT_ONCE)
+        position = max(position, scan.position)
+        remaining = deadline - time.monotonic()
+        if scan.found or remaining <= 0:
+            chunk = [form(event, room_id) for event in client_events(scan.found, view.viewer)]
+            return {"chunk": chunk, "start": begun, "end": position_token(position)}
+        time.sleep(min(remaining, PAUSES_S[min(looks, len(PAUSES_S) - 1)]))
+        looks += 1
+        view = _open(token, room_id)
+
+
+def _open(token: AccessToken, room_id: str) -> View:
+    """The room, for members or where anyone may read it. Raises UnknownToken, Forbidden."""
+    view = open_view(token, room_id)
+    if not view.viewer.is_joined and not view.is_world_readable():
+        raise unknown_room(room_id)
+    return view
+
+
+def _position(view: View, start: str | None) -> int:
+    """Where the client stands; a token that says nothing about the room stands for now."""
+    if start is None:
+        return view.horizon()
+    try:
+        return min(view.position(start), view.horizon())
+    except InvalidParam as error:
+        raise BadPagination(error.message) from error

@@ -1,0 +1,76 @@
+"""The one place where requests are billed: who pays, what is taken before the work, what is settled after.
+
+Users pay for what they prove to be theirs; `accounts.authentication` names them as soon as a token is
+verified. Whoever has no token, or a wrong one, pays by their network address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from murmuration.endpoint.routes import Auth, Http
+from murmuration.identity import budgets
+
+if TYPE_CHECKING:
+    from murmuration.endpoint.http import Request
+
+BASE64 = 0.75
+"""The bytes that a character of a body stands for which API Gateway sends as base64."""
+
+
+@contextmanager
+def billing(request: Request, route: Http) -> Iterator[None]:
+    """Bill what is done meanwhile to whoever turns out to make the request."""
+    memory_mb = int(getattr(request.context, "memory_limit_in_mb", 512))
+    with budgets.billing(route.path, estimate=_estimate(request, route), memory_mb=memory_mb) as bill:
+        yield
+    if bill is not None:
+        settle(bill, lambda: _address(request))
+
+
+@contextmanager
+def socket_billing(route: str) -> Iterator[None]:
+    """Bill a message by WebSocket to the user of its connection; one of nobody's is free."""
+    with budgets.billing(route) as bill:
+        yield
+    if bill is not None:
+        settle(bill, lambda: None)
+
+
+def settle(bill: budgets.Bill, find_owner: Callable[[], str | None]) -> None:
+    """Settle a bill. A failure is logged: the answer is made already, and stays as it is."""
+    try:
+        bill.settle(find_owner)
+    except Exception:  # noqa: BLE001 - the client isn't to blame
+        from murmuration.endpoint.logging import logger
+
+        logger().exception("a bill wasn't settled")
+
+
+def charge_address(request: Request, route: Http) -> None:
+    """Charge a request that needs no token, and has none, to its address. Raises LimitExceeded."""
+    needs_none = route.auth in (Auth.NONE, Auth.OPTIONAL_ACCESS_TOKEN)
+    if needs_none and request.optional_requester is None and budgets.is_billing():
+        budgets.charge_to(_address(request))
+
+
+def add_answer(response: Mapping[str, Any]) -> None:
+    """Count what the client is sent."""
+    body = response["body"]
+    budgets.add((BASE64 if response["isBase64Encoded"] else 1) * len(body) / 1024 * budgets.SENT_KB)
+
+
+def _address(request: Request) -> str:
+    return budgets.address_owner(request.source_ip)
+
+
+def _estimate(request: Request, route: Http) -> float:
+    """What to take before the work. What a client sends is stored, but for media, in the database."""
+    if request.method == "GET":
+        return budgets.ORDINARY
+    kilobytes = len(request.event.get("body") or "") / 1024
+    stored_as_object = route.path.startswith("/_matrix/media/")
+    by_kb = budgets.OBJECT_KB if stored_as_object else budgets.BODY_KB
+    return budgets.ORDINARY + kilobytes * by_kb

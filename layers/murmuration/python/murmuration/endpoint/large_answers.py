@@ -1,0 +1,80 @@
+"""Answers over a function's 6 MB: compressed where that is enough, else put into the bucket for a while.
+
+The client is redirected to a signed path of the server's own address, which CloudFront passes to the bucket.
+As the address stays the same, browsers need no other permission; and CloudFront doesn't pass on the client's
+access token, which the bucket would take for a second signature and refuse. See docs/limits.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+ANSWER_BYTES = 6_000_000
+"""What the body of an answer may have, as a string in JSON; the limit of Lambda is 6 MiB with the headers."""
+SMALL_BYTES = 1_400_000
+"""What fits in any case; API Gateway compresses it."""
+COMPRESSED_FILE_BYTES = 64_000_000
+"""What is longer goes uncompressed into the bucket: compressing it would take longer than reading it."""
+FOLDER = "answers/"
+LIFETIME_S = 600
+"""How long the signed path leads to the object. The object is deleted after a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Large:
+    """What becomes of a large body: the string to send, or the path where the client finds it."""
+
+    body: str = ""
+    encoded: bool = False
+    compressed: bool = False
+    location: str = ""
+
+
+def fit(pieces: Iterable[str], *, compressible: bool) -> Large:
+    """Fit JSON of any length into an answer, or store it beside."""
+    rest = iter(pieces)
+    beginning: list[bytes] = []
+    size = 0
+    for piece in rest:
+        beginning.append(piece.encode())
+        size += len(beginning[-1])
+        if size > COMPRESSED_FILE_BYTES:
+            return Large(location=_store(beginning, rest))
+    data = b"".join(beginning)
+    if size <= SMALL_BYTES:
+        return Large(data.decode())
+    if compressible:
+        small = gzip.compress(data, 1, mtime=0)
+        if _base64_bytes(small) <= ANSWER_BYTES:
+            return Large(base64.b64encode(small).decode(), encoded=True, compressed=True)
+        return Large(location=_store([small], (), encoding="gzip"))
+    text = data.decode() if size <= ANSWER_BYTES else ""
+    if text and len(json.dumps(text, ensure_ascii=False).encode()) <= ANSWER_BYTES:
+        return Large(text)
+    if _base64_bytes(data) <= ANSWER_BYTES:
+        return Large(base64.b64encode(data).decode(), encoded=True)
+    return Large(location=_store([data], ()))
+
+
+def _base64_bytes(data: bytes) -> int:
+    return -(-len(data) // 3) * 4
+
+
+def _store(beginning: Iterable[bytes], rest: Iterable[str], encoding: str = "") -> str:
+    """Put a body into the bucket; the path where it is for a while."""
+    import secrets
+
+    from murmuration.aws import objects
+
+    key = FOLDER + secrets.token_urlsafe(32)
+    with tempfile.TemporaryFile() as file:
+        file.writelines(beginning)
+        file.writelines(piece.encode() for piece in rest)
+        file.seek(0)
+        objects.put(key, file, "application/json", encoding=encoding)
+    return objects.signed_path(key, LIFETIME_S)

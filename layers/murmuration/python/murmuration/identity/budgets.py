@@ -1,0 +1,364 @@
+"""Budgets: what a user, or an address without an account, may cost, in dollars and not in calls.
+
+Each owner has one bucket that fills at the setting `hourly_budget` and holds what comes in `BURST_MS`. It is
+the item `limit#budget#<owner>` of the table `transient`. The endpoint layer opens a `Bill` for each request.
+The bill takes an estimate as soon as the owner is known, before the work. A domain that knows more takes more
+by `expect`. After the work the bill takes what is missing, or gives back what was too much. So requests that
+run at the same time can't all pass a check before any of them is charged.
+
+A write for each request would cost as much as many requests do. So a process collects an owner's amounts and
+moves only whole quanta of `QUANTUM` microdollars to or from the bucket. It begins at a random part of a
+quantum. The expected amount is therefore exact, however many processes there are and whenever they end.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import ceil, floor
+from typing import Any, TypeVar
+
+from murmuration.aws import dynamodb
+from murmuration.aws.calls import Usage, counting
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.clock import now_ms
+from murmuration.identity.rate_limits import network
+from murmuration.protocol.errors import LimitExceeded, TooLarge
+from murmuration.settings import settings
+
+K = TypeVar("K")
+V = TypeVar("V")
+TABLE = "transient"
+
+HOUR_MS = 3_600_000
+BURST_MS = 1_500_000
+"""How long an empty bucket takes to fill: 25 minutes. What is in a full one may be spent at once.
+
+By default these are 100,000 microdollars. A first login with 2,000 backed-up keys takes some 6,000.
+"""
+QUANTUM = 250
+"""Microdollars that a process moves at once."""
+USUAL_MOST = 10_000
+"""What the last cost of a route may raise the next estimate to."""
+ATTEMPTS = 4
+REMEMBERED = 10_000
+REFUSAL_MS = 5_000
+"""How long a process refuses without asking again, at most."""
+
+# List prices in microdollars; a test compares them with `operators.costs.prices`.
+READ_UNIT = 0.125
+STORED_UNIT = 0.2
+"""What a month's storage and backup adds to a write unit: a KB takes at least two units."""
+WRITE_UNIT = 0.625 + STORED_UNIT
+QUEUE_REQUEST = 0.4
+GB_SECOND = 13.3334
+REQUEST = 3.5 + 1.0 + 0.1 + 0.2
+"""API Gateway, CloudFront and its viewer function, and the function's invocation."""
+SENT_KB = 0.085
+"""Through CloudFront, by the KB of an answer."""
+OBJECT_PUT = 5.0
+OBJECT_GET = 0.4
+OBJECT_KB = 0.023
+"""A month's storage of a KB in the bucket."""
+WAKE = 15.0
+"""One waiting device that is rung: the ring, its registration, the request by which it fetches the news."""
+ORDINARY = 8.0
+"""The least that is taken before a request's work."""
+BODY_KB = 3 * WRITE_UNIT
+"""What a KB of a request's body costs when it is stored in a transaction and in an index."""
+
+_lock = threading.Lock()
+_parts: dict[str, float] = {}
+"""By owner: the part of a quantum that this process has yet to move."""
+_full: dict[str, int] = {}
+"""By owner: when the bucket will be full, as far as this process knows. It decides nothing."""
+_refused: dict[str, tuple[int, int]] = {}
+"""By owner: until when this process refuses without asking, and when the bucket will be full."""
+_usual: dict[tuple[str, str], float] = {}
+"""By owner and route: what the last request cost."""
+
+
+# -- The bill of a request -------------------------------------------------------------------------------
+
+
+class Bill:
+    """What one request costs, and who pays for it."""
+
+    def __init__(self, route: str, estimate: float, memory_mb: int) -> None:
+        self.usage = Usage()
+        self._route = route
+        self._estimate = estimate
+        self._memory_mb = memory_mb
+        self._started = time.monotonic()
+        self._lock = threading.Lock()
+        self._owner: str | None = None
+        self._taken = 0.0
+        self._expected = 0.0
+        self._more = 0.0
+        self._is_refused = False
+
+    def charge_to(self, owner: str) -> None:
+        """Take the estimate from the bucket of `owner`, who is proved; only the first owner counts.
+
+        Raises LimitExceeded.
+        """
+        if self._owner is None:
+            self._owner = owner
+            usual = min(_usual.get((owner, self._route), 0.0), USUAL_MOST)
+            try:
+                self._take(max(self._estimate, usual))
+            except LimitExceeded:
+                self._is_refused = True
+                raise
+
+    def expect(self, microdollars: float) -> None:
+        """Take what the coming work costs, as far as it isn't taken yet.
+
+        Raises LimitExceeded, TooLarge for more than a bucket ever holds.
+        """
+        if self._owner is None:
+            return
+        with self._lock:
+            self._expected += microdollars
+            missing = self._expected - self._taken
+        if missing > burst():
+            raise TooLarge("This is more than one request may cost; send it in parts")
+        if missing > 0:
+            self._take(missing)
+
+    def add(self, microdollars: float) -> None:
+        """Count a cost that the calls of DynamoDB and SQS don't show."""
+        with self._lock:
+            self._more += microdollars
+
+    def cost(self) -> float:
+        """What the request has cost so far, in microdollars."""
+        seconds = time.monotonic() - self._started
+        return (
+            REQUEST
+            + self._more
+            + seconds * self._memory_mb / 1024 * GB_SECOND
+            + self.usage.read_units * READ_UNIT
+            + self.usage.write_units * WRITE_UNIT
+            + self.usage.queue_requests * QUEUE_REQUEST
+            + self.usage.object_puts * OBJECT_PUT
+            + self.usage.object_reads * OBJECT_GET
+            + self.usage.object_bytes / 1024 * OBJECT_KB
+        )
+
+    def settle(self, find_owner: Callable[[], str | None]) -> None:
+        """Charge the difference between cost and what was taken; nothing for a request refused at once.
+
+        `find_owner` names who pays where nobody has proved to be the owner.
+        """
+        owner = self._owner or find_owner()
+        if self._is_refused or owner is None:
+            return
+        cost = self.cost()
+        _remember(_usual, (owner, self._route), cost)
+        charge(owner, cost - self._taken)
+
+    def _take(self, microdollars: float) -> None:
+        take(self._owner or "", microdollars)
+        with self._lock:
+            self._taken += microdollars
+
+
+_bill: ContextVar[Bill | None] = ContextVar("bill", default=None)
+
+
+@contextmanager
+def billing(route: str, *, estimate: float = ORDINARY, memory_mb: int = 512) -> Iterator[Bill | None]:
+    """Have what is done meanwhile in this context counted in a bill; None where rates aren't limited."""
+    if not settings().rate_limits:
+        yield None
+        return
+    bill = Bill(route, estimate, memory_mb)
+    token = _bill.set(bill)
+    try:
+        with counting(bill.usage):
+            yield bill
+    finally:
+        _bill.reset(token)
+
+
+def is_billing() -> bool:
+    """Whether what is done now is billed."""
+    return _bill.get() is not None
+
+
+def charge_to(owner: str) -> None:
+    """Have `owner`, who is proved, pay for this request. Raises LimitExceeded."""
+    bill = _bill.get()
+    if bill is not None:
+        bill.charge_to(owner)
+
+
+def expect(microdollars: float) -> None:
+    """Take what the coming work of this request costs. Raises LimitExceeded, TooLarge.
+
+    To be called before the work, by what knows the number of things that it writes or wakes.
+    """
+    bill = _bill.get()
+    if bill is not None:
+        bill.expect(microdollars)
+
+
+def expect_writes(sizes: Iterable[int], *, indexed: bool = False) -> None:
+    """Take what items of so many bytes cost that a transaction writes. Raises LimitExceeded, TooLarge."""
+    each = 3 if indexed else 2
+    expect(WRITE_UNIT * sum(each * max(1, ceil(size / 1024)) for size in sizes))
+
+
+def add(microdollars: float) -> None:
+    """Count a cost of this request that the calls of DynamoDB and SQS don't show."""
+    bill = _bill.get()
+    if bill is not None:
+        bill.add(microdollars)
+
+
+def address_owner(address: str) -> str:
+    """The owner of the bucket of an address without an account: a whole /64 of IPv6."""
+    return f"address {network(address)}"
+
+
+# -- Buckets ---------------------------------------------------------------------------------------------
+
+
+def in_ms(microdollars: float) -> int:
+    """How long an amount takes to come back, in milliseconds."""
+    return ceil(microdollars * HOUR_MS / settings().hourly_budget)
+
+
+def burst() -> int:
+    """The microdollars that a full bucket has."""
+    return settings().hourly_budget * BURST_MS // HOUR_MS
+
+
+def take(owner: str, microdollars: float) -> None:
+    """Take an amount before the work. Raises LimitExceeded where the bucket hasn't got it.
+
+    No write while this process has less than a quantum to move.
+    """
+    quanta = _whole_quanta(owner, microdollars)
+    if quanta <= 0:
+        _move_back(owner, -quanta)
+        return
+    try:
+        _draw(owner, quanta * QUANTUM, forced=False)
+    except LimitExceeded:
+        with _lock:
+            _parts[owner] = _parts.get(owner, 0.0) + quanta * QUANTUM - microdollars
+        raise
+
+
+def charge(owner: str, microdollars: float) -> None:
+    """Take an amount that was spent already, or give back a negative one; the bucket may go into debt."""
+    if not settings().rate_limits:
+        return
+    quanta = _whole_quanta(owner, microdollars)
+    if quanta > 0:
+        _draw(owner, quanta * QUANTUM, forced=True)
+    else:
+        _move_back(owner, -quanta)
+
+
+def _whole_quanta(owner: str, microdollars: float) -> int:
+    """The quanta to move now that `microdollars` have come to what this process has yet to move."""
+    with _lock:
+        part = _parts.pop(owner, None)
+        if part is None:
+            part = random.random() * QUANTUM
+        part += microdollars
+        quanta = floor(part / QUANTUM)
+        _remember(_parts, owner, part - quanta * QUANTUM)
+    return quanta
+
+
+def _draw(owner: str, microdollars: int, *, forced: bool) -> None:
+    cost_ms, now = in_ms(microdollars), now_ms()
+    until, full_ms = _refused.get(owner, (0, 0))
+    if not forced and now < until:
+        _raise_if_over(full_ms, cost_ms, now)
+    full_ms = _full.get(owner, 0)
+    for _ in range(ATTEMPTS):
+        try:
+            item = dynamodb.execute(
+                _draw_write(owner, cost_ms, now, full_ms, forced), returning="UPDATED_NEW"
+            )
+        except ConditionFailed as error:
+            full_ms = int((error.item() or {}).get("full_ms", 0))
+            if not forced and full_ms + cost_ms - now > BURST_MS:
+                _remember(_refused, owner, (now + REFUSAL_MS, full_ms))
+                _raise_if_over(full_ms, cost_ms, now)
+            continue
+        _remember(_full, owner, int((item or {}).get("full_ms", 0)))
+        return
+
+
+def _raise_if_over(full_ms: int, cost_ms: int, now: int) -> None:
+    wait_ms = full_ms + cost_ms - now - BURST_MS
+    if wait_ms > 0:
+        raise LimitExceeded("Your requests have cost too much for now", retry_after_ms=wait_ms)
+
+
+def _draw_write(owner: str, cost_ms: int, now: int, full_ms: int, forced: bool) -> Write:
+    expires = {":expires": (max(full_ms, now) + cost_ms) // 1000 + 3600}
+    if full_ms <= now:
+        return dynamodb.update(
+            TABLE,
+            _key(owner),
+            "SET full_ms = :full, expires = :expires",
+            values={":full": now + cost_ms, ":now": now, **expires},
+            condition="attribute_not_exists(full_ms) OR full_ms <= :now",
+            return_old=True,
+        )
+    most = {} if forced else {":most": now + BURST_MS - cost_ms}
+    return dynamodb.update(
+        TABLE,
+        _key(owner),
+        "SET full_ms = full_ms + :cost, expires = :expires",
+        values={":cost": cost_ms, ":now": now, **most, **expires},
+        condition="full_ms > :now" if forced else "full_ms > :now AND full_ms <= :most",
+        return_old=True,
+    )
+
+
+def _move_back(owner: str, quanta: int) -> None:
+    """Give quanta back to the bucket; a bucket that is full, or gone, stays so."""
+    if quanta <= 0:
+        return
+    write = dynamodb.update(
+        TABLE,
+        _key(owner),
+        "SET full_ms = full_ms - :cost",
+        values={":cost": in_ms(quanta * QUANTUM)},
+        condition="attribute_exists(full_ms)",
+    )
+    try:
+        item = dynamodb.execute(write, returning="UPDATED_NEW")
+    except ConditionFailed:
+        return
+    _remember(_full, owner, int((item or {}).get("full_ms", 0)))
+    _refused.pop(owner, None)
+
+
+def _remember(found: dict[K, V], key: K, value: V) -> None:
+    if len(found) >= REMEMBERED:
+        found.clear()
+    found[key] = value
+
+
+def _key(owner: str) -> dict[str, str]:
+    return {"id": f"limit#budget#{owner}"}
+
+
+def forget() -> None:
+    """Empty what this process remembers of owners, as in a process just started."""
+    remembered: tuple[dict[Any, Any], ...] = (_parts, _full, _refused, _usual)
+    for found in remembered:
+        found.clear()

@@ -1,0 +1,84 @@
+"""The size of answers: a function may answer 6 MB, so every list is cut by bytes.
+
+What is measured is JSON in UTF-8. `LIST_BYTES` of it fit into a function's answer in any case: as base64 if
+the quotes in it make it too long as a string. `docs/limits.md` says what bounds each endpoint's answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+LIST_BYTES = 4_400_000
+"""What an answer that can go on another time may have."""
+_BUNDLES = "m.relations"
+
+
+@dataclass(frozen=True, slots=True)
+class JsonText:
+    """JSON of any length that is already encoded, piece by piece."""
+
+    pieces: Iterable[str]
+
+
+def json_bytes(value: Any) -> int:
+    """How many bytes a JSON value has in an answer."""
+    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+class Budget:
+    """So many bytes for the things that one answer lists."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.is_untouched = True
+
+    def take(self, size: int) -> bool:
+        """Use `size` bytes, if they are left. The first thing always fits, so that each answer goes on."""
+        if size > self.left and not self.is_untouched:
+            return False
+        self.spend(size)
+        return True
+
+    def spend(self, size: int) -> None:
+        """Use `size` bytes, whether they are left or not."""
+        self.left -= size
+        self.is_untouched = False
+
+
+def count_fitting(values: Iterable[Any], budget: Budget) -> int:
+    """How many of the values fit, from the first on; at least one."""
+    count = 0
+    for value in values:
+        if not budget.take(json_bytes(value) + 1):
+            break
+        count += 1
+    return count
+
+
+def fit_events(events: Sequence[dict[str, Any]], budget: Budget) -> int:
+    """How many of the rendered events fit, from the first on; at least one.
+
+    What is bundled with an event is counted after the events themselves. Where there is no room for it, it is
+    taken out of the event; the client can ask for it with /relations.
+    """
+    sizes = [json_bytes(event) + 1 for event in events]
+    bundles = [_bundle_bytes(event) for event in events]
+    count = 0
+    for size, bundled in zip(sizes, bundles, strict=True):
+        if not budget.take(size - bundled):
+            break
+        count += 1
+    for event, bundled in zip(events[:count], bundles, strict=False):
+        if bundled > budget.left:
+            event["unsigned"] = {name: value for name, value in event["unsigned"].items() if name != _BUNDLES}
+        elif bundled:
+            budget.spend(bundled)
+    return count
+
+
+def _bundle_bytes(event: dict[str, Any]) -> int:
+    bundles = event.get("unsigned", {}).get(_BUNDLES)
+    return json_bytes(bundles) if bundles else 0

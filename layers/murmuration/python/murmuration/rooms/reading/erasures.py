@@ -1,0 +1,98 @@
+"""Erasure: who joins a room later is served redacted copies of an erased user's events.
+
+Whoever was in the room when an event was sent, or had joined before its sender was erased, still sees all of
+it. State by which a room works is served whole: without it clients would send in the clear, or find no way
+on.
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from murmuration.aws import concurrency
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.redaction import redact
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.storage.rooms import erasures
+from murmuration.storage.rooms.relations import REPLACE
+from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.users import memberships
+
+WHOLE = frozenset(
+    {
+        "m.room.encryption",
+        "m.room.server_acl",
+        "m.room.tombstone",
+        "m.room.guest_access",
+        "m.room.canonical_alias",
+        "m.room.pinned_events",
+        "m.room.third_party_invite",
+        "m.space.child",
+        "m.space.parent",
+    }
+)
+"""Types of state that are served whole."""
+
+
+def erase_in_rooms(user_id: str) -> None:
+    """Have a user forgotten in all rooms that they ever were in. Repeating it does no harm."""
+    rows = memberships.read_memberships(user_id, forgotten=True)
+    concurrency.parallel(*(functools.partial(erasures.record, row.room_id, user_id) for row in rows))
+
+
+def hidden_senders(
+    room_id: str, number: int, *, since: int | None, joined_until: int | None
+) -> frozenset[str]:
+    """The erased users whose events are redacted for one who has been in the room `since` an ordinal.
+
+    For those who aren't in it now, `joined_until` is when they last were, None for never. `number` is how
+    many erased users the room's head tells of; without any nothing is read.
+    """
+    if not number:
+        return frozenset()
+    place = since if since is not None else joined_until
+    return frozenset(
+        user_id
+        for user_id, ordinal in erasures.read(room_id, number).items()
+        if place is None or place > ordinal
+    )
+
+
+def entry_copy(entry: LogEntry, hidden: frozenset[str]) -> LogEntry:
+    """The entry without what these users wrote."""
+    if entry.redacted_because is not None and entry.redacted_because.get("sender") in hidden:
+        because = redact(dict(entry.redacted_because), entry.event.room_version)
+        entry = replace(entry, redacted_because=because)
+    if entry.replaced is not None and entry.replaced["sender"] in hidden and entry.event.type not in WHOLE:
+        before = {"type": entry.event.type, "content": entry.replaced["content"]}
+        content = redact(before, entry.event.room_version)["content"]
+        entry = replace(entry, replaced={**entry.replaced, "content": content})
+    event = event_copy(entry.event, hidden)
+    if event is entry.event:
+        return entry
+    return replace(entry, event=event, groups=entry.groups - {REPLACE})
+
+
+def event_copy(event: Event, hidden: frozenset[str]) -> Event:
+    """The event, redacted if one of these users sent it."""
+    return event.redacted() if _is_hidden(event.sender, event.type, event.is_state, hidden) else event
+
+
+def stripped_copy(
+    events: Iterable[Mapping[str, Any]], hidden: frozenset[str], version: RoomVersion
+) -> list[dict[str, Any]]:
+    """Stripped state, with what these users sent redacted."""
+    return [
+        {**event, "content": redact(dict(event), version)["content"]}
+        if _is_hidden(event.get("sender"), event.get("type"), True, hidden)
+        else dict(event)
+        for event in events
+    ]
+
+
+def _is_hidden(sender: object, event_type: object, is_state: bool, hidden: frozenset[str]) -> bool:
+    return sender in hidden and not (is_state and event_type in WHOLE)

@@ -1,0 +1,36 @@
+"""How many things of a kind somebody has: a number in an item, moved in the transaction that adds the thing.
+
+So a bound holds however many add things at the same time. Things from before there was a count aren't in it:
+a count begins at 0, which only allows so many more.
+"""
+
+from __future__ import annotations
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Key, Write
+
+COUNT = "count"
+"""The name of the write that counts."""
+SK = "counts"
+"""The sort key of the item that has the counts, in tables with one."""
+
+
+def count_write(table: str, key: Key, kind: str, most: int, *, room_id: str | None = None) -> Write:
+    """Count one more thing of a kind in the item with `key`; refused where there are `most` already.
+
+    An item that goes with a room is marked with its ID.
+    """
+    of_room = {":room": room_id} if room_id is not None else {}
+    return dynamodb.update(
+        table,
+        key,
+        "SET room_id = :room ADD #kind :one" if of_room else "ADD #kind :one",
+        names={"#kind": kind},
+        values={":one": 1, ":most": most, **of_room},
+        condition="attribute_not_exists(#kind) OR #kind < :most",
+    ).named(COUNT)
+
+
+def uncount_write(table: str, key: Key, kind: str) -> Write:
+    """Count one thing less."""
+    return dynamodb.update(table, key, "ADD #kind :one", names={"#kind": kind}, values={":one": -1})

@@ -1,0 +1,56 @@
+"""Erased users, room by room: since which ordinal of the room's log a user is to be forgotten there.
+
+An item `erased#<user>` of the room for each, and in the room's head how many there are: so a room without any
+costs no further read, and what was read for one number need not be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.cache import LruCache
+from murmuration.storage.rooms import room_items
+
+PREFIX = "erased#"
+_known: LruCache[tuple[str, int], Mapping[str, int]] = LruCache(256)
+"""What is known by room and number; a user once erased stays so."""
+
+
+def record(room_id: str, user_id: str) -> None:
+    """Note that a user is erased, from now on. Does nothing the second time, or for an unknown room."""
+    head = room_items.read_head(room_id)
+    if head is None:
+        return
+    item = {"room_id": room_id, "sk": PREFIX + user_id, "ordinal": head.ordinal}
+    writes = [
+        dynamodb.put(room_items.ROOMS, item, condition="attribute_not_exists(sk)"),
+        dynamodb.update(
+            room_items.ROOMS,
+            room_items.head_key(room_id),
+            "ADD erasures :one",
+            names={"#ordinal": "ordinal"},
+            values={":one": 1},
+            condition="attribute_exists(#ordinal)",
+        ),
+    ]
+    try:
+        dynamodb.transact(writes)
+    except ConditionFailed:
+        return
+
+
+def read(room_id: str, number: int) -> Mapping[str, int]:
+    """The erased users, each with the ordinal that the log stood at; `number` is what the head says."""
+    known = _known.get((room_id, number))
+    if known is None:
+        items = dynamodb.query(
+            room_items.ROOMS,
+            "room_id = :room AND begins_with(sk, :prefix)",
+            {":room": room_id, ":prefix": PREFIX},
+        )
+        known = {item["sk"].removeprefix(PREFIX): int(item["ordinal"]) for item in items}
+        if len(known) >= number:
+            _known.put((room_id, number), known)
+    return known

@@ -1,0 +1,80 @@
+"""Digests of the rules that unread counts were counted by: a token keeps them, so that a change is noticed.
+
+One digest, under the name GENERAL, is of all that concerns every room: the user's changes to the push rules
+and the users they ignore. Rules that name one room have a digest for that room alone, so that muting one room
+has no other counted anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.protocol.push_rules.ruleset import Changes
+from murmuration.storage.live.positions import room_hash
+
+GENERAL = ""
+LENGTH = 8
+Digests = dict[str, str]
+"""By room hash; under GENERAL the digest for all rooms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """The rooms whose unread counts were counted by other rules: all, or those with these hashes."""
+
+    every_room: bool = False
+    rooms: frozenset[str] = frozenset()
+
+    def has(self, name: str) -> bool:
+        return self.every_room or name in self.rooms
+
+
+def digests_of(user_id: str, changes: Changes, ignored: Iterable[str]) -> Digests:
+    """The digests of a user's changed push rules and of those they ignore."""
+    own: Mapping[str, list[dict[str, Any]]] = changes.get("own", {})
+    general: list[Any] = [changes.get("defaults", {}), sorted(ignored)]
+    by_room: dict[str, list[Any]] = {}
+    for kind, rules in sorted(own.items()):
+        place = 0
+        for rule in rules:
+            room_id = _room_of(kind, rule)
+            if room_id is None:
+                general.append([kind, rule])
+                place += 1
+            else:
+                by_room.setdefault(room_id, []).append([kind, place, rule])
+    digests = {room_hash(user_id, room_id): _digest(rules) for room_id, rules in by_room.items()}
+    return {GENERAL: _digest(general), **digests}
+
+
+def outdated(before: Digests | None, now: Digests) -> Outdated:
+    """The rooms to count anew; none where it isn't known by what they were counted."""
+    if before is None:
+        return Outdated()
+    if before.get(GENERAL) != now.get(GENERAL):
+        return Outdated(every_room=True)
+    names: Collection[str] = before.keys() | now.keys()
+    return Outdated(rooms=frozenset(name for name in names if before.get(name) != now.get(name)))
+
+
+def _room_of(kind: str, rule: Mapping[str, Any]) -> str | None:
+    """The only room that a rule can match in; None where it may match in several."""
+    if kind == "room":
+        return str(rule["rule_id"])
+    for condition in rule.get("conditions", ()):
+        pattern = condition.get("pattern", condition.get("value"))
+        if condition.get("key") != "room_id" or not isinstance(pattern, str):
+            continue
+        is_literal = not set(pattern) & set("*?")
+        if condition["kind"] == "event_property_is" or (condition["kind"] == "event_match" and is_literal):
+            return pattern
+    return None
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]

@@ -1,0 +1,74 @@
+"""CloudFront's way to the bucket: large answers under the paths that functions signed.
+
+The bucket's part is to check the signature and its time, as S3 does with a presigned URL.
+https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from local_cloud.aws.patch import AwsError
+from local_cloud.aws.s3 import S3
+from murmuration.endpoint.http import CORS_HEADERS
+
+PREFIX = "/answers/"
+Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+_ORIGIN = (b"access-control-allow-origin", b"*")
+
+
+class Answers:
+    """Serves the objects of one bucket to who shows a signed path."""
+
+    def __init__(self, s3: S3, bucket: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+
+    def serve(self, method: str, path: str, query: str) -> Response:
+        """The response to a request for a path below `/answers/`."""
+        if method == "OPTIONS":
+            headers = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
+            return 204, headers, b""
+        if method != "GET" or not is_signed(path, dict(parse_qsl(query)), self._bucket, datetime.now(UTC)):
+            return 403, [_ORIGIN], b""
+        try:
+            found = self._s3.get_object({"Bucket": self._bucket, "Key": path[1:]})
+        except AwsError:
+            return 404, [_ORIGIN], b""
+        headers = [_ORIGIN, (b"content-type", str(found["ContentType"]).encode())]
+        if encoding := found.get("ContentEncoding"):
+            headers.append((b"content-encoding", str(encoding).encode()))
+        body: Any = found["Body"]
+        return 200, headers, body.read()
+
+
+def is_signed(path: str, query: Mapping[str, str], bucket: str, now: datetime) -> bool:
+    """Whether the query signs the path for the bucket, and its time isn't over."""
+    try:
+        signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        ends = signed_at + timedelta(seconds=int(query["X-Amz-Expires"]))
+        scope = query["X-Amz-Credential"].partition("/")[2]
+        region = scope.split("/")[1]
+        shown = query["X-Amz-Signature"]
+    except (KeyError, ValueError, IndexError):
+        return False
+    host = f"{bucket}.s3.{region}.amazonaws.com"
+    return now <= ends and hmac.compare_digest(_signature(path, query, host, scope), shown)
+
+
+def _signature(path: str, query: Mapping[str, str], host: str, scope: str) -> str:
+    pairs = sorted((name, value) for name, value in query.items() if name != "X-Amz-Signature")
+    text = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs)
+    request = "\n".join(["GET", path, text, f"host:{host}", "", "host", "UNSIGNED-PAYLOAD"])
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    to_sign = "\n".join(["AWS4-HMAC-SHA256", query["X-Amz-Date"], scope, digest])
+    key = b"AWS4" + os.environ["AWS_SECRET_ACCESS_KEY"].encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return hmac.digest(key, to_sign.encode(), "sha256").hex()

@@ -1,0 +1,27 @@
+"""A short attack: each figure is found, and an hour of the loops costs no more than it may."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.attack.costs import SHORT
+from tests.attack.figures import COSTS
+from tests.attack.run import Plan, attack
+
+HELD_TO = (COSTS,)
+"""The kinds of attacks whose figures must hold."""
+PLAN = Plan(events=10, requests=10, seconds=30, loops=SHORT)
+
+
+@pytest.mark.parametrize("section", "ABCD")
+def test_short_attack(section: str, tmp_path: Path) -> None:
+    plan = Plan(
+        sections=section, events=PLAN.events, requests=PLAN.requests, seconds=PLAN.seconds, loops=PLAN.loops
+    )
+    figures = attack(plan, tmp_path, print)
+    assert figures
+    if section in HELD_TO:
+        assert not [str(figure) for figure in figures if not figure.holds]
+        assert all(figure.value > 0 for figure in figures)

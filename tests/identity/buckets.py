@@ -1,0 +1,19 @@
+"""What tests ask of buckets."""
+
+from __future__ import annotations
+
+from murmuration.aws import dynamodb
+from murmuration.identity import budgets
+from murmuration.settings import settings
+
+
+def spent(owner: str, now: int) -> float:
+    """The microdollars that are missing from a bucket, what this process has yet to move included."""
+    item = dynamodb.get(budgets.TABLE, {"id": f"limit#budget#{owner}"})
+    full_ms = int(item["full_ms"]) if item else now
+    return max(0, full_ms - now) * settings().hourly_budget / budgets.HOUR_MS + budgets._parts.get(owner, 0.0)
+
+
+def spend_all(owner: str) -> None:
+    """Empty a bucket."""
+    budgets.charge(owner, budgets.burst() + budgets.QUANTUM)

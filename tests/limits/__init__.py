@@ -1,0 +1,1 @@
+"""Nothing that one person does makes an answer too large for another."""
