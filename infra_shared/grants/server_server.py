@@ -30,6 +30,27 @@ MEMBERSHIP = Grant(
 )
 """For taking membership events of other servers' users into rooms."""
 
+READING: Mapping[str, str] = {
+    **SIGNED,
+    "events": "batch_get",
+    "room-log": "batch_get query",
+    "rooms": "batch_get get query",
+    "snapshots": "batch_get",
+}
+"""The tables for an endpoint that gives other servers what is in rooms."""
+RECEIVING: Mapping[str, str] = {
+    **KEYS,
+    "events": "batch_get put update",
+    "parked": "delete put",
+    "room-log": "batch_get put query update",
+    "rooms": "batch_get check delete get put query update",
+    "snapshots": "batch_get batch_write delete get put",
+    "streams": "batch_get",
+    "transient": "batch_get get put update",
+    "users": "batch_get check delete get put update",
+}
+"""The tables for taking events of other servers, and asking about them."""
+
 GRANTS: Mapping[str, Grant] = {
     "server_server.invites": Grant(
         secrets=SECRETS,
@@ -43,6 +64,14 @@ GRANTS: Mapping[str, Grant] = {
     "server_server.joins": MEMBERSHIP,
     "server_server.knocks": MEMBERSHIP,
     "server_server.leaving": MEMBERSHIP,
+    "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
+    "server_server.event_auth": Grant(secrets=SECRETS, tables=READING),
+    "server_server.events": Grant(secrets=SECRETS, tables=READING),
+    "server_server.transactions": Grant(
+        queues={"room-pdus": "find send"},
+        secrets=SECRETS,
+        tables={**SIGNED, "rooms": "batch_get"},
+    ),
     "server_server.keys": Grant(
         secrets=SECRETS,
         tables={**SIGNED, "remote-keys": "put query"},

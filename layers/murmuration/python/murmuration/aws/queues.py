@@ -39,12 +39,15 @@ def send(
     dedup: str | None = None,
     delay_s: int = 0,
 ) -> None:
-    """Queue `body` as JSON; with `group` the queue is FIFO, and takes a `dedup` once in five minutes."""
+    """Queue `body` as JSON; with `group` the queue is FIFO, and takes a `dedup` once in five minutes.
+
+    The JSON is ASCII: SQS refuses messages with characters such as U+FFFF.
+    """
     physical = settings().queue(name) + (".fifo" if group is not None else "")
     more: dict[str, Any] = {"DelaySeconds": delay_s} if delay_s else {}
     if group is not None:
         more["MessageGroupId"] = group
     if dedup is not None:
         more["MessageDeduplicationId"] = dedup
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(body, separators=(",", ":"))
     call("sqs", "SendMessage", {"QueueUrl": url_of(physical), "MessageBody": text, **more})
