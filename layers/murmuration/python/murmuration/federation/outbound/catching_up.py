@@ -109,7 +109,7 @@ def _compose(backlog: Backlog) -> Transaction:
         left -= sum(size(entry.event) for entry in of_room.entries if entry.ordinal in taken)
         if part.touched is None:
             break
-    return Transaction(now_ms(), tuple(part for part in parts if part.ordinals or part.until > 0))
+    return Transaction(now_ms(), tuple(parts))
 
 
 def _part(owed: Owed, found: Found, count: int, left: int) -> Part:

@@ -83,8 +83,12 @@ def _destinations(item: Item) -> frozenset[str]:
     if sender_server != own and not item.get("relayed"):
         return frozenset()
     from murmuration.rooms.room import Room
+    from murmuration.storage.rooms import room_items
 
-    room = Room(head) if head is not None else Room.load(item["room_id"])
+    head = head or room_items.read_head(item["room_id"])
+    if head is None:
+        return frozenset()
+    room = Room(head)
     names = _joined_at(item, servers, root)
     names |= {leaver} if leaver is not None else set()
     return _may_hear(room, frozenset(names - {own, sender_server}))
@@ -115,7 +119,7 @@ def _server_that_is_told(item: Item) -> str | None:
 
 
 def _joined_at(item: Item, servers: Servers, root: bytes | None) -> set[str]:
-    """The servers in the room when an event came. They may have been read later: who came since is left out."""
+    """The servers in the room when an event came: those that came since, as they were read later, are left out."""
     head = servers.head
     counts = dict(servers.joined)
     if head is not None and root is not None and head.state_root != root:

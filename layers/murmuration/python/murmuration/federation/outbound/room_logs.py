@@ -46,7 +46,7 @@ def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
 
 def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
     """The events at these places, those that exist, in order."""
-    missing = [ordinal for ordinal in ordinals if (room_id, ordinal) not in _events]
+    missing = [ordinal for ordinal in ordinals if _events.get((room_id, ordinal)) is None]
     if missing:
         head = room_items.read_head(room_id)
         if head is None:

@@ -20,9 +20,9 @@ from murmuration.clock import now_ms
 from murmuration.federation.requests import client, health
 from murmuration.federation.requests.errors import Malformed, Refused, Unreachable
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.unpadded_base64 import encode
 from murmuration.protocol.errors import Forbidden
 from murmuration.protocol.events import Event
-from murmuration.protocol.unpadded_base64 import encode
 from murmuration.settings import settings
 
 MOST_PDUS = 50

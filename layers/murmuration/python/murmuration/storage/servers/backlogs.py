@@ -210,7 +210,8 @@ def note_sending(backlog: Backlog, sending: Mapping[str, Any]) -> None:
 def advance(backlog: Backlog, moves: Sequence[Move]) -> None:
     """Note what is done of rooms, and that no transaction is on its way.
 
-    Raises ConditionFailed if the claim is lost. A room of which everything was sent is struck off, unless more came meanwhile: then it goes on from there.
+    Raises ConditionFailed if the claim is lost. A room of which everything was sent is struck off, unless
+    more came meanwhile: then it goes on from there.
     """
     sent = _of_claim(backlog, "REMOVE sending, refusals", {":claim": backlog.claim})
     remaining = {move.room_id: move for move in moves}
@@ -250,7 +251,7 @@ def _move(backlog: Backlog, move: Move) -> Write:
 
 
 def rest(backlog: Backlog, *, due_ms: int, refusals: int) -> None:
-    """Give the claim back, and have the server tried again at a time. Raises ConditionFailed if it is lost."""
+    """Give the claim back, and have the server tried again at a time. Raises ConditionFailed as `advance`."""
     given_back = _of_claim(
         backlog,
         "SET refusals = :refusals REMOVE claim, claimed_until_ms",
