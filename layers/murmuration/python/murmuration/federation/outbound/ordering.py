@@ -119,7 +119,7 @@ def _server_that_is_told(item: Item) -> str | None:
 
 
 def _joined_at(item: Item, servers: Servers, root: bytes | None) -> set[str]:
-    """The servers in the room when an event came: those that came since, as they were read later, are left out."""
+    """The servers in the room when an event came. They were read later: who came since is left out."""
     head = servers.head
     counts = dict(servers.joined)
     if head is not None and root is not None and head.state_root != root:

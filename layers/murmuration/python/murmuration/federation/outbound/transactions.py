@@ -20,7 +20,7 @@ from murmuration.clock import now_ms
 from murmuration.federation.requests import client, health
 from murmuration.federation.requests.errors import Malformed, Refused, Unreachable
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.encoding.unpadded_base64 import encode
+from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
 from murmuration.protocol.errors import Forbidden
 from murmuration.protocol.events import Event
 from murmuration.settings import settings
@@ -57,7 +57,7 @@ class Transaction:
     def txn_id(self) -> str:
         """The ID, which its events and time decide."""
         text = canonical_json.encode([self.made_ms, [[p.room_id, list(p.ordinals)] for p in self.parts]])
-        return encode(hashlib.sha256(text).digest(), url_safe=True)
+        return encode_urlsafe(hashlib.sha256(text).digest())
 
     @property
     def is_empty(self) -> bool:
