@@ -77,6 +77,7 @@ def moving_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
                  "federation.keys.fetching", "federation.keys.documents", "federation.keys.notary",
                  "federation.keys.published", "federation.authentication", "federation.outbound.catching_up",
                  "federation.outbound.fan_out", "federation.outbound.refusals",
-                 "federation.outbound.retrying", "federation.outbound.transactions", "server_keys"):  # fmt: skip
+                 "federation.outbound.retrying", "federation.outbound.transactions",
+                 "server_keys"):  # fmt: skip
         monkeypatch.setattr(importlib.import_module(f"murmuration.{name}"), "now_ms", made.now_ms)
     return made

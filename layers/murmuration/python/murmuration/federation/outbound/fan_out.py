@@ -38,12 +38,18 @@ def send_new(room_id: str, ordinals: Sequence[int], servers: Sequence[str], made
 
     def send(name: str) -> None:
         outcome = transactions.send(name, transaction.txn_id, content, seconds=SECONDS)
-        if outcome in (Outcome.FAILED, Outcome.REFUSED):
-            failed = outcome is Outcome.FAILED
-            due_ms = transactions.again_ms(name) if failed else next_try_ms(1)
-            backlogs.open_backlog(
-                name, room_id, ordinals[0], now_ms=now_ms(), due_ms=due_ms, sending=transaction.to_json()
-            )
+        if outcome in (Outcome.DELIVERED, Outcome.EXCLUDED):
+            return
+        refusals = 1 if outcome is Outcome.REFUSED else 0
+        backlogs.open_backlog(
+            name,
+            room_id,
+            ordinals[0],
+            now_ms=now_ms(),
+            due_ms=next_try_ms(refusals) if refusals else transactions.again_ms(name),
+            sending=transaction.to_json(),
+            refusals=refusals,
+        )
 
     side_by_side(send, up_to_date, most=pokes.SERVERS_AT_ONCE)
 

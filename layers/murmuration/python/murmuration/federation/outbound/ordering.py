@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from murmuration.rooms.room import Room
 
 Item = Mapping[str, Any]
-_BYTES = 900_000
+_PDUS, _BYTES = 50, 900_000
+"""What goes into one transaction."""
 _LATER = 200
 """How many events after one are looked through for who joined or left since."""
 _hearing: LruCache[tuple[str, bytes, frozenset[str]], frozenset[str]] = LruCache(512)
@@ -48,9 +49,9 @@ Order = tuple[str, list[int], frozenset[str], int]
 
 def _orders(items: Sequence[Item]) -> Iterator[Order]:
     """What is to be sent of a room: its ID, ordinals, the servers, the time."""
-    wanted = ((item, servers) for item in items if (servers := _destinations(item)))
-    for servers, group in groupby(wanted, key=lambda pair: pair[1]):
-        for some in _batches([item for item, _ in group]):
+    with_destinations = [(item, _destinations(item)) for item in items]
+    for servers, group in groupby(with_destinations, key=lambda pair: pair[1]):
+        for some in _batches([item for item, _ in group]) if servers else ():
             made_ms = max(json.loads(item["json"])["origin_server_ts"] for item in some)
             yield some[0]["room_id"], [item["ordinal"] for item in some], servers, made_ms
 

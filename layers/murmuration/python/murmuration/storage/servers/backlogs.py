@@ -130,16 +130,24 @@ def read_waiting() -> list[tuple[str, int]]:
 
 
 def open_backlog(
-    server_name: str, room_id: str, ordinal: int, *, now_ms: int, due_ms: int, sending: Mapping[str, Any]
+    server_name: str,
+    room_id: str,
+    ordinal: int,
+    *,
+    now_ms: int,
+    due_ms: int,
+    sending: Mapping[str, Any],
+    refusals: int = 0,
 ) -> None:
     """Note that a server didn't get an event and what follows it: it is tried again at `due_ms`.
 
-    `sending` is the transaction that failed. If there is a backlog already, its own stays.
+    `sending` is the transaction that failed, `refusals` how often it was refused. If there is a backlog
+    already, its own stays.
     """
-    values = {":now": now_ms, ":sending": json.dumps(sending), ":one": 1}
+    values = {":now": now_ms, ":sending": json.dumps(sending), ":refusals": refusals, ":one": 1}
     expression = (
-        "SET since_ms = if_not_exists(since_ms, :now), sending = if_not_exists(sending, :sending)"
-        " ADD version :one"
+        "SET since_ms = if_not_exists(since_ms, :now), sending = if_not_exists(sending, :sending),"
+        " refusals = if_not_exists(refusals, :refusals) ADD version :one"
     )
     dynamodb.transact(
         [
