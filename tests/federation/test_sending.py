@@ -400,7 +400,7 @@ def test_two_workers_at_one_server(
     first = threading.Thread(target=workers.tick)
     first.start()
     assert arrived.wait(30)
-    from murmuration.federation.outbound import catching_up, pokes
+    from murmuration.federation.outbound import catching_up
 
     catching_up.catch_up(peer.name)  # the other worker has the claim
     send(alice, room_id, "third")
@@ -414,7 +414,6 @@ def test_two_workers_at_one_server(
     assert peer.bodies == ["first", "second", "third"]
     assert set(at_once) == {1}
     assert not is_behind(peer)
-    assert pokes.OUTBOUND == "outbound"
 
 
 def test_what_comes_while_the_log_was_read_is_not_struck_off(
@@ -427,7 +426,7 @@ def test_what_comes_while_the_log_was_read_is_not_struck_off(
     workers.run(room_id)
     moving_clock.advance(13 * 60)
     network.at(peer.name, 8448, peer.server)  # type: ignore[arg-type]
-    original, said = backlogs.advance, []
+    original, said = backlogs.advance, list[str]()
 
     def advance(*arguments: Any) -> None:
         if arguments[1][0].touched is not None and not said:
@@ -488,10 +487,13 @@ def test_budget_of_a_message_to_500_servers(alice: Client, workers: Workers, mak
     assert len(records) == 8
     assert sum(record["body"].count(peer.name) for record in records) == 500
     sent: list[str] = []
+
+    def deliver(name: str, *_: Any, **__: Any) -> transactions.Outcome:
+        sent.append(name)
+        return transactions.Outcome.DELIVERED
+
     with pytest.MonkeyPatch.context() as patch, Meter() as meter:
-        patch.setattr(
-            transactions, "send", lambda name, *_, **__: sent.append(name) or transactions.Outcome.DELIVERED
-        )
+        patch.setattr(transactions, "send", deliver)
         for record in records:
             workers.handle(record)
     assert sorted(sent) == sorted([*names, peer.name])

@@ -25,7 +25,9 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 TABLE = "destinations"
 DUE = "#due"
 """No server's name: the partition of when servers are tried again."""
-_BACKLOG, _OWED = "backlog", "owed#"
+OWED = "owed#"
+"""What the sort keys of what is owed begin with."""
+_BACKLOG = "backlog"
 _CLAIM = "claim"
 
 
@@ -69,7 +71,7 @@ def _key(server_name: str, sk: str = _BACKLOG) -> dict[str, str]:
 
 
 def _owed_key(server_name: str, room_id: str) -> dict[str, str]:
-    return _key(server_name, _OWED + room_id)
+    return _key(server_name, OWED + room_id)
 
 
 def _due_key(server_name: str) -> dict[str, str]:
@@ -114,10 +116,10 @@ def read_owed(server_name: str, *, limit: int | None = None) -> list[Owed]:
     items = dynamodb.query(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",
-        {":server": server_name, ":prefix": _OWED},
+        {":server": server_name, ":prefix": OWED},
         limit=limit,
     )
-    return [Owed(item["sk"].removeprefix(_OWED), item["ordinal"], item["touched"]) for item in items]
+    return [Owed(item["sk"].removeprefix(OWED), item["ordinal"], item["touched"]) for item in items]
 
 
 def read_waiting() -> list[tuple[str, int]]:
@@ -292,9 +294,9 @@ def _of_claim(backlog: Backlog, expression: str, values: Mapping[str, Any]) -> W
 # -- When it is tried again ------------------------------------------------------------------------------
 
 
-def hasten(server_name: str) -> None:
-    """Have a server that is behind tried again with the next look; nothing for one that is up to date."""
-    _set_due(server_name, 0, "attribute_exists(due_ms)", {})
+def hasten(server_name: str) -> bool:
+    """Have a server that is behind tried again with the next look; False for one that is up to date."""
+    return _set_due(server_name, 0, "attribute_exists(due_ms)", {})
 
 
 def postpone(server_name: str, due_ms: int, until_ms: int) -> bool:
@@ -322,7 +324,7 @@ def drop(server_name: str) -> int:
     owed: Iterable[Item] = dynamodb.query(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",
-        {":server": server_name, ":prefix": _OWED},
+        {":server": server_name, ":prefix": OWED},
     )
     keys = [_key(server_name, item["sk"]) for item in owed]
     dynamodb.execute(dynamodb.delete(TABLE, _key(server_name)))
