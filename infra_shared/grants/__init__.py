@@ -15,14 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from infra_shared.grants import client_server, drafts, machinery, server_server
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import ANSWERS, Grant
 from infra_shared.needs import Need
 
-__all__ = ["GRANTS", "Grant", "allows", "covers", "file_of"]
+__all__ = ["EDGE", "GRANTS", "Grant", "allows", "covers", "file_of"]
 
 BUCKETS = "transient"
 """The table of the budgets: whatever a user can cause is charged to one."""
 UNBILLED = ("workers.queues", "workers.schedules", "workers.sending")
+
+
+EDGE = Grant(tables={BUCKETS: "update"}, secrets={"viewer-secret": "get"}, objects=ANSWERS)
+"""What happens around a handler, not in it: billing, and answers that are too large for a function."""
 
 
 def _billed(module: str, grant: Grant) -> Grant:
@@ -49,7 +53,7 @@ GRANTS: Mapping[str, Grant] = {
 def file_of(module: str) -> str:
     """The file of the repository in which a module's permissions are, or belong where it has none yet."""
     api = module.partition(".")[0]
-    parts = (client_server, drafts, machinery)
+    parts = (client_server, server_server, drafts, machinery)
     part = next(
         (each for each in parts if any(name.partition(".")[0] == api for name in each.GRANTS)), machinery
     )

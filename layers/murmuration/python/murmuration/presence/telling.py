@@ -50,7 +50,9 @@ def tell_of_joins(entries: Iterable[Mapping[str, Any]]) -> None:
     """
     joined = {(item["room_id"], item["member"]) for item in entries if item.get("member") and _is_join(item)}
     for room_id, user_id in sorted(joined):
-        _tell_of_join(room_id, user_id)
+        with counting(usage := Usage()):
+            _tell_of_join(room_id, user_id)
+        charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
 def _is_join(item: Mapping[str, Any]) -> bool:
