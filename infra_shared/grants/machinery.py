@@ -70,10 +70,26 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_write",
         },
     ),
+    "workers.sending": Grant(
+        queues={"outbound": "find send"},
+        secrets={"signing-key": "get"},
+        tables={
+            "destinations": "batch_get delete get put query update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "transient": "get put",
+        },
+    ),
     "workers.streams": Grant(
-        queues={"dead-letters": "find send", "socket-pushes": "find send", "wake-*": "create send"},
+        queues={
+            "dead-letters": "find send",
+            "outbound": "find send",
+            "socket-pushes": "find send",
+            "wake-*": "create send",
+        },
         tables={
             "listeners": "batch_get update",
+            "room-log": "query",
             "rooms": "batch_get get query update",
             "streams": "batch_get get put update",
             "users": "query",

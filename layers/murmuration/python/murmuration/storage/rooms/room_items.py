@@ -69,7 +69,8 @@ class LogEntry:
     event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
     relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
     `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
-    was filled in later: the ordinal of the event that came as new, below which it belongs.
+    was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
+    that this server distributes an event of another server's user, such as a join by its help.
     """
 
     ordinal: int
@@ -87,6 +88,7 @@ class LogEntry:
     withheld: bool = False
     after_gap: bool = False
     filled_below: int | None = None
+    relayed: bool = False
 
     @property
     def is_past(self) -> bool:
@@ -171,6 +173,7 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         withheld=item.get("withheld", False),
         after_gap=item.get("after_gap", False),
         filled_below=item.get("filled_below"),
+        relayed=item.get("relayed", False),
     )
 
 
@@ -213,6 +216,7 @@ def log_write(entry: LogEntry) -> Write:
         ("withheld", entry.withheld or None),
         ("after_gap", entry.after_gap or None),
         ("filled_below", entry.filled_below),
+        ("relayed", entry.relayed or None),
     ):
         if value is not None:
             item[name] = value
