@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.federation.inbound.transactions import working
 from murmuration.federation.membership.rescinding import take_leave
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.building import complete_event
@@ -239,6 +240,18 @@ def test_an_invite_is_taken_back(alice: Client, host: Host) -> None:
     (shown,) = body["rooms"]["leave"][room.room_id]["timeline"]["events"]
     assert (shown["event_id"], shown["sender"]) == (kick.event_id, room.creator)
     assert not take_leave(kick.pdu, host.remote.name)
+
+
+def test_an_invite_is_taken_back_in_a_transaction(alice: Client, host: Host) -> None:
+    room = host.room("11", rule="invite")
+    body_of(invite(host, room, alice.user_id))
+    kick = room.member(alice.user_id, "leave", sender=room.creator)
+    pdus = [room.message("not for us").pdu, kick.pdu]
+    counts = working.work({"origin": host.remote.name, "room_id": room.room_id, "pdus": pdus})
+    assert counts == {"accepted": 1, "not_our_room": 1}
+    row = memberships.read_membership(alice.user_id, room.room_id)
+    assert row is not None
+    assert row.membership == "leave"
 
 
 def test_what_does_not_take_an_invite_back(

@@ -66,6 +66,7 @@ def test_what_is_said_there_goes_on_here(alice: Client, host: Host) -> None:
     ok(alice.put(path(room.room_id, "send", "m.room.message", "t1"), body))
     entries = room_items.read_log(room.room_id, room.version)
     assert [entry.event.type for entry in entries] == ["m.room.member", "m.room.message"]
+    assert [entry.distributed for entry in entries] == [True, False]  # the other server tells of the join
     assert entries[1].event.prev_events == (entries[0].event.event_id,)
 
 

@@ -13,7 +13,7 @@ from murmuration.protocol.pdus.signing import SigningKey, verify_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
-from murmuration.storage.rooms import member_index
+from murmuration.storage.rooms import member_index, room_items
 from tests.conftest import SERVER_NAME
 from tests.federation.asking import VERSIONS, Peer, body_of
 from tests.federation.remote import Remote
@@ -61,6 +61,13 @@ def test_the_room_s_members_see_the_join(alice: Client, peer: Peer) -> None:
     body_of(peer.go("join", room_id, peer.user()))
     room = ok(alice.get("/_matrix/client/v3/sync", since=since))["rooms"]["join"][room_id]
     assert [event["state_key"] for event in room["timeline"]["events"]] == [peer.user()]
+
+
+def test_this_server_tells_the_others_of_the_join(alice: Client, peer: Peer) -> None:
+    room_id = create_room(alice, preset="public_chat")
+    body_of(peer.go("join", room_id, peer.user()))
+    *_, entry = room_items.read_log(room_id, ROOM_VERSIONS["12"])
+    assert (entry.event.sender, entry.relayed) == (peer.user(), True)
 
 
 def test_a_join_sent_twice_is_one(alice: Client, peer: Peer) -> None:

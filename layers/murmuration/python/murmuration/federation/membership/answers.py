@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.federation.inbound.auth_chains import authorising_ids
+from murmuration.federation.inbound.auth_chains import authorising_ids, signing_times
 from murmuration.federation.inbound.graph import ancestors_first
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.requests.errors import Malformed
@@ -24,7 +24,6 @@ from murmuration.protocol.pdus.validation import (
     check_content_hash,
     check_format,
     check_signatures,
-    keys_to_look_up,
 )
 from murmuration.protocol.room_versions import RoomVersion
 
@@ -52,7 +51,7 @@ def check_answer(answer: Mapping[str, Any], join: Event) -> Entry:
     given = {**_events(answer.get("auth_chain"), version, room_id), **given_state}
     create = _creation(given_state.values(), version)
     join = _signed_join(answer.get("event"), join)
-    accepted = _accepted(given, _keys([*given.values(), join]))
+    accepted = _accepted(given, verify_keys(signing_times([*given.values(), join])))
     if create.event_id not in accepted:
         raise Malformed("The room's creation is not valid")
     state: dict[StateKey, str] = {}
@@ -106,15 +105,6 @@ def _signed_join(given: object, join: Event) -> Event:
         return join
     signatures = {**event.pdu["signatures"], **join.pdu["signatures"]}
     return Event({**join.pdu, "signatures": signatures}, join.room_version, join.event_id)
-
-
-def _keys(events: Iterable[Event]) -> KeyRing:
-    """The keys for all signatures, fetched together; each must be good at the time of its latest event."""
-    wanted: dict[tuple[str, str], int] = {}
-    for event in events:
-        for key in keys_to_look_up(event):
-            wanted[key] = max(wanted.get(key, 0), event.origin_server_ts)
-    return verify_keys(wanted)
 
 
 def _accepted(events: Mapping[str, Event], keys: KeyRing) -> dict[str, Event]:

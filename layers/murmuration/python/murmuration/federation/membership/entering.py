@@ -86,7 +86,13 @@ def _changes(room: Room | None, forks: Forks, entry: Entry) -> Changes:
     before = entry.events.get(entry.state.get(pair, ""))
     visibility = entry.events.get(entry.state.get(HISTORY_VISIBILITY, ""))
     logged = LogEntry(
-        ordinal, join, root, visibility_by(visibility), replaced=replaced_by(before), after_gap=bool(missing)
+        ordinal,
+        join,
+        root,
+        visibility_by(visibility),
+        replaced=replaced_by(before),
+        after_gap=bool(missing),
+        distributed=True,
     )
     after = forks.after(own)
     if room is None:

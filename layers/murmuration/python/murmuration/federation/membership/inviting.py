@@ -13,7 +13,7 @@ from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership.failures import passed_on
 from murmuration.federation.membership.handshakes import listed_answer
-from murmuration.federation.membership.serving.access import MEMBER, KeysAlone
+from murmuration.federation.membership.serving.access import MEMBER, KeysAlone, require_acl
 from murmuration.federation.membership.stripped import full_state
 from murmuration.federation.names import policy
 from murmuration.federation.requests import client
@@ -26,7 +26,6 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.pdus.validation import check_format
-from murmuration.protocol.server_acl import ServerAcl
 from murmuration.rooms.lifecycle import creation
 from murmuration.rooms.lifecycle.creation import RoomRequest
 from murmuration.rooms.membership import operations
@@ -127,9 +126,7 @@ def _build(
         return None, []
     if state[_CREATE].content.get("m.federate") is False:
         raise Forbidden("This room is for users of one server only")
-    acl = state.get(_ACL)
-    if acl is not None and not ServerAcl(acl.content).allows(member_index.server_of(user_id)):
-        raise Forbidden("The room denies the user's server")
+    require_acl(member_index.server_of(user_id), room)
     event = batch.add(Draft(MEMBER, sender, content, user_id))
     return event, full_state(room.events, sender)
 

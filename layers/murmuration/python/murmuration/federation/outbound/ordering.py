@@ -81,7 +81,7 @@ def _destinations(item: Item) -> frozenset[str]:
         return frozenset()
     event = json.loads(item["json"])
     own, sender_server = settings().server_name, event["sender"].partition(":")[2]
-    if sender_server != own and not item.get("relayed"):
+    if item.get("distributed") or (sender_server != own and not item.get("relayed")):
         return frozenset()
     from murmuration.rooms.room import Room
     from murmuration.storage.rooms import room_items

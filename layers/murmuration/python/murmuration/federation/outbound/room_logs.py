@@ -32,7 +32,9 @@ class Found:
 
 def is_ours(entry: LogEntry) -> bool:
     """Whether this server distributes the event. What was filled in is never sent: it is of the past."""
-    return (entry.relayed or entry.event.sender_server == settings().server_name) and not entry.is_past
+    if entry.is_past or entry.distributed:
+        return False
+    return entry.relayed or entry.event.sender_server == settings().server_name
 
 
 def may_hear(room: Room, servers: Sequence[str]) -> list[str]:

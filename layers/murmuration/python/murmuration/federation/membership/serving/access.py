@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
+from murmuration.federation.inbound import acls
 from murmuration.federation.inbound.elsewhere import Pdu, StateIds
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import is_valid_user_id, server_name_of
 from murmuration.protocol.pdus.keys import KeyRing
-from murmuration.protocol.server_acl import ServerAcl
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
@@ -23,8 +23,8 @@ _CREATE, _ACL = ("m.room.create", ""), ("m.room.server_acl", "")
 class KeysAlone:
     """`RemoteServers` for an event that refers only to what is known here: nobody is asked but for keys."""
 
-    def keys(self, wanted: Collection[tuple[str, str]]) -> KeyRing:
-        return verify_keys(dict.fromkeys(wanted, 0))
+    def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
+        return verify_keys(wanted)
 
     def auth_chain(self, event: Event) -> list[Pdu]:  # noqa: ARG002 - nothing is fetched
         return []
@@ -49,13 +49,17 @@ def asked_room(origin: str, room_id: str) -> Room:
         raise NotFound("No room has so long a name")
     room = settle(Room.load(room_id))
     room.require_residency()
-    state = room.events([_CREATE, _ACL])
-    acl, create = state.get(_ACL), state.get(_CREATE)
-    if acl is not None and not ServerAcl(acl.content).allows(origin):
-        raise Forbidden("Your server is not allowed in this room")
+    create = room.events([_CREATE, _ACL]).get(_CREATE)
+    require_acl(origin, room)
     if create is None or create.content.get("m.federate") is False:
         raise Forbidden("This room is for users of one server only")
     return room
+
+
+def require_acl(server_name: str, room: Room) -> None:
+    """Raises Forbidden for a server that the room's ACL denies."""
+    if not acls.is_allowed(room, server_name):
+        raise Forbidden(f"{server_name} is not allowed in this room")
 
 
 def require_own_user(origin: str, user_id: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.federation.membership import outside, stripped
-from murmuration.federation.membership.serving.access import is_ours
+from murmuration.federation.membership.serving.access import is_ours, require_acl
 from murmuration.federation.membership.serving.taking import check_signed, checked_event
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields
@@ -24,7 +24,6 @@ from murmuration.protocol.errors import (
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.signing import sign_event
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
-from murmuration.protocol.server_acl import ServerAcl
 from murmuration.rooms.membership.invitees import check_takes_invites
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
@@ -76,7 +75,7 @@ def _invite(
         shown = stripped.received_state(state, version, room_id)
         _record(origin, event, shown)
     else:
-        _check_acl(origin, Room(head))
+        require_acl(origin, Room(head))
     signed = sign_event(event.pdu, settings().server_name, signing_key(), version)
     unsigned = pdu.get("unsigned")
     return {**signed, **({"unsigned": unsigned} if isinstance(unsigned, dict) else {})}
@@ -89,10 +88,3 @@ def _record(origin: str, event: Event, state: list[dict[str, Any]]) -> None:
         return outside.outside_row(event, "invite", state, [origin])
 
     outside.record(event.state_key or "", event.room_id, make)
-
-
-def _check_acl(origin: str, room: Room) -> None:
-    """Raises Forbidden for a server that the room denies."""
-    acl = room.event("m.room.server_acl")
-    if acl is not None and not ServerAcl(acl.content).allows(origin):
-        raise Forbidden("Your server is not allowed in this room")

@@ -45,7 +45,7 @@ def take(origin: str, room_id: str, event_id: str, pdu: Any, membership: str) ->
     check_signed(event)
     event = _vouched_for(room, event)
     try:
-        received = receive(room_id, event.pdu, KeysAlone())
+        received = receive(room_id, event.pdu, KeysAlone(), relayed=True)
     except MissingEvents as error:
         raise InvalidParam("The event refers to events that are not known here") from error
     if received.kind != "accepted":
