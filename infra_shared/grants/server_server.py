@@ -80,7 +80,9 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
     ),
-    "server_server.third_party_invite": MEMBERSHIP,
+    "server_server.third_party_invite": Grant(
+        secrets=SECRETS, tables={**MEMBERSHIP.tables, "streams": "batch_get"}
+    ),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),
 }

@@ -63,8 +63,7 @@ def _end_invites(pdus: Sequence[Any], origin: str, outcomes: _Outcomes) -> Count
     from murmuration.federation.membership.rescinding import take_leave
 
     ended = sum(take_leave(pdu, origin) for pdu in pdus)
-    outcomes.counts["accepted"] += ended
-    outcomes.counts["not_our_room"] += len(pdus) - ended
+    outcomes.counts += Counter(accepted=ended, not_our_room=len(pdus) - ended)
     return outcomes.finish()
 
 

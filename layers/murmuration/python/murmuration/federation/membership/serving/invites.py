@@ -14,7 +14,7 @@ from murmuration.federation.membership import outside, stripped
 from murmuration.federation.membership.serving.access import is_ours, require_acl
 from murmuration.federation.membership.serving.taking import check_signed, checked_event
 from murmuration.identity import rate_limits
-from murmuration.protocol.bodies import Fields
+from murmuration.protocol.bodies import Fields, object_of, required
 from murmuration.protocol.errors import (
     Forbidden,
     IncompatibleRoomVersion,
@@ -40,7 +40,8 @@ def invite(origin: str, room_id: str, event_id: str, body: Mapping[str, Any]) ->
     LimitExceeded.
     """
     fields = Fields(dict(body))
-    version_id, pdu = fields.string("room_version"), fields.object("event")
+    version_id = fields.string("room_version")
+    pdu = object_of(required(body, "event"), "event")
     try:
         version = get_room_version(version_id)
     except UnsupportedRoomVersion as error:

@@ -69,8 +69,8 @@ def _auth_chain(forks: Forks, events: Iterable[Event]) -> dict[str, Event]:
     chain: dict[str, Event] = {}
     newest = list(events)
     while newest:
-        wanted = {event_id for event in newest for event_id in authorising_ids(event)} - chain.keys()
-        found = forks.events(wanted)
+        cited = [event_id for event in newest for event_id in authorising_ids(event)]
+        found = forks.events(event_id for event_id in dict.fromkeys(cited) if event_id not in chain)
         chain |= found
         newest = list(found.values())
     return chain

@@ -25,7 +25,11 @@ def exchange(origin: str, room_id: str, body: Mapping[str, Any]) -> dict[str, An
     """
     rate_limits.check("federation_membership", origin)
     fields = Fields(dict(body))
-    sender, user_id, content = fields.string("sender"), fields.string("state_key"), fields.object("content")
+    sender, user_id, content = (
+        fields.string("sender"),
+        fields.string("state_key"),
+        object_of(required(body, "content"), "content"),
+    )
     if fields.string("type") != MEMBER or fields.string("room_id") != room_id:
         raise InvalidParam("The event must be a membership event of the room in the path")
     if content.get("membership") != "invite" or not is_valid_user_id(user_id):
