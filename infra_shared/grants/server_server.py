@@ -17,17 +17,14 @@ SIGNED: Mapping[str, str] = {**KEYS, "transient": "get put update"}
 """The tables for an endpoint that servers call (`Auth.SERVER`); the secrets are both of SECRETS."""
 SECRETS: Mapping[str, str] = {"signing-key": "get", "viewer-secret": "get"}
 
-MEMBERSHIP = Grant(
-    secrets=SECRETS,
-    tables={
-        **SIGNED,
-        "events": "batch_get put update",
-        "room-log": "batch_get put query update",
-        "rooms": "batch_get check delete get put query update",
-        "snapshots": "batch_get batch_write delete get put",
-        "users": "batch_get delete get put update",
-    },
-)
+MEMBERSHIP: Mapping[str, str] = {
+    **SIGNED,
+    "events": "batch_get put update",
+    "room-log": "batch_get put query update",
+    "rooms": "batch_get check delete get put query update",
+    "snapshots": "batch_get batch_write delete get put",
+    "users": "batch_get delete get put update",
+}
 """For taking membership events of other servers' users into rooms."""
 
 READING: Mapping[str, str] = {
@@ -61,9 +58,9 @@ GRANTS: Mapping[str, Grant] = {
             "users": "get put update",
         },
     ),
-    "server_server.joins": MEMBERSHIP,
-    "server_server.knocks": MEMBERSHIP,
-    "server_server.leaving": MEMBERSHIP,
+    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP),
     "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
     "server_server.event_auth": Grant(secrets=SECRETS, tables=READING),
     "server_server.events": Grant(secrets=SECRETS, tables=READING),
@@ -80,9 +77,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
     ),
-    "server_server.third_party_invite": Grant(
-        secrets=SECRETS, tables={**MEMBERSHIP.tables, "streams": "batch_get"}
-    ),
+    "server_server.third_party_invite": Grant(secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),
 }
