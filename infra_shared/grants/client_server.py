@@ -13,6 +13,7 @@ GRANTS: Mapping[str, Grant] = {
         mail={"*": "send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "batch_write delete get",
             "events": "batch_get put",
             "keys": "batch_write query",
@@ -196,7 +197,7 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
-            "transient": "get put update",
+            "transient": "batch_get get put update",
             "users": "batch_get check delete get put query update",
         },
     ),
@@ -249,8 +250,8 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
-            "transient": "get put update",
-            "users": "batch_get delete get put update",
+            "transient": "batch_get get put update",
+            "users": "delete get put update",
         },
     ),
     "client_server.sync": Grant(

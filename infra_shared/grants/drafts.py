@@ -72,12 +72,11 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "destinations": "delete get update",
             "directory": "get",
-            "events": "batch_get put update",
-            "remote-keys": "batch_get put",
-            "room-log": "batch_get put query update",
+            "events": "batch_get put",
+            "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete get put",
-            "streams": "batch_get get put update",
+            "snapshots": "batch_get batch_write delete put",
+            "streams": "get put update",
             "transient": "get put update",
             "users": "batch_get check delete get put update",
         },
@@ -105,7 +104,6 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.rooms": Grant(
-        queues={"remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -116,8 +114,8 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get",
-            "transient": "get put update",
-            "users": "batch_get delete get put update",
+            "transient": "batch_get get put update",
+            "users": "delete get put update",
         },
     ),
     "client_v2.account": Grant(
@@ -180,7 +178,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
             "sync-tokens": "get update",
-            "transient": "get put update",
+            "transient": "batch_get get put update",
             "users": "batch_get check delete get put update",
         },
     ),
@@ -199,7 +197,6 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.rooms": Grant(
-        queues={"remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -211,7 +208,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get",
             "sync-tokens": "get update",
-            "transient": "get put update",
+            "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
     ),

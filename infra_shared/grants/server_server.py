@@ -23,7 +23,8 @@ MEMBERSHIP: Mapping[str, str] = {
     "room-log": "batch_get put query update",
     "rooms": "batch_get check delete get put query update",
     "snapshots": "batch_get batch_write delete get put",
-    "users": "batch_get delete get put update",
+    "transient": "batch_get get put update",
+    "users": "delete put update",
 }
 """For taking membership events of other servers' users into rooms."""
 
@@ -53,9 +54,9 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={
             **SIGNED,
-            "rooms": "batch_get get",
+            "rooms": "batch_get get update",
             "streams": "batch_get get put update",
-            "users": "get put update",
+            "users": "get put",
         },
     ),
     "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP),

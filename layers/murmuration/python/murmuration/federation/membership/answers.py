@@ -18,11 +18,11 @@ from murmuration.federation.requests.errors import Malformed
 from murmuration.protocol.auth_rules import auth_state_types_of, check_auth
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.keys import KeyRing
 from murmuration.protocol.pdus.validation import (
     check_against_auth_events,
     check_content_hash,
-    check_format,
     check_signatures,
 )
 from murmuration.protocol.room_versions import RoomVersion
@@ -74,7 +74,7 @@ def _events(given: object, version: RoomVersion, room_id: str) -> dict[str, Even
     found: dict[str, Event] = {}
     for pdu in given:
         try:
-            event = check_format(pdu, version, limit_references=False)
+            event = parse_pdu(pdu, version, limit_references=False)
         except MatrixError:
             continue
         if event.room_id == room_id and event.is_state:
@@ -95,7 +95,7 @@ def _creation(state: Iterable[Event], version: RoomVersion) -> Event:
 def _signed_join(given: object, join: Event) -> Event:
     """The join with the signatures that others added, if it is the very event that was sent."""
     try:
-        event = check_format(given, join.room_version)
+        event = parse_pdu(given, join.room_version)
     except MatrixError:
         return join
     same = {key: value for key, value in event.pdu.items() if key != "signatures"} == {

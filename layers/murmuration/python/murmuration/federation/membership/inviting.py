@@ -24,8 +24,8 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound, Unavailable
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.signing import key_ids_of
-from murmuration.protocol.pdus.validation import check_format
 from murmuration.rooms.lifecycle import creation
 from murmuration.rooms.lifecycle.creation import RoomRequest
 from murmuration.rooms.membership import operations
@@ -162,7 +162,7 @@ def _with_signature(server: str, event: Event, answered: object) -> Event:
         raise Malformed(f"{server} did not sign the invite")
     signatures = {**event.pdu["signatures"], server: by_server}
     try:
-        signed = check_format({**event.pdu, "signatures": signatures}, event.room_version)
+        signed = parse_pdu({**event.pdu, "signatures": signatures}, event.room_version)
         _check_signature(server, signed)
     except MatrixError as error:
         raise Malformed(f"{server} signed the invite wrongly") from error

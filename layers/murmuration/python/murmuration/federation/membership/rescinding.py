@@ -12,9 +12,9 @@ from murmuration.federation.membership import outside
 from murmuration.federation.membership.serving.access import MEMBER, is_ours
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.validation import (
     check_content_hash,
-    check_format,
     check_signatures,
     keys_to_look_up,
 )
@@ -65,7 +65,7 @@ def _is_open(row: Membership) -> bool:
 def _checked(pdu: Any, row: Membership) -> Event | None:
     """The event, if it ends this membership and is what it must be."""
     try:
-        event = check_format(pdu, ROOM_VERSIONS[row.room_version or ""])
+        event = parse_pdu(pdu, ROOM_VERSIONS[row.room_version or ""])
         if event.membership not in ("leave", "ban") or row.event_id not in event.auth_events:
             return None
         wanted = keys_to_look_up(event)

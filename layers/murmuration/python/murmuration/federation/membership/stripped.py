@@ -13,7 +13,8 @@ from typing import Any
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import InvalidParam, MatrixError
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.pdus.validation import check_format, check_signatures, keys_to_look_up
+from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, STRIPPED_TYPES, size_of, strip
 
@@ -66,7 +67,7 @@ def received_state(given: object, version: RoomVersion, room_id: str) -> list[di
 
 def _whole_event(pdu: dict[str, Any], version: RoomVersion, room_id: str) -> Event | None:
     try:
-        event = check_format(pdu, version)
+        event = parse_pdu(pdu, version)
     except MatrixError:
         return None
     return event if event.room_id == room_id and event.is_state else None

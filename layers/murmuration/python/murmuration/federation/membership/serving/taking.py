@@ -16,9 +16,10 @@ from murmuration.federation.membership.serving.restricted import require_conditi
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError
 from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.signing import sign_event
-from murmuration.protocol.pdus.validation import check_format, check_signatures, keys_to_look_up
+from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.membership.operations import AUTHORISER
 from murmuration.rooms.membership.restricted_joins import JOIN_RULES, allowed_rooms
@@ -56,7 +57,7 @@ def take(origin: str, room_id: str, event_id: str, pdu: Any, membership: str) ->
 def checked_event(pdu: Any, version: RoomVersion, room_id: str, event_id: str, membership: str) -> Event:
     """A membership event of the room with this membership. Raises InvalidParam."""
     try:
-        event = check_format(pdu, version)
+        event = parse_pdu(pdu, version)
     except MatrixError as error:
         raise InvalidParam(f"That is no event of the room's version: {error.message}") from error
     if event.type != MEMBER or event.state_key is None or event.membership != membership:
