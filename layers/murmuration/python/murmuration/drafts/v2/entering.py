@@ -83,7 +83,8 @@ def create_room(
 def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[str, Any]:
     """Join the room that `body` names by ID, alias, or the event of an invite.
 
-    `room_id`, and the `response` that `body` asks for. Raises MissingParam where nothing is named, BadJson,
+    `servers` of the body are asked where this one isn't in the room. `room_id`, and the `response` that `body`
+    asks for. Raises MissingParam where nothing is named, BadJson,
     NotFound for an unknown room or invite, Forbidden.
     """
     named = [name for name in NAMES if body.optional_string(name) is not None]
@@ -91,13 +92,13 @@ def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[st
         raise MissingParam(f"One of {', '.join(NAMES)} must name the room")
     if len(named) > 1:
         raise BadJson(f"The room must be named once, not by {' and '.join(named)}")
-    body.strings("servers")
+    servers = body.strings("servers")
     room = body.string(named[0])
     if named[0] == "invite":
         room = _invited_to(requester, room)
     config = ResponseConfig.from_body(token, body)
     wanted = JoinRequest.from_body(room, body)
-    return _answer(token, config, lambda: joining.join_room(token, wanted))
+    return _answer(token, config, lambda: joining.join_room(token, wanted, servers))
 
 
 def _invited_to(requester: Requester, event_id: str) -> str:
