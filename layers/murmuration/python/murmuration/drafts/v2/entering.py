@@ -83,9 +83,8 @@ def create_room(
 def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[str, Any]:
     """Join the room that `body` names by ID, alias, or the event of an invite.
 
-    `servers` of the body are asked where this one isn't in the room. `room_id`, and the `response` that `body`
-    asks for. Raises MissingParam where nothing is named, BadJson,
-    NotFound for an unknown room or invite, Forbidden.
+    Its `servers` are asked where this one isn't in the room. `room_id`, and the `response` that `body` asks
+    for. Raises MissingParam where nothing is named, BadJson, NotFound for an unknown room or invite, Forbidden.
     """
     named = [name for name in NAMES if body.optional_string(name) is not None]
     if not named:
