@@ -25,6 +25,8 @@ class Facts:
 
 EXCEPTIONS: Mapping[str, Facts] = {
     "client_server.key_backup": Facts(memory=1769),
+    # A join of a large room brings a hundred megabytes of events.
+    "workers.joins": Facts(memory=2048, timeout=900, concurrency=5, attempts=3),
     "workers.schedules": Facts(timeout=900),
 }
 """By the module's name. A backup of 400,000 keys has some 300 MB: passing it on takes a whole processor."""

@@ -111,6 +111,8 @@ class Settings(BaseModel):
     """Globs of server names; with any, no other servers are spoken with."""
     federation_deny: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
     """Globs of the names of servers that aren't spoken with, whatever `federation_allow` says."""
+    federation_max_members: Annotated[int, Field(ge=0)] = 20_000
+    """How many members a room may have that a user joins by another server; 0 is no bound."""
     key_notaries: Annotated[tuple[str, ...], BeforeValidator(_list)] = ("matrix.org",)
     """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"

@@ -113,6 +113,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "FEDERATION": "on" if settings.federation else "off",
         "FEDERATION_ALLOW": ",".join(settings.federation_allow),
         "FEDERATION_DENY": ",".join(settings.federation_deny),
+        "FEDERATION_MAX_MEMBERS": str(settings.federation_max_members),
         "KEY_NOTARIES": ",".join(settings.key_notaries) or "none",
         **parts,
     }

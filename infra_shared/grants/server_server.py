@@ -17,6 +17,17 @@ SIGNED: Mapping[str, str] = {**KEYS, "transient": "get put update"}
 """The tables for an endpoint that servers call (`Auth.SERVER`); the secrets are both of SECRETS."""
 SECRETS: Mapping[str, str] = {"signing-key": "get", "viewer-secret": "get"}
 
+MEMBERSHIP: Mapping[str, str] = {
+    **SIGNED,
+    "events": "batch_get put update",
+    "room-log": "batch_get put query update",
+    "rooms": "batch_get check delete get put query update",
+    "snapshots": "batch_get batch_write delete get put",
+    "transient": "batch_get get put update",
+    "users": "delete put update",
+}
+"""For taking membership events of other servers' users into rooms."""
+
 READING: Mapping[str, str] = {
     **SIGNED,
     "events": "batch_get",
@@ -38,6 +49,18 @@ RECEIVING: Mapping[str, str] = {
 """The tables for taking events of other servers, and asking about them; `parked` is the worker's."""
 
 GRANTS: Mapping[str, Grant] = {
+    "server_server.invites": Grant(
+        secrets=SECRETS,
+        tables={
+            **SIGNED,
+            "rooms": "batch_get get update",
+            "streams": "batch_get get put update",
+            "users": "get put",
+        },
+    ),
+    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP),
     "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
     "server_server.event_auth": Grant(
         secrets=SECRETS,
@@ -53,6 +76,11 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={**SIGNED, "remote-keys": "put query"},
     ),
+    "server_server.query": Grant(
+        secrets=SECRETS,
+        tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
+    ),
+    "server_server.third_party_invite": Grant(secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),
 }

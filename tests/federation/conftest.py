@@ -75,6 +75,9 @@ def moving_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     for name in ("federation.names.resolving", "federation.requests.health", "federation.requests.client",
                  "federation.keys.fetching", "federation.keys.documents", "federation.keys.notary",
-                 "federation.keys.published", "federation.authentication", "server_keys"):  # fmt: skip
+                 "federation.keys.published", "federation.authentication", "federation.outbound.catching_up",
+                 "federation.outbound.fan_out", "federation.outbound.refusals",
+                 "federation.outbound.retrying", "federation.outbound.transactions",
+                 "server_keys"):  # fmt: skip
         monkeypatch.setattr(importlib.import_module(f"murmuration.{name}"), "now_ms", made.now_ms)
     return made

@@ -1,17 +1,15 @@
-"""Wake those who wait for a room's new events; tell what follows from joining, leaving and sending."""
+"""Wake those who wait for a room's new events, order their sending to other servers, note who is active."""
 
 from __future__ import annotations
 
 from murmuration.delivery.wakes import wake_for_log_entries
 from murmuration.endpoint.workers import Items, stream_worker
+from murmuration.federation.outbound.ordering import order_sending
 from murmuration.presence.status import note_sending
-from murmuration.presence.telling import tell_of_joins
-from murmuration.rooms.ephemeral.typing import end_for_leavers
 
 
-@stream_worker("room-log")
+@stream_worker("room-log", changes=False)
 def handler(items: Items) -> None:
-    end_for_leavers(items)
     wake_for_log_entries(items)
+    order_sending(items)
     note_sending(items)
-    tell_of_joins(items)

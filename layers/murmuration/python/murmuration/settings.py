@@ -38,7 +38,8 @@ class Settings:
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
-    of those that can't be reached. For tests on one machine, `federation_loopback` lets servers be on the
+    of those that can't be reached. A room of theirs may have `federation_max_members` when a user of this
+    server joins it; 0 is no bound. For tests on one machine, `federation_loopback` lets servers be on the
     loopback, and `federation_ca` names a file of further certificate authorities.
     """
 
@@ -69,6 +70,7 @@ class Settings:
     federation: bool = True
     federation_allow: tuple[str, ...] = ()
     federation_deny: tuple[str, ...] = ()
+    federation_max_members: int = 20_000
     federation_loopback: bool = False
     federation_ca: str = ""
     key_notaries: tuple[str, ...] = ("matrix.org",)
@@ -151,6 +153,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",
         federation_allow=words("FEDERATION_ALLOW"),
         federation_deny=words("FEDERATION_DENY"),
+        federation_max_members=number("FEDERATION_MAX_MEMBERS", 20_000),
         federation_loopback=choice("FEDERATION_LOOPBACK", "off", ("on", "off")) == "on",
         federation_ca=value("FEDERATION_CA", ""),
         key_notaries=words("KEY_NOTARIES", "matrix.org"),

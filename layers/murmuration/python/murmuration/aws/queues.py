@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws.calls import call
 from murmuration.cache import LruCache
 from murmuration.settings import settings
 
+BATCH_LIMIT = 10
 _urls: LruCache[str, str] = LruCache(64)
+
+
+class NotQueued(Exception):
+    """SQS took some messages of a batch, and others not."""
 
 
 @functools.cache
@@ -51,3 +57,30 @@ def send(
         more["MessageDeduplicationId"] = dedup
     text = json.dumps(body, separators=(",", ":"))
     call("sqs", "SendMessage", {"QueueUrl": url_of(physical), "MessageBody": text, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message for a FIFO queue; see `send`."""
+
+    body: Mapping[str, Any]
+    group: str
+    dedup: str
+
+
+def send_all(name: str, messages: Sequence[Message]) -> None:
+    """Queue messages in their order, ten in a request. Raises NotQueued if SQS leaves one out."""
+    url = url_of(f"{settings().queue(name)}.fifo")
+    for start in range(0, len(messages), BATCH_LIMIT):
+        entries = [
+            {
+                "Id": str(number),
+                "MessageBody": json.dumps(message.body, separators=(",", ":")),
+                "MessageGroupId": message.group,
+                "MessageDeduplicationId": message.dedup,
+            }
+            for number, message in enumerate(messages[start : start + BATCH_LIMIT])
+        ]
+        failed = call("sqs", "SendMessageBatch", {"QueueUrl": url, "Entries": entries}).get("Failed")
+        if failed:
+            raise NotQueued(f"{len(failed)} messages weren't queued: {failed[0].get('Code')}")

@@ -78,6 +78,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         # Requests that wait for media which are not uploaded yet.
         "media_wait": Limit(1 / 15, 4),
         "report": Limit(1, 5),
+        # By server: joins, leaves, knocks and invites of its users.
+        "federation_membership": Limit(5, 200),
         # By server: events that it sends, those of them that can't be judged yet, and what it asks for.
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),

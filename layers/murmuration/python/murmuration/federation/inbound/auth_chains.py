@@ -71,7 +71,7 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[s
         outlier = _judge(forks, event, {**known, **added}, keys)
         if outlier is not None:
             added[event.event_id] = outlier
-    concurrency.parallel(*(functools.partial(_keep, outlier) for outlier in added.values()))
+    concurrency.parallel(*(functools.partial(keep_outlier, outlier) for outlier in added.values()))
     forks.learn(added)
     return list(events)
 
@@ -95,7 +95,7 @@ def _judge(forks: Forks, event: Event, known: Mapping[str, StoredEvent], keys: K
     return StoredEvent(event, forks.room_id, "outlier")
 
 
-def _keep(outlier: StoredEvent) -> None:
+def keep_outlier(outlier: StoredEvent) -> None:
     """Store it, unless it became known meanwhile."""
     (write,) = event_store.keep_writes(outlier)
     with suppress(ConditionFailed):

@@ -26,20 +26,28 @@ from murmuration.storage.live.streams import pause
 ATTEMPTS = 60
 
 
-def receive(room_id: str, pdu: Pdu, remote: RemoteServers, room: Room | None = None) -> Received:
+def receive(
+    room_id: str, pdu: Pdu, remote: RemoteServers, room: Room | None = None, *, relayed: bool = False
+) -> Received:
     """Take a PDU that is new to the room; what became of it, also when that was before.
 
-    `room`, settled, spares its reading.
+    `room`, settled, spares its reading. `relayed` says that this server tells the others of the event.
 
     Raises the MatrixError for which it is dropped, NotFound for an unknown room or one in which nobody of
     this server is, MissingEvents where what it refers to can't be had, Unavailable when the room stays
     contended.
     """
-    return _receive(room_id, pdu, remote, fill_gaps=True, known=room)
+    return _receive(room_id, pdu, remote, fill_gaps=True, known=room, relayed=relayed)
 
 
 def _receive(
-    room_id: str, pdu: Pdu, remote: RemoteServers, *, fill_gaps: bool, known: Room | None = None
+    room_id: str,
+    pdu: Pdu,
+    remote: RemoteServers,
+    *,
+    fill_gaps: bool,
+    known: Room | None = None,
+    relayed: bool = False,
 ) -> Received:
     def receive_earlier(event: Event) -> Received:
         return _receive(room_id, event.pdu, remote, fill_gaps=False)
@@ -51,6 +59,7 @@ def _receive(
         if event.room_id != room_id:
             raise InvalidParam("The event is of another room")
         reception = Reception(room, event, remote, receive_earlier if fill_gaps else None)
+        reception.relayed = relayed
         if (stored := reception.look_up()) is not None:
             return Received(event.event_id, stored.kind, stored.reason)
         if event.is_create:

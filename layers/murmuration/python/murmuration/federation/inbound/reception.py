@@ -79,6 +79,7 @@ class Reception:
         self._root: NodeId | None = None
         self.gaps: list[str] = []
         self.leaves_many_extremities = False
+        self.relayed = False
 
     def look_up(self) -> StoredEvent | None:
         """The event, if it has its place already. Reads along what it refers to: two round trips."""
@@ -315,6 +316,7 @@ class Reception:
             after_gap=bool(self.gaps),
             filled_below=below,
             withheld=event.type == DUMMY_EVENT,
+            relayed=self.relayed,
         )
         if root == self.room.head.state_root and event.state_pair is not None:
             entry = replace(entry, replaced=replaced_by(before.get(event.state_pair)))

@@ -73,7 +73,9 @@ class LogEntry:
     event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
     relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
     `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
-    was filled in later: the ordinal of the event that came as new, below which it belongs.
+    was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
+    that this server distributes an event of another server's user, such as a join by its help;
+    `distributed` that another server does so with one of this server's, such as a join by that one's help.
     """
 
     ordinal: int
@@ -91,6 +93,8 @@ class LogEntry:
     withheld: bool = False
     after_gap: bool = False
     filled_below: int | None = None
+    relayed: bool = False
+    distributed: bool = False
 
     @property
     def is_past(self) -> bool:
@@ -166,6 +170,8 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         withheld=item.get("withheld", False),
         after_gap=item.get("after_gap", False),
         filled_below=item.get("filled_below"),
+        relayed=item.get("relayed", False),
+        distributed=item.get("distributed", False),
     )
 
 
@@ -224,6 +230,8 @@ def log_write(entry: LogEntry) -> Write:
         ("withheld", entry.withheld or None),
         ("after_gap", entry.after_gap or None),
         ("filled_below", entry.filled_below),
+        ("relayed", entry.relayed or None),
+        ("distributed", entry.distributed or None),
     ):
         if value is not None:
             item[name] = value

@@ -51,10 +51,19 @@ def work(message: Mapping[str, Any]) -> Counter[str]:
         room = settle(Room.load(room_id))
         room.require_residency()
     except NotFound:
-        return outcomes.drop_all(message["pdus"], "not_our_room")
+        return _end_invites(message["pdus"], origin, outcomes)
     if not acls.is_allowed(room, origin):
         return outcomes.drop_all(message["pdus"], "denied_by_acl")
     _Work(room, origin, outcomes).run(message["pdus"])
+    return outcomes.finish()
+
+
+def _end_invites(pdus: Sequence[Any], origin: str, outcomes: _Outcomes) -> Counter[str]:
+    """What may concern a room that this server isn't in: the end of an invite or a knock of its users."""
+    from murmuration.federation.membership.rescinding import take_leave
+
+    ended = sum(take_leave(pdu, origin) for pdu in pdus)
+    outcomes.counts += Counter(accepted=ended, not_our_room=len(pdus) - ended)
     return outcomes.finish()
 
 
