@@ -14,13 +14,15 @@ class Facts:
     """Deployment facts of a module; `memory` in megabytes (None: the deployment's setting), times in seconds.
 
     The rest is for what comes from queues and streams: how many invocations at once (for a stream: by shard),
-    and how often a queue's message is tried before it goes to the dead letters.
+    and how often a queue's message is tried before it goes to the dead letters. `visibility` is how long a
+    message that failed rests before it comes again (None: six times the timeout).
     """
 
     memory: int | None = None
     timeout: int = GATEWAY_SECONDS
     concurrency: int = 10
     attempts: int = 10
+    visibility: int | None = None
 
 
 EXCEPTIONS: Mapping[str, Facts] = {

@@ -43,4 +43,5 @@ class Journal:
             (self._queue,),
         )
         for sequence, sent, group, content in rows:
-            yield Message(*json.loads(content), group, None, sequence, sent)
+            body, attributes, system_attributes = json.loads(content)
+            yield Message(body, attributes, system_attributes, group, None, sequence, sent)
