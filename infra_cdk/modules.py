@@ -28,6 +28,9 @@ class Facts:
 EXCEPTIONS: Mapping[str, Facts] = {
     "client_server.key_backup": Facts(memory=1769),
     "workers.schedules": Facts(timeout=900),
+    # They send to a hundred servers at once, or wait up to 50 s for one. While a message rests, so does its
+    # group; a message that is handled twice does no harm.
+    "workers.sending": Facts(memory=512, timeout=120, visibility=150),
 }
 """By the module's name. A backup of 400,000 keys has some 300 MB: passing it on takes a whole processor."""
 
