@@ -122,9 +122,13 @@ class Workers:
 
     def tick(self) -> None:
         """What the schedule brings about."""
+        self.schedule()
+        self.run()
+
+    def schedule(self) -> None:
+        """What the schedule does itself."""
         with acting_for(module_of(retry_destinations.handler)):
             retry_destinations.handler({})
-        self.run()
 
 
 def room_with(alice: Client, *servers: str, **body: Any) -> Mirror:
