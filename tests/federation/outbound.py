@@ -139,3 +139,10 @@ def room_with(alice: Client, *servers: str, **body: Any) -> Mirror:
         user_id = f"@user:{server}"
         assert mirror.kinds(mirror.member(user_id, user_id, "join")) == ["accepted"]
     return mirror
+
+
+def room_of(alice: Client, workers: Workers, *peers: Peer, **body: Any) -> Mirror:
+    """A room with these servers, all of whose events so far were sent."""
+    mirror = room_with(alice, *(peer.name for peer in peers), **body)
+    workers.skip(mirror.room_id)
+    return mirror

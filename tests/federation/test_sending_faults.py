@@ -19,9 +19,6 @@ from tests.federation.network import Network
 from tests.federation.outbound import Workers, room_with
 from tests.in_process import Client
 from tests.rooms.people import send
-from tests.sync.conftest import sqs
-
-__all__ = ["sqs"]
 
 
 class Story:
