@@ -2,7 +2,7 @@
 
 Plain data, without the CDK. `policies` makes IAM policies of it, and what isn't here is refused. The words
 are those of `needs.ACTIONS`; names are logical, an index is `table/index`, and a `*` at a name's end stands
-for the rest of it. `infra_cdk.recording` measures what the tests use of it.
+for the rest of it. `infra_cdk.reach` compares it with what the code can reach.
 
 What follows from a function's route (reading its stream or queue, writing its log) is granted with the
 event source and not repeated here.

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency
 from murmuration.aws.calls import Usage, counting
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
@@ -118,9 +118,7 @@ def _rooms(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not joined:
         return {}, []
-    keys = [room_items.head_key(room_id) for room_id in joined]
-    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS]
-    heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
+    heads = list(room_items.read_heads(joined).values())
     to_read = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
     members = concurrency.parallel(
         *(functools.partial(members_at, head.room_id, head.state_root, head) for head in to_read)
