@@ -15,6 +15,7 @@ from murmuration.aws import dynamodb
 from murmuration.federation.outbound.ordering import order_sending
 from murmuration.federation.outbound.pokes import OUTBOUND
 from murmuration.settings import settings
+from murmuration.storage.servers import backlogs
 from tests.federation.network import Network, Received, Reply, TlsServer
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror
@@ -74,6 +75,8 @@ class Workers:
         sqs.create_queue({"QueueName": self._name, "Attributes": attributes})
         self.queue = sqs.queue(self._name)
         self.invocations = 0
+        for name, _ in backlogs.read_waiting():
+            backlogs.drop(name)  # what other tests left over
         self._seen: dict[str, int] = {}
 
     def order(self, *rooms: str) -> None:
