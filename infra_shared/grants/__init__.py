@@ -22,7 +22,7 @@ __all__ = ["GRANTS", "Grant", "allows", "covers", "file_of"]
 
 BUCKETS = "transient"
 """The table of the budgets: whatever a user can cause is charged to one."""
-UNBILLED = ("workers.queues", "workers.schedules")
+UNBILLED = ("workers.pushes", "workers.queues", "workers.schedules")
 
 
 def _billed(module: str, grant: Grant) -> Grant:

@@ -11,9 +11,10 @@ GRANTS: Mapping[str, Grant] = {
         mail={"*": "send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "directory": "batch_write delete get",
+            "directory": "batch_write delete get put",
             "events": "batch_get put",
             "keys": "batch_write query",
+            "listeners": "update",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
@@ -34,12 +35,13 @@ GRANTS: Mapping[str, Grant] = {
         objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
-            "directory": "get",
+            "directory": "delete get put",
             "keys": "batch_write query",
+            "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
             "transient": "get update",
-            "users": "batch_write get query update",
+            "users": "batch_write get put query update",
         },
     ),
     "client_server.directory": Grant(
@@ -86,8 +88,9 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.login": Grant(
         secrets={"identity-provider-*": "get", "viewer-secret": "get"},
         tables={
-            "directory": "get put",
+            "directory": "delete get put",
             "keys": "batch_write query",
+            "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
             "transient": "delete get put update",
@@ -130,6 +133,14 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "get put",
             "transient": "update",
             "users": "delete get put query update",
+        },
+    ),
+    "client_server.push": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "delete put query",
+            "listeners": "update",
+            "users": "check get put update",
         },
     ),
     "client_server.push_rules": Grant(

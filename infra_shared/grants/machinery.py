@@ -26,6 +26,18 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get delete get put query update",
         },
     ),
+    "workers.pushes": Grant(
+        queues={"gateway-pushes": "find send"},
+        tables={
+            "directory": "delete put",
+            "listeners": "update",
+            "room-log": "batch_get",
+            "rooms": "batch_get get",
+            "streams": "batch_get",
+            "transient": "delete get put",
+            "users": "delete get put",
+        },
+    ),
     "workers.queues": Grant(
         queues={"socket-pushes": "find send"},
         sockets={"*": "manage"},
@@ -54,12 +66,17 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.streams": Grant(
-        queues={"dead-letters": "find send", "socket-pushes": "find send", "wake-*": "create send"},
+        queues={
+            "dead-letters": "find send",
+            "gateway-pushes": "find send",
+            "socket-pushes": "find send",
+            "wake-*": "create send",
+        },
         tables={
             "listeners": "batch_get update",
             "rooms": "batch_get get query update",
             "streams": "batch_get get put update",
-            "users": "query",
+            "users": "batch_get query",
         },
     ),
 }

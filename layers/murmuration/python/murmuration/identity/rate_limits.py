@@ -78,6 +78,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         # Requests that wait for media which are not uploaded yet.
         "media_wait": Limit(1 / 15, 4),
         "report": Limit(1, 5),
+        "pusher": Limit(0.1, 20),
     }
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""

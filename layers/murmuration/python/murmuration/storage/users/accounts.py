@@ -177,6 +177,11 @@ def create_device_write(user_id: str, device_id: str, attributes: Mapping[str, A
     return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
 
 
+def check_device(user_id: str, device_id: str) -> Write:
+    """Refuses a transaction, by the name "device", if there is no such device."""
+    return dynamodb.check(USERS, device_key(user_id, device_id), "attribute_exists(user_id)").named("device")
+
+
 def replace_tokens_write(
     user_id: str, device_id: str, attributes: Mapping[str, Any], remove: Sequence[str] = ()
 ) -> Write:
