@@ -261,3 +261,20 @@ def alice_with_a_stream(scene: Scene) -> None:
     answer = scene.act(catching_up.initial_sync, token, scene.names["stream"], wanted)
     scene.names["stream_read"] = answer["streaming"]
     scene.say("bob", scene.names["lounge"], "Is there tea?")
+
+
+@plot("Alice's phone has a pusher.", "alice_and_bob_in_a_public_room")
+def alice_has_a_pusher(scene: Scene) -> None:
+    from murmuration.protocol.bodies import Fields
+    from murmuration.push import pushers
+
+    body = {
+        "app_id": "org.example.app",
+        "pushkey": "key",
+        "kind": "http",
+        "app_display_name": "App",
+        "device_display_name": "Phone",
+        "lang": "en",
+        "data": {"url": "https://push.invalid/_matrix/push/v1/notify"},
+    }
+    scene.act(pushers.set_pusher, scene.requester("alice"), Fields(body))

@@ -139,8 +139,14 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "delete put query",
+            "events": "batch_get",
             "listeners": "update",
-            "users": "check get put update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get get",
+            "transient": "get put",
+            "users": "check get put query update",
         },
     ),
     "client_server.push_rules": Grant(

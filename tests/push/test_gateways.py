@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.clock import now_ms
 from murmuration.push import gateways
 from murmuration.storage.users import failing_pushers, unread
 from tests.in_process import Client, segment
@@ -19,7 +20,7 @@ Make = Callable[..., Client]
 
 
 @pytest.fixture
-def phone(alice: Client, gateway: Gateway, room_id: str) -> Client:  # noqa: ARG001
+def phone(alice: Client, gateway: Gateway, room_id: str) -> Client:
     """Alice, with a pusher that she set after she joined the room."""
     add_pusher(alice, gateway)
     return alice
@@ -100,7 +101,7 @@ def test_a_mention_is_a_highlight_where_the_room_is_muted(
 def test_ignored_users_ring_nobody(
     phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
 ) -> None:
-    content = {"ignored_users": {bob.user_id: {}}}
+    content: dict[str, Any] = {"ignored_users": {bob.user_id: {}}}
     ok(phone.put(f"{V3}/user/{segment(phone.user_id)}/account_data/m.ignored_user_list", content))
     send(bob, room_id)
     workers.run(room_id)
@@ -193,7 +194,7 @@ def test_a_rejected_key_loses_its_pusher(
 
 class Clock:
     def __init__(self) -> None:
-        self.now = gateways.now_ms()
+        self.now = now_ms()
 
     def __call__(self) -> int:
         return self.now

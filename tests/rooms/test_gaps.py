@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -194,7 +195,12 @@ def test_nobody_is_woken_by_the_past(alice: Client) -> None:
 
     told: list[object] = []
     original = wakes.wake
-    wakes.wake = lambda targets, **_: frozenset(told.extend(targets) or ())
+
+    def note(targets: Iterable[object], **_: object) -> frozenset[str]:
+        told.extend(targets)
+        return frozenset()
+
+    wakes.wake = note
     try:
         item = {"room_id": "!r:example.org", "state_root": b"x", "member": alice.user_id, "filled_below": 7}
         wakes.wake_for_log_entries([item])
