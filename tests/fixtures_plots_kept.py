@@ -278,3 +278,11 @@ def alice_has_a_pusher(scene: Scene) -> None:
         "data": {"url": "https://push.invalid/_matrix/push/v1/notify"},
     }
     scene.act(pushers.set_pusher, scene.requester("alice"), Fields(body))
+
+
+@plot("Alice and Bob are in the user directory.", "alice_and_bob_in_a_public_room")
+def alice_and_bob_are_found(scene: Scene) -> None:
+    from murmuration.storage.users import user_words
+
+    for name in ("alice", "bob"):
+        scene.act(user_words.add_words, scene.user_id(name), name.title())

@@ -119,6 +119,10 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get get query update",
         },
     ),
+    "client_server.mutual_rooms": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"rooms": "batch_get", "users": "get query update"},
+    ),
     "client_server.presence": Grant(
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put", "transient": "update", "users": "get query update"},
@@ -126,6 +130,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "directory": "batch_write",
             "events": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
@@ -266,6 +271,14 @@ GRANTS: Mapping[str, Grant] = {
             "users": "delete get put update",
         },
     ),
+    "client_server.spaces": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "rooms": "batch_get query",
+            "transient": "get put",
+            "users": "get update",
+        },
+    ),
     "client_server.sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
@@ -285,6 +298,10 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.tags": Grant(
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
+    ),
+    "client_server.third_party": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"users": "get update"},
     ),
     "client_server.threepids": Grant(
         mail={"*": "send"},
@@ -306,6 +323,14 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.typing": Grant(
         secrets={"viewer-secret": "get"},
         tables={"rooms": "get update", "streams": "get put", "users": "get update"},
+    ),
+    "client_server.user_directory": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "query",
+            "rooms": "batch_get query",
+            "users": "batch_get get query update",
+        },
     ),
     "client_server.user_interactive_auth": Grant(
         secrets={"viewer-secret": "get"},

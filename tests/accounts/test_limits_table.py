@@ -56,6 +56,7 @@ NUMBERS = {
     "media_wait": (1 / 15, 4),
     "report": (1, 5),
     "pusher": (0.1, 20),
+    "user_directory": (1, 50),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -321,6 +322,12 @@ ROWS = [
         "push.pushers.set_pusher",
         by_user,
         lambda stage: stage.alice.post(f"{V3}/pushers/set", PUSHER),
+    ),
+    Row(
+        "user_directory",
+        "search.user_directory.search_user_directory",
+        by_user,
+        lambda stage: stage.alice.post(f"{V3}/user_directory/search", {"search_term": "a"}),
     ),
     Row("registration", "accounts.registration.register", by_address, register),
     Row("registration", "drafts.v1.logins.register", by_address, register_by_token),

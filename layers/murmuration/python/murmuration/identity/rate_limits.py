@@ -79,6 +79,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "media_wait": Limit(1 / 15, 4),
         "report": Limit(1, 5),
         "pusher": Limit(0.1, 20),
+        "user_directory": Limit(1, 50),
     }
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""

@@ -120,6 +120,13 @@ class ThreepidMediumNotSupported(MatrixError):
     errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
 
 
+class ThreepidDenied(MatrixError):
+    """No identifier of this medium is taken."""
+
+    errcode = "M_THREEPID_DENIED"
+    status = 403
+
+
 class ThreepidInUse(MatrixError):
     errcode = "M_THREEPID_IN_USE"
 

@@ -229,6 +229,12 @@ def present_keys(room_ids: Iterable[str], user_ids: Iterable[str]) -> list[dict[
     return [_present_key(room_id, user_id) for room_id in room_ids for user_id in users]
 
 
+def rooms_joined_by(user_id: str, room_ids: Iterable[str]) -> list[str]:
+    """Return those of the rooms that a user is joined to; one round trip a hundred, indexed rooms only."""
+    items = dynamodb.batch_get({ROOMS: [_present_key(room_id, user_id) for room_id in room_ids]})[ROOMS]
+    return [str(item["room_id"]) for item in items if item["membership"] == JOIN]
+
+
 def joined_among(items: Iterable[Item]) -> set[str]:
     """The users who are joined according to items at `present_keys`."""
     return {item["sk"].split("#", 2)[2] for item in items if item["membership"] == JOIN}

@@ -51,6 +51,15 @@ def read_account(user_id: str) -> Item | None:
     return dynamodb.get(USERS, account_key(user_id))
 
 
+def is_findable_read(user_id: str) -> Read[bool]:
+    """Read whether an account is in use, so that others may find it."""
+    return Read(USERS, account_key(user_id), _is_findable)
+
+
+def _is_findable(item: Item | None) -> bool:
+    return item is not None and not {"deactivated_ms", "suspended", "locked"} & item.keys()
+
+
 def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item | None, Item | None]:
     """The account's and the device's item, in one request."""
     keys = [account_key(user_id)] + ([device_key(user_id, device_id)] if device_id is not None else [])
