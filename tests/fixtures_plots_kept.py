@@ -286,3 +286,10 @@ def alice_and_bob_are_found(scene: Scene) -> None:
 
     for name in ("alice", "bob"):
         scene.act(user_words.add_words, scene.user_id(name), name.title())
+
+
+@plot("Alice is an administrator of the server.", "alice", "bob")
+def alice_is_an_administrator(scene: Scene) -> None:
+    from murmuration.accounts.management import set_admin
+
+    scene.act(set_admin, scene.user_id("alice"), True)

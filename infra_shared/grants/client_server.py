@@ -27,6 +27,10 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
     ),
+    "client_server.admin": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put update", "users": "get query update"},
+    ),
     "client_server.capabilities": Grant(
         secrets={"viewer-secret": "get"},
         tables={"users": "get update"},

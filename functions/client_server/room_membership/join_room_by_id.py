@@ -16,6 +16,7 @@ from murmuration.rooms.membership.joining import JoinRequest, join_room
     "/_matrix/client/{version}/rooms/{roomId}/join",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     body = request.fields(optional=True)

@@ -81,5 +81,6 @@ def get_capabilities(requester: Requester) -> dict[str, Any]:
             "m.get_login_token": {"enabled": member},
             "m.profile_fields": profile_fields,
             "m.forget_forced_upon_leave": {"enabled": False},
+            **({"m.account_moderation": {"lock": True, "suspend": True}} if requester.is_admin else {}),
         }
     }

@@ -70,6 +70,11 @@ class UserLocked(MatrixError):
     errcode = "M_USER_LOCKED"
 
 
+class UserSuspended(MatrixError):
+    status = 403
+    errcode = "M_USER_SUSPENDED"
+
+
 class BadJson(MatrixError):
     errcode = "M_BAD_JSON"
 

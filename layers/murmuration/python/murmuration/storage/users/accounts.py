@@ -131,6 +131,33 @@ def set_admin(user_id: str, admin: bool) -> None:
     )
 
 
+def set_flag(user_id: str, flag: str, on: bool) -> None:
+    """Set or remove the flag `locked` or `suspended` of an account.
+
+    Raises ConditionFailed for an account that doesn't exist, was deactivated, or is an administrator's.
+    """
+    active = "attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)"
+    dynamodb.execute(
+        dynamodb.update(
+            USERS,
+            account_key(user_id),
+            "SET #flag = :true" if on else "REMOVE #flag",
+            names={"#flag": flag},
+            values={":true": True, ":false": False} if on else {":false": False},
+            condition=f"{active} AND (attribute_not_exists(admin) OR admin = :false)",
+        )
+    )
+
+
+def copy_flags(user_id: str, flags: Sequence[str]) -> None:
+    """Have all devices of a user say of these flags what the account says."""
+    account = read_account(user_id) or {}
+    now = {flag: bool(account.get(flag)) for flag in flags}
+    for device in read_devices(user_id):
+        if any(bool(device.get(flag)) != on for flag, on in now.items()):
+            update_device(user_id, device_id_of(device), now)
+
+
 def scan_accounts() -> Iterator[Item]:
     """Every account, in no order: reads the whole table."""
     return dynamodb.scan(
