@@ -29,7 +29,11 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.admin": Grant(
         secrets={"viewer-secret": "get"},
-        tables={"streams": "get put update", "users": "get query update"},
+        tables={
+            "rooms": "get update",
+            "streams": "get put update",
+            "users": "get query update",
+        },
     ),
     "client_server.capabilities": Grant(
         secrets={"viewer-secret": "get"},
@@ -273,6 +277,18 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get get put update",
             "transient": "update",
             "users": "delete get put update",
+        },
+    ),
+    "client_server.search": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "transient": "get put",
+            "users": "get query update",
         },
     ),
     "client_server.spaces": Grant(

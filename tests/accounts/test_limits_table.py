@@ -57,6 +57,7 @@ NUMBERS = {
     "report": (1, 5),
     "pusher": (0.1, 20),
     "user_directory": (1, 50),
+    "search": (0.2, 20),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -322,6 +323,14 @@ ROWS = [
         "push.pushers.set_pusher",
         by_user,
         lambda stage: stage.alice.post(f"{V3}/pushers/set", PUSHER),
+    ),
+    Row(
+        "search",
+        "search.messages.search",
+        by_user,
+        lambda stage: stage.alice.post(
+            f"{V3}/search", {"search_categories": {"room_events": {"search_term": "a"}}}
+        ),
     ),
     Row(
         "user_directory",

@@ -78,6 +78,23 @@ SUPPORT.add(
     expect="404 M_NOT_FOUND",
 )
 
+SEARCH = Cases("client_server/search", WORLD)
+SEARCH.add(
+    "search/good",
+    "Alice looks for Bob's greeting.",
+    f"POST {V3}/search",
+    {"search_categories": {"room_events": {"search_term": "hello"}}},
+    by="alice",
+)
+SEARCH.add(
+    "search/no_categories",
+    "Something must be searched.",
+    f"POST {V3}/search",
+    {},
+    by="alice",
+    expect="400 M_MISSING_PARAM",
+)
+
 PHONES = Cases("client_server/threepids")
 PHONES.add(
     "refuse_phone_number/for_an_account",
@@ -89,7 +106,7 @@ PHONES.add(
 
 
 def _all() -> Iterator[Case]:
-    for cases in (USERS, SPACES, MUTUAL, BRIDGES, SUPPORT, PHONES):
+    for cases in (USERS, SPACES, MUTUAL, BRIDGES, SUPPORT, SEARCH, PHONES):
         yield from cases
 
 

@@ -80,6 +80,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "report": Limit(1, 5),
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
+        "search": Limit(0.2, 20),
     }
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""

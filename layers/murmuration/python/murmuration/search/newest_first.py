@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from murmuration.aws import concurrency
 from murmuration.aws.reads import Batch
 from murmuration.rooms.reading.visibility import Seen, Viewer, ignored_users, make_viewer, seen_by
-from murmuration.rooms.room import Room
+from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users import account_data
@@ -20,6 +20,7 @@ FIRST_PAGE, PAGE = 20, 200
 MOST_ROOMS = 1000
 MOST_ENTRIES = 10_000
 SECONDS = 5.0
+ENCRYPTION = ("m.room.encryption", "")
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class _Room:
 
 class NewestFirst:
     """A scan of rooms' logs. `places` says where to begin in each room; without it, at the end.
+    Without `encrypted`, encrypted rooms are left out.
 
     Iterating gives the visible events, newest first by their senders' clocks, in the order of the log within
     a room. It ends when there are no more, or after `SECONDS` or `MOST_ENTRIES` events: then
@@ -63,6 +65,8 @@ class NewestFirst:
         device_id: str,
         memberships: Sequence[Membership],
         places: Mapping[str, int] | None = None,
+        *,
+        encrypted: bool = True,
     ) -> None:
         wanted = [
             each
@@ -88,7 +92,12 @@ class NewestFirst:
                 erasures=head.erasures,
             )
             place = head.ordinal + 1 if places is None else places[membership.room_id]
+            if viewer.joined_until is not None:
+                place = min(place, viewer.joined_until + 1)
             self._rooms.append(_Room(room, viewer, place))
+        if not encrypted:
+            prefetch([each.room for each in self._rooms], [ENCRYPTION])
+            self._rooms = [each for each in self._rooms if each.room.event(*ENCRYPTION) is None]
         self._ends = time.monotonic() + SECONDS
         self._passed = 0
 
