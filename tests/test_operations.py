@@ -10,7 +10,6 @@ from tests import openapi
 NOT_SERVED = {
     "bind3PID": "no identity servers",
     "unbind3pidFromAccount": "no identity servers",
-    "post3PIDs": "deprecated, for identity servers",
     "getAuthMetadata": "no OAuth API: users log in by the older one",
     "getProtocolMetadata": "no bridges",
     "queryLocationByProtocol": "no bridges",

@@ -29,11 +29,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.admin": Grant(
         secrets={"viewer-secret": "get"},
-        tables={
-            "rooms": "get update",
-            "streams": "get put update",
-            "users": "get query update",
-        },
+        tables={"streams": "get put update", "users": "get query update"},
     ),
     "client_server.capabilities": Grant(
         secrets={"viewer-secret": "get"},

@@ -20,6 +20,7 @@ from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.ephemeral.receipts import read_own
 from murmuration.rooms.reading.client_events import bare_event, client_event
 from murmuration.rooms.reading.threads import thread_of
+from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.search.newest_first import NewestFirst
 from murmuration.storage.rooms import scan_places
@@ -65,7 +66,7 @@ def get_notifications(
             continue
         shown = {
             "actions": outcome.actions,
-            "event": client_event(seen.entry, viewer, membership=seen.membership, with_room_id=False),
+            "event": _shown(viewer, seen),
             "read": seen.entry.ordinal <= own.get(room.room_id, {}).get(thread, 0)
             or context.has_read(seen.entry.ordinal, thread),
             "room_id": room.room_id,
@@ -78,6 +79,10 @@ def get_notifications(
     left = scan.places_left()
     token = scan_places.write(requester.user_id, PURPOSE, left) if left else None
     return {"notifications": found, **({"next_token": token} if token else {})}
+
+
+def _shown(viewer: Viewer, seen: Seen) -> dict[str, Any]:
+    return client_event(seen.entry, viewer, membership=seen.membership, with_room_id=False)
 
 
 def _scan(requester: Requester, start: str | None) -> NewestFirst:

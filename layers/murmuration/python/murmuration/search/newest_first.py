@@ -50,6 +50,10 @@ class _Room:
         return self.entries[0].ordinal + 1 if self.entries else self.before
 
 
+def _is_encrypted(room: Room) -> bool:
+    return room.event(*ENCRYPTION) is not None
+
+
 class NewestFirst:
     """A scan of rooms' logs. `places` says where to begin in each room; without it, at the end.
     Without `encrypted`, encrypted rooms are left out.
@@ -77,7 +81,7 @@ class NewestFirst:
         heads = [batch.add(room_items.head_read(each.room_id)) for each in wanted]
         ignored = batch.add(account_data.content_read(user_id, "", "m.ignored_user_list"))
         batch.fetch()
-        self._rooms = []
+        self._rooms: list[_Room] = []
         for membership, answer in zip(wanted, heads, strict=True):
             head = answer.value
             if head is None:
@@ -97,7 +101,7 @@ class NewestFirst:
             self._rooms.append(_Room(room, viewer, place))
         if not encrypted:
             prefetch([each.room for each in self._rooms], [ENCRYPTION])
-            self._rooms = [each for each in self._rooms if each.room.event(*ENCRYPTION) is None]
+            self._rooms = [each for each in self._rooms if not _is_encrypted(each.room)]
         self._ends = time.monotonic() + SECONDS
         self._passed = 0
 
