@@ -293,7 +293,7 @@ def test_a_small_account_reserves_nothing(quota: int, held: bool, reserves: bool
 
 def test_a_function_that_waits_or_decodes_has_a_share() -> None:
     """What waits for news, an upload or another server can be held by those who call it."""
-    waits = re.compile(r"sync\.engine|event_stream|client_v1\.stream|media\.(repository|thumbnails)")
+    waits = re.compile(r"sync\.engine|event_stream|drafts\.v1\.stream|media\.(repository|thumbnails)")
     names = {
         ".".join(path.with_suffix("").parts[1:])
         for path in FUNCTION_FILES

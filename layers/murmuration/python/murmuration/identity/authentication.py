@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.identity import budgets, moderation
 from murmuration.identity.tokens import AccessToken, Requester
@@ -25,7 +25,7 @@ def authenticate(
     token: AccessToken, *, address: Address | None = None, even_locked: bool = False
 ) -> Requester:
     """Who `token` proves to be. One read. Raises what `verify` raises."""
-    device = dynamodb.get(accounts.USERS, token.key)
+    device = fetch(accounts.device_read(token.key))
     return verify(token, device, address=address, even_locked=even_locked)
 
 
