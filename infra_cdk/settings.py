@@ -97,6 +97,12 @@ class Settings(BaseModel):
     """
     sso_trusted_clients: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
     """To clients whose URLs begin so, a single sign-on leads without asking whether the user knows them."""
+    support_admin: str = ""
+    """A user ID or an address of mail at which the server's administrators are reached."""
+    support_security: str = ""
+    """The same for who cares for its security."""
+    support_page: str = ""
+    """A page that helps the server's users."""
     alarm_email: str = ""
     """Who hears of alarms."""
     hourly_budget: Annotated[int, Field(ge=1_000, le=1_000_000_000)] = 240_000
