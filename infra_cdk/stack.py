@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import App, CfnOutput, Stack
+from aws_cdk import App, CfnOutput, Fn, Stack
 
 from infra_cdk import acknowledgements
 from infra_cdk.layers import Layers
@@ -69,6 +69,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
         environment=environment(
             settings,
             PUBLIC_URL=public_url(settings, distribution),
+            QUEUE_URLS=Fn.sub("https://sqs.${AWS::Region}.${AWS::URLSuffix}/${AWS::AccountId}/"),
             MEDIA_BUCKET=bucket.ref,
             SOCKET_ENDPOINT=callback_url(socket_api) if socket_api else "",
         ),

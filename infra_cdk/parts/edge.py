@@ -210,7 +210,7 @@ def _make_headers_policy(
     """
     return cloudfront.CfnResponseHeadersPolicy(
         stack,
-        f"{name.capitalize()}Policy",
+        "HeadersPolicy" if name == "headers" else f"{name.capitalize()}HeadersPolicy",
         response_headers_policy_config=cloudfront.CfnResponseHeadersPolicy.ResponseHeadersPolicyConfigProperty(
             name=f"{settings.prefix}-{name}",
             cors_config=cors,

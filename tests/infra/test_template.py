@@ -75,6 +75,17 @@ def test_the_routes_are_those_that_the_files_declare(stack: Synthesised) -> None
     assert by_fallback == {(path, "x-amazon-apigateway-any-method") for path in paths}
 
 
+def test_each_method_has_one_response_for_a_status_code(stack: Synthesised) -> None:
+    """REST keeps one integration response for each status code of a method, and drops the others silently."""
+    for api in stack.properties("AWS::ApiGateway::RestApi"):
+        for path, methods in api["Body"]["paths"].items():
+            for method, operation in methods.items():
+                integration = operation["x-amazon-apigateway-integration"]
+                codes = [each["statusCode"] for each in integration.get("responses", {}).values()]
+                assert len(codes) == len(set(codes)), f"{method} {path} has two responses of one status code"
+                assert set(codes) <= set(operation["responses"]), f"{method} {path} declares no such response"
+
+
 def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
     """The method and path of the file's decorator, read from its source."""
     for node in ast.walk(ast.parse(path.read_text())):
