@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
+
+from aws_cdk import Fn
 
 from infra_cdk.settings import Settings
 from murmuration.endpoint import Function
 
 LONGEST = 64
 """Lambda's limit for a function's name."""
+LONGEST_COMMENT = 128
+"""CloudFront's limit for a distribution's comment.
+
+https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_DistributionConfig.html
+"""
+LONGEST_REGION = 24
+"""Characters that a region's name may take; the longest today has 14."""
 
 
 def function_name(settings: Settings, function: Function) -> str:
@@ -22,6 +32,20 @@ def function_name(settings: Settings, function: Function) -> str:
 
 def queue_name(settings: Settings, name: str, fifo: bool) -> str:
     return f"{settings.prefix}-{name}" + (".fifo" if fifo else "")
+
+
+def global_name(settings: Settings, name: str) -> Any:
+    """The name of what CloudFront has once for the whole account: deployments of two regions must differ."""
+    return Fn.sub(f"{settings.prefix}-${{AWS::Region}}-{name}")
+
+
+def distribution_comment(settings: Settings) -> Any:
+    """What tells one distribution from another in CloudFront's list; a long server name is cut."""
+    before = f"{settings.prefix} in "
+    room = LONGEST_COMMENT - len(before) - LONGEST_REGION - len(": ")
+    name = settings.server_name
+    shown = name if len(name) <= room else name[: room - 3] + "..."
+    return Fn.sub(f"{before}${{AWS::Region}}: {shown}")
 
 
 def logical_id(*parts: str) -> str:

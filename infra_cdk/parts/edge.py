@@ -8,6 +8,7 @@ from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_s3 as s3
 
+from infra_cdk.names import distribution_comment, global_name
 from infra_cdk.parts import api as rest
 from infra_cdk.settings import Settings
 from infra_shared.parking import TEMPLATES
@@ -51,7 +52,7 @@ def make_edge(
     viewer = cloudfront.CfnFunction(
         stack,
         "ViewerFunction",
-        name=f"{settings.prefix}-viewer",
+        name=global_name(settings, "viewer"),
         auto_publish=True,
         function_code=VIEWER.read_text(),
         function_config=cloudfront.CfnFunction.FunctionConfigProperty(
@@ -112,7 +113,7 @@ def make_edge(
         "response_headers_policy_id": _make_headers_policy(stack, settings, "answers", _any_origin()).ref,
     }
     config = cloudfront.CfnDistribution.DistributionConfigProperty(
-        comment=f"{settings.prefix}: {settings.server_name}",
+        comment=distribution_comment(settings),
         enabled=True,
         http_version="http2and3",
         ipv6_enabled=True,
@@ -165,7 +166,7 @@ def _make_answers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnOrig
         stack,
         "AnswersPolicy",
         origin_request_policy_config=policy.OriginRequestPolicyConfigProperty(
-            name=f"{settings.prefix}-signed-query",
+            name=global_name(settings, "signed-query"),
             cookies_config=policy.CookiesConfigProperty(cookie_behavior="none"),
             headers_config=policy.HeadersConfigProperty(header_behavior="none"),
             query_strings_config=policy.QueryStringsConfigProperty(query_string_behavior="all"),
@@ -179,7 +180,7 @@ def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCacheP
         stack,
         "CachePolicy",
         cache_policy_config=cloudfront.CfnCachePolicy.CachePolicyConfigProperty(
-            name=f"{settings.prefix}-by-path",
+            name=global_name(settings, "by-path"),
             min_ttl=0,
             default_ttl=3600,
             max_ttl=86_400,
@@ -212,7 +213,7 @@ def _make_headers_policy(
         stack,
         "HeadersPolicy" if name == "headers" else f"{name.capitalize()}HeadersPolicy",
         response_headers_policy_config=cloudfront.CfnResponseHeadersPolicy.ResponseHeadersPolicyConfigProperty(
-            name=f"{settings.prefix}-{name}",
+            name=global_name(settings, name),
             cors_config=cors,
             security_headers_config=cloudfront.CfnResponseHeadersPolicy.SecurityHeadersConfigProperty(
                 strict_transport_security=cloudfront.CfnResponseHeadersPolicy.StrictTransportSecurityProperty(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from infra_cdk import modules
-from infra_cdk.names import function_name
+from infra_cdk.names import distribution_comment, function_name
 from infra_cdk.parts.functions import RUNTIME
 from infra_cdk.settings import Settings
 from infra_shared.grants import GRANTS
@@ -252,6 +252,32 @@ def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
         for error in distribution["DistributionConfig"]["CustomErrorResponses"]
     }
     assert kept == dict.fromkeys((400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0)
+
+
+def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
+    """CloudFront has one list of names for all regions of an account."""
+    names = [found["Name"] for found in stack.properties("AWS::CloudFront::Function")]
+    for kind, config in (
+        ("CachePolicy", "CachePolicyConfig"),
+        ("OriginRequestPolicy", "OriginRequestPolicyConfig"),
+        ("ResponseHeadersPolicy", "ResponseHeadersPolicyConfig"),
+    ):
+        names += [found[config]["Name"] for found in stack.properties(f"AWS::CloudFront::{kind}")]
+    assert len(names) == 5
+    assert all("${AWS::Region}" in name["Fn::Sub"] for name in names)
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    assert "${AWS::Region}" in distribution["DistributionConfig"]["Comment"]["Fn::Sub"]
+
+
+@pytest.mark.parametrize("length", [11, 100, 230])
+def test_the_distributions_comment_is_as_long_as_cloudfront_takes_it(length: int) -> None:
+    from aws_cdk import Stack
+
+    server_name = "a." * ((length - 10) // 2) + "a" * (length % 2) + "example.org"[-10:]
+    settings = Settings(server_name=server_name, stage="a-very-long-name")
+    text = Stack().resolve(distribution_comment(settings))["Fn::Sub"]
+    assert len(text.replace("${AWS::Region}", "ap-southeast-1")) <= 128
+    assert text.endswith((f": {server_name}", "..."))
 
 
 def test_browsers_are_told_to_come_by_https_alone(stack: Synthesised) -> None:
