@@ -124,6 +124,11 @@ class Settings(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"
     """At INFO, Lambda's own lines for each invocation cost more than the invocation."""
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = 30
+    protected: bool = False
+    """Whether AWS refuses to delete tables and stack. Set it once the deployment stands.
+
+    A first deployment that failed could not be cleaned up with it. `murmuration doctor` reminds of it.
+    """
     ephemeral: bool = False
     """Whether `cdk destroy` deletes the data too: for tries and tests only."""
 
@@ -135,6 +140,12 @@ class Settings(BaseModel):
             raise ValueError(
                 "certificate_arn must name a certificate in us-east-1: CloudFront takes no other"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _protected_or_a_try(self) -> Settings:
+        if self.protected and self.ephemeral:
+            raise ValueError("protected and ephemeral contradict each other: a try isn't protected")
         return self
 
     @model_validator(mode="after")

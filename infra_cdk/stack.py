@@ -36,14 +36,14 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
         app,
         settings.prefix,
         description=f"Murmuration, a Matrix homeserver: {settings.server_name}",
-        termination_protection=not settings.ephemeral,
+        termination_protection=settings.protected,
         suppress_template_indentation=True,
     )
     tables = make_tables(stack, settings)
     queues = make_queues(stack, settings, functions)
     bucket = make_media_bucket(stack, settings)
     log_group = make_log_group(stack, settings)
-    secrets = make_secrets(stack, settings, log_group, bucket)
+    secrets_function, secrets = make_secrets(stack, settings, log_group, bucket)
 
     invoker = make_invoker(stack, settings, functions)
     if settings.waiting == "parked":
@@ -74,6 +74,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
             SOCKET_ENDPOINT=callback_url(socket_api) if socket_api else "",
         ),
         event_statements=source_statements(functions, tables, queues),
+        after=[secrets_function],
     )
     if socket_api is not None:
         make_socket_routes(stack, settings, socket_api, functions, invoker)

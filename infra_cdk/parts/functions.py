@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import CfnDeletionPolicy, Stack
+from aws_cdk import CfnDeletionPolicy, CfnResource, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -17,6 +17,7 @@ from infra_cdk import assets
 from infra_cdk.layers import Layers
 from infra_cdk.modules import facts, reserved
 from infra_cdk.names import function_name, logical_id
+from infra_cdk.parts import waves
 from infra_cdk.parts.policies import Resources, Statement, allow, assumed_by, inline
 from infra_cdk.settings import Settings
 from infra_shared.grants import GRANTS
@@ -100,8 +101,12 @@ def make_functions(
     resources: Resources,
     environment: Mapping[str, Any],
     event_statements: Mapping[str, Sequence[Statement]],
+    after: Sequence[CfnResource] = (),
 ) -> Deployed:
-    """Make all functions. `event_statements`: what event sources need, by module. Raises DeploymentError."""
+    """Make the functions, a few at a time, and none before what is in `after`.
+
+    `event_statements`: what event sources need, by module. Raises DeploymentError.
+    """
     modules = sorted({function.group for function in functions})
     if missing := [module for module in modules if module not in GRANTS]:
         raise DeploymentError(f"infra_shared/grants says nothing of {', '.join(missing)}")
@@ -119,6 +124,7 @@ def make_functions(
         )
         for function in functions
     }
+    waves.chain(functions, made, after)
     return Deployed(settings, functions, made, roles)
 
 

@@ -214,13 +214,20 @@ def test_tables_are_as_the_storage_defines_them(stack: Synthesised) -> None:
             assert properties["TimeToLiveSpecification"] == {"AttributeName": table.ttl, "Enabled": True}
         else:
             assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
-        assert properties["DeletionProtectionEnabled"] is True
+        assert properties["DeletionProtectionEnabled"] is False, "a first deployment that fails is cleaned up"
+
+
+def test_a_deployment_that_stands_is_protected(tmp_path: Path) -> None:
+    stack = synthesise(tmp_path, protected="true")
+    assert all(found["DeletionProtectionEnabled"] for found in stack.properties("AWS::DynamoDB::Table"))
+    manifest = json.loads((stack.path.parent / "manifest.json").read_text())
+    assert manifest["artifacts"][PREFIX]["properties"]["terminationProtection"] is True
 
 
 def test_users_data_outlives_the_stack(stack: Synthesised) -> None:
     for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
         for found in stack.of_type(kind).values():
-            assert found["DeletionPolicy"] == "Retain"
+            assert found["DeletionPolicy"] == "RetainExceptOnCreate"
             assert found["UpdateReplacePolicy"] == "Retain"
 
 
