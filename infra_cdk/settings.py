@@ -119,8 +119,15 @@ class Settings(BaseModel):
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
     account_concurrency: Annotated[int, Field(ge=0)] = 1_000
     """The account's quota of functions that run at once. Of less than about 300 nothing is reserved."""
-    requests_per_second: Annotated[int, Field(ge=1)] = 500
-    """What the API answers at most; a bound on what a flood of requests can cost."""
+    requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 2_000
+    """What each method of each API answers at most: a stage's throttle counts by method, not in all.
+
+    2,000 people with three devices each wake 300 times a second, and their devices all at once where
+    something happens in a room of them all. No total follows from it, so it bounds no bill.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+    """
+    monthly_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 50
+    """US dollars that the account may cost a month before AWS mails `alarm_email`; 0 for no budget."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"
     """At INFO, Lambda's own lines for each invocation cost more than the invocation."""
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = 30

@@ -10,6 +10,7 @@ from aws_cdk import App, CfnOutput, Fn, Stack
 from infra_cdk import acknowledgements
 from infra_cdk.layers import Layers
 from infra_cdk.parts.api import make_api, make_invoker, make_waiter, openapi
+from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
 from infra_cdk.parts.functions import make_functions, make_layers, make_log_group
@@ -79,6 +80,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     if socket_api is not None:
         make_socket_routes(stack, settings, socket_api, functions, invoker)
     make_event_sources(stack, deployed, tables, queues)
+    make_budget(stack, settings)
     make_monitoring(stack, settings, deployed, queues)
 
     CfnOutput(

@@ -32,6 +32,11 @@ from murmuration.endpoint.http import CORS_HEADERS
 STAGE = "live"
 MOST_RESOURCES = 300
 """API Gateway's default quota of path nodes in one API."""
+MOST_BURST = 5_000
+"""An account's burst quota, over all its APIs of a region.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+"""
 SMALLEST_COMPRESSED = 1024
 """Bytes. Smaller answers don't gain by compression."""
 FALLBACK_PATH = "/{proxy+}"
@@ -196,11 +201,16 @@ def make_api(
                 http_method="*",
                 resource_path="/*",
                 throttling_rate_limit=settings.requests_per_second,
-                throttling_burst_limit=2 * settings.requests_per_second,
+                throttling_burst_limit=burst(settings),
             )
         ],
     )
     return api
+
+
+def burst(settings: Settings) -> int:
+    """How many requests a method takes at once; no more than an account's quota has."""
+    return min(2 * settings.requests_per_second, MOST_BURST)
 
 
 def origin_domain(api_id: str) -> str:

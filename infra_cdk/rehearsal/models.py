@@ -91,6 +91,7 @@ class Kept:
 
 
 for _kind in (
+    "AWS::Budgets::Budget",
     "AWS::CloudFront::CachePolicy",
     "AWS::CloudFront::Function",
     "AWS::CloudFront::ResponseHeadersPolicy",

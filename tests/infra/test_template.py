@@ -405,6 +405,27 @@ def test_nothing_idle_costs(stack: Synthesised) -> None:
         assert not any(setting.get("MetricsEnabled") for setting in api_stage["MethodSettings"])
 
 
+def test_each_method_takes_as_many_requests_as_a_companys_devices_send(stack: Synthesised) -> None:
+    """A stage's throttle is of each method. 2,000 people with three devices each wake once in 20 seconds."""
+    stages = stack.properties("AWS::ApiGateway::Stage")
+    assert stages
+    for found in stages:
+        (throttle,) = found["MethodSettings"]
+        assert (throttle["HttpMethod"], throttle["ResourcePath"]) == ("*", "/*")
+        assert throttle["ThrottlingRateLimit"] >= 2 * 2_000 * 3 / 20
+        assert throttle["ThrottlingRateLimit"] <= throttle["ThrottlingBurstLimit"] <= 5_000
+
+
+def test_a_budget_tells_of_the_bill(stack: Synthesised, tmp_path: Path) -> None:
+    (found,) = stack.properties("AWS::Budgets::Budget")
+    assert found["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
+    kinds = {each["Notification"]["NotificationType"] for each in found["NotificationsWithSubscribers"]}
+    assert kinds == {"ACTUAL", "FORECASTED"}
+    for each in found["NotificationsWithSubscribers"]:
+        assert each["Subscribers"] == [{"Address": "operator@example.org", "SubscriptionType": "EMAIL"}]
+    assert not synthesise(tmp_path, monthly_budget="0").of_type("AWS::Budgets::Budget")
+
+
 def test_who_waits_is_not_taken_for_slow(stack: Synthesised) -> None:
     """API Gateway counts the seconds that a parked client waits as latency: no alarm can rest on that."""
     (alarm,) = (found for found in stack.properties("AWS::CloudWatch::Alarm") if "ExtendedStatistic" in found)
