@@ -126,6 +126,8 @@ class Settings(BaseModel):
     something happens in a room of them all. No total follows from it, so it bounds no bill.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
     """
+    federation_requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """The same for the API that other servers call; a flood of theirs leaves users' requests alone."""
     monthly_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 50
     """US dollars that the account may cost a month before AWS mails `alarm_email`; 0 for no budget."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"

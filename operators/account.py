@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,7 +42,7 @@ def checks(server: Server, clients: Clients = make_client) -> Iterator[Finding]:
         ("protection", check_protection),
         ("mail", check_mail),
     ):
-        yield _allowed(subject, lambda check=check: check(server, clients))
+        yield _allowed(subject, functools.partial(check, server, clients))
 
 
 def _allowed(subject: str, check: Callable[[], Finding]) -> Finding:

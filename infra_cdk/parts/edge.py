@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aws_cdk import CfnCustomResource, Fn, Stack
-from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_s3 as s3
@@ -42,13 +43,12 @@ _LONGEST_WAIT = 60
 def make_edge(
     stack: Stack,
     settings: Settings,
-    api: apigateway.CfnRestApi,
-    drafts_api: apigateway.CfnRestApi,
+    apis: Mapping[rest.Part, rest.Api],
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
     bucket: s3.CfnBucket,
 ) -> cloudfront.CfnDistribution:
-    """The distribution."""
+    """The distribution, which finds an API by the path. It is changed when the APIs' stages are there."""
     viewer = cloudfront.CfnFunction(
         stack,
         "ViewerFunction",
@@ -96,15 +96,15 @@ def make_edge(
 
     headers = _make_headers_policy(stack, settings, "headers").ref
     cache = _make_cache_policy(stack, settings).ref
-    special = [(path, "rest", cache) for path in CACHED_PATHS]
-    origins = [
-        origin("rest", api.ref, f"/{rest.STAGE}"),
-        origin("drafts", drafts_api.ref, f"/{rest.STAGE}"),
-    ]
+    special = [(path, _origin_name(rest.part_of(path)), cache) for path in CACHED_PATHS]
+    origins = [origin(_origin_name(part), api.ref, f"/{rest.STAGE}") for part, (api, _) in apis.items()]
     if socket_api is not None:
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
-    special += [(f"{path}*", "drafts", CACHING_DISABLED) for path in rest.DRAFT_PATHS]
+    special += [
+        (f"{path}*", _origin_name(rest.part_of(path)), CACHING_DISABLED)
+        for path in (*rest.FEDERATION_PATHS, *rest.DRAFT_PATHS)
+    ]
     origins.append(_answers_origin(bucket))
     answers = {
         **behaviour("answers", CACHING_DISABLED),
@@ -142,7 +142,14 @@ def make_edge(
             )
         ],
     )
-    return cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
+    distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
+    for api in apis.values():
+        distribution.add_resource_dependency(api.stage)
+    return distribution
+
+
+def _origin_name(part: rest.Part) -> str:
+    return part.lower() or "rest"
 
 
 def _answers_origin(bucket: s3.CfnBucket) -> cloudfront.CfnDistribution.OriginProperty:

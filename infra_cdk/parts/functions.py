@@ -14,7 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
 from infra_cdk import assets
-from infra_cdk.layers import Layers
+from infra_cdk.layers import PYTHON, Layers
 from infra_cdk.modules import facts, reserved
 from infra_cdk.names import function_name, logical_id
 from infra_cdk.parts import waves
@@ -23,7 +23,7 @@ from infra_cdk.settings import Settings
 from infra_shared.grants import GRANTS
 from murmuration.endpoint import Function
 
-RUNTIME = "python3.14"
+RUNTIME = f"python{PYTHON}"
 
 
 class DeploymentError(Exception):
@@ -38,6 +38,8 @@ class Deployed:
     functions: Sequence[Function]
     resources: Mapping[str, lambda_.CfnFunction]
     roles: Mapping[str, iam.CfnRole]
+    last: Sequence[CfnResource]
+    """Those that are made last."""
 
     def physical_name(self, function: Function) -> str:
         return function_name(self.settings, function)
@@ -124,8 +126,7 @@ def make_functions(
         )
         for function in functions
     }
-    waves.chain(functions, made, after)
-    return Deployed(settings, functions, made, roles)
+    return Deployed(settings, functions, made, roles, waves.chain(functions, made, after))
 
 
 def make_role(stack: Stack, module: str, statements: Sequence[Statement]) -> iam.CfnRole:

@@ -23,8 +23,8 @@ AT_ONCE = 10
 
 def chain(
     functions: Sequence[Function], made: Mapping[str, lambda_.CfnFunction], first: Sequence[CfnResource] = ()
-) -> None:
-    """Put functions into order, after those in `first`. `made` has them by their names."""
+) -> Sequence[CfnResource]:
+    """Put functions into order, after those in `first`. `made` has them by their names. Returns the last."""
     workers = [made[each.name] for each in functions if each.group.startswith("workers.")]
     others = [made[each.name] for each in functions if not each.group.startswith("workers.")]
     ends: Sequence[CfnResource] = first
@@ -34,3 +34,4 @@ def chain(
             for each in before:
                 function.add_resource_dependency(each)
         ends = group[-AT_ONCE:] or ends
+    return ends

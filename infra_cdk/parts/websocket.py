@@ -48,7 +48,7 @@ def make_socket_routes(
         auto_deploy=True,
         default_route_settings=apigatewayv2.CfnStage.RouteSettingsProperty(
             throttling_rate_limit=settings.requests_per_second,
-            throttling_burst_limit=burst(settings),
+            throttling_burst_limit=burst(settings.requests_per_second),
         ),
     )
     for function, route in socket_functions(functions):

@@ -147,7 +147,16 @@ class Deployed:
 
     @cached_property
     def _template(self) -> Any:
-        template = self.account.client("cloudformation").get_template(StackName=self.prefix)["TemplateBody"]
+        """The deployment's template, with the resources of the stacks within it."""
+        template = self._template_of(self.prefix)
+        resources = dict(template["Resources"])
+        for name, found in template["Resources"].items():
+            if found["Type"] == "AWS::CloudFormation::Stack":
+                resources |= self._template_of(name)["Resources"]
+        return {**template, "Resources": resources}
+
+    def _template_of(self, stack: str) -> Any:
+        template = self.account.client("cloudformation").get_template(StackName=stack)["TemplateBody"]
         if isinstance(template, str):
             import json
 

@@ -15,13 +15,27 @@ from tests.infra.conftest import Synthesised
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 MOST_AT_ONCE = 10
 FUNCTION = "AWS::Lambda::Function"
+NESTED = "AWS::CloudFormation::Stack"
 
 
-def dependencies(template: Mapping[str, Any]) -> dict[str, set[str]]:
-    """What each resource waits for: by DependsOn, or because it refers to it."""
+def dependencies(stack: Synthesised) -> dict[str, set[str]]:
+    """What each resource waits for: by DependsOn, or because it refers to it.
+
+    What is in a nested stack waits for all that the nested stack waits for.
+    """
+    found = _within(stack.template, set())
+    nested = [name for name, each in stack.template["Resources"].items() if each["Type"] == NESTED]
+    assert len(nested) == len(stack.nested) <= 1
+    for name, template in zip(nested, stack.nested, strict=True):
+        found |= _within(template, found[name])
+    return found
+
+
+def _within(template: Mapping[str, Any], waited_for: set[str]) -> dict[str, set[str]]:
     resources = template["Resources"]
     return {
-        name: {other for other in _named(found) if other in resources} for name, found in resources.items()
+        name: waited_for | {other for other in _named(found) if other in resources}
+        for name, found in resources.items()
     }
 
 
@@ -46,8 +60,8 @@ def _named(value: Any) -> Iterator[str]:
 
 def waves(stack: Synthesised) -> list[list[str]]:
     """The functions that can be made at the same time, in order, if each wave ends before the next begins."""
-    graph = dependencies(stack.template)
-    kinds = {name: found["Type"] for name, found in stack.template["Resources"].items()}
+    graph = dependencies(stack)
+    kinds = {name: found["Type"] for name, found in stack.resources.items()}
     level: dict[str, int] = {}
     for name in TopologicalSorter(graph).static_order():  # raises CycleError
         before = max((level[other] for other in graph[name]), default=0)
@@ -67,14 +81,14 @@ def test_at_most_ten_functions_are_made_at_once(stack: Synthesised) -> None:
 
 def test_no_function_has_more_than_ten_that_wait_for_it(stack: Synthesised) -> None:
     """So one that takes long holds up its own chain, and what comes after all workers."""
-    graph = dependencies(stack.template)
+    graph = dependencies(stack)
     functions = stack.of_type(FUNCTION)
     waited_for = Counter(other for name in functions for other in graph[name] if other in functions)
     assert max(waited_for.values()) <= MOST_AT_ONCE
 
 
 def test_workers_come_before_what_clients_call(stack: Synthesised) -> None:
-    graph = dependencies(stack.template)
+    graph = dependencies(stack)
     functions = stack.of_type(FUNCTION)
     workers = {name for name, found in functions.items() if ".workers." in found["Properties"]["Handler"]}
     assert workers
@@ -85,9 +99,14 @@ def test_workers_come_before_what_clients_call(stack: Synthesised) -> None:
 
 
 def test_what_workers_and_clients_share_is_made_before_both(stack: Synthesised) -> None:
-    graph = dependencies(stack.template)
+    graph = dependencies(stack)
     first = waves(stack)[0]
     assert first == ["FunctionMakeSecrets"]
     for name, found in stack.of_type(FUNCTION).items():
         if found["Properties"]["Handler"].startswith("functions."):
             assert {"LayerCode", "LayerDependencies"} <= graph[name]
+
+
+def test_the_distribution_waits_for_the_apis_stages(stack: Synthesised) -> None:
+    """CloudFront must not send requests to an API that answers nobody yet."""
+    assert {"RestStage", "DraftsRestStage", "FederationRestStage"} <= dependencies(stack)["Distribution"]
