@@ -61,6 +61,7 @@ def _rolled_back(create: Callable[[Any], None], delete: Callable[[Any], None]) -
             except Exception as left:  # noqa: BLE001
                 stack.status = "ROLLBACK_FAILED"
                 stack._add_stack_event("ROLLBACK_FAILED", resource_status_reason=str(left))
+            stack.output_map._output_json_map = {}  # to ask for an output would make what it refers to
             stack._add_stack_event(stack.status, resource_status_reason=str(error))
 
     return created

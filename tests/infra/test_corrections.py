@@ -49,7 +49,9 @@ def make_stack(cloudformation: Any, *, fails: bool, **resources: Any) -> str:
             "DependsOn": list(resources),
             "Properties": function,
         }
-    cloudformation.create_stack(StackName="stack", TemplateBody=json.dumps({"Resources": resources}))
+    outputs = {"Kept": {"Value": {"Ref": "Kept"}}}
+    template = {"Resources": resources, "Outputs": outputs}
+    cloudformation.create_stack(StackName="stack", TemplateBody=json.dumps(template))
     return str(cloudformation.describe_stacks(StackName="stack")["Stacks"][0]["StackStatus"])
 
 
