@@ -62,6 +62,11 @@ def _providers(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def _is_within(name: str, zone: str) -> bool:
+    """Whether a host name is a zone's own or below it."""
+    return name == zone or name.endswith(f".{zone}")
+
+
 class Settings(BaseModel):
     """One deployment's settings."""
 
@@ -75,6 +80,15 @@ class Settings(BaseModel):
     """The host name that clients and servers connect to; CloudFront's own where there is none."""
     certificate_arn: str = ""
     """A certificate for `domain`, in us-east-1, as CloudFront demands."""
+    zone: str = ""
+    """The Route 53 zone that has `domain`, such as example.org: certificate and records are made in it."""
+    zone_id: Annotated[str, Field(pattern="^(Z[A-Z0-9]+)?$")] = ""
+    """The zone's ID, as `aws route53 list-hosted-zones` shows it behind `/hostedzone/`."""
+    serve_server_name: bool = True
+    """Whether the server name, if it is in `zone`, leads here too, for its well-known files.
+
+    It doesn't where a web site is: that serves the files itself.
+    """
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
     media_max_bytes: Annotated[int, Field(ge=65_536, le=4_194_304)] = 4_194_304
@@ -143,8 +157,14 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _domain_with_certificate(self) -> Settings:
-        if bool(self.domain) != bool(self.certificate_arn):
-            raise ValueError("domain and certificate_arn go together: give both or neither")
+        if bool(self.zone) != bool(self.zone_id):
+            raise ValueError("zone and zone_id go together: give both or neither")
+        if self.zone and self.certificate_arn:
+            raise ValueError("zone makes a certificate: leave out certificate_arn")
+        if self.zone and not _is_within(self.domain, self.zone):
+            raise ValueError(f"domain must be {self.zone} or end in .{self.zone}, the zone's name")
+        if bool(self.domain) != bool(self.certificate_arn or self.zone):
+            raise ValueError("domain and certificate_arn go together: give both or neither, or a zone")
         if self.certificate_arn and not self.certificate_arn.startswith("arn:aws:acm:us-east-1:"):
             raise ValueError(
                 "certificate_arn must name a certificate in us-east-1: CloudFront takes no other"
@@ -185,6 +205,14 @@ class Settings(BaseModel):
             if size > MAX_SERVERS_BYTES:
                 raise ValueError(f"{name} has {size} bytes; functions have room for {MAX_SERVERS_BYTES}")
         return self
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that lead here: the domain, and the server name where the zone has it."""
+        if not self.domain:
+            return ()
+        serves_name = self.zone and self.serve_server_name and _is_within(self.server_name, self.zone)
+        return tuple(dict.fromkeys((self.domain, self.server_name) if serves_name else (self.domain,)))
 
     @property
     def login_flows_text(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from aws_cdk import CfnCustomResource, Fn, Stack
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
@@ -11,6 +12,7 @@ from aws_cdk import aws_s3 as s3
 
 from infra_cdk.names import distribution_comment, global_name
 from infra_cdk.parts import api as rest
+from infra_cdk.parts.dns import make_certificate, make_records
 from infra_cdk.settings import Settings
 from infra_shared.parking import TEMPLATES
 
@@ -118,8 +120,8 @@ def make_edge(
         http_version="http2and3",
         ipv6_enabled=True,
         price_class="PriceClass_100",
-        aliases=[settings.domain] if settings.domain else None,
-        viewer_certificate=_certificate(settings),
+        aliases=list(settings.hosts) or None,
+        viewer_certificate=_certificate(make_certificate(stack, settings)),
         origins=origins,
         custom_error_responses=[
             cloudfront.CfnDistribution.CustomErrorResponseProperty(error_code=code, error_caching_min_ttl=0)
@@ -145,6 +147,7 @@ def make_edge(
     distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
     for api in apis.values():
         distribution.add_resource_dependency(api.stage)
+    make_records(stack, settings, distribution)
     return distribution
 
 
@@ -248,11 +251,11 @@ def _any_origin() -> cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty:
     )
 
 
-def _certificate(settings: Settings) -> cloudfront.CfnDistribution.ViewerCertificateProperty:
-    if not settings.certificate_arn:
+def _certificate(arn: Any) -> cloudfront.CfnDistribution.ViewerCertificateProperty:
+    if not arn:
         return cloudfront.CfnDistribution.ViewerCertificateProperty(cloud_front_default_certificate=True)
     return cloudfront.CfnDistribution.ViewerCertificateProperty(
-        acm_certificate_arn=settings.certificate_arn,
+        acm_certificate_arn=arn,
         minimum_protocol_version="TLSv1.2_2021",
         ssl_support_method="sni-only",
     )

@@ -92,6 +92,7 @@ class Kept:
 
 for _kind in (
     "AWS::Budgets::Budget",
+    "AWS::CertificateManager::Certificate",
     "AWS::CloudFront::CachePolicy",
     "AWS::CloudFront::Function",
     "AWS::CloudFront::ResponseHeadersPolicy",
