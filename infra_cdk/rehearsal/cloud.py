@@ -152,7 +152,11 @@ class Deployed:
         resources = dict(template["Resources"])
         for name, found in template["Resources"].items():
             if found["Type"] == "AWS::CloudFormation::Stack":
-                resources |= self._template_of(name)["Resources"]
+                detail = self.account.client("cloudformation").describe_stack_resource(
+                    StackName=self.prefix, LogicalResourceId=name
+                )
+                nested = detail["StackResourceDetail"]["PhysicalResourceId"]
+                resources |= self._template_of(nested)["Resources"]
         return {**template, "Resources": resources}
 
     def _template_of(self, stack: str) -> Any:
