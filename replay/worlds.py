@@ -25,21 +25,25 @@ class World:
     """What is there, as of `clock` (milliseconds since the epoch).
 
     `names` are the names under which fixtures speak of its rooms, events and tokens; `objects` are (content
-    type, bytes) by key.
+    type, bytes) by key. `gone` are the keys, by table, of items that this world takes away from those below.
     """
 
     clock: int = 0
     names: dict[str, str] = field(default_factory=dict)
     contents: Contents = field(default_factory=dict)
+    gone: dict[str, set[ItemKey]] = field(default_factory=dict)
     objects: dict[str, tuple[str, bytes]] = field(default_factory=dict)
 
     def add(self, other: World) -> None:
-        """Lay `other` over this world: its items replace those with the same key."""
+        """Lay `other` over this world: its items replace those with the same key, and what it lacks goes."""
         self.clock = max(self.clock, other.clock)
         self.names |= other.names
         self.objects |= other.objects
         for table, items in other.contents.items():
             self.contents.setdefault(table, {}).update(items)
+        for table, keys in other.gone.items():
+            for key in keys:
+                self.contents.get(table, {}).pop(key, None)
 
 
 def item_key(table: str, item: Mapping[str, Any]) -> ItemKey:
@@ -92,4 +96,5 @@ def _from_file(found: Mapping[str, Any]) -> World:
         plain = [from_json(item) for item in items]
         contents[table] = {item_key(table, item): item for item in plain}
     objects = {key: (kind, from_json(data)) for key, (kind, data) in found["objects"].items()}
-    return World(found["clock"], dict(found["names"]), contents, objects)
+    gone = {table: {tuple(from_json(key)) for key in keys} for table, keys in found.get("gone", {}).items()}
+    return World(found["clock"], dict(found["names"]), contents, gone, objects)

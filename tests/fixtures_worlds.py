@@ -60,9 +60,9 @@ def make(stage: Stage, chosen: Plot, folder: Path) -> str:
         table: [item for key, item in items.items() if before.contents.get(table, {}).get(key) != item]
         for table, items in contents.items()
     }
-    _check_nothing_went(before.contents, contents, chosen.name)
+    gone = _gone(before.contents, contents)
     objects = {key: value for key, value in stage.objects().items() if before.objects.get(key) != value}
-    whole = World(scene.clock, scene.names, contents, {**before.objects, **objects})
+    whole = World(scene.clock, scene.names, contents, {}, {**before.objects, **objects})
     stage.adopt(whole)
     return (
         json.dumps(
@@ -77,6 +77,7 @@ def make(stage: Stage, chosen: Plot, folder: Path) -> str:
                     for table, items in sorted(added.items())
                     if items
                 },
+                **({"gone": gone} if gone else {}),
             },
             indent=1,
             ensure_ascii=False,
@@ -89,12 +90,10 @@ def _ordered(item: Any) -> Any:
     return json.loads(json.dumps(to_json(item), sort_keys=True))
 
 
-def _check_nothing_went(before: Contents, after: Contents, name: str) -> None:
-    """A world can add and change items, not take them away."""
-    for table, items in before.items():
-        gone = items.keys() - after.get(table, {}).keys()
-        if gone:
-            raise ValueError(f"world {name} deletes {sorted(gone)} from {table}")
+def _gone(before: Contents, after: Contents) -> dict[str, list[Any]]:
+    """Return the keys, by table, of the items that the world takes away."""
+    found = {table: sorted(items.keys() - after.get(table, {}).keys()) for table, items in before.items()}
+    return {table: [to_json(list(key)) for key in keys] for table, keys in sorted(found.items()) if keys}
 
 
 def make_all(stage: Stage, folder: Path) -> Iterator[tuple[str, str]]:

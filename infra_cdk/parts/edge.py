@@ -221,7 +221,7 @@ def _make_headers_policy(
     """
     return cloudfront.CfnResponseHeadersPolicy(
         stack,
-        "HeadersPolicy" if name == "headers" else f"{name.capitalize()}HeadersPolicy",
+        f"{name.capitalize()}ResponsePolicy" if cors else "HeadersPolicy",
         response_headers_policy_config=cloudfront.CfnResponseHeadersPolicy.ResponseHeadersPolicyConfigProperty(
             name=global_name(settings, name),
             cors_config=cors,

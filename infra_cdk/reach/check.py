@@ -15,7 +15,13 @@ from infra_shared.needs import OBJECTS, Need
 HANDLER = "handler"
 ENDPOINT = "endpoint"
 """The decorator of HTTP endpoints; its keyword `auth` says whether the edge verifies the token first."""
-VERIFIED = ("ACCESS_TOKEN", "OPTIONAL_ACCESS_TOKEN")
+DEFAULT_AUTH = "ACCESS_TOKEN"
+VERIFIED_BY = {
+    "ACCESS_TOKEN": "authenticate",
+    "OPTIONAL_ACCESS_TOKEN": "authenticate",
+    "SERVER": "authenticate_server",
+}
+"""By the endpoint's `auth`: the method of Request that verifies who asks, before the handler runs."""
 
 
 @dataclass
@@ -70,20 +76,18 @@ def roots(source: Source, handler: Definition) -> list[Definition]:
             continue
         if made_by.name != ENDPOINT:
             found.append(made_by)
-        elif _auth_of(decorator) in VERIFIED:
+        elif method := VERIFIED_BY.get(_auth_of(decorator)):
             request = source.named(made_by.module, "Request")
-            verified = source.member(request, "authenticate") if isinstance(request, Definition) else None
+            verified = source.member(request, method) if isinstance(request, Definition) else None
             if verified is None:
-                raise LookupError(
-                    f"{made_by.module} has no Request.authenticate, by which requests are verified"
-                )
+                raise LookupError(f"{made_by.module} has no Request.{method}, by which requests are verified")
             found.append(verified)
     return found
 
 
 def _auth_of(decorator: ast.Call) -> str:
     given = next((each.value for each in decorator.keywords if each.arg == "auth"), None)
-    return dotted(given).rpartition(".")[2] if given is not None else VERIFIED[0]
+    return dotted(given).rpartition(".")[2] if given is not None else DEFAULT_AUTH
 
 
 def complaints(found: list[Finding]) -> list[str]:

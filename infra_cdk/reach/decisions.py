@@ -11,11 +11,14 @@ RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
         "viewer-secret",
         "the setting viewer_secret_parameter is that parameter's whole name",
     ),
+    "server_keys:renew": ("signing-key", "it forgets what was read of it"),
 }
 """By the function that asks AWS: the resource that it asks for, where its arguments don't show it."""
 
 RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
     "concurrency:parallel.run": ("", "it is that of a context of contextvars"),
+    "threads:side_by_side.run": ("", "it is that of a context of contextvars"),
+    "local_users:user_with_power.membership": ("", "it is a property of an event"),
 }
 """By function and method: the classes whose method may be meant, separated by spaces; none if empty."""
 
@@ -39,6 +42,7 @@ OF_ROOMS = "what these modules have streams of are rooms, whose heads are in roo
 UNCLAIMED = (
     "requests by these modules' paths have no transaction ID, or one that is let be: there is no claim"
 )
+UNBILLED = "nobody is billed while these functions work, so no token that they verify takes from a budget"
 NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("streams:read_head", "get rooms"): (
         "client_server.account_data client_server.push_rules client_server.tags client_v1.presence",
@@ -50,6 +54,8 @@ NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
         OF_USERS,
     ),
     ("streams:append_writes", "update streams"): ("client_server.typing client_v2.receipts", OF_ROOMS),
+    ("budgets:_move_back", "update transient"): ("workers.queues", UNBILLED),
+    ("budgets:_draw_write", "update transient"): ("workers.queues", UNBILLED),
     ("transactions:Claim.earlier", "get transient"): (
         "client_server.room_membership client_server.rooms",
         UNCLAIMED,

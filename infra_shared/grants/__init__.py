@@ -2,7 +2,7 @@
 
 Plain data, without the CDK. `policies` makes IAM policies of it, and what isn't here is refused. The words
 are those of `needs.ACTIONS`; names are logical, an index is `table/index`, and a `*` at a name's end stands
-for the rest of it. `infra_cdk.recording` measures what the tests use of it.
+for the rest of it. `infra_cdk.reach` compares it with what the code can reach.
 
 What follows from a function's route (reading its stream or queue, writing its log) is granted with the
 event source and not repeated here.
@@ -15,14 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from infra_shared.grants import client_server, drafts, machinery, server_server
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import ANSWERS, Grant
 from infra_shared.needs import Need
 
-__all__ = ["GRANTS", "Grant", "allows", "covers", "file_of"]
+__all__ = ["EDGE", "GRANTS", "Grant", "allows", "covers", "file_of"]
 
 BUCKETS = "transient"
 """The table of the budgets: whatever a user can cause is charged to one."""
 UNBILLED = ("workers.queues", "workers.schedules")
+
+
+EDGE = Grant(tables={BUCKETS: "update"}, secrets={"viewer-secret": "get"}, objects=ANSWERS)
+"""What happens around a handler, not in it: billing, and answers that are too large for a function."""
 
 
 def _billed(module: str, grant: Grant) -> Grant:
@@ -49,7 +53,7 @@ GRANTS: Mapping[str, Grant] = {
 def file_of(module: str) -> str:
     """The file of the repository in which a module's permissions are, or belong where it has none yet."""
     api = module.partition(".")[0]
-    parts = (client_server, drafts, machinery)
+    parts = (client_server, server_server, drafts, machinery)
     part = next(
         (each for each in parts if any(name.partition(".")[0] == api for name in each.GRANTS)), machinery
     )

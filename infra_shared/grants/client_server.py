@@ -212,7 +212,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "directory": "get",
             "events": "batch_get put",
-            "room-log": "batch_get put update",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",

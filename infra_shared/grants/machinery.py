@@ -16,7 +16,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "get",
             "events": "batch_get put",
             "listeners": "batch_get update",
-            "room-log": "batch_get put update",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get batch_write get put",

@@ -55,6 +55,7 @@ NUMBERS = {
     "media_upload": (0.5, 20),
     "media_wait": (1 / 15, 4),
     "report": (1, 5),
+    "openid_token": (0.05, 20),
 }
 """Requests a second, and at once."""
 V1, V2 = "/_matrix/client/api/v1", "/_matrix/client/v2"
@@ -145,6 +146,15 @@ def set_field(stage: Stage) -> Answer:
 def register(stage: Stage) -> Answer:
     body = {"username": f"limited-{next(_numbers)}-{stage.alice.user_id[1:9]}", "password": PASSWORD}
     return stage.stranger.post(f"{V3}/register", {**body, "auth": {"type": "m.login.dummy"}})
+
+
+def begin_registration(stage: Stage) -> Answer:
+    body = {"username": f"limited-{next(_numbers)}-{stage.alice.user_id[1:9]}", "password": PASSWORD}
+    return stage.stranger.post(f"{V3}/register", body)
+
+
+def ask_openid_token(stage: Stage) -> Answer:
+    return stage.alice.post(f"{V3}/user/{segment(stage.alice.user_id)}/openid/request_token", {})
 
 
 def register_by_token(stage: Stage) -> Answer:
@@ -315,6 +325,8 @@ ROWS = [
         lambda stage: stage.stranger.get(f"{V3}/register/available", username="free"),
     ),
     Row("registration_query", "accounts.registration_tokens.check_validity", by_address, ask_token),
+    Row("registration_query", "accounts.registration._remember", by_address, begin_registration),
+    Row("openid_token", "accounts.openid.request_openid_token", by_user, ask_openid_token),
     Row("login", "accounts.credentials.prove_by_password", by_address, log_in),
     Row(
         "login",

@@ -15,6 +15,8 @@ from murmuration.endpoint import Auth, endpoint
 from murmuration.endpoint.http import LARGE_CHARACTERS, Request
 from murmuration.endpoint.sockets import SocketRequest
 
+pytestmark = pytest.mark.usefixtures("deployment")
+
 LIMIT = Limits().lambda_payload_bytes
 EVENTS = {"events": [{"body": 'a "quoted" word, ünïcode 🦜', "number": number} for number in range(130_000)]}
 

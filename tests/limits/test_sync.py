@@ -76,7 +76,7 @@ def test_several_large_rooms_with_edited_messages_all_come(make_client: Make) ->
 
 
 def test_no_room_is_left_out_for_ever(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("murmuration.sync.engine._bytes_for_rooms", lambda _answer: 60_000)
+    monkeypatch.setattr("murmuration.sync.answer.Answer.bytes_for_rooms", lambda _answer: 60_000)
     alice, bob = make_client("alice"), make_client("bob")
     rooms = [create_room(alice, preset="public_chat") for _ in range(4)]
     for room_id in rooms:
@@ -95,7 +95,7 @@ def test_no_room_is_left_out_for_ever(make_client: Make, monkeypatch: pytest.Mon
 def test_all_of_a_rooms_state_comes_after_a_full_state_that_had_no_room_for_it(
     make_client: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("murmuration.sync.engine._bytes_for_rooms", lambda _answer: 1_000)
+    monkeypatch.setattr("murmuration.sync.answer.Answer.bytes_for_rooms", lambda _answer: 1_000)
     alice = make_client("alice")
     rooms = [create_room(alice) for _ in range(3)]
     syncing = Syncing(alice)
@@ -112,7 +112,7 @@ def test_all_of_a_rooms_state_comes_after_a_full_state_that_had_no_room_for_it(
 
 
 def test_many_invites_come_in_several_answers(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("murmuration.sync.engine._bytes_for_rooms", lambda _answer: 3_000)
+    monkeypatch.setattr("murmuration.sync.answer.Answer.bytes_for_rooms", lambda _answer: 3_000)
     alice, bob = make_client("alice"), make_client("bob")
     rooms = [create_room(alice, name="n" * 400) for _ in range(5)]
     for room_id in rooms:
@@ -133,7 +133,7 @@ def test_left_rooms_come_in_several_answers(make_client: Make, monkeypatch: pyte
     syncing = Syncing(bob)
     while not has_nothing(syncing.sync()):
         pass
-    monkeypatch.setattr("murmuration.sync.engine._bytes_for_rooms", lambda _answer: 60_000)
+    monkeypatch.setattr("murmuration.sync.answer.Answer.bytes_for_rooms", lambda _answer: 60_000)
     for room_id in rooms:
         send(alice, room_id, LONG)
         ok(bob.post(path(room_id, "leave")))

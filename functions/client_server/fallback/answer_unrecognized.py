@@ -19,6 +19,6 @@ def handler(request: Request) -> dict[str, Any]:
         return {}
     check_path(request.method, request.path)
     advice = explain(request.method, request.path, request.resource)
-    if request.resource in ("/", "/{proxy+}"):
+    if request.resource == "/{proxy+}":
         raise Unrecognized(advice or "There is no such endpoint")
     raise MethodNotAllowed(advice or "This endpoint has no such method")

@@ -10,7 +10,7 @@ import functools
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from murmuration.aws.parameters import read_secret
+from murmuration.aws.parameters import forget, read_secret
 from murmuration.clock import now_ms
 from murmuration.settings import settings
 
@@ -44,7 +44,7 @@ def renew() -> None:
     now = now_ms()
     if now - _renewed_ms > FRESH_MS:
         _renewed_ms = now
-        read_secret.cache_clear()
+        forget()
         signing_key.cache_clear()
 
 

@@ -22,3 +22,8 @@ def read_secret(name: str) -> str:
     answer = call("ssm", "GetParameter", {"Name": name, "WithDecryption": True})
     value: str = answer["Parameter"]["Value"]
     return value
+
+
+def forget() -> None:
+    """Read each parameter anew when it is asked for next."""
+    read_secret.cache_clear()

@@ -255,9 +255,6 @@ class Request:
         """
         if auth is Auth.NONE:
             return
-        if auth is Auth.SERVER:
-            self._authenticate_server()
-            return
         if auth is Auth.DEFERRED_ACCESS_TOKEN:
             _ = self.access_token
             return
@@ -269,7 +266,8 @@ class Request:
 
         self._requester = authenticate(self.access_token, address=lambda: self.source_ip)
 
-    def _authenticate_server(self) -> None:
+    def authenticate_server(self) -> None:
+        """Verify the X-Matrix signatures and keep the origin and what it signed. Raises Unauthorized."""
         from murmuration.federation.authentication import authenticate
 
         every = self.event.get("multiValueHeaders") or {}
@@ -335,7 +333,10 @@ class Handler:
             version = (event.get("pathParameters") or {}).get("version")
             if version is not None and self.route.versions and version not in self.route.versions:
                 raise Unrecognized(f"Version {version} of this endpoint is not supported")
-            request.authenticate(self.route.auth)
+            if self.route.auth is Auth.SERVER:
+                request.authenticate_server()
+            else:
+                request.authenticate(self.route.auth)
             charge_address(request, self.route)
             answer = self.function(request)
         except MatrixError as error:

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.identity import budgets
 from murmuration.identity.tokens import AccessToken, Requester
@@ -23,7 +23,7 @@ Address = Callable[[], str]
 
 def authenticate(token: AccessToken, *, address: Address | None = None) -> Requester:
     """Who `token` proves to be. One read. Raises UnknownToken, LimitExceeded."""
-    return verify(token, dynamodb.get(accounts.USERS, token.key), address=address)
+    return verify(token, fetch(accounts.device_read(token.key)), address=address)
 
 
 def verify(

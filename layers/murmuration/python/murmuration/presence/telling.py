@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency
 from murmuration.aws.calls import Usage, counting
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
@@ -50,7 +50,9 @@ def tell_of_joins(entries: Iterable[Mapping[str, Any]]) -> None:
     """
     joined = {(item["room_id"], item["member"]) for item in entries if item.get("member") and _is_join(item)}
     for room_id, user_id in sorted(joined):
-        _tell_of_join(room_id, user_id)
+        with counting(usage := Usage()):
+            _tell_of_join(room_id, user_id)
+        charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
 def _is_join(item: Mapping[str, Any]) -> bool:
@@ -116,9 +118,7 @@ def _rooms(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not joined:
         return {}, []
-    keys = [room_items.head_key(room_id) for room_id in joined]
-    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS]
-    heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
+    heads = list(room_items.read_heads(joined).values())
     to_read = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
     members = concurrency.parallel(
         *(functools.partial(members_at, head.room_id, head.state_root, head) for head in to_read)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from murmuration.aws import dynamodb
+from murmuration.aws.reads import Batch
 from murmuration.cache import LruCache
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.events import Event, StateKey
@@ -104,10 +104,12 @@ def advance(room: Room, head: RoomHead, changes: Mapping[StateKey, StateEntry | 
 def prefetch(rooms: Sequence[Room], pairs: Sequence[StateKey]) -> None:
     """Read the state events with these (type, state key) pairs of all `rooms` together, where unknown."""
     missing = {room.room_id: [pair for pair in pairs if pair not in room._known] for room in rooms}
-    keys = [room_items.state_item_key(room_id, pair) for room_id, some in missing.items() for pair in some]
-    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
-    found = {(item["room_id"], item["sk"]): item for item in items}
+    batch = Batch()
+    answers = {
+        (room.room_id, pair): batch.add(room_items.state_read(room.room_id, pair, room.version))
+        for room in rooms
+        for pair in missing[room.room_id]
+    }
+    batch.fetch()
     for room in rooms:
-        for pair in missing[room.room_id]:
-            item = found.get((room.room_id, room_items.state_sk(pair)))
-            room._known[pair] = room_items.state_entry_from_item(item, room.version) if item else None
+        room._known.update({pair: answers[room.room_id, pair].value for pair in missing[room.room_id]})

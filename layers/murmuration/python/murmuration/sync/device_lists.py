@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection, Sequence
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
@@ -75,29 +75,22 @@ def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
     """
     if not others:
         return set()
-    heads = [head for head in _heads(_encrypted(_joined_rooms(user_id))) if head.is_resident]
+    heads = [head for head in _heads(_joined_rooms(user_id)) if head.is_resident]
     if not heads:
         return set(others)
     few = len(others) <= max(FEW, len(heads))
     asked = [head for head in heads if few and head.is_indexed]
-    keys = member_index.present_keys([head.room_id for head in asked], sorted(others))
-    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
+    joined = member_index.read_joined_among([head.room_id for head in asked], sorted(others))
     whole = [head for head in heads if head not in asked]
     members = concurrency.parallel(*(functools.partial(member_index.read_present, head) for head in whole))
-    return set(others).difference(member_index.joined_among(items), *members)
+    return set(others).difference(joined, *members)
 
 
 def _joined_rooms(user_id: str) -> list[str]:
     return [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
 
 
-def _encrypted(room_ids: Sequence[str]) -> set[str]:
-    keys = [room_items.state_item_key(room_id, (ENCRYPTION, "")) for room_id in room_ids]
-    found = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
-    return {item["room_id"] for item in found}
-
-
-def _heads(room_ids: Collection[str]) -> list[RoomHead]:
-    keys = [room_items.head_key(room_id) for room_id in sorted(room_ids)]
-    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
-    return [room_items.head_from_item(item) for item in items if "ordinal" in item]
+def _heads(room_ids: Sequence[str]) -> list[RoomHead]:
+    """The heads of the encrypted rooms among these."""
+    encrypted = room_items.read_rooms_with_state(room_ids, (ENCRYPTION, ""))
+    return list(room_items.read_heads(sorted(encrypted)).values())

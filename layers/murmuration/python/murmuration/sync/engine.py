@@ -330,12 +330,7 @@ def assemble(
 
 def _rooms(room_ids: Sequence[str], *, late: bool) -> dict[str, Room]:
     """The rooms as they are now, or were a moment ago; one round trip."""
-    if not room_ids:
-        return {}
-    keys = [room_items.head_key(room_id) for room_id in room_ids]
-    eventual = (room_items.ROOMS,) if late else ()
-    items = dynamodb.batch_get({room_items.ROOMS: keys}, eventual=eventual)[room_items.ROOMS]
-    return {item["room_id"]: Room(room_items.head_from_item(item)) for item in items if "ordinal" in item}
+    return {name: Room(head) for name, head in room_items.read_heads(room_ids, eventual=late).items()}
 
 
 def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import dynamodb
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest, find_public_rooms
@@ -74,11 +73,7 @@ def _page(snapshot: DirectorySnapshot, number: int) -> Sequence[str]:
 
 def _load(room_ids: Sequence[str]) -> list[Room]:
     """The rooms that there still are, in their order."""
-    keys = [room_items.head_key(room_id) for room_id in room_ids]
-    items = dynamodb.batch_get({room_items.ROOMS: keys})[room_items.ROOMS] if keys else []
-    heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
-    rooms = {head.room_id: Room(head) for head in heads if head.joined > 0}
-    return [rooms[room_id] for room_id in room_ids if room_id in rooms]
+    return [Room(head) for head in room_items.read_heads(room_ids).values() if head.joined > 0]
 
 
 def _answer(rooms: Sequence[Room], snapshot: DirectorySnapshot, name: str, number: int) -> dict[str, Any]:

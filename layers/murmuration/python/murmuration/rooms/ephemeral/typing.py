@@ -83,7 +83,7 @@ def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) 
         if not _types(item, user_id, device_ids, now):
             return []
         users = {other: until for other, until in _running(item, now).items() if other != user_id}
-        return [_item(users, _devices(item))]
+        return [{**_item(users, _devices(item)), "user_id": user_id}]
 
     streams.append(stream, items)
 

@@ -94,10 +94,8 @@ def find_public_rooms(request: DirectoryRequest) -> list[Room]:
 
 def _rooms() -> list[Room]:
     """The published rooms that anyone is in."""
-    keys = [room_items.head_key(room_id) for room_id in directory.read_published()]
-    items = dynamodb.batch_get({room_items.ROOMS: keys}, eventual=(room_items.ROOMS,))[room_items.ROOMS]
-    heads = [room_items.head_from_item(item) for item in items if "ordinal" in item]
-    return [Room(head) for head in heads if head.joined > 0]
+    heads = room_items.read_heads(directory.read_published(), eventual=True)
+    return [Room(head) for head in heads.values() if head.joined > 0]
 
 
 def _rank(room: Room) -> _Rank:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws.reads import fetch_all
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrusted
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
-from murmuration.storage.live import streams
 from murmuration.storage.users import account_data
 
 INVITE_PERMISSION = "m.invite_permission_config"
@@ -42,10 +41,9 @@ def check_invitees(inviter: str, user_ids: Iterable[str]) -> None:
             raise Forbidden("You can't invite yourself")
     if not invited:
         return
-    key = account_data.data_key("", INVITE_PERMISSION)
-    keys = [{"stream_id": streams.user_stream(user_id), "sk": key} for user_id in invited]
-    for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]:
-        if blocks_invites(account_data.content_of(item)):
+    reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in invited]
+    for content in fetch_all(reads):
+        if blocks_invites(content or {}):
             raise InviteBlocked("Somebody whom you invite takes no invites")
 
 

@@ -15,11 +15,12 @@ same and that nobody else has finished, so an index is never built from two stat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT, Item, Write
+from murmuration.aws.reads import Read, fetch_all
 from murmuration.settings import settings
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import ROOMS, RoomHead
@@ -223,12 +224,12 @@ def is_server_joined(head: RoomHead, server: str) -> bool:
     return item is not None and item["joined"] > 0
 
 
-def present_keys(room_ids: Iterable[str], user_ids: Iterable[str]) -> list[dict[str, str]]:
-    """The keys in the table `rooms` of these users in these rooms, for `shared_among`."""
-    users = list(user_ids)
-    return [_present_key(room_id, user_id) for room_id in room_ids for user_id in users]
+def read_joined_among(room_ids: Iterable[str], user_ids: Sequence[str]) -> set[str]:
+    """Return those of the users who are joined to one of the rooms, which must be indexed; one round trip."""
+    pairs = [(room_id, user_id) for room_id in room_ids for user_id in user_ids]
+    reads = [Read(ROOMS, _present_key(room_id, user_id), _is_joined) for room_id, user_id in pairs]
+    return {user_id for (_, user_id), joined in zip(pairs, fetch_all(reads), strict=True) if joined}
 
 
-def joined_among(items: Iterable[Item]) -> set[str]:
-    """The users who are joined according to items at `present_keys`."""
-    return {item["sk"].split("#", 2)[2] for item in items if item["membership"] == JOIN}
+def _is_joined(item: Item | None) -> bool:
+    return item is not None and item["membership"] == JOIN

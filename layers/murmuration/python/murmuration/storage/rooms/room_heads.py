@@ -8,6 +8,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.reads import Read, fetch, fetch_all
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.state_trie import NodeId
 
@@ -207,7 +208,17 @@ def indexed_write(head: RoomHead, *, local_joined: int, local_invited: int, fede
     )
 
 
+def head_read(room_id: str, *, eventual: bool = False) -> Read[RoomHead | None]:
+    """Read a room's head: None for a room that is unknown, or about to be deleted."""
+    return Read(ROOMS, head_key(room_id), lambda item: head_among([item] if item else []), eventual)
+
+
+def read_heads(room_ids: Iterable[str], *, eventual: bool = False) -> dict[str, RoomHead]:
+    """Return the heads of those rooms that are known, by room ID, in the order given; one round trip."""
+    heads = fetch_all([head_read(room_id, eventual=eventual) for room_id in dict.fromkeys(room_ids)])
+    return {head.room_id: head for head in heads if head is not None}
+
+
 def read_head(room_id: str) -> RoomHead | None:
     """The room's head; None for a room that isn't known."""
-    item = dynamodb.get(ROOMS, head_key(room_id))
-    return head_among([item] if item else [])
+    return fetch(head_read(room_id))

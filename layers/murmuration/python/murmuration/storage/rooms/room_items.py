@@ -13,7 +13,7 @@ from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, Write
-from murmuration.aws.reads import Read
+from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
@@ -24,9 +24,11 @@ from murmuration.storage.rooms.room_heads import (
     head_among,
     head_from_item,
     head_key,
+    head_read,
     head_write,
     indexed_write,
     read_head,
+    read_heads,
     settled_write,
     settling_write,
     unindexed_check,
@@ -39,9 +41,11 @@ __all__ = [
     "head_among",
     "head_from_item",
     "head_key",
+    "head_read",
     "head_write",
     "indexed_write",
     "read_head",
+    "read_heads",
     "settled_write",
     "settling_write",
     "unindexed_check",
@@ -144,15 +148,6 @@ def log_key(room_id: str, ordinal: int) -> dict[str, Any]:
 # -- Reading items ---------------------------------------------------------------------------------------
 
 
-def head_read(room_id: str) -> Read[RoomHead | None]:
-    """Read a room's head: None for a room that is unknown, or about to be deleted."""
-    return Read(ROOMS, head_key(room_id), _head_of)
-
-
-def _head_of(item: Item | None) -> RoomHead | None:
-    return head_from_item(item) if item is not None and "ordinal" in item else None
-
-
 def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEntry:
     replaced, because = item.get("replaced"), item.get("redacted_because")
     return LogEntry(
@@ -172,6 +167,22 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         after_gap=item.get("after_gap", False),
         filled_below=item.get("filled_below"),
     )
+
+
+def state_read(room_id: str, pair: StateKey, version: RoomVersion) -> Read[StateEntry | None]:
+    """Read a current state event; None if there is none of this type and state key."""
+    return Read(
+        ROOMS,
+        state_item_key(room_id, pair),
+        lambda item: state_entry_from_item(item, version) if item is not None else None,
+    )
+
+
+def read_rooms_with_state(room_ids: Sequence[str], pair: StateKey) -> set[str]:
+    """Return those of the rooms that have a state event of this type and state key; one round trip."""
+    keys = [state_item_key(room_id, pair) for room_id in room_ids]
+    reads = [Read(ROOMS, key, lambda item: item is not None) for key in keys]
+    return {room_id for room_id, is_there in zip(room_ids, fetch_all(reads), strict=True) if is_there}
 
 
 def stored_state_read(room_id: str, pair: StateKey) -> Read[Callable[[RoomVersion], StateEntry] | None]:
