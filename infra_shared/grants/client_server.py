@@ -207,7 +207,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             **RECEIVING,
             "sync-tokens": "get",
-            "users": "batch_get check delete get put update",
+            "users": "batch_get delete put update",
         },
     ),
     "client_server.room_send": Grant(

@@ -50,10 +50,11 @@ GRANTS: Mapping[str, Grant] = {
             **server_server.RECEIVING,
             "connections": "delete get update",
             "listeners": "batch_get update",
+            "parked": "delete put",
             "streams": "batch_get get put update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
-            "users": "batch_get check delete get put query update",
+            "users": "batch_get delete get put query update",
         },
     ),
     "workers.schedules": Grant(

@@ -39,15 +39,14 @@ READING: Mapping[str, str] = {
 RECEIVING: Mapping[str, str] = {
     **KEYS,
     "events": "batch_get put update",
-    "parked": "delete put",
     "room-log": "batch_get put query update",
     "rooms": "batch_get check delete get put query update",
     "snapshots": "batch_get batch_write delete get put",
     "streams": "batch_get",
     "transient": "batch_get get put update",
-    "users": "batch_get check delete get put update",
+    "users": "batch_get delete get put update",
 }
-"""The tables for taking events of other servers, and asking about them."""
+"""The tables for taking events of other servers, and asking about them; `parked` is the worker's."""
 
 GRANTS: Mapping[str, Grant] = {
     "server_server.invites": Grant(
@@ -63,7 +62,10 @@ GRANTS: Mapping[str, Grant] = {
     "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP),
     "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP),
     "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
-    "server_server.event_auth": Grant(secrets=SECRETS, tables=READING),
+    "server_server.event_auth": Grant(
+        secrets=SECRETS,
+        tables={**SIGNED, "events": "batch_get", "room-log": "batch_get", "rooms": "batch_get get query"},
+    ),
     "server_server.events": Grant(secrets=SECRETS, tables=READING),
     "server_server.transactions": Grant(
         queues={"room-pdus": "find send"},

@@ -9,16 +9,21 @@ import pytest
 from murmuration import clock as clock_module
 from murmuration.federation.inbound.transactions import working
 from murmuration.federation.keys import fetching
-from murmuration.storage.rooms import event_store
+from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.servers import parked_pdus, unobtainable
-from tests.federation.inbound.test_transactions import said
 from tests.federation.network import Reply
 from tests.federation.peers import Peer, Worker, share_room
 from tests.in_process import Client
-from tests.rooms.other_servers import current_state, log_ids
+from tests.rooms.other_servers import Mirror, current_state, log_ids
 from tests.rooms.people import V3, ok
 
 GONE = Reply({"errcode": "M_NOT_FOUND", "error": "?"}, 404)
+
+
+def said(_: Client, mirror: Mirror) -> list[str]:
+    """The messages in the log: a client that read them would have the past asked for."""
+    entries = room_items.read_log(mirror.room_id, mirror.version)
+    return [it.event.content["body"] for it in entries if it.event.type == "m.room.message"]
 
 
 class Clock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import string
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +15,11 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
-from tests.federation.peers import Peer, Worker, share_room
-from tests.in_process import Answer, Client
+from tests.federation.peers import SECRET, Peer, Worker, share_room
+from tests.in_process import Answer, Client, segment
 from tests.rooms.large_rooms import fill
 from tests.rooms.other_servers import Mirror, log_ids
-from tests.rooms.people import create_room, leave, ok, refused, send, set_state
+from tests.rooms.people import create_room, join, leave, ok, refused, send, set_state
 
 
 def ids_of(mirror: Mirror, pdus: list[dict[str, Any]]) -> list[str]:
@@ -59,8 +60,6 @@ QUESTIONS: dict[str, tuple[str, tuple[str, ...], str]] = {
 
 def ask(peer: Peer, question: str, room_id: str, event_id: str) -> Answer:
     if question == "get_missing_events":
-        from tests.in_process import segment
-
         body = {"earliest_events": [], "latest_events": [event_id]}
         return peer.call("POST", f"/_matrix/federation/v1/get_missing_events/{segment(room_id)}", body)
     what, parts, name = QUESTIONS[question]
@@ -199,6 +198,25 @@ def test_history_before_the_servers_users_joined_is_redacted(alice: Client, peer
     assert body_of(peer, send(alice, room_id, "open")) == "open"
 
 
+def test_what_an_erased_user_sent(
+    alice: Client, peer: Peer, third: Peer, make_client: Callable[..., Client]
+) -> None:
+    """Whole for servers that were there, redacted for one that came later."""
+    from murmuration.rooms.reading.erasures import erase_in_rooms
+
+    mirror = share_room(alice, peer)
+    gone = make_client("gone")
+    join(gone, mirror.room_id)
+    event_id = send(gone, mirror.room_id, "forget me")
+    erase_in_rooms(gone.user_id)
+    mirror.catch_up()
+    mirror.send(mirror.member(f"@bob:{third.name}", f"@bob:{third.name}", "join"))
+    assert (body_of(peer, event_id), body_of(third, event_id)) == ("forget me", None)
+    later = send(alice, mirror.room_id, "of others")
+    assert body_of(third, later) == "of others"
+    assert body_of(third, send(alice, mirror.room_id, "after")) == "after"
+
+
 def body_of(peer: Peer, event_id: str) -> str | None:
     (pdu,) = ok(peer.get("event", event_id))["pdus"]
     body: str | None = pdu["content"].get("body")
@@ -290,6 +308,42 @@ def test_a_state_of_ten_thousand_members_goes_out_compressed(
     assert answer.headers["Content-Encoding"] == "gzip"
     assert len(answer.body) * 4 // 3 < 6_000_000
     assert len(json.loads(gzip.decompress(answer.body))["pdus"]) == 10_000
+
+
+def test_an_endpoint_compresses_what_is_large(
+    alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As API Gateway gets it: in Base64, with the headers of the coding."""
+    import base64
+
+    from murmuration.endpoint import discover
+
+    mirror = share_room(alice, peer)
+    event_id = send(alice, mirror.room_id, "hello")
+    state = large_state(3_000)
+    monkeypatch.setattr(states, "state_events", lambda *_: state)
+    monkeypatch.setattr(states, "auth_chain", lambda *_, **__: [])
+    uri = f"/_matrix/federation/v1/state/{segment(mirror.room_id)}?event_id={segment(event_id)}"
+    handler: Any = {it.name: it for it in discover()}["server_server-get_room_state"].handler
+    answer = handler(
+        {
+            "httpMethod": "GET",
+            "path": uri.partition("?")[0],
+            "headers": {
+                "authorization": peer.authorization("GET", uri),
+                "accept-encoding": "gzip",
+                "x-murmuration-uri": uri,
+                "x-murmuration-viewer-secret": SECRET,
+            },
+            "queryStringParameters": {"event_id": event_id},
+            "pathParameters": {"roomId": segment(mirror.room_id)},
+            "requestContext": {"identity": {"sourceIp": "198.51.100.1"}},
+        },
+        None,
+    )
+    assert (answer["statusCode"], answer["headers"]["Content-Encoding"]) == (200, "gzip")
+    body = json.loads(gzip.decompress(base64.b64decode(answer["body"])))
+    assert len(body["pdus"]) == 3_000
 
 
 def test_the_state_of_a_large_room_is_read_by_queries(alice: Client, peer: Peer) -> None:

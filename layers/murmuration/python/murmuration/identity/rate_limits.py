@@ -81,7 +81,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         # By server: joins, leaves, knocks and invites of its users.
         "federation_membership": Limit(5, 200),
         # By server: events that it sends, those of them that can't be judged yet, and what it asks for.
-        "federation_pdu": Limit(10, 1000),
+        "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
         "federation_state": Limit(0.5, 30),
     }

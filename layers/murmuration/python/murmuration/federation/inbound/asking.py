@@ -45,7 +45,7 @@ WHOLE_STATE_SHARE = 0.2
 """If a larger share of a state's events is unknown, the whole state is fetched."""
 MOST_ID_BYTES = 255
 MOST_IDS_BYTES = 4 * 1024 * 1024
-MOST_STATE_BYTES = 48 * 1024 * 1024
+MOST_STATE_BYTES = 24 * 1024 * 1024
 MOST_BACKFILL_BYTES = 8 * 1024 * 1024
 MOST_BYTES = 2 * 1024 * 1024
 _V1 = ("_matrix", "federation", "v1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from murmuration.federation.inbound import acls
+from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
@@ -43,6 +44,11 @@ def find_event(room: Room, event_id: str) -> StoredEvent:
     if stored is None or stored.room_id != room.room_id or stored.kind == "rejected":
         raise NotFound("There is no such event in this room")
     return stored
+
+
+def take_state_request(origin: str) -> None:
+    """Count a question whose answer takes many reads. Raises LimitExceeded."""
+    rate_limits.check("federation_state", origin)
 
 
 def find_placed_event(room: Room, event_id: str) -> StoredEvent:

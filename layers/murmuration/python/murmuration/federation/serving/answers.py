@@ -14,7 +14,7 @@ PLAIN_BYTES = 1_000_000
 MOST_PLAIN_BYTES = 5_500_000
 MOST_PACKED_BYTES = 4_200_000
 """What becomes less than 6 MB in Base64."""
-MOST_RAW_BYTES = 64_000_000
+MOST_RAW_BYTES = 32_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.clock import now_ms
-from murmuration.federation.serving.access import find_event, open_event, open_room
+from murmuration.federation.serving.access import find_event, open_event, open_room, take_state_request
 from murmuration.federation.serving.answers import Packed, packed
 from murmuration.federation.serving.chains import auth_chain
 from murmuration.federation.serving.visibility import pdus_for
-from murmuration.identity import rate_limits
 from murmuration.settings import settings
 
 
@@ -26,7 +25,7 @@ def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> P
     """The auth chain of an event. Raises NotFound, Forbidden, LimitExceeded, Unavailable."""
     room = open_room(room_id, origin)
     stored = find_event(room, event_id)
-    rate_limits.check("federation_state", origin)
+    take_state_request(origin)
     return packed({"auth_chain": [it.pdu for it in auth_chain(room, [stored.event])]}, gzip=gzip)
 
 

@@ -5,10 +5,9 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroom
 
 from __future__ import annotations
 
-from murmuration.federation.serving.access import find_placed_event, open_room
+from murmuration.federation.serving.access import find_placed_event, open_room, take_state_request
 from murmuration.federation.serving.answers import Packed, Size, packed
 from murmuration.federation.serving.chains import auth_chain
-from murmuration.identity import rate_limits
 from murmuration.protocol import state_trie
 from murmuration.protocol.events import Event
 from murmuration.protocol.state_trie import NodeId
@@ -39,7 +38,7 @@ def get_state_ids(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Pa
 def _read(origin: str, room_id: str, event_id: str) -> tuple[list[Event], list[Event]]:
     room = open_room(room_id, origin)
     stored = find_placed_event(room, event_id)
-    rate_limits.check("federation_state", origin)
+    take_state_request(origin)
     size = Size()
     state = state_events(room, stored.state_root or state_trie.EMPTY)
     for event in state:

@@ -1,7 +1,8 @@
 """What a server may see of events: whole, or only in redacted form.
 
 It is the history visibility at each event that decides, together with the memberships that the server's
-users had there. A server that takes part in the room may see what its users could see.
+users had there. A server that takes part in the room may see what its users could see. What an erased user
+sent is whole for those servers alone that were in the room then.
 https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 """
 
@@ -14,8 +15,9 @@ from murmuration.protocol import state_trie
 from murmuration.protocol.events import StateKey
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import server_may_see, visibility_of
+from murmuration.rooms.reading.erasures import event_copy
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import member_index, room_items, snapshots
+from murmuration.storage.rooms import erasures, member_index, room_items, snapshots
 from murmuration.storage.rooms.event_store import StoredEvent
 
 _MEMBER = "m.room.member"
@@ -30,7 +32,12 @@ def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[dic
     Reads nothing where history is shared. Else a few round trips for all events together.
     """
     before = {stored.event.event_id: _visibility(room, stored) for stored in events}
-    closed = [it for it in events if before[it.event.event_id] not in _OPEN and it.state_root is not None]
+    hidden = frozenset(erasures.read(room.room_id, room.head.erasures)) if room.head.erasures else frozenset()
+    closed = [
+        it
+        for it in events
+        if it.state_root is not None and (before[it.event.event_id] not in _OPEN or it.event.sender in hidden)
+    ]
     memberships = _memberships(room, origin, {it.state_root for it in closed if it.state_root is not None})
     current = room.entries(pair for it in closed if (pair := it.event.state_pair) is not None)
     pdus = []
@@ -49,7 +56,11 @@ def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[dic
         )
         allowed = any(server_may_see(visibility, seen) for visibility in visibilities)
         is_hidden = stored.state_root is None and not event.is_state
-        pdus.append(event.pdu if given or (allowed and not is_hidden) else event.redacted().pdu)
+        if not (given or (allowed and not is_hidden)):
+            event = event.redacted()
+        elif "join" not in seen:
+            event = event_copy(event, hidden)
+        pdus.append(event.pdu)
     return pdus
 
 

@@ -137,15 +137,14 @@ class _Work:
         ordered = ancestors_first(events, lambda event: event.prev_events)
         keys = self.remote.keys(signing_times(ordered)) if ordered else {}
         room: Room | None = self.room
-        try:
-            for number, event in enumerate(ordered):
-                if self.deadline.is_over():
-                    self._queue_again(ordered[number:])
-                    return
-                self._take(event, keys, room)
-                room = None
-        finally:
-            self.remote.remember_failures()
+        for number, event in enumerate(ordered):
+            if self.deadline.is_over():
+                self._queue_again(ordered[number:])
+                break
+            self._take(event, keys, room)
+            room = None
+        # Not after an error: what was fetched may not have been stored, and is to be asked for again.
+        self.remote.remember_failures()
 
     def _parse(self, pdus: Sequence[Any]) -> dict[str, Event]:
         """The PDUs that are of the room's format, by event ID, in the order of their depth.
