@@ -84,7 +84,7 @@ def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[st
     """Join the room that `body` names by ID, alias, or the event of an invite.
 
     Its `servers` are asked where this one isn't in the room. `room_id`, and the `response` that `body` asks
-    for. Raises MissingParam where nothing is named, BadJson, NotFound for an unknown room or invite, and
+    for. Raises MissingParam where nothing is named, BadJson, NotFound for an unknown room or invite,
     Forbidden.
     """
     named = [name for name in NAMES if body.optional_string(name) is not None]
