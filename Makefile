@@ -58,6 +58,7 @@ test-long: $(SET_UP)
 test-all: test test-long  ## Run those and the long ones: deployments, browsers, soak, crashes
 
 coverage: $(SET_UP)  ## Run the tests but for the long ones, and count what of the package they reach
+	@$(BIN)/python -m pip install --quiet pytest-cov==7.1.0
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not long' --cov=murmuration --cov-report=term:skip-covered \
 		--cov-fail-under=$(COVERED) $(TESTS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra_shared.grants.grant import ANSWERS, Grant
+from infra_shared.grants.server_server import RECEIVING
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
@@ -197,14 +198,11 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_messages": Grant(
         objects=ANSWERS,
+        secrets={"signing-key": "get"},
         tables={
-            "events": "batch_get",
-            "room-log": "batch_get query",
-            "rooms": "batch_get query",
-            "snapshots": "batch_get",
-            "streams": "batch_get",
+            **RECEIVING,
             "sync-tokens": "get",
-            "users": "batch_get update",
+            "users": "batch_get delete put update",
         },
     ),
     "client_server.room_send": Grant(

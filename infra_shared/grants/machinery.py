@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from infra_shared.grants import server_server
 from infra_shared.grants.grant import Grant
 
 GRANTS: Mapping[str, Grant] = {
@@ -27,25 +28,27 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.queues": Grant(
-        queues={"socket-pushes": "find send"},
+        queues={"room-pdus": "find send", "socket-pushes": "find send"},
+        secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
+            **server_server.RECEIVING,
             "connections": "delete get update",
-            "events": "batch_get",
             "listeners": "batch_get update",
-            "room-log": "batch_get query",
-            "rooms": "batch_get get query",
-            "snapshots": "batch_get",
+            "parked": "delete put",
             "streams": "batch_get get put",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
-            "users": "batch_get get query update",
+            "users": "batch_get delete get put query update",
         },
     ),
     "workers.schedules": Grant(
+        queues={"room-pdus": "find send"},
         tables={
             "directory": "delete",
             "events": "batch_write",
+            "parked": "delete update",
+            "parked/by-due": "query",
             "room-log": "batch_write query",
             "rooms": "batch_write delete get put query update",
             "snapshots": "batch_get batch_write delete query update",

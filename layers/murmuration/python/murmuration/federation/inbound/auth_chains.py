@@ -33,6 +33,15 @@ def authorising_ids(event: Event) -> list[str]:
     return list(event.auth_events)
 
 
+def signing_times(events: Iterable[Event]) -> dict[tuple[str, str], int]:
+    """The keys that these events' signatures need, by (server, key ID), and when each was last used (ms)."""
+    times: dict[tuple[str, str], int] = {}
+    for event in events:
+        for name in keys_to_look_up(event):
+            times[name] = max(times.get(name, 0), event.origin_server_ts)
+    return times
+
+
 def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = True) -> dict[str, Event]:
     """The events, by ID, of those PDUs that are of the room and its version's format."""
     events: dict[str, Event] = {}
@@ -56,7 +65,7 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[s
     cited = {event_id for event in events.values() for event_id in authorising_ids(event)}
     known = forks.stored([*events, *cited])
     fresh = {event_id: event for event_id, event in events.items() if event_id not in known}
-    keys = remote.keys({key for event in fresh.values() for key in keys_to_look_up(event)})
+    keys = remote.keys(signing_times(fresh.values()))
     added: dict[str, StoredEvent] = {}
     for event in ancestors_first(fresh, authorising_ids):
         outlier = _judge(forks, event, {**known, **added}, keys)

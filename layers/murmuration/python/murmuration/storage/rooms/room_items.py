@@ -429,6 +429,12 @@ def locate(event_ids: Sequence[str]) -> dict[str, Item]:
     return {item["event_id"]: item for item in items}
 
 
+def read_room_of(event_id: str) -> str | None:
+    """The ID of the room that an event is in; None for an unknown event."""
+    place = locate([event_id]).get(event_id)
+    return place["room_id"] if place is not None else None
+
+
 def read_events(event_ids: Sequence[str], version: RoomVersion) -> dict[str, Event]:
     """Events by ID, wherever they're kept: those known. Two round trips."""
     places = locate(event_ids)
