@@ -17,7 +17,8 @@ class StopSignals:
     """Waits for SIGINT or SIGTERM.
 
     A handler may interrupt another one, or itself, at any point. So it takes no lock, as an Event would: it
-    counts, and writes a byte to a pipe.
+    counts. What ends the waiting is a byte in a pipe, which the interpreter writes as soon as a signal comes
+    to any thread. The handler could not write it: it runs in the main thread, which may have begun to wait.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,7 @@ class StopSignals:
 
     def install(self) -> None:
         """Take the signals from now on. Only a process's main thread can."""
+        signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         for number in SIGNALS:
             signal.signal(number, self._take)
 
@@ -36,7 +38,6 @@ class StopSignals:
         if next(self._numbers) >= PATIENCE:
             os._exit(128 + number)
         self.came = True
-        os.write(self._writing, b"!")
 
     def wait(self) -> None:
         """Return as soon as a signal has come."""

@@ -16,6 +16,7 @@ from operators.operating import Server
 
 TIMEOUT_S = 10
 MOST_SKEW_S = 5.0
+MOST_SERVERS = 10
 
 
 class Standing(Enum):
@@ -56,6 +57,7 @@ def checks(server: Server, url: str) -> Iterator[Finding]:
     yield check_signing_key()
     yield from check_tables()
     yield from check_queues(server)
+    yield from check_destinations()
     yield check_registration()
 
 
@@ -148,10 +150,18 @@ def check_wellknown_server(server: Server, url: str) -> Finding:
     """https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver"""
     subject = "well-known for servers"
     where = f"{_name_url(server, url)}/.well-known/matrix/server"
+    from murmuration.settings import settings
+
+    must = server.folder is None and settings().federation
     answer = fetch(where)
     delegated = (answer.body or {}).get("m.server")
     if answer.status != 200 or not isinstance(delegated, str):
-        return Finding(Standing.SKIPPED, subject, f"{where} has none: others look for port 8448")
+        wrong = f"{where} has none: others look for port 8448"
+        if must:
+            return Finding(Standing.FAILED, subject, f"{wrong}, where this server isn't")
+        return Finding(Standing.SKIPPED, subject, wrong)
+    if must and not delegated.endswith(":443"):
+        return Finding(Standing.FAILED, subject, f"it names {delegated}: the port must be there, and be 443")
     return Finding(Standing.OK, subject, f"names {delegated}")
 
 
@@ -246,6 +256,29 @@ def _queue_urls(client: Any, prefix: str) -> Iterator[str]:
     """The queues that were deployed: those on which devices wait come and go."""
     for page in client.get_paginator("list_queues").paginate(QueueNamePrefix=f"{prefix}-"):
         yield from (url for url in page.get("QueueUrls", ()) if f"/{prefix}-wake-" not in url)
+
+
+def check_destinations() -> Iterator[Finding]:
+    """Other servers that don't answer: some always are gone, so it is no fault of this one's."""
+    from murmuration.settings import settings
+    from murmuration.storage.servers.standings import scan_standings
+
+    subject = "other servers"
+    if not settings().federation:
+        yield Finding(Standing.SKIPPED, subject, "the server does not federate")
+        return
+    failing = sorted(
+        (one for one in scan_standings() if one.failing_since_ms), key=lambda one: one.failing_since_ms
+    )
+    for one in failing[:MOST_SERVERS]:
+        owed = f", owed events of {one.rooms_owed} rooms" if one.rooms_owed else ""
+        days = (time.time() - one.failing_since_ms / 1000) / 86_400
+        yield Finding(Standing.WARNING, subject, f"{one.server_name} has failed for {days:.1f} days{owed}")
+    more = len(failing) - MOST_SERVERS
+    if more > 0:
+        yield Finding(Standing.WARNING, subject, f"and {more} more: `murmuration destinations list`")
+    if not failing:
+        yield Finding(Standing.OK, subject, "all that were asked answer")
 
 
 def check_registration() -> Finding:

@@ -22,13 +22,13 @@ from local_cloud.pollers import schedules
 from local_cloud.pollers.queues import queue_record
 from local_cloud.pollers.stream_source import sequence_number
 from local_cloud.provision import physical_queue
-from murmuration.endpoint import discover, http_routes
+from murmuration.endpoint import Queue, discover, http_routes
 from murmuration.endpoint.discovery import function_name
 from replay.deployment import PREFIX, VIEWER_SECRET
 from replay.fixtures import fill
 from replay.worlds import World, key_names
 from tests.fixtures_cases import SOCKET, Case
-from tests.fixtures_stage import fixed_randomness
+from tests.fixtures_stage import SERVER_NAME, fixed_randomness
 
 CLIENT_ADDRESS = "203.0.113.7"
 
@@ -87,6 +87,9 @@ def _http_event(case: Case, method: str, uri: str, world: World) -> dict[str, An
     path, query = _filled_uri(uri, world)
     body = _body(case, world)
     request = events.HttpRequest(method, path, query, _headers(case, world, body), CLIENT_ADDRESS, "HTTP/1.1")
+    if case.server is not None:
+        signed = _signed_header(case.server, method, f"{path}?{query}" if query else path, body)
+        request = request._replace(headers=[*request.headers, signed])
     match = routes().match(path, method)
     if match is None or match.function is None:
         raise LookupError(f"no function serves {case.request}")
@@ -124,12 +127,31 @@ def _socket_event(case: Case, uri: str, world: World) -> dict[str, Any]:
 def _queue_event(case: Case, name: str, world: World) -> dict[str, Any]:
     sent = clock_of(case, world) / 1000
     records = []
-    for number, body in enumerate(case.body):
+    fifo = name in _fifo_queues()
+    group = "group-of-the-fixtures" if fifo else None
+    for number, body in enumerate(case.body(world.names) if callable(case.body) else case.body):
         text = json.dumps(fill(body, world.names), separators=(",", ":"), ensure_ascii=False)
-        message = Message(text, {}, {}, None, None, number, sent, first_received=sent, receive_count=1)
+        message = Message(text, {}, {}, group, group, number, sent, first_received=sent, receive_count=1)
         message.id, message.receipt = str(uuid.uuid4()), secrets.token_urlsafe(24)
-        records.append(queue_record(message, physical_queue(name, fifo=False, prefix=PREFIX)))
+        records.append(queue_record(message, physical_queue(name, fifo=fifo, prefix=PREFIX)))
     return {"Records": records}
+
+
+@functools.cache
+def _fifo_queues() -> frozenset[str]:
+    """The queues that keep an order."""
+    routes_of = [function.route for function in discover()]
+    return frozenset(route.name for route in routes_of if isinstance(route, Queue) and route.fifo)
+
+
+def _signed_header(server: str, method: str, uri: str, body: bytes) -> tuple[bytes, bytes]:
+    """The Authorization header of a request that another server signs."""
+    from murmuration.protocol import x_matrix
+    from tests.rooms.other_servers import key_of
+
+    content = json.loads(body) if body else x_matrix.ABSENT
+    value = x_matrix.authorization(key_of(server), method, uri, server, SERVER_NAME, content)
+    return b"authorization", value.encode()
 
 
 def _scheduled_event(case: Case, world: World) -> dict[str, Any]:
@@ -195,7 +217,8 @@ def _attributes(item: dict[str, Any]) -> dict[str, Any]:
 def _body(case: Case, world: World) -> bytes:
     if case.body is None or isinstance(case.body, bytes):
         return case.body or b""
-    return json.dumps(fill(case.body, world.names), ensure_ascii=False).encode()
+    made = case.body(world.names) if callable(case.body) else case.body
+    return json.dumps(fill(made, world.names), ensure_ascii=False).encode()
 
 
 def _headers(case: Case, world: World, body: bytes) -> list[tuple[bytes, bytes]]:

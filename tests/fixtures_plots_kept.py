@@ -263,6 +263,29 @@ def alice_with_a_stream(scene: Scene) -> None:
     scene.say("bob", scene.names["lounge"], "Is there tea?")
 
 
+@plot(
+    "Another server, which has somebody in the lounge, didn't answer when an event was sent to it.",
+    "alice_and_bob_in_a_public_room",
+)
+def another_server_is_behind(scene: Scene) -> None:
+    from murmuration.federation.outbound.transactions import Part, Transaction
+    from murmuration.storage.servers import backlogs, destinations
+    from murmuration.storage.servers.destinations import Health
+
+    server, lounge, now = "behind.example", scene.names["lounge"], scene.clock
+    retry_at = now + 600_000
+    scene.act(destinations.write_failure, server, Health(now, now, retry_at, 600_000), now)
+    scene.act(
+        backlogs.open_backlog,
+        server,
+        lounge,
+        1,
+        now_ms=now,
+        due_ms=retry_at,
+        sending=Transaction(now, (Part(lounge, (1,), 2),)).to_json(),
+    )
+
+
 @plot("Alice's phone has a pusher.", "alice_and_bob_in_a_public_room")
 def alice_has_a_pusher(scene: Scene) -> None:
     from murmuration.protocol.bodies import Fields

@@ -98,7 +98,9 @@ def _gone(before: Contents, after: Contents) -> dict[str, list[Any]]:
 
 def make_all(stage: Stage, folder: Path) -> Iterator[tuple[str, str]]:
     """(name, text) of every world's file, each written to `folder` before the next needs it."""
-    import tests.fixtures_plots_kept  # noqa: F401 - registers the plots
+    import tests.fixtures_plots_federation
+    import tests.fixtures_plots_kept
+    import tests.fixtures_plots_membership  # noqa: F401
 
     for chosen in PLOTS:
         text = make(stage, chosen, folder)

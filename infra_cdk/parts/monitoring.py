@@ -19,6 +19,8 @@ from infra_cdk.settings import Settings
 from murmuration.endpoint import Queue, Stream
 
 MOST_ALARMS = 10
+AGES = ("outbound",)
+"""The queues whose oldest message may be an hour old at most."""
 PROBE = "client_server-send_message"
 """The function whose time tells how the server is: the API's own says most of all how long clients wait."""
 
@@ -75,6 +77,18 @@ def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
                     "Maximum",
                     60_000,
                     dimensions,
+                )
+            )
+        elif isinstance(function.route, Queue) and function.route.name in AGES:
+            found.append(
+                Alarm(
+                    f"{function.route.name}-behind",
+                    "A queue's worker lags: other servers hear late.",
+                    "AWS/SQS",
+                    "ApproximateAgeOfOldestMessage",
+                    "Maximum",
+                    3_600,
+                    {"QueueName": queue_name(settings, function.route.name, function.route.fifo)},
                 )
             )
     if len(found) > MOST_ALARMS:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra_shared.grants.grant import ANSWERS, Grant
+from infra_shared.grants.server_server import RECEIVING
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
+        queues={"remote-joins": "find send"},
         mail={"*": "send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "batch_write delete get put",
             "events": "batch_get put",
             "keys": "batch_write query",
@@ -209,28 +212,28 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_membership": Grant(
         objects=ANSWERS,
+        queues={"remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
-            "events": "batch_get put",
-            "room-log": "batch_get put update",
+            "events": "batch_get put update",
+            "remote-keys": "batch_get put",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
+            "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
-            "transient": "update",
+            "transient": "batch_get get put update",
             "users": "batch_get check delete get put query update",
         },
     ),
     "client_server.room_messages": Grant(
         objects=ANSWERS,
+        secrets={"signing-key": "get"},
         tables={
-            "events": "batch_get",
-            "room-log": "batch_get query",
-            "rooms": "batch_get query",
-            "snapshots": "batch_get",
-            "streams": "batch_get",
+            **RECEIVING,
             "sync-tokens": "get",
-            "users": "batch_get update",
+            "users": "batch_get delete put update",
         },
     ),
     "client_server.room_send": Grant(
@@ -265,13 +268,15 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "delete get put update",
-            "events": "batch_get put",
-            "room-log": "batch_get put update",
+            "events": "batch_get put update",
+            "remote-keys": "batch_get put",
+            "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
+            "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
-            "transient": "update",
+            "transient": "batch_get get put update",
             "users": "delete get put update",
         },
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from infra_shared.grants import server_server
 from infra_shared.grants.grant import Grant
 
 GRANTS: Mapping[str, Grant] = {
@@ -23,7 +24,22 @@ GRANTS: Mapping[str, Grant] = {
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
-            "users": "batch_get delete get put query update",
+            "users": "batch_get check delete get put query update",
+        },
+    ),
+    "workers.joins": Grant(
+        queues={"remote-joins": "find send"},
+        secrets={"signing-key": "get"},
+        tables={
+            "destinations": "delete get update",
+            "events": "batch_get put",
+            "remote-keys": "batch_get put",
+            "room-log": "batch_get put update",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get batch_write delete get put",
+            "streams": "get put update",
+            "transient": "get put update",
+            "users": "delete get put update",
         },
     ),
     "workers.pushes": Grant(
@@ -39,25 +55,27 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.queues": Grant(
-        queues={"socket-pushes": "find send"},
+        queues={"room-pdus": "find send", "socket-pushes": "find send"},
+        secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
+            **server_server.RECEIVING,
             "connections": "delete get update",
-            "events": "batch_get",
             "listeners": "batch_get update",
-            "room-log": "batch_get query",
-            "rooms": "batch_get get query",
-            "snapshots": "batch_get",
-            "streams": "batch_get get put",
+            "parked": "delete put",
+            "streams": "batch_get get put update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
-            "users": "batch_get get query update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "workers.schedules": Grant(
+        queues={"room-pdus": "find send"},
         tables={
             "directory": "delete",
             "events": "batch_write",
+            "parked": "delete update",
+            "parked/by-due": "query",
             "room-log": "batch_write query",
             "rooms": "batch_write delete get put query update",
             "snapshots": "batch_get batch_write delete query update",
@@ -65,15 +83,27 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_write",
         },
     ),
+    "workers.sending": Grant(
+        queues={"outbound": "find send"},
+        secrets={"signing-key": "get"},
+        tables={
+            "destinations": "batch_get delete get put query update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get get query",
+            "transient": "get put",
+        },
+    ),
     "workers.streams": Grant(
         queues={
             "dead-letters": "find send",
+            "outbound": "find send",
             "gateway-pushes": "find send",
             "socket-pushes": "find send",
             "wake-*": "create send",
         },
         tables={
             "listeners": "batch_get update",
+            "room-log": "query",
             "rooms": "batch_get get query update",
             "streams": "batch_get get put update",
             "users": "batch_get query",

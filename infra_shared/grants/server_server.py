@@ -17,11 +17,70 @@ SIGNED: Mapping[str, str] = {**KEYS, "transient": "get put update"}
 """The tables for an endpoint that servers call (`Auth.SERVER`); the secrets are both of SECRETS."""
 SECRETS: Mapping[str, str] = {"signing-key": "get", "viewer-secret": "get"}
 
+MEMBERSHIP: Mapping[str, str] = {
+    **SIGNED,
+    "events": "batch_get put update",
+    "room-log": "batch_get put query update",
+    "rooms": "batch_get check delete get put query update",
+    "snapshots": "batch_get batch_write delete get put",
+    "transient": "batch_get get put update",
+    "users": "delete put update",
+}
+"""For taking membership events of other servers' users into rooms."""
+
+READING: Mapping[str, str] = {
+    **SIGNED,
+    "events": "batch_get",
+    "room-log": "batch_get query",
+    "rooms": "batch_get get query",
+    "snapshots": "batch_get",
+}
+"""The tables for an endpoint that gives other servers what is in rooms."""
+RECEIVING: Mapping[str, str] = {
+    **KEYS,
+    "events": "batch_get put update",
+    "room-log": "batch_get put query update",
+    "rooms": "batch_get check delete get put query update",
+    "snapshots": "batch_get batch_write delete get put",
+    "streams": "batch_get",
+    "transient": "batch_get get put update",
+    "users": "batch_get delete get put update",
+}
+"""The tables for taking events of other servers, and asking about them; `parked` is the worker's."""
+
 GRANTS: Mapping[str, Grant] = {
+    "server_server.invites": Grant(
+        secrets=SECRETS,
+        tables={
+            **SIGNED,
+            "rooms": "batch_get get update",
+            "streams": "batch_get get put update",
+            "users": "get put",
+        },
+    ),
+    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
+    "server_server.event_auth": Grant(
+        secrets=SECRETS,
+        tables={**SIGNED, "events": "batch_get", "room-log": "batch_get", "rooms": "batch_get get query"},
+    ),
+    "server_server.events": Grant(secrets=SECRETS, tables=READING),
+    "server_server.transactions": Grant(
+        queues={"room-pdus": "find send"},
+        secrets=SECRETS,
+        tables={**SIGNED, "rooms": "batch_get"},
+    ),
     "server_server.keys": Grant(
         secrets=SECRETS,
         tables={**SIGNED, "remote-keys": "put query"},
     ),
+    "server_server.query": Grant(
+        secrets=SECRETS,
+        tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
+    ),
+    "server_server.third_party_invite": Grant(secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),
 }

@@ -1,4 +1,4 @@
-"""Show, make or rotate the server's signing key.
+"""Show, make or rotate the server's signing key; fetch another server's keys.
 
 A rotation keeps the former keys, as other servers check with them what was signed before. Functions that run
 keep the key that they have until they end, so a former key counts as in use for a day more.
@@ -22,26 +22,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("rotate", "Sign with a new key from now on."),
     ):
         add_server_arguments(actions.add_parser(name, help=help_text, description=help_text))
+    help_text = "Ask another server for its keys, keep them, and show them."
+    fetch = actions.add_parser("fetch", help=help_text, description=help_text)
+    add_server_arguments(fetch)
+    fetch.add_argument("server", metavar="SERVER", help="its name")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.action == "fetch":
+        return operate(args, lambda _: _fetch(args.server))
     return operate(args, {"list": _list, "make": _make, "rotate": _rotate}[args.action])
 
 
-def _list(_server: Server) -> int:
+def _fetch(server_name: str) -> int:
+    """Ask another server for its keys now, however lately it was asked or failed, and show them."""
+    from murmuration.federation.keys import fetching
+    from murmuration.federation.requests.errors import RequestFailed
+    from murmuration.protocol.encoding.unpadded_base64 import encode
+    from murmuration.protocol.identifiers import is_valid_server_name
+    from murmuration.storage.servers import destinations
+
+    if not is_valid_server_name(server_name):
+        raise NotOperable(f"{server_name} is not the name of a server.")
+    destinations.clear(server_name)
+    try:
+        keys = fetching.fetch_from_origin(server_name)
+    except RequestFailed as error:
+        raise NotOperable(f"{server_name} doesn't answer with its keys: {error}") from error
+    fetching.remember_asking([server_name], set(), {})
+    for key in (stored.key for stored in keys):
+        former = f"a former key, until {_time(key.expired_ts)}" if key.expired_ts is not None else ""
+        current = f"valid until {_time(key.valid_until_ts or 0)}"
+        print(f"{key.key_id}  {encode(key.public_key)}  {former or current}")
+    return 0
+
+
+def _time(milliseconds: int) -> str:
     from datetime import UTC, datetime
 
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _list(_server: Server) -> int:
     text = _read()
     if text is None:
         raise NotOperable("There is no signing key: make one with `murmuration keys make`.")
     for line in text.splitlines():
         key = _parse(line)
         until = line.split()[3:]
-        note = (
-            f"until {datetime.fromtimestamp(int(until[0]) / 1000, UTC):%Y-%m-%d %H:%M} UTC"
-            if until
-            else "in use"
-        )
+        note = f"until {_time(int(until[0]))}" if until else "in use"
         print(f"{key.key_id}  {key.public_base64}  {note}")
     return 0
 

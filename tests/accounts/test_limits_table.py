@@ -23,7 +23,7 @@ import murmuration
 from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
-from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.errors import LimitExceeded, MatrixError
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, invite, join, path, send
@@ -59,6 +59,9 @@ NUMBERS = {
     "user_directory": (1, 50),
     "search": (0.2, 20),
     "openid_token": (0.05, 20),
+    "federation_pdu": (10, 500),
+    "federation_parked": (0.1, 200),
+    "federation_state": (0.5, 30),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -240,7 +243,39 @@ def query_keys(stage: Stage) -> Answer:
         return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
 
 
+def by_server(stage: Stage) -> str:
+    """The name of another server, of this stage alone."""
+    return f"{stage.alice.user_id[1:].partition(':')[0]}.example"
+
+
+def send_events(stage: Stage) -> Answer:
+    from murmuration.federation.inbound.transactions import taking
+
+    return called(lambda: taking.take_transaction(by_server(stage), {"pdus": [{}]}, 100))
+
+
+def park_event(stage: Stage) -> Answer:
+    from murmuration.federation.inbound.transactions import working
+
+    def park() -> None:
+        outcomes = working._Outcomes(stage.room, by_server(stage), parked=False)
+        outcomes.park("$event", {})
+        if outcomes.counts["too_many_parked"]:
+            raise LimitExceeded("It is dropped", retry_after_ms=1)
+
+    return called(park)
+
+
+def ask_for_state(stage: Stage) -> Answer:
+    from murmuration.federation.serving import access
+
+    return called(lambda: access.take_state_request(by_server(stage)))
+
+
 ROWS = [
+    Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
+    Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),
+    Row("federation_state", "federation.serving.access.take_state_request", by_server, ask_for_state),
     Row("key_fetch", "federation.authentication._keys", by_address, fetch_keys),
     Row("key_query", "federation.keys.notary._query", by_address, query_keys),
     Row("profile", "profiles.profile.set_profile_field", by_user, set_field),
@@ -451,8 +486,8 @@ def remove(place: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         frame = sys._getframe(2)
         return f"{frame.f_globals['__name__'].removeprefix('murmuration.')}.{frame.f_code.co_name}"
 
-    def passing(name: str, key: str) -> int:
-        return 0 if (called_from(), name) == (place, kind) else check(name, key)
+    def passing(name: str, key: str, count: int = 1) -> int:
+        return 0 if (called_from(), name) == (place, kind) else check(name, key, count)
 
     class Passing(taking):  # type: ignore[valid-type,misc]
         def __init__(self, name: str, key: str, count: int = 1) -> None:

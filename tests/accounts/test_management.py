@@ -10,8 +10,8 @@ import pytest
 from murmuration.accounts.interactive.interactive_auth import Attempt
 from murmuration.accounts.openid import openid_user
 from murmuration.aws import dynamodb
+from murmuration.federation.membership import leaving as membership
 from murmuration.protocol.errors import UnknownToken
-from murmuration.rooms.membership import operations as membership
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
 from tests.accounts.conftest import PASSWORD, password_auth

@@ -158,7 +158,7 @@ def test_joining_by_alias_and_by_invite(alice: Client, bob: Client, make_client:
         ({"room_id": "!a:b", "servers": "x"}, 400, "M_BAD_JSON"),
         ({"room_id": "!a:b", "response": []}, 400, "M_BAD_JSON"),
         ({"room_id": "!a:b", "response": {"max": "x"}}, 400, "M_BAD_JSON"),
-        ({"room_id": "!a:b"}, 404, "M_NOT_FOUND"),
+        ({"room_id": "!a:example.org"}, 404, "M_NOT_FOUND"),
         ({"alias": "#nothing:example.org"}, 404, "M_NOT_FOUND"),
         ({"invite": "$nothing"}, 404, "M_NOT_FOUND"),
         ({"room_id": f"!{'x' * 3000}"}, 404, "M_NOT_FOUND"),

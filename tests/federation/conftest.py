@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import dns.resolver
 import pytest
@@ -13,6 +14,11 @@ import pytest
 from local_cloud.federate.certificates import Authority
 from murmuration import clock
 from tests.federation.network import Network
+from tests.federation.outbound import Peer, Workers
+from tests.in_process import Client
+from tests.sync.conftest import sqs
+
+__all__ = ["sqs"]
 
 _numbers = itertools.count(1)
 
@@ -75,6 +81,37 @@ def moving_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     for name in ("federation.names.resolving", "federation.requests.health", "federation.requests.client",
                  "federation.keys.fetching", "federation.keys.documents", "federation.keys.notary",
-                 "federation.keys.published", "federation.authentication", "server_keys"):  # fmt: skip
+                 "federation.keys.published", "federation.authentication", "federation.outbound.catching_up",
+                 "federation.outbound.fan_out", "federation.outbound.refusals",
+                 "federation.outbound.retrying", "federation.outbound.transactions",
+                 "server_keys"):  # fmt: skip
         monkeypatch.setattr(importlib.import_module(f"murmuration.{name}"), "now_ms", made.now_ms)
     return made
+
+
+@pytest.fixture
+def alice(make_client: Callable[..., Client]) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def workers(network: Network, sqs: Any) -> Workers:
+    return Workers(sqs)
+
+
+@pytest.fixture
+def make_peer(network: Network, fresh_name: str) -> Callable[..., Peer]:
+    made: list[Peer] = []
+
+    def make() -> Peer:
+        peer = Peer(f"p{len(made)}-{fresh_name}")
+        peer.start(network)
+        made.append(peer)
+        return peer
+
+    return make
+
+
+@pytest.fixture
+def peer(make_peer: Callable[[], Peer]) -> Peer:
+    return make_peer()

@@ -19,9 +19,10 @@ class Case:
 
     `name` is such as `client_server/devices/get_device/good`. In `request` (method and URI), `headers` and
     `body` each `{{name}}` is what the worlds call so. `by` is whose token is sent: for `alice`, the world's
-    `alice_token`. `expect` is the status, with the errcode of a refusal, such as `404 M_NOT_FOUND`. `after`
-    is how many milliseconds after the worlds' last moment it comes. The bytes of a `vague` answer depend on a
-    library's version.
+    `alice_token`; `server` is the other server that signs the request. A `body` that is a function makes the
+    body of the world's names. `expect` is the status, with the errcode of a refusal, such as
+    `404 M_NOT_FOUND`. `after` is how many milliseconds after the worlds' last moment it comes. The bytes of a
+    `vague` answer depend on a library's version.
 
     What isn't HTTP has another `request`: `WS` and the route of a WebSocket's event ($connect with a query;
     the connection is `SOCKET`); `QUEUE` and the name of a queue, whose messages are `body`; `STREAM` and the
@@ -35,6 +36,7 @@ class Case:
     body: Any = None
     worlds: tuple[str, ...] = ()
     by: str | None = None
+    server: str | None = None
     expect: str = "200"
     headers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)

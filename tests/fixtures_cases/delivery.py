@@ -5,7 +5,10 @@ https://github.com/matrix-org/matrix-spec/blob/main/attic/drafts/websockets.rst
 
 from __future__ import annotations
 
+import json
+
 from tests.fixtures_cases import SOCKET, Cases
+from tests.fixtures_plots_federation import OTHER
 
 CASES = Cases("workers", "alice_waits")
 
@@ -87,4 +90,24 @@ CASES.add(
     "QUEUE socket-pushes",
     [{"connection_id": SOCKET}],
     worlds="alice_has_synced",
+)
+CASES.add(
+    "queues/work_through_pdus/takes_a_message",
+    "Dora's message comes into the lounge's log.",
+    "QUEUE room-pdus",
+    lambda names: [{"origin": OTHER, "room_id": names["lounge"], "pdus": [json.loads(names["dora_pdu"])]}],
+    worlds="dora_in_the_lounge",
+)
+CASES.add(
+    "queues/work_through_pdus/not_signed",
+    "Without a signature of Dora's server nothing is taken.",
+    "QUEUE room-pdus",
+    lambda names: [
+        {
+            "origin": OTHER,
+            "room_id": names["lounge"],
+            "pdus": [{**json.loads(names["dora_pdu"]), "signatures": {}}],
+        }
+    ],
+    worlds="dora_in_the_lounge",
 )

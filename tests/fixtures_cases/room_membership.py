@@ -222,6 +222,14 @@ CASES.add(
 
 CASES.add("leave_room/good", "Bob leaves.", f"POST {LOUNGE}/leave", {}, by="bob", worlds=PEOPLE)
 CASES.add(
+    "leave_room/good_invited_elsewhere",
+    "Alice rejects an invite of another server's room, which can't be reached: it ends all the same.",
+    f"POST {V3}/rooms/{{{{den_invite_room}}}}/leave",
+    {"reason": "No time"},
+    by="alice",
+    worlds="alice_invited_to_the_den",
+)
+CASES.add(
     "leave_room/good_reject_invite",
     "Alice rejects Bob's invitation.",
     f"POST {V3}/rooms/{{{{study}}}}/leave",

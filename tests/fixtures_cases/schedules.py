@@ -75,3 +75,25 @@ CASES.add(
     worlds="a_buried_lounge",
     after=DAY_MS,
 )
+
+CASES.add("retry_parked_pdus/nothing_waits", "No event waits: nothing is read but that.", "SCHEDULE")
+CASES.add(
+    "retry_parked_pdus/too_soon",
+    "Dora's message is tried again after five minutes only.",
+    "SCHEDULE",
+    worlds="dora_waits",
+)
+CASES.add(
+    "retry_parked_pdus/queues",
+    "Dora's message is queued again, and the next attempt is put off.",
+    "SCHEDULE",
+    worlds="dora_waits",
+    after=6 * 60_000,
+)
+CASES.add(
+    "retry_parked_pdus/gives_up",
+    "After a day Dora's message is given up.",
+    "SCHEDULE",
+    worlds="dora_waits",
+    after=DAY_MS + 60_000,
+)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from tests.fixtures_cases import Cases
+from tests.fixtures_plots_federation import OTHER
 
 CASES = Cases("server_server")
 
@@ -58,3 +64,128 @@ CASES.add(
     {"server_keys": {"example.org": ["ed25519:fixed"]}},
     expect="400 M_BAD_JSON",
 )
+
+
+# -- Rooms ---------------------------------------------------------------------------------------------------
+
+ROOMS = Cases("server_server", "dora_in_the_lounge")
+S2S = "/_matrix/federation/v1"
+
+
+def transaction(names: Mapping[str, str]) -> dict[str, Any]:
+    """A transaction with Dora's message, a broken event and an EDU of an unknown type."""
+    return {
+        "origin": OTHER,
+        "origin_server_ts": 1_750_000_000_000,
+        "pdus": [json.loads(names["dora_pdu"]), {"room_id": names["lounge"]}],
+        "edus": [{"edu_type": "org.example.unknown", "content": {}}],
+    }
+
+
+ROOMS.add(
+    "transactions/send_transaction/good",
+    "Dora's message is queued for the lounge. What is broken doesn't matter.",
+    f"PUT {S2S}/send/t1",
+    transaction,
+    server=OTHER,
+)
+ROOMS.add(
+    "transactions/send_transaction/not_signed",
+    "Nobody has signed the request.",
+    f"PUT {S2S}/send/t1",
+    {"pdus": []},
+    expect="401 M_UNAUTHORIZED",
+)
+ROOMS.add(
+    "transactions/send_transaction/too_many",
+    "A transaction has at most 50 events.",
+    f"PUT {S2S}/send/t1",
+    {"pdus": [{}] * 51},
+    server=OTHER,
+    expect="400 M_BAD_JSON",
+)
+ROOMS.add("events/get_event/good", "One event.", f"GET {S2S}/event/{{{{reply}}}}", server=OTHER)
+ROOMS.add(
+    "events/get_event/unknown",
+    "There is no such event.",
+    f"GET {S2S}/event/%24unknown",
+    server=OTHER,
+    expect="404 M_NOT_FOUND",
+)
+ROOMS.add(
+    "events/get_event/not_in_the_room",
+    "The server isn't in Alice's room.",
+    f"GET {S2S}/event/{{{{reply}}}}",
+    worlds=("alice_and_bob_in_a_public_room", "another_server"),
+    server=OTHER,
+    expect="403 M_FORBIDDEN",
+)
+for what, operation in (("state", "get_room_state"), ("state_ids", "get_room_state_ids")):
+    ROOMS.add(
+        f"events/{operation}/good",
+        "The state of the lounge before Alice's reply.",
+        f"GET {S2S}/{what}/{{{{lounge}}}}?event_id={{{{reply}}}}",
+        server=OTHER,
+    )
+    ROOMS.add(
+        f"events/{operation}/missing_event_id",
+        "It isn't said before which event.",
+        f"GET {S2S}/{what}/{{{{lounge}}}}",
+        server=OTHER,
+        expect="400 M_MISSING_PARAM",
+    )
+ROOMS.add(
+    "events/get_event_by_timestamp/good",
+    "The newest event before the end of time.",
+    f"GET {S2S}/timestamp_to_event/{{{{lounge}}}}?ts=9000000000000&dir=b",
+    server=OTHER,
+)
+ROOMS.add(
+    "events/get_event_by_timestamp/none",
+    "There is nothing before the beginning.",
+    f"GET {S2S}/timestamp_to_event/{{{{lounge}}}}?ts=0&dir=b",
+    server=OTHER,
+    expect="404 M_NOT_FOUND",
+)
+ROOMS.add(
+    "event_auth/get_event_auth/good",
+    "What authorises Alice's reply.",
+    f"GET {S2S}/event_auth/{{{{lounge}}}}/{{{{reply}}}}",
+    server=OTHER,
+)
+ROOMS.add(
+    "event_auth/get_event_auth/unknown_room",
+    "There is no such room.",
+    f"GET {S2S}/event_auth/%21unknown%3Aexample.org/{{{{reply}}}}",
+    server=OTHER,
+    expect="404 M_NOT_FOUND",
+)
+ROOMS.add(
+    "backfill/backfill_room/good",
+    "Alice's reply, and the two events before it.",
+    f"GET {S2S}/backfill/{{{{lounge}}}}?v={{{{reply}}}}&limit=3",
+    server=OTHER,
+)
+ROOMS.add(
+    "backfill/backfill_room/missing_events",
+    "It isn't said before which events.",
+    f"GET {S2S}/backfill/{{{{lounge}}}}?limit=3",
+    server=OTHER,
+    expect="400 M_MISSING_PARAM",
+)
+ROOMS.add(
+    "backfill/get_missing_events/good",
+    "The events before Alice's reply.",
+    f"POST {S2S}/get_missing_events/{{{{lounge}}}}",
+    {"earliest_events": [], "latest_events": ["{{reply}}"], "limit": 2},
+    server=OTHER,
+)
+ROOMS.add(
+    "backfill/get_missing_events/no_list",
+    "The latest events must be a list.",
+    f"POST {S2S}/get_missing_events/{{{{lounge}}}}",
+    {"earliest_events": [], "latest_events": "{{reply}}"},
+    server=OTHER,
+    expect="400 M_BAD_JSON",
+)
+CASES += [replace(case, settings={"federation": "on"}) for case in ROOMS]

@@ -125,6 +125,60 @@ def test_reports(command, folder: Path) -> None:
     assert command("reports", "list")[1].splitlines() == [user]
 
 
+def test_destinations(command, folder: Path) -> None:
+    from murmuration.storage.servers import backlogs, destinations
+    from murmuration.storage.servers.destinations import Health
+
+    with operating.connected(folder, None):
+        destinations.write_failure("dead.example", Health(1000, 2000, 3000, 4000), 5)
+        for room_id in ("!a", "!b"):
+            backlogs.open_backlog("dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={})
+        destinations.write_failure("other.example", Health(1000, 2000, 3000, 4000), 5)
+    status, output, _ = command("destinations", "list")
+    dead, other = output.splitlines()
+    assert status == 0
+    assert dead == (
+        "dead.example  fails since 1970-01-01 00:00 UTC, asked again at 1970-01-01 00:00 UTC,"
+        " events of 2 rooms are owed to it"
+    )
+    assert other.startswith("other.example  fails since")
+    assert command("destinations", "reset", "no name")[0] == 2
+    assert command("destinations", "reset", "other.example")[:2] == (0, "Nothing is owed to other.example.\n")
+    assert "within a minute" in command("destinations", "reset", "dead.example")[1]
+    with operating.connected(folder, None):
+        assert backlogs.read_waiting() == [("dead.example", 0)]
+        assert destinations.read("dead.example") == Health()
+    assert command("destinations", "list")[1].startswith("dead.example  answers, events of 2 rooms")
+    assert "2 rooms" in command("destinations", "reset", "dead.example", "--forget")[1]
+    assert command("destinations", "list")[1] == ""
+
+
+def test_keys_of_another_server_are_fetched(command, monkeypatch) -> None:
+    from murmuration.federation.keys import fetching
+    from murmuration.federation.requests.errors import Unreachable as NoAnswer
+    from murmuration.protocol.pdus.keys import VerifyKey
+    from murmuration.storage.servers.remote_keys import StoredKey
+
+    def fetch(server: str) -> list[StoredKey]:
+        if server != "there.example":
+            raise NoAnswer("nobody there")
+        keys = [
+            VerifyKey("ed25519:a", b"k" * 32, valid_until_ts=0),
+            VerifyKey("ed25519:b", b"l" * 32, expired_ts=0),
+        ]
+        return [StoredKey(server, key, "origin", 0) for key in keys]
+
+    monkeypatch.setattr(fetching, "fetch_from_origin", fetch)
+    status, output, _ = command("keys", "fetch", "there.example")
+    assert status == 0
+    assert [line.split("  ")[2] for line in output.splitlines()] == [
+        "valid until 1970-01-01 00:00 UTC", "a former key, until 1970-01-01 00:00 UTC",
+    ]  # fmt: skip
+    status, _, error = command("keys", "fetch", "gone.example")
+    assert (status, "nobody there" in error) == (2, True)
+    assert command("keys", "fetch", "no name")[0] == 2
+
+
 def test_a_rotation_keeps_the_former_key_and_what_is_derived_from_it(command, folder: Path) -> None:
     from murmuration import server_keys
 
@@ -214,6 +268,42 @@ class TestDoctor:
         assert check().standing is Standing.FAILED
         self.answer(where, None, 404)
         assert check().standing is Standing.WARNING
+
+    def test_others_must_be_told_of_port_443(self, monkeypatch) -> None:
+        """Where it is deployed, nothing listens at another port."""
+        from murmuration.settings import Settings
+
+        monkeypatch.setattr("murmuration.settings.settings", lambda: Settings("example.org", ""))
+        where = "https://example.org/.well-known/matrix/server"
+        for answer, standing in (
+            ({"m.server": "matrix.example.org:443"}, Standing.OK),
+            ({"m.server": "matrix.example.org"}, Standing.FAILED),
+            ({"m.server": "matrix.example.org:8448"}, Standing.FAILED),
+            (None, Standing.FAILED),
+        ):
+            self.answer(where, answer)
+            assert doctor.check_wellknown_server(SERVER, "https://matrix.example.org").standing is standing
+        local = Server("murmuration-test", "example.org", "https://matrix.example.org", Path())
+        assert doctor.check_wellknown_server(local, "https://m").standing is Standing.SKIPPED
+
+    def test_servers_that_fail_are_listed(self, monkeypatch) -> None:
+        from murmuration.settings import Settings
+        from murmuration.storage.servers import standings
+        from murmuration.storage.servers.standings import ServerStanding
+
+        monkeypatch.setattr("murmuration.settings.settings", lambda: Settings("example.org", ""))
+        found = [ServerStanding(f"s{number}.example", 1000 + number, 1, number) for number in range(12)]
+        monkeypatch.setattr(
+            standings, "scan_standings", lambda: iter([*found, ServerStanding("well.example")])
+        )
+        findings = list(doctor.check_destinations())
+        assert {finding.standing for finding in findings} == {Standing.WARNING}
+        assert len(findings) == 11
+        assert findings[0].sentence.startswith("s0.example has failed for")
+        assert findings[-1].sentence.startswith("and 2 more")
+        monkeypatch.setattr(standings, "scan_standings", lambda: iter(()))
+        (fine,) = doctor.check_destinations()
+        assert fine.standing is Standing.OK
 
     def test_federation(self) -> None:
         from murmuration.protocol.pdus.keys import build_server_keys

@@ -38,7 +38,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.offset = 0
-        for module in ("rooms.collection", "rooms.changes", "storage.snapshots"):
+        for module in ("rooms.lifecycle.collection", "rooms.writing.changes", "storage.rooms.snapshots"):
             monkeypatch.setattr(f"murmuration.{module}.now_ms", self.now_ms)
 
     def now_ms(self) -> int:

@@ -241,7 +241,7 @@ class TestMarking:
         assert memberships.read_membership(carol.user_id, room_id) is None
 
     def test_a_deactivated_account_leaves_rooms_to_be_deleted(self, alice: Client) -> None:
-        from murmuration.rooms.membership.operations import leave_all_rooms
+        from murmuration.federation.membership.leaving import leave_all_rooms
 
         room_id = create_room(alice)
         leave_all_rooms(alice.user_id)

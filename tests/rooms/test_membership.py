@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.rooms.membership.operations import leave_all_rooms, update_profile_in_rooms
+from murmuration.federation.membership.leaving import leave_all_rooms
+from murmuration.rooms.membership.operations import update_profile_in_rooms
 from murmuration.storage.users import memberships
 from tests.faults import Way, fault
 from tests.in_process import Client, segment

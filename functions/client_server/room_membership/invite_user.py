@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.federation.membership.inviting import invite_user
 from murmuration.rooms.membership.invitees import invitee
-from murmuration.rooms.membership.operations import invite_user
 
 
 @endpoint(

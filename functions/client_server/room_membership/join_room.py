@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.membership.joining import JoinRequest, join_room
+from murmuration.federation.membership.joining import join_room
+from murmuration.rooms.membership.joining import JoinRequest
 
 
 @endpoint(
@@ -21,4 +22,5 @@ from murmuration.rooms.membership.joining import JoinRequest, join_room
 def handler(request: Request) -> dict[str, Any]:
     body = request.fields(optional=True)
     wanted = JoinRequest.from_body(request.params["roomIdOrAlias"], body, with_custom=True)
-    return {"room_id": join_room(request.access_token, wanted)}
+    via = [*request.query_all("via"), *request.query_all("server_name")]
+    return {"room_id": join_room(request.access_token, wanted, via)}

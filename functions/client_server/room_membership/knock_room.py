@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.membership.joining import knock_on_room
+from murmuration.federation.membership.knocking import knock_on_room
 
 
 @endpoint(
@@ -20,5 +20,7 @@ from murmuration.rooms.membership.joining import knock_on_room
 )
 def handler(request: Request) -> dict[str, Any]:
     reason = request.fields(optional=True).optional_string("reason")
-    room_id = knock_on_room(request.requester.user_id, request.params["roomIdOrAlias"], reason=reason)
+    named = request.params["roomIdOrAlias"]
+    via = [*request.query_all("via"), *request.query_all("server_name")]
+    room_id = knock_on_room(request.requester.user_id, named, via, reason=reason)
     return {"room_id": room_id}

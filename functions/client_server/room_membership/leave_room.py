@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.membership.operations import leave_room
+from murmuration.federation.membership.leaving import leave_room
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/leave", versions=CLIENT_VERSIONS)

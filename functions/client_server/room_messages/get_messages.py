@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.reading.timeline import DEFAULT_LIMIT, PageRequest, get_messages, parse_filter
+from murmuration.federation.inbound.scrollback import get_messages
+from murmuration.rooms.reading.timeline import DEFAULT_LIMIT, PageRequest, parse_filter
 
 
 @endpoint(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.lifecycle.creation import RoomRequest, create_room
+from murmuration.federation.membership.inviting import create_room
+from murmuration.rooms.lifecycle.creation import RoomRequest
 
 
 @endpoint("POST", "/_matrix/client/{version}/createRoom", versions=CLIENT_VERSIONS, refuses_suspended=True)

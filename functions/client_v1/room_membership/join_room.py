@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import Auth, Request, endpoint
-from murmuration.rooms.membership.joining import JoinRequest, join_room
+from murmuration.federation.membership.joining import join_room
+from murmuration.rooms.membership.joining import JoinRequest
 
 
 @endpoint(

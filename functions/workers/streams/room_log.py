@@ -1,19 +1,24 @@
-"""Wake those who wait for a room's new events; tell what follows from joining, leaving and sending."""
+"""Wake those who wait for a room's new events, and do what follows from joining, leaving and sending.
+
+What follows: pushes to phones, sending to other servers, presence, the end of typing.
+"""
 
 from __future__ import annotations
 
 from murmuration.delivery.wakes import wake_for_log_entries
 from murmuration.endpoint.workers import Items, stream_worker
+from murmuration.federation.outbound.ordering import order_sending
 from murmuration.presence.status import note_sending
 from murmuration.presence.telling import tell_of_joins
 from murmuration.push.evaluation import order_pushes
 from murmuration.rooms.ephemeral.typing import end_for_leavers
 
 
-@stream_worker("room-log")
+@stream_worker("room-log", changes=False)
 def handler(items: Items) -> None:
     end_for_leavers(items)
     reachable = wake_for_log_entries(items)
-    order_pushes([item for item in items if item.is_new], reachable)
+    order_pushes(items, reachable)
+    order_sending(items)
     note_sending(items)
     tell_of_joins(items)

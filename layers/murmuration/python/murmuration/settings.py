@@ -26,7 +26,8 @@ class Settings:
     """The deployment's facts.
 
     `public_url` is the base URL clients use, without a trailing slash. `prefix` begins the physical name of
-    each table, queue and parameter. Sizes are in bytes, times in seconds; `password_cost` is log2 of
+    each table, queue and parameter. `queue_urls` begins the URL of each queue; without it URLs are asked for.
+    Sizes are in bytes, times in seconds; `password_cost` is log2 of
     scrypt's N. `login_flows` and `identity_providers` are as they were written: `accounts.login_flows` and
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
@@ -41,7 +42,8 @@ class Settings:
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
-    of those that can't be reached. For tests on one machine, `federation_loopback` lets servers be on the
+    of those that can't be reached. A room of theirs may have `federation_max_members` when a user of this
+    server joins it; 0 is no bound. For tests on one machine, `federation_loopback` lets servers be on the
     loopback, and `federation_ca` names a file of further certificate authorities.
     """
 
@@ -52,6 +54,7 @@ class Settings:
     rate_limits: bool = True
     password_cost: int = 14
     waiting: Literal["held", "parked"] = "parked"
+    queue_urls: str = ""
     media_bucket: str = ""
     media_max_bytes: int = 4_194_304
     media_quota_bytes: int = 5_000_000_000
@@ -76,6 +79,7 @@ class Settings:
     federation: bool = True
     federation_allow: tuple[str, ...] = ()
     federation_deny: tuple[str, ...] = ()
+    federation_max_members: int = 20_000
     federation_loopback: bool = False
     federation_ca: str = ""
     key_notaries: tuple[str, ...] = ("matrix.org",)
@@ -138,6 +142,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
         password_cost=number("PASSWORD_COST", 14),
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
+        queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
@@ -162,6 +167,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",
         federation_allow=words("FEDERATION_ALLOW"),
         federation_deny=words("FEDERATION_DENY"),
+        federation_max_members=number("FEDERATION_MAX_MEMBERS", 20_000),
         federation_loopback=choice("FEDERATION_LOOPBACK", "off", ("on", "off")) == "on",
         federation_ca=value("FEDERATION_CA", ""),
         key_notaries=words("KEY_NOTARIES", "matrix.org"),

@@ -91,7 +91,7 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
     copies of the user's events.
     """
     from murmuration.accounts.threepids import binding
-    from murmuration.rooms.membership.operations import leave_all_rooms
+    from murmuration.federation.membership.leaving import leave_all_rooms
     from murmuration.rooms.reading.erasures import erase_in_rooms
 
     try:

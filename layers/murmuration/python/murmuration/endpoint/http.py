@@ -120,6 +120,13 @@ class Request:
         """Each value of the query parameter `name`, in the order sent."""
         return list((self.event.get("multiValueQueryStringParameters") or {}).get(name) or ())
 
+    def query_required(self, name: str) -> str:
+        """The value of a query parameter that must be there. Raises MissingParam."""
+        value = self.query.get(name)
+        if not value:
+            raise MissingParam(f"The query parameter {name} is missing")
+        return value
+
     def query_int(self, name: str, default: int, *, low: int = 0, high: int | None = None) -> int:
         """A whole number from the query, brought into `low`..`high`. Raises InvalidParam."""
         text = self.query.get(name)

@@ -31,13 +31,14 @@ RECORDS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueE
 class StreamWorker:
     """A Lambda entry point around a function of new items of a table."""
 
-    def __init__(self, function: Callable[[Items], None], route: Stream) -> None:
+    def __init__(self, function: Callable[[Items], None], route: Stream, *, changes: bool = True) -> None:
         self.function = function
         self.route = route
+        self.changes = changes
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
-        records = [record for record in event["Records"] if record["dynamodb"].get("NewImage") is not None]
+        records = [record for record in event["Records"] if self._concerns(record)]
         if not records:
             return {"batchItemFailures": []}
         try:
@@ -45,6 +46,11 @@ class StreamWorker:
         except Exception:  # noqa: BLE001 - which record it was shows when they come one by one
             return self._one_by_one(records)
         return {"batchItemFailures": []}
+
+    def _concerns(self, record: Mapping[str, Any]) -> bool:
+        if record["dynamodb"].get("NewImage") is None:
+            return False
+        return self.changes or record.get("eventName") != "MODIFY"
 
     def _one_by_one(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for record in records:
@@ -110,11 +116,16 @@ def _value(attribute: Mapping[str, Any]) -> Any:
             return value
 
 
-def stream_worker(table: str, *, batch_size: int = 100) -> Callable[[Callable[[Items], None]], StreamWorker]:
-    """Make a function of items the consumer of a table's stream; deletions are left out."""
+def stream_worker(
+    table: str, *, batch_size: int = 100, changes: bool = True
+) -> Callable[[Callable[[Items], None]], StreamWorker]:
+    """Make a function of items the consumer of a table's stream; deletions are left out.
+
+    Without `changes` it only gets items that are new, and none that was there before and is changed.
+    """
 
     def decorate(function: Callable[[Items], None]) -> StreamWorker:
-        return StreamWorker(function, Stream(table, batch_size))
+        return StreamWorker(function, Stream(table, batch_size), changes=changes)
 
     return decorate
 

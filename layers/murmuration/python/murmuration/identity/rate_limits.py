@@ -78,6 +78,12 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         # Requests that wait for media which are not uploaded yet.
         "media_wait": Limit(1 / 15, 4),
         "report": Limit(1, 5),
+        # By server: joins, leaves, knocks and invites of its users.
+        "federation_membership": Limit(5, 200),
+        # By server: events that it sends, those of them that can't be judged yet, and what it asks for.
+        "federation_pdu": Limit(10, 500),
+        "federation_parked": Limit(0.1, 200),
+        "federation_state": Limit(0.5, 30),
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
         "search": Limit(0.2, 20),
@@ -103,8 +109,8 @@ _full: dict[tuple[str, str], int] = {}
 """When the buckets used by this process will be full: a guess that saves a write, never a decision."""
 
 
-def check(kind: str, key: str) -> int:
-    """Take one request from the bucket of `kind` (in `LIMITS`) and `key`, before the work that it is for.
+def check(kind: str, key: str, count: int = 1) -> int:
+    """Take `count` requests from the bucket of `kind` (in `LIMITS`) and `key`, before the work they are for.
 
     Returns the time of the taking, which `give_back` needs. Raises LimitExceeded. One write; a second one
     when this process guessed wrongly whether the bucket was full. The writes are conditional, so requests at
@@ -117,11 +123,11 @@ def check(kind: str, key: str) -> int:
     full_ms = _full.get((kind, key), 0)
     for _ in range(ATTEMPTS):
         try:
-            taken = dynamodb.execute(_take(kind, key, limit, now, full_ms), returning="UPDATED_NEW")
+            taken = dynamodb.execute(_take(kind, key, limit, now, full_ms, count), returning="UPDATED_NEW")
         except ConditionFailed as error:
             item = error.item()
             full_ms = int(item["full_ms"]) if item else 0
-            _raise_if_over(limit, full_ms, now)
+            _raise_if_over(limit, full_ms, now, count)
             continue
         if len(_full) >= REMEMBERED:
             _full.clear()
@@ -235,14 +241,14 @@ class Taking:
         raise Unavailable("You are sending too much at once; try again")
 
 
-def _take(kind: str, key: str, limit: Limit, now: int, full_ms: int) -> Write:
+def _take(kind: str, key: str, limit: Limit, now: int, full_ms: int, count: int) -> Write:
     expires = {":expires": (max(full_ms, now) + limit.burst * limit.interval_ms) // 1000 + 60}
     if full_ms <= now:
         return dynamodb.update(
             TABLE,
             _key(kind, key),
             "SET full_ms = :full, expires = :expires",
-            values={":full": now + limit.interval_ms, ":now": now, **expires},
+            values={":full": now + count * limit.interval_ms, ":now": now, **expires},
             condition="attribute_not_exists(full_ms) OR full_ms <= :now",
             return_old=True,
         )
@@ -251,9 +257,9 @@ def _take(kind: str, key: str, limit: Limit, now: int, full_ms: int) -> Write:
         _key(kind, key),
         "SET full_ms = full_ms + :interval, expires = :expires",
         values={
-            ":interval": limit.interval_ms,
+            ":interval": count * limit.interval_ms,
             ":now": now,
-            ":most": now + (limit.burst - 1) * limit.interval_ms,
+            ":most": now + (limit.burst - count) * limit.interval_ms,
             **expires,
         },
         condition="full_ms > :now AND full_ms <= :most",

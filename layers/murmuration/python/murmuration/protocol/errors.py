@@ -6,14 +6,14 @@ https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 
 class MatrixError(Exception):
     """An error the client is told of: HTTP `status`, `errcode`, a sentence, and further body fields."""
 
-    status: ClassVar[int] = 400
-    errcode: ClassVar[str] = "M_UNKNOWN"
+    status: int = 400
+    errcode: str = "M_UNKNOWN"
 
     def __init__(self, message: str, **fields: Any) -> None:
         super().__init__(message)
@@ -197,6 +197,39 @@ class IncompatibleRoomVersion(MatrixError):
     """The room's version (field `room_version`) is not one the asking server supports."""
 
     errcode = "M_INCOMPATIBLE_ROOM_VERSION"
+
+
+class UnableToAuthoriseJoin(MatrixError):
+    """This server can't tell whether the user is in one of the rooms whose members may join."""
+
+    errcode = "M_UNABLE_TO_AUTHORISE_JOIN"
+
+
+class UnableToGrantJoin(MatrixError):
+    """The user may join, but nobody of this server has the power to vouch for that: another server may."""
+
+    errcode = "M_UNABLE_TO_GRANT_JOIN"
+
+
+class BadGateway(MatrixError):
+    """Another server is needed, and gives no answer that can be used."""
+
+    status = 502
+
+
+class GatewayTimeout(MatrixError):
+    """Another server takes longer than the client can wait; the work goes on."""
+
+    status = 504
+
+
+class Refusal(MatrixError):
+    """An error of another server's, passed on with its own status and errcode."""
+
+    def __init__(self, status: int, errcode: str, message: str, **fields: Any) -> None:
+        super().__init__(message, **fields)
+        self.status = status
+        self.errcode = errcode
 
 
 class DuplicateAnnotation(MatrixError):

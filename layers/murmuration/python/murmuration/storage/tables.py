@@ -172,6 +172,28 @@ class Destinations(Model):
     sk = UnicodeAttribute(range_key=True)
 
 
+class ByDue(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
+    """Parked PDUs in the order in which they are tried again."""
+
+    class Meta:
+        index_name = "by-due"
+        projection = AllProjection()
+
+    pk = UnicodeAttribute(hash_key=True)
+    due_ms = NumberAttribute(range_key=True)
+
+
+class Parked(Model):
+    """PDUs of other servers that can't be judged yet."""
+
+    class Meta:
+        table_name = "parked"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    by_due = ByDue()
+
+
 @dataclass(frozen=True)
 class Table:
     """A table's definition beyond its keys: does it stream its changes, which attribute expires it."""
@@ -252,5 +274,6 @@ TABLES: tuple[Table, ...] = (
     Table(Media),
     Table(RemoteKeys),
     Table(Destinations),
+    Table(Parked, ttl="expires", indexes=(ByDue,)),
 )
 """Every table of a deployment."""

@@ -361,6 +361,8 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
 
 def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
     """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+    if row.is_outside:
+        return False
     return late and (room is None or room.head.ordinal < (row.ordinal or 0))
 
 
@@ -462,7 +464,11 @@ def _add_others(
                 refused.add(row.room_id)
             elif section is not None:
                 answer.rooms.setdefault(kind, {})[row.room_id] = section
-    left = [row for row in others.left if row.room_id in rooms]
+    for row in (row for row in others.left if row.is_outside):
+        section = ctx.reader.outside(row) if ctx.reader is not None else other_rooms.left_outside(ctx, row)
+        if section is not None:
+            answer.rooms.setdefault("leave", {})[row.room_id] = section
+    left = [row for row in others.left if row.room_id in rooms and not row.is_outside]
     left_room = ctx.reader.left if ctx.reader is not None else other_rooms.left_room
     for start in range(0, len(left), ROOMS_AT_ONCE):
         some = left[start : start + ROOMS_AT_ONCE]

@@ -69,6 +69,16 @@ def stripped_room(row: Membership, section: str) -> dict[str, Any]:
     return {section: {"events": list(row.stripped_state)}}
 
 
+def left_outside(ctx: Context, row: Membership) -> dict[str, Any]:
+    """A room that this server isn't in, where an invite or a knock of the user's is over."""
+    events = [event for event in row.stripped_state if "event_id" in event]
+    return {
+        "timeline": {"events": [] if row.forgotten else events, "limited": False},
+        "state_after" if ctx.state_after else "state": {"events": []},
+        "account_data": {"events": room_account_data(ctx, row.room_id)},
+    }
+
+
 def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     """A left room's section: what happened up to the leaving."""
     position = ctx.position(room.room_id)

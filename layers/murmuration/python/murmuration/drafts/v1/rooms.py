@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.drafts.v1.events import as_v1
+from murmuration.federation.membership import inviting
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.bodies import Fields
-from murmuration.rooms.lifecycle import creation
 from murmuration.rooms.lifecycle.creation import RoomRequest
 from murmuration.rooms.reading import state_reads
 from murmuration.rooms.writing import sending
@@ -22,7 +22,7 @@ def create_room(requester: Requester, body: Fields, txn_id: str | None) -> dict[
     `room_id`, and `room_alias` where one was asked for. Raises what creating a room raises.
     """
     wanted = RoomRequest.from_body(body, visibility="public", for_old_clients=True)
-    answer = {"room_id": creation.create_room(requester, wanted, txn_id=txn_id)}
+    answer = {"room_id": inviting.create_room(requester, wanted, txn_id=txn_id)}
     if wanted.room_alias_name is not None:
         answer["room_alias"] = f"#{wanted.room_alias_name}:{settings().server_name}"
     return answer

@@ -17,6 +17,7 @@ from murmuration.drafts.v2.bundles import render_events, render_state
 from murmuration.drafts.v2.history import Reading, make_reading
 from murmuration.drafts.v2.memberships import room_of_event
 from murmuration.drafts.v2.streaming import StreamingToken, entering, parse_optional
+from murmuration.federation.membership import inviting, joining
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.presence import views
 from murmuration.protocol.bodies import Fields
@@ -25,9 +26,7 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.presence import OFFLINE
 from murmuration.rooms.ephemeral import typing
-from murmuration.rooms.lifecycle import creation
 from murmuration.rooms.lifecycle.creation import RoomRequest
-from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.joining import JoinRequest
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
@@ -78,27 +77,28 @@ def create_room(
     wanted = RoomRequest.from_body(body, visibility="public" if published else "private")
     config = ResponseConfig.from_body(token, body)
     check_action_id(action_id)
-    return _answer(token, config, lambda: creation.create_room(requester, wanted, txn_id=action_id))
+    return _answer(token, config, lambda: inviting.create_room(requester, wanted, txn_id=action_id))
 
 
 def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[str, Any]:
     """Join the room that `body` names by ID, alias, or the event of an invite.
 
-    `room_id`, and the `response` that `body` asks for. Raises MissingParam where nothing is named, BadJson,
-    NotFound for an unknown room or invite, Forbidden.
+    Its `servers` are asked where this one isn't in the room. `room_id`, and the `response` that `body` asks
+    for. Raises MissingParam where nothing is named, BadJson, NotFound for an unknown room or invite, and
+    Forbidden.
     """
     named = [name for name in NAMES if body.optional_string(name) is not None]
     if not named:
         raise MissingParam(f"One of {', '.join(NAMES)} must name the room")
     if len(named) > 1:
         raise BadJson(f"The room must be named once, not by {' and '.join(named)}")
-    body.strings("servers")
+    servers = body.strings("servers")
     room = body.string(named[0])
     if named[0] == "invite":
         room = _invited_to(requester, room)
     config = ResponseConfig.from_body(token, body)
     wanted = JoinRequest.from_body(room, body)
-    return _answer(token, config, lambda: joining.join_room(token, wanted))
+    return _answer(token, config, lambda: joining.join_room(token, wanted, servers))
 
 
 def _invited_to(requester: Requester, event_id: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from murmuration.drafts.v2.actions import check_action_id
+from murmuration.federation.membership import inviting, leaving
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import NotFound
@@ -20,7 +21,7 @@ from murmuration.storage.users.profiles import read_member_fields
 
 Change = Callable[..., None]
 _OF_ANOTHER: Mapping[str, Change] = {
-    "invite": membership.invite_user,
+    "invite": inviting.invite_user,
     "kick": membership.kick_user,
     "ban": membership.ban_user,
     "unban": membership.unban_user,
@@ -51,14 +52,14 @@ def invite_user(requester: Requester, room_id: str, body: Fields, action_id: str
 def leave_room(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> None:
     """Leave a room, once for an action ID. Raises Forbidden, BadJson, InvalidParam."""
     claim = _claim("leave", requester, room_id, action_id)
-    membership.leave_room(requester.user_id, room_id, reason=body.optional_string("reason"), claim=claim)
+    leaving.leave_room(requester.user_id, room_id, reason=body.optional_string("reason"), claim=claim)
 
 
 def reject_invite(requester: Requester, event_id: str, action_id: str | None) -> None:
     """Reject an invite by its event. Raises NotFound where it is none to the requester, InvalidParam."""
     room_id = room_of_event(event_id)
     claim = _claim("reject", requester, room_id, action_id)
-    membership.reject_invite(requester.user_id, room_id, event_id, claim=claim)
+    leaving.reject_invite(requester.user_id, room_id, event_id, claim=claim)
 
 
 def room_of_event(event_id: str) -> str:

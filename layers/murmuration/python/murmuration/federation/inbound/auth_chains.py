@@ -33,6 +33,15 @@ def authorising_ids(event: Event) -> list[str]:
     return list(event.auth_events)
 
 
+def signing_times(events: Iterable[Event]) -> dict[tuple[str, str], int]:
+    """The keys that these events' signatures need, by (server, key ID), and when each was last used (ms)."""
+    times: dict[tuple[str, str], int] = {}
+    for event in events:
+        for name in keys_to_look_up(event):
+            times[name] = max(times.get(name, 0), event.origin_server_ts)
+    return times
+
+
 def valid_events(forks: Forks, pdus: Iterable[Pdu], *, limit_references: bool = True) -> dict[str, Event]:
     """The events, by ID, of those PDUs that are of the room and its version's format."""
     events: dict[str, Event] = {}
@@ -56,13 +65,13 @@ def bring_in(forks: Forks, pdus: Iterable[Pdu], remote: RemoteServers) -> list[s
     cited = {event_id for event in events.values() for event_id in authorising_ids(event)}
     known = forks.stored([*events, *cited])
     fresh = {event_id: event for event_id, event in events.items() if event_id not in known}
-    keys = remote.keys({key for event in fresh.values() for key in keys_to_look_up(event)})
+    keys = remote.keys(signing_times(fresh.values()))
     added: dict[str, StoredEvent] = {}
     for event in ancestors_first(fresh, authorising_ids):
         outlier = _judge(forks, event, {**known, **added}, keys)
         if outlier is not None:
             added[event.event_id] = outlier
-    concurrency.parallel(*(functools.partial(_keep, outlier) for outlier in added.values()))
+    concurrency.parallel(*(functools.partial(keep_outlier, outlier) for outlier in added.values()))
     forks.learn(added)
     return list(events)
 
@@ -86,7 +95,7 @@ def _judge(forks: Forks, event: Event, known: Mapping[str, StoredEvent], keys: K
     return StoredEvent(event, forks.room_id, "outlier")
 
 
-def _keep(outlier: StoredEvent) -> None:
+def keep_outlier(outlier: StoredEvent) -> None:
     """Store it, unless it became known meanwhile."""
     (write,) = event_store.keep_writes(outlier)
     with suppress(ConditionFailed):

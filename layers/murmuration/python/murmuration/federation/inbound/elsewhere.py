@@ -5,7 +5,7 @@ What is answered is not believed: every PDU is checked as if it had come by itse
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,8 +27,8 @@ class StateIds:
 class RemoteServers(Protocol):
     """Other servers in a room; each question may be answered with less than was asked for, or nothing."""
 
-    def keys(self, wanted: Collection[tuple[str, str]]) -> KeyRing:
-        """Servers' keys, by (server name, key ID)."""
+    def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
+        """Servers' keys, by (server name, key ID); `wanted` tells until when each has to be valid (ms)."""
 
     def auth_chain(self, event: Event) -> Sequence[Pdu]:
         """The auth events of an event, theirs, and so on (`GET /event_auth`)."""

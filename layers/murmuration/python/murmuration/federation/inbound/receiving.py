@@ -26,29 +26,42 @@ from murmuration.storage.live.streams import pause
 ATTEMPTS = 60
 
 
-def receive(room_id: str, pdu: Pdu, remote: RemoteServers) -> Received:
+def receive(
+    room_id: str, pdu: Pdu, remote: RemoteServers, room: Room | None = None, *, relayed: bool = False
+) -> Received:
     """Take a PDU that is new to the room; what became of it, also when that was before.
+
+    `room`, settled, spares its reading. `relayed` says that this server tells the others of the event.
 
     Raises the MatrixError for which it is dropped, NotFound for an unknown room or one in which nobody of
     this server is, MissingEvents where what it refers to can't be had, Unavailable when the room stays
     contended.
     """
-    return _receive(room_id, pdu, remote, fill_gaps=True)
+    return _receive(room_id, pdu, remote, fill_gaps=True, known=room, relayed=relayed)
 
 
-def _receive(room_id: str, pdu: Pdu, remote: RemoteServers, *, fill_gaps: bool) -> Received:
+def _receive(
+    room_id: str,
+    pdu: Pdu,
+    remote: RemoteServers,
+    *,
+    fill_gaps: bool,
+    known: Room | None = None,
+    relayed: bool = False,
+) -> Received:
     def receive_earlier(event: Event) -> Received:
         return _receive(room_id, event.pdu, remote, fill_gaps=False)
 
     for attempt in range(ATTEMPTS):
-        room = settle(Room.load(room_id))
+        room = known if known is not None and attempt == 0 else settle(Room.load(room_id))
         room.require_residency()
         event = check_format(pdu, room.version)
         if event.room_id != room_id:
             raise InvalidParam("The event is of another room")
         reception = Reception(room, event, remote, receive_earlier if fill_gaps else None)
-        if (known := reception.look_up()) is not None:
-            return Received(event.event_id, known.kind, known.reason)
+        reception.relayed = relayed
+        if (stored := reception.look_up()) is not None:
+            return Received(event.event_id, stored.kind, stored.reason)
         if event.is_create:
             raise InvalidParam("The room has begun already")
         try:

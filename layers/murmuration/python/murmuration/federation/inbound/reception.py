@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT
-from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, valid_events
+from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, signing_times, valid_events
 from murmuration.federation.inbound.elsewhere import MissingEvents, RemoteServers
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.inbound.graph import ancestors_first
@@ -20,7 +20,6 @@ from murmuration.protocol.pdus.validation import (
     Judgement,
     Outcome,
     PolicyServer,
-    keys_to_look_up,
     policy_server_of,
 )
 from murmuration.protocol.state_trie import NodeId
@@ -42,6 +41,9 @@ from murmuration.storage.rooms.room_items import DUMMY_EVENT, EVENTS, ROOMS, Log
 
 ATTEMPTS = 60
 _POLICY = ("m.room.policy", "")
+CREATE = ("m.room.create", "")
+_LACKING_SHARE = 0.1
+"""The largest share of another server's state that may be unobtainable."""
 _WALK_LIMIT = 50
 _STATE_LIMIT = 200_000
 """How many events of another server's state are taken into account."""
@@ -77,6 +79,7 @@ class Reception:
         self._root: NodeId | None = None
         self.gaps: list[str] = []
         self.leaves_many_extremities = False
+        self.relayed = False
 
     def look_up(self) -> StoredEvent | None:
         """The event, if it has its place already. Reads along what it refers to: two round trips."""
@@ -97,7 +100,7 @@ class Reception:
     # -- The facts ---------------------------------------------------------------------------------------
 
     def keys(self, event: Event) -> KeyRing:
-        return self.remote.keys(keys_to_look_up(event))
+        return self.remote.keys(signing_times([event]))
 
     def auth_events(self, event: Event) -> tuple[Mapping[str, Event], Collection[str]]:
         wanted = authorising_ids(event)
@@ -184,6 +187,9 @@ class Reception:
     def _ask_state_before(self, event: Event, missing: Collection[str]) -> NodeId:
         """The state before the event as another server has it: as far as its events are valid.
 
+        Raises MissingEvents where much of that state can't be had, or it is no state of the room: else the
+        event would be rejected for what another server got wrong.
+
         Of the state that it shares with the room's current one no event is read or fetched, and no node of
         the snapshot made anew.
         """
@@ -200,12 +206,17 @@ class Reception:
         known = self.forks.stored([*others, *chain])
         if unknown := [event_id for event_id in dict.fromkeys([*chain, *others]) if event_id not in known]:
             bring_in(self.forks, self.remote.state_events(event, unknown), self.remote)
-        self.gaps = list(missing)
+        found = self.forks.stored(others)
+        if len(others) - len(found) > len(state_ids) * _LACKING_SHARE:
+            raise MissingEvents(missing)
         state = {pairs[event_id]: event_id for event_id in state_ids if event_id in pairs}
-        for event_id, stored in self.forks.stored(others).items():
+        for event_id, stored in found.items():
             pair = stored.event.state_pair
             if pair is not None and stored.kind != "rejected" and stored.room_id == self.room.room_id:
                 state[pair] = event_id
+        if CREATE not in state:
+            raise MissingEvents(missing)
+        self.gaps = list(missing)
         changes: dict[StateKey, str | None] = {pair: None for pair in current if pair not in state}
         changes |= {pair: event_id for pair, event_id in state.items() if current.get(pair) != event_id}
         return self.forks.put(current_root, changes)
@@ -305,6 +316,7 @@ class Reception:
             after_gap=bool(self.gaps),
             filled_below=below,
             withheld=event.type == DUMMY_EVENT,
+            relayed=self.relayed,
         )
         if root == self.room.head.state_root and event.state_pair is not None:
             entry = replace(entry, replaced=replaced_by(before.get(event.state_pair)))

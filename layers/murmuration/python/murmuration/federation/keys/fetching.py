@@ -51,13 +51,16 @@ LONGEST_AGAIN_MS = 6 * 3_600_000
 _memory: LruCache[KeyName, StoredKey] = LruCache(10_000)
 
 
-def verify_keys(wanted: Mapping[KeyName, int], *, urgent: bool = False) -> dict[KeyName, VerifyKey]:
+def verify_keys(
+    wanted: Mapping[KeyName, int], *, urgent: bool = False, seconds: float = BULK_SECONDS
+) -> dict[KeyName, VerifyKey]:
     """The keys that are known or can be had among `wanted`, which says until when each must be valid (ms).
 
     A key whose validity falls short is given too, if no better is to be had: what it may be used for is the
     caller's to decide, by `VerifyKey.may_sign_event` or `may_sign_request`. Names that can't be are left out.
     One round trip for 100 keys that this process doesn't know; at most 2 requests to notaries. A server that
-    failed is left alone for up to 6 hours; if `urgent`, as it just sent a request, for a minute.
+    failed is left alone for up to 6 hours; if `urgent`, as it just sent a request, for a minute. After
+    `seconds` no more requests are begun.
     """
     mine = settings().server_name
     own = {key.key_id: key for key in own_keys()} if any(server == mine for server, _ in wanted) else {}
@@ -73,7 +76,7 @@ def verify_keys(wanted: Mapping[KeyName, int], *, urgent: bool = False) -> dict[
         if unknown := _short(valid, found):
             now = now_ms()
             servers = {server for server, _ in unknown if _may_ask(server, asked.get(server), now, urgent)}
-            _fetch(valid, found, servers, asked, Deadline(URGENT_SECONDS if urgent else BULK_SECONDS))
+            _fetch(valid, found, servers, asked, Deadline(URGENT_SECONDS if urgent else seconds))
     for name, key in found.items():
         _memory.put(name, key)
     keys = {name: found[name].key for name in valid if name in found}

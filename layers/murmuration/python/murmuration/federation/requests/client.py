@@ -7,7 +7,7 @@ answer is bounded. A server that fails is left alone for a while (`health`); no 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, Any
 
 from murmuration import server_keys
@@ -139,8 +139,12 @@ def stream(
     tries: int = 1,
     for_user: bool = False,
     signed: bool = True,
+    failures: Container[int] = (),
 ) -> Iterator[Answer]:
-    """An answer of status 200 to 299 as it arrives, for bodies too large to be held. Raises as `request`."""
+    """An answer of status 200 to 299 as it arrives, for bodies too large to be held. Raises as `request`.
+
+    `failures` are further statuses that count as the server's failure, as if it weren't there.
+    """
     policy.require_allowed(destination)
     if destination == settings().server_name:
         raise Unreachable("This server doesn't ask itself")
@@ -160,7 +164,7 @@ def stream(
             raise
     with exchange:
         try:
-            _check_status(destination, exchange)
+            _check_status(destination, exchange, failures)
         except RateLimited as error:
             health.held(destination, error.retry_after_ms)
             raise
@@ -209,12 +213,12 @@ def _peer(route: Route) -> Peer:
     )
 
 
-def _check_status(destination: str, exchange: Exchange) -> None:
+def _check_status(destination: str, exchange: Exchange, failures: Container[int]) -> None:
     """Raises Unreachable, RateLimited, Refused for an answer that isn't a success."""
     status = exchange.status
     if 200 <= status < 300:
         return
-    if status in _GONE:
+    if status in _GONE or status in failures:
         raise Unreachable(f"{destination} answered {status}")
     body = _error_body(exchange)
     if status == 429:

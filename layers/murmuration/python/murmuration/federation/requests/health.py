@@ -8,10 +8,11 @@ functions share; a process remembers for half a minute that a server is well.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
-from murmuration.storage.servers import destinations
+from murmuration.storage.servers import backlogs, destinations
 from murmuration.storage.servers.destinations import Health
 
 FIRST_MS = 10 * 60_000
@@ -32,6 +33,18 @@ def of(server_name: str) -> Health:
     found = destinations.read(server_name)
     _seen.put(server_name, (now, found))
     return found
+
+
+def learn(server_names: Iterable[str], *, anew: bool = False) -> None:
+    """Read how several servers answered last, those not read lately (`anew`: all); 100 in a request."""
+    now = now_ms()
+    wanted = [
+        name
+        for name in server_names
+        if anew or (known := _seen.get(name)) is None or now - known[0] >= REMEMBERED_MS
+    ]
+    for name, found in destinations.read_many(wanted).items():
+        _seen.put(name, (now, found))
 
 
 def may_ask(health: Health, *, for_user: bool) -> bool:
@@ -64,9 +77,13 @@ def held(server_name: str, wait_ms: int) -> None:
 
 
 def well(server_name: str) -> None:
-    """The server answered, or sent a valid request. A write only where it was known to fail."""
+    """The server answered, or sent a valid request. A write only where it was known to fail.
+
+    What waits to be sent to it is then sent with the next look at those that wait, a minute later at most.
+    """
     if of(server_name) != Health():
         destinations.clear(server_name)
+        backlogs.hasten(server_name)
         _seen.put(server_name, (now_ms(), Health()))
 
 

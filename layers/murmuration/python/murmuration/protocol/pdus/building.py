@@ -19,6 +19,22 @@ from murmuration.protocol.room_versions import RoomVersion
 def build_event(
     *,
     room_version: RoomVersion,
+    server_name: str,
+    signing_key: SigningKey,
+    **parts: Any,
+) -> Event:
+    """A complete event, hashed, signed, and checked against the format and the size limits.
+
+    `parts` are those of `unsigned_pdu`. Raises TooLarge, or BadJson for content that the room version can't
+    hold.
+    """
+    pdu = unsigned_pdu(room_version=room_version, **parts)
+    return complete_event(pdu, server_name, signing_key, room_version)
+
+
+def unsigned_pdu(
+    *,
+    room_version: RoomVersion,
     type: str,
     sender: str,
     content: dict[str, Any],
@@ -27,19 +43,16 @@ def build_event(
     auth_events: Sequence[str],
     depth: int,
     origin_server_ts: int,
-    server_name: str,
-    signing_key: SigningKey,
     state_key: str | None = None,
     redacts: str | None = None,
     event_id: str | None = None,
     reference_hashes: Mapping[str, bytes] | None = None,
-) -> Event:
-    """A complete event, hashed, signed, and checked against the format and the size limits.
+) -> dict[str, Any]:
+    """An event without its hash and signatures, such as a template for another server to complete.
 
     `room_id` is None for a create event whose hash is to be the room's ID. `redacts` goes where the room
     version keeps it. A depth beyond the version's limit becomes the limit. Room versions 1 and 2 alone need
-    `event_id` (chosen by this server) and the reference hash of each event referred to, by event ID. Raises
-    TooLarge, or BadJson for content that the room version can't hold.
+    `event_id` (chosen by the event's server) and the reference hash of each event referred to, by event ID.
     """
     if room_version.redacts_in_content and redacts is not None:
         content = {**content, "redacts": redacts}
@@ -58,9 +71,9 @@ def build_event(
         pdu["state_key"] = state_key
     if not room_version.redacts_in_content and redacts is not None:
         pdu["redacts"] = redacts
-    if room_version.server_assigned_event_ids:
+    if room_version.server_assigned_event_ids and event_id is not None:
         pdu["event_id"] = event_id
-    return complete_event(pdu, server_name, signing_key, room_version)
+    return pdu
 
 
 def complete_event(

@@ -38,7 +38,7 @@ from murmuration.rooms.writing.sending import named_aliases
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
-from murmuration.storage.rooms import directory
+from murmuration.storage.rooms import directory, member_index
 
 ATTEMPTS = 20
 MAX_INVITES = 100
@@ -121,13 +121,21 @@ class RoomRequest:
             room_version=version if version is not None else default_version(old_clients=for_old_clients),
         )
 
+    def invited_here(self) -> list[str]:
+        """The users of this server among those to be invited, each once."""
+        return [user_id for user_id in dict.fromkeys(self.invite) if member_index.is_local(user_id)]
+
     @property
     def effective_preset(self) -> str:
         return self.preset or ("public_chat" if self.visibility == "public" else "private_chat")
 
 
-def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | None = None) -> str:
+def create_room(
+    requester: Requester, request: RoomRequest, *, txn_id: str | None = None, elsewhere: bool = False
+) -> str:
     """Create the room and invite whom the request names; the room's ID, the same again for a `txn_id`.
+
+    With `elsewhere` users of other servers are left for the caller to invite; without it they are refused.
 
     Raises UnsupportedRoomVersion, RoomInUse for a taken alias, InvalidRoomState where the parts don't make a
     valid room, InvalidParam, LimitExceeded.
@@ -139,7 +147,7 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
     if request.effective_preset not in PRESETS:
         raise InvalidParam(f"preset must be one of {', '.join(PRESETS)}")
     _check_lengths(request)
-    check_invitees(requester.user_id, request.invite)
+    check_invitees(requester.user_id, request.invited_here() if elsewhere else request.invite)
     alias = _alias(request)
     drafts = list(_drafts(requester.user_id, request, version, alias))
     claim = Claim("create", requester, "", txn_id) if txn_id is not None else None
@@ -254,7 +262,7 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
     if request.topic is not None:
         topic = {"topic": request.topic, "m.topic": {"m.text": [{"body": request.topic}]}}
         yield state("m.room.topic", topic)
-    for user_id in dict.fromkeys(request.invite):
+    for user_id in request.invited_here():
         content = member_content(user_id, "invite", is_direct=request.is_direct)
         yield state("m.room.member", content, user_id)
 

@@ -41,7 +41,12 @@ def check_invitees(inviter: str, user_ids: Iterable[str]) -> None:
             raise Forbidden("You can't invite yourself")
     if not invited:
         return
-    reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in invited]
+    check_takes_invites(*invited)
+
+
+def check_takes_invites(*user_ids: str) -> None:
+    """Raises InviteBlocked where one of these users of this server takes no invites. One read."""
+    reads = [account_data.content_read(user_id, "", INVITE_PERMISSION) for user_id in user_ids]
     for content in fetch_all(reads):
         if blocks_invites(content or {}):
             raise InviteBlocked("Somebody whom you invite takes no invites")

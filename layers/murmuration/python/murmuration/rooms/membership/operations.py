@@ -115,18 +115,24 @@ def knock_on_room(user_id: str, room_id: str, *, reason: str | None = None) -> s
     return room_id
 
 
-def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None) -> None:
-    """Leave, reject an invite or take back a knock; one who has left stays so. Raises Forbidden."""
+def leave_room(
+    user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None
+) -> bool | None:
+    """Leave, reject an invite or take back a knock; one who has left stays so: False.
 
-    def plan(batch: Append) -> None:
+    None where the claim was taken before. Raises Forbidden.
+    """
+
+    def plan(batch: Append) -> bool:
         membership = _membership(batch, user_id)
         if membership is None:
             raise unknown_room(room_id)
         if membership == "leave":
-            return
+            return False
         batch.add(Draft(MEMBER, user_id, _leave(reason), user_id))
+        return True
 
-    _once(claim, plan, lambda once: append_known(room_id, once))
+    return _once(claim, plan, lambda once: append_known(room_id, once))
 
 
 def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | None = None) -> None:
@@ -227,13 +233,6 @@ def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
             return
 
     concurrency.parallel(*(functools.partial(carry, room_id) for room_id in joined))
-
-
-def leave_all_rooms(user_id: str) -> None:
-    """Leave every room, invites and knocks included, as a deactivated account does."""
-    for row in memberships.read_memberships(user_id):
-        if row.membership in ("join", "invite", "knock"):
-            leave_room(user_id, row.room_id)
 
 
 def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> Event | None:

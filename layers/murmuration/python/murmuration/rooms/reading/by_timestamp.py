@@ -12,12 +12,13 @@ from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.reading.timeline import Scan
 from murmuration.rooms.reading.viewing import View, open_view
+from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 
 _PROBES = 15
 _NEVER = 2**63
 _RUNS = 10
-_WINDOW = 50
+WINDOW = 50
 """How many events out of place, to either side, don't keep the closest one from being found."""
 
 
@@ -28,10 +29,10 @@ def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward
     senders' word. Raises UnknownToken, Forbidden, NotFound.
     """
     view = open_view(token, room_id)
-    low, high = _narrow(view, view.room.head.oldest, view.horizon(), ts)
+    low, high = narrow(view.room, view.room.head.oldest, view.horizon(), ts)
     room = view.room
     entries = room_items.read_log(
-        room_id, room.version, after=low - 1 - _WINDOW, before=min(high + _WINDOW, view.horizon()) + 1
+        room_id, room.version, after=low - 1 - WINDOW, before=min(high + WINDOW, view.horizon()) + 1
     )
     times = {seen.entry.event.event_id: seen.entry.event.origin_server_ts for seen in view.see(entries)}
     found = {event_id: at for event_id, at in times.items() if (at >= ts if forward else at <= ts)}
@@ -43,9 +44,8 @@ def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward
     return {"event_id": event_id, "origin_server_ts": found[event_id]}
 
 
-def _narrow(view: View, low: int, high: int, ts: int) -> tuple[int, int]:
+def narrow(room: Room, low: int, high: int, ts: int) -> tuple[int, int]:
     """Bounds, close together, of the ordinals around which the log's timestamps reach `ts`."""
-    room = view.room
     while high - low > 2 * _PROBES:
         step = (high - low) // (_PROBES + 1)
         probes = [low + step * number for number in range(1, _PROBES + 1)]
@@ -55,7 +55,7 @@ def _narrow(view: View, low: int, high: int, ts: int) -> tuple[int, int]:
         times = {entry.ordinal: entry.event.origin_server_ts for entry in entries}
         if len(times) < len(probes):
             # There is a gap: what comes next behind a probe stands for it.
-            times |= dict(_next_times(view, [probe for probe in probes if probe not in times]))
+            times |= dict(_next_times(room, [probe for probe in probes if probe not in times]))
         first = next((ordinal for ordinal in probes if times[ordinal] >= ts), None)
         if first is None:
             low = probes[-1]
@@ -64,9 +64,8 @@ def _narrow(view: View, low: int, high: int, ts: int) -> tuple[int, int]:
     return low, high
 
 
-def _next_times(view: View, ordinals: Sequence[int]) -> list[tuple[int, int]]:
+def _next_times(room: Room, ordinals: Sequence[int]) -> list[tuple[int, int]]:
     """With each ordinal the time of the first entry behind it."""
-    room = view.room
     read = functools.partial(room_items.read_log, room.room_id, room.version, limit=1)
     pages = concurrency.parallel(*(functools.partial(read, after=ordinal) for ordinal in ordinals))
     return [

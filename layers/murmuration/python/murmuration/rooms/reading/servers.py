@@ -1,11 +1,10 @@
-"""Which servers take part in a room, from its member index: whom to send events to, and by whom to join."""
+"""Which servers take part in a room, by its member index, and by whom to join."""
 
 from __future__ import annotations
 
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index
-from murmuration.storage.rooms.room_items import LogEntry
 
 VIA_LIMIT = 3
 
@@ -23,17 +22,3 @@ def via(room: Room, *, limit: int = VIA_LIMIT) -> list[str]:
     own = settings().server_name
     servers = servers_in_room(room)
     return ([own] if own in servers else []) + [it for it in servers if it != own][: max(limit - 1, 0)]
-
-
-def destinations(room: Room, entry: LogEntry) -> set[str]:
-    """The other servers that are to get an event of the room's log.
-
-    Those are the servers with somebody joined in the room as it is now, and whoever the event has leave: a
-    server is told that its last user was removed.
-    """
-    servers = set(member_index.read_servers(room.head))
-    event = entry.event
-    before = entry.replaced["content"].get("membership") if entry.replaced is not None else None
-    if event.membership is not None and before == "join":
-        servers.add(member_index.server_of(event.state_key or ""))
-    return servers - {settings().server_name}

@@ -42,17 +42,18 @@ def stripped_state(
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES] + [("m.room.member", membership.sender)]
     found = state(pairs)
     own = {**strip(membership), "origin_server_ts": membership.origin_server_ts}
-    if _size(own) > MAX_BYTES:
+    if size_of(own) > MAX_BYTES:
         own["content"] = {"membership": membership.membership}
-    events, size = [], _size(own)
+    events, size = [], size_of(own)
     for pair in pairs:
         if pair in found and pair != membership.state_pair:
             event = strip(found[pair])
-            if size + _size(event) <= MAX_BYTES:
+            if size + size_of(event) <= MAX_BYTES:
                 events.append(event)
-                size += _size(event)
+                size += size_of(event)
     return [*events, own]
 
 
-def _size(event: Mapping[str, Any]) -> int:
+def size_of(event: Mapping[str, Any]) -> int:
+    """How many bytes an event has as JSON."""
     return len(canonical_json.encode(dict(event), strict=False))

@@ -22,6 +22,7 @@ from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.past_state import pick_state_after, state_after
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.reading.visibility import Seen
+from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
@@ -57,12 +58,38 @@ def parse_filter(text: str | None) -> EventFilter:
     return parse_room_event_filter(value)
 
 
-def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict[str, Any]:
+Fill = Callable[[Room, int, int], bool]
+"""Fetches what is missing between two ordinals of a room's log; returns whether the log has more now."""
+
+
+def get_messages(
+    token: AccessToken, room_id: str, request: PageRequest, fill: Fill | None = None
+) -> dict[str, Any]:
     """A page of the timeline: `chunk`, `start`, `end` where there may be more, `state`.
+
+    Where the way back comes to the log's beginning or over a gap, `fill` is called once to fetch what is
+    missing there, and the page is read anew.
 
     Three round trips in the usual case: the token together with the room, the log, what relates to its
     events. Raises UnknownToken, Forbidden, InvalidParam for tokens that aren't.
     """
+    view, start, scan = _read_page(token, room_id, request)
+    meets_gap = not request.forward and (scan.passed_gap or scan.exhausted)
+    may_lack = meets_gap and view.room.head.federated
+    if fill is not None and may_lack and fill(view.room, scan.position, start):
+        view, start, scan = _read_page(token, room_id, request)
+    events, state = _render(view, scan.found, request.filter)
+    chunk = scan.keep(events, Budget(LIST_BYTES // 2 if state else LIST_BYTES))
+    state = _of_senders(state, chunk)
+    page: dict[str, Any] = {"chunk": chunk, "start": request.start or position_token(start)}
+    # Like other servers, an `end` with all that isn't empty: a client that gets none is done.
+    if chunk or not scan.exhausted:
+        page["end"] = position_token(scan.position)
+    return page | ({"state": state} if state else {})
+
+
+def _read_page(token: AccessToken, room_id: str, request: PageRequest) -> tuple[View, int, Scan]:
+    """The view of the room, where the page begins, and the scan that found its events."""
     view = open_view(token, room_id)
     horizon = view.horizon()
     head = view.room.head
@@ -75,14 +102,7 @@ def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict
         stop = min(stop, end) if request.forward else max(stop, end)
     scan = Scan(view, request.filter, min(start, horizon), stop, forward=request.forward)
     scan.run(min(request.limit, MAX_LIMIT))
-    events, state = _render(view, scan.found, request.filter)
-    chunk = scan.keep(events, Budget(LIST_BYTES // 2 if state else LIST_BYTES))
-    state = _of_senders(state, chunk)
-    page: dict[str, Any] = {"chunk": chunk, "start": request.start or position_token(start)}
-    # Like other servers, an `end` with all that isn't empty: a client that gets none is done.
-    if chunk or not scan.exhausted:
-        page["end"] = position_token(scan.position)
-    return page | ({"state": state} if state else {})
+    return view, start, scan
 
 
 @dataclass(slots=True)
@@ -100,6 +120,8 @@ class Scan:
     forward: bool
     admits: Callable[[Event], bool] | None = None
     found: list[Seen] = field(default_factory=list)
+    passed_gap: bool = False
+    """Whether something was missing before one of the events that it came along."""
 
     @property
     def exhausted(self) -> bool:
@@ -147,6 +169,7 @@ class Scan:
             if len(self.found) == limit:
                 return
             self.position = entry.ordinal if self.forward else entry.ordinal - 1
+            self.passed_gap = self.passed_gap or entry.after_gap
             if entry.ordinal in allowed:
                 self.found.append(allowed[entry.ordinal])
         if not entries:

@@ -16,7 +16,7 @@ from murmuration.protocol import auth_rules
 from murmuration.protocol.bodies import limit_size
 from murmuration.protocol.errors import MalformedEvent, NotFound, TooLarge, Unavailable
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.pdus.building import build_event
+from murmuration.protocol.pdus.building import build_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
@@ -95,12 +95,42 @@ class Append(Changes):
         """
         self._authorised(draft)
 
+    def propose(self, draft: Draft) -> dict[str, Any]:
+        """The PDU of the next event, to be completed and signed by its sender's server; nothing is added.
+
+        Raises Forbidden by the auth rules, NotFound where this server's knowledge of the room is stale.
+        """
+        parts, state = self._parts(draft)
+        pdu = unsigned_pdu(room_version=self.version, **parts)
+        auth_rules.check_auth(Event(pdu, self.version, "$proposed"), state, template=True)
+        return pdu
+
     def _authorised(self, draft: Draft) -> tuple[Event, Mapping[StateKey, Event]]:
         """The next event, not yet added, and the state that it was judged by."""
-        if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
-            raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
         if draft.type == TOMBSTONE and self.room_id and draft.content.get("replacement_room") == self.room_id:
             raise MalformedEvent("A room can't be replaced by itself")
+        parts, state = self._parts(draft)
+        if self.version.server_assigned_event_ids:
+            parts["event_id"] = f"${secrets.token_urlsafe(18)}:{settings().server_name}"
+        event = build_event(
+            room_version=self.version,
+            server_name=settings().server_name,
+            signing_key=signing_key(),
+            **parts,
+        )
+        try:
+            auth_rules.check_auth(event, state)
+        except auth_rules.AuthRuleViolation as error:
+            if error.malformed:
+                raise MalformedEvent(error.message) from error
+            raise
+        self._limit_state(event, state)
+        return event, state
+
+    def _parts(self, draft: Draft) -> tuple[dict[str, Any], dict[StateKey, Event]]:
+        """What the next event is made of, and the state that authorises it."""
+        if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
+            raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
         pairs = auth_rules.auth_event_types(
             self.version, draft.type, draft.sender, draft.state_key, draft.content
         )
@@ -111,30 +141,21 @@ class Append(Changes):
         state = self.state(wanted)
         auth_events = [state[pair] for pair in pairs if pair in state]
         prev_events, depth = self._position()
-        event = build_event(
-            room_version=self.version,
-            type=draft.type,
-            sender=draft.sender,
-            content=dict(draft.content),
-            state_key=draft.state_key,
-            room_id=self.room_id or None,
-            prev_events=prev_events,
-            auth_events=[event.event_id for event in auth_events],
-            depth=depth,
-            origin_server_ts=draft.origin_server_ts if draft.origin_server_ts is not None else now_ms(),
-            server_name=settings().server_name,
-            signing_key=signing_key(),
-            redacts=draft.redacts,
-            **self._for_assigned_ids(prev_events, auth_events),
-        )
-        try:
-            auth_rules.check_auth(event, state)
-        except auth_rules.AuthRuleViolation as error:
-            if error.malformed:
-                raise MalformedEvent(error.message) from error
-            raise
-        self._limit_state(event, state)
-        return event, state
+        parts: dict[str, Any] = {
+            "type": draft.type,
+            "sender": draft.sender,
+            "content": dict(draft.content),
+            "state_key": draft.state_key,
+            "room_id": self.room_id or None,
+            "prev_events": prev_events,
+            "auth_events": [event.event_id for event in auth_events],
+            "depth": depth,
+            "origin_server_ts": draft.origin_server_ts if draft.origin_server_ts is not None else now_ms(),
+            "redacts": draft.redacts,
+        }
+        if self.version.server_assigned_event_ids:
+            parts["reference_hashes"] = self._reference_hashes(prev_events, auth_events)
+        return parts, state
 
     def _limit_state(self, event: Event, state: Mapping[StateKey, Event]) -> None:
         """Refuse state that is too much for the answers that have all of it. Raises TooLarge.
@@ -162,21 +183,14 @@ class Append(Changes):
             return list(self.room.head.extremities[-EXTREMITIES_LIMIT:]), self.room.head.depth + 1
         return [], 1
 
-    def _for_assigned_ids(self, prev_events: Sequence[str], auth_events: Sequence[Event]) -> dict[str, Any]:
-        """What room versions 1 and 2 want besides: an event ID, and hashes of the events referred to."""
-        if not self.version.server_assigned_event_ids:
-            return {}
+    def _reference_hashes(self, prev_events: Sequence[str], auth_events: Sequence[Event]) -> dict[str, bytes]:
+        """The hashes of the events referred to, which room versions 1 and 2 want besides."""
         at_hand = {
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
         }
         missing = [event_id for event_id in prev_events if event_id not in at_hand]
         at_hand |= room_items.read_events(missing, self.version)
-        return {
-            "event_id": f"${secrets.token_urlsafe(18)}:{settings().server_name}",
-            "reference_hashes": {
-                event_id: reference_hash(event.pdu, self.version) for event_id, event in at_hand.items()
-            },
-        }
+        return {event_id: reference_hash(event.pdu, self.version) for event_id, event in at_hand.items()}
 
     def _take(self, event: Event, draft: Draft, visibility: str) -> None:
         pair = event.state_pair

@@ -270,13 +270,16 @@ class Changes:
             invited=self._invited,
             seq=before.seq if before else 0,
             erasures=before.erasures if before else 0,
-            unsettled=before.state_root if before and self._state_follows else None,
+            unsettled=self._root_before() if self._state_follows else None,
             state_bytes=self._state_bytes,
             local_joined=counts.local_joined if counts else None,
             local_invited=counts.local_invited if counts else None,
             federated=counts.federated if counts else False,
             fills=(before.fills or 0) + 1 if before and self._older else before.fills if before else None,
         )
+
+    def _root_before(self) -> NodeId:
+        return self.room.head.state_root if self.room else state_trie.EMPTY
 
     def _extremities(self) -> tuple[str, ...]:
         """The events that none follows, in the order in which they came."""

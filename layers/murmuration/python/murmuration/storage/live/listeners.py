@@ -71,6 +71,12 @@ def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int
     return taken
 
 
+def last_queue(item: Mapping[str, Any] | None, device_id: str, slot: str) -> str:
+    """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
+    value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
+    return str(value["queue"]) if value else ""
+
+
 def _leftovers(item: Mapping[str, Any] | None, but: str) -> dict[str, int]:
     """Registrations that ended long ago, a few: of devices that are gone."""
     before = now_ms() // 1000 - LIFETIME_S

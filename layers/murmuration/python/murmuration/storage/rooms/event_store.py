@@ -54,6 +54,12 @@ def read(event_ids: Collection[str], version: RoomVersion) -> dict[str, StoredEv
     return complete(room_items.locate(list(event_ids)), version)
 
 
+def placed_among(event_ids: Collection[str]) -> set[str]:
+    """Those of the events that have their place in a room's graph. One round trip."""
+    places = room_items.locate(list(event_ids))
+    return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
+
+
 def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredEvent]:
     """What `room_items.locate` found, with the events themselves."""
     found = {
@@ -191,6 +197,21 @@ def read_followers(room_id: str, event_ids: Collection[str]) -> dict[str, Follow
     """Which events of the log follow these, where any was accepted before they came."""
     keys = [{"room_id": room_id, "sk": _GAP + event_id} for event_id in dict.fromkeys(event_ids)]
     items = dynamodb.batch_get({ROOMS: keys})[ROOMS] if keys else []
+    return {
+        item["sk"].removeprefix(_GAP): Follower(item["ordinal"], item["below"])
+        for item in items
+        if "ordinal" in item
+    }
+
+
+def read_gaps(room_id: str, *, limit: int) -> dict[str, Follower]:
+    """Up to `limit` of the events that are missing in a room, each with the lowest that follows it."""
+    items = dynamodb.query(
+        ROOMS,
+        "room_id = :room AND begins_with(sk, :prefix)",
+        {":room": room_id, ":prefix": _GAP},
+        limit=limit,
+    )
     return {
         item["sk"].removeprefix(_GAP): Follower(item["ordinal"], item["below"])
         for item in items

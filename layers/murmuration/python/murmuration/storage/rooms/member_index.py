@@ -198,6 +198,15 @@ def read_present(
     return [item["sk"].split("#", 2)[2] for item in items if item["membership"] in wanted]
 
 
+def read_of_server(head: RoomHead, server: str, *, limit: int) -> list[str]:
+    """Up to `limit` users of a server who are joined or invited."""
+    if not head.is_indexed:
+        found = room_items.read_memberships_of(head.room_id)
+        return [user_id for user_id in found if server_of(user_id) == server][:limit]
+    items = _query(head.room_id, f"{_PRESENT}{server}#", limit=limit)
+    return [item["sk"].split("#", 2)[2] for item in items]
+
+
 def read_servers(head: RoomHead) -> dict[str, int]:
     """How many users of each other server are joined; only servers with some."""
     if not head.is_indexed:

@@ -73,7 +73,9 @@ class LogEntry:
     event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
     relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
     `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
-    was filled in later: the ordinal of the event that came as new, below which it belongs.
+    was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
+    that this server distributes an event of another server's user, such as a join by its help;
+    `distributed` that another server does so with one of this server's, such as a join by that one's help.
     """
 
     ordinal: int
@@ -91,6 +93,8 @@ class LogEntry:
     withheld: bool = False
     after_gap: bool = False
     filled_below: int | None = None
+    relayed: bool = False
+    distributed: bool = False
 
     @property
     def is_past(self) -> bool:
@@ -166,6 +170,8 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         withheld=item.get("withheld", False),
         after_gap=item.get("after_gap", False),
         filled_below=item.get("filled_below"),
+        relayed=item.get("relayed", False),
+        distributed=item.get("distributed", False),
     )
 
 
@@ -224,6 +230,8 @@ def log_write(entry: LogEntry) -> Write:
         ("withheld", entry.withheld or None),
         ("after_gap", entry.after_gap or None),
         ("filled_below", entry.filled_below),
+        ("relayed", entry.relayed or None),
+        ("distributed", entry.distributed or None),
     ):
         if value is not None:
             item[name] = value
@@ -423,6 +431,12 @@ def locate(event_ids: Sequence[str]) -> dict[str, Item]:
         return {}
     items = dynamodb.batch_get({EVENTS: [{"event_id": event_id} for event_id in event_ids]})[EVENTS]
     return {item["event_id"]: item for item in items}
+
+
+def read_room_of(event_id: str) -> str | None:
+    """The ID of the room that an event is in; None for an unknown event."""
+    place = locate([event_id]).get(event_id)
+    return place["room_id"] if place is not None else None
 
 
 def read_events(event_ids: Sequence[str], version: RoomVersion) -> dict[str, Event]:

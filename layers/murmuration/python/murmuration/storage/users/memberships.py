@@ -22,8 +22,9 @@ class Membership:
     `ordinal` is the membership event's in the room's log, `since` that of the event which began this
     membership (a profile change in a room goes on with it); both None for an invite to a room that this
     server isn't in. `previous` is the membership before. `stripped_state` comes with invites and knocks.
-    Of a room that the user has forgotten no more is kept than that they aren't in it, for their other
-    devices to hear of it.
+    Of a room that is known by an invite or knock alone there are `room_version` and `via`, the servers that
+    may help to leave it. Of a room that the user has forgotten no more is kept than that they aren't in it,
+    for their other devices to hear of it.
     """
 
     user_id: str
@@ -36,6 +37,13 @@ class Membership:
     previous: str | None = None
     stripped_state: Sequence[Mapping[str, Any]] = ()
     forgotten: bool = False
+    room_version: str | None = None
+    via: Sequence[str] = ()
+
+    @property
+    def is_outside(self) -> bool:
+        """Whether it came of no event of the room's log: this server wasn't in the room."""
+        return self.ordinal is None
 
 
 def membership_key(user_id: str, room_id: str) -> dict[str, str]:
@@ -54,6 +62,8 @@ def from_item(item: Mapping[str, Any]) -> Membership:
         previous=item.get("previous"),
         stripped_state=json.loads(item.get("stripped_state", "[]")),
         forgotten=item.get("forgotten", False),
+        room_version=item.get("room_version"),
+        via=tuple(item.get("via", ())),
     )
 
 
@@ -69,6 +79,13 @@ def _unless_forgotten(item: Item | None) -> Membership | None:
 def read_membership(user_id: str, room_id: str) -> Membership | None:
     """Return the user's membership: None if they have none, or forgot the room."""
     return fetch(membership_read(user_id, room_id))
+
+
+def read_row(user_id: str, room_id: str) -> Membership | None:
+    """Return the user's membership, also of a room that they forgot; None if they have none."""
+    return fetch(
+        Read(TABLE, membership_key(user_id, room_id), lambda item: from_item(item) if item else None)
+    )
 
 
 def read_memberships(user_id: str, *, consistent: bool = True, forgotten: bool = False) -> list[Membership]:
@@ -89,7 +106,6 @@ def read_joined_rooms(user_id: str) -> list[str]:
 
 def membership_write(membership: Membership) -> Write:
     """Record a membership; one that goes on (a profile change) keeps its `since` and `previous`."""
-    stripped = json.dumps(list(membership.stripped_state), separators=(",", ":"), ensure_ascii=False)
     if membership.previous == membership.membership:
         values = {
             ":event_id": membership.event_id,
@@ -100,7 +116,7 @@ def membership_write(membership: Membership) -> Write:
         change = "SET event_id = :event_id, sender = :sender, #ordinal = :ordinal, membership = :membership"
         if membership.stripped_state:
             change += ", stripped_state = :stripped_state"
-            values[":stripped_state"] = stripped
+            values[":stripped_state"] = _dump(membership.stripped_state)
         return dynamodb.update(
             TABLE,
             membership_key(membership.user_id, membership.room_id),
@@ -108,6 +124,19 @@ def membership_write(membership: Membership) -> Write:
             names={"#ordinal": "ordinal"},
             values=values,
         )
+    return dynamodb.put(TABLE, _item(membership))
+
+
+def outside_write(membership: Membership, before: Membership | None) -> Write:
+    """Record a membership in a room that this server isn't in; fails if it isn't `before` any more."""
+    if before is None:
+        return dynamodb.put(TABLE, _item(membership), condition="attribute_not_exists(user_id)")
+    return dynamodb.put(
+        TABLE, _item(membership), condition="event_id = :before", values={":before": before.event_id}
+    )
+
+
+def _item(membership: Membership) -> Item:
     item: Item = {
         **membership_key(membership.user_id, membership.room_id),
         "membership": membership.membership,
@@ -118,12 +147,18 @@ def membership_write(membership: Membership) -> Write:
         ("ordinal", membership.ordinal),
         ("since", membership.since),
         ("previous", membership.previous),
+        ("room_version", membership.room_version),
+        ("via", list(membership.via) or None),
     ):
         if value is not None:
             item[name] = value
     if membership.stripped_state:
-        item["stripped_state"] = stripped
-    return dynamodb.put(TABLE, item)
+        item["stripped_state"] = _dump(membership.stripped_state)
+    return item
+
+
+def _dump(events: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps(list(events), separators=(",", ":"), ensure_ascii=False)
 
 
 def removal_write(user_id: str, room_id: str) -> Write:

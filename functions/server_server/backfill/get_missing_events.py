@@ -1,0 +1,16 @@
+"""Give another server events that it misses between others.
+
+https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1get_missing_eventsroomid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.serving import history
+
+
+@endpoint("POST", "/_matrix/federation/v1/get_missing_events/{roomId}", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return history.get_missing_events(request.origin, request.params["roomId"], request.content_object)

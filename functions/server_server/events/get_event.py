@@ -1,0 +1,16 @@
+"""Give another server one event.
+
+https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeventid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.serving import events
+
+
+@endpoint("GET", "/_matrix/federation/v1/event/{eventId}", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return events.get_event(request.origin, request.params["eventId"])

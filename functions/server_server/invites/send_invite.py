@@ -1,0 +1,17 @@
+"""Take another server's invite of a user of this one, and sign it. Version 2.
+
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.membership.serving.invites import invite
+
+
+@endpoint("PUT", "/_matrix/federation/v2/invite/{roomId}/{eventId}", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    room_id, event_id = request.params["roomId"], request.params["eventId"]
+    return invite(request.origin, room_id, event_id, request.content_object)

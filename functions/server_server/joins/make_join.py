@@ -1,0 +1,17 @@
+"""Give another server the template of a join by one of its users.
+
+https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.membership.serving.templates import make_join
+
+
+@endpoint("GET", "/_matrix/federation/v1/make_join/{roomId}/{userId}", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    room_id, user_id = request.params["roomId"], request.params["userId"]
+    return make_join(request.origin, room_id, user_id, request.query_all("ver"))

@@ -1,0 +1,24 @@
+"""Take another server's signed join, and tell the room's state. Version 1 answers in a list.
+
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.membership.serving.joins import send_join
+
+
+@endpoint(
+    "PUT",
+    "/_matrix/federation/v2/send_join/{roomId}/{eventId}",
+    auth=Auth.SERVER,
+    also=("/_matrix/federation/v1/send_join/{roomId}/{eventId}",),
+)
+def handler(request: Request) -> dict[str, Any] | list[Any]:
+    room_id, event_id = request.params["roomId"], request.params["eventId"]
+    omit_members = request.query_bool("omit_members")
+    answer = send_join(request.origin, room_id, event_id, request.content, omit_members=omit_members)
+    return [200, answer] if "/v1/" in request.resource else answer

@@ -1,0 +1,16 @@
+"""Give another server the template of a leave by one of its users.
+
+https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_leaveroomiduserid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.membership.serving.templates import make_leave
+
+
+@endpoint("GET", "/_matrix/federation/v1/make_leave/{roomId}/{userId}", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return make_leave(request.origin, request.params["roomId"], request.params["userId"])

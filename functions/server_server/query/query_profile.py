@@ -1,0 +1,16 @@
+"""Tell another server the profile of a user of this one.
+
+https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprofile
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.membership.serving.queries import query_profile
+
+
+@endpoint("GET", "/_matrix/federation/v1/query/profile", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return query_profile(request.query.get("user_id"), request.query.get("field"))

@@ -1,0 +1,16 @@
+"""Turn an invite by address into one of a user, once another server knows whose the address is.
+
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1exchange_third_party_inviteroomid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.membership.serving.third_party import exchange
+
+
+@endpoint("PUT", "/_matrix/federation/v1/exchange_third_party_invite/{roomId}", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return exchange(request.origin, request.params["roomId"], request.content_object)

@@ -1,0 +1,18 @@
+"""Join a room that other servers are in, for a user whose request waits for it; or leave one, later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint.workers import queue_worker
+from murmuration.federation.membership.jobs import run
+from murmuration.federation.membership.joining import QUEUE
+from murmuration.federation.membership.leaving import leave_again
+
+
+@queue_worker(QUEUE, fifo=False, batch_size=1)
+def handler(message: dict[str, Any]) -> None:
+    if "leave" in message:
+        leave_again(message["user_id"], message["room_id"], message["leave"])
+    else:
+        run(message["user_id"], message["room_id"])

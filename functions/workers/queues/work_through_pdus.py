@@ -1,0 +1,14 @@
+"""Work through events that other servers sent: those of one room, one worker at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint.workers import queue_worker
+from murmuration.federation.inbound.transactions.queueing import QUEUE
+from murmuration.federation.inbound.transactions.working import work
+
+
+@queue_worker(QUEUE, batch_size=1)
+def handler(message: dict[str, Any]) -> None:
+    work(message)

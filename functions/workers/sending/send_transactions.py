@@ -1,0 +1,14 @@
+"""Send events to other servers: new ones to many servers, or what is owed to one that was behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint.workers import queue_worker
+from murmuration.federation.outbound.pokes import OUTBOUND
+from murmuration.federation.outbound.working import work
+
+
+@queue_worker(OUTBOUND, batch_size=1)
+def handler(message: dict[str, Any]) -> None:
+    work(message)

@@ -1,0 +1,22 @@
+"""Whether a room's ACL lets a server take part, with the compiled ACLs remembered."""
+
+from __future__ import annotations
+
+from murmuration.cache import LruCache
+from murmuration.protocol.server_acl import ServerAcl
+from murmuration.rooms.room import Room
+
+_acls: LruCache[str, ServerAcl] = LruCache(256)
+"""Compiled ACLs by event ID: not even a redaction changes an ACL."""
+
+
+def is_allowed(room: Room, server_name: str) -> bool:
+    """Whether the room's current ACL allows a server. One read for each state of the room."""
+    event = room.event("m.room.server_acl")
+    if event is None:
+        return True
+    acl = _acls.get(event.event_id)
+    if acl is None:
+        acl = ServerAcl(event.content)
+        _acls.put(event.event_id, acl)
+    return acl.allows(server_name)

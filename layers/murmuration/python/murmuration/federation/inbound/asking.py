@@ -1,0 +1,274 @@
+"""`Asking`: what the rooms ask of other servers (`RemoteServers`), over the network.
+
+The server that sent the event is asked first, then those with the most members in the room. All questions
+about one batch of events share a time limit, so that a room waits for its past only so long. What could not
+be had isn't asked for again for an hour and longer (`storage.servers.unobtainable`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from murmuration.federation.inbound.auth_chains import signing_times
+from murmuration.federation.inbound.elsewhere import Pdu, StateIds
+from murmuration.federation.keys import fetching
+from murmuration.federation.names import policy
+from murmuration.federation.requests import client
+from murmuration.federation.requests.errors import RequestFailed
+from murmuration.federation.requests.threads import side_by_side
+from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.rooms.room import Room
+from murmuration.settings import settings
+from murmuration.storage.rooms import event_store, member_index
+from murmuration.storage.servers import unobtainable
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import TransportError
+
+T = TypeVar("T")
+
+SECONDS = 25.0
+"""For all questions about one batch of events."""
+REQUEST_SECONDS = 8.0
+MOST_SERVERS = 3
+MOST_EVENTS_BETWEEN = 20
+MOST_SINGLE_EVENTS = 500
+SINGLE_AT_ONCE = 10
+FEW_EVENTS = 20
+"""So many events of a state are always fetched one by one."""
+WHOLE_STATE_SHARE = 0.2
+"""If a larger share of a state's events is unknown, the whole state is fetched."""
+MOST_ID_BYTES = 255
+MOST_IDS_BYTES = 4 * 1024 * 1024
+MOST_STATE_BYTES = 24 * 1024 * 1024
+MOST_BACKFILL_BYTES = 8 * 1024 * 1024
+MOST_BYTES = 2 * 1024 * 1024
+_V1 = ("_matrix", "federation", "v1")
+
+
+class Asking:
+    """The other servers of one room, asked about events that `origin` sent."""
+
+    def __init__(self, room: Room, origin: str, seconds: float = SECONDS) -> None:
+        self.room_id = room.room_id
+        self.version: RoomVersion = room.version
+        self._head = room.head
+        self._origin = origin
+        self._deadline = Deadline(seconds)
+        self._ring: dict[tuple[str, str], VerifyKey] = {}
+        self._looked_up: dict[tuple[str, str], int] = {}
+        self._servers: list[str] | None = None
+        self._state_sizes: dict[str, int] = {}
+        self._vain: dict[str, None] = {}
+
+    # -- The port ----------------------------------------------------------------------------------------
+
+    def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
+        """Servers' keys; those that this looked up before aren't looked up again."""
+        new = {name: until for name, until in wanted.items() if self._looked_up.get(name, -1) < until}
+        if new:
+            self._looked_up |= new
+            self._ring |= fetching.verify_keys(new, seconds=self._seconds_left())
+        return {name: self._ring[name] for name in wanted if name in self._ring}
+
+    def auth_chain(self, event: Event) -> Sequence[Pdu]:
+        """The auth chain of an event; empty where nobody has it, or nobody had lately."""
+        mark = f"auth_chain {event.event_id}"
+        if not unobtainable.askable(self.room_id, [mark]):
+            return []
+        self._vain[mark] = None
+        path = client.path(*_V1, "event_auth", self.room_id, event.event_id)
+        answer = self._ask(lambda server: self._list_of(server, path, "auth_chain", MOST_STATE_BYTES))
+        return self._known_keys(answer or [])
+
+    def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
+        """Events before `event` and after the `known` ones; empty if all that is missing failed lately."""
+        found = event_store.read(event.prev_events, self.version)
+        missing = [it for it in event.prev_events if it not in found or not found[it].is_placed]
+        if not unobtainable.askable(self.room_id, missing):
+            return []
+        self._vain |= dict.fromkeys(missing)
+        path = client.path(*_V1, "get_missing_events", self.room_id)
+        body = {
+            "earliest_events": list(known[:MOST_EVENTS_BETWEEN]),
+            "latest_events": [event.event_id],
+            "limit": MOST_EVENTS_BETWEEN,
+            "min_depth": 0,
+        }
+
+        def ask(server: str) -> list[Any]:
+            answer = self._request(server, "POST", path, body=body, max_bytes=MOST_BYTES)
+            return _list_in(answer, "events")
+
+        return self._known_keys((self._ask(ask, most=2) or [])[:MOST_EVENTS_BETWEEN])
+
+    def state_ids_before(self, event: Event) -> StateIds | None:
+        """The state before an event; None where nobody tells, or nobody did lately."""
+        mark = f"state {event.event_id}"
+        if not unobtainable.askable(self.room_id, [mark]):
+            return None
+        path = client.path(*_V1, "state_ids", self.room_id)
+
+        def ask(server: str) -> StateIds:
+            query = {"event_id": event.event_id}
+            answer = self._request(server, "GET", path, query=query, max_bytes=MOST_IDS_BYTES)
+            state = _ids_in(answer, "pdu_ids")
+            if not state:
+                raise RequestFailed(f"{server} has no state")
+            return StateIds(state, _ids_in(answer, "auth_chain_ids"))
+
+        told = self._ask(ask)
+        if told is None:
+            self._vain[mark] = None
+        else:
+            self._state_sizes[event.event_id] = len(told.state) + len(told.auth_chain)
+        return told
+
+    def state_events(self, event: Event, event_ids: Sequence[str]) -> Sequence[Pdu]:
+        """Those events of the state before `event`: one by one, or with the whole state if many are asked."""
+        wanted = unobtainable.askable(self.room_id, event_ids)
+        self._vain |= dict.fromkeys(wanted)
+        total = self._state_sizes.get(event.event_id, len(event_ids))
+        if len(wanted) > max(FEW_EVENTS, total * WHOLE_STATE_SHARE):
+            return self._whole_state(event, set(wanted))
+        return self._single_events(wanted)
+
+    def before(self, event_ids: Sequence[str], limit: int) -> Sequence[Pdu]:
+        """Events and those before them, up to `limit` (`GET /backfill`)."""
+        path = client.path(*_V1, "backfill", self.room_id)
+
+        def ask(server: str) -> list[Any]:
+            query = {"v": list(event_ids), "limit": limit}
+            answer = self._request(server, "GET", path, query=query, max_bytes=MOST_BACKFILL_BYTES)
+            pdus = _list_in(answer, "pdus")
+            if not pdus:
+                raise RequestFailed(f"{server} has none of these events")
+            return pdus[:limit]
+
+        return self._known_keys(self._ask(ask) or [])
+
+    # -- For the worker ----------------------------------------------------------------------------------
+
+    def remember_failures(self) -> None:
+        """Note what was asked for and is still unknown, so that the next event doesn't ask again."""
+        if not self._vain:
+            return
+        ids = [it for it in self._vain if " " not in it]
+        found = event_store.read(ids, self.version) if ids else {}
+        vain = [it for it in self._vain if it not in found]
+        unobtainable.remember(self.room_id, vain)
+        self._vain.clear()
+
+    # -- Asking ------------------------------------------------------------------------------------------
+
+    def _candidates(self) -> list[str]:
+        """Whom to ask: the origin, then the servers with the most members."""
+        if self._servers is None:
+            counts = member_index.read_servers(self._head)
+            ranked = sorted(counts, key=lambda server: (-counts[server], server))
+            others = [it for it in ranked if it not in (self._origin, settings().server_name)]
+            everyone = [self._origin, *others] if self._origin != settings().server_name else others
+            self._servers = [it for it in everyone if policy.is_allowed(it)][: MOST_SERVERS + 2]
+        return self._servers
+
+    def _ask(self, call: Callable[[str], T], *, most: int = MOST_SERVERS) -> T | None:
+        """What the first of the servers that has an answer says; None if none does in time."""
+        for server in self._candidates()[:most]:
+            if self._deadline.is_over():
+                break
+            try:
+                return call(server)
+            except (RequestFailed, MatrixError, TransportError):
+                continue
+        return None
+
+    def _request(self, server: str, method: str, path: str, **options: Any) -> dict[str, Any]:
+        return client.request(server, method, path, seconds=self._deadline.left(REQUEST_SECONDS), **options)
+
+    def _list_of(self, server: str, path: str, name: str, max_bytes: int) -> list[Any]:
+        return _list_in(self._request(server, "GET", path, max_bytes=max_bytes), name)
+
+    def _whole_state(self, event: Event, wanted: Collection[str]) -> list[Pdu]:
+        path = client.path(*_V1, "state", self.room_id)
+
+        def ask(server: str) -> list[Pdu]:
+            query = {"event_id": event.event_id}
+            answer = self._request(server, "GET", path, query=query, max_bytes=MOST_STATE_BYTES)
+            return [*_list_in(answer, "auth_chain"), *_list_in(answer, "pdus")]
+
+        return self._only(self._ask(ask) or [], wanted)
+
+    def _single_events(self, wanted: Iterable[str]) -> list[Pdu]:
+        left = list(wanted)[:MOST_SINGLE_EVENTS]
+        found: list[Pdu] = []
+        for server in self._candidates()[:MOST_SERVERS]:
+            if not left or self._deadline.is_over():
+                break
+            answers = side_by_side(functools.partial(self._single_event, server), left, most=SINGLE_AT_ONCE)
+            found += [pdu for pdu in answers if pdu is not None]
+            left = [it for it, pdu in zip(left, answers, strict=True) if pdu is None]
+        return found
+
+    def _single_event(self, server: str, event_id: str) -> Pdu | None:
+        path = client.path(*_V1, "event", event_id)
+        try:
+            answer = self._request(server, "GET", path, max_bytes=MOST_BYTES)
+        except (RequestFailed, MatrixError, TransportError):
+            return None
+        pdus = self._only(answer.get("pdus"), [event_id])
+        return pdus[0] if pdus else None
+
+    # -- Answers -----------------------------------------------------------------------------------------
+
+    def _only(self, pdus: object, wanted: Collection[str]) -> list[Pdu]:
+        """Those of the PDUs that were asked for: a server may not slip in others."""
+        return [pdu for event_id, pdu in self._parsed(pdus if isinstance(pdus, list) else [])
+                if event_id in wanted]  # fmt: skip
+
+    def _parsed(self, pdus: Iterable[Pdu]) -> list[tuple[str, Pdu]]:
+        found = []
+        for pdu in pdus:
+            try:
+                found.append((parse_pdu(pdu, self.version, limit_references=False).event_id, pdu))
+            except MatrixError:
+                continue
+        return found
+
+    def _known_keys(self, pdus: Sequence[Pdu]) -> Sequence[Pdu]:
+        """The PDUs, once the keys for all of them together were looked up."""
+        events = []
+        for pdu in pdus:
+            try:
+                events.append(parse_pdu(pdu, self.version, limit_references=False))
+            except MatrixError:
+                continue
+        self.keys(signing_times(events))
+        return pdus
+
+    def _seconds_left(self) -> float:
+        return 0.0 if self._deadline.is_over() else self._deadline.left()
+
+
+def _list_in(answer: Mapping[str, Any], name: str) -> list[Any]:
+    """A list in an answer. Raises RequestFailed if it is none."""
+    value = answer.get(name)
+    if not isinstance(value, list):
+        raise RequestFailed(f"the answer has no list {name}")
+    return value
+
+
+def _ids_in(answer: Mapping[str, Any], name: str) -> list[str]:
+    """A list of event IDs in an answer, without what can't be one."""
+    return [it for it in _list_in(answer, name) if isinstance(it, str) and _fits(it)]
+
+
+def _fits(event_id: str) -> bool:
+    try:
+        return 0 < len(event_id.encode()) <= MOST_ID_BYTES
+    except UnicodeEncodeError:
+        return False

@@ -1,0 +1,75 @@
+"""The queue of PDUs, in which each room is a group: its PDUs are worked through by one worker at a time.
+
+A message has PDUs of one room from one server. Every message has a deduplication ID of its own, so none is
+taken for a repetition of an earlier one: whatever comes twice is recognised by its event ID.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from murmuration.aws import queues
+from murmuration.aws.concurrency import parallel
+
+QUEUE = "room-pdus"
+MOST_MESSAGE_BYTES = 240_000
+"""SQS takes more in most places; 256 KB is what all of them take."""
+MOST_PDU_BYTES = 200_000
+"""A PDU of 64 KB has up to three times as many bytes in ASCII. What is larger is no PDU."""
+
+
+def put(origin: str, by_room: Mapping[str, Sequence[Any]], *, parked: bool = False) -> int:
+    """Queue PDUs by their room; returns how many were left out, as they are too large or aren't JSON.
+
+    `parked` says that they wait in the table of parked PDUs as well. Raises what SQS refuses.
+    """
+    left_out = 0
+    sends = []
+    for room_id, pdus in by_room.items():
+        fitting = [(pdu, size) for pdu in pdus if (size := _size(pdu)) is not None]
+        left_out += len(pdus) - len(fitting)
+        parts = list(_parts(fitting))
+        if parts:
+            sends.append(functools.partial(_send, origin, room_id, parts, parked))
+    parallel(*sends)
+    return left_out
+
+
+def _send(origin: str, room_id: str, parts: Sequence[Sequence[Any]], parked: bool) -> None:
+    for pdus in parts:
+        body: dict[str, Any] = {"origin": origin, "room_id": room_id, "pdus": pdus}
+        if parked:
+            body["parked"] = True
+        queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)
+
+
+def group_of(room_id: str) -> str:
+    """The group of a room: a room ID may have characters, and a length, that SQS doesn't take."""
+    return hashlib.sha256(room_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _parts(fitting: Sequence[tuple[Any, int]]) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    total = 0
+    for pdu, size in fitting:
+        if part and total + size > MOST_MESSAGE_BYTES - 2_000:
+            yield part
+            part, total = [], 0
+        part.append(pdu)
+        total += size + 1
+    if part:
+        yield part
+
+
+def _size(pdu: Any) -> int | None:
+    """The bytes of a PDU in a message; None if it is too large or can't be in one."""
+    try:
+        size = len(json.dumps(pdu, separators=(",", ":"), allow_nan=False))
+    except (ValueError, RecursionError):
+        return None
+    return size if size <= MOST_PDU_BYTES else None

@@ -1,0 +1,97 @@
+"""Taking a transaction: its PDUs are queued by room, and that is all. Nobody is asked, nothing is waited for.
+
+The answer says nothing of single PDUs: a rejected or broken one must not have the others sent again. No
+memory of transaction IDs is needed, as each PDU is recognised by its event ID.
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.aws.reads import fetch_all
+from murmuration.federation.inbound.transactions import counting, queueing
+from murmuration.federation.inbound.transactions.edus import take_edus
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import BadJson, TooLarge
+from murmuration.rooms.lookup import fits_id
+from murmuration.storage.rooms import member_index, room_items
+
+MOST_PDUS = 50
+MOST_EDUS = 100
+MOST_BYTES = 4_718_592
+"""A function's event has at most 6 MB, and the body is in Base64."""
+
+
+def take_transaction(origin: str, content: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """Queue what a server sent; `size` is that of the body in bytes.
+
+    Two round trips and a message for each room. Raises TooLarge, BadJson, LimitExceeded.
+    """
+    if size > MOST_BYTES:
+        counting.count("too_large", 1, origin)
+        raise TooLarge(f"A transaction may have {MOST_BYTES} bytes")
+    pdus = _list(content, "pdus", MOST_PDUS)
+    edus = _list(content, "edus", MOST_EDUS)
+    if pdus:
+        rate_limits.check("federation_pdu", origin, len(pdus))
+        _queue(origin, pdus)
+    take_edus(origin, edus)
+    return {"pdus": {}}
+
+
+def _list(content: Mapping[str, Any], name: str, most: int) -> list[Any]:
+    value = content.get(name, [])
+    if not isinstance(value, list):
+        raise BadJson(f"{name} must be a list")
+    if len(value) > most:
+        raise BadJson(f"A transaction has at most {most} {name}")
+    return value
+
+
+def _queue(origin: str, pdus: list[Any]) -> None:
+    by_room: dict[str, list[Any]] = {}
+    malformed = 0
+    for pdu in pdus:
+        room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
+        # A create event without a room ID begins a room that we would be in already.
+        if isinstance(room_id, str) and _is_text(room_id) and fits_id(room_id):
+            by_room.setdefault(room_id, []).append(pdu)
+        else:
+            malformed += 1
+    wanted, unwanted = _wanted(by_room)
+    malformed += queueing.put(origin, wanted)
+    counting.count("malformed", malformed, origin)
+    counting.count("not_our_room", unwanted, origin)
+
+
+def _wanted(by_room: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], int]:
+    """The PDUs of rooms that this server is in, or by which an invite of our users ends; how many aren't."""
+    heads = fetch_all([room_items.head_read(room_id) for room_id in by_room])
+    wanted: dict[str, list[Any]] = {}
+    for (room_id, pdus), head in zip(by_room.items(), heads, strict=True):
+        ours = head is not None and head.is_resident
+        some = pdus if ours else [pdu for pdu in pdus if ends_an_invite(pdu)]
+        if some:
+            wanted[room_id] = some
+    return wanted, sum(map(len, by_room.values())) - sum(map(len, wanted.values()))
+
+
+def ends_an_invite(pdu: Any) -> bool:
+    """Whether a PDU may be the end of an invite or a knock of one of our users."""
+    if not isinstance(pdu, dict) or pdu.get("type") != "m.room.member":
+        return False
+    content, user_id = pdu.get("content"), pdu.get("state_key")
+    if not isinstance(content, dict) or content.get("membership") not in ("leave", "ban"):
+        return False
+    return isinstance(user_id, str) and member_index.is_local(user_id)
+
+
+def _is_text(text: str) -> bool:
+    """Whether a string has no half of a surrogate pair, which has no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,207 @@
+"""Working through queued PDUs: those of one room, in the order of the graph.
+
+- Known events are passed over, with one read for all.
+- The keys for all signatures are looked up together, then each event is received (`receiving`).
+- What can't be judged now, as keys or other events can't be had, is parked and tried again later.
+- Everything else that is wrong with an event has it dropped, and the others go on.
+
+A worker may stop anywhere and run twice: each event is recognised by its ID, and the message comes again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from murmuration.federation.inbound import acls
+from murmuration.federation.inbound.asking import Asking
+from murmuration.federation.inbound.auth_chains import signing_times
+from murmuration.federation.inbound.elsewhere import MissingEvents
+from murmuration.federation.inbound.graph import ancestors_first
+from murmuration.federation.inbound.receiving import receive
+from murmuration.federation.inbound.transactions import counting, queueing
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import LimitExceeded, MatrixError, NotFound, Unavailable
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.hashing import verify_content_hash
+from murmuration.protocol.pdus.keys import KeyRing
+from murmuration.protocol.pdus.signing import key_ids_of
+from murmuration.protocol.pdus.validation import required_signers
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.settling import settle
+from murmuration.storage.rooms import event_store
+from murmuration.storage.servers import parked_pdus
+from murmuration.transport.deadlines import Deadline
+
+SECONDS = 45.0
+"""After this the rest of a message's PDUs is queued again, before the function's own time is over."""
+MOST_RETRIED = 100
+
+
+def work(message: Mapping[str, Any]) -> Counter[str]:
+    """Take the PDUs of a message (`queueing`); returns how many were taken in which way.
+
+    Raises Unavailable where the room is too busy, and what the storage raises: the message comes again.
+    """
+    origin, room_id = message["origin"], message["room_id"]
+    outcomes = _Outcomes(room_id, origin, bool(message.get("parked")))
+    try:
+        room = settle(Room.load(room_id))
+        room.require_residency()
+    except NotFound:
+        return _end_invites(message["pdus"], origin, outcomes)
+    if not acls.is_allowed(room, origin):
+        return outcomes.drop_all(message["pdus"], "denied_by_acl")
+    _Work(room, origin, outcomes).run(message["pdus"])
+    return outcomes.finish()
+
+
+def _end_invites(pdus: Sequence[Any], origin: str, outcomes: _Outcomes) -> Counter[str]:
+    """What may concern a room that this server isn't in: the end of an invite or a knock of its users."""
+    from murmuration.federation.membership.rescinding import take_leave
+
+    ended = sum(take_leave(pdu, origin) for pdu in pdus)
+    outcomes.counts += Counter(accepted=ended, not_our_room=len(pdus) - ended)
+    return outcomes.finish()
+
+
+def retry_parked() -> int:
+    """Queue the parked PDUs whose time has come, and give up those that waited for a day; returns how many.
+
+    The next attempt is put off before the PDU is queued, so that two schedules don't queue it twice, and one
+    that stops in between only delays it.
+    """
+    retried = 0
+    for parked in parked_pdus.read_due(MOST_RETRIED):
+        if parked.is_given_up:
+            parked_pdus.remove(parked.room_id, parked.event_id)
+            counting.count("given_up", 1, parked.origin)
+        elif parked_pdus.postpone(parked):
+            queueing.put(parked.origin, {parked.room_id: [parked.pdu]}, parked=True)
+            retried += 1
+    return retried
+
+
+class _Outcomes:
+    """What became of a message's PDUs."""
+
+    def __init__(self, room_id: str, origin: str, parked: bool) -> None:
+        self.counts: Counter[str] = Counter()
+        self._room_id = room_id
+        self._origin = origin
+        self._parked = parked
+
+    def judged(self, event_id: str, kind: str) -> None:
+        """An event is done with, in one way or another."""
+        self.counts[kind] += 1
+        if self._parked:
+            parked_pdus.remove(self._room_id, event_id)
+
+    def park(self, event_id: str, pdu: Any) -> None:
+        """Try an event again later, unless its server has had many parked lately."""
+        if not self._parked:
+            try:
+                rate_limits.check("federation_parked", self._origin)
+            except LimitExceeded:
+                self.counts["too_many_parked"] += 1
+                return
+            parked_pdus.park(self._room_id, event_id, self._origin, pdu)
+        self.counts["parked"] += 1
+
+    def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
+        """None of the PDUs is for this server. A parked one that isn't any more expires by itself."""
+        self.counts[reason] += len(pdus)
+        return self.finish()
+
+    def finish(self) -> Counter[str]:
+        for reason, number in self.counts.items():
+            if reason not in ("accepted", "known"):
+                counting.count(reason, number, self._origin)
+        return self.counts
+
+
+class _Work:
+    """The PDUs of one message, in a room that this server is in."""
+
+    def __init__(self, room: Room, origin: str, outcomes: _Outcomes) -> None:
+        self.room = room
+        self.origin = origin
+        self.outcomes = outcomes
+        self.remote = Asking(room, origin)
+        self.deadline = Deadline(SECONDS)
+
+    def run(self, pdus: Sequence[Any]) -> None:
+        events = self._new(self._parse(pdus))
+        ordered = ancestors_first(events, lambda event: event.prev_events)
+        keys = self.remote.keys(signing_times(ordered)) if ordered else {}
+        room: Room | None = self.room
+        for number, event in enumerate(ordered):
+            if self.deadline.is_over():
+                self._queue_again(ordered[number:])
+                break
+            self._take(event, keys, room)
+            room = None
+        # Not after an error: what was fetched may not have been stored, and is to be asked for again.
+        self.remote.remember_failures()
+
+    def _parse(self, pdus: Sequence[Any]) -> dict[str, Event]:
+        """The PDUs that are of the room's format, by event ID, in the order of their depth.
+
+        Of several forms of one event the one with the right content hash counts.
+        """
+        events: dict[str, Event] = {}
+        for pdu in pdus:
+            try:
+                event = parse_pdu(pdu, self.room.version)
+            except MatrixError:
+                self.outcomes.counts["malformed"] += 1
+                continue
+            if event.event_id not in events or verify_content_hash(event.pdu):
+                events[event.event_id] = event
+        return dict(sorted(events.items(), key=lambda item: (item[1].depth, item[1].origin_server_ts)))
+
+    def _new(self, events: dict[str, Event]) -> dict[str, Event]:
+        """The events that have no place yet. A single one is looked up when it is received."""
+        if len(events) < 2:
+            return events
+        known = event_store.placed_among(list(events))
+        for event_id in known:
+            self.outcomes.judged(event_id, "known")
+        return {event_id: event for event_id, event in events.items() if event_id not in known}
+
+    def _take(self, event: Event, keys: KeyRing, room: Room | None) -> None:
+        if lacks_keys(event, keys):
+            self.outcomes.park(event.event_id, event.pdu)
+            return
+        try:
+            received = receive(self.room.room_id, event.pdu, self.remote, room)
+        except MissingEvents:
+            self.outcomes.park(event.event_id, event.pdu)
+        except Unavailable:
+            raise
+        except MatrixError:
+            self.outcomes.judged(event.event_id, "dropped")
+        else:
+            self.outcomes.judged(event.event_id, received.kind)
+
+    def _queue_again(self, events: Sequence[Event]) -> None:
+        self.outcomes.counts["queued_again"] += len(events)
+        queueing.put(self.origin, {self.room.room_id: [event.pdu for event in events]})
+
+
+def lacks_keys(event: Event, keys: KeyRing) -> bool:
+    """Whether an event can't be judged for lack of keys, which may be had later.
+
+    So it is where a server that must have signed it has, with a key that isn't known, or known as current
+    but not until when the event was made. An event without such a signature is just invalid.
+    """
+    for server in required_signers(event):
+        names = [(server, key_id) for key_id in key_ids_of(event.pdu, server)]
+        known = [keys[name] for name in names if name in keys]
+        if any(key.may_sign_event(event.origin_server_ts, event.room_version) for key in known):
+            continue
+        if names and not any(key.expired_ts is not None for key in known):
+            return True
+    return False

@@ -1,0 +1,132 @@
+"""Entering a room that others are in: writing what a server told of it, with our user's join on top.
+
+- A new room begins with the join, behind a gap. Its state is a snapshot, its events are outliers.
+- A room that this server was in before goes on with the join, behind a gap. What its newest events were is
+  forgotten, as the state that was told has followed them.
+- A room that this server is in takes the join as a fork.
+
+Events and nodes are stored first, and harm nobody before the head leads to them. Then one transaction moves
+the head. A large state's items follow by `settle`, which goes on where another attempt stopped.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+from murmuration.aws import concurrency
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.federation.inbound.auth_chains import keep_outlier
+from murmuration.federation.inbound.forks import Forks
+from murmuration.federation.membership.answers import Entry
+from murmuration.protocol.errors import Unavailable
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.changes import (
+    HISTORY_VISIBILITY,
+    Changes,
+    Differences,
+    replaced_by,
+    visibility_by,
+)
+from murmuration.rooms.writing.settling import settle
+from murmuration.storage.live.streams import pause
+from murmuration.storage.rooms import event_store, room_items
+from murmuration.storage.rooms.event_store import Follower, StoredEvent
+from murmuration.storage.rooms.room_items import LogEntry
+
+ATTEMPTS = 60
+SETTLING_MS = 600_000
+
+
+def enter(entry: Entry) -> None:
+    """Write the room with the join. Doing it again changes nothing. Raises Unavailable."""
+    room_id, version = entry.join.room_id, entry.join.room_version
+    _keep_events(entry)
+    for attempt in range(ATTEMPTS):
+        head = room_items.read_head(room_id)
+        room = settle(Room(head), budget_ms=SETTLING_MS) if head is not None else None
+        forks = Forks(room_id, version)
+        forks.learn(
+            {event_id: StoredEvent(event, room_id, "outlier") for event_id, event in entry.events.items()}
+        )
+        placed = event_store.read([entry.join.event_id], version).get(entry.join.event_id)
+        if placed is not None and placed.is_placed and room is not None:
+            return
+        try:
+            _changes(room, forks, entry).commit()
+        except (ConditionFailed, Unavailable):
+            # Another writer was quicker, or it is written and the state's items are still on their way.
+            pause(attempt)
+    raise Unavailable("The room is too busy; try again")
+
+
+def _keep_events(entry: Entry) -> None:
+    """Store the events that aren't known yet, as outliers."""
+    room_id = entry.join.room_id
+    known = room_items.locate(list(entry.events))
+    fresh = [event for event_id, event in entry.events.items() if event_id not in known]
+    concurrency.parallel(
+        *(functools.partial(keep_outlier, StoredEvent(event, room_id, "outlier")) for event in fresh)
+    )
+
+
+def _changes(room: Room | None, forks: Forks, entry: Entry) -> Changes:
+    """The join on top of the room, with the state that was told before it."""
+    join, room_id = entry.join, entry.join.room_id
+    changes = Changes(join.room_version, room, room_id)
+    root = forks.build(entry.state)
+    own = StoredEvent(join, room_id, "accepted", root)
+    forks.learn({join.event_id: own})
+    missing = _missing(room, forks, join.prev_events)
+    if missing and room is not None:
+        changes.leave_gap()
+    ordinal = changes.next_ordinal
+    pair = ("m.room.member", join.state_key or "")
+    before = entry.events.get(entry.state.get(pair, ""))
+    visibility = entry.events.get(entry.state.get(HISTORY_VISIBILITY, ""))
+    logged = LogEntry(
+        ordinal,
+        join,
+        root,
+        visibility_by(visibility),
+        replaced=replaced_by(before),
+        after_gap=bool(missing),
+        distributed=True,
+    )
+    after = forks.after(own)
+    if room is None:
+        state = {**entry.state, pair: join.event_id}
+        differences: Differences = {
+            each: (None, join if event_id == join.event_id else entry.events[event_id])
+            for each, event_id in state.items()
+        }
+        changes.merge(logged, after, forks.unstored([root, after]), differences)
+    else:
+        head = room.head
+        if head.is_stale:
+            changes.follow(head.extremities)
+        else:
+            others = [event_id for event_id in head.extremities if event_id not in join.prev_events]
+            after = forks.resolve([*forks.after_all(others), after])
+            changes.follow(join.prev_events)
+        expected = forks.after(replace(own, state_root=head.state_root))
+        logged = replace(
+            logged,
+            room_root=head.state_root if head.state_root != root else None,
+            resolved=after != expected,
+        )
+        nodes = forks.unstored([root, after])
+        changes.merge(logged, after, nodes, forks.differences(head.state_root, after))
+        changes.also(*forks.resolution_writes([root, after]))
+    place = Follower(ordinal, ordinal)
+    changes.also(*(event_store.gap_write(room_id, event_id, place) for event_id in missing))
+    return changes
+
+
+def _missing(room: Room | None, forks: Forks, event_ids: Sequence[str]) -> list[str]:
+    """Those of the events whose place in the room's graph isn't known."""
+    if room is None:
+        return list(event_ids)
+    known = forks.stored(event_ids)
+    return [it for it in event_ids if it not in known or not known[it].is_placed]

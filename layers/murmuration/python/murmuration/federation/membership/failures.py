@@ -1,0 +1,58 @@
+"""What a client is told when other servers refuse or don't answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from murmuration.federation.requests.errors import RateLimited, Refused, RequestFailed
+from murmuration.protocol.errors import BadGateway, LimitExceeded, MatrixError, Refusal
+
+T = TypeVar("T")
+_OURS = ("M_MISSING_PARAM", "M_INVALID_PARAM", "M_BAD_JSON", "M_NOT_JSON", "M_UNAUTHORIZED", "M_UNRECOGNIZED")
+"""Errors that say that this server asked wrongly: a client can do nothing about them."""
+_FINAL = ("M_INCOMPATIBLE_ROOM_VERSION", "M_INVITE_BLOCKED")
+"""Errors that another server would give as well."""
+_MOST_REFUSALS = 3
+"""After so many servers have forbidden something, no more are asked."""
+
+
+def passed_on(error: RequestFailed) -> MatrixError:
+    """The error of another server as a client is told of it."""
+    if isinstance(error, RateLimited):
+        return LimitExceeded("Another server asks for patience", retry_after_ms=error.retry_after_ms)
+    if not isinstance(error, Refused):
+        return BadGateway(f"Another server gave no usable answer: {error}")
+    if not 400 <= error.status < 500 or not error.errcode.startswith("M_") or error.errcode in _OURS:
+        return BadGateway(f"Another server answered {error.status}: {error.message or error.errcode}")
+    version = error.body.get("room_version")
+    fields = {"room_version": version} if isinstance(version, str) else {}
+    return Refusal(error.status, error.errcode[:100], error.message or "Another server refused", **fields)
+
+
+def first_answer(servers: Iterable[str], ask: Callable[[str], T]) -> T:
+    """What the first of these servers comes to that doesn't fail; each is asked after the one before failed.
+
+    Raises the error that says most: a refusal rather than no answer. BadGateway without servers.
+    """
+    failures: list[MatrixError] = []
+    forbidden = 0
+    for server in servers:
+        try:
+            return ask(server)
+        except RequestFailed as error:
+            failures.append(passed_on(error))
+        except MatrixError as error:
+            failures.append(error)
+        if failures[-1].errcode in _FINAL:
+            raise failures[-1]
+        forbidden += failures[-1].status == 403
+        if forbidden >= _MOST_REFUSALS:
+            break
+    raise _worst(failures)
+
+
+def _worst(failures: Sequence[MatrixError]) -> MatrixError:
+    if not failures:
+        return BadGateway("No server is known that could help")
+    return min(failures, key=lambda it: (it.status != 403, it.status >= 500))

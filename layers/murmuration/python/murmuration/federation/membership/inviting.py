@@ -1,0 +1,181 @@
+"""Inviting users of other servers: their server signs the invite before it becomes part of the room.
+
+https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from murmuration.federation.inbound.elsewhere import MissingEvents
+from murmuration.federation.inbound.receiving import receive
+from murmuration.federation.keys.fetching import verify_keys
+from murmuration.federation.membership.failures import passed_on
+from murmuration.federation.membership.handshakes import listed_answer
+from murmuration.federation.membership.serving.access import MEMBER, KeysAlone, require_acl
+from murmuration.federation.membership.stripped import full_state
+from murmuration.federation.names import policy
+from murmuration.federation.requests import client
+from murmuration.federation.requests.errors import Malformed, Refused, RequestFailed
+from murmuration.federation.requests.threads import side_by_side
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.errors import Forbidden, MatrixError, NotFound, Unavailable
+from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.signing import key_ids_of
+from murmuration.rooms.lifecycle import creation
+from murmuration.rooms.lifecycle.creation import RoomRequest
+from murmuration.rooms.membership import operations
+from murmuration.rooms.membership.invitees import check_takes_invites
+from murmuration.rooms.opening import unknown_room
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.append import Append, Draft, append
+from murmuration.rooms.writing.settling import settle
+from murmuration.rooms.writing.transactions import Claim
+from murmuration.storage.rooms import member_index
+
+SECONDS = 25.0
+_CREATE, _ACL = ("m.room.create", ""), ("m.room.server_acl", "")
+
+
+def invite_user(
+    sender: str, room_id: str, user_id: str, *, reason: str | None = None, claim: Claim | None = None
+) -> None:
+    """Invite a user of any server who isn't in the room; the same invite again changes nothing.
+
+    Raises Forbidden, InvalidParam, LimitExceeded, and what the user's server answers.
+    """
+    parse_user_id(user_id)
+    if member_index.is_local(user_id):
+        operations.invite_user(sender, room_id, user_id, reason=reason, claim=claim)
+        return
+    rate_limits.check("invite", sender)
+    content = {"membership": "invite", **({"reason": reason} if reason is not None else {})}
+    invite_by(sender, room_id, user_id, content)
+
+
+def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | None = None) -> str:
+    """Create a room, then invite the users of other servers whom the request names; its ID.
+
+    Raises what `creation.create_room` does; what a user's server answers, after all were asked.
+    """
+    others = [user_id for user_id in dict.fromkeys(request.invite) if not member_index.is_local(user_id)]
+    for user_id in others:
+        policy.require_allowed(parse_user_id(user_id).server_name)
+    room_id = creation.create_room(requester, request, txn_id=txn_id, elsewhere=True)
+    content = {"membership": "invite", **({"is_direct": True} if request.is_direct else {})}
+
+    def call(user_id: str) -> MatrixError | None:
+        try:
+            invite_by(requester.user_id, room_id, user_id, content)
+        except MatrixError as error:
+            return error
+        return None
+
+    for error in side_by_side(call, others):
+        if error is not None:
+            raise error
+    return room_id
+
+
+def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> None:
+    """Invite a user of any server with this content. Raises as `invite_user` does."""
+    if member_index.is_local(user_id):
+        check_takes_invites(user_id)
+        append(room_id, lambda batch: batch.add(Draft(MEMBER, sender, content, user_id)))
+        return
+    server = member_index.server_of(user_id)
+    policy.require_allowed(server)
+    try:
+        room = settle(Room.load(room_id))
+    except NotFound as error:
+        raise unknown_room(room_id) from error
+    event, state = _build(room, sender, user_id, content)
+    if event is None:
+        return
+    try:
+        signed = _ask(server, event, state)
+    except RequestFailed as error:
+        raise passed_on(error) from error
+    try:
+        received = receive(room_id, signed.pdu, KeysAlone())
+    except MissingEvents as error:
+        raise Unavailable("The room changed too much meanwhile; try again") from error
+    if received.kind != "accepted":
+        raise Forbidden(received.reason or "The room does not allow the invite")
+
+
+def _build(
+    room: Room, sender: str, user_id: str, content: Mapping[str, Any]
+) -> tuple[Event | None, list[dict[str, Any]]]:
+    """The invite, which isn't part of the room yet, and what the user is shown of the room.
+
+    None where the user is invited just so already.
+    """
+    batch = Append(room.version, room)
+    state = batch.state([_CREATE, _ACL, (MEMBER, sender), (MEMBER, user_id)])
+    inviter, member = state.get((MEMBER, sender)), state.get((MEMBER, user_id))
+    if inviter is None or inviter.membership != "join":
+        raise unknown_room(room.room_id)
+    if member is not None and member.membership == "join":
+        raise Forbidden(f"{user_id} is in the room already")
+    if member is not None and (member.sender, member.content) == (sender, content):
+        return None, []
+    if state[_CREATE].content.get("m.federate") is False:
+        raise Forbidden("This room is for users of one server only")
+    require_acl(member_index.server_of(user_id), room)
+    event = batch.add(Draft(MEMBER, sender, content, user_id))
+    return event, full_state(room.events, sender)
+
+
+def _ask(server: str, event: Event, state: Sequence[dict[str, Any]]) -> Event:
+    """The invite with the signature of the invited user's server. Raises RequestFailed."""
+    parts = (event.room_id, event.event_id)
+    body = {"room_version": event.room_version.id, "event": event.pdu, "invite_room_state": list(state)}
+    try:
+        answer = client.request(
+            server, "PUT", client.path("_matrix", "federation", "v2", "invite", *parts), body=body,
+            seconds=SECONDS, for_user=True,
+        )  # fmt: skip
+    except Refused as error:
+        if error.status not in (400, 404) or not event.room_version.server_assigned_event_ids:
+            raise
+        pdu = {**event.pdu, "unsigned": {"invite_room_state": list(state)}}
+        answer = listed_answer(
+            server,
+            client.request_value(
+                server, "PUT", client.path("_matrix", "federation", "v1", "invite", *parts), body=pdu,
+                seconds=SECONDS, for_user=True,
+            ),
+        )  # fmt: skip
+    return _with_signature(server, event, answer.get("event"))
+
+
+def _with_signature(server: str, event: Event, answered: object) -> Event:
+    """The event with the server's own signature, which must be right, and nothing else of the answer."""
+    given = answered.get("signatures") if isinstance(answered, dict) else None
+    by_server = given.get(server) if isinstance(given, dict) else None
+    if not isinstance(by_server, dict):
+        raise Malformed(f"{server} did not sign the invite")
+    signatures = {**event.pdu["signatures"], server: by_server}
+    try:
+        signed = parse_pdu({**event.pdu, "signatures": signatures}, event.room_version)
+        _check_signature(server, signed)
+    except MatrixError as error:
+        raise Malformed(f"{server} signed the invite wrongly") from error
+    return signed
+
+
+def _check_signature(server: str, event: Event) -> None:
+    """Raises InvalidSignature unless a known key of the server has signed the event."""
+    from murmuration.protocol.pdus.signing import InvalidSignature, verify_event
+
+    wanted = {(server, key_id): event.origin_server_ts for key_id in key_ids_of(event.pdu, server)}
+    keys = verify_keys(wanted, urgent=True)
+    if not keys:
+        raise InvalidSignature("The signature's key is not known")
+    for (_, key_id), key in keys.items():
+        verify_event(event.pdu, server, key_id, key.public_key, event.room_version)

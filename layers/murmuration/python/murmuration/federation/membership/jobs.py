@@ -1,0 +1,80 @@
+"""Joining a room by other servers: the work itself, which a worker does, as it may take minutes.
+
+Each step can be done twice: a server takes the same user's join again, what is stored is stored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from murmuration.clock import now_ms
+from murmuration.federation.membership import handshakes
+from murmuration.federation.membership.answers import CREATE, Entry, check_answer
+from murmuration.federation.membership.entering import enter
+from murmuration.federation.membership.failures import first_answer
+from murmuration.federation.membership.limits import check_complexity, check_members
+from murmuration.federation.requests.errors import RequestFailed
+from murmuration.protocol.errors import Forbidden, MatrixError
+from murmuration.rooms.lifecycle.upgrades import follow_upgrade
+from murmuration.storage.servers import join_jobs
+from murmuration.storage.servers.join_jobs import Job
+
+CLAIM_MS = 900_000
+"""As long as a worker may run."""
+
+
+def run(user_id: str, room_id: str) -> None:
+    """Carry out a job that was begun, unless somebody does or it is over.
+
+    What it came to is written for those who wait. Anything unforeseen is raised as well.
+    """
+    now = now_ms()
+    job = join_jobs.claim(user_id, room_id, now, now + CLAIM_MS)
+    if job is None:
+        return
+    try:
+        join(job)
+    except MatrixError as error:
+        join_jobs.finish(job, "failed", {"status": error.status, "body": error.body()})
+    except Exception:
+        body = {"errcode": "M_UNKNOWN", "error": "The room could not be joined"}
+        join_jobs.finish(job, "failed", {"status": 500, "body": body})
+        raise
+    else:
+        join_jobs.finish(job, "joined")
+
+
+def join(job: Job) -> None:
+    """Join the room by the first of the servers that lets the user in. Raises MatrixError."""
+
+    def by(server: str) -> Entry:
+        check_complexity(server, job.room_id)
+        event = handshakes.make(server, "join", job.room_id, job.user_id, job.content)
+        answer = handshakes.send(
+            server, "join", event, seconds=handshakes.JOIN_SECONDS, max_bytes=handshakes.MAX_JOIN_BYTES
+        )
+        found = check_answer(answer, event)
+        try:
+            check_members(found)
+        except Forbidden:
+            _leave([server, *job.servers], job)
+            raise
+        return found
+
+    entry = first_answer(job.servers, by)
+    create = entry.events[entry.state[CREATE]]
+    if "predecessor" in create.content:
+        follow_upgrade(job.user_id, create)
+    enter(entry)
+
+
+def _leave(servers: Sequence[str], job: Job) -> None:
+    """Leave again a room that is too large, as well as that goes."""
+
+    def by(server: str) -> None:
+        event = handshakes.make(server, "leave", job.room_id, job.user_id, {})
+        handshakes.send(server, "leave", event)
+
+    with suppress(MatrixError, RequestFailed):
+        first_answer(dict.fromkeys(servers), by)

@@ -1,0 +1,185 @@
+"""Joining a room by its ID or alias, wherever it is.
+
+A room that this server is in is joined here. Any other is joined by a server that is in it: as a job that a
+worker does, for which the request waits a while. A repeated request waits for the same job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from murmuration.aws import queues
+from murmuration.clock import now_ms
+from murmuration.federation.membership import handshakes
+from murmuration.federation.membership.failures import passed_on
+from murmuration.federation.names import policy
+from murmuration.federation.requests import client
+from murmuration.federation.requests.errors import Refused, RequestFailed
+from murmuration.identity.authentication import authenticate
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.bodies import limit_size
+from murmuration.protocol.errors import (
+    Forbidden,
+    GatewayTimeout,
+    MatrixError,
+    NotFound,
+    Refusal,
+)
+from murmuration.protocol.identifiers import is_valid_room_alias, is_valid_room_id, parse_room_alias
+from murmuration.rooms.membership import joining
+from murmuration.rooms.membership.joining import JoinRequest
+from murmuration.rooms.membership.member_content import member_content
+from murmuration.rooms.membership.operations import OURS
+from murmuration.rooms.membership.restricted_joins import JOIN_RULES, allowed_rooms, is_in_any
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.append import MAX_MEMBER_BYTES
+from murmuration.settings import settings
+from murmuration.storage.rooms import member_index
+from murmuration.storage.servers import join_jobs
+from murmuration.storage.servers.join_jobs import Job
+from murmuration.storage.users import memberships
+
+QUEUE = "remote-joins"
+WAIT_SECONDS = 25.0
+DIRECTORY_SECONDS = 10.0
+MOST_KNOWN = 5
+
+
+def join_room(
+    token: AccessToken, request: JoinRequest, via: Sequence[str] = (), *, txn_id: str | None = None
+) -> str:
+    """Join the room that an ID or alias names, once for a `txn_id`; its ID.
+
+    `via` are servers that the client knows to be in it. Raises UnknownToken, NotFound, Forbidden,
+    LimitExceeded, GatewayTimeout while a join goes on, and what other servers answer.
+    """
+    named = request.room_id_or_alias
+    if is_elsewhere(named):
+        authenticate(token)
+        room_id, servers = find_alias(named)
+        request, via = replace(request, room_id_or_alias=room_id), [*via, *servers]
+    try:
+        return joining.join_room(token, request, txn_id=txn_id)
+    except NotFound:
+        room_id = joining.resolve(request.room_id_or_alias)
+        if not (servers := servers_for(token.user_id, room_id, via)):
+            raise
+    except Forbidden:
+        room_id = joining.resolve(request.room_id_or_alias)
+        servers = _who_may_vouch(token.user_id, room_id)
+        if not servers:
+            raise
+    return join_elsewhere(token.user_id, room_id, servers, request)
+
+
+def is_elsewhere(room_id_or_alias: str) -> bool:
+    """Whether it is an alias of another server."""
+    if not is_valid_room_alias(room_id_or_alias):
+        return False
+    return parse_room_alias(room_id_or_alias).server_name != settings().server_name
+
+
+def find_alias(alias: str) -> tuple[str, list[str]]:
+    """The room that an alias of another server points to, and servers that are in it.
+
+    Raises NotFound, Forbidden, BadGateway.
+    """
+    server = parse_room_alias(alias).server_name
+    path = client.path("_matrix", "federation", "v1", "query", "directory")
+    try:
+        answer = client.request(
+            server, "GET", path, query={"room_alias": alias}, seconds=DIRECTORY_SECONDS, for_user=True
+        )
+    except Refused as error:
+        if error.status == 404:
+            raise NotFound(f"There is no room with the alias {alias}") from error
+        raise passed_on(error) from error
+    except RequestFailed as error:
+        raise passed_on(error) from error
+    room_id, servers = answer.get("room_id"), answer.get("servers")
+    if not isinstance(room_id, str) or not is_valid_room_id(room_id):
+        raise NotFound(f"{server} does not know what room the alias points to")
+    known = [each for each in servers if isinstance(each, str)] if isinstance(servers, list) else []
+    return room_id, handshakes.candidates("", known, [server])
+
+
+def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str]:
+    """The servers by which a user may get into, or out of, a room: the likeliest first.
+
+    Those that the client named, who invited the user, those that were in the room when this server was, and
+    the one in the room's ID.
+    """
+    row = memberships.read_membership(user_id, room_id)
+    invited_by: list[str] = []
+    if row is not None and row.membership in ("invite", "knock"):
+        invited_by = [member_index.server_of(row.sender), *row.via]
+    known: list[str] = []
+    try:
+        head = Room.load(room_id).head
+        counts = member_index.read_servers(head)
+        known = sorted(counts, key=lambda server: -counts[server])[:MOST_KNOWN]
+    except NotFound:
+        pass
+    return handshakes.candidates(room_id, via, invited_by, known)
+
+
+def join_elsewhere(user_id: str, room_id: str, servers: Sequence[str], request: JoinRequest) -> str:
+    """Join a room by others' servers; its ID. Raises what `join_room` does."""
+    for server in servers:
+        if policy.is_allowed(server):
+            break
+    else:
+        policy.require_allowed(servers[0])
+    more: dict[str, Any] = {}
+    if request.third_party_signed is not None:
+        more["third_party_invite"] = {"signed": dict(request.third_party_signed)}
+    content = member_content(user_id, "join", reason=request.reason, **more)
+    content |= {name: value for name, value in request.custom.items() if name not in OURS}
+    limit_size(content, "A membership", MAX_MEMBER_BYTES)
+    job = Job(user_id, room_id, [server for server in servers if policy.is_allowed(server)], content)
+    if join_jobs.begin(job, now_ms()):
+        queues.send(QUEUE, {"user_id": user_id, "room_id": room_id})
+    return _wait(job)
+
+
+def _wait(job: Job) -> str:
+    """Wait for a job's outcome. Raises what it failed with, GatewayTimeout while it goes on."""
+    deadline, pause = time.monotonic() + WAIT_SECONDS, 0.1
+    while True:
+        found = join_jobs.read(job.user_id, job.room_id)
+        if found is not None and found.outcome == "joined":
+            return job.room_id
+        if found is not None and found.outcome:
+            raise _failure(found)
+        if time.monotonic() + pause > deadline:
+            raise GatewayTimeout("The join takes long and goes on; the room will appear by itself")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 1.0)
+
+
+def _failure(job: Job) -> MatrixError:
+    body = dict(job.error.get("body", {}))
+    errcode, message = body.pop("errcode", "M_UNKNOWN"), body.pop("error", "The room could not be joined")
+    return Refusal(job.error.get("status", 500), errcode, message, **body)
+
+
+def _who_may_vouch(user_id: str, room_id: str) -> list[str]:
+    """Servers that may let the user into a restricted room that this server is in, where it can't itself."""
+    try:
+        room = Room.load(room_id)
+    except NotFound:
+        return []
+    if not room.head.federated or not room.head.is_resident:
+        return []
+    state = room.events([JOIN_RULES, ("m.room.member", user_id)])
+    rules, member = state.get(JOIN_RULES), state.get(("m.room.member", user_id))
+    if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
+        return []
+    if member is not None and member.membership == "ban":
+        return []
+    if not is_in_any(user_id, allowed_rooms(rules.content.get("allow"))):
+        return []
+    return servers_for(user_id, room_id)

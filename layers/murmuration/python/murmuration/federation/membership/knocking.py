@@ -1,0 +1,55 @@
+"""Knocking on a room by its ID or alias, wherever it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from murmuration.federation.membership import handshakes, outside, stripped
+from murmuration.federation.membership.failures import first_answer
+from murmuration.federation.membership.joining import find_alias, is_elsewhere, servers_for
+from murmuration.protocol.errors import MatrixError, NotFound
+from murmuration.rooms.membership import joining
+from murmuration.rooms.membership.member_content import member_content
+from murmuration.storage.users.memberships import Membership
+
+
+def knock_on_room(
+    user_id: str, room_id_or_alias: str, via: Sequence[str] = (), *, reason: str | None = None
+) -> str:
+    """Knock on the room that an ID or alias names; its ID.
+
+    Raises NotFound, Forbidden, LimitExceeded, and what other servers answer.
+    """
+    named = room_id_or_alias
+    if is_elsewhere(named):
+        named, servers = find_alias(named)
+        via = [*via, *servers]
+    try:
+        return joining.knock_on_room(user_id, named, reason=reason)
+    except NotFound:
+        room_id = joining.resolve(named)
+        servers = servers_for(user_id, room_id, via)
+        if not servers:
+            raise
+    _knock(user_id, room_id, servers, reason)
+    return room_id
+
+
+def _knock(user_id: str, room_id: str, servers: Sequence[str], reason: str | None) -> None:
+    content = member_content(user_id, "knock", reason=reason)
+
+    def by(server: str) -> Membership:
+        event = handshakes.make(server, "knock", room_id, user_id, content)
+        answer = handshakes.send(server, "knock", event)
+        try:
+            state = stripped.received_state(answer.get("knock_room_state"), event.room_version, room_id)
+        except MatrixError:
+            state = []  # they have taken the knock; what room it is, the user knows
+        return outside.outside_row(event, "knock", state, [server])
+
+    row = first_answer(servers, by)
+
+    def make(before: Membership | None) -> Membership | None:
+        return None if before is not None and before.membership in ("join", "invite") else row
+
+    outside.record(user_id, room_id, make)

@@ -1,0 +1,127 @@
+"""Leaving a room, wherever it is: also rejecting an invite, or taking a knock back, where we aren't in it.
+
+Somebody in the room has to take the leave. If nobody does, the user is rid of the invite all the same, and
+the servers are asked again later.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from typing import Any
+
+from murmuration.aws import queues
+from murmuration.clock import now_ms
+from murmuration.federation.membership import handshakes, outside
+from murmuration.federation.membership.failures import first_answer
+from murmuration.federation.membership.joining import QUEUE, servers_for
+from murmuration.federation.membership.serving.access import MEMBER
+from murmuration.protocol.errors import Forbidden, MatrixError, NotFound
+from murmuration.protocol.events import Event
+from murmuration.rooms.membership import operations
+from murmuration.rooms.writing.transactions import Claim
+from murmuration.storage.users import memberships
+from murmuration.storage.users.memberships import Membership
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import TransportError
+
+TOTAL_SECONDS = 18.0
+AGAIN_SECONDS = 600
+MOST_TRIES = 6
+
+
+def leave_room(user_id: str, room_id: str, *, reason: str | None = None, claim: Claim | None = None) -> None:
+    """Leave a room, reject an invite or take back a knock; one who has left stays so. Raises Forbidden."""
+    try:
+        if operations.leave_room(user_id, room_id, reason=reason, claim=claim) is not False:
+            return
+    except (Forbidden, NotFound):
+        if not _end(user_id, room_id, reason):
+            raise
+    else:
+        _end(user_id, room_id, reason)
+
+
+def reject_invite(user_id: str, room_id: str, event_id: str, *, claim: Claim | None = None) -> None:
+    """Reject the invite that an event is. Raises NotFound where it isn't, or isn't any more."""
+    row = memberships.read_membership(user_id, room_id)
+    if row is not None and row.is_outside and (row.event_id, row.membership) == (event_id, "invite"):
+        _end(user_id, room_id, None)
+    else:
+        operations.reject_invite(user_id, room_id, event_id, claim=claim)
+
+
+def leave_all_rooms(user_id: str) -> None:
+    """Leave every room, invites and knocks included, as a deactivated account does.
+
+    Invites of rooms that this server isn't in end at once; other servers are told later.
+    """
+    for row in memberships.read_memberships(user_id):
+        if row.membership not in ("join", "invite", "knock"):
+            continue
+        if row.is_outside:
+            _end(user_id, row.room_id, None, wait=False)
+        else:
+            operations.leave_room(user_id, row.room_id)
+
+
+def leave_again(user_id: str, room_id: str, tries: int) -> None:
+    """Ask the servers in a room again to take the leave of one who left while none of them answered."""
+    row = memberships.read_row(user_id, room_id)
+    if row is None or not row.is_outside or row.membership != "leave":
+        return
+    if _leave_elsewhere(row, None) is None and tries < MOST_TRIES:
+        _ask_later(user_id, room_id, tries + 1)
+
+
+def _end(user_id: str, room_id: str, reason: str | None, *, wait: bool = True) -> bool:
+    """End an invite or knock of a room that this server isn't in; False where there is none."""
+    row = memberships.read_membership(user_id, room_id)
+    if row is None or not row.is_outside or row.membership not in ("invite", "knock"):
+        return False
+    left = _leave_elsewhere(row, reason) if wait else None
+    shown = outside.shown_event(left) if left is not None else _local_leave(user_id, reason)
+
+    def end(before: Membership | None) -> Membership | None:
+        if before is None or before.event_id != row.event_id:
+            return None  # they were invited again meanwhile, or it has ended
+        return outside.ended_row(before, shown, user_id)
+
+    ended = outside.record(user_id, room_id, end)
+    if ended and left is None:
+        _ask_later(user_id, room_id, 1)
+    return True
+
+
+def _ask_later(user_id: str, room_id: str, tries: int) -> None:
+    message = {"user_id": user_id, "room_id": room_id, "leave": tries}
+    queues.send(QUEUE, message, delay_s=AGAIN_SECONDS)
+
+
+def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
+    """The leave that a server in the room took; None where none did in time."""
+    content = {"reason": reason} if reason is not None else {}
+    deadline = Deadline(TOTAL_SECONDS)
+
+    def by(server: str) -> Event:
+        seconds = deadline.left(handshakes.MAKE_SECONDS)
+        event = handshakes.make(server, "leave", row.room_id, row.user_id, content)
+        handshakes.send(server, "leave", event, seconds=seconds)
+        return event
+
+    with suppress(MatrixError, TransportError):
+        return first_answer(servers_for(row.user_id, row.room_id, row.via), by)
+    return None
+
+
+def _local_leave(user_id: str, reason: str | None) -> dict[str, Any]:
+    """What clients are shown where no server has taken the leave."""
+    return {
+        "type": MEMBER,
+        "state_key": user_id,
+        "sender": user_id,
+        "content": {"membership": "leave", **({"reason": reason} if reason is not None else {})},
+        "origin_server_ts": now_ms(),
+        "event_id": f"${secrets.token_urlsafe(32)}",
+        "unsigned": {},
+    }

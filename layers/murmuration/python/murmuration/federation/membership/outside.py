@@ -1,0 +1,96 @@
+"""Users' memberships in rooms that this server isn't in: an invite, a knock, and how these end.
+
+They are rows of the users alone, as there is no room that they could be part of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.events import Event
+from murmuration.rooms.reading.stripped_state import MAX_BYTES, size_of, strip
+from murmuration.storage.live import streams
+from murmuration.storage.users import memberships
+from murmuration.storage.users.memberships import Membership
+
+ATTEMPTS = 20
+
+
+def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membership | None]) -> bool:
+    """Have the user the membership that `make` makes of the one before; their devices are told.
+
+    `make` is called again after a lost race, and returns None where nothing is to change. Whether anything
+    did. Raises Unavailable.
+    """
+    for attempt in range(ATTEMPTS):
+        before = memberships.read_row(user_id, room_id)
+        row = make(before)
+        if row is None:
+            return False
+        try:
+            streams.append(
+                streams.user_stream(user_id),
+                lambda: [{"sk": streams.NUDGE}],
+                more=[memberships.outside_write(row, before)],
+            )
+        except ConditionFailed:
+            streams.pause(attempt)
+            continue
+        return True
+    raise Unavailable("Too much happens at once; try again")
+
+
+def outside_row(
+    event: Event, membership: str, state: Sequence[dict[str, Any]], via: Sequence[str]
+) -> Membership:
+    """The row of an invite or knock; `state` is what is known of the room, `via` who may help to leave it."""
+    return Membership(
+        user_id=event.state_key or "",
+        room_id=event.room_id,
+        membership=membership,
+        event_id=event.event_id,
+        sender=event.sender,
+        ordinal=None,
+        since=None,
+        stripped_state=[*state, _own(event)],
+        room_version=event.room_version.id,
+        via=list(dict.fromkeys(via)),
+    )
+
+
+def ended_row(
+    before: Membership, event: dict[str, Any], sender: str, membership: str = "leave"
+) -> Membership:
+    """The row of one who was invited or knocked, and isn't any more; `event` is as clients are shown it."""
+    return Membership(
+        user_id=before.user_id,
+        room_id=before.room_id,
+        membership=membership,
+        event_id=event["event_id"],
+        sender=sender,
+        ordinal=None,
+        since=None,
+        previous=before.membership,
+        stripped_state=[event],
+        room_version=before.room_version,
+        via=before.via,
+    )
+
+
+def shown_event(event: Event) -> dict[str, Any]:
+    """An event without its place, as clients are shown it."""
+    return {
+        **_own(event),
+        "event_id": event.event_id,
+        "unsigned": {},
+    }
+
+
+def _own(event: Event) -> dict[str, Any]:
+    own = {**strip(event), "origin_server_ts": event.origin_server_ts}
+    if size_of(own) > MAX_BYTES:
+        own["content"] = {"membership": event.membership}
+    return own

@@ -1,0 +1,75 @@
+"""Invites and knocks that others end: the invite is taken back, the knock is refused, the user is banned.
+
+The event comes in a transaction like any other, for a room that this server isn't in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.federation.keys.fetching import verify_keys
+from murmuration.federation.membership import outside
+from murmuration.federation.membership.serving.access import MEMBER, is_ours
+from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.validation import (
+    check_content_hash,
+    check_signatures,
+    keys_to_look_up,
+)
+from murmuration.protocol.room_versions import ROOM_VERSIONS
+from murmuration.rooms.lookup import fits_id
+from murmuration.storage.users import memberships
+from murmuration.storage.users.memberships import Membership
+
+
+def take_leave(pdu: Any, origin: str) -> bool:  # noqa: ARG001 - the signature counts, whoever brings it
+    """End the invite or knock of one of this server's users by an event of another server's.
+
+    Counts only an event that its sender's server has signed, and that cites the very invite or knock among
+    its auth events: so who isn't in the room can't make one, and an old one can't end a newer invite. Returns
+    whether it ended anything; what it doesn't end is for the caller to drop.
+    """
+    user_id, room_id = _named(pdu)
+    if not is_ours(user_id) or not fits_id(user_id) or not fits_id(room_id):
+        return False
+    row = memberships.read_membership(user_id, room_id)
+    if row is None or not _is_open(row):
+        return False
+    event = _checked(pdu, row)
+    if event is None:
+        return False
+    membership = event.membership or "leave"
+
+    def end(before: Membership | None) -> Membership | None:
+        if before is None or not _is_open(before) or before.event_id not in event.auth_events:
+            return None
+        return outside.ended_row(before, outside.shown_event(event), event.sender, membership)
+
+    return outside.record(user_id, room_id, end)
+
+
+def _named(pdu: Any) -> tuple[str, str]:
+    """The user and the room that a PDU is about; empty where it is no membership event."""
+    if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
+        return "", ""
+    user_id, room_id = pdu.get("state_key"), pdu.get("room_id")
+    return (user_id, room_id) if isinstance(user_id, str) and isinstance(room_id, str) else ("", "")
+
+
+def _is_open(row: Membership) -> bool:
+    return row.is_outside and row.membership in ("invite", "knock") and row.room_version is not None
+
+
+def _checked(pdu: Any, row: Membership) -> Event | None:
+    """The event, if it ends this membership and is what it must be."""
+    try:
+        event = parse_pdu(pdu, ROOM_VERSIONS[row.room_version or ""])
+        if event.membership not in ("leave", "ban") or row.event_id not in event.auth_events:
+            return None
+        wanted = keys_to_look_up(event)
+        check_signatures(event, verify_keys(dict.fromkeys(wanted, event.origin_server_ts)))
+    except (MatrixError, KeyError):
+        return None
+    return check_content_hash(event)

@@ -1,0 +1,79 @@
+"""Which rooms another server may ask about for its users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from murmuration.federation.inbound import acls
+from murmuration.federation.inbound.elsewhere import Pdu, StateIds
+from murmuration.federation.keys.fetching import verify_keys
+from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
+from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import is_valid_user_id, server_name_of
+from murmuration.protocol.pdus.keys import KeyRing
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.settling import settle
+from murmuration.settings import settings
+
+MEMBER = "m.room.member"
+_CREATE, _ACL = ("m.room.create", ""), ("m.room.server_acl", "")
+
+
+class KeysAlone:
+    """`RemoteServers` for an event that refers only to what is known here: nobody is asked but for keys."""
+
+    def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
+        return verify_keys(wanted)
+
+    def auth_chain(self, event: Event) -> list[Pdu]:  # noqa: ARG002 - nothing is fetched
+        return []
+
+    def events_between(self, event: Event, known: object) -> list[Pdu]:  # noqa: ARG002 - nothing is fetched
+        return []
+
+    def state_ids_before(self, event: Event) -> StateIds | None:  # noqa: ARG002 - nothing is fetched
+        return None
+
+    def state_events(self, event: Event, event_ids: object) -> list[Pdu]:  # noqa: ARG002 - nothing is fetched
+        return []
+
+
+def asked_room(origin: str, room_id: str) -> Room:
+    """The room that another server asks about, as it is now.
+
+    Raises NotFound for a room that isn't known or in which nobody of this server is, Forbidden for a server
+    that the room's ACL denies and for a room without federation.
+    """
+    if not fits_id(room_id):
+        raise NotFound("No room has so long a name")
+    room = settle(Room.load(room_id))
+    room.require_residency()
+    create = room.events([_CREATE, _ACL]).get(_CREATE)
+    require_acl(origin, room)
+    if create is None or create.content.get("m.federate") is False:
+        raise Forbidden("This room is for users of one server only")
+    return room
+
+
+def require_acl(server_name: str, room: Room) -> None:
+    """Raises Forbidden for a server that the room's ACL denies."""
+    if not acls.is_allowed(room, server_name):
+        raise Forbidden(f"{server_name} is not allowed in this room")
+
+
+def require_own_user(origin: str, user_id: str) -> None:
+    """Raises InvalidParam for what is no user ID, Forbidden for a user of another server than `origin`."""
+    if not is_valid_user_id(user_id):
+        raise InvalidParam("That is not a user ID")
+    if server_name_of(user_id) != origin:
+        raise Forbidden("A server asks for its own users only")
+
+
+def is_ours(user_id: object) -> bool:
+    """Whether it is the ID of a user of this server, whether or not there is one."""
+    return (
+        isinstance(user_id, str)
+        and is_valid_user_id(user_id)
+        and server_name_of(user_id) == settings().server_name
+    )

@@ -1,0 +1,91 @@
+"""Invites of this server's users to rooms of others.
+
+The event is checked to be an invite before this server signs it. If this server isn't in the room, the user
+gets a row that says so; else the invite comes with the room's events.
+https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.federation.membership import outside, stripped
+from murmuration.federation.membership.serving.access import is_ours, require_acl
+from murmuration.federation.membership.serving.taking import check_signed, checked_event
+from murmuration.identity import rate_limits
+from murmuration.protocol.bodies import Fields, object_of, required
+from murmuration.protocol.errors import (
+    Forbidden,
+    IncompatibleRoomVersion,
+    InvalidParam,
+    UnsupportedRoomVersion,
+)
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.signing import sign_event
+from murmuration.protocol.room_versions import RoomVersion, get_room_version
+from murmuration.rooms.membership.invitees import check_takes_invites
+from murmuration.rooms.room import Room
+from murmuration.server_keys import signing_key
+from murmuration.settings import settings
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import accounts
+from murmuration.storage.users.memberships import Membership
+
+
+def invite(origin: str, room_id: str, event_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Take an invite of version 2; the event with this server's signature.
+
+    Raises InvalidParam, MissingParam, BadJson, IncompatibleRoomVersion, Forbidden, InviteBlocked,
+    LimitExceeded.
+    """
+    fields = Fields(dict(body))
+    version_id = fields.string("room_version")
+    pdu = object_of(required(body, "event"), "event")
+    try:
+        version = get_room_version(version_id)
+    except UnsupportedRoomVersion as error:
+        raise IncompatibleRoomVersion(error.message, room_version=version_id[:50]) from error
+    return {"event": _invite(origin, room_id, event_id, pdu, version, body.get("invite_room_state"))}
+
+
+def invite_v1(origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> list[Any]:
+    """Take an invite of version 1, which only rooms of versions 1 and 2 have. Raises as `invite` does."""
+    unsigned = pdu.get("unsigned")
+    state = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
+    return [200, {"event": _invite(origin, room_id, event_id, pdu, get_room_version("1"), state)}]
+
+
+def _invite(
+    origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any], version: RoomVersion, state: object
+) -> dict[str, Any]:
+    rate_limits.check("federation_membership", origin)
+    event = checked_event(dict(pdu), version, room_id, event_id, "invite")
+    if event.sender_server != origin:
+        raise InvalidParam("The sender is not a user of your server")
+    if not is_ours(event.state_key):
+        raise InvalidParam("The invited user is not one of this server")
+    check_signed(event)
+    user_id = event.state_key or ""
+    account = accounts.read_account(user_id)
+    if account is None or "deactivated_ms" in account:
+        raise Forbidden("There is no such user here")
+    check_takes_invites(user_id)
+    head = room_items.read_head(room_id)
+    if head is None or not head.is_resident:
+        shown = stripped.received_state(state, version, room_id)
+        _record(origin, event, shown)
+    else:
+        require_acl(origin, Room(head))
+    signed = sign_event(event.pdu, settings().server_name, signing_key(), version)
+    unsigned = pdu.get("unsigned")
+    return {**signed, **({"unsigned": unsigned} if isinstance(unsigned, dict) else {})}
+
+
+def _record(origin: str, event: Event, state: list[dict[str, Any]]) -> None:
+    def make(before: Membership | None) -> Membership | None:
+        if before is not None and (before.event_id == event.event_id or before.membership == "join"):
+            return None
+        return outside.outside_row(event, "invite", state, [origin])
+
+    outside.record(event.state_key or "", event.room_id, make)

@@ -1,0 +1,76 @@
+"""Letting users of other servers join: the event is taken, and the room's state is told.
+
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from murmuration.federation.inbound.auth_chains import authorising_ids
+from murmuration.federation.inbound.forks import Forks
+from murmuration.federation.membership.serving.access import MEMBER
+from murmuration.federation.membership.serving.taking import take
+from murmuration.protocol import state_trie
+from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.events import Event, StateKey
+from murmuration.rooms.reading.servers import servers_in_room
+from murmuration.rooms.room import Room
+from murmuration.settings import settings
+from murmuration.storage.rooms import member_index
+
+_NAMES = (("m.room.name", ""), ("m.room.canonical_alias", ""))
+HEROES = 5
+
+
+def send_join(
+    origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False
+) -> dict[str, Any]:
+    """Take a join; the state before it, the auth chains, and the event as all others get it.
+
+    With `omit_members` the state has no members but the heroes of a room without a name, and the chains have
+    nothing that is in the state. Raises what `taking.take` does.
+    """
+    room, event = take(origin, room_id, event_id, pdu, "join")
+    forks = Forks(room_id, room.version)
+    placed = forks.stored([event_id]).get(event_id)
+    if placed is None or placed.state_root is None:
+        raise Unavailable("The join is not in its place yet; try again")
+    state_ids = state_trie.items(placed.state_root, forks.fetch)
+    if omit_members:
+        state_ids = _without_members(room, state_ids)
+    state = forks.events(state_ids.values())
+    chain = _auth_chain(forks, [event, *state.values()])
+    if omit_members:
+        chain = {name: found for name, found in chain.items() if name not in state}
+    answer: dict[str, Any] = {
+        "origin": settings().server_name,
+        "state": [found.pdu for found in state.values()],
+        "auth_chain": [found.pdu for found in chain.values()],
+        "event": event.pdu,
+        "members_omitted": omit_members,
+    }
+    if omit_members:
+        answer["servers_in_room"] = servers_in_room(room)
+    return answer
+
+
+def _without_members(room: Room, state: Mapping[StateKey, str]) -> dict[StateKey, str]:
+    """The state without its members, but for some where the room's name is made of theirs."""
+    heroes: set[str] = set()
+    if not any(pair in state for pair in _NAMES):
+        heroes.update(member_index.read_present(room.head, memberships=("join", "invite"), limit=HEROES))
+    return {pair: event_id for pair, event_id in state.items() if pair[0] != MEMBER or pair[1] in heroes}
+
+
+def _auth_chain(forks: Forks, events: Iterable[Event]) -> dict[str, Event]:
+    """The events that authorise these, those that authorise them, and so on, by ID."""
+    chain: dict[str, Event] = {}
+    newest = list(events)
+    while newest:
+        cited = [event_id for event in newest for event_id in authorising_ids(event)]
+        found = forks.events(event_id for event_id in dict.fromkeys(cited) if event_id not in chain)
+        chain |= found
+        newest = list(found.values())
+    return chain

@@ -1,0 +1,20 @@
+"""Taking the knocks of users of other servers.
+
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.federation.membership.serving.taking import take
+from murmuration.federation.membership.stripped import full_state
+
+
+def send_knock(origin: str, room_id: str, event_id: str, pdu: Any) -> dict[str, Any]:
+    """Take a knock; what the knocking user is shown of the room, as whole events.
+
+    Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable.
+    """
+    room, _ = take(origin, room_id, event_id, pdu, "knock")
+    return {"knock_room_state": full_state(room.events)}

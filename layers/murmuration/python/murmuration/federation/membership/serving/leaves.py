@@ -1,0 +1,16 @@
+"""Taking the leaves of users of other servers: also of their invites and knocks.
+
+https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.federation.membership.serving.taking import take
+
+
+def send_leave(origin: str, room_id: str, event_id: str, pdu: Any) -> dict[str, Any]:
+    """Take a leave. Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable."""
+    take(origin, room_id, event_id, pdu, "leave")
+    return {}

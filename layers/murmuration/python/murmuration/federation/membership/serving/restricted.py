@@ -1,0 +1,67 @@
+"""Restricted rooms: whether a user of another server may join, and which user of this one vouches for it.
+
+https://spec.matrix.org/v1.19/server-server-api/#restricted-rooms
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from murmuration.protocol.errors import Forbidden, NotFound, UnableToAuthoriseJoin, UnableToGrantJoin
+from murmuration.protocol.power_levels import PowerLevels
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.membership.local_users import user_with_power
+from murmuration.rooms.membership.operations import AUTHORISER
+from murmuration.rooms.membership.restricted_joins import (
+    CREATE,
+    JOIN_RULES,
+    POWER_LEVELS,
+    allowed_rooms,
+)
+from murmuration.rooms.room import Room
+from murmuration.rooms.writing.append import Append
+
+MOST_ROOMS = 20
+"""Of how many rooms that a join rule names the members are looked at."""
+
+
+def joining_content(batch: Append, user_id: str) -> dict[str, Any]:
+    """The content of a join by a user of another server, with the user of this one who vouches for it.
+
+    Raises Forbidden where the user is in none of the rooms whose members may join, UnableToAuthoriseJoin
+    where this server isn't in all of those rooms, UnableToGrantJoin where nobody of this server may vouch.
+    """
+    state = batch.state([JOIN_RULES, POWER_LEVELS, CREATE, ("m.room.member", user_id)])
+    rules, member = state.get(JOIN_RULES), state.get(("m.room.member", user_id))
+    rule = rules.content.get("join_rule") if rules is not None else None
+    is_restricted = batch.version.restricted_join_rule and rule in ("restricted", "knock_restricted")
+    if rules is None or not is_restricted or (member and member.membership in ("join", "invite")):
+        return {"membership": "join"}
+    if member is not None and member.membership == "ban":
+        raise Forbidden("The user is banned from the room")
+    require_condition(user_id, allowed_rooms(rules.content.get("allow")))
+    if batch.room is None:
+        raise NotFound("The room is not known")
+    levels = PowerLevels.from_state(state[CREATE], state.get(POWER_LEVELS), batch.version)
+    authoriser = user_with_power(batch.room.head, levels, levels.invite, batch.state)
+    if authoriser is None:
+        raise UnableToGrantJoin("Nobody of this server may let the user in")
+    return {"membership": "join", AUTHORISER: authoriser}
+
+
+def require_condition(user_id: str, room_ids: Sequence[str]) -> None:
+    """Raises Forbidden, or UnableToAuthoriseJoin, unless the user is in one of these rooms."""
+    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
+    known = 0
+    for room_id in wanted:
+        with suppress(NotFound):
+            room = Room.load(room_id)
+            room.require_residency()
+            known += 1
+            if room.membership(user_id) == "join":
+                return
+    if known < len(wanted):
+        raise UnableToAuthoriseJoin("This server is not in all of the rooms whose members may join")
+    raise Forbidden("The user is in none of the rooms whose members may join")

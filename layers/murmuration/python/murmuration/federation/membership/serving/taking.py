@@ -1,0 +1,99 @@
+"""Taking the membership events that other servers have signed (send_join and the like).
+
+Everything is checked before anything is signed or stored. An event that was taken before is taken again,
+with the same outcome. https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.federation.inbound.elsewhere import MissingEvents
+from murmuration.federation.inbound.receiving import receive
+from murmuration.federation.keys.fetching import verify_keys
+from murmuration.federation.membership.serving.access import MEMBER, KeysAlone, asked_room, is_ours
+from murmuration.federation.membership.serving.restricted import require_condition
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError
+from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.hashing import verify_content_hash
+from murmuration.protocol.pdus.signing import sign_event
+from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.rooms.membership.operations import AUTHORISER
+from murmuration.rooms.membership.restricted_joins import JOIN_RULES, allowed_rooms
+from murmuration.rooms.room import Room
+from murmuration.server_keys import signing_key
+from murmuration.settings import settings
+
+
+def take(origin: str, room_id: str, event_id: str, pdu: Any, membership: str) -> tuple[Room, Event]:
+    """Take an event by which a user of `origin` changes their own membership; the room before it, the event.
+
+    A join for which a user of this server vouches gets this server's signature.
+
+    Raises NotFound, InvalidParam for an event that isn't what it must be, Forbidden where the room doesn't
+    allow it, UnableToAuthoriseJoin, LimitExceeded, Unavailable.
+    """
+    rate_limits.check("federation_membership", origin)
+    room = asked_room(origin, room_id)
+    event = checked_event(pdu, room.version, room_id, event_id, membership)
+    if event.state_key != event.sender:
+        raise InvalidParam("The state_key is not the sender")
+    if event.sender_server != origin:
+        raise InvalidParam("The sender is not a user of your server")
+    check_signed(event)
+    event = _vouched_for(room, event)
+    try:
+        received = receive(room_id, event.pdu, KeysAlone(), relayed=True)
+    except MissingEvents as error:
+        raise InvalidParam("The event refers to events that are not known here") from error
+    if received.kind != "accepted":
+        raise Forbidden(received.reason or "The room does not allow the event")
+    return room, event
+
+
+def checked_event(pdu: Any, version: RoomVersion, room_id: str, event_id: str, membership: str) -> Event:
+    """A membership event of the room with this membership. Raises InvalidParam."""
+    try:
+        event = parse_pdu(pdu, version)
+    except MatrixError as error:
+        raise InvalidParam(f"That is no event of the room's version: {error.message}") from error
+    if event.type != MEMBER or event.state_key is None or event.membership != membership:
+        raise InvalidParam(f"The event must be an {MEMBER} event with the membership {membership}")
+    if event.room_id != room_id:
+        raise InvalidParam("The event is of another room")
+    if event.event_id != event_id:
+        raise InvalidParam("The event has another ID")
+    return event
+
+
+def check_signed(event: Event) -> None:
+    """Raises InvalidParam unless the event has its sender's server's signature, and its hash is right."""
+    wanted = keys_to_look_up(event)
+    try:
+        check_signatures(event, verify_keys(dict.fromkeys(wanted, event.origin_server_ts)))
+    except MatrixError as error:
+        raise InvalidParam(error.message) from error
+    if not verify_content_hash(event.pdu):
+        raise InvalidParam("The event's content hash is wrong")
+
+
+def _vouched_for(room: Room, event: Event) -> Event:
+    """The event, with this server's signature if it is a join for which a user of ours is said to vouch.
+
+    The rooms whose members may join are looked at again. That the user may vouch is among the authorisation
+    rules, which come next. Raises Forbidden, UnableToAuthoriseJoin.
+    """
+    is_restricted = room.version.restricted_join_rule and event.membership == "join"
+    if not is_restricted or not is_ours(event.content.get(AUTHORISER)):
+        return event
+    state = room.events([JOIN_RULES, (MEMBER, event.sender)])
+    rules, member = state.get(JOIN_RULES), state.get((MEMBER, event.sender))
+    if member is None or member.membership not in ("join", "invite"):
+        if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
+            raise Forbidden("The room's join rule needs nobody to vouch for a join")
+        require_condition(event.sender, allowed_rooms(rules.content.get("allow")))
+    signed = sign_event(event.pdu, settings().server_name, signing_key(), room.version)
+    return Event(signed, room.version, event.event_id)

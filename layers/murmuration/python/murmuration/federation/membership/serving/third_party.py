@@ -1,0 +1,52 @@
+"""Turning an invite by address into one of a user: another server says whose the address is.
+
+The identity server's signature is what proves it: its keys are in the room's state, and the authorisation
+rules check it. https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.federation.membership.inviting import invite_by
+from murmuration.federation.membership.serving.access import MEMBER, asked_room, is_ours
+from murmuration.identity import rate_limits
+from murmuration.protocol.bodies import Fields, object_of, required
+from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.identifiers import is_valid_user_id
+
+
+def exchange(origin: str, room_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Invite the user whom the body names, as the user of this server who invited the address.
+
+    Raises MissingParam, BadJson, InvalidParam, NotFound, Forbidden where the signature or the room doesn't
+    allow it, and what the invited user's server answers.
+    """
+    rate_limits.check("federation_membership", origin)
+    fields = Fields(dict(body))
+    sender, user_id, content = (
+        fields.string("sender"),
+        fields.string("state_key"),
+        object_of(required(body, "content"), "content"),
+    )
+    if fields.string("type") != MEMBER or fields.string("room_id") != room_id:
+        raise InvalidParam("The event must be a membership event of the room in the path")
+    if content.get("membership") != "invite" or not is_valid_user_id(user_id):
+        raise InvalidParam("The event must invite a user")
+    if not is_ours(sender):
+        raise InvalidParam("The sender is not a user of this server")
+    third_party = object_of(required(content, "third_party_invite"), "third_party_invite")
+    signed = object_of(required(third_party, "signed"), "signed")
+    name = third_party.get("display_name")
+    asked_room(origin, room_id)
+    invite_by(
+        sender,
+        room_id,
+        user_id,
+        {
+            "membership": "invite",
+            "third_party_invite": {"display_name": name if isinstance(name, str) else "", "signed": signed},
+        },
+    )
+    return {}

@@ -1,0 +1,91 @@
+"""What goes with invites and knocks between servers: the state by which a user knows what room it is.
+
+Since version 1.16 of the specification these are whole events, so that the room can be told from its create
+event. Servers that are older send stripped state, with four keys an event.
+https://spec.matrix.org/v1.19/client-server-api/#stripped-state
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from murmuration.federation.keys.fetching import verify_keys
+from murmuration.protocol.errors import InvalidParam, MatrixError
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.rooms.reading.stripped_state import MAX_BYTES, STRIPPED_TYPES, size_of, strip
+
+MOST_EVENTS = 100
+_CREATE = "m.room.create"
+
+
+def full_state(
+    state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], sender: str | None = None
+) -> list[dict[str, Any]]:
+    """The room's main facts as whole events, with the inviter's (`sender`) membership; the creation first."""
+    pairs = [(event_type, "") for event_type in STRIPPED_TYPES]
+    if sender is not None:
+        pairs.append(("m.room.member", sender))
+    found = state(pairs)
+    events = [found[pair].pdu for pair in pairs if pair in found]
+    return [{key: value for key, value in pdu.items() if key != "unsigned"} for pdu in events]
+
+
+def received_state(given: object, version: RoomVersion, room_id: str) -> list[dict[str, Any]]:
+    """The stripped state that clients are shown of what another server sent with an invite or knock.
+
+    In rooms whose ID is their create event's hash the whole creation must be there, and be of the room. In
+    others stripped events are taken as they are. An event that claims to be whole must be of the room and
+    signed, else it is left out. What is more than `MAX_BYTES` in all is left out. Raises InvalidParam.
+    """
+    events = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
+    whole: list[Event] = []
+    shown: list[dict[str, Any]] = []
+    for each in events[:MOST_EVENTS]:
+        if "signatures" in each:
+            event = _whole_event(each, version, room_id)
+            if event is not None:
+                whole.append(event)
+        elif _is_stripped(each):
+            shown.append({name: each[name] for name in ("type", "state_key", "sender", "content")})
+    if whole:
+        wanted = {key: event.origin_server_ts for event in whole for key in keys_to_look_up(event)}
+        keys = verify_keys(wanted, urgent=True)
+        for event in whole:
+            try:
+                check_signatures(event, keys)
+            except MatrixError:
+                continue
+            shown.append(strip(event))
+    if version.create_event_is_room_id and not any(event.is_create for event in whole):
+        raise InvalidParam("The room's whole m.room.create event must come along")
+    return _bounded(shown)
+
+
+def _whole_event(pdu: dict[str, Any], version: RoomVersion, room_id: str) -> Event | None:
+    try:
+        event = parse_pdu(pdu, version)
+    except MatrixError:
+        return None
+    return event if event.room_id == room_id and event.is_state else None
+
+
+def _is_stripped(event: Mapping[str, Any]) -> bool:
+    return isinstance(event.get("content"), dict) and all(
+        isinstance(event.get(name), str) for name in ("type", "state_key", "sender")
+    )
+
+
+def _bounded(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One event for each piece of state, as many as fit; the creation is always among the first."""
+    kept: dict[StateKey, dict[str, Any]] = {}
+    size = 0
+    for event in sorted(events, key=lambda it: it["type"] != _CREATE):
+        pair = (event["type"], event["state_key"])
+        if pair not in kept and size + size_of(event) <= MAX_BYTES:
+            kept[pair] = event
+            size += size_of(event)
+    return list(kept.values())

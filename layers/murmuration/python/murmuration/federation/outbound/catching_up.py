@@ -1,0 +1,129 @@
+"""Sends a server what is owed to it, in order, each transaction only after the one before was confirmed.
+
+One worker is at a server at a time: it holds the claim of its backlog. A transaction is kept before it is
+sent, and sent again as it was until the server confirms it, whichever worker does it. If the server failed
+for less than an hour, it gets everything. After that it gets the newest event of each room, the longest
+past first, and asks for what lies before.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+from murmuration.federation.outbound import pokes, room_logs, transactions
+from murmuration.federation.outbound.refusals import TRIES, next_try_ms
+from murmuration.federation.outbound.room_logs import Found
+from murmuration.federation.outbound.transactions import (
+    MOST_BYTES,
+    MOST_PDUS,
+    Outcome,
+    Part,
+    Transaction,
+    size,
+)
+from murmuration.federation.requests import health
+from murmuration.storage.servers import backlogs
+from murmuration.storage.servers.backlogs import Backlog, Move, Owed
+
+SECONDS = 50.0
+CLAIM_MS = 150_000
+"""Longer than a worker may run."""
+BUDGET_MS = 40_000
+"""No transaction is begun after this; another worker goes on."""
+EVERYTHING_MS = 3_600_000
+"""A server that failed for less than this gets everything."""
+ROOMS_AT_ONCE = 50
+
+
+def catch_up(server_name: str) -> None:
+    """Send a server what is owed to it, as far as it takes it now."""
+    started = now_ms()
+    backlog = backlogs.claim(server_name, secrets.token_hex(8), now_ms=started, until_ms=started + CLAIM_MS)
+    if backlog is None:
+        return  # it is up to date, or somebody else is at it
+    health.learn([server_name], anew=True)
+    try:
+        while now_ms() - started < BUDGET_MS:
+            if not _step(backlog):
+                return
+            found = backlogs.read(server_name)
+            if found is None or found.claim != backlog.claim:
+                return
+            backlog = found
+        backlogs.rest(backlog, due_ms=now_ms(), refusals=0)
+        pokes.resume([server_name])
+    except ConditionFailed:
+        return  # it took so long that another worker has the claim by now, and goes on
+
+
+def _step(backlog: Backlog) -> bool:
+    """Send one transaction; False if that is all for now. Raises ConditionFailed if the claim is lost."""
+    if backlog.sending is not None:
+        transaction = Transaction.from_json(backlog.sending)
+    else:
+        transaction = _compose(backlog)
+        if not transaction.parts:
+            return not backlogs.close(backlog)
+        if not transaction.is_empty:
+            backlogs.note_sending(backlog, transaction.to_json())
+    outcome = _send(backlog.server_name, transaction)
+    refusals = backlog.refusals + 1 if outcome is Outcome.REFUSED else 0
+    if outcome is Outcome.FAILED:
+        backlogs.rest(backlog, due_ms=transactions.again_ms(backlog.server_name), refusals=0)
+        return False
+    if 0 < refusals < TRIES:
+        backlogs.rest(backlog, due_ms=next_try_ms(refusals), refusals=refusals)
+        return False
+    backlogs.advance(backlog, [Move(part.room_id, part.until, part.touched) for part in transaction.parts])
+    return True
+
+
+def _send(server_name: str, transaction: Transaction) -> Outcome:
+    events = [
+        event for part in transaction.parts for event in room_logs.read_events(part.room_id, part.ordinals)
+    ]
+    if not events:
+        return Outcome.DELIVERED
+    content = transactions.body(transaction.made_ms, events)
+    return transactions.send(server_name, transaction.txn_id, content, seconds=SECONDS)
+
+
+def _compose(backlog: Backlog) -> Transaction:
+    """The next transaction: of everything that is owed, or of the newest event of each room."""
+    only_newest = now_ms() - backlog.since_ms > EVERYTHING_MS
+    owed = backlogs.read_owed(backlog.server_name, limit=ROOMS_AT_ONCE)
+    found = [
+        (one, room_logs.read_owed(backlog.server_name, one.room_id, one.ordinal, only_newest=only_newest))
+        for one in owed
+    ]
+    found.sort(key=_first_ms)
+    parts: list[Part] = []
+    count, left = MOST_PDUS, MOST_BYTES
+    for one, of_room in found:
+        part = _part(one, of_room, count, left)
+        parts.append(part)
+        count -= len(part.ordinals)
+        taken = {*part.ordinals}
+        left -= sum(size(entry.event) for entry in of_room.entries if entry.ordinal in taken)
+        if part.touched is None:
+            break
+    return Transaction(now_ms(), tuple(parts))
+
+
+def _first_ms(of_room: tuple[Owed, Found]) -> int:
+    """The time of the first event for a server in a room; 0 without any."""
+    found: Found = of_room[1]
+    return found.first_ms
+
+
+def _part(owed: Owed, found: Found, count: int, left: int) -> Part:
+    """What goes into a transaction with room for so many events and bytes."""
+    ordinals: list[int] = []
+    for entry in found.entries:
+        left -= size(entry.event)
+        if len(ordinals) == count or left < 0:
+            return Part(owed.room_id, tuple(ordinals), entry.ordinal)
+        ordinals.append(entry.ordinal)
+    return Part(owed.room_id, tuple(ordinals), found.until, owed.touched if found.is_all else None)

@@ -1,0 +1,16 @@
+"""How often a transaction is sent to a server that refuses it, and when."""
+
+from __future__ import annotations
+
+import random
+
+from murmuration.clock import now_ms
+
+TRIES = 5
+"""After so many refusals a transaction counts as delivered: the server doesn't want what is in it."""
+_FIRST_MS = 60_000
+
+
+def next_try_ms(refusals: int) -> int:
+    """When to send a transaction again that was refused so many times: after 1, 2, 4, 8 minutes."""
+    return now_ms() + int(_FIRST_MS * 2 ** (refusals - 1) * random.uniform(1, 1.2))

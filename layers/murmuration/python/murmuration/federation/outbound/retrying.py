@@ -1,0 +1,21 @@
+"""Has servers that are behind tried again when their time has come: once a minute, by the clock."""
+
+from __future__ import annotations
+
+from murmuration.clock import now_ms
+from murmuration.federation.outbound import pokes
+from murmuration.settings import settings
+from murmuration.storage.servers import backlogs
+
+AGAIN_MS = 10 * 60_000
+"""Until when a server isn't looked at again, if the worker that was called for it doesn't say otherwise."""
+MOST = 500
+
+
+def retry_due() -> None:
+    """Call a worker for each server whose time has come. Costs one small read where none is behind."""
+    if not settings().federation:
+        return
+    now = now_ms()
+    due = sorted((due_ms, name) for name, due_ms in backlogs.read_waiting() if due_ms <= now)[:MOST]
+    pokes.resume([name for due_ms, name in due if backlogs.postpone(name, due_ms, now + AGAIN_MS)])

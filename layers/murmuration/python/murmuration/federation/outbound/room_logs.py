@@ -1,0 +1,108 @@
+"""What of a room's log is for other servers: events that this server made, or distributes for another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from murmuration.cache import LruCache
+from murmuration.federation.inbound import acls
+from murmuration.federation.names import policy
+from murmuration.protocol.events import Event
+from murmuration.rooms.room import Room
+from murmuration.settings import settings
+from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms.room_items import LogEntry, RoomHead
+
+PAGE = 200
+PAGES_BACK = 5
+"""How far back the newest of this server's events is looked for, in pages."""
+_ABOUT = [("m.room.create", ""), ("m.room.server_acl", "")]
+_events: LruCache[tuple[str, int], Event] = LruCache(64)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Events for a server, in order; all before `until` is looked through, and if `is_all` the whole log."""
+
+    entries: Sequence[LogEntry]
+    until: int
+    is_all: bool
+
+    @property
+    def first_ms(self) -> int:
+        """The time of the first event; 0 without any."""
+        return self.entries[0].event.origin_server_ts if self.entries else 0
+
+
+def is_ours(entry: LogEntry) -> bool:
+    """Whether this server distributes the event. What was filled in is never sent: it is of the past."""
+    if entry.is_past or entry.distributed:
+        return False
+    return entry.relayed or entry.event.sender_server == settings().server_name
+
+
+def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
+    """Those of the servers to which the events of a room may be sent: by its state, and by the operator."""
+    room.entries(_ABOUT)
+    create = room.event(*_ABOUT[0])
+    if create is not None and create.content.get("m.federate") is False:
+        return []
+    return [name for name in servers if policy.is_allowed(name) and acls.is_allowed(room, name)]
+
+
+def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
+    """The events at these places, those that exist, in order."""
+    missing = [ordinal for ordinal in ordinals if _events.get((room_id, ordinal)) is None]
+    if missing:
+        head = room_items.read_head(room_id)
+        if head is None:
+            return []
+        for entry in room_items.read_log_entries([(room_id, it) for it in missing], {room_id: head.version}):
+            _events.put((room_id, entry.ordinal), entry.event)
+    found = [_events.get((room_id, ordinal)) for ordinal in ordinals]
+    return [event for event in found if event is not None]
+
+
+def read_owed(server_name: str, room_id: str, ordinal: int, *, only_newest: bool) -> Found:
+    """What a server is to get of a room's log from an ordinal on: a page, or the newest event alone."""
+    head = room_items.read_head(room_id)
+    nothing = Found((), ordinal, True)
+    if head is None or not may_hear(Room(head), [server_name]):
+        return nothing
+    is_joined = member_index.is_server_joined(head, server_name)
+    if only_newest and is_joined:
+        newest = _newest(head, ordinal)
+        return Found([newest] if newest is not None else [], head.ordinal + 1, True)
+    page = room_items.read_log_page(room_id, head.version, after=ordinal - 1, limit=PAGE)
+    if not page:
+        return nothing
+    until = page[-1].ordinal + 1
+    if not is_joined:
+        # It gets what there was until its last user had left, and how.
+        ends = [number for number, entry in enumerate(page, 1) if _leaves(entry, server_name)]
+        page = page[: ends[-1] if ends else 0]
+    return Found([entry for entry in page if is_ours(entry)], until, until > head.ordinal)
+
+
+def _leaves(entry: LogEntry, server_name: str) -> bool:
+    event = entry.event
+    if event.membership not in ("leave", "ban"):
+        return False
+    return member_index.server_of(event.state_key or "") == server_name
+
+
+def _newest(head: RoomHead, ordinal: int) -> LogEntry | None:
+    """The newest of this server's events from an ordinal on."""
+    before = None
+    for _ in range(PAGES_BACK):
+        page = room_items.read_log_page(
+            head.room_id, head.version, after=ordinal - 1, before=before, limit=PAGE, forward=False
+        )
+        for entry in page:
+            if is_ours(entry):
+                return entry
+        if not page:
+            return None
+        before = page[-1].ordinal
+    return None

@@ -1,0 +1,126 @@
+"""Transactions: what is in one, how large it may get, and what came of sending it.
+
+A transaction is told by the places of its events in the rooms' logs, and made anew of them each time it is
+sent; so it is small to keep, and the same under the same ID.
+
+What else goes into a transaction, such as EDUs, has to be durable until it is delivered, like the events in
+their rooms' logs. It is a further kind of item beside `owed#` in `storage.servers.backlogs`, a further field
+of `Transaction`, which is kept while it is on its way, and a further list of `body`.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.federation.requests import client, health
+from murmuration.federation.requests.errors import Malformed, Refused, Unreachable
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
+from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.events import Event
+from murmuration.settings import settings
+
+MOST_PDUS = 50
+MOST_BYTES = 1_000_000
+"""Of the events, as JSON. A single event has at most 65,536 bytes."""
+ANSWER_BYTES = 1_048_576
+FAILURES = frozenset((*range(300, 400), 404, 405, *range(500, 600)))
+"""Statuses by which a server shows that it can't take a transaction now, whatever is in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The events of one room in a transaction, by their ordinals. All before `until` is done with them.
+
+    `touched` is set if that is all that was owed of the room (`backlogs.Move`).
+    """
+
+    room_id: str
+    ordinals: tuple[int, ...]
+    until: int
+    touched: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A transaction; `made_ms` is its time, the same each time that it is sent."""
+
+    made_ms: int
+    parts: tuple[Part, ...]
+
+    @property
+    def txn_id(self) -> str:
+        """The ID, which its events and time decide."""
+        text = canonical_json.encode([self.made_ms, [[p.room_id, list(p.ordinals)] for p in self.parts]])
+        return encode_urlsafe(hashlib.sha256(text).digest())
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(part.ordinals for part in self.parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads.
+
+        Whether that is all of a room isn't kept: while the backlog rests, events may come of which nobody
+        notes anything.
+        """
+        parts = [[p.room_id, list(p.ordinals), p.until] for p in self.parts]
+        return {"made_ms": self.made_ms, "parts": parts}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Transaction:
+        """The transaction that `to_json` wrote."""
+        parts = (Part(room_id, tuple(ordinals), until) for room_id, ordinals, until in kept["parts"])
+        return cls(kept["made_ms"], tuple(parts))
+
+
+def body(made_ms: int, events: Sequence[Event]) -> dict[str, Any]:
+    """The request's body. What this server notes in `unsigned` isn't for others."""
+    pdus = [{name: value for name, value in event.pdu.items() if name != "unsigned"} for event in events]
+    return {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
+
+
+def size(event: Event) -> int:
+    """How many of a transaction's bytes an event takes."""
+    return len(event.to_json().encode()) + 1
+
+
+class Outcome(enum.Enum):
+    """What came of sending a transaction."""
+
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    """The server is there, and doesn't want it."""
+    FAILED = "failed"
+    """The server isn't there, or wants to be left alone for a while."""
+    EXCLUDED = "excluded"
+    """The operator's lists exclude the server."""
+
+
+def send(server_name: str, txn_id: str, content: Mapping[str, Any], *, seconds: float) -> Outcome:
+    """Send a transaction: one request. Any answer of status 200 counts as delivered."""
+    path = client.path("_matrix", "federation", "v1", "send", txn_id)
+    try:
+        with client.stream(
+            server_name, "PUT", path, body=content, seconds=seconds, failures=FAILURES
+        ) as answer:
+            answer.json(ANSWER_BYTES)
+    except Malformed:
+        return Outcome.DELIVERED
+    except Unreachable:
+        return Outcome.FAILED
+    except Refused as error:
+        return Outcome.FAILED if error.status == 429 else Outcome.REFUSED
+    except Forbidden:
+        return Outcome.EXCLUDED
+    return Outcome.DELIVERED
+
+
+def again_ms(server_name: str) -> int:
+    """When to try a server again that failed."""
+    return max(health.of(server_name).retry_at_ms, now_ms() + 1000)

@@ -1,0 +1,20 @@
+"""What a worker of the queue `outbound` does with a message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.federation.outbound import pokes
+from murmuration.federation.outbound.catching_up import catch_up
+from murmuration.federation.outbound.fan_out import send_new
+from murmuration.settings import settings
+
+
+def work(message: dict[str, Any]) -> None:
+    """Send new events to the servers of a message, or what is owed to its one server."""
+    if not settings().federation:
+        return
+    if pokes.is_resumption(message):
+        catch_up(message["server"])
+    else:
+        send_new(message["room_id"], message["ordinals"], message["servers"], message["made_ms"])

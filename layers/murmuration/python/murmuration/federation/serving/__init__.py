@@ -1,0 +1,1 @@
+"""Answering other servers that ask about rooms: events, states, the past."""

@@ -1,0 +1,65 @@
+"""Answers that may be large: a function answers at most 6 MB, in Base64 where they are compressed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.protocol.errors import Unavailable
+
+PLAIN_BYTES = 1_000_000
+"""Up to this size the edge takes care of everything."""
+MOST_PLAIN_BYTES = 5_500_000
+MOST_PACKED_BYTES = 4_200_000
+"""What becomes less than 6 MB in Base64."""
+MOST_RAW_BYTES = 32_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An answer's body, as JSON or in bytes, and the headers that tell of its coding."""
+
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def packed(value: Mapping[str, Any], *, gzip: bool) -> Packed:
+    """An answer, compressed where it is large and the asking server takes `gzip`.
+
+    Raises Unavailable if it doesn't fit.
+    """
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if len(text) <= PLAIN_BYTES:
+        return Packed(value)
+    headers = {"Content-Type": "application/json", "Vary": "Accept-Encoding"}
+    if not gzip:
+        if len(text) * 4 // 3 > MOST_PLAIN_BYTES:
+            raise Unavailable("The answer is too large to be sent uncompressed: ask for gzip")
+        return Packed(text, headers)
+    from gzip import compress
+
+    content = compress(text, 5, mtime=0)
+    if len(content) > MOST_PACKED_BYTES:
+        raise Unavailable("The answer is too large to be sent by this server")
+    return Packed(content, {**headers, "Content-Encoding": "gzip"})
+
+
+class Size:
+    """Counts the bytes of an answer while it is put together."""
+
+    def __init__(self, most: int = MOST_RAW_BYTES) -> None:
+        self.left = most
+
+    def take(self, number: int) -> bool:
+        """Count bytes; False if there is no room for them."""
+        if number > self.left:
+            return False
+        self.left -= number
+        return True
+
+    def require(self, number: int) -> None:
+        """Count bytes. Raises Unavailable if there is no room for them."""
+        if not self.take(number):
+            raise Unavailable("The answer is too large to be sent by this server")

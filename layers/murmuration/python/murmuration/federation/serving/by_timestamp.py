@@ -1,0 +1,31 @@
+"""The event closest to a point in time, for another server.
+
+https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp_to_eventroomid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.federation.serving.access import open_room
+from murmuration.protocol.errors import NotFound
+from murmuration.rooms.reading.by_timestamp import WINDOW, narrow
+from murmuration.storage.rooms import room_items
+
+
+def get_event_by_timestamp(origin: str, room_id: str, ts: int, *, forward: bool) -> dict[str, Any]:
+    """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
+
+    An event's time says nothing of its content, so its visibility doesn't matter; events that no client is
+    shown are left out. Raises NotFound, Forbidden.
+    """
+    room = open_room(room_id, origin)
+    head = room.head
+    low, high = narrow(room, head.oldest, head.ordinal, ts)
+    entries = room_items.read_log(room_id, room.version, after=low - 1 - WINDOW, before=high + WINDOW + 1)
+    shown = [it.event for it in entries if not it.withheld]
+    found = [it for it in shown if (it.origin_server_ts >= ts if forward else it.origin_server_ts <= ts)]
+    if not found:
+        raise NotFound(f"There is no event {'after' if forward else 'before'} {ts}")
+    event = (min if forward else max)(found, key=lambda each: each.origin_server_ts)
+    return {"event_id": event.event_id, "origin_server_ts": event.origin_server_ts}

@@ -1,0 +1,34 @@
+"""One event, and what authorises it.
+
+https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.federation.serving.access import find_event, open_event, open_room, take_state_request
+from murmuration.federation.serving.answers import Packed, packed
+from murmuration.federation.serving.chains import auth_chain
+from murmuration.federation.serving.visibility import pdus_for
+from murmuration.settings import settings
+
+
+def get_event(origin: str, event_id: str) -> dict[str, Any]:
+    """An event, as a transaction. Raises NotFound, Forbidden."""
+    room, stored = open_event(event_id, origin)
+    return transaction(pdus_for(room, origin, [stored]))
+
+
+def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
+    """The auth chain of an event. Raises NotFound, Forbidden, LimitExceeded, Unavailable."""
+    room = open_room(room_id, origin)
+    stored = find_event(room, event_id)
+    take_state_request(origin)
+    return packed({"auth_chain": [it.pdu for it in auth_chain(room, [stored.event])]}, gzip=gzip)
+
+
+def transaction(pdus: list[dict[str, Any]]) -> dict[str, Any]:
+    """PDUs in the form in which answers have them."""
+    return {"origin": settings().server_name, "origin_server_ts": now_ms(), "pdus": pdus}

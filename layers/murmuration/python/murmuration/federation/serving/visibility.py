@@ -1,0 +1,111 @@
+"""What a server may see of events: whole, or only in redacted form.
+
+It is the history visibility at each event that decides, together with the memberships that the server's
+users had there. A server that takes part in the room may see what its users could see. What an erased user
+sent is whole for those servers alone that were in the room then.
+https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from murmuration.protocol import state_trie
+from murmuration.protocol.events import StateKey
+from murmuration.protocol.state_trie import NodeId
+from murmuration.protocol.visibility import server_may_see, visibility_of
+from murmuration.rooms.reading.erasures import event_copy
+from murmuration.rooms.room import Room
+from murmuration.storage.rooms import erasures, member_index, room_items, snapshots
+from murmuration.storage.rooms.event_store import StoredEvent
+
+_MEMBER = "m.room.member"
+_VISIBILITY: StateKey = ("m.room.history_visibility", "")
+_OPEN = ("world_readable", "shared")
+_MOST_USERS = 100
+
+
+def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
+    """The PDUs of events of one room, in their order; those that `origin` may not see are redacted.
+
+    Reads nothing where history is shared. Else a few round trips for all events together.
+    """
+    before = {stored.event.event_id: _visibility(room, stored) for stored in events}
+    hidden = frozenset(erasures.read(room.room_id, room.head.erasures)) if room.head.erasures else frozenset()
+    closed = [
+        it
+        for it in events
+        if it.state_root is not None and (before[it.event.event_id] not in _OPEN or it.event.sender in hidden)
+    ]
+    memberships = _memberships(room, origin, {it.state_root for it in closed if it.state_root is not None})
+    current = room.entries(pair for it in closed if (pair := it.event.state_pair) is not None)
+    pdus = []
+    for stored in events:
+        event = stored.event
+        seen: set[str] = set(memberships.get(stored.state_root or b"", ()))
+        visibilities = [before[event.event_id]]
+        if event.state_pair == _VISIBILITY:
+            visibilities.append(visibility_of(event.content))
+        if event.membership is not None and member_index.server_of(event.state_key or "") == origin:
+            seen.add(event.membership)
+        # Without a place it is known as part of a state, which is given to whoever is in the room.
+        given = event.is_state and (
+            stored.state_root is None
+            or (event.state_pair in current and current[event.state_pair].event.event_id == event.event_id)
+        )
+        allowed = any(server_may_see(visibility, seen) for visibility in visibilities)
+        is_hidden = stored.state_root is None and not event.is_state
+        if not (given or (allowed and not is_hidden)):
+            event = event.redacted()
+        elif "join" not in seen:
+            event = event_copy(event, hidden)
+        pdus.append(event.pdu)
+    return pdus
+
+
+def _visibility(room: Room, stored: StoredEvent) -> Any:
+    """The history visibility before an event."""
+    if stored.entry is not None:
+        return visibility_of({"history_visibility": stored.entry.visibility})
+    if stored.state_root is None:
+        return "joined"
+    fetch = snapshots.fetch_from(room.room_id)
+    event_id = state_trie.get(stored.state_root, [_VISIBILITY], fetch).get(_VISIBILITY)
+    events = room_items.read_events([event_id], room.version) if event_id is not None else {}
+    return visibility_of(events[event_id].content if event_id in events else None)
+
+
+def _memberships(room: Room, origin: str, roots: Iterable[NodeId]) -> dict[NodeId, set[str]]:
+    """The memberships, other than leave, that the server's users had in each of these states.
+
+    Users who are in the room now are looked up first. Only where none of them was joined is a whole state
+    read, for users who have left since.
+    """
+    wanted = list(roots)
+    if not wanted:
+        return {}
+    fetch = snapshots.fetch_from(room.room_id)
+    users = member_index.read_of_server(room.head, origin, limit=_MOST_USERS)
+    pairs: list[StateKey] = [(_MEMBER, user_id) for user_id in users]
+    by_root = dict(zip(wanted, state_trie.get_many([(it, pairs) for it in wanted], fetch), strict=True))
+    found = _said(room, by_root)
+    unclear = [root for root in wanted if "join" not in found[root]]
+    for root in unclear:
+        by_root[root] = {
+            pair: event_id
+            for pair, event_id in state_trie.items(root, fetch).items()
+            if pair[0] == _MEMBER and member_index.server_of(pair[1]) == origin
+        }
+    return found | _said(room, {root: by_root[root] for root in unclear})
+
+
+def _said(room: Room, by_root: dict[NodeId, dict[StateKey, str]]) -> dict[NodeId, set[str]]:
+    """What the member events of each state say."""
+    ids = list(dict.fromkeys(event_id for state in by_root.values() for event_id in state.values()))
+    events = room_items.read_events(ids, room.version) if ids else {}
+    said = {event_id: event.membership or "leave" for event_id, event in events.items()}
+    return {
+        root: {said[event_id] for event_id in state.values() if event_id in said}
+        for root, state in by_root.items()
+    }

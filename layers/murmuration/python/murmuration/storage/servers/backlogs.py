@@ -1,0 +1,332 @@
+"""What other servers haven't got yet: three kinds of items in the table `destinations`.
+
+- `backlog`: the server is behind. Nothing is sent to it but by the worker that has its claim.
+- `owed#<room>`: the first event of the room's log that it hasn't got (`ordinal`). `touched` counts how often
+  that was said, so that the worker who has read the log to its end learns whether there is more by now.
+- in the partition `#due`, the server's name: when it is to be tried again (`due_ms`). Only servers that are
+  behind are in there: it is the sparse index that the schedule reads.
+
+A server that is up to date has none of these. Who finds a backlog at rest and the room owed already needn't
+write: the worker reads the room's log after its claim, so it finds the new event. While the claim is held,
+or looks as if it were, each new event is noted, as the worker may have read the log before.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+
+TABLE = "destinations"
+DUE = "#due"
+"""No server's name: the partition of when servers are tried again."""
+OWED = "owed#"
+"""What the sort keys of what is owed begin with."""
+_BACKLOG = "backlog"
+_CLAIM = "claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """That a server is behind.
+
+    `since_ms` is when it first didn't get something. `sending` is the transaction that it may have got, but
+    hasn't confirmed: it must be sent again as it was. `refusals` counts how often it refused that. `claim` is
+    the claim of the worker at it, "" if it is at rest. `version` grows with everything that is owed anew.
+    """
+
+    server_name: str
+    since_ms: int
+    version: int
+    claim: str = ""
+    sending: Mapping[str, Any] | None = None
+    refusals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """The first event of a room's log that a server hasn't got."""
+
+    room_id: str
+    ordinal: int
+    touched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What is done of a room: all before `ordinal`; all that there is, if `touched` still is the count."""
+
+    room_id: str
+    ordinal: int
+    touched: int | None = None
+
+
+def _key(server_name: str, sk: str = _BACKLOG) -> dict[str, str]:
+    return {"server_name": server_name, "sk": sk}
+
+
+def _owed_key(server_name: str, room_id: str) -> dict[str, str]:
+    return _key(server_name, OWED + room_id)
+
+
+def _due_key(server_name: str) -> dict[str, str]:
+    return _key(DUE, server_name)
+
+
+def _parse(item: Mapping[str, Any]) -> Backlog:
+    return Backlog(
+        item["server_name"],
+        item["since_ms"],
+        item["version"],
+        item.get("claim", ""),
+        json.loads(item["sending"]) if "sending" in item else None,
+        item.get("refusals", 0),
+    )
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def read(server_name: str) -> Backlog | None:
+    """What there is of a server's backlog; None for a server that is up to date."""
+    return read_all([server_name]).get(server_name)
+
+
+def read_all(server_names: Sequence[str]) -> dict[str, Backlog]:
+    """The backlogs of those servers that are behind; 100 in a request."""
+    items = dynamodb.batch_get({TABLE: [_key(name) for name in server_names]})[TABLE] if server_names else []
+    return {item["server_name"]: _parse(item) for item in items}
+
+
+def read_owing(server_names: Sequence[str], room_id: str) -> set[str]:
+    """Those of the servers to which something of a room is owed already."""
+    if not server_names:
+        return set()
+    items = dynamodb.batch_get({TABLE: [_owed_key(name, room_id) for name in server_names]})[TABLE]
+    return {item["server_name"] for item in items}
+
+
+def read_owed(server_name: str, *, limit: int | None = None) -> list[Owed]:
+    """What is owed to a server, by room."""
+    items = dynamodb.query(
+        TABLE,
+        "server_name = :server AND begins_with(sk, :prefix)",
+        {":server": server_name, ":prefix": OWED},
+        limit=limit,
+    )
+    return [Owed(item["sk"].removeprefix(OWED), item["ordinal"], item["touched"]) for item in items]
+
+
+def read_waiting() -> list[tuple[str, int]]:
+    """All servers that are behind, and when each is to be tried again. Eventually consistent."""
+    items = dynamodb.query(TABLE, "server_name = :due", {":due": DUE}, consistent=False)
+    return [(item["sk"], item["due_ms"]) for item in items]
+
+
+# -- Being behind ----------------------------------------------------------------------------------------
+
+
+def open_backlog(
+    server_name: str,
+    room_id: str,
+    ordinal: int,
+    *,
+    now_ms: int,
+    due_ms: int,
+    sending: Mapping[str, Any],
+    refusals: int = 0,
+) -> None:
+    """Note that a server didn't get an event and what follows it: it is tried again at `due_ms`.
+
+    `sending` is the transaction that failed, `refusals` how often it was refused. If there is a backlog
+    already, its own stays.
+    """
+    values = {":now": now_ms, ":sending": json.dumps(sending), ":refusals": refusals, ":one": 1}
+    expression = (
+        "SET since_ms = if_not_exists(since_ms, :now), sending = if_not_exists(sending, :sending),"
+        " refusals = if_not_exists(refusals, :refusals) ADD version :one"
+    )
+    dynamodb.transact(
+        [
+            _owed_write(server_name, room_id, ordinal),
+            dynamodb.update(TABLE, _key(server_name), expression, values=values),
+            _due_write(server_name, due_ms),
+        ]
+    )
+
+
+def owe(server_name: str, room_id: str, ordinal: int) -> bool:
+    """Note that a server which is behind gets an event of a room later; False if it isn't behind any more."""
+    still = dynamodb.update(
+        TABLE,
+        _key(server_name),
+        "ADD version :one",
+        values={":one": 1},
+        condition="attribute_exists(since_ms)",
+    )
+    try:
+        dynamodb.transact([_owed_write(server_name, room_id, ordinal), still.named("still")])
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _owed_write(server_name: str, room_id: str, ordinal: int) -> Write:
+    return dynamodb.update(
+        TABLE,
+        _owed_key(server_name, room_id),
+        "SET #ordinal = if_not_exists(#ordinal, :ordinal) ADD touched :one",
+        names={"#ordinal": "ordinal"},
+        values={":ordinal": ordinal, ":one": 1},
+    )
+
+
+def _due_write(server_name: str, due_ms: int) -> Write:
+    return dynamodb.put(TABLE, {**_due_key(server_name), "due_ms": due_ms})
+
+
+# -- Working at it ---------------------------------------------------------------------------------------
+
+
+def claim(server_name: str, nonce: str, *, now_ms: int, until_ms: int) -> Backlog | None:
+    """Have nobody else at a server's backlog until a time; None if there is none, or somebody is at it.
+
+    It is due again at that time, in case that the worker stops.
+    """
+    take = dynamodb.update(
+        TABLE,
+        _key(server_name),
+        "SET claim = :claim, claimed_until_ms = :until ADD version :one",
+        values={":claim": nonce, ":until": until_ms, ":now": now_ms, ":one": 1},
+        condition="attribute_exists(since_ms) AND (attribute_not_exists(claim) OR claimed_until_ms < :now)",
+    )
+    with suppress(ConditionFailed):  # it may have been carried out when its answer was lost
+        dynamodb.transact([take.named(_CLAIM), _due_write(server_name, until_ms)])
+    found = read(server_name)
+    return found if found is not None and found.claim == nonce else None
+
+
+def note_sending(backlog: Backlog, sending: Mapping[str, Any]) -> None:
+    """Keep a transaction before it is sent. Raises ConditionFailed if the claim is lost."""
+    values = {":sending": json.dumps(sending), ":claim": backlog.claim}
+    dynamodb.execute(_of_claim(backlog, "SET sending = :sending", values))
+
+
+def advance(backlog: Backlog, moves: Sequence[Move]) -> None:
+    """Note what is done of rooms, and that no transaction is on its way.
+
+    Raises ConditionFailed if the claim is lost. A room of which everything was sent is struck off, unless
+    more came meanwhile: then it goes on from there.
+    """
+    sent = _of_claim(backlog, "REMOVE sending, refusals", {":claim": backlog.claim})
+    remaining = {move.room_id: move for move in moves}
+    finished = {move.room_id for move in moves if move.touched is not None}
+    while True:
+        writes = [
+            _strike_off(backlog, move) if move.room_id in finished else _move(backlog, move)
+            for move in remaining.values()
+        ]
+        try:
+            dynamodb.transact([sent.named(_CLAIM), *writes])
+            return
+        except ConditionFailed as error:
+            refused = {room_id for room_id in finished if error.refused(room_id)}
+            if error.refused(_CLAIM) or not refused:
+                raise
+            finished -= refused
+
+
+def _strike_off(backlog: Backlog, move: Move) -> Write:
+    return dynamodb.delete(
+        TABLE,
+        _owed_key(backlog.server_name, move.room_id),
+        condition="attribute_not_exists(touched) OR touched = :touched",
+        values={":touched": move.touched},
+    ).named(move.room_id)
+
+
+def _move(backlog: Backlog, move: Move) -> Write:
+    return dynamodb.update(
+        TABLE,
+        _owed_key(backlog.server_name, move.room_id),
+        "SET #ordinal = :ordinal ADD touched :none",
+        names={"#ordinal": "ordinal"},
+        values={":ordinal": move.ordinal, ":none": 0},
+    )
+
+
+def rest(backlog: Backlog, *, due_ms: int, refusals: int) -> None:
+    """Give the claim back, and have the server tried again at a time. Raises ConditionFailed as `advance`."""
+    given_back = _of_claim(
+        backlog,
+        "SET refusals = :refusals REMOVE claim, claimed_until_ms",
+        {":claim": backlog.claim, ":refusals": refusals},
+    )
+    dynamodb.transact([given_back.named(_CLAIM), _due_write(backlog.server_name, due_ms)])
+
+
+def close(backlog: Backlog) -> bool:
+    """The server is up to date; False if something was owed anew since `backlog` was read."""
+    gone = dynamodb.delete(
+        TABLE,
+        _key(backlog.server_name),
+        condition="claim = :claim AND version = :version",
+        values={":claim": backlog.claim, ":version": backlog.version},
+    )
+    try:
+        dynamodb.transact([gone.named(_CLAIM), dynamodb.delete(TABLE, _due_key(backlog.server_name))])
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _of_claim(backlog: Backlog, expression: str, values: Mapping[str, Any]) -> Write:
+    return dynamodb.update(
+        TABLE, _key(backlog.server_name), expression, values=values, condition="claim = :claim"
+    )
+
+
+# -- When it is tried again ------------------------------------------------------------------------------
+
+
+def hasten(server_name: str) -> bool:
+    """Have a server that is behind tried again with the next look; False for one that is up to date."""
+    return _set_due(server_name, 0, "attribute_exists(due_ms)", {})
+
+
+def postpone(server_name: str, due_ms: int, until_ms: int) -> bool:
+    """Put a server's time off if it still is `due_ms`; False if somebody else did."""
+    return _set_due(server_name, until_ms, "due_ms = :before", {":before": due_ms})
+
+
+def _set_due(server_name: str, due_ms: int, condition: str, values: Mapping[str, Any]) -> bool:
+    write = dynamodb.update(
+        TABLE,
+        _due_key(server_name),
+        "SET due_ms = :due",
+        values={":due": due_ms, **values},
+        condition=condition,
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def drop(server_name: str) -> int:
+    """Forget all that is owed to a server, whoever is at it; the number of rooms of which something was."""
+    owed: Iterable[Item] = dynamodb.query(
+        TABLE,
+        "server_name = :server AND begins_with(sk, :prefix)",
+        {":server": server_name, ":prefix": OWED},
+    )
+    keys = [_key(server_name, item["sk"]) for item in owed]
+    dynamodb.execute(dynamodb.delete(TABLE, _key(server_name)))
+    dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in [*keys, _due_key(server_name)]])
+    return len(keys)

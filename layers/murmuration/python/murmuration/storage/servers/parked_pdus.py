@@ -1,0 +1,113 @@
+"""PDUs that can't be judged yet, until they are or until they expire (table `parked`).
+
+All of them are in one partition, by room and event ID; the index `by-due` has them by the time at which they
+are to be tried again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+
+TABLE = "parked"
+BY_DUE = "by-due"
+KEPT_MS = 24 * 3_600_000
+FIRST_MS = 5 * 60_000
+_PDUS = "pdus"
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedPdu:
+    """A PDU that `origin` sent; `attempts` counts how often it was tried since it was parked."""
+
+    room_id: str
+    event_id: str
+    origin: str
+    pdu: Any
+    due_ms: int
+    attempts: int
+    expires_ms: int
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it has waited for as long as a PDU is kept."""
+        return self.expires_ms <= now_ms()
+
+
+def park(room_id: str, event_id: str, origin: str, pdu: Any) -> bool:
+    """Keep a PDU for later; False if it is parked already."""
+    now = now_ms()
+    item = {
+        **_key(room_id, event_id),
+        "room_id": room_id,
+        "event_id": event_id,
+        "origin": origin,
+        "json": json.dumps(pdu, separators=(",", ":")),
+        "due_ms": now + FIRST_MS,
+        "attempts": 0,
+        "expires": (now + KEPT_MS) // 1000,
+    }
+    try:
+        dynamodb.execute(dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)"))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def read_due(limit: int) -> list[ParkedPdu]:
+    """The PDUs that are to be tried now, or given up: those that wait longest first."""
+    items = dynamodb.query(
+        TABLE,
+        "pk = :pk AND due_ms <= :now",
+        {":pk": _PDUS, ":now": now_ms()},
+        index=BY_DUE,
+        limit=limit,
+    )
+    return [_parse(item) for item in items]
+
+
+def postpone(parked: ParkedPdu) -> bool:
+    """Count an attempt and set the time of the next, twice as far away; False if somebody else did."""
+    write = dynamodb.update(
+        TABLE,
+        _key(parked.room_id, parked.event_id),
+        "SET due_ms = :next, attempts = :attempts",
+        values={
+            ":next": now_ms() + (FIRST_MS << min(parked.attempts + 1, 8)),
+            ":attempts": parked.attempts + 1,
+            ":due": parked.due_ms,
+        },
+        condition="due_ms = :due",
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def remove(room_id: str, event_id: str) -> None:
+    """Forget a PDU, as it was judged or given up."""
+    dynamodb.execute(dynamodb.delete(TABLE, _key(room_id, event_id)))
+
+
+def _parse(item: Mapping[str, Any]) -> ParkedPdu:
+    return ParkedPdu(
+        item["room_id"],
+        item["event_id"],
+        item["origin"],
+        json.loads(item["json"]),
+        item["due_ms"],
+        item["attempts"],
+        item["expires"] * 1000,
+    )
+
+
+def _key(room_id: str, event_id: str) -> dict[str, str]:
+    return {"pk": _PDUS, "sk": f"{room_id}#{event_id}"}

@@ -1,0 +1,43 @@
+"""How all other servers stand, for operators: reads the whole table `destinations`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from murmuration.aws import dynamodb
+from murmuration.storage.servers.backlogs import DUE, OWED, TABLE
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStanding:
+    """A server that doesn't answer, asked to be left alone, or is behind; times are 0 where there is none."""
+
+    server_name: str
+    failing_since_ms: int = 0
+    retry_at_ms: int = 0
+    rooms_owed: int = 0
+
+
+def scan_standings() -> Iterator[ServerStanding]:
+    """All servers that have an item; a server's items follow each other in a scan."""
+    name, items = "", list[dict[str, object]]()
+    for item in dynamodb.scan(TABLE):
+        if item["server_name"] == DUE:
+            continue
+        if item["server_name"] != name and items:
+            yield _standing(name, items)
+            items = []
+        name = item["server_name"]
+        items.append(item)
+    if items:
+        yield _standing(name, items)
+
+
+def _standing(server_name: str, items: list[dict[str, object]]) -> ServerStanding:
+    times = {"failing_since_ms": 0, "retry_at_ms": 0}
+    for item in items:
+        if item["sk"] == "health":
+            times = {name: int(str(item.get(name, 0))) for name in times}
+    owed = sum(str(item["sk"]).startswith(OWED) for item in items)
+    return ServerStanding(server_name, **times, rooms_owed=owed)

@@ -1,0 +1,85 @@
+"""Events that could not be had from other servers, and when to ask for them again (table `transient`).
+
+The first failure counts for an hour, each further one for twice as long, up to two days.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Mapping
+
+from murmuration.aws import concurrency, dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.reads import Read, fetch_all
+from murmuration.clock import now_ms
+
+TABLE = "transient"
+FIRST_MS = 3_600_000
+LONGEST_MS = 48 * 3_600_000
+MOST_WRITES = 200
+"""Events that one call remembers; what goes beyond is asked for again."""
+
+
+def read(room_id: str, event_ids: Collection[str]) -> dict[str, tuple[int, int]]:
+    """By event ID, how often asking for an event failed and until when it isn't asked for (ms)."""
+    wanted = list(dict.fromkeys(event_ids))
+    reads = [Read(TABLE, _key(room_id, event_id), _parse, eventual=True) for event_id in wanted]
+    found = fetch_all(reads)
+    return {event_id: item for event_id, item in zip(wanted, found, strict=True) if item is not None}
+
+
+def askable(room_id: str, event_ids: Collection[str]) -> list[str]:
+    """Those events that may be asked for now. One round trip."""
+    now, known = now_ms(), read(room_id, event_ids)
+    return [event_id for event_id in event_ids if event_id not in known or known[event_id][1] <= now]
+
+
+def remember(room_id: str, event_ids: Iterable[str]) -> None:
+    """Note that these events were asked for in vain. Two round trips."""
+    wanted = list(dict.fromkeys(event_ids))[:MOST_WRITES]
+    if not wanted:
+        return
+    now, known = now_ms(), read(room_id, wanted)
+    items = []
+    for event_id in wanted:
+        failures = known.get(event_id, (0, 0))[0]
+        again_ms = now + min(FIRST_MS << min(failures, 10), LONGEST_MS)
+        items.append(
+            {
+                **_key(room_id, event_id),
+                "failures": failures + 1,
+                "again_ms": again_ms,
+                "expires": (again_ms + LONGEST_MS) // 1000,
+            }
+        )
+    concurrency.parallel(*(functools.partial(_write, item) for item in items))
+
+
+def claim_backfill(room_id: str, wait_ms: int) -> bool:
+    """Whether a room may be backfilled now; if so, it may not for `wait_ms`. One write."""
+    now = now_ms()
+    until = now + wait_ms
+    try:
+        dynamodb.execute(
+            dynamodb.put(
+                TABLE,
+                {"id": f"backfill#{room_id}", "until_ms": until, "expires": until // 1000 + 60},
+                condition="attribute_not_exists(until_ms) OR until_ms <= :now",
+                values={":now": now},
+            )
+        )
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _write(item: Item) -> None:
+    dynamodb.execute(dynamodb.put(TABLE, item))
+
+
+def _parse(item: Mapping[str, int] | None) -> tuple[int, int] | None:
+    return (item["failures"], item["again_ms"]) if item is not None else None
+
+
+def _key(room_id: str, event_id: str) -> dict[str, str]:
+    return {"id": f"unobtainable#{room_id}#{event_id}"}

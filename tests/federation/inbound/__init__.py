@@ -1,0 +1,1 @@
+"""Receiving and serving: rooms shared with made-up servers."""

@@ -1,0 +1,44 @@
+"""Alice here, a peer elsewhere, and the queue between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from local_cloud.aws.sqs import Sqs
+from murmuration.aws import parameters
+from murmuration.settings import settings
+from tests.federation.network import Network
+from tests.federation.peers import SECRET, Peer, Worker, make_peer
+from tests.in_process import Client
+from tests.sync.conftest import sqs  # noqa: F401 - a fixture
+
+
+@pytest.fixture
+def alice(make_client: Callable[..., Client]) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture(autouse=True)
+def _viewer_secret(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The secret that the viewer side puts on requests."""
+    monkeypatch.setenv("MURMURATION_VIEWER_SECRET_PARAMETER", "viewer-secret")
+    monkeypatch.setattr(parameters, "read_secret", lambda _: SECRET)
+    settings.cache_clear()
+
+
+@pytest.fixture
+def peer(network: Network, fresh_name: str) -> Peer:
+    return make_peer(network, fresh_name)
+
+
+@pytest.fixture
+def third(network: Network, fresh_name: str) -> Peer:
+    """Another server, which only sees what it is asked."""
+    return make_peer(network, f"third-{fresh_name}")
+
+
+@pytest.fixture
+def worker(sqs: Sqs) -> Worker:  # noqa: F811 - pytest's way
+    return Worker(sqs)

@@ -1,0 +1,88 @@
+"""Scrolling back: other servers are asked for what is missing, seldom and not for long."""
+
+from __future__ import annotations
+
+import pytest
+
+from murmuration import clock as clock_module
+from murmuration.storage.servers import unobtainable
+from tests.federation.inbound.test_transactions import said
+from tests.federation.network import Reply
+from tests.federation.peers import Peer, Worker, share_room
+from tests.in_process import Client
+from tests.rooms.other_servers import log_ids
+from tests.rooms.people import bodies, messages, send
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead_ms = 0
+        real = clock_module.now_ms
+        monkeypatch.setattr(unobtainable, "now_ms", lambda: real() + self.ahead_ms)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_gap_is_filled_when_somebody_scrolls_there(alice: Client, peer: Peer, worker: Worker) -> None:
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    sent = [mirror.message(bob, f"m{number}") for number in range(40)]
+    peer.send(sent[0])
+    worker.run()
+    peer.lies["get_missing_events"] = {"events": []}
+    peer.send(sent[-1])
+    worker.run()
+    asked = list(peer.asked)
+    assert bodies(messages(alice, mirror.room_id, limit=1)["chunk"]) == ["m39"]
+    assert peer.asked == [*asked, "backfill"], "it is at the gap"
+    assert said(alice, mirror) == [f"m{number}" for number in range(40)]
+    assert peer.asked.count("backfill") == 1
+    fresh = messages(alice, mirror.room_id, direction="f", limit=100)["chunk"]
+    assert bodies(fresh) == [f"m{number}" for number in range(40)]
+
+
+def test_what_nobody_has_is_asked_for_seldom(alice: Client, peer: Peer, worker: Worker, clock: Clock) -> None:
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    lost, other = mirror.message(bob, "lost"), mirror.message(bob, "lost too", after=mirror.newest())
+    mirror.secret |= {lost.event_id, other.event_id}
+    peer.send(mirror.message(bob, "after"))
+    worker.run()
+    peer.lies["backfill"] = Reply({"errcode": "M_NOT_FOUND", "error": "?"}, 404)
+    clock.ahead_ms = 2 * 3_600_000
+    peer.asked.clear()
+    for _ in range(3):
+        assert said(alice, mirror) == ["after"]
+    assert peer.asked == ["backfill"]
+    clock.ahead_ms += 2 * 60_000
+    assert said(alice, mirror) == ["after"]
+    assert peer.asked == ["backfill"], "not for hours"
+    clock.ahead_ms += 5 * 3_600_000
+    del peer.lies["backfill"]
+    mirror.secret.clear()
+    assert said(alice, mirror) == ["lost", "lost too", "after"]
+
+
+def test_nobody_is_asked_for_a_room_that_is_whole(alice: Client, peer: Peer) -> None:
+    mirror = share_room(alice, peer)
+    send(alice, mirror.room_id, "hello")
+    assert said(alice, mirror) == ["hello"]
+    assert peer.asked == []
+
+
+def test_what_is_no_part_of_the_past_is_not_taken(alice: Client, peer: Peer, worker: Worker) -> None:
+    """A server that answers with something else slips in nothing."""
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    mirror.secret.add(mirror.message(bob, "lost").event_id)
+    after = mirror.message(bob, "after")
+    peer.send(after)
+    worker.run()
+    foreign = mirror.message(bob, "of today", after=after, learn=False)
+    peer.lies["backfill"] = {"pdus": [foreign.pdu, {"x": 1}, None]}
+    before = log_ids(mirror.room_id)
+    said(alice, mirror)
+    assert log_ids(mirror.room_id) == before

@@ -1,0 +1,1 @@
+"""Joining, leaving, inviting and knocking across servers."""

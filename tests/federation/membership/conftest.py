@@ -1,0 +1,64 @@
+"""A remote server that is reached by its name, and what it asks of this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.federation.asking import Peer, viewer_secret
+from tests.federation.hosting import Host
+from tests.federation.network import Network
+from tests.federation.remote import Remote
+from tests.in_process import Client
+
+__all__ = ["viewer_secret"]
+
+
+@pytest.fixture
+def remote(network: Network, viewer_secret: None, fresh_name: str) -> Remote:
+    made = Remote(fresh_name)
+    made.serve(network)
+    return made
+
+
+@pytest.fixture
+def peer(remote: Remote) -> Peer:
+    return Peer(remote)
+
+
+@pytest.fixture
+def alice(make_client: Callable[..., Client]) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def bob(make_client: Callable[..., Client]) -> Client:
+    return make_client("bob")
+
+
+@pytest.fixture
+def host(network: Network, viewer_secret: None, fresh_name: str) -> Host:
+    """A server with rooms of its own."""
+    return Host(Remote(f"host.{fresh_name}"), network)
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Messages to the workers of joins, which are carried out at once but for delayed ones."""
+    from functions.workers.joins.join_remote_room import handler
+    from local_cloud.permissions import acting_for
+    from murmuration.aws import queues
+
+    sent: list[dict[str, Any]] = []
+
+    def send(name: str, body: dict[str, Any], *, delay_s: int = 0, **_: Any) -> None:
+        assert name == "remote-joins"
+        sent.append(body)
+        if not delay_s:
+            with acting_for("workers.joins"):
+                handler.function(body)
+
+    monkeypatch.setattr(queues, "send", send)
+    return sent
