@@ -154,7 +154,7 @@ GRANTS: Mapping[str, Grant] = {
             "events": "batch_get",
             "listeners": "update",
             "room-log": "batch_get query",
-            "rooms": "batch_get get query",
+            "rooms": "batch_get query",
             "snapshots": "batch_get",
             "streams": "batch_get get",
             "transient": "get put",

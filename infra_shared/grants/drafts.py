@@ -23,7 +23,7 @@ GRANTS: Mapping[str, Grant] = {
         mail={"*": "send"},
         secrets={"viewer-secret": "get"},
         tables={
-            "directory": "get put",
+            "directory": "get",
             "keys": "batch_write query",
             "streams": "batch_write query",
             "transient": "delete get put update",
