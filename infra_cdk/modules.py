@@ -14,13 +14,15 @@ class Facts:
     """Deployment facts of a module; `memory` in megabytes (None: the deployment's setting), times in seconds.
 
     The rest is for what comes from queues and streams: how many invocations at once (for a stream: by shard),
-    and how often a queue's message is tried before it goes to the dead letters.
+    and how often a queue's message is tried before it goes to the dead letters. `visibility` is how long a
+    message that failed rests before it comes again (None: six times the timeout).
     """
 
     memory: int | None = None
     timeout: int = GATEWAY_SECONDS
     concurrency: int = 10
     attempts: int = 10
+    visibility: int | None = None
 
 
 EXCEPTIONS: Mapping[str, Facts] = {
@@ -28,6 +30,9 @@ EXCEPTIONS: Mapping[str, Facts] = {
     # A join of a large room brings a hundred megabytes of events.
     "workers.joins": Facts(memory=2048, timeout=900, concurrency=5, attempts=3),
     "workers.schedules": Facts(timeout=900),
+    # They send to a hundred servers at once, or wait up to 50 s for one. While a message rests, so does its
+    # group; a message that is handled twice does no harm.
+    "workers.sending": Facts(memory=512, timeout=120, visibility=150),
 }
 """By the module's name. A backup of 400,000 keys has some 300 MB: passing it on takes a whole processor."""
 

@@ -91,6 +91,8 @@ class Cloud:
         later(self.folder.close)
         store = Store(self.folder.store)
         later(store.close)
+        if config.dynamodb != "moto":  # whose data end with the process
+            self.sqs = Sqs(store)
         dynamodb_url = self._start_dynamodb()
         variables = environment.environment(config, dynamodb_url)
         self.folder.environment.write_text(json.dumps(variables, indent=1))

@@ -1,4 +1,5 @@
-"""The local cloud's own SQLite file: S3's index, SSM's parameters, the pollers' checkpoints.
+"""The local cloud's own SQLite file: S3's index, SSM's parameters, FIFO queues' messages, the
+pollers' checkpoints.
 
 Every commit is synced to disk before it is answered, so that what was stored survives kill -9 and power loss.
 """
@@ -28,6 +29,10 @@ CREATE TABLE IF NOT EXISTS parts (
 CREATE TABLE IF NOT EXISTS parameters (
     name TEXT PRIMARY KEY, type TEXT NOT NULL, value TEXT NOT NULL, version INTEGER NOT NULL,
     modified REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS messages (
+    queue TEXT NOT NULL, sequence INTEGER NOT NULL, sent REAL NOT NULL, grp TEXT, content TEXT NOT NULL,
+    PRIMARY KEY (queue, sequence)
 );
 CREATE TABLE IF NOT EXISTS checkpoints (mapping TEXT PRIMARY KEY, position INTEGER NOT NULL);
 """

@@ -19,7 +19,7 @@ from infra_cdk.settings import Settings
 from murmuration.endpoint import Queue, Stream
 
 MOST_ALARMS = 10
-AGES = ("outbound",)
+AGES = ("outbound", "room-pdus")
 """The queues whose oldest message may be an hour old at most."""
 PROBE = "client_server-send_message"
 """The function whose time tells how the server is: the API's own says most of all how long clients wait."""
@@ -83,7 +83,7 @@ def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
             found.append(
                 Alarm(
                     f"{function.route.name}-behind",
-                    "A queue's worker lags: other servers hear late.",
+                    "A queue's worker lags: other servers hear late, or are heard late.",
                     "AWS/SQS",
                     "ApproximateAgeOfOldestMessage",
                     "Maximum",

@@ -61,7 +61,7 @@ def make_queues(stack: Stack, settings: Settings, functions: Iterable[Function])
             settings,
             route.name,
             fifo=route.fifo,
-            visibility_timeout=6 * module.timeout,
+            visibility_timeout=module.visibility or 6 * module.timeout,
             redrive_policy={"deadLetterTargetArn": target.attr_arn, "maxReceiveCount": module.attempts},
         )
     made = Queues(queues, dead, fifo_dead)

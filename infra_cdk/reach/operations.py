@@ -40,7 +40,10 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
         "execute": (),
     },
     "reads": {READ: (Need(TABLES, "", READ),), FETCH: (), "fetch_all": (), "Batch": ()},
-    "queues": {"send": (Need(QUEUES, "", "find"), Need(QUEUES, "", "send"))},
+    "queues": {
+        "send": (Need(QUEUES, "", "find"), Need(QUEUES, "", "send")),
+        "send_all": (Need(QUEUES, "", "find"), Need(QUEUES, "", "send")),
+    },
     "objects": {
         "get": (Need(OBJECTS, "*", "get"),),
         "put": (Need(OBJECTS, "*", "put"),),

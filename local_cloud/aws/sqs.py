@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from local_cloud.aws.patch import AwsError, Operation
+from local_cloud.aws.sqs_journal import Journal
 from local_cloud.aws.sqs_queue import Message, Queue
 from local_cloud.names import ACCOUNT, queue_arn, queue_url
+from local_cloud.store import Store
 
 MESSAGE_BYTES = 1_048_576
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
@@ -20,7 +22,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 class Sqs:
     """All queues, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store | None = None) -> None:
+        """The messages of FIFO queues are kept in `store`, where one is given."""
+        self._store = store
         self._queues: dict[str, Queue] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -74,7 +78,7 @@ class Sqs:
         with self._lock:
             existing = self._queues.get(name)
             if existing is None:
-                queue = Queue(name, attributes)
+                queue = Queue(name, attributes, self._journal(name))
                 self._redrive(queue)
                 self._queues[name] = queue
                 if self._closed:
@@ -86,6 +90,11 @@ class Sqs:
                     shape="QueueNameExists",
                 )
         return {"QueueUrl": queue_url(name)}
+
+    def _journal(self, name: str) -> Journal | None:
+        if self._store is None or not name.endswith(".fifo"):
+            return None
+        return Journal(self._store, name)
 
     def _redrive(self, queue: Queue) -> None:
         if policy := queue.attributes.get("RedrivePolicy"):

@@ -3,7 +3,8 @@
 A receiver waits on its queue's condition and costs nothing meanwhile. FIFO, as SQS does it: a group's
 messages come in order, and while some of them are in flight the group's others wait; a message sent twice
 with one deduplication id within five minutes is accepted and dropped, even when the first has been deleted
-since. Messages are in memory only: whoever queues must be able to derive the work again from DynamoDB.
+since. Messages are in memory, and those of a FIFO queue on disk too, if it has a journal (`sqs_journal`). Of
+other queues: whoever queues must be able to derive the work again from DynamoDB.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 DEDUPLICATION_SECONDS = 300.0
 IN_FLIGHT_LIMIT = 120_000
@@ -56,10 +58,19 @@ def _by_sequence(message: Message) -> int:
     return message.sequence
 
 
+class Durable(Protocol):
+    """Where a queue's messages are kept."""
+
+    def add(self, message: Message) -> None: ...
+    def remove(self, message: Message) -> None: ...
+    def clear(self) -> None: ...
+    def read(self) -> Iterable[Message]: ...
+
+
 class Queue:
     """A queue. Attribute values are strings, as in SQS's API."""
 
-    def __init__(self, name: str, attributes: dict[str, str]) -> None:
+    def __init__(self, name: str, attributes: dict[str, str], journal: Durable | None = None) -> None:
         self.name = name
         self.fifo = name.endswith(".fifo")
         self.attributes = dict(attributes)
@@ -73,6 +84,17 @@ class Queue:
         self._hidden: list[tuple[float, int, Message]] = []
         self._sent_before: OrderedDict[str, tuple[float, Message]] = OrderedDict()
         self._closed = False
+        self._journal = journal
+        if journal is not None:
+            self._restore(journal)
+
+    def _restore(self, journal: Durable) -> None:
+        last = 0
+        with self._changed:
+            for message in journal.read():
+                self._offer(message)
+                last = message.sequence
+        self._sequence = itertools.count(last + 1)
 
     def number(self, attribute: str, default: float) -> float:
         return float(self.attributes.get(attribute, default))
@@ -109,6 +131,8 @@ class Queue:
             )
             if self.fifo and deduplication is not None:
                 self._sent_before[self._deduplication_key(group, deduplication)] = (now, message)
+            if self._journal is not None:
+                self._journal.add(message)
             delay = self.number("DelaySeconds", 0) if delay is None else delay
             if delay > 0:
                 self._hide(message, now + delay)
@@ -166,6 +190,7 @@ class Queue:
                 message = group.waiting.pop(0)
                 if message.sent < oldest:
                     self._receipts.pop(message.receipt, None)
+                    self._forget(message)
                     continue
                 if self.dead_letter is not None and message.receive_count >= self.max_receive_count:
                     self._move(message, self.dead_letter)
@@ -194,6 +219,11 @@ class Queue:
             group=message.group,
             deduplication=message.id,
         )
+        self._forget(message)
+
+    def _forget(self, message: Message) -> None:
+        if self._journal is not None:
+            self._journal.remove(message)
 
     # Visibility
 
@@ -236,6 +266,7 @@ class Queue:
             if message is None:
                 return
             message.deleted = True
+            self._forget(message)
             if message.visible_at:
                 self._release(message)
             else:
@@ -271,6 +302,8 @@ class Queue:
             self._groups.clear()
             self._receipts.clear()
             self._hidden.clear()
+            if self._journal is not None:
+                self._journal.clear()
 
     def close(self) -> None:
         """Send waiting receivers home with nothing."""

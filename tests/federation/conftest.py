@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import dns.resolver
 import pytest
@@ -13,6 +14,11 @@ import pytest
 from local_cloud.federate.certificates import Authority
 from murmuration import clock
 from tests.federation.network import Network
+from tests.federation.outbound import Peer, Workers
+from tests.in_process import Client
+from tests.sync.conftest import sqs
+
+__all__ = ["sqs"]
 
 _numbers = itertools.count(1)
 
@@ -81,3 +87,31 @@ def moving_clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
                  "server_keys"):  # fmt: skip
         monkeypatch.setattr(importlib.import_module(f"murmuration.{name}"), "now_ms", made.now_ms)
     return made
+
+
+@pytest.fixture
+def alice(make_client: Callable[..., Client]) -> Client:
+    return make_client("alice")
+
+
+@pytest.fixture
+def workers(network: Network, sqs: Any) -> Workers:
+    return Workers(sqs)
+
+
+@pytest.fixture
+def make_peer(network: Network, fresh_name: str) -> Callable[..., Peer]:
+    made: list[Peer] = []
+
+    def make() -> Peer:
+        peer = Peer(f"p{len(made)}-{fresh_name}")
+        peer.start(network)
+        made.append(peer)
+        return peer
+
+    return make
+
+
+@pytest.fixture
+def peer(make_peer: Callable[[], Peer]) -> Peer:
+    return make_peer()

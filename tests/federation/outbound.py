@@ -15,6 +15,7 @@ from murmuration.aws import dynamodb
 from murmuration.federation.outbound.ordering import order_sending
 from murmuration.federation.outbound.pokes import OUTBOUND
 from murmuration.settings import settings
+from murmuration.storage.servers import backlogs
 from tests.federation.network import Network, Received, Reply, TlsServer
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror
@@ -74,6 +75,8 @@ class Workers:
         sqs.create_queue({"QueueName": self._name, "Attributes": attributes})
         self.queue = sqs.queue(self._name)
         self.invocations = 0
+        for name, _ in backlogs.read_waiting():
+            backlogs.drop(name)  # what other tests left over
         self._seen: dict[str, int] = {}
 
     def order(self, *rooms: str) -> None:
@@ -122,9 +125,13 @@ class Workers:
 
     def tick(self) -> None:
         """What the schedule brings about."""
+        self.schedule()
+        self.run()
+
+    def schedule(self) -> None:
+        """What the schedule does itself."""
         with acting_for(module_of(retry_destinations.handler)):
             retry_destinations.handler({})
-        self.run()
 
 
 def room_with(alice: Client, *servers: str, **body: Any) -> Mirror:
@@ -134,4 +141,11 @@ def room_with(alice: Client, *servers: str, **body: Any) -> Mirror:
     for server in servers:
         user_id = f"@user:{server}"
         assert mirror.kinds(mirror.member(user_id, user_id, "join")) == ["accepted"]
+    return mirror
+
+
+def room_of(alice: Client, workers: Workers, *peers: Peer, **body: Any) -> Mirror:
+    """A room with these servers, all of whose events so far were sent."""
+    mirror = room_with(alice, *(peer.name for peer in peers), **body)
+    workers.skip(mirror.room_id)
     return mirror

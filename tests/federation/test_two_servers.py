@@ -156,3 +156,59 @@ def test_one_calls_a_signed_endpoint_of_the_other(
 def test_a_signed_endpoint_without_a_signature(echoing: list[LocalCloud], authority: Authority) -> None:
     status, answer = Peer(echoing[0], authority).request("PUT", "/_matrix/federation/v1/echo/a", {})
     assert (status, answer["errcode"]) == (401, "M_UNAUTHORIZED")
+
+
+def test_a_message_goes_from_a_client_to_another_server(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the log's stream, the queue and its worker, over TLS; what was missed comes after a kill -9."""
+    from murmuration.federation.requests import health
+    from murmuration.storage.servers import backlogs
+    from operators import operating
+    from tests.e2e.raw import register
+    from tests.federation.network import Received, Reply, TlsServer
+    from tests.local_cloud.waiting import until
+    from tests.rooms import other_servers
+
+    taken: list[str] = []
+    status = 200
+
+    def take(received: Received) -> Reply:
+        if status == 200 and "/send/" in received.target:
+            pdus = json.loads(received.body)["pdus"]
+            taken.extend(pdu["content"]["body"] for pdu in pdus if pdu["type"] == "m.room.message")
+        return Reply({"pdus": {}}, status if "/send/" in received.target else 404)
+
+    peer = TlsServer(authority, ("localhost",), take)
+    name = f"localhost:{peer.port}"
+    cloud = start(tmp_path, authority, registration="open")
+    try:
+        alice = register(cloud, "alice")
+        room_id = alice.create_room(preset="public_chat")
+        with operating.connected(tmp_path, None):
+            mirror = other_servers.Mirror(room_id)
+            assert mirror.kinds(mirror.member(f"@bob:{name}", f"@bob:{name}", "join")) == ["accepted"]
+        for number in range(3):
+            alice.send(room_id, f"hello {number}")
+        until(lambda: len(taken) == 3, 60)
+        status = 503
+        alice.send(room_id, "missed")
+
+        def is_behind() -> bool:
+            with operating.connected(tmp_path, None):
+                return backlogs.read(name) is not None
+
+        until(is_behind, 60)
+        cloud.kill9()
+        cloud.start()
+        status = 200
+        with operating.connected(tmp_path, None):
+            health.forget()
+            health.well(name)
+        alice = alice.again()
+        alice.send(room_id, "now")  # the next event finds that the server is there again
+        until(lambda: len(taken) == 5, 60)
+    finally:
+        cloud.stop()
+        peer.stop()
+    assert taken == ["hello 0", "hello 1", "hello 2", "missed", "now"]

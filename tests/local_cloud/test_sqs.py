@@ -4,6 +4,7 @@ import json
 import resource
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 from local_cloud.aws import sqs_queue
 from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.sqs_queue import Queue
+from local_cloud.store import Store
 from tests.local_cloud.waiting import until
 
 
@@ -313,3 +315,37 @@ def test_closing_sends_receivers_home():
     queue.close()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_messages_of_fifo_queues_survive_the_process(tmp_path: Path):
+    """What was received but not deleted comes again, in order; what was deleted doesn't."""
+    name = {"QueueName": "work.fifo", "Attributes": {"FifoQueue": "true"}}
+    store = Store(tmp_path / "store.db")
+    service = Sqs(store)
+    service.create_queue(name)
+    service.create_queue({"QueueName": "hints"})
+    queue = service.queue("work.fifo")
+    for number in range(4):
+        queue.send(f"{number}", group="a" if number % 2 else "b", deduplication=f"{number}")
+    service.queue("hints").send("gone")
+    (first,) = queue.receive(1, 0)
+    queue.delete(first.receipt)
+    queue.receive(1, 0)  # and killed while it was worked at
+    store.close()
+
+    again = Store(tmp_path / "store.db")
+    service = Sqs(again)
+    service.create_queue(name)
+    service.create_queue({"QueueName": "hints"})
+    assert service.queue("hints").receive(1, 0) == []
+    queue = service.queue("work.fifo")
+    found = []
+    while messages := queue.receive(10, 0):
+        for message in messages:
+            found.append((message.group, message.body))
+            queue.delete(message.receipt)
+    assert sorted(found, key=lambda pair: pair[0] == "b") == [("a", "1"), ("a", "3"), ("b", "2")]
+    queue.send("new", group="a", deduplication="new")
+    queue.purge()
+    assert again.rows("SELECT * FROM messages") == []
+    again.close()

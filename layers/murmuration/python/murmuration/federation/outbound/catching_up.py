@@ -98,7 +98,7 @@ def _compose(backlog: Backlog) -> Transaction:
         (one, room_logs.read_owed(backlog.server_name, one.room_id, one.ordinal, only_newest=only_newest))
         for one in owed
     ]
-    found.sort(key=lambda pair: pair[1].entries[0].event.origin_server_ts if pair[1].entries else 0)
+    found.sort(key=_first_ms)
     parts: list[Part] = []
     count, left = MOST_PDUS, MOST_BYTES
     for one, of_room in found:
@@ -110,6 +110,12 @@ def _compose(backlog: Backlog) -> Transaction:
         if part.touched is None:
             break
     return Transaction(now_ms(), tuple(parts))
+
+
+def _first_ms(of_room: tuple[Owed, Found]) -> int:
+    """The time of the first event for a server in a room; 0 without any."""
+    found: Found = of_room[1]
+    return found.first_ms
 
 
 def _part(owed: Owed, found: Found, count: int, left: int) -> Part:

@@ -29,6 +29,11 @@ class Found:
     until: int
     is_all: bool
 
+    @property
+    def first_ms(self) -> int:
+        """The time of the first event; 0 without any."""
+        return self.entries[0].event.origin_server_ts if self.entries else 0
+
 
 def is_ours(entry: LogEntry) -> bool:
     """Whether this server distributes the event. What was filled in is never sent: it is of the past."""

@@ -64,14 +64,18 @@ class Transaction:
         return not any(part.ordinals for part in self.parts)
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
-        parts = [[p.room_id, list(p.ordinals), p.until, p.touched] for p in self.parts]
+        """What `from_json` reads.
+
+        Whether that is all of a room isn't kept: while the backlog rests, events may come of which nobody
+        notes anything.
+        """
+        parts = [[p.room_id, list(p.ordinals), p.until] for p in self.parts]
         return {"made_ms": self.made_ms, "parts": parts}
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Transaction:
         """The transaction that `to_json` wrote."""
-        parts = (Part(room_id, tuple(ordinals), *rest) for room_id, ordinals, *rest in kept["parts"])
+        parts = (Part(room_id, tuple(ordinals), until) for room_id, ordinals, until in kept["parts"])
         return cls(kept["made_ms"], tuple(parts))
 
 
