@@ -38,7 +38,7 @@ BUILD = ROOT / "build/layers"
 QUICKENING = ROOT / "infra_cdk/quickening"
 
 PYTHON = "3.14"
-"""The newest that Lambda runs."""
+"""The version that Lambda runs: what depends on it reads it here. docs/deploying.md tells how to try it."""
 PLATFORMS = (
     "manylinux_2_34_aarch64",
     "manylinux_2_28_aarch64",

@@ -3,25 +3,61 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
+
+from aws_cdk import Fn
 
 from infra_cdk.settings import Settings
 from murmuration.endpoint import Function
 
 LONGEST = 64
 """Lambda's limit for a function's name."""
+SERVER_API = "server_server"
+"""The folder of the server-server API's functions."""
+LONGEST_COMMENT = 128
+"""CloudFront's limit for a distribution's comment.
+
+https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_DistributionConfig.html
+"""
+LONGEST_REGION = 24
+"""Characters that a region's name may take; the longest today has 14."""
 
 
 def function_name(settings: Settings, function: Function) -> str:
     """A function's physical name; one that would be too long ends in a digest of what is cut off."""
-    name = f"{settings.prefix}-{function.name}"
+    name = f"{settings.prefix}-{api_name(function)}-{function.name.partition('-')[2]}"
     if len(name) <= LONGEST:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:6]
     return f"{name[: LONGEST - 7]}-{digest}"
 
 
+def api_name(function: Function) -> str:
+    """What a function's name has for its API; with `-*` behind it, it stands for all of that API's functions.
+
+    Those of the server-server API are in a stack of their own. They are named otherwise than when they were
+    in the first one, since CloudFormation makes what is new before it takes away what is old.
+    """
+    api = function.name.partition("-")[0]
+    return "federation" if api == SERVER_API else api
+
+
 def queue_name(settings: Settings, name: str, fifo: bool) -> str:
     return f"{settings.prefix}-{name}" + (".fifo" if fifo else "")
+
+
+def global_name(settings: Settings, name: str) -> Any:
+    """The name of what CloudFront has once for the whole account: deployments of two regions must differ."""
+    return Fn.sub(f"{settings.prefix}-${{AWS::Region}}-{name}")
+
+
+def distribution_comment(settings: Settings) -> Any:
+    """What tells one distribution from another in CloudFront's list; a long server name is cut."""
+    before = f"{settings.prefix} in "
+    room = LONGEST_COMMENT - len(before) - LONGEST_REGION - len(": ")
+    name = settings.server_name
+    shown = name if len(name) <= room else name[: room - 3] + "..."
+    return Fn.sub(f"{before}${{AWS::Region}}: {shown}")
 
 
 def logical_id(*parts: str) -> str:

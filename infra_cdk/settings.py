@@ -62,6 +62,11 @@ def _providers(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def _is_within(name: str, zone: str) -> bool:
+    """Whether a host name is a zone's own or below it."""
+    return name == zone or name.endswith(f".{zone}")
+
+
 class Settings(BaseModel):
     """One deployment's settings."""
 
@@ -75,6 +80,15 @@ class Settings(BaseModel):
     """The host name that clients and servers connect to; CloudFront's own where there is none."""
     certificate_arn: str = ""
     """A certificate for `domain`, in us-east-1, as CloudFront demands."""
+    zone: str = ""
+    """The Route 53 zone that has `domain`, such as example.org: certificate and records are made in it."""
+    zone_id: Annotated[str, Field(pattern="^(Z[A-Z0-9]+)?$")] = ""
+    """The zone's ID, as `aws route53 list-hosted-zones` shows it behind `/hostedzone/`."""
+    serve_server_name: bool = True
+    """Whether the server name, if it is in `zone`, leads here too, for its well-known files.
+
+    It doesn't where a web site is: that serves the files itself.
+    """
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
     media_max_bytes: Annotated[int, Field(ge=65_536, le=4_194_304)] = 4_194_304
@@ -97,6 +111,12 @@ class Settings(BaseModel):
     """
     sso_trusted_clients: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
     """To clients whose URLs begin so, a single sign-on leads without asking whether the user knows them."""
+    support_admin: str = ""
+    """A user ID or an address of mail at which the server's administrators are reached."""
+    support_security: str = ""
+    """The same for who cares for its security."""
+    support_page: str = ""
+    """A page that helps the server's users."""
     alarm_email: str = ""
     """Who hears of alarms."""
     hourly_budget: Annotated[int, Field(ge=1_000, le=1_000_000_000)] = 240_000
@@ -121,22 +141,48 @@ class Settings(BaseModel):
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
     account_concurrency: Annotated[int, Field(ge=0)] = 1_000
     """The account's quota of functions that run at once. Of less than about 300 nothing is reserved."""
-    requests_per_second: Annotated[int, Field(ge=1)] = 500
-    """What the API answers at most; a bound on what a flood of requests can cost."""
+    requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 2_000
+    """What each method of each API answers at most: a stage's throttle counts by method, not in all.
+
+    2,000 people with three devices each wake 300 times a second, and their devices all at once where
+    something happens in a room of them all. No total follows from it, so it bounds no bill.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html
+    """
+    federation_requests_per_second: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """The same for the API that other servers call; a flood of theirs leaves users' requests alone."""
+    monthly_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 50
+    """US dollars that the account may cost a month before AWS mails `alarm_email`; 0 for no budget."""
     log_level: Literal["DEBUG", "INFO", "WARN", "ERROR"] = "WARN"
     """At INFO, Lambda's own lines for each invocation cost more than the invocation."""
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 180, 365] = 30
+    protected: bool = False
+    """Whether AWS refuses to delete tables and stack. Set it once the deployment stands.
+
+    A first deployment that failed could not be cleaned up with it. `murmuration doctor` reminds of it.
+    """
     ephemeral: bool = False
     """Whether `cdk destroy` deletes the data too: for tries and tests only."""
 
     @model_validator(mode="after")
     def _domain_with_certificate(self) -> Settings:
-        if bool(self.domain) != bool(self.certificate_arn):
-            raise ValueError("domain and certificate_arn go together: give both or neither")
+        if bool(self.zone) != bool(self.zone_id):
+            raise ValueError("zone and zone_id go together: give both or neither")
+        if self.zone and self.certificate_arn:
+            raise ValueError("zone makes a certificate: leave out certificate_arn")
+        if self.zone and not _is_within(self.domain, self.zone):
+            raise ValueError(f"domain must be {self.zone} or end in .{self.zone}, the zone's name")
+        if bool(self.domain) != bool(self.certificate_arn or self.zone):
+            raise ValueError("domain and certificate_arn go together: give both or neither, or a zone")
         if self.certificate_arn and not self.certificate_arn.startswith("arn:aws:acm:us-east-1:"):
             raise ValueError(
                 "certificate_arn must name a certificate in us-east-1: CloudFront takes no other"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _protected_or_a_try(self) -> Settings:
+        if self.protected and self.ephemeral:
+            raise ValueError("protected and ephemeral contradict each other: a try isn't protected")
         return self
 
     @model_validator(mode="after")
@@ -167,6 +213,14 @@ class Settings(BaseModel):
             if size > MAX_SERVERS_BYTES:
                 raise ValueError(f"{name} has {size} bytes; functions have room for {MAX_SERVERS_BYTES}")
         return self
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that lead here: the domain, and the server name where the zone has it."""
+        if not self.domain:
+            return ()
+        serves_name = self.zone and self.serve_server_name and _is_within(self.server_name, self.zone)
+        return tuple(dict.fromkeys((self.domain, self.server_name) if serves_name else (self.domain,)))
 
     @property
     def login_flows_text(self) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import App, CfnOutput, Stack
+from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack
 
 from infra_cdk import acknowledgements
 from infra_cdk.layers import Layers
-from infra_cdk.parts.api import make_api, make_invoker, make_waiter, openapi
+from infra_cdk.names import api_name
+from infra_cdk.parts.api import Part, make_api, make_invoker, make_waiter
+from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
 from infra_cdk.parts.functions import make_functions, make_layers, make_log_group
@@ -36,47 +38,54 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
         app,
         settings.prefix,
         description=f"Murmuration, a Matrix homeserver: {settings.server_name}",
-        termination_protection=not settings.ephemeral,
+        termination_protection=settings.protected,
         suppress_template_indentation=True,
     )
     tables = make_tables(stack, settings)
     queues = make_queues(stack, settings, functions)
     bucket = make_media_bucket(stack, settings)
     log_group = make_log_group(stack, settings)
-    secrets = make_secrets(stack, settings, log_group, bucket)
+    secrets_function, secrets = make_secrets(stack, settings, log_group, bucket)
 
     invoker = make_invoker(stack, settings, functions)
     if settings.waiting == "parked":
         make_waiter(stack, settings)
-    api = make_api(stack, settings, openapi(settings, functions))
-    drafts_api = make_api(stack, settings, openapi(settings, functions, drafts=True), "Drafts")
+    parts: tuple[Part, ...] = ("", "Drafts", "Federation")
+    apis = {part: make_api(stack, settings, functions, part) for part in parts}
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
-    distribution = make_edge(stack, settings, api, drafts_api, socket_api, secrets, bucket)
+    distribution = make_edge(stack, settings, apis, socket_api, secrets, bucket)
 
-    resources = Resources(
-        settings,
-        fifo_names(functions),
-        bucket.attr_arn,
-        connections_arn(socket_api) if socket_api else None,
-    )
-    deployed = make_functions(
-        stack,
-        settings,
-        functions,
-        layer_arns=make_layers(stack, settings, layers),
-        log_group=log_group,
-        resources=resources,
-        environment=environment(
+    common: Any = {
+        "layer_arns": make_layers(stack, settings, layers),
+        "log_group": log_group,
+        "resources": Resources(
+            settings,
+            fifo_names(functions),
+            bucket.attr_arn,
+            connections_arn(socket_api) if socket_api else None,
+        ),
+        "environment": environment(
             settings,
             PUBLIC_URL=public_url(settings, distribution),
+            QUEUE_URLS=Fn.sub("https://sqs.${AWS::Region}.${AWS::URLSuffix}/${AWS::AccountId}/"),
             MEDIA_BUCKET=bucket.ref,
             SOCKET_ENDPOINT=callback_url(socket_api) if socket_api else "",
         ),
+    }
+    of_servers = [function for function in functions if api_name(function) == "federation"]
+    deployed = make_functions(
+        stack,
+        settings,
+        [function for function in functions if function not in of_servers],
         event_statements=source_statements(functions, tables, queues),
+        after=[secrets_function],
+        **common,
     )
+    _make_federation(stack, settings, of_servers, deployed.last, common)
     if socket_api is not None:
         make_socket_routes(stack, settings, socket_api, functions, invoker)
     make_event_sources(stack, deployed, tables, queues)
+    make_budget(stack, settings)
     make_monitoring(stack, settings, deployed, queues)
 
     CfnOutput(
@@ -86,6 +95,23 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     CfnOutput(stack, "MediaBucketName", value=bucket.ref)
     acknowledgements.acknowledge(stack)
     return stack
+
+
+def _make_federation(
+    stack: Stack, settings: Settings, functions: Sequence[Function], after: Sequence[CfnResource], common: Any
+) -> None:
+    """The functions that other servers call, in a nested stack: a stack has room for 500 resources.
+
+    It is made and changed after all other functions. Nothing refers to what is in it, as API Gateway finds
+    functions by their names.
+    """
+    if not functions:
+        return
+    nested = NestedStack(stack, "Federation")
+    make_functions(nested, settings, functions, event_statements={}, **common)
+    for each in after:
+        nested.nested_stack_resource.add_resource_dependency(each)  # type: ignore[union-attr]
+    acknowledgements.acknowledge(nested)
 
 
 def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
@@ -108,6 +134,9 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "IDENTITY_SERVER_URL": settings.identity_server_url,
         "MAIL_SENDER": settings.mail_sender,
         "LOGIN_FLOWS": settings.login_flows_text,
+        "SUPPORT_ADMIN": settings.support_admin,
+        "SUPPORT_SECURITY": settings.support_security,
+        "SUPPORT_PAGE": settings.support_page,
         "IDENTITY_PROVIDERS": settings.identity_providers_text,
         "SSO_TRUSTED_CLIENTS": ",".join(settings.sso_trusted_clients),
         "FEDERATION": "on" if settings.federation else "off",

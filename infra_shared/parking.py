@@ -8,9 +8,13 @@ Plain data, without the CDK, so that the local gateway runs the same templates. 
     call   the token that says: come and look
     keys   what the answer says of the device's keys, as base64
 
-The answer is an empty /sync. What SQS refuses, because the queue is gone or too many ask, is answered with
-the token that says to come, and so is whatever doesn't say that nothing came. SQS's answer reaches the
-template as base64: the API has media of all kinds, so all is binary to it, which `CONVERT_TO_TEXT` encodes.
+The answer is an empty /sync. Only SQS's answer that nothing came brings the token to go on with. All else
+is answered with the token that says to come: a ring, and what SQS refuses, because the queue is gone or too
+many ask. SQS's answer reaches the template as base64: the API has media of all kinds, so all is binary to it,
+which `CONVERT_TO_TEXT` encodes.
+
+REST keeps one integration response for each status code of a method. So there is one, for whatever SQS
+answers, and its template tells the cases apart (`integration_responses` says what an import keeps).
 
 A ring stays in its queue (no visibility timeout, nobody deletes it), so that all who hold the mark get it;
 who was away for long is sent to look by the viewer function.
@@ -18,19 +22,21 @@ who was away for long is sent to look by the viewer function.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 TEMPLATES = Path(__file__).with_name("templates")
 PATH = "/parked/{queue}"
-QUEUE_PREFIX = "wake-"
+QUEUE_PREFIX = "wake-1-"
 """What the names of wake queues begin with, behind the deployment's prefix."""
 WAIT_SECONDS = 29
 
 
 def template(name: str) -> str:
-    """The mapping template `name`: wait_request, wait_response or wait_failure."""
+    """The mapping template `name`: wait_request or wait_response."""
     return (TEMPLATES / f"{name}.vtl").read_text().strip()
 
 
@@ -42,16 +48,14 @@ def operation(uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[st
     """
     declared = {name: {"schema": {"type": "string"}} for name in headers}
 
-    def answer(name: str) -> dict[str, Any]:
-        return {
-            "statusCode": "200",
-            "responseParameters": {
-                f"method.response.header.{header}": f"'{value}'" for header, value in headers.items()
-            },
-            "responseTemplates": {"application/json": template(name)},
-            "contentHandling": "CONVERT_TO_TEXT",
-        }
-
+    answer = {
+        "statusCode": "200",
+        "responseParameters": {
+            f"method.response.header.{header}": f"'{value}'" for header, value in headers.items()
+        },
+        "responseTemplates": {"application/json": template("wait_response")},
+        "contentHandling": "CONVERT_TO_TEXT",
+    }
     return {
         "parameters": [{"name": "queue", "in": "path", "required": True, "schema": {"type": "string"}}]
         + [
@@ -72,6 +76,51 @@ def operation(uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[st
                 "integration.request.header.Content-Type": "'application/x-www-form-urlencoded'",
             },
             "requestTemplates": {"application/json": template("wait_request")},
-            "responses": {"200": answer("wait_response"), "default": answer("wait_failure")},
+            "responses": {"default": answer},
         },
     }
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrationResponse:
+    """What REST keeps of an integration's response; `pattern` is empty for the one that takes the rest."""
+
+    pattern: str
+    status: str
+    template: str
+    headers: Mapping[str, str]
+    converts_to_text: bool
+
+    def fits(self, status: int) -> bool:
+        """Whether its pattern is that of a status which the integration answered with."""
+        return bool(self.pattern) and re.fullmatch(self.pattern, str(status)) is not None
+
+
+def integration_responses(integration: Mapping[str, Any]) -> tuple[IntegrationResponse, ...]:
+    """The responses of an OpenAPI integration as REST has them after an import.
+
+    REST names a response by its method and status code, and has no two of one name. Of several in the
+    document the last is kept here, as the simulated account of the rehearsal keeps it.
+    https://docs.aws.amazon.com/apigateway/latest/api/API_PutIntegrationResponse.html
+    """
+    kept: dict[str, IntegrationResponse] = {}
+    prefix = "method.response.header."
+    for pattern, response in integration["responses"].items():
+        kept[str(response["statusCode"])] = IntegrationResponse(
+            pattern="" if pattern == "default" else pattern,
+            status=str(response["statusCode"]),
+            template=response["responseTemplates"]["application/json"],
+            headers={
+                name.removeprefix(prefix): value[1:-1]
+                for name, value in response.get("responseParameters", {}).items()
+            },
+            converts_to_text=response.get("contentHandling") == "CONVERT_TO_TEXT",
+        )
+    return tuple(kept.values())
+
+
+def chosen_response(responses: tuple[IntegrationResponse, ...], status: int) -> IntegrationResponse | None:
+    """The response for what an integration answered; None where none fits, which REST answers with 500."""
+    fitting = (response for response in responses if response.fits(status))
+    default = next((response for response in responses if not response.pattern), None)
+    return next(fitting, default)

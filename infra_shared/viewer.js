@@ -1,7 +1,8 @@
 // Runs in CloudFront at each request, before anything else.
 //
 // API Gateway parses the query and loses its order, but a federation request's signature covers the URI as it
-// was sent: so the functions get that in a header of ours, whatever the client sent under its name. A
+// was sent: so the functions get that in a header of ours, whatever the client sent under its name. A URI that
+// nobody on the way can write otherwise goes without it, as all headers together may have 10,240 bytes. A
 // browser's preflight is answered here. A WebSocket API knows one path, its stage's.
 //
 // A /sync of a client that has seen everything carries a marked token. It goes to the device's wake queue instead
@@ -11,6 +12,7 @@
 const crypto = require('crypto');
 
 const URI_HEADER = 'x-murmuration-uri';
+const PLAIN_PATH = /^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/;
 const SOCKET_PATH = /^\/_matrix\/client\/[^/]+\/stream$/;
 const CORS_HEADERS = {
     'access-control-allow-origin': { value: '*' },
@@ -108,7 +110,10 @@ function handler(event) {
         return request;
     }
     const query = request.rawQueryString();
-    request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };
+    delete request.headers[URI_HEADER];
+    if (query !== undefined || !PLAIN_PATH.test(request.uri)) {
+        request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };
+    }
     if (SOCKET_PATH.test(request.uri)) {
         request.uri = '/ws';
     }

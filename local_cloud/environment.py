@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from local_cloud.config import Config
-from local_cloud.names import PREFIX, REGION, STAGE, WEBSOCKET_API_ID, domain
+from local_cloud.names import PREFIX, QUEUE_URLS, REGION, STAGE, WEBSOCKET_API_ID, domain
 
 MEDIA_BUCKET = f"{PREFIX}-media"
 VIEWER_SECRET_PARAMETER = f"/{PREFIX}/viewer-secret"
@@ -40,6 +40,7 @@ def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
         "MURMURATION_REGISTRATION": config.registration,
         "MURMURATION_RATE_LIMITS": "on" if config.rate_limits else "off",
         "MURMURATION_WAITING": config.waiting,
+        "MURMURATION_QUEUE_URLS": QUEUE_URLS,
         "MURMURATION_MEDIA_BUCKET": MEDIA_BUCKET,
         "MURMURATION_VIEWER_SECRET_PARAMETER": VIEWER_SECRET_PARAMETER,
         "MURMURATION_SOCKET_ENDPOINT": f"https://{domain(WEBSOCKET_API_ID)}/{STAGE}",

@@ -27,8 +27,12 @@ def queue_arn(name: str) -> str:
     return f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}"
 
 
+QUEUE_URLS: Final = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/"
+"""What the URL of each queue begins with."""
+
+
 def queue_url(name: str) -> str:
-    return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
+    return QUEUE_URLS + name
 
 
 def stream_arn(table: str, label: str) -> str:

@@ -284,3 +284,35 @@ def another_server_is_behind(scene: Scene) -> None:
         due_ms=retry_at,
         sending=Transaction(now, (Part(lounge, (1,), 2),)).to_json(),
     )
+
+
+@plot("Alice's phone has a pusher.", "alice_and_bob_in_a_public_room")
+def alice_has_a_pusher(scene: Scene) -> None:
+    from murmuration.protocol.bodies import Fields
+    from murmuration.push import pushers
+
+    body = {
+        "app_id": "org.example.app",
+        "pushkey": "key",
+        "kind": "http",
+        "app_display_name": "App",
+        "device_display_name": "Phone",
+        "lang": "en",
+        "data": {"url": "https://push.invalid/_matrix/push/v1/notify"},
+    }
+    scene.act(pushers.set_pusher, scene.requester("alice"), Fields(body))
+
+
+@plot("Alice and Bob are in the user directory.", "alice_and_bob_in_a_public_room")
+def alice_and_bob_are_found(scene: Scene) -> None:
+    from murmuration.storage.users import user_words
+
+    for name in ("alice", "bob"):
+        scene.act(user_words.add_words, scene.user_id(name), name.title())
+
+
+@plot("Alice is an administrator of the server.", "alice", "bob")
+def alice_is_an_administrator(scene: Scene) -> None:
+    from murmuration.accounts.management import set_admin
+
+    scene.act(set_admin, scene.user_id("alice"), True)

@@ -60,9 +60,10 @@ NEVER_REFUSED = {
 }
 """Endpoints without an input that could be refused, and why."""
 NEVER_ALONE = {
+    "client_server-refuse_phone_number": "it always refuses",
     "client_server-finish_sso": "asks an identity provider, which only tests/accounts/test_sso.py has",
 }
-"""Endpoints that succeed with another server's help, and what that is."""
+"""Endpoints that don't succeed by themselves, and why."""
 OURS = {
     ("GET", "/_matrix/client/{version}/login/sso/callback"): "where identity providers send browsers back to",
     ("GET", "/_matrix/client/{version}/auth/{authType}/fallback/web"): "the specification has it in its text",

@@ -1,7 +1,8 @@
 """The REST APIs: an OpenAPI document each of the discovered routes.
 
-The founding drafts' routes have an API of their own, as an API may have so many path nodes only. Both have
-one name, by which CloudWatch counts them together.
+The founding drafts' routes have an API of their own, as an API may have so many path nodes only. So have
+other servers' requests, with a throttle of their own. All have one name, by which CloudWatch counts them
+together.
 
 A REST API, not an HTTP API: it hands functions the path as it was sent. Each path has the fallback function
 for the methods that it lacks, so that a wrong method is answered in Matrix's words; what API Gateway answers
@@ -12,15 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple
 
 from aws_cdk import Fn, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 
 from infra_cdk.modules import GATEWAY_SECONDS
-from infra_cdk.names import function_name
+from infra_cdk.names import api_name, function_name
 from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.parts.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
@@ -32,19 +33,34 @@ from murmuration.endpoint.http import CORS_HEADERS
 STAGE = "live"
 MOST_RESOURCES = 300
 """API Gateway's default quota of path nodes in one API."""
+MOST_BURST = 5_000
+"""An account's burst quota, over all its APIs of a region.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+"""
 SMALLEST_COMPRESSED = 1024
 """Bytes. Smaller answers don't gain by compression."""
 FALLBACK_PATH = "/{proxy+}"
 DRAFT_PATHS = ("/_matrix/client/api/", "/_matrix/client/v2/")
 """What the paths of the founding drafts begin with."""
+FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/")
+"""What the paths begin with that other servers call."""
 INVOKER = "ApiInvokerRole"
 WAITER = "ApiWaiterRole"
+Part = Literal["", "Drafts", "Federation"]
 ANY = "x-amazon-apigateway-any-method"
+
+
+class Api(NamedTuple):
+    """A REST API and its stage, without which it answers nobody."""
+
+    api: apigateway.CfnRestApi
+    stage: apigateway.CfnStage
 
 
 def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]) -> iam.CfnRole:
     """The one role by which API Gateway calls functions: a statement for each would break IAM's limits."""
-    apis = sorted({function.name.partition("-")[0] for function in functions if not _is_worker(function)})
+    apis = sorted({api_name(function) for function in functions if not _is_worker(function)})
     targets = [arn("lambda", f"function:{settings.prefix}-{api}-*") for api in apis]
     return iam.CfnRole(
         stack,
@@ -84,13 +100,14 @@ def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
     }
 
 
-def openapi(settings: Settings, functions: Iterable[Function], *, drafts: bool = False) -> dict[str, Any]:
+def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
     """The document of one of the APIs, without tokens of the CDK, so that it is the same at each synthesis.
 
+    `part` says which: the founding drafts', other servers', or all the rest in the one without a name.
     Raises DeploymentError for routes that API Gateway would refuse.
     """
     routes = sorted(
-        (route for route in http_routes(functions) if _is_in(route[1], drafts=drafts)),
+        (route for route in http_routes(functions) if route[1] == FALLBACK_PATH or part_of(route[1]) == part),
         key=lambda route: (route[1], route[0]),
     )
     fallback = next((function for _, path, function in routes if path == FALLBACK_PATH), None)
@@ -117,7 +134,7 @@ def openapi(settings: Settings, functions: Iterable[Function], *, drafts: bool =
         if key in methods:
             raise DeploymentError(f"two functions serve {method} {path}")
         methods[key] = operation(function)
-    if settings.waiting == "parked" and not drafts:
+    if settings.waiting == "parked" and not part:
         paths[parking.PATH] = {"get": _parked(settings)}
     _check_tree(paths)
     for methods in paths.values():
@@ -131,8 +148,11 @@ def openapi(settings: Settings, functions: Iterable[Function], *, drafts: bool =
     }
 
 
-def _is_in(path: str, *, drafts: bool) -> bool:
-    return path == FALLBACK_PATH or path.startswith(DRAFT_PATHS) == drafts
+def part_of(path: str) -> Part:
+    """The API that has a path."""
+    if path.startswith(DRAFT_PATHS):
+        return "Drafts"
+    return "Federation" if path.startswith(FEDERATION_PATHS) else ""
 
 
 def _check_tree(paths: Iterable[str]) -> None:
@@ -165,13 +185,13 @@ def _gateway_responses() -> dict[str, Any]:
     }
 
 
-def make_api(
-    stack: Stack, settings: Settings, body: Mapping[str, Any], part: str = ""
-) -> apigateway.CfnRestApi:
+def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], part: Part = "") -> Api:
     """An API with its one stage; its resources' names begin with `part`.
 
     A deployment is a copy of the API, so each body needs one of its own.
     """
+    body = openapi(settings, functions, part)
+    rate = settings.federation_requests_per_second if part == "Federation" else settings.requests_per_second
     api = apigateway.CfnRestApi(
         stack,
         f"{part}RestApi",
@@ -185,7 +205,7 @@ def make_api(
     deployment = apigateway.CfnDeployment(
         stack, f"{part}RestDeployment{digest[:16]}", rest_api_id=api.ref, description=f"routes {digest[:16]}"
     )
-    apigateway.CfnStage(
+    stage = apigateway.CfnStage(
         stack,
         f"{part}RestStage",
         rest_api_id=api.ref,
@@ -195,12 +215,17 @@ def make_api(
             apigateway.CfnStage.MethodSettingProperty(
                 http_method="*",
                 resource_path="/*",
-                throttling_rate_limit=settings.requests_per_second,
-                throttling_burst_limit=2 * settings.requests_per_second,
+                throttling_rate_limit=rate,
+                throttling_burst_limit=burst(rate),
             )
         ],
     )
-    return api
+    return Api(api, stage)
+
+
+def burst(rate: int) -> int:
+    """How many requests a method takes at once; no more than an account's quota has."""
+    return min(2 * rate, MOST_BURST)
 
 
 def origin_domain(api_id: str) -> str:

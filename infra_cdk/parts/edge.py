@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from aws_cdk import CfnCustomResource, Fn, Stack
-from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_s3 as s3
 
+from infra_cdk.names import distribution_comment, global_name
 from infra_cdk.parts import api as rest
+from infra_cdk.parts.dns import make_certificate, make_records
 from infra_cdk.settings import Settings
 from infra_shared.parking import TEMPLATES
 
@@ -41,17 +45,16 @@ _LONGEST_WAIT = 60
 def make_edge(
     stack: Stack,
     settings: Settings,
-    api: apigateway.CfnRestApi,
-    drafts_api: apigateway.CfnRestApi,
+    apis: Mapping[rest.Part, rest.Api],
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
     bucket: s3.CfnBucket,
 ) -> cloudfront.CfnDistribution:
-    """The distribution."""
+    """The distribution, which finds an API by the path. It is changed when the APIs' stages are there."""
     viewer = cloudfront.CfnFunction(
         stack,
         "ViewerFunction",
-        name=f"{settings.prefix}-viewer",
+        name=global_name(settings, "viewer"),
         auto_publish=True,
         function_code=VIEWER.read_text(),
         function_config=cloudfront.CfnFunction.FunctionConfigProperty(
@@ -95,15 +98,15 @@ def make_edge(
 
     headers = _make_headers_policy(stack, settings, "headers").ref
     cache = _make_cache_policy(stack, settings).ref
-    special = [(path, "rest", cache) for path in CACHED_PATHS]
-    origins = [
-        origin("rest", api.ref, f"/{rest.STAGE}"),
-        origin("drafts", drafts_api.ref, f"/{rest.STAGE}"),
-    ]
+    special = [(path, _origin_name(rest.part_of(path)), cache) for path in CACHED_PATHS]
+    origins = [origin(_origin_name(part), api.ref, f"/{rest.STAGE}") for part, (api, _) in apis.items()]
     if socket_api is not None:
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
-    special += [(f"{path}*", "drafts", CACHING_DISABLED) for path in rest.DRAFT_PATHS]
+    special += [
+        (f"{path}*", _origin_name(rest.part_of(path)), CACHING_DISABLED)
+        for path in (*rest.FEDERATION_PATHS, *rest.DRAFT_PATHS)
+    ]
     origins.append(_answers_origin(bucket))
     answers = {
         **behaviour("answers", CACHING_DISABLED),
@@ -112,13 +115,13 @@ def make_edge(
         "response_headers_policy_id": _make_headers_policy(stack, settings, "answers", _any_origin()).ref,
     }
     config = cloudfront.CfnDistribution.DistributionConfigProperty(
-        comment=f"{settings.prefix}: {settings.server_name}",
+        comment=distribution_comment(settings),
         enabled=True,
         http_version="http2and3",
         ipv6_enabled=True,
         price_class="PriceClass_100",
-        aliases=[settings.domain] if settings.domain else None,
-        viewer_certificate=_certificate(settings),
+        aliases=list(settings.hosts) or None,
+        viewer_certificate=_certificate(make_certificate(stack, settings)),
         origins=origins,
         custom_error_responses=[
             cloudfront.CfnDistribution.CustomErrorResponseProperty(error_code=code, error_caching_min_ttl=0)
@@ -141,7 +144,15 @@ def make_edge(
             )
         ],
     )
-    return cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
+    distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
+    for api in apis.values():
+        distribution.add_resource_dependency(api.stage)
+    make_records(stack, settings, distribution)
+    return distribution
+
+
+def _origin_name(part: rest.Part) -> str:
+    return part.lower() or "rest"
 
 
 def _answers_origin(bucket: s3.CfnBucket) -> cloudfront.CfnDistribution.OriginProperty:
@@ -165,7 +176,7 @@ def _make_answers_policy(stack: Stack, settings: Settings) -> cloudfront.CfnOrig
         stack,
         "AnswersPolicy",
         origin_request_policy_config=policy.OriginRequestPolicyConfigProperty(
-            name=f"{settings.prefix}-signed-query",
+            name=global_name(settings, "signed-query"),
             cookies_config=policy.CookiesConfigProperty(cookie_behavior="none"),
             headers_config=policy.HeadersConfigProperty(header_behavior="none"),
             query_strings_config=policy.QueryStringsConfigProperty(query_string_behavior="all"),
@@ -179,7 +190,7 @@ def _make_cache_policy(stack: Stack, settings: Settings) -> cloudfront.CfnCacheP
         stack,
         "CachePolicy",
         cache_policy_config=cloudfront.CfnCachePolicy.CachePolicyConfigProperty(
-            name=f"{settings.prefix}-by-path",
+            name=global_name(settings, "by-path"),
             min_ttl=0,
             default_ttl=3600,
             max_ttl=86_400,
@@ -212,7 +223,7 @@ def _make_headers_policy(
         stack,
         f"{name.capitalize()}ResponsePolicy" if cors else "HeadersPolicy",
         response_headers_policy_config=cloudfront.CfnResponseHeadersPolicy.ResponseHeadersPolicyConfigProperty(
-            name=f"{settings.prefix}-{name}",
+            name=global_name(settings, name),
             cors_config=cors,
             security_headers_config=cloudfront.CfnResponseHeadersPolicy.SecurityHeadersConfigProperty(
                 strict_transport_security=cloudfront.CfnResponseHeadersPolicy.StrictTransportSecurityProperty(
@@ -240,11 +251,11 @@ def _any_origin() -> cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty:
     )
 
 
-def _certificate(settings: Settings) -> cloudfront.CfnDistribution.ViewerCertificateProperty:
-    if not settings.certificate_arn:
+def _certificate(arn: Any) -> cloudfront.CfnDistribution.ViewerCertificateProperty:
+    if not arn:
         return cloudfront.CfnDistribution.ViewerCertificateProperty(cloud_front_default_certificate=True)
     return cloudfront.CfnDistribution.ViewerCertificateProperty(
-        acm_certificate_arn=settings.certificate_arn,
+        acm_certificate_arn=arn,
         minimum_protocol_version="TLSv1.2_2021",
         ssl_support_method="sni-only",
     )

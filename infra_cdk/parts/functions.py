@@ -8,21 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import CfnDeletionPolicy, Stack
+from aws_cdk import CfnDeletionPolicy, CfnResource, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 
 from infra_cdk import assets
-from infra_cdk.layers import Layers
+from infra_cdk.layers import PYTHON, Layers
 from infra_cdk.modules import facts, reserved
 from infra_cdk.names import function_name, logical_id
+from infra_cdk.parts import waves
 from infra_cdk.parts.policies import Resources, Statement, allow, assumed_by, inline
 from infra_cdk.settings import Settings
 from infra_shared.grants import GRANTS
 from murmuration.endpoint import Function
 
-RUNTIME = "python3.14"
+RUNTIME = f"python{PYTHON}"
 
 
 class DeploymentError(Exception):
@@ -37,6 +38,8 @@ class Deployed:
     functions: Sequence[Function]
     resources: Mapping[str, lambda_.CfnFunction]
     roles: Mapping[str, iam.CfnRole]
+    last: Sequence[CfnResource]
+    """Those that are made last."""
 
     def physical_name(self, function: Function) -> str:
         return function_name(self.settings, function)
@@ -100,8 +103,12 @@ def make_functions(
     resources: Resources,
     environment: Mapping[str, Any],
     event_statements: Mapping[str, Sequence[Statement]],
+    after: Sequence[CfnResource] = (),
 ) -> Deployed:
-    """Make all functions. `event_statements`: what event sources need, by module. Raises DeploymentError."""
+    """Make the functions, a few at a time, and none before what is in `after`.
+
+    `event_statements`: what event sources need, by module. Raises DeploymentError.
+    """
     modules = sorted({function.group for function in functions})
     if missing := [module for module in modules if module not in GRANTS]:
         raise DeploymentError(f"infra_shared/grants says nothing of {', '.join(missing)}")
@@ -119,7 +126,7 @@ def make_functions(
         )
         for function in functions
     }
-    return Deployed(settings, functions, made, roles)
+    return Deployed(settings, functions, made, roles, waves.chain(functions, made, after))
 
 
 def make_role(stack: Stack, module: str, statements: Sequence[Statement]) -> iam.CfnRole:

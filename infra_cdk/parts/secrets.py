@@ -24,8 +24,8 @@ _SOURCE = Path(__file__).parent.parent / "on_deploy" / "make_secrets.py"
 
 def make_secrets(
     stack: Stack, settings: Settings, log_group: logs.CfnLogGroup, bucket: s3.CfnBucket
-) -> CfnCustomResource:
-    """The secrets; the attribute `ViewerSecret` is what CloudFront proves itself with."""
+) -> tuple[lambda_.CfnFunction, CfnCustomResource]:
+    """The function that makes them, and the secrets; `ViewerSecret` is what CloudFront proves itself with."""
     parameters = arn("ssm", f"parameter/{settings.prefix}/*")
     statements = [may_log(log_group), allow(["ssm:GetParameter", "ssm:PutParameter"], [parameters])]
     if settings.ephemeral:
@@ -55,7 +55,7 @@ def make_secrets(
     secrets.add_property_override("Ephemeral", "true" if settings.ephemeral else "false")
     secrets.add_property_override("Bucket", bucket.ref)
     secrets.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
-    return secrets
+    return function, secrets
 
 
 def parameter_name(settings: Settings, name: str) -> str:

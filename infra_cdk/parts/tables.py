@@ -46,7 +46,7 @@ def _make_table(stack: Stack, settings: Settings, table: Table) -> dynamodb.CfnT
             for index in request.get("LocalSecondaryIndexes", ())
         ]
         or None,
-        deletion_protection_enabled=not settings.ephemeral,
+        deletion_protection_enabled=settings.protected,
     )
     if table.streams:
         made.stream_specification = dynamodb.CfnTable.StreamSpecificationProperty(
@@ -72,7 +72,15 @@ def _keys(schema: list[dict[str, str]]) -> list[dynamodb.CfnTable.KeySchemaPrope
 
 
 def keep(resource: CfnResource, settings: Settings) -> None:
-    """Keep what holds users' data when the stack goes, unless the deployment is a try."""
-    policy = CfnDeletionPolicy.DELETE if settings.ephemeral else CfnDeletionPolicy.RETAIN
-    resource.cfn_options.deletion_policy = policy
-    resource.cfn_options.update_replace_policy = policy
+    """Keep what holds users' data when the stack goes, unless the deployment is a try.
+
+    What a deployment that fails has just made goes with it, empty as it is. Kept, it would be in the way of
+    the next attempt, which makes tables of the same names.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-attribute-deletionpolicy.html
+    """
+    options = resource.cfn_options
+    if settings.ephemeral:
+        options.deletion_policy = options.update_replace_policy = CfnDeletionPolicy.DELETE
+    else:
+        options.deletion_policy = CfnDeletionPolicy.RETAIN_EXCEPT_ON_CREATE
+        options.update_replace_policy = CfnDeletionPolicy.RETAIN

@@ -9,7 +9,7 @@ from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_iam as iam
 
 from infra_cdk.names import logical_id
-from infra_cdk.parts.api import invocation_uri, origin_domain
+from infra_cdk.parts.api import burst, invocation_uri, origin_domain
 from infra_cdk.settings import Settings
 from murmuration.endpoint import Function, WebSocket
 
@@ -48,7 +48,7 @@ def make_socket_routes(
         auto_deploy=True,
         default_route_settings=apigatewayv2.CfnStage.RouteSettingsProperty(
             throttling_rate_limit=settings.requests_per_second,
-            throttling_burst_limit=2 * settings.requests_per_second,
+            throttling_burst_limit=burst(settings.requests_per_second),
         ),
     )
     for function, route in socket_functions(functions):

@@ -45,12 +45,13 @@ UNCLAIMED = (
 UNBILLED = "nobody is billed while these functions work, so no token that they verify takes from a budget"
 NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ("streams:read_head", "get rooms"): (
-        "client_server.account_data client_server.push_rules client_server.tags client_v1.presence",
+        "client_server.account_data client_server.admin client_server.push_rules client_server.tags "
+        "client_v1.presence",
         OF_USERS,
     ),
     ("streams:append_writes", "update rooms"): (
-        "client_server.account_data client_server.push_rules client_server.tags client_server.to_device "
-        "client_v1.presence",
+        "client_server.account_data client_server.admin client_server.push_rules client_server.tags "
+        "client_server.to_device client_v1.presence",
         OF_USERS,
     ),
     ("streams:append_writes", "update streams"): ("client_server.typing client_v2.receipts", OF_ROOMS),

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from infra_cdk import layers
-from infra_cdk.rehearsal.cloud import ACCOUNT, REGION, CdkFailed, Deployed, account
+from infra_cdk.rehearsal.cloud import ACCOUNT, REGION, Account, CdkFailed, Deployed, account
+
+REFUSED = "/rehearsal/refused-function"
+"""The parameter by which the simulated account is told what to refuse; see `infra_cdk.rehearsal.models`."""
 
 SETTINGS = {
     "server_name": "rehearsal.example.org",
@@ -32,6 +35,8 @@ def main() -> int:
         try:
             cloud.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", settings=SETTINGS)
             say("bootstrapped the account")
+            _fail_halfway(cloud)
+            say("failed halfway on purpose, and left nothing behind")
             cloud.cdk("deploy", "--method=direct", "--require-approval=never", settings=SETTINGS)
             deployed = cloud.deployed(PREFIX)
             say(f"deployed {len(deployed.configurations)} functions, {len(deployed.routes)} routes")
@@ -52,6 +57,22 @@ def main() -> int:
 
 
 _CHANGED = SETTINGS | {"memory": "1024"}
+
+
+def _fail_halfway(cloud: Account) -> None:
+    """Deploy for keeps while a function can't be made: nothing may stay in the next attempt's way."""
+    kept = SETTINGS | {"ephemeral": "false"}
+    ssm = cloud.client("ssm")
+    ssm.put_parameter(Name=REFUSED, Value=f"{PREFIX}-client_server-sync", Type="String")
+    try:
+        cloud.cdk("deploy", "--method=direct", "--require-approval=never", settings=kept)
+    except CdkFailed:
+        ssm.delete_parameter(Name=REFUSED)
+    else:
+        raise CdkFailed("a deployment whose function could not be made was taken for a success")
+    left = cloud.deployed(PREFIX)
+    if left.tables() or left.configurations:
+        raise CdkFailed(f"the failed deployment left {[*left.tables(), *left.configurations]}")
 
 
 def _converse(deployed: Deployed) -> None:

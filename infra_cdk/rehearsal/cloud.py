@@ -147,7 +147,20 @@ class Deployed:
 
     @cached_property
     def _template(self) -> Any:
-        template = self.account.client("cloudformation").get_template(StackName=self.prefix)["TemplateBody"]
+        """The deployment's template, with the resources of the stacks within it."""
+        template = self._template_of(self.prefix)
+        resources = dict(template["Resources"])
+        for name, found in template["Resources"].items():
+            if found["Type"] == "AWS::CloudFormation::Stack":
+                detail = self.account.client("cloudformation").describe_stack_resource(
+                    StackName=self.prefix, LogicalResourceId=name
+                )
+                nested = detail["StackResourceDetail"]["PhysicalResourceId"]
+                resources |= self._template_of(nested)["Resources"]
+        return {**template, "Resources": resources}
+
+    def _template_of(self, stack: str) -> Any:
+        template = self.account.client("cloudformation").get_template(StackName=stack)["TemplateBody"]
         if isinstance(template, str):
             import json
 

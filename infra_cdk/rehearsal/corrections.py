@@ -6,24 +6,65 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.cloudformation import parsing
-from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.models import CloudFormationBackend, Stack
 
 from infra_cdk.rehearsal.custom_resource import CustomResource
 
 
 def install() -> None:
     """Correct it for this process."""
-    replaced = (
+    for owner, name, value in corrections():
+        setattr(owner, name, value)
+
+
+def corrections() -> tuple[tuple[Any, str, Any], ...]:
+    """What takes the place of moto's own: of which object, which attribute, and by what."""
+    delete = _users_first(parsing.ResourceMap.delete)
+    return (
         (parsing, "CustomModel", CustomResource),
-        (parsing.ResourceMap, "delete", _users_first(parsing.ResourceMap.delete)),
+        (parsing.ResourceMap, "delete", _with_policy(delete, RetainExceptOnCreate="Retain")),
+        (
+            Stack,
+            "create_resources",
+            _rolled_back(Stack.create_resources, _with_policy(delete, RetainExceptOnCreate="Delete")),
+        ),
         (
             CloudFormationBackend,
             "_resolve_update_parameters",
             _with_defaults(CloudFormationBackend._resolve_update_parameters),
         ),
     )
-    for owner, name, value in replaced:
-        setattr(owner, name, value)
+
+
+def _with_policy(delete: Callable[[Any], None], **meant: str) -> Callable[[Any], None]:
+    """A deletion that takes some policies for others; moto knows `Retain` alone."""
+
+    def deleted(resources: Any) -> None:
+        for found in resources._resource_json_map.values():
+            if (policy := found.get("DeletionPolicy")) in meant:
+                found["DeletionPolicy"] = meant[policy]
+        delete(resources)
+
+    return deleted
+
+
+def _rolled_back(create: Callable[[Any], None], delete: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A creation that takes back what it made when something can't be made; moto would leave it all."""
+
+    def created(stack: Any) -> None:
+        try:
+            create(stack)
+        except Exception as error:  # noqa: BLE001 - whatever a resource raises
+            stack.status = "ROLLBACK_COMPLETE"
+            try:
+                delete(stack.resource_map)
+            except Exception as left:  # noqa: BLE001
+                stack.status = "ROLLBACK_FAILED"
+                stack._add_stack_event("ROLLBACK_FAILED", resource_status_reason=str(left))
+            stack.output_map._output_json_map = {}  # to ask for an output would make what it refers to
+            stack._add_stack_event(stack.status, resource_status_reason=str(error))
+
+    return created
 
 
 def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:

@@ -15,6 +15,7 @@ from moto.apigateway.models import apigateway_backends
 from moto.apigatewayv2.models import apigatewayv2_backends
 from moto.awslambda.utils import get_backend as lambda_backend
 from moto.core.common_models import CloudFormationModel
+from moto.ssm.models import ssm_backends
 
 Properties = Mapping[str, Any]
 
@@ -90,6 +91,8 @@ class Kept:
 
 
 for _kind in (
+    "AWS::Budgets::Budget",
+    "AWS::CertificateManager::Certificate",
     "AWS::CloudFront::CachePolicy",
     "AWS::CloudFront::Function",
     "AWS::CloudFront::ResponseHeadersPolicy",
@@ -106,6 +109,21 @@ class Distribution(Kept, CloudFormationModel):
     def attribute(self, attribute: str) -> str:
         digest = hashlib.sha256(self.name.encode()).hexdigest()[:13]
         return f"d{digest}.cloudfront.net" if attribute == "DomainName" else super().attribute(attribute)
+
+
+# -- Failing on purpose ----------------------------------------------------------------------------------
+
+REFUSED = "/rehearsal/refused-function"
+"""The parameter of SSM that names the function which can't be made, for the rehearsal of a failure."""
+
+
+class CreationRefused(Exception):
+    """A resource could not be made, because the rehearsal wants to see what comes of it."""
+
+
+def _refused(account: str, region: str) -> str:
+    found = ssm_backends[account][region].get_parameters([REFUSED])
+    return str(found[REFUSED].value) if REFUSED in found else ""
 
 
 # -- Functions -------------------------------------------------------------------------------------------
@@ -141,6 +159,8 @@ class Function(Kept, CloudFormationModel):
     name_property = "FunctionName"
 
     def create(self) -> None:
+        if str(self.properties["FunctionName"]) == _refused(self.account, self.region):
+            raise CreationRefused(f"{self.name} was refused, as the rehearsal asked for")
         self.function = lambda_backend(self.account, self.region).create_function(dict(self.properties))
 
     def change(self) -> None:

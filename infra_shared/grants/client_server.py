@@ -14,9 +14,10 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
-            "directory": "batch_write delete get",
+            "directory": "batch_write delete get put",
             "events": "batch_get put",
             "keys": "batch_write query",
+            "listeners": "update",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
@@ -29,6 +30,10 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
     ),
+    "client_server.admin": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"streams": "get put update", "users": "get query update"},
+    ),
     "client_server.capabilities": Grant(
         secrets={"viewer-secret": "get"},
         tables={"users": "get update"},
@@ -37,12 +42,13 @@ GRANTS: Mapping[str, Grant] = {
         objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
-            "directory": "get",
+            "directory": "delete get put",
             "keys": "batch_write query",
+            "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
             "transient": "get update",
-            "users": "batch_write get query update",
+            "users": "batch_write get put query update",
         },
     ),
     "client_server.directory": Grant(
@@ -89,8 +95,9 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.login": Grant(
         secrets={"identity-provider-*": "get", "viewer-secret": "get"},
         tables={
-            "directory": "get put",
+            "directory": "delete get put",
             "keys": "batch_write query",
+            "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
             "transient": "delete get put update",
@@ -119,6 +126,10 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get get query update",
         },
     ),
+    "client_server.mutual_rooms": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"rooms": "batch_get", "users": "get query update"},
+    ),
     "client_server.presence": Grant(
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put", "transient": "update", "users": "get query update"},
@@ -126,6 +137,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "directory": "batch_write",
             "events": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
@@ -133,6 +145,20 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "get put",
             "transient": "update",
             "users": "delete get put query update",
+        },
+    ),
+    "client_server.push": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "delete put query",
+            "events": "batch_get",
+            "listeners": "update",
+            "room-log": "batch_get query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get get",
+            "transient": "get put",
+            "users": "check get put query update",
         },
     ),
     "client_server.push_rules": Grant(
@@ -254,6 +280,26 @@ GRANTS: Mapping[str, Grant] = {
             "users": "delete get put update",
         },
     ),
+    "client_server.search": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "events": "batch_get",
+            "room-log": "batch_get query",
+            "rooms": "batch_get query",
+            "snapshots": "batch_get",
+            "streams": "batch_get",
+            "transient": "get put",
+            "users": "get query update",
+        },
+    ),
+    "client_server.spaces": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "rooms": "batch_get query",
+            "transient": "get put",
+            "users": "get update",
+        },
+    ),
     "client_server.sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
@@ -273,6 +319,10 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.tags": Grant(
         secrets={"viewer-secret": "get"},
         tables={"streams": "get put update", "users": "get update"},
+    ),
+    "client_server.third_party": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={"users": "get update"},
     ),
     "client_server.threepids": Grant(
         mail={"*": "send"},
@@ -294,6 +344,14 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.typing": Grant(
         secrets={"viewer-secret": "get"},
         tables={"rooms": "get update", "streams": "get put", "users": "get update"},
+    ),
+    "client_server.user_directory": Grant(
+        secrets={"viewer-secret": "get"},
+        tables={
+            "directory": "query",
+            "rooms": "batch_get query",
+            "users": "batch_get get query update",
+        },
     ),
     "client_server.user_interactive_auth": Grant(
         secrets={"viewer-secret": "get"},

@@ -121,10 +121,12 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.account": Grant(
         secrets={"viewer-secret": "get"},
         tables={
+            "directory": "delete put",
             "keys": "batch_write query",
+            "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
-            "users": "batch_write get query update",
+            "users": "batch_write get put query update",
         },
     ),
     "client_v2.capabilities": Grant(
@@ -190,8 +192,8 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
-            "sync-tokens": "get update",
             "streams": "batch_get",
+            "sync-tokens": "get update",
             "transient": "batch_get put update",
             "users": "batch_get delete get put update",
         },

@@ -24,7 +24,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
-            "users": "batch_get delete get put query update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "workers.joins": Grant(
@@ -42,6 +42,18 @@ GRANTS: Mapping[str, Grant] = {
             "users": "delete get put update",
         },
     ),
+    "workers.pushes": Grant(
+        queues={"gateway-pushes": "find send"},
+        tables={
+            "directory": "delete put",
+            "listeners": "update",
+            "room-log": "batch_get",
+            "rooms": "batch_get get",
+            "streams": "batch_get",
+            "transient": "delete get put",
+            "users": "delete get put",
+        },
+    ),
     "workers.queues": Grant(
         queues={"room-pdus": "find send", "socket-pushes": "find send"},
         secrets={"signing-key": "get"},
@@ -54,7 +66,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get get put update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
-            "users": "batch_get delete get put query update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "workers.schedules": Grant(
@@ -85,6 +97,7 @@ GRANTS: Mapping[str, Grant] = {
         queues={
             "dead-letters": "find send",
             "outbound": "find send",
+            "gateway-pushes": "find send",
             "socket-pushes": "find send",
             "wake-*": "create send",
         },
@@ -93,7 +106,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "query",
             "rooms": "batch_get get query update",
             "streams": "batch_get get put update",
-            "users": "query",
+            "users": "batch_get query",
         },
     ),
 }

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/services-apigateway.html
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 import time
 import uuid
@@ -19,6 +20,7 @@ from local_cloud.names import ACCOUNT, EDGE_ADDRESS, REST_API_ID, STAGE, WEBSOCK
 URI_HEADER = "x-murmuration-uri"
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 
+_PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _REST_DOMAIN = domain(REST_API_ID)
 _WEBSOCKET_DOMAIN = domain(WEBSOCKET_API_ID)
 _DROPPED = frozenset(
@@ -67,14 +69,21 @@ def headers_of(
     every["Via"] = ["1.1 local.cloudfront.net (CloudFront)"]
     every["X-Amzn-Trace-Id"] = [f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}"]
     every[SECRET_HEADER] = [viewer_secret]
-    every[URI_HEADER] = [f"{request.path}?{request.query}" if request.query else request.path]
+    if needs_uri_header(request):
+        every[URI_HEADER] = [f"{request.path}?{request.query}" if request.query else request.path]
     return {name: values[-1] for name, values in every.items()}, every
 
 
+def needs_uri_header(request: HttpRequest) -> bool:
+    """Whether the viewer function tells the URI in a header: where somebody on the way may rewrite it."""
+    return bool(request.query) or _PLAIN_PATH.fullmatch(request.path) is None
+
+
 def header_bytes(request: HttpRequest) -> int:
-    """What counts against API Gateway's limit: the request line and all headers, the whole URI's twice."""
+    """What counts against API Gateway's limit: the request line and all headers, the URI's among them."""
     line = len(request.path) + len(request.query)
-    return 2 * line + len(request.method) + sum(len(name) + len(value) for name, value in request.headers)
+    headers = sum(len(name) + len(value) for name, value in request.headers)
+    return (2 if needs_uri_header(request) else 1) * line + len(request.method) + headers
 
 
 def query_of(query: str) -> tuple[dict[str, str] | None, dict[str, list[str]] | None]:

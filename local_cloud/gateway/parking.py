@@ -1,7 +1,7 @@
 """Waiting without compute: a marked /sync goes to its queue, through the deployment's mapping templates.
 
 `place` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both), and `wait`
-is the REST API's integration with SQS.
+is the REST API's integration with SQS, with what REST keeps of the deployment's document.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, unquote
 
+from infra_shared.parking import (
+    QUEUE_PREFIX,
+    IntegrationResponse,
+    chosen_response,
+    integration_responses,
+    operation,
+)
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
 from local_cloud.gateway.events import HttpRequest, query_of
@@ -96,11 +103,14 @@ class Parking:
 
     @functools.cached_property
     def _integration(self) -> dict[str, Any]:
-        from infra_shared.parking import operation
         from murmuration.endpoint.http import CORS_HEADERS
 
         whole: dict[str, Any] = operation("", "", CORS_HEADERS)["x-amazon-apigateway-integration"]
         return whole
+
+    @functools.cached_property
+    def _responses(self) -> tuple[IntegrationResponse, ...]:
+        return integration_responses(self._integration)
 
     async def wait(self, place: Place) -> Response:
         """The answer, when the queue has one or the time is over."""
@@ -121,19 +131,17 @@ class Parking:
         return await future
 
     def _integrate(self, place: Place, began: int) -> Response:
-        whole = self._integration
-        body = render(whole["requestTemplates"]["application/json"], place.parameters, began, "")
-        status, answer = self._receive(place.queue, body)
-        chosen = whole["responses"].get(str(status)) or whole["responses"]["default"]
-        if chosen["contentHandling"] == "CONVERT_TO_TEXT":  # all is binary to the API
-            answer = base64.b64encode(answer.encode()).decode()
-        text = render(chosen["responseTemplates"]["application/json"], place.parameters, began, answer)
+        asked = self._integration["requestTemplates"]["application/json"]
+        status, answer = self._receive(place.queue, render(asked, place.parameters, began, ""))
+        chosen = chosen_response(self._responses, status)
         headers = [(b"content-type", b"application/json")]
-        for name, value in chosen["responseParameters"].items():
-            headers.append(
-                (name.removeprefix("method.response.header.").lower().encode(), value[1:-1].encode())
-            )
-        return int(chosen["statusCode"]), headers, text.encode()
+        if chosen is None:
+            return 500, headers, b'{"message": "Internal server error"}'
+        if chosen.converts_to_text:  # all is binary to the API
+            answer = base64.b64encode(answer.encode()).decode()
+        text = render(chosen.template, place.parameters, began, answer)
+        headers += [(name.lower().encode(), value.encode()) for name, value in chosen.headers.items()]
+        return int(chosen.status), headers, text.encode()
 
     def _receive(self, queue: str, form: str) -> tuple[int, str]:
         """What SQS answers to a request in its query protocol, as API Gateway hands it on."""
@@ -141,7 +149,7 @@ class Parking:
         if fields.pop("Action") != "ReceiveMessage" or fields.pop("Version") != "2012-11-05":
             raise ValueError("the template asks for something else than ReceiveMessage")
         parameters: dict[str, Any] = {name: int(value) for name, value in fields.items()}
-        parameters["QueueUrl"] = f"{PREFIX}-wake-{queue}"
+        parameters["QueueUrl"] = f"{PREFIX}-{QUEUE_PREFIX}{queue}"
         try:
             messages = self._sqs.receive_message(parameters).get("Messages")
         except AwsError as error:

@@ -7,6 +7,7 @@ what is stored is checked.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections import Counter
 
 from operators.operating import Server, operate
@@ -23,11 +24,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, server: Server) -> int:
+    from operators import account
     from operators.doctor import Standing, checks
 
     print(f"{server.server_name} at {args.url or server.public_url}")
     counts: Counter[Standing] = Counter()
-    for finding in checks(server, args.url or server.public_url):
+    found = itertools.chain(checks(server, args.url or server.public_url), account.checks(server))
+    for finding in found:
         counts[finding.standing] += 1
         print(f"{finding.standing.value:>7}  {finding.subject}: {finding.sentence}", flush=True)
     return 1 if counts[Standing.FAILED] else 0

@@ -22,12 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         name: str, help_text: str, do: Callable[[argparse.Namespace, Server], int]
     ) -> argparse.ArgumentParser:
         choice = add_action(actions, name, help_text, do)
-        if do is not _list:
+        if do not in (_list, _index):
             choice.add_argument("user", metavar="USER")
         return choice
 
     create = action("create", "Make an account.", _create)
     create.add_argument("--admin", action="store_true", help="make them an administrator of the server")
+    action(
+        "index",
+        "Have all users be found: for accounts from before the user directory.",
+        _index,
+    )
     listing = action("list", "List the accounts.", _list)
     listing.add_argument("--json", action="store_true", help="as lines of JSON")
     action("reset-password", "Set a new password, and log out all of the user's devices.", _reset_password)
@@ -52,6 +57,20 @@ def _create(args: argparse.Namespace, server: Server) -> int:
     localpart = user_id_of(args.user, server)[1:].partition(":")[0]
     user_id = create_account(localpart, _ask_password(), is_admin=args.admin)
     print(f"{user_id} may log in now at {server.public_url}")
+    return 0
+
+
+def _index(_args: argparse.Namespace, _server: Server) -> int:
+    from murmuration.storage.users import profiles, user_words
+    from murmuration.storage.users.accounts import scan_accounts
+
+    count = 0
+    for item in with_progress(scan_accounts(), "accounts"):
+        if "deactivated_ms" not in item:
+            name = profiles.read_member_fields(item["user_id"]).get("displayname")
+            user_words.add_words(item["user_id"], name)
+            count += 1
+    print(f"{count} users can be found")
     return 0
 
 

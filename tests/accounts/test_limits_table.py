@@ -55,12 +55,24 @@ NUMBERS = {
     "media_upload": (0.5, 20),
     "media_wait": (1 / 15, 4),
     "report": (1, 5),
+    "pusher": (0.1, 20),
+    "user_directory": (1, 50),
+    "search": (0.2, 20),
     "openid_token": (0.05, 20),
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
 }
 """Requests a second, and at once."""
+PUSHER = {
+    "app_id": "app",
+    "pushkey": "key",
+    "kind": "http",
+    "app_display_name": "App",
+    "device_display_name": "Phone",
+    "lang": "en",
+    "data": {"url": "https://push.example.com/_matrix/push/v1/notify"},
+}
 V1, V2 = "/_matrix/client/api/v1", "/_matrix/client/v2"
 PROVIDER = {"id": "acme", "name": "Acme", "client_id": "x", "issuer": "https://acme.example"}
 _numbers = itertools.count(1)
@@ -350,6 +362,26 @@ ROWS = [
         "reports._add",
         by_user,
         lambda stage: stage.alice.post(stage.room_path("report"), {"reason": "rude"}),
+    ),
+    Row(
+        "pusher",
+        "push.pushers.set_pusher",
+        by_user,
+        lambda stage: stage.alice.post(f"{V3}/pushers/set", PUSHER),
+    ),
+    Row(
+        "search",
+        "search.messages.search",
+        by_user,
+        lambda stage: stage.alice.post(
+            f"{V3}/search", {"search_categories": {"room_events": {"search_term": "a"}}}
+        ),
+    ),
+    Row(
+        "user_directory",
+        "search.user_directory.search_user_directory",
+        by_user,
+        lambda stage: stage.alice.post(f"{V3}/user_directory/search", {"search_term": "a"}),
     ),
     Row("registration", "accounts.registration.register", by_address, register),
     Row("registration", "drafts.v1.logins.register", by_address, register_by_token),

@@ -37,6 +37,13 @@ CASES.add(
     worlds="alice_has_synced",
 )
 CASES.add(
+    "streams/room_log/orders_a_notification",
+    "Something was said in the lounge: the push gateway of Alice's phone is to be called.",
+    "STREAM room-log",
+    [GREETING],
+    worlds="alice_has_a_pusher",
+)
+CASES.add(
     "streams/streams/rings_who_waits",
     "Bob's receipt in the lounge: Alice's phone is rung.",
     "STREAM streams",

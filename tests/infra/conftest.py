@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,14 +25,24 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Synthesised:
-    """A synthesised stack. `path` is the template's."""
+    """A synthesised stack. `path` is the template's, `nested` has the templates of the stacks within it."""
 
     template: Mapping[str, Any]
     path: Path
+    nested: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def resources(self) -> dict[str, Any]:
+        """All resources by their logical IDs, those of the nested stacks too."""
+        return {
+            name: found
+            for template in (self.template, *self.nested)
+            for name, found in template["Resources"].items()
+        }
 
     def of_type(self, kind: str) -> dict[str, Any]:
         """The resources of a type, by their logical IDs."""
-        return {name: found for name, found in self.template["Resources"].items() if found["Type"] == kind}
+        return {name: found for name, found in self.resources.items() if found["Type"] == kind}
 
     def properties(self, kind: str) -> list[dict[str, Any]]:
         return [found["Properties"] for found in self.of_type(kind).values()]
@@ -56,7 +67,9 @@ def synthesise(folder: Path, **settings: Any) -> Synthesised:
     stack = make_stack(app, read_settings(SETTINGS | settings), discover(), make_layers(folder / "layers"))
     assembly = app.synth()
     found = assembly.get_stack_by_name(stack.stack_name)
-    return Synthesised(found.template, Path(found.template_full_path))
+    path = Path(found.template_full_path)
+    nested = sorted(path.parent.glob("*.nested.template.json"))
+    return Synthesised(found.template, path, tuple(json.loads(each.read_text()) for each in nested))
 
 
 @pytest.fixture(scope="session", autouse=True)

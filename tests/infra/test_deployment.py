@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
+from infra_cdk.parts.functions import RUNTIME
 from infra_cdk.rehearsal.cloud import ACCOUNT, CDK, REGION, Account, Deployed, account
 from murmuration.endpoint import Queue, Stream, discover, http_routes
 from murmuration.storage.tables import TABLES
@@ -67,7 +68,7 @@ def test_every_function_is_there_as_the_template_says(deployed: Deployed) -> Non
     assert {f"{function.module}.handler" for function in discover()} < handlers
     for name, found in deployed.configurations.items():
         assert found["FunctionName"] == name
-        assert found["Runtime"] == "python3.14"
+        assert found["Runtime"] == RUNTIME
         if found["Handler"].startswith("functions."):
             assert found["Environment"]["Variables"]["MURMURATION_SERVER_NAME"] == "example.org"
             assert found["Environment"]["Variables"]["MURMURATION_PREFIX"] == PREFIX

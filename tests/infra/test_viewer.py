@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from infra_cdk.parts.edge import SOCKET_PATHS, VIEWER
+from local_cloud.gateway.events import HttpRequest, needs_uri_header
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 from tests.local_cloud.test_parking import INTERNAL, NOT_INTERNAL
@@ -38,6 +39,11 @@ def view(uri: str, method: str = "GET", **headers: str) -> Any:
         "/_matrix/client/v3/sync?b=2&a=1&b=3",
         "/_matrix/client/v3/sync?",
         "/_matrix/client/v3/sync?a=%25&c=+%20",
+        "/_matrix/federation/v1/state/!a:b",
+        "/_matrix/federation//v1/version",
+        "/_matrix/federation/./v1/version",
+        "/_matrix/federation/../v1/version",
+        "/_matrix/federation/v1/version/",
         "/",
     ],
 )
@@ -47,9 +53,30 @@ def test_the_exact_uri_is_passed_on(uri: str) -> None:
     assert seen["uri"] == uri.partition("?")[0]
 
 
-def test_a_client_can_not_say_what_the_uri_was() -> None:
-    seen = view("/_matrix/key/v2/server", **{"x-murmuration-uri": "/elsewhere"})
-    assert seen["headers"]["x-murmuration-uri"] == {"value": "/_matrix/key/v2/server"}
+@pytest.mark.parametrize(
+    "uri", ["/_matrix/key/v2/server", "/_matrix/federation/v1/send/167-1.a_b~c", "/_matrix/client/versions"]
+)
+def test_a_uri_that_can_only_be_written_one_way_is_not_sent_twice(uri: str) -> None:
+    seen = view(uri)
+    assert "x-murmuration-uri" not in seen["headers"]
+    assert seen["uri"] == uri
+
+
+@pytest.mark.parametrize("uri", ["/_matrix/key/v2/server", "/_matrix/key/v2/server/ed25519%3Aa"])
+def test_a_client_can_not_say_what_the_uri_was(uri: str) -> None:
+    seen = view(uri, **{"x-murmuration-uri": "/elsewhere"})
+    assert seen["headers"].get("x-murmuration-uri", {"value": uri}) == {"value": uri}
+
+
+PATHS = ("/", "/a", "/a/", "/a.b/c~d", "/.a", "/a/..", "//a", "/a%41", "/a:b", "/a/é", "/_m/-/~")
+
+
+def test_the_local_gateway_sends_the_uri_in_the_same_cases() -> None:
+    for path in PATHS:
+        for query in ("", "a=1"):
+            request = HttpRequest("GET", path, query, [], "192.0.2.1", "HTTP/1.1")
+            seen = view(f"{path}?{query}" if query else path)
+            assert ("x-murmuration-uri" in seen["headers"]) is needs_uri_header(request), (path, query)
 
 
 def test_preflights_are_answered_as_the_functions_would() -> None:
@@ -64,7 +91,8 @@ def test_sockets_go_to_the_one_path_that_their_api_has() -> None:
     for uri in ("/_matrix/client/v3/stream?since=s1", "/_matrix/client/r0/stream"):
         seen = view(uri)
         assert seen["uri"] == "/ws"
-        assert seen["headers"]["x-murmuration-uri"] == {"value": uri}
+        sent = {"value": uri} if "?" in uri else None
+        assert seen["headers"].get("x-murmuration-uri") == sent
     assert view("/ws?since=s1")["uri"] == "/ws"
     for uri in ("/_matrix/client/v3/profile/@a:b/stream", "/_matrix/client/v3/streams"):
         assert view(uri)["uri"] == uri

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlencode
 import pytest
 import requests
 
-from infra_shared.parking import template
+from infra_shared.parking import chosen_response, integration_responses, operation, template
 from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.parking import is_internal, place_of, render
 from local_cloud.testing import local_cloud
@@ -154,6 +154,15 @@ SAID = {
         f"p_row.mark.{NOW}",
     ),
     "a ring": (RING, "c_row"),
+    "a queue that is gone": (
+        json.dumps({"Error": {"Code": "QueueDoesNotExist", "Message": "The specified queue does not exist"}}),
+        "c_row",
+    ),
+    "a queue that is gone, as XML": (
+        "<ErrorResponse><Error><Code>AWS.SimpleQueueService.NonExistentQueue</Code></Error></ErrorResponse>",
+        "c_row",
+    ),
+    "too many requests": (json.dumps({"message": "Rate exceeded"}), "c_row"),
     "no body": ("", "c_row"),
     "something else": ("{}", "c_row"),
 }
@@ -168,6 +177,39 @@ def test_only_who_was_told_of_nothing_goes_on_waiting(name: str, encoded: bool) 
     answer = json.loads(render(template("wait_response"), PARAMETERS, NOW, body))
     assert answer["next_batch"] == token
     assert answer["device_one_time_keys_count"] == {"a": 1}
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 429, 500, 503])
+def test_one_response_takes_whatever_the_queue_answers(status: int) -> None:
+    """REST keeps one for each status code; a second for 200 would take the first one's place."""
+    document = operation("", "", {"Access-Control-Allow-Origin": "*"})["x-amazon-apigateway-integration"]
+    responses = integration_responses(document)
+    assert len(responses) == len(document["responses"])
+    chosen = chosen_response(responses, status)
+    assert chosen is not None
+    assert (chosen.status, chosen.template) == ("200", template("wait_response"))
+    assert chosen.headers == {"Access-Control-Allow-Origin": "*"}
+
+
+def test_of_two_responses_with_one_status_code_an_import_keeps_the_last() -> None:
+    """As it would keep them, the local gateway reads them: what the first says counts for nobody."""
+
+    def response(status: str, said: str) -> dict[str, Any]:
+        return {"statusCode": status, "responseTemplates": {"application/json": said}}
+
+    document = {
+        "responses": {
+            "200": response("200", "a"),
+            "5..": response("502", "b"),
+            "default": response("200", "c"),
+        }
+    }
+    responses = integration_responses(document)
+    chosen = {status: chosen_response(responses, status) for status in (200, 404, 503)}
+    assert {status: found and found.template for status, found in chosen.items()} == {
+        200: "c", 404: "c", 503: "b",
+    }  # fmt: skip
+    assert chosen_response(integration_responses({"responses": {"2..": response("200", "a")}}), 400) is None
 
 
 @pytest.mark.parametrize("encoded", [True, False])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -193,13 +195,14 @@ def test_nobody_is_woken_by_the_past(alice: Client) -> None:
     from murmuration.delivery import wakes
 
     told: list[object] = []
-    original = wakes.wake
-    wakes.wake = lambda targets, **_: told.extend(targets)
-    try:
-        item = {"room_id": "!r:example.org", "state_root": b"x", "member": alice.user_id, "filled_below": 7}
+
+    def note(targets: Iterable[object], **_: object) -> frozenset[str]:
+        told.extend(targets)
+        return frozenset()
+
+    item = {"room_id": "!r:example.org", "state_root": b"x", "member": alice.user_id, "filled_below": 7}
+    with mock.patch.object(wakes, "wake", note):
         wakes.wake_for_log_entries([item])
-    finally:
-        wakes.wake = original
     assert told == []
 
 

@@ -19,6 +19,7 @@ from murmuration.rooms.lifecycle import aliases
         "/_matrix/client/v2/directory/room/{roomAlias}",
         "/_matrix/client/api/v1/directory/room/{roomAlias}",
     ),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     aliases.delete_room_alias(request.requester, request.params["roomAlias"])

@@ -17,6 +17,7 @@ from murmuration.rooms.lifecycle import aliases
     "/_matrix/client/{version}/directory/room/{roomAlias}",
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/api/v1/directory/room/{roomAlias}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     body = request.json_object()

@@ -11,7 +11,12 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.rooms.lifecycle.public_rooms import set_room_visibility
 
 
-@endpoint("PUT", "/_matrix/client/{version}/directory/list/room/{roomId}", versions=CLIENT_VERSIONS)
+@endpoint(
+    "PUT",
+    "/_matrix/client/{version}/directory/list/room/{roomId}",
+    versions=CLIENT_VERSIONS,
+    refuses_suspended=True,
+)
 def handler(request: Request) -> dict[str, Any]:
     visibility = request.json_object().get("visibility", "public")
     set_room_visibility(request.requester, request.params["roomId"], visibility)

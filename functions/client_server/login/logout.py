@@ -8,11 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.accounts import devices
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 
 
 @endpoint(
-    "POST", "/_matrix/client/{version}/logout", versions=CLIENT_VERSIONS, also=("/_matrix/client/v2/logout",)
+    "POST",
+    "/_matrix/client/{version}/logout",
+    auth=Auth.LOCKED_ACCESS_TOKEN,
+    versions=CLIENT_VERSIONS,
+    also=("/_matrix/client/v2/logout",),
 )
 def handler(request: Request) -> dict[str, Any]:
     return devices.logout(request.requester)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.accounts import devices
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 
 
 @endpoint(
     "POST",
     "/_matrix/client/{version}/logout/all",
+    auth=Auth.LOCKED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/logout/all",),
 )

@@ -11,7 +11,7 @@ from murmuration.endpoint import Request, endpoint
 from murmuration.media.repository import create_content
 
 
-@endpoint("POST", "/_matrix/media/{version}/create", versions=("v1",))
+@endpoint("POST", "/_matrix/media/{version}/create", versions=("v1",), refuses_suspended=True)
 def handler(request: Request) -> dict[str, Any]:
     uri, unused_expires_at = create_content(request.requester)
     return {"content_uri": uri, "unused_expires_at": unused_expires_at}

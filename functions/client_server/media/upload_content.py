@@ -11,7 +11,7 @@ from murmuration.endpoint import Request, endpoint
 from murmuration.media.repository import Upload, upload_content
 
 
-@endpoint("POST", "/_matrix/media/{version}/upload", versions=("r0", "v3", "v1"))
+@endpoint("POST", "/_matrix/media/{version}/upload", versions=("r0", "v3", "v1"), refuses_suspended=True)
 def handler(request: Request) -> dict[str, Any]:
     upload = Upload(request.body, request.headers.get("content-type"), request.query.get("filename"))
     return {"content_uri": upload_content(request.requester, upload)}

@@ -11,7 +11,12 @@ from murmuration.endpoint import Request, endpoint
 from murmuration.media.repository import Upload, upload_content_to_mxc
 
 
-@endpoint("PUT", "/_matrix/media/{version}/upload/{serverName}/{mediaId}", versions=("r0", "v3", "v1"))
+@endpoint(
+    "PUT",
+    "/_matrix/media/{version}/upload/{serverName}/{mediaId}",
+    versions=("r0", "v3", "v1"),
+    refuses_suspended=True,
+)
 def handler(request: Request) -> dict[str, Any]:
     params = request.params
     upload = Upload(request.body, request.headers.get("content-type"), request.query.get("filename"))

@@ -16,6 +16,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     "/_matrix/client/{version}/profile/{userId}/{keyName}",
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/profile/{userId}/{keyName}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     return profiles.delete_profile_field(

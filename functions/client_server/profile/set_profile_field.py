@@ -19,6 +19,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
         "/_matrix/client/v2/profile/{userId}/{keyName}",
         "/_matrix/client/api/v1/profile/{userId}/{keyName}",
     ),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     params, propagate = request.params, request.query_bool("propagate", True)

@@ -11,7 +11,9 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.rooms.membership.operations import ban_user
 
 
-@endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/ban", versions=CLIENT_VERSIONS)
+@endpoint(
+    "POST", "/_matrix/client/{version}/rooms/{roomId}/ban", versions=CLIENT_VERSIONS, refuses_suspended=True
+)
 def handler(request: Request) -> dict[str, Any]:
     body = request.fields()
     user_id, reason = body.string("user_id"), body.optional_string("reason")

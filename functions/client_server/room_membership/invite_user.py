@@ -12,7 +12,12 @@ from murmuration.federation.membership.inviting import invite_user
 from murmuration.rooms.membership.invitees import invitee
 
 
-@endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/invite", versions=CLIENT_VERSIONS)
+@endpoint(
+    "POST",
+    "/_matrix/client/{version}/rooms/{roomId}/invite",
+    versions=CLIENT_VERSIONS,
+    refuses_suspended=True,
+)
 def handler(request: Request) -> dict[str, Any]:
     body = request.fields()
     user_id, reason = invitee(body), body.optional_string("reason")

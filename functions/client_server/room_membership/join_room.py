@@ -17,6 +17,7 @@ from murmuration.rooms.membership.joining import JoinRequest
     "/_matrix/client/{version}/join/{roomIdOrAlias}",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     body = request.fields(optional=True)

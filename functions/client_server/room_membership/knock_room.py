@@ -16,6 +16,7 @@ from murmuration.federation.membership.knocking import knock_on_room
     "/_matrix/client/{version}/knock/{roomIdOrAlias}",
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/knock/{roomIdOrAlias}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     reason = request.fields(optional=True).optional_string("reason")

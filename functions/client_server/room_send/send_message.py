@@ -17,6 +17,7 @@ from murmuration.rooms.writing.sending import send_message
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/api/v1/rooms/{roomId}/send/{eventType}/{txnId}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

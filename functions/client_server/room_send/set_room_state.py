@@ -16,6 +16,7 @@ from murmuration.rooms.writing.sending import set_state
     "/_matrix/client/{version}/rooms/{roomId}/state/{eventType}",
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

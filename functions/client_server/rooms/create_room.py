@@ -12,7 +12,7 @@ from murmuration.federation.membership.inviting import create_room
 from murmuration.rooms.lifecycle.creation import RoomRequest
 
 
-@endpoint("POST", "/_matrix/client/{version}/createRoom", versions=CLIENT_VERSIONS)
+@endpoint("POST", "/_matrix/client/{version}/createRoom", versions=CLIENT_VERSIONS, refuses_suspended=True)
 def handler(request: Request) -> dict[str, Any]:
     old = request.params["version"] == "r0"
     wanted = RoomRequest.from_body(request.fields(), for_old_clients=old)

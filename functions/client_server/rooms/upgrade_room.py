@@ -12,7 +12,12 @@ from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.rooms.lifecycle import upgrades
 
 
-@endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/upgrade", versions=CLIENT_VERSIONS)
+@endpoint(
+    "POST",
+    "/_matrix/client/{version}/rooms/{roomId}/upgrade",
+    versions=CLIENT_VERSIONS,
+    refuses_suspended=True,
+)
 def handler(request: Request) -> dict[str, Any]:
     body = request.json_object()
     version, creators = body.get("new_version"), body.get("additional_creators", [])

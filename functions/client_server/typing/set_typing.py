@@ -20,6 +20,7 @@ from murmuration.rooms.ephemeral.typing import DEFAULT_TIMEOUT_MS, set_typing
         "/_matrix/client/v2/rooms/{roomId}/typing/{userId}",
         "/_matrix/client/api/v1/rooms/{roomId}/typing/{userId}",
     ),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     body = request.json_object()

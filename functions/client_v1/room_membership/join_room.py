@@ -17,6 +17,7 @@ from murmuration.rooms.membership.joining import JoinRequest
     "/_matrix/client/api/v1/join/{roomIdOrAlias}",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     also=("PUT /_matrix/client/api/v1/join/{roomIdOrAlias}/{txnId}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     wanted = JoinRequest.from_body(request.params["roomIdOrAlias"], request.fields(optional=True))

@@ -17,6 +17,7 @@ from murmuration.rooms.membership.joining import JoinRequest
     "/_matrix/client/api/v1/rooms/{roomId}/join",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     also=("PUT /_matrix/client/api/v1/rooms/{roomId}/join/{txnId}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     wanted = JoinRequest.from_body(request.params["roomId"], request.fields(optional=True))

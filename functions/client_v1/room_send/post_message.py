@@ -15,6 +15,7 @@ from murmuration.endpoint import Auth, Request, endpoint
     "POST",
     "/_matrix/client/api/v1/rooms/{roomId}/send/{eventType}",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

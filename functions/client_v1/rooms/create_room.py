@@ -12,7 +12,10 @@ from murmuration.endpoint import Request, endpoint
 
 
 @endpoint(
-    "POST", "/_matrix/client/api/v1/createRoom", also=("PUT /_matrix/client/api/v1/createRoom/{txnId}",)
+    "POST",
+    "/_matrix/client/api/v1/createRoom",
+    also=("PUT /_matrix/client/api/v1/createRoom/{txnId}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     return create_room(request.requester, request.fields(), request.params.get("txnId"))

@@ -11,7 +11,7 @@ from murmuration.endpoint import Request, endpoint
 from murmuration.rooms.lifecycle.aliases import name_room
 
 
-@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/aliases")
+@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/aliases", refuses_suspended=True)
 def handler(request: Request) -> dict[str, Any]:
     localpart = request.fields().string("localpart")
     return {"room_alias": name_room(request.requester, request.params["roomId"], localpart)}

@@ -18,6 +18,7 @@ from murmuration.endpoint import Request, endpoint
         "/_matrix/client/api/v1/rooms/{roomId}/invite",
         "PUT /_matrix/client/api/v1/rooms/{roomId}/invite/{txnId}",
     ),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     action_id = request.params.get("txnId") or request.query.get("action_id")

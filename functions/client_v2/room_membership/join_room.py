@@ -11,6 +11,6 @@ from murmuration.drafts.v2.entering import join_room
 from murmuration.endpoint import Request, endpoint
 
 
-@endpoint("POST", "/_matrix/client/v2/join")
+@endpoint("POST", "/_matrix/client/v2/join", refuses_suspended=True)
 def handler(request: Request) -> dict[str, Any]:
     return join_room(request.access_token, request.requester, request.fields())

@@ -11,7 +11,12 @@ from murmuration.drafts.v2.actions import Answering, PowerLevelPatch, patch_powe
 from murmuration.endpoint import Auth, Request, endpoint
 
 
-@endpoint("PUT", "/_matrix/client/v2/rooms/{roomId}/powerLevels", auth=Auth.DEFERRED_ACCESS_TOKEN)
+@endpoint(
+    "PUT",
+    "/_matrix/client/v2/rooms/{roomId}/powerLevels",
+    auth=Auth.DEFERRED_ACCESS_TOKEN,
+    refuses_suspended=True,
+)
 def handler(request: Request) -> dict[str, Any]:
     patch = PowerLevelPatch.from_body(request.fields())
     action_id = request.query.get("action_id")

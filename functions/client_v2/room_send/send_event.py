@@ -16,6 +16,7 @@ from murmuration.endpoint import Auth, Request, endpoint
     "/_matrix/client/v2/rooms/{roomId}/send/{eventType}",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     also=("PUT /_matrix/client/v2/rooms/{roomId}/send/{eventType}/{txnId}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

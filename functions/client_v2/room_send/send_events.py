@@ -11,7 +11,9 @@ from murmuration.drafts.v2.actions import Action, Answering, send_events
 from murmuration.endpoint import Auth, Request, endpoint
 
 
-@endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/send", auth=Auth.DEFERRED_ACCESS_TOKEN)
+@endpoint(
+    "POST", "/_matrix/client/v2/rooms/{roomId}/send", auth=Auth.DEFERRED_ACCESS_TOKEN, refuses_suspended=True
+)
 def handler(request: Request) -> dict[str, Any]:
     actions = [Action.from_body(each) for each in request.fields().objects("events")]
     answering = Answering(request.query_bool("compact"), request.query.get("streaming"))

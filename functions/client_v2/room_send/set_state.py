@@ -16,6 +16,7 @@ from murmuration.endpoint import Auth, Request, endpoint
     "/_matrix/client/v2/rooms/{roomId}/state/{eventType}",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     also=("/_matrix/client/v2/rooms/{roomId}/state/{eventType}/{stateKey}",),
+    refuses_suspended=True,
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params

@@ -11,7 +11,7 @@ from murmuration.drafts.v2.entering import create_room
 from murmuration.endpoint import Request, endpoint
 
 
-@endpoint("POST", "/_matrix/client/v2/createRoom")
+@endpoint("POST", "/_matrix/client/v2/createRoom", refuses_suspended=True)
 def handler(request: Request) -> dict[str, Any]:
     action_id = request.query.get("action_id")
     return create_room(request.access_token, request.requester, request.fields(), action_id)

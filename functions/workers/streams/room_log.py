@@ -1,4 +1,7 @@
-"""Wake those who wait for a room's new events, order their sending to other servers, note who is active."""
+"""Wake those who wait for a room's new events, and do what follows from joining, leaving and sending.
+
+What follows: pushes to phones, sending to other servers, presence, the end of typing.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,16 @@ from murmuration.delivery.wakes import wake_for_log_entries
 from murmuration.endpoint.workers import Items, stream_worker
 from murmuration.federation.outbound.ordering import order_sending
 from murmuration.presence.status import note_sending
+from murmuration.presence.telling import tell_of_joins
+from murmuration.push.evaluation import order_pushes
+from murmuration.rooms.ephemeral.typing import end_for_leavers
 
 
 @stream_worker("room-log", changes=False)
 def handler(items: Items) -> None:
-    wake_for_log_entries(items)
+    end_for_leavers(items)
+    reachable = wake_for_log_entries(items)
+    order_pushes(items, reachable)
     order_sending(items)
     note_sending(items)
+    tell_of_joins(items)

@@ -1,13 +1,15 @@
-"""Wake those who wait for receipts, typing, account data, to-device messages; tell of presence."""
+"""Wake those who wait for receipts, typing, account data, messages; tell of presence and of reading."""
 
 from __future__ import annotations
 
 from murmuration.delivery.wakes import wake_for_stream_items
 from murmuration.endpoint.workers import Items, stream_worker
 from murmuration.presence.telling import tell
+from murmuration.push.evaluation import note_receipts
 
 
 @stream_worker("streams")
 def handler(items: Items) -> None:
     wake_for_stream_items(items)
+    note_receipts(items)
     tell(items)

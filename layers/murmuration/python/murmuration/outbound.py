@@ -1,4 +1,4 @@
-"""Requests to HTTP APIs that aren't homeservers, such as identity providers.
+"""Requests to HTTP APIs that aren't homeservers, such as identity providers and push gateways.
 
 Only https is spoken, no redirect is followed, and the address that was checked is the one connected to, so
 that a name can't point to one address for the check and to another for the request. A deployment whose
@@ -30,6 +30,8 @@ OutboundError = TransportError
 class Answer:
     status: int
     body: bytes
+    retry_after_ms: int = 0
+    """How long the other server asks to be left alone."""
 
     def json_object(self) -> dict[str, Any]:
         """The body as a JSON object. Raises OutboundError."""
@@ -55,6 +57,12 @@ def post_form(
     return _request("POST", url, urlencode(form).encode(), sent, private)
 
 
+def post_json(url: str, value: Mapping[str, Any], *, private: bool = False) -> Answer:
+    """Post a JSON object. Raises OutboundError."""
+    body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return _request("POST", url, body, {"Content-Type": "application/json"}, private)
+
+
 def _request(method: str, url: str, body: bytes | None, headers: Mapping[str, str], private: bool) -> Answer:
     from murmuration.transport.deadlines import Deadline
     from murmuration.transport.exchanges import send
@@ -73,7 +81,9 @@ def _request(method: str, url: str, body: bytes | None, headers: Mapping[str, st
         **headers,
     }
     with send(_peer(parts, private), method, target, sent, body, Deadline(SECONDS)) as answer:
-        return Answer(answer.status, answer.read(MAX_BYTES))
+        asked = answer.headers.get("retry-after", "").strip()
+        pause_ms = int(asked) * 1000 if asked.isdecimal() and len(asked) < 7 else 0
+        return Answer(answer.status, answer.read(MAX_BYTES), pause_ms)
 
 
 def _peer(parts: SplitResult, private: bool) -> Peer:

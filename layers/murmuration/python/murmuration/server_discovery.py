@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from murmuration.protocol.errors import NotFound
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.settings import settings
 
@@ -15,6 +16,8 @@ SPEC_VERSIONS = (*_R0_VERSIONS, *(f"v1.{minor}" for minor in range(1, 20)))
 """The versions of the specification whose client-server API this server serves."""
 
 UNSTABLE_FEATURES = {
+    "uk.half-shot.msc2666.query_mutual_rooms": True,  # mutual rooms
+    "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
     "org.matrix.msc2285.stable": True,  # private read receipts
     "im.nheko.summary": True,  # a room's summary
     "org.matrix.msc3266": True,
@@ -39,6 +42,25 @@ def get_wellknown() -> dict[str, Any]:
     return found
 
 
+def get_wellknown_support() -> dict[str, Any]:
+    """Return how to reach the operators. Raises NotFound if the deployment doesn't say.
+
+    https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport
+    """
+    config = settings()
+    contacts = [
+        {"role": f"m.role.{role}", "matrix_id" if who.startswith("@") else "email_address": who}
+        for role, who in (("admin", config.support_admin), ("security", config.support_security))
+        if who
+    ]
+    found: dict[str, Any] = {"contacts": contacts} if contacts else {}
+    if config.support_page:
+        found["support_page"] = config.support_page
+    if not found:
+        raise NotFound("This server doesn't say how to reach its operators")
+    return found
+
+
 def get_capabilities(requester: Requester) -> dict[str, Any]:
     """What the requester may do. https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation"""
     member = not requester.is_guest
@@ -59,5 +81,6 @@ def get_capabilities(requester: Requester) -> dict[str, Any]:
             "m.get_login_token": {"enabled": member},
             "m.profile_fields": profile_fields,
             "m.forget_forced_upon_leave": {"enabled": False},
+            **({"m.account_moderation": {"lock": True, "suspend": True}} if requester.is_admin else {}),
         }
     }

@@ -26,11 +26,15 @@ class Settings:
     """The deployment's facts.
 
     `public_url` is the base URL clients use, without a trailing slash. `prefix` begins the physical name of
-    each table, queue and parameter. Sizes are in bytes, times in seconds; `password_cost` is log2 of
+    each table, queue and parameter. `queue_urls` begins the URL of each queue; without it URLs are asked for.
+    Sizes are in bytes, times in seconds; `password_cost` is log2 of
     scrypt's N. `login_flows` and `identity_providers` are as they were written: `accounts.login_flows` and
     `accounts.identity_providers` read them. To clients at the URLs that begin with one of
     `sso_trusted_clients` a single sign-on leads without a question; `sso_private_providers` lets providers
-    have private addresses, and plain HTTP on the loopback. A room that all have left is deleted after
+    have private addresses, and plain HTTP on the loopback; `push_private_gateways` does so for push
+    gateways. The server's administrators are reached at `support_admin`, and who cares for its security at
+    `support_security`, each a user ID or an address of mail; `support_page` helps its users. A room that all
+    have left is deleted after
     `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
     microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
     bound. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
@@ -50,6 +54,7 @@ class Settings:
     rate_limits: bool = True
     password_cost: int = 14
     waiting: Literal["held", "parked"] = "parked"
+    queue_urls: str = ""
     media_bucket: str = ""
     media_max_bytes: int = 4_194_304
     media_quota_bytes: int = 5_000_000_000
@@ -63,6 +68,10 @@ class Settings:
     identity_providers: str = ""
     sso_trusted_clients: tuple[str, ...] = ()
     sso_private_providers: bool = False
+    push_private_gateways: bool = False
+    support_admin: str = ""
+    support_security: str = ""
+    support_page: str = ""
     socket_endpoint: str = ""
     empty_room_days: int = 30
     default_room_version: str = DEFAULT_ROOM_VERSION
@@ -133,6 +142,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
         password_cost=number("PASSWORD_COST", 14),
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
+        queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
@@ -146,6 +156,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         identity_providers=value("IDENTITY_PROVIDERS", ""),
         sso_trusted_clients=tuple(url for url in value("SSO_TRUSTED_CLIENTS", "").split(",") if url),
         sso_private_providers=choice("SSO_PRIVATE_PROVIDERS", "off", ("on", "off")) == "on",
+        push_private_gateways=choice("PUSH_PRIVATE_GATEWAYS", "off", ("on", "off")) == "on",
+        support_admin=value("SUPPORT_ADMIN", ""),
+        support_security=value("SUPPORT_SECURITY", ""),
+        support_page=value("SUPPORT_PAGE", ""),
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
         default_room_version=choice("DEFAULT_ROOM_VERSION", DEFAULT_ROOM_VERSION, ROOM_VERSIONS),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),

@@ -12,7 +12,7 @@ from murmuration.aws import concurrency
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound
 from murmuration.storage.live import streams
-from murmuration.storage.users import accounts
+from murmuration.storage.users import accounts, pushers
 
 
 def get_devices(requester: Requester) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
 
 
 def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
-    """Delete devices with their tokens, keys and waiting messages; those that aren't there are no error.
+    """Delete devices with their tokens, keys, pushers and messages; those that aren't there are no error.
 
     What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on. It goes
     once more after the device: a device may upload keys until it is gone, and then no upload is taken.
@@ -108,13 +108,20 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     doomed = [each for each in dict.fromkeys(device_ids) if each in known]
     if not doomed:
         return
-    concurrency.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
+    _purge(user_id, doomed)
     _record_change(user_id)
     _end_presence(user_id, doomed)
     _end_typing(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
-    concurrency.parallel(*(functools.partial(accounts.purge_device_data, user_id, each) for each in doomed))
+    _purge(user_id, doomed)
     streams.nudge(streams.user_stream(user_id))  # who waits comes, and learns that they are logged out
+
+
+def _purge(user_id: str, device_ids: Sequence[str]) -> None:
+    concurrency.parallel(
+        functools.partial(pushers.remove_of_devices, user_id, device_ids),
+        *(functools.partial(accounts.purge_device_data, user_id, each) for each in device_ids),
+    )
 
 
 def prepare_device_id(user_id: str, device_id: str) -> None:

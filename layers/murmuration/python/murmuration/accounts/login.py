@@ -22,6 +22,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
+from murmuration.identity.moderation import LOCKED, SUSPENDED, check_device
 from murmuration.identity.tokens import Requester, TokenPair, hash_secret, new_secret
 from murmuration.protocol.errors import (
     BadJson,
@@ -92,6 +93,7 @@ def begin_session(
         account, device = accounts.read_account_and_device(user_id, request.device_id)
         if account is None or "deactivated_ms" in account:
             raise UserDeactivated("This account has been deactivated")
+        check_device(account)
         if device is None and request.device_id is not None:
             devices.prepare_device_id(user_id, device_id)
         now = now_ms()
@@ -112,6 +114,9 @@ def begin_session(
                 raise Forbidden("Invalid username or password") from error
             pause(race)
             continue
+        if device is None:
+            # Somebody may have locked the account since it was read: then this device was missed.
+            accounts.copy_flags(user_id, (LOCKED, SUSPENDED))
         return sessions.session_answer(user_id, device_id, pair, now=now)
     raise Unavailable("The device is in use by many logins at once; try again")
 

@@ -39,7 +39,7 @@ from murmuration.settings import settings
 from murmuration.storage.auth import auth_sessions
 from murmuration.storage.auth.auth_sessions import StoredSession
 from murmuration.storage.live.streams import pause
-from murmuration.storage.users import accounts, profiles, threepids
+from murmuration.storage.users import accounts, profiles, threepids, user_words
 
 ATTEMPTS = 8
 SESSION = "session"
@@ -269,6 +269,7 @@ def account_writes(
     return [
         accounts.create_account_write(user_id, account),
         profiles.profile_write(user_id, {"displayname": display_name}),
+        *user_words.word_writes(user_id, display_name),
     ]
 
 

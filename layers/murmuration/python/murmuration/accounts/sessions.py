@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
+from murmuration.identity import moderation
 from murmuration.identity.tokens import REFRESH, AccessToken, Requester, TokenPair, new_secret
 from murmuration.protocol.errors import BadJson, InvalidParam, MissingParam, Unavailable, UnknownToken
 from murmuration.protocol.identifiers import is_valid_device_id
@@ -107,7 +108,7 @@ def begin_write(
 def refresh(body: Mapping[str, Any]) -> dict[str, Any]:
     """Exchange a refresh token for a new pair; the old one stays good until one of the new is used.
 
-    Raises UnknownToken, MissingParam, BadJson.
+    Raises UnknownToken, UserLocked, MissingParam, BadJson.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3refresh
     """
     text = body.get("refresh_token")
@@ -125,6 +126,7 @@ def refresh(body: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if not token.matches(device.get("refresh_hash")):
             raise UnknownToken("The refresh token is not known, or was used before", soft_logout=True)
+        moderation.check_device(device)
         now, offered = now_ms(), device.get("next_nonce")
         nonce = offered or new_secret()
         pair = TokenPair.following(token.secret, nonce, now=now)

@@ -28,9 +28,15 @@ def client() -> Any:
     return make_client("sqs")
 
 
+def url_of_name(physical_name: str) -> str:
+    """The URL that a queue of this name has in this account and region; empty where they aren't known."""
+    base = settings().queue_urls
+    return base + physical_name if base else ""
+
+
 def url_of(physical_name: str) -> str:
-    """The URL of a queue that exists."""
-    url = _urls.get(physical_name)
+    """The URL of a queue that exists. It is asked for only where account and region aren't known."""
+    url = url_of_name(physical_name) or _urls.get(physical_name)
     if url is None:
         url = str(call("sqs", "GetQueueUrl", {"QueueName": physical_name})["QueueUrl"])
         _urls.put(physical_name, url)

@@ -16,6 +16,7 @@ from murmuration.delivery.splitting import split
 from murmuration.delivery.wakes import order_leaving, order_push
 from murmuration.identity.authentication import authenticate
 from murmuration.identity.budgets import charge_to
+from murmuration.identity.moderation import refusing_suspended
 from murmuration.identity.tokens import AccessToken, RememberedToken
 from murmuration.presence import status
 from murmuration.protocol.bodies import parse_json
@@ -175,7 +176,8 @@ def take_request(connection_id: str, text: str) -> None:
         charge_to(connection.user_id)
         request = _parse(text)
         response["id"] = request["id"]
-        response["result"] = _carry_out(connection, request)
+        with refusing_suspended():
+            response["result"] = _carry_out(connection, request)
     except MatrixError as error:
         response["error"] = error.body()
     try:

@@ -33,11 +33,12 @@ Target = tuple[str, str]
 """A user ID, and a device ID or EVERY_DEVICE."""
 
 
-def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
+def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
 
     Of several events of a room the members at the last are told: who was one before, and isn't any more, is
     told by their own, unless that came of resolving forks. Nobody is told of what is filled in.
+    Returns those of them who have pushers.
     """
     items = [item for item in items if "filled_below" not in item]
     causes: dict[Target, str | None] = {
@@ -50,7 +51,7 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> None:
     for room_id, root in {*states.values(), *of_resolved}:
         for user_id in members_at(room_id, root):
             causes.setdefault((user_id, EVERY_DEVICE), senders[room_id])
-    wake(causes)
+    return wake(causes)
 
 
 def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
@@ -127,14 +128,14 @@ def _root(item: Mapping[str, Any]) -> bytes | None:
     return None if item.get("resolved") else item.get("room_root") or item["state_root"]
 
 
-def wake(causes: Mapping[Target, str | None], *, keys: Mapping[Target, str] | None = None) -> None:
+def wake(causes: Mapping[Target, str | None], *, keys: Mapping[Target, str] | None = None) -> frozenset[str]:
     """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
 
     `causes` has the user who caused it for each, if that is known: they pay for each device that is rung.
-    `keys` is what to tell devices of their keys.
+    `keys` is what to tell devices of their keys. Returns the users who have pushers.
     """
     if not causes:
-        return
+        return frozenset()
     items = listeners.read_items(sorted({user_id for user_id, _ in causes}))
     rung: Counter[str] = Counter()
 
@@ -160,6 +161,7 @@ def wake(causes: Mapping[Target, str | None], *, keys: Mapping[Target, str] | No
     for cause, devices in rung.items():
         if cause.partition(":")[2] == settings().server_name:
             charge(cause, devices * WAKE)
+    return listeners.with_pushers(items)
 
 
 def ring(wait: Wait, keys: str = "") -> None:

@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -271,7 +272,11 @@ class Request:
             return
         from murmuration.identity.authentication import authenticate
 
-        self._requester = authenticate(self.access_token, address=lambda: self.source_ip)
+        self._requester = authenticate(
+            self.access_token,
+            address=lambda: self.source_ip,
+            even_locked=auth is Auth.LOCKED_ACCESS_TOKEN,
+        )
 
     def authenticate_server(self) -> None:
         """Verify the X-Matrix signatures and keep the origin and what it signed. Raises Unauthorized."""
@@ -330,7 +335,7 @@ class Handler:
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         request = Request(event, context)
-        with billing(request, self.route):
+        with billing(request, self.route), _refusing(self.route):
             return self._respond(request)
 
     def _respond(self, request: Request) -> dict[str, Any]:
@@ -363,6 +368,15 @@ class Handler:
 
     def _reads_pages(self, request: Request) -> bool:
         return self.route.for_people and "text/html" in request.headers.get("accept", "")
+
+
+def _refusing(route: Http) -> AbstractContextManager[None]:
+    """Refuse suspended users, if the route does; wherever it is that the token is verified."""
+    if not route.refuses_suspended:
+        return nullcontext()
+    from murmuration.identity.moderation import refusing_suspended
+
+    return refusing_suspended()
 
 
 def _error_page(error: MatrixError) -> Response:
@@ -438,16 +452,17 @@ def endpoint(
     versions: tuple[str, ...] = (),
     also: tuple[str, ...] = (),
     for_people: bool = False,
+    refuses_suspended: bool = False,
 ) -> Callable[[Callable[[Request], Any]], Handler]:
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
     `also` are older paths of the same endpoint; one with another method has it in front: `PUT /path`. An
-    endpoint that browsers come to is `for_people`.
+    endpoint that browsers come to is `for_people`; one that `refuses_suspended` isn't for suspended users.
     """
     older = tuple((method, one) if one.startswith("/") else _split(one) for one in also)
 
     def decorate(function: Callable[[Request], Any]) -> Handler:
-        return Handler(function, Http(method, path, auth, versions, older, for_people))
+        return Handler(function, Http(method, path, auth, versions, older, for_people, refuses_suspended))
 
     return decorate
 

@@ -18,6 +18,7 @@ class Auth(Enum):
     DEFERRED_ACCESS_TOKEN = "deferred access token"  # noqa: S105 - a scheme's name
     """The domain checks it together with its own first read, which saves a round trip."""
     OPTIONAL_ACCESS_TOKEN = "optional access token"  # noqa: S105 - a scheme's name
+    LOCKED_ACCESS_TOKEN = "access token, of a locked account too"  # noqa: S105 - a scheme's name
     SERVER = "server"
     """A request of another homeserver, signed by it."""
 
@@ -27,7 +28,7 @@ class Http:
     """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take.
 
     `also` are older routes to the same endpoint, as (method, path). What is `for_people` tells its errors as
-    a page to whoever accepts HTML.
+    a page to whoever accepts HTML. What `refuses_suspended` isn't for users whose account is suspended.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Http:
     versions: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
     for_people: bool = False
+    refuses_suspended: bool = False
 
     @property
     def all(self) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,14 @@ from typing import Any
 
 from murmuration.endpoint.routes import Queue, Schedule, Stream
 
-Items = Sequence[dict[str, Any]]
+
+class StreamItem(dict[str, Any]):
+    """A new image of an item; `is_new` says that there was no item before."""
+
+    is_new = True
+
+
+Items = Sequence[StreamItem]
 DEAD_LETTERS = "dead-letters"
 RECORDS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a record brings about that can't be handled; anything else may be over at the next attempt."""
@@ -81,8 +88,12 @@ def _log_failure(source: str, record: Mapping[str, Any]) -> None:
     logger().exception("record failed", extra={"source": source, "record": where})
 
 
-def _item(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _value(attribute) for name, attribute in record["dynamodb"]["NewImage"].items()}
+def _item(record: Mapping[str, Any]) -> StreamItem:
+    found = StreamItem(
+        {name: _value(attribute) for name, attribute in record["dynamodb"]["NewImage"].items()}
+    )
+    found.is_new = record.get("eventName") == "INSERT"
+    return found
 
 
 def _value(attribute: Mapping[str, Any]) -> Any:

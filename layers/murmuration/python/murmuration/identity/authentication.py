@@ -8,7 +8,7 @@ from typing import Any
 
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
-from murmuration.identity import budgets
+from murmuration.identity import budgets, moderation
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import UnknownToken
 from murmuration.storage.users import accounts
@@ -21,17 +21,25 @@ Address = Callable[[], str]
 """Tells the client's address; asked only when it's written, as finding it out may take a read."""
 
 
-def authenticate(token: AccessToken, *, address: Address | None = None) -> Requester:
-    """Who `token` proves to be. One read. Raises UnknownToken, LimitExceeded."""
-    return verify(token, fetch(accounts.device_read(token.key)), address=address)
+def authenticate(
+    token: AccessToken, *, address: Address | None = None, even_locked: bool = False
+) -> Requester:
+    """Who `token` proves to be. One read. Raises what `verify` raises."""
+    device = fetch(accounts.device_read(token.key))
+    return verify(token, device, address=address, even_locked=even_locked)
 
 
 def verify(
-    token: AccessToken, device: Mapping[str, Any] | None, *, address: Address | None = None
+    token: AccessToken,
+    device: Mapping[str, Any] | None,
+    *,
+    address: Address | None = None,
+    even_locked: bool = False,
 ) -> Requester:
     """Who `token` proves to be, given its device's item; they pay for the request from now on.
 
-    Raises UnknownToken, LimitExceeded for a user whose budget is spent. Writes only on the first use of a
+    Raises UnknownToken, UserLocked unless `even_locked`, UserSuspended where suspended users are refused,
+    LimitExceeded for a user whose budget is spent. Writes only on the first use of a
     refreshed token, which revokes the tokens before it, and when the device was last seen
     `SEEN_INTERVAL_MS` ago.
     https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens
@@ -44,6 +52,7 @@ def verify(
     expires_ms = device.get("next_access_expires_ms" if is_next else "access_expires_ms")
     if expires_ms is not None and expires_ms <= now:
         raise UnknownToken("The access token has expired", soft_logout=True)
+    moderation.check_device(device, even_locked=even_locked)
     budgets.charge_to(token.user_id)
     _record_use(token, device, is_next, now, address)
     return Requester(token.user_id, token.device_id, bool(device.get("guest")), bool(device.get("admin")))

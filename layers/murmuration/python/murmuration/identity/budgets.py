@@ -66,6 +66,8 @@ OBJECT_KB = 0.023
 """A month's storage of a KB in the bucket."""
 WAKE = 15.0
 """One waiting device that is rung: the ring, its registration, the request by which it fetches the news."""
+PUSH = 12.0
+"""One notification of a push gateway: the message in the queue, the worker's run, its reads and writes."""
 ORDINARY = 8.0
 """The least that is taken before a request's work."""
 BODY_KB = 3 * WRITE_UNIT

@@ -84,6 +84,9 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
         "federation_state": Limit(0.5, 30),
+        "pusher": Limit(0.1, 20),
+        "user_directory": Limit(1, 50),
+        "search": Limit(0.2, 20),
     }
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""

@@ -14,7 +14,7 @@ from murmuration.protocol.errors import Forbidden, NotFound, Unavailable
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
-from murmuration.storage.users import profiles
+from murmuration.storage.users import profiles, user_words
 from murmuration.storage.users.profiles import MEMBER_FIELDS, member_fields, read_member_fields
 
 ATTEMPTS = 20
@@ -118,10 +118,15 @@ def _store(user_id: str, make: Callable[[Mapping[str, Any]], Mapping[str, Any]])
         if fields == profile.fields:
             return fields
         check_size(fields)
+        names = profile.fields.get("displayname"), fields.get("displayname")
+        if names[0] != names[1]:
+            user_words.add_words(user_id, names[1])
         try:
             dynamodb.execute(profiles.profile_write(user_id, fields, revision=profile.revision))
         except ConditionFailed:
             pause(attempt)
             continue
+        if names[0] != names[1]:
+            user_words.remove_words(user_id, *names)
         return fields
     raise Unavailable("The profile is being changed by many requests at once; try again")

@@ -70,6 +70,11 @@ class UserLocked(MatrixError):
     errcode = "M_USER_LOCKED"
 
 
+class UserSuspended(MatrixError):
+    status = 403
+    errcode = "M_USER_SUSPENDED"
+
+
 class BadJson(MatrixError):
     errcode = "M_BAD_JSON"
 
@@ -118,6 +123,13 @@ class ThreepidMediumNotSupported(MatrixError):
     """The server can't reach anybody by this medium."""
 
     errcode = "M_THREEPID_MEDIUM_NOT_SUPPORTED"
+
+
+class ThreepidDenied(MatrixError):
+    """No identifier of this medium is taken."""
+
+    errcode = "M_THREEPID_DENIED"
+    status = 403
 
 
 class ThreepidInUse(MatrixError):

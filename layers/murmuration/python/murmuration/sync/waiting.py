@@ -45,7 +45,7 @@ def register(
     That is where no slot of the device is free, or the user's waits hold `HELD_BY_USER` functions. The second
     is decided by the item as it is after the write, so requests at the same time can't pass it together.
     `item` is the user's listeners as they were a moment ago. One write, unless another was quicker. Where it
-    is `doubtful` that the queue still exists, it is made again.
+    is `doubtful` that the queue still exists, it is made again if it's gone.
     """
     secret = derived_key("wake queues")
     until = int(now_ms() / 1000 + seconds) + 1
@@ -60,7 +60,12 @@ def register(
             requester.user_id,
             requester.device_id,
             slot,
-            wake_queues.ensure(queue, doubtful=doubtful),
+            wake_queues.ensure(
+                queue,
+                known=listeners.last_queue(item, requester.device_id, slot),
+                doubtful=doubtful,
+                lazily=kind == "held",
+            ),
             listeners.new_nonce(),
             until,
             kept=kind == "parked",

@@ -15,7 +15,13 @@ from murmuration.accounts.threepids import binding, validation
 from murmuration.accounts.threepids.validation import Purpose
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
-from murmuration.protocol.errors import Forbidden, InvalidParam, ThreepidInUse, ThreepidNotFound
+from murmuration.protocol.errors import (
+    Forbidden,
+    InvalidParam,
+    ThreepidDenied,
+    ThreepidInUse,
+    ThreepidNotFound,
+)
 
 _CLIENT_SECRET = re.compile(r"[0-9a-zA-Z.=_-]{1,255}")
 
@@ -50,6 +56,11 @@ def request_token(purpose: Purpose, body: Fields, *, source_ip: str) -> dict[str
         purpose=purpose,
     )
     return {"sid": sid}
+
+
+def refuse_phone_number() -> dict[str, Any]:
+    """Raises ThreepidDenied: this server sends no text messages, so it takes no phone numbers."""
+    raise ThreepidDenied("This server takes no phone numbers")
 
 
 def prove_by_session(context: Context, auth: Mapping[str, Any]) -> dict[str, Any]:

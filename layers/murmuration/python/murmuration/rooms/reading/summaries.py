@@ -123,13 +123,13 @@ def get_room_summary(requester: Requester | None, room_id_or_alias: str) -> dict
         raise NotFound("There is no such room")
     room = Room(head)
     membership = room.membership(requester.user_id) if requester else None
-    if not _may_know(requester, room, membership):
+    if not may_know(requester, room, membership):
         raise NotFound("There is no such room")
     return summary(room) | ({"membership": membership or "leave"} if requester else {})
 
 
-def _may_know(requester: Requester | None, room: Room, membership: str | None) -> bool:
-    """Whether the room is open to the requester, or they have part in it."""
+def may_know(requester: Requester | None, room: Room, membership: str | None) -> bool:
+    """Return whether the room is open to the requester, or they have part in it."""
     found = listing(room)
     if membership in ("join", "invite", "knock"):
         return True

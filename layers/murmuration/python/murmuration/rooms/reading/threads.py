@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from murmuration.protocol.events import Event
 from murmuration.rooms.lookup import find_entry
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import relations
@@ -31,3 +34,13 @@ def is_in_thread(room: Room, entry: LogEntry, thread_id: str) -> bool:
             break
         entry = next_entry
     return thread_id == MAIN or thread_id in ancestors
+
+
+def thread_of(event: Event) -> str:
+    """Return the thread that an event says to be in: its root's ID, or MAIN."""
+    relates_to = event.content.get("m.relates_to")
+    if isinstance(relates_to, Mapping) and relates_to.get("rel_type") == "m.thread":
+        root = relates_to.get("event_id")
+        if isinstance(root, str):
+            return root
+    return MAIN

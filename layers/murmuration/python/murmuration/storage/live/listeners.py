@@ -1,8 +1,8 @@
 """Listeners: one item a user, with those who wait for the user's news, and how they are told.
 
-A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`. A slot is one of a device's wake
-queues. Each registration has a nonce and is good for one ring: who has been rung, and finds nothing,
-registers again. Times are in seconds since the epoch.
+A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `pushers` says that the user has
+pushers. A slot is one of a device's wake queues. Each registration has a nonce and is good for one ring: who
+has been rung, and finds nothing, registers again. Times are in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
 
@@ -26,6 +26,9 @@ SOCKETS_RETRY_MS = 60_000
 QUARANTINE_S = 75
 """How long a parked wait's slot stays taken after its ring, which its queue keeps for 60 s."""
 _WAIT, _SOCKET = "w#", "s#"
+_FAR_S = 4_102_444_800
+"""2100: an item of a user with pushers doesn't expire. The attribute `pushers` is this time."""
+_EXPIRES = "expires = if_not_exists(pushers, :expires)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,12 @@ def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int
     return taken
 
 
+def last_queue(item: Mapping[str, Any] | None, device_id: str, slot: str) -> str:
+    """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
+    value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
+    return str(value["queue"]) if value else ""
+
+
 def _leftovers(item: Mapping[str, Any] | None, but: str) -> dict[str, int]:
     """Registrations that ended long ago, a few: of devices that are gone."""
     before = now_ms() // 1000 - LIFETIME_S
@@ -97,7 +106,7 @@ def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
     value = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
     names = {"#wait": wait.attribute, "#until": "until"}
     values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
-    expression = "SET #wait = :wait, expires = :expires"
+    expression = f"SET #wait = :wait, {_EXPIRES}"
     condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now)"
     for number, (name, until) in enumerate(_leftovers(item, wait.attribute).items()):
         expression += f"{',' if number else ' REMOVE'} #old{number}"
@@ -181,7 +190,7 @@ def add_socket(socket: Socket, until: int) -> None:
         dynamodb.update(
             TABLE,
             {"user_id": socket.user_id},
-            "SET #socket = :socket, expires = :expires",
+            f"SET #socket = :socket, {_EXPIRES}",
             names={"#socket": _SOCKET + socket.connection_id},
             values={
                 ":socket": {"device_id": socket.device_id, "until": until},
@@ -201,6 +210,25 @@ def remove_socket(user_id: str, connection_id: str) -> None:
             TABLE, {"user_id": user_id}, "REMOVE #socket", names={"#socket": _SOCKET + connection_id}
         )
     )
+
+
+def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
+    """Note whether a user has pushers."""
+    if has_pushers:
+        return dynamodb.update(
+            TABLE, {"user_id": user_id}, "SET pushers = :far, expires = :far", values={":far": _FAR_S}
+        )
+    return dynamodb.update(
+        TABLE,
+        {"user_id": user_id},
+        "SET expires = :expires REMOVE pushers",
+        values={":expires": now_ms() // 1000 + LIFETIME_S},
+    )
+
+
+def with_pushers(items: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """The users who have pushers."""
+    return frozenset(item["user_id"] for item in items if "pushers" in item)
 
 
 def read_items(user_ids: Collection[str]) -> list[Item]:

@@ -3,6 +3,9 @@
 A device has a few, its slots. Their names can't be guessed: who knows a queue's name may wait on it, without
 proving who they are. A message is the nonce of the registration that it answers; where the device's keys have
 changed, what /sync says of them follows between two `~`, for the answer that a mapping template makes.
+
+A queue's URL follows from its name, so nobody asks for it. A queue is made once: a device's last registration
+on it shows that it's there. Should one be gone, whoever misses it makes it anew.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
+from murmuration.aws import queues
 from murmuration.aws.calls import ServiceError, call
 from murmuration.cache import LruCache
 from murmuration.settings import settings
@@ -22,13 +26,15 @@ from murmuration.storage.live import listeners
 
 LONGEST_WAIT_S = 20
 RETENTION_S = 60
-PREFIX = "wake-"
+PREFIX = "wake-1-"
+"""The number is the version of `_ATTRIBUTES`: SQS refuses to make a queue that exists with others."""
+_ATTRIBUTES = {"MessageRetentionPeriod": str(RETENTION_S)}
 NO_QUEUE = "QueueDoesNotExist"
 _urls: LruCache[str, str] = LruCache(10_000)
 
 
 def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
-    """What follows `wake-` in the name of a slot's queue."""
+    """What follows PREFIX in the name of a slot's queue."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
     return blake2b(label, key=secret, digest_size=16).hexdigest()
 
@@ -38,22 +44,37 @@ def id_of(url: str) -> str:
     return url.rpartition(f"-{PREFIX}")[2]
 
 
-def ensure(queue: str, *, doubtful: bool = False) -> str:
-    """The URL of the queue with the ID `queue`, which is made where it isn't there.
+def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool = False) -> str:
+    """The URL of the queue with the ID `queue`, which is made where nothing shows that it's there.
 
-    It is asked for once in a warm process, but each time where that is `doubtful`.
+    `known` is the URL on which the slot waited last. Where it is `doubtful` that the queue still exists, SQS
+    is asked. A queue that is made `lazily` is made by whoever misses it: the function that waits, or who
+    rings. API Gateway can't make one, so what it waits on is made before.
     """
     name = settings().queue(PREFIX + queue)
-    url = None if doubtful else _urls.get(name)
-    if url is None:
+    url = queues.url_of_name(name) or (known if known.rpartition("/")[2] == name else "") or _urls.get(name)
+    if url and doubtful and not _exists(url):
+        _create(name)
+    elif not url or not (doubtful or lazily or known == url or _urls.get(name)):
         url = _create(name)
-        _urls.put(name, url)
+    _urls.put(name, url)
     return url
 
 
+def _exists(url: str) -> bool:
+    """Whether a queue is there; a look takes nothing out of it."""
+    looked = {"QueueUrl": url, "MaxNumberOfMessages": 1, "VisibilityTimeout": 0, "WaitTimeSeconds": 0}
+    try:
+        call("sqs", "ReceiveMessage", looked)
+    except ServiceError as error:
+        if error.code != NO_QUEUE:
+            raise
+        return False
+    return True
+
+
 def _create(name: str) -> str:
-    attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
-    return str(call("sqs", "CreateQueue", {"QueueName": name, "Attributes": attributes})["QueueUrl"])
+    return str(call("sqs", "CreateQueue", {"QueueName": name, "Attributes": _ATTRIBUTES})["QueueUrl"])
 
 
 def wait(url: str, nonce: str, seconds: float) -> bool:

@@ -51,6 +51,15 @@ def read_account(user_id: str) -> Item | None:
     return dynamodb.get(USERS, account_key(user_id))
 
 
+def is_findable_read(user_id: str) -> Read[bool]:
+    """Read whether an account is in use, so that others may find it."""
+    return Read(USERS, account_key(user_id), _is_findable)
+
+
+def _is_findable(item: Item | None) -> bool:
+    return item is not None and not {"deactivated_ms", "suspended", "locked"} & item.keys()
+
+
 def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item | None, Item | None]:
     """The account's and the device's item, in one request."""
     keys = [account_key(user_id)] + ([device_key(user_id, device_id)] if device_id is not None else [])
@@ -122,6 +131,33 @@ def set_admin(user_id: str, admin: bool) -> None:
     )
 
 
+def set_flag(user_id: str, flag: str, on: bool) -> None:
+    """Set or remove the flag `locked` or `suspended` of an account.
+
+    Raises ConditionFailed for an account that doesn't exist, was deactivated, or is an administrator's.
+    """
+    active = "attribute_exists(user_id) AND attribute_not_exists(deactivated_ms)"
+    dynamodb.execute(
+        dynamodb.update(
+            USERS,
+            account_key(user_id),
+            "SET #flag = :true" if on else "REMOVE #flag",
+            names={"#flag": flag},
+            values={":true": True, ":false": False} if on else {":false": False},
+            condition=f"{active} AND (attribute_not_exists(admin) OR admin = :false)",
+        )
+    )
+
+
+def copy_flags(user_id: str, flags: Sequence[str]) -> None:
+    """Have all devices of a user say of these flags what the account says."""
+    account = read_account(user_id) or {}
+    now = {flag: bool(account.get(flag)) for flag in flags}
+    for device in read_devices(user_id):
+        if any(bool(device.get(flag)) != on for flag, on in now.items()):
+            update_device(user_id, device_id_of(device), now)
+
+
 def scan_accounts() -> Iterator[Item]:
     """Every account, in no order: reads the whole table."""
     return dynamodb.scan(
@@ -175,6 +211,11 @@ def create_device_write(user_id: str, device_id: str, attributes: Mapping[str, A
     """Adds a device that isn't there yet."""
     item = {**device_key(user_id, device_id), **attributes}
     return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
+
+
+def check_device(user_id: str, device_id: str) -> Write:
+    """Refuses a transaction, by the name "device", if there is no such device."""
+    return dynamodb.check(USERS, device_key(user_id, device_id), "attribute_exists(user_id)").named("device")
 
 
 def replace_tokens_write(

@@ -99,6 +99,11 @@ def read_memberships(user_id: str, *, consistent: bool = True, forgotten: bool =
     return [from_item(item) for item in items if forgotten or not item.get("forgotten")]
 
 
+def read_joined_rooms(user_id: str) -> list[str]:
+    """Return the rooms that a user is joined to."""
+    return [found.room_id for found in read_memberships(user_id) if found.membership == "join"]
+
+
 def membership_write(membership: Membership) -> Write:
     """Record a membership; one that goes on (a profile change) keeps its `since` and `previous`."""
     if membership.previous == membership.membership:

@@ -19,6 +19,7 @@ from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
 from murmuration.rooms.ephemeral import receipts as room_receipts
+from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, total
 from murmuration.storage.rooms import relations, room_items
@@ -33,16 +34,6 @@ MOST_COUNTED = 1000
 
 Receipts = Mapping[str, int]
 """The ordinal up to which the user has read, by thread: "" for an unthreaded receipt, MAIN, or a root."""
-
-
-def thread_of(entry: LogEntry) -> str:
-    """The thread that an event belongs to: its root's ID, or MAIN."""
-    relates_to = entry.event.content.get("m.relates_to")
-    if isinstance(relates_to, Mapping) and relates_to.get("rel_type") == "m.thread":
-        root = relates_to.get("event_id")
-        if isinstance(root, str):
-            return root
-    return MAIN
 
 
 def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
@@ -130,7 +121,7 @@ def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Recei
             continue
         if entry.redacted_because is not None or entry.is_past:
             continue
-        thread = thread_of(entry)
+        thread = thread_of(entry.event)
         if entry.ordinal <= max(read_everywhere, receipts.get(thread, 0)):
             continue
         outcome = evaluate(ctx.push_rules, _client_form(entry, room.room_id), context(entry.event.sender))
@@ -189,7 +180,7 @@ def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: st
     moved = dict(receipts)
     for entry in entries:
         if entry.event.sender == user_id and entry.event.type != MEMBER:
-            thread = thread_of(entry)
+            thread = thread_of(entry.event)
             moved[thread] = max(moved.get(thread, 0), entry.ordinal)
     return moved
 

@@ -1,0 +1,16 @@
+"""Lock or unlock an account.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv1adminlockuserid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import moderation
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("PUT", "/_matrix/client/{version}/admin/lock/{userId}", versions=("v1",))
+def handler(request: Request) -> dict[str, Any]:
+    return dict(moderation.set_lock(request.requester, request.params["userId"], request.fields()))

@@ -1,0 +1,16 @@
+"""Suspend an account, or end that.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv1adminsuspenduserid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.accounts import moderation
+from murmuration.endpoint import Request, endpoint
+
+
+@endpoint("PUT", "/_matrix/client/{version}/admin/suspend/{userId}", versions=("v1",))
+def handler(request: Request) -> dict[str, Any]:
+    return dict(moderation.set_suspension(request.requester, request.params["userId"], request.fields()))

@@ -1,0 +1,23 @@
+"""List the rooms that the requester shares with a user. The older path is from before it was specified.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mutual_rooms
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.search import mutual_rooms
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/mutual_rooms",
+    versions=("v1", "unstable"),
+    also=("/_matrix/client/{version}/uk.half-shot.msc2666/user/mutual_rooms",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    query = request.query
+    start = query.get("from", query.get("batch_token"))
+    return mutual_rooms.get_mutual_rooms(request.requester, query.get("user_id"), start)

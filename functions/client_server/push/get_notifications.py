@@ -1,0 +1,21 @@
+"""List what a user was notified of.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.push import notifications
+
+
+@endpoint("GET", "/_matrix/client/{version}/notifications", versions=CLIENT_VERSIONS)
+def handler(request: Request) -> dict[str, Any]:
+    return notifications.get_notifications(
+        request.requester,
+        start=request.query.get("from"),
+        limit=request.query_int("limit", notifications.DEFAULT, low=1, high=notifications.MOST),
+        only=request.query.get("only"),
+    )

@@ -1,0 +1,16 @@
+"""Tell how to reach the server's operators.
+
+https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import server_discovery
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint("GET", "/.well-known/matrix/support", auth=Auth.NONE)
+def handler(_request: Request) -> dict[str, Any]:
+    return server_discovery.get_wellknown_support()

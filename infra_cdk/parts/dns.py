@@ -1,0 +1,78 @@
+"""Certificate and DNS records, where a Route 53 zone is named; without one both are made by hand.
+
+CloudFront takes certificates of us-east-1 alone, and CloudFormation makes one where its stack is. So a
+deployment with a zone must be in us-east-1: a rule refuses other regions before anything is made.
+https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cnames-and-https-requirements.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import CfnRule, CfnRuleAssertion, Fn, Stack
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_cloudfront as cloudfront
+from aws_cdk import aws_route53 as route53
+
+from infra_cdk.names import logical_id
+from infra_cdk.settings import Settings
+
+CLOUDFRONT_ZONE = "Z2FDTNDATAQYW2"
+"""What an alias for a distribution names as its zone.
+
+https://docs.aws.amazon.com/Route53/latest/APIReference/API_AliasTarget.html
+"""
+
+
+def make_certificate(stack: Stack, settings: Settings) -> Any:
+    """The ARN of the certificate: that of the settings, or one for all hosts; None without a domain.
+
+    ACM puts the records that prove the names into the zone, and waits until it has seen them.
+    """
+    if not settings.zone:
+        return settings.certificate_arn or None
+    CfnRule(
+        stack,
+        "CertificateRegion",
+        assertions=[
+            CfnRuleAssertion(
+                assert_=Fn.condition_equals(stack.region, "us-east-1"),
+                assert_description="With a zone, deploy to us-east-1: CloudFront takes no other certificate.",
+            )
+        ],
+    )
+    first, *others = settings.hosts
+    return acm.CfnCertificate(
+        stack,
+        "Certificate",
+        domain_name=first,
+        subject_alternative_names=others or None,
+        validation_method="DNS",
+        domain_validation_options=[
+            acm.CfnCertificate.DomainValidationOptionProperty(
+                domain_name=host, hosted_zone_id=settings.zone_id
+            )
+            for host in settings.hosts
+        ],
+    ).ref
+
+
+def make_records(stack: Stack, settings: Settings, distribution: cloudfront.CfnDistribution) -> None:
+    """Have each host lead to the distribution, by both of IP's versions.
+
+    A record that is there already makes the deployment fail: whose it is, nobody here can know.
+    """
+    if not settings.zone:
+        return
+    for host in settings.hosts:
+        for kind in ("A", "AAAA"):
+            route53.CfnRecordSet(
+                stack,
+                logical_id("record", host, kind),
+                hosted_zone_id=settings.zone_id,
+                name=host,
+                type=kind,
+                alias_target=route53.CfnRecordSet.AliasTargetProperty(
+                    dns_name=distribution.attr_domain_name, hosted_zone_id=CLOUDFRONT_ZONE
+                ),
+            )

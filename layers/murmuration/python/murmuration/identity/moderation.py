@@ -1,0 +1,35 @@
+"""Locked and suspended accounts: what each device's item says of its account, and who is refused for it.
+
+https://spec.matrix.org/v1.19/client-server-api/#account-moderation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from murmuration.protocol.errors import UserLocked, UserSuspended
+
+LOCKED, SUSPENDED = "locked", "suspended"
+
+_refuses: ContextVar[bool] = ContextVar("refuses suspended users", default=False)
+
+
+@contextmanager
+def refusing_suspended() -> Iterator[None]:
+    """Have suspended users refused whose tokens are verified meanwhile."""
+    token = _refuses.set(True)
+    try:
+        yield
+    finally:
+        _refuses.reset(token)
+
+
+def check_device(device: Mapping[str, Any], *, even_locked: bool = False) -> None:
+    """Raises UserLocked for a device of a locked account, UserSuspended where suspended ones are refused."""
+    if device.get(LOCKED) and not even_locked:
+        raise UserLocked("This account has been locked", soft_logout=True)
+    if device.get(SUSPENDED) and _refuses.get():
+        raise UserSuspended("This account is suspended: it can read, but not do this")

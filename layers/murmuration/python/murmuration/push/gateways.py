@@ -1,0 +1,226 @@
+"""Calls of push gateways: what the queue `gateway-pushes` orders.
+
+A gateway that fails is tried again with growing pauses, for a day; what comes meanwhile waits, and doesn't
+shorten the pause. Rejected push keys lose their pusher. All of it may happen twice: gateways recognise an
+event by its ID. https://spec.matrix.org/v1.19/push-gateway-api/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration import outbound
+from murmuration.aws import queues
+from murmuration.aws.reads import fetch
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.events import Event
+from murmuration.push.evaluation import QUEUE
+from murmuration.push.pushers import check_gateway
+from murmuration.rooms.ephemeral.receipts import read_own
+from murmuration.rooms.room import Room
+from murmuration.settings import settings
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import failing_pushers, pushers, unread
+from murmuration.storage.users.failing_pushers import Failing, failing_read
+from murmuration.storage.users.pushers import Pusher
+
+FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
+LONGEST_DELAY_S = 900
+"""The longest time that SQS holds a message back."""
+ATTEMPTS = 5
+COUNTS_ONLY: Mapping[str, Any] = {"counts": True}
+"""A note that tells no more than how much is unread."""
+
+
+def deliver(message: Mapping[str, Any]) -> None:
+    """Do what a message of the queue orders: a push, a smaller number, another attempt."""
+    user_id = str(message["user_id"])
+    if "note" in message:
+        _notify(user_id, message["note"])
+    elif "read" in message:
+        _note_reading(user_id, message["read"]["room_id"], message["read"]["up_to"])
+    else:
+        _retry(user_id, message["retry"], int(message["failures"]))
+
+
+def _notify(user_id: str, note: Mapping[str, Any]) -> None:
+    """Tell all pushers of an event, unless the user has read it meanwhile.
+
+    The event counts as unread before receipts are read, and receipts are written before it is looked what is
+    unread: so of a receipt at the same time one of the two learns.
+    """
+    found = pushers.read_pushers(user_id).pushers
+    if not found:
+        unread.forget(user_id)
+        return
+    room_id, ordinal, thread = note["room_id"], int(note["ordinal"]), note["thread"]
+    unread.add(user_id, room_id, ordinal, thread)
+    receipts = read_own(user_id, room_id, [None, thread])
+    if any(ordinal <= int(item["ordinal"]) for item in receipts):
+        unread.mark_read(user_id, room_id, {thread: ordinal})
+        return
+    for pusher in found:
+        _tell(user_id, pusher, note)
+
+
+def _note_reading(user_id: str, room_id: str, up_to: Mapping[str, int]) -> None:
+    _, changed = unread.mark_read(user_id, room_id, up_to)
+    if changed:
+        for pusher in pushers.read_pushers(user_id).pushers:
+            _tell(user_id, pusher, COUNTS_ONLY)
+
+
+def _retry(user_id: str, digest: str, failures: int) -> None:
+    """Try a failing gateway again, if its time has come; of several such messages one goes on."""
+    pusher = next((each for each in pushers.read_pushers(user_id).pushers if each.digest == digest), None)
+    failing = fetch(failing_read(user_id, digest))
+    if pusher is None or failing is None or failing.failures != failures:
+        return
+    if failing.retry_at_ms > now_ms():
+        _order_retry(user_id, digest, failing)
+    else:
+        _attempt(user_id, pusher, failing, failing.pending)
+
+
+def _tell(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> None:
+    """Tell a pusher something: at once, or with the next attempt where its gateway fails."""
+    failing = fetch(failing_read(user_id, pusher.digest))
+    for _ in range(ATTEMPTS):
+        if failing is None or failing.retry_at_ms <= now_ms():
+            break
+        if failing_pushers.store(user_id, pusher.digest, failing.with_pending([note])):
+            return
+        failing = fetch(failing_read(user_id, pusher.digest))
+    _attempt(user_id, pusher, failing, [*(failing.pending if failing else ()), note])
+
+
+def _attempt(
+    user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Mapping[str, Any]]
+) -> None:
+    """Tell a gateway these things in order, and note how that went."""
+    for number, note in enumerate(notes):
+        started_ms = now_ms()
+        answer = _call(user_id, pusher, note)
+        if answer.failed:
+            _note_failure(user_id, pusher, failing, notes[number:], answer.retry_after_ms)
+            return
+        if answer.rejected:
+            pushers.remove_pushers(user_id, [pusher.pair], made_before_ms=started_ms)
+            break
+    if failing is not None and not failing_pushers.clear(user_id, pusher.digest, failing.revision):
+        # More came to wait meanwhile: it is told now, what was told before is not repeated.
+        now = fetch(failing_read(user_id, pusher.digest))
+        if now is not None:
+            _attempt(user_id, pusher, now, [each for each in now.pending if each not in notes])
+
+
+def _note_failure(
+    user_id: str,
+    pusher: Pusher,
+    failing: Failing | None,
+    notes: Sequence[Mapping[str, Any]],
+    retry_after_ms: int,
+) -> None:
+    """Note a failed attempt and order the next; one that another has noted only adds what waits."""
+    now = now_ms()
+    failures = failing.failures + 1 if failing else 1
+    pause = min(LONGEST_PAUSE_MS, max(retry_after_ms, FIRST_PAUSE_MS << min(failures - 1, 12)))
+    since, revision = (failing.since_ms, failing.revision) if failing else (now, 0)
+    noted = Failing(since, failures, now + pause, (), revision).with_pending(notes)
+    if failing_pushers.store(user_id, pusher.digest, noted):
+        _order_retry(user_id, pusher.digest, noted)
+        return
+    for _ in range(ATTEMPTS):
+        other = fetch(failing_read(user_id, pusher.digest))
+        if other is None:
+            return
+        if failing_pushers.store(user_id, pusher.digest, other.with_pending(notes)):
+            return
+
+
+def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
+    delay_s = min(LONGEST_DELAY_S, max(1, -(-(failing.retry_at_ms - now_ms()) // 1000)))
+    body = {"user_id": user_id, "retry": digest, "failures": failing.failures}
+    queues.send(QUEUE, body, delay_s=delay_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """How a call went: it failed, or the push key is rejected; when the gateway wants to be asked again."""
+
+    failed: bool = False
+    rejected: bool = False
+    retry_after_ms: int = 0
+
+
+def _call(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> _Answer:
+    """Call the gateway. What can't be told any more, as it was redacted, counts as told."""
+    content = _content(user_id, pusher, note)
+    if content is None:
+        return _Answer()
+    url = pusher.data["url"]
+    try:
+        check_gateway(url)
+        answer = outbound.post_json(url, {"notification": content}, private=settings().push_private_gateways)
+        if answer.status != 200:
+            return _Answer(failed=True, retry_after_ms=answer.retry_after_ms)
+        rejected = answer.json_object().get("rejected", [])
+    except (MatrixError, outbound.OutboundError):
+        return _Answer(failed=True)
+    return _Answer(rejected=isinstance(rejected, list) and pusher.pushkey in rejected)
+
+
+def _content(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a gateway is told: None if there is nothing to tell of the event any more."""
+    count = unread.read_total(user_id)
+    counts = {"unread": count} if count or note.get("counts") else {}
+    device = {
+        "app_id": pusher.app_id,
+        "pushkey": pusher.pushkey,
+        "pushkey_ts": pusher.made_ms // 1000,
+        "data": {name: value for name, value in pusher.data.items() if name != "url"},
+    }
+    if note.get("counts"):
+        return {"counts": counts, "devices": [device], "prio": "low"}
+    head = room_items.read_head(note["room_id"])
+    entries = (
+        room_items.read_log_entries([(head.room_id, int(note["ordinal"]))], {head.room_id: head.version})
+        if head is not None
+        else []
+    )
+    if head is None or not entries or entries[0].redacted_because is not None:
+        return None
+    event = entries[0].event
+    told = {
+        "event_id": event.event_id,
+        "room_id": event.room_id,
+        "counts": counts,
+        "prio": note["prio"],
+        "devices": [{**device, "tweaks": note["tweaks"]}],
+    }
+    if pusher.data.get("format") == "event_id_only":
+        return told
+    return told | _details(user_id, Room(head), event)
+
+
+def _details(user_id: str, room: Room, event: Event) -> dict[str, Any]:
+    """What is told of an event and its room."""
+    name, alias = ("m.room.name", ""), ("m.room.canonical_alias", "")
+    member = ("m.room.member", event.sender)
+    state = room.events([name, alias, member])
+    texts = {
+        "sender_display_name": state[member].content.get("displayname") if member in state else None,
+        "room_name": state[name].content.get("name") if name in state else None,
+        "room_alias": state[alias].content.get("alias") if alias in state else None,
+    }
+    is_target = event.type == "m.room.member" and event.state_key == user_id
+    return {
+        "type": event.type,
+        "sender": event.sender,
+        "content": event.content,
+        **{key: text for key, text in texts.items() if isinstance(text, str) and text},
+        **({"user_is_target": True} if is_target else {}),
+    }

@@ -1,0 +1,136 @@
+"""The list of notifications: computed from the rooms' logs by the user's push rules when it is asked for.
+
+So it is there for users without a pusher, and costs nothing when an event is written.
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from murmuration import push_rules
+from murmuration.clock import now_ms
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.power_levels import PowerLevels
+from murmuration.protocol.push_rules.conditions import PushContext
+from murmuration.protocol.push_rules.evaluation import compile_ruleset, evaluate
+from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
+from murmuration.rooms.ephemeral.receipts import read_own
+from murmuration.rooms.reading.client_events import bare_event, client_event
+from murmuration.rooms.reading.threads import thread_of
+from murmuration.rooms.reading.visibility import Seen, Viewer
+from murmuration.rooms.room import Room
+from murmuration.search.newest_first import NewestFirst
+from murmuration.storage.rooms import scan_places
+from murmuration.storage.users import memberships
+
+PURPOSE = "notifications"
+DEFAULT, MOST = 20, 100
+OLDEST_MS = 30 * 24 * 3_600_000
+"""How far the list goes back: 30 days."""
+HIGHLIGHT = "highlight"
+STATE = (("m.room.create", ""), ("m.room.power_levels", ""))
+
+
+def get_notifications(
+    requester: Requester, *, start: str | None, limit: int, only: str | None
+) -> dict[str, Any]:
+    """Return the requester's notifications of the last 30 days, the newest first.
+
+    `start` is a former answer's `next_token`. A page may be short, or empty, and still have a `next_token`,
+    as the scan for it is bounded. Raises InvalidParam for an unknown token.
+    """
+    scan = _scan(requester, start)
+    rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))
+    contexts: dict[str, _Context] = {}
+    budget, oldest = Budget(LIST_BYTES), now_ms() - OLDEST_MS
+    found: list[dict[str, Any]] = []
+    own: dict[str, dict[str, int]] = {}
+    for room, viewer, seen in scan:
+        event = seen.entry.event
+        if event.origin_server_ts < oldest:
+            scan.end_room(room.room_id)
+            continue
+        thread = thread_of(event)
+        if event.sender == requester.user_id and event.type != "m.room.member":
+            mine = own.setdefault(room.room_id, {})
+            mine.setdefault(thread, seen.entry.ordinal)
+            continue
+        if seen.entry.redacted_because is not None:
+            continue
+        context = contexts.setdefault(room.room_id, _Context(room, requester.user_id))
+        outcome = evaluate(rules, bare_event(event), context.of(event.sender))
+        if not outcome.notify or (only == HIGHLIGHT and not outcome.highlight):
+            continue
+        shown = {
+            "actions": outcome.actions,
+            "event": _shown(viewer, seen),
+            "read": seen.entry.ordinal <= own.get(room.room_id, {}).get(thread, 0)
+            or context.has_read(seen.entry.ordinal, thread),
+            "room_id": room.room_id,
+            "ts": event.origin_server_ts,
+        }
+        budget.spend(json_bytes(shown))
+        found.append(shown)
+        if len(found) >= limit or budget.left < LIST_BYTES // 4:
+            break
+    left = scan.places_left()
+    token = scan_places.write(requester.user_id, PURPOSE, left) if left else None
+    return {"notifications": found, **({"next_token": token} if token else {})}
+
+
+def _shown(viewer: Viewer, seen: Seen) -> dict[str, Any]:
+    return client_event(seen.entry, viewer, membership=seen.membership, with_room_id=False)
+
+
+def _scan(requester: Requester, start: str | None) -> NewestFirst:
+    places: Mapping[str, int] | None = None
+    if start is not None:
+        places = scan_places.read(requester.user_id, PURPOSE, start)
+        if places is None:
+            raise InvalidParam("from is not a token of this list, or has expired")
+    all_rooms = memberships.read_memberships(requester.user_id)
+    joined = [each for each in all_rooms if each.membership in ("join", "invite")]
+    return NewestFirst(requester.user_id, requester.device_id, joined, places)
+
+
+class _Context:
+    """What push rules want to know of a room, and what its user has read; read when it is asked for."""
+
+    def __init__(self, room: Room, user_id: str) -> None:
+        self._room = room
+        self._user_id = user_id
+        self._levels: PowerLevels | None = None
+        self._name: str | None = None
+        self._read: dict[str | None, int] = {}
+
+    def of(self, sender: str) -> PushContext:
+        if self._levels is None:
+            member = ("m.room.member", self._user_id)
+            state = self._room.events([*STATE, member])
+            self._levels = PowerLevels.from_state(
+                state.get(STATE[0]), state.get(STATE[1]), self._room.version
+            )
+            name = state[member].content.get("displayname") if member in state else None
+            self._name = name if isinstance(name, str) else None
+        return PushContext(
+            self._user_id,
+            self._name,
+            self._room.head.joined,
+            self._levels.user_level(sender),
+            self._levels.entry_levels("notifications"),
+        )
+
+    def has_read(self, ordinal: int, thread: str) -> bool:
+        """Whether a receipt of the user's says that an event in a thread was read."""
+        if unknown := [each for each in (None, thread) if each not in self._read]:
+            self._read |= dict.fromkeys(unknown, 0)
+            self._note(read_own(self._user_id, self._room.room_id, unknown))
+        return ordinal <= max(self._read[None], self._read[thread])
+
+    def _note(self, items: Iterable[Mapping[str, Any]]) -> None:
+        for item in items:
+            thread = item.get("thread_id")
+            self._read[thread] = max(self._read.get(thread, 0), int(item["ordinal"]))

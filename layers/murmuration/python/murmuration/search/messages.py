@@ -1,0 +1,280 @@
+"""Search in messages: by scanning the requester's rooms, the newest events first.
+
+There is no index: a page ends after some seconds, with what was found, and `next_batch` goes on from there.
+Encrypted rooms are left out, as their events have no text to be found.
+https://spec.matrix.org/v1.19/client-server-api/#server-side-search
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.bodies import Fields
+from murmuration.protocol.errors import InvalidParam, MissingParam
+from murmuration.protocol.events import Event
+from murmuration.protocol.filters import EventFilter, parse_room_event_filter
+from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
+from murmuration.rooms.reading.client_events import client_event, state_event
+from murmuration.rooms.reading.pagination import position_token
+from murmuration.rooms.reading.past_state import pick_state_after
+from murmuration.rooms.reading.timeline import Scan
+from murmuration.rooms.reading.viewing import View
+from murmuration.rooms.reading.visibility import Seen, Viewer
+from murmuration.rooms.room import Room
+from murmuration.search.newest_first import NewestFirst
+from murmuration.storage.rooms import room_items, scan_places
+from murmuration.storage.users import memberships
+
+PURPOSE = "search"
+KEYS = {
+    "content.body": ("m.room.message", "body"),
+    "content.name": ("m.room.name", "name"),
+    "content.topic": ("m.room.topic", "topic"),
+}
+"""Each key with the type of events, and the property of their content, that it is about."""
+DEFAULT, MOST = 10, 100
+MOST_CONTEXT, DEFAULT_CONTEXT = 20, 5
+MOST_WORDS, MOST_TERM_BYTES = 20, 1_000
+GROUPS = ("room_id", "sender")
+MEMBER = "m.room.member"
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What is searched for, and what is told of it. `context` is (before, after, with profiles)."""
+
+    words: tuple[str, ...]
+    keys: tuple[str, ...]
+    event_filter: EventFilter
+    by_rank: bool
+    context: tuple[int, int, bool] | None
+    include_state: bool
+    groups: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, body: Fields) -> Criteria | None:
+        """From a request's body; None if it searches nothing. Raises MissingParam, BadJson, InvalidParam."""
+        if "search_categories" not in body.values:
+            raise MissingParam("search_categories is missing")
+        category = Fields(body.object("search_categories")).optional_object("room_events")
+        if category is None:
+            return None
+        fields = Fields(category)
+        term = fields.string("search_term")
+        if len(term.encode()) > MOST_TERM_BYTES:
+            raise InvalidParam(f"search_term may have {MOST_TERM_BYTES} bytes")
+        keys = tuple(fields.strings("keys")) or tuple(KEYS)
+        if unknown := [key for key in keys if key not in KEYS]:
+            raise InvalidParam(f"{unknown[0][:40]!r} can't be searched")
+        context = fields.optional_object("event_context")
+        return cls(
+            words=tuple(dict.fromkeys(_words(term)))[:MOST_WORDS],
+            keys=keys,
+            event_filter=parse_room_event_filter(category.get("filter", {})),
+            by_rank=_order(fields) == "rank",
+            context=_context(Fields(context)) if context is not None else None,
+            include_state=fields.boolean("include_state", default=False),
+            groups=_groups(Fields(fields.object("groupings"))),
+        )
+
+
+def _order(fields: Fields) -> str:
+    return fields.choice("order_by", ("rank", "recent")) if "order_by" in fields.values else "rank"
+
+
+def _context(fields: Fields) -> tuple[int, int, bool]:
+    before, after = (
+        min(fields.integer(name, DEFAULT_CONTEXT), MOST_CONTEXT) for name in ("before_limit", "after_limit")
+    )
+    return before, after, fields.boolean("include_profile", default=False)
+
+
+def _groups(fields: Fields) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.choice("key", GROUPS) for each in fields.objects("group_by")))
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    room: Room
+    viewer: Viewer
+    seen: Seen
+    rank: float
+
+
+def search(requester: Requester, body: Fields, start: str | None) -> dict[str, Any]:
+    """Return the events that have, for each word of the search term, one that begins so.
+
+    Without `recent` a page's events are ordered by rank. `start` is a former answer's `next_batch`. Raises
+    what `Criteria.parse` does, InvalidParam for an unknown token, LimitExceeded.
+    """
+    criteria = Criteria.parse(body)
+    if criteria is None:
+        return {"search_categories": {}}
+    rate_limits.check("search", requester.user_id)
+    hits, left = _find(requester, criteria, start)
+    if criteria.by_rank:
+        hits.sort(key=lambda hit: -hit.rank)
+    budget = Budget(LIST_BYTES)
+    results = []
+    for hit in hits:
+        result = _result(requester, criteria, hit)
+        if not budget.take(json_bytes(result)):
+            result.pop("context", None)
+            budget.spend(json_bytes(result))
+        results.append(result)
+    found: dict[str, Any] = {"count": len(hits), "highlights": list(criteria.words), "results": results}
+    if left:
+        found["next_batch"] = scan_places.write(requester.user_id, PURPOSE, left)
+    if criteria.groups:
+        found["groups"] = {name: _grouped(hits, name) for name in criteria.groups}
+    if criteria.include_state:
+        found["state"] = _states(hits, budget)
+    return {"search_categories": {"room_events": found}}
+
+
+def _find(requester: Requester, criteria: Criteria, start: str | None) -> tuple[list[_Hit], dict[str, int]]:
+    """The events of a page, newest first, and the places where the scan goes on."""
+    places = None
+    if start is not None:
+        places = scan_places.read(requester.user_id, PURPOSE, start)
+        if places is None:
+            raise InvalidParam("next_batch is not a token of a search, or has expired")
+    wanted = criteria.event_filter
+    limit = wanted.limit_within(default=DEFAULT, maximum=MOST)
+    hits: list[_Hit] = []
+    if not criteria.words or not limit or wanted.admits_nothing:
+        return hits, {}
+    rooms = [
+        each
+        for each in memberships.read_memberships(requester.user_id)
+        if each.membership in ("join", "leave", "ban") and wanted.admits_room(each.room_id)
+    ]
+    scan = NewestFirst(requester.user_id, requester.device_id, rooms, places, encrypted=False)
+    size = 0
+    for room, viewer, seen in scan:
+        event = seen.entry.event
+        if seen.entry.redacted_because is not None or not wanted.matches(event.pdu, room.room_id):
+            continue
+        rank = _rank(criteria, event)
+        if rank:
+            hits.append(_Hit(room, viewer, seen, rank))
+            size += len(event.to_json())
+            if len(hits) >= limit or size > LIST_BYTES // 4:
+                break
+    return hits, scan.places_left()
+
+
+def _rank(criteria: Criteria, event: Event) -> float:
+    """How well an event fits, between 0 and 1; 0 if a word of the term is missing."""
+    words = [word for text in _texts(criteria.keys, event) for word in _words(text)]
+    fitting = 0
+    for wanted in criteria.words:
+        count = sum(word.startswith(wanted) for word in words)
+        if not count:
+            return 0
+        fitting += count
+    return fitting / len(words)
+
+
+def _texts(keys: Iterable[str], event: Event) -> list[str]:
+    """The texts of an event that are searched."""
+    texts: list[object] = []
+    for key in keys:
+        event_type, name = KEYS[key]
+        if event.type != event_type:
+            continue
+        texts.append(event.content.get(name))
+        block = event.content.get("m.topic") if key == "content.topic" else None
+        variants = block.get("m.text") if isinstance(block, Mapping) else None
+        for each in variants if isinstance(variants, list) else ():
+            if isinstance(each, Mapping) and each.get("mimetype", "text/plain") == "text/plain":
+                texts.append(each.get("body"))
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _result(requester: Requester, criteria: Criteria, hit: _Hit) -> dict[str, Any]:
+    shown = client_event(hit.seen.entry, hit.viewer, membership=hit.seen.membership)
+    result: dict[str, Any] = {"rank": hit.rank, "result": shown}
+    if criteria.context is not None:
+        result["context"] = _context_of(requester, hit, *criteria.context)
+    return result
+
+
+def _context_of(
+    requester: Requester, hit: _Hit, before_limit: int, after_limit: int, with_profiles: bool
+) -> dict[str, Any]:
+    """The events around one, as far as the requester may see them; those before it newest first."""
+    view = View(requester, hit.room, hit.viewer, None)
+    ordinal, head = hit.seen.entry.ordinal, hit.room.head
+    before = Scan(view, EventFilter(), ordinal - 1, head.oldest - 1, forward=False)
+    after = Scan(view, EventFilter(), ordinal, max(head.ordinal, ordinal), forward=True)
+    if before_limit:
+        before.run(before_limit)
+    if after_limit:
+        after.run(after_limit)
+    context: dict[str, Any] = {
+        "start": position_token(before.position),
+        "end": position_token(after.position),
+        "events_before": [_shown(each, hit.viewer) for each in before.found[:before_limit]],
+        "events_after": [_shown(each, hit.viewer) for each in after.found[:after_limit]],
+    }
+    if with_profiles:
+        around = [*before.found[:before_limit], hit.seen, *after.found[:after_limit]]
+        context["profile_info"] = _profiles(hit, {each.entry.event.sender for each in around})
+    return context
+
+
+def _shown(seen: Seen, viewer: Viewer) -> dict[str, Any]:
+    return client_event(seen.entry, viewer, membership=seen.membership)
+
+
+def _profiles(hit: _Hit, senders: Iterable[str]) -> dict[str, dict[str, str]]:
+    """What these users were called when the event was sent."""
+    state = pick_state_after(hit.room, hit.seen.entry, [(MEMBER, sender) for sender in sorted(senders)])
+    return {
+        user_id: {
+            name: event.content[name]
+            for name in ("displayname", "avatar_url")
+            if isinstance(event.content.get(name), str)
+        }
+        for (_, user_id), event in state.items()
+    }
+
+
+def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, dict[str, Any]]:
+    groups: dict[str, dict[str, Any]] = {}
+    for hit in hits:
+        event = hit.seen.entry.event
+        value = hit.room.room_id if name == "room_id" else event.sender
+        group = groups.setdefault(value, {"order": len(groups) + 1, "results": []})
+        group["results"].append(event.event_id)
+    return groups
+
+
+def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[dict[str, Any]]]:
+    """The current state of the rooms that the requester is in: of the members only the results' senders."""
+    states: dict[str, list[dict[str, Any]]] = {}
+    senders: dict[str, set[str]] = {}
+    for hit in hits:
+        senders.setdefault(hit.room.room_id, set()).add(hit.seen.entry.event.sender)
+    for hit in hits:
+        room = hit.room
+        if room.room_id in states or not hit.viewer.is_joined:
+            continue
+        entries = room_items.read_state_but_members(room.room_id, room.version)
+        members = room.entries([(MEMBER, user_id) for user_id in senders[room.room_id]])
+        events = [state_event(entry.event, hit.viewer) for entry in (*entries, *members.values())]
+        if not budget.take(json_bytes(events)):
+            break
+        states[room.room_id] = events
+    return states

@@ -1,0 +1,135 @@
+"""The events of several rooms as one user may see them, the newest first, as far as time and reads allow."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from murmuration.aws import concurrency
+from murmuration.aws.reads import Batch
+from murmuration.rooms.reading.visibility import Seen, Viewer, ignored_users, make_viewer, seen_by
+from murmuration.rooms.room import Room, prefetch
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
+from murmuration.storage.users import account_data
+from murmuration.storage.users.memberships import Membership
+
+FIRST_PAGE, PAGE = 20, 200
+MOST_ROOMS = 1000
+MOST_ENTRIES = 10_000
+SECONDS = 5.0
+ENCRYPTION = ("m.room.encryption", "")
+
+
+@dataclass(slots=True)
+class _Room:
+    """A room that is scanned: what was read of it and isn't passed yet, and where the next page begins."""
+
+    room: Room
+    viewer: Viewer
+    before: int
+    entries: list[LogEntry] = field(default_factory=list)
+    is_over: bool = False
+    size: int = FIRST_PAGE
+
+    def read(self) -> None:
+        self.entries = room_items.read_log_page(
+            self.room.room_id, self.room.version, before=self.before, limit=self.size, forward=False
+        )
+        self.size = PAGE
+        if self.entries:
+            self.before = self.entries[-1].ordinal
+        else:
+            self.is_over = True
+
+    @property
+    def place(self) -> int:
+        """The ordinal below which nothing is passed."""
+        return self.entries[0].ordinal + 1 if self.entries else self.before
+
+
+def _is_encrypted(room: Room) -> bool:
+    return room.event(*ENCRYPTION) is not None
+
+
+class NewestFirst:
+    """A scan of rooms' logs. `places` says where to begin in each room; without it, at the end.
+    Without `encrypted`, encrypted rooms are left out.
+
+    Iterating gives the visible events, newest first by their senders' clocks, in the order of the log within
+    a room. It ends when there are no more, or after `SECONDS` or `MOST_ENTRIES` events: then
+    `places_left` has something. What was given or passed over isn't in the places any more.
+    """
+
+    def __init__(
+        self,
+        user_id: str,
+        device_id: str,
+        memberships: Sequence[Membership],
+        places: Mapping[str, int] | None = None,
+        *,
+        encrypted: bool = True,
+    ) -> None:
+        wanted = [
+            each
+            for each in memberships[:MOST_ROOMS]
+            if places is None or places.get(each.room_id) is not None
+        ]
+        batch = Batch()
+        heads = [batch.add(room_items.head_read(each.room_id)) for each in wanted]
+        ignored = batch.add(account_data.content_read(user_id, "", "m.ignored_user_list"))
+        batch.fetch()
+        self._rooms: list[_Room] = []
+        for membership, answer in zip(wanted, heads, strict=True):
+            head = answer.value
+            if head is None:
+                continue
+            room = Room(head)
+            viewer = make_viewer(
+                user_id,
+                device_id,
+                membership,
+                head.version,
+                ignored=ignored_users(ignored.value),
+                erasures=head.erasures,
+            )
+            place = head.ordinal + 1 if places is None else places[membership.room_id]
+            if viewer.joined_until is not None:
+                place = min(place, viewer.joined_until + 1)
+            self._rooms.append(_Room(room, viewer, place))
+        if not encrypted:
+            prefetch([each.room for each in self._rooms], [ENCRYPTION])
+            self._rooms = [each for each in self._rooms if not _is_encrypted(each.room)]
+        self._ends = time.monotonic() + SECONDS
+        self._passed = 0
+
+    def __iter__(self) -> Iterator[tuple[Room, Viewer, Seen]]:
+        self._begin(self._rooms)
+        while rooms := [each for each in self._rooms if each.entries]:
+            if time.monotonic() > self._ends or self._passed >= MOST_ENTRIES:
+                return
+            newest = max(rooms, key=lambda each: each.entries[0].event.origin_server_ts)
+            entry = newest.entries.pop(0)
+            self._passed += 1
+            seen = seen_by(newest.viewer, [entry])
+            if not newest.entries:
+                newest.before = entry.ordinal
+                newest.read()
+            for each in seen:
+                yield newest.room, newest.viewer, each
+
+    def _begin(self, rooms: Iterable[_Room]) -> None:
+        """Read the newest events of all rooms, some at a time."""
+        concurrency.parallel(*(functools.partial(each.read) for each in rooms))
+
+    def end_room(self, room_id: str) -> None:
+        """Leave out the rest of a room."""
+        for each in self._rooms:
+            if each.room.room_id == room_id:
+                each.entries, each.is_over = [], True
+
+    def places_left(self) -> dict[str, int]:
+        """Return where to go on in each room that has more."""
+        return {each.room.room_id: each.place for each in self._rooms if not each.is_over}

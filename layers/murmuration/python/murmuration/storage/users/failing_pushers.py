@@ -1,0 +1,93 @@
+"""Pushers whose gateway doesn't answer: since when, when to try again, what they are yet to be told.
+
+Such a pusher has one item in `transient`, and one message in the queue that carries its next attempt. What
+comes meanwhile waits in the item: the newest `MOST_PENDING` events. The item expires after a day; then the
+pusher is tried with the next event as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.reads import Read
+from murmuration.clock import now_ms
+
+TABLE = "transient"
+LIFETIME_MS = 24 * 3_600_000
+"""How long a gateway is tried."""
+MOST_PENDING = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A pusher's failures: how many in a row, the first and the next attempt, what waits, the revision."""
+
+    since_ms: int
+    failures: int
+    retry_at_ms: int
+    pending: tuple[Mapping[str, Any], ...]
+    revision: int = 0
+
+    def with_pending(self, more: Sequence[Mapping[str, Any]]) -> Failing:
+        """Return the same with more that waits, each thing once, the newest of all."""
+        known = [each for each in self.pending if each not in more]
+        return replace(self, pending=tuple([*known, *more][-MOST_PENDING:]))
+
+
+def failing_read(user_id: str, digest: str) -> Read[Failing | None]:
+    """Read the failures of a pusher by its digest; None if its gateway answered last."""
+    return Read(TABLE, _key(user_id, digest), _from_item)
+
+
+def store(user_id: str, digest: str, failing: Failing) -> bool:
+    """Store failures that were changed; return False if somebody else changed them meanwhile."""
+    item: Item = {
+        **_key(user_id, digest),
+        "since_ms": failing.since_ms,
+        "failures": failing.failures,
+        "retry_at_ms": failing.retry_at_ms,
+        "pending": json.dumps(list(failing.pending), separators=(",", ":")),
+        "revision": failing.revision + 1,
+        "expires": (failing.since_ms + LIFETIME_MS) // 1000,
+    }
+    return _succeeds(dynamodb.put(TABLE, item, **_unchanged(failing.revision)))
+
+
+def clear(user_id: str, digest: str, revision: int) -> bool:
+    """Forget failures that are over; return False if somebody else changed them meanwhile."""
+    return _succeeds(dynamodb.delete(TABLE, _key(user_id, digest), **_unchanged(revision)))
+
+
+def _unchanged(revision: int) -> dict[str, Any]:
+    if not revision:
+        return {"condition": "attribute_not_exists(revision)"}
+    return {"condition": "revision = :revision", "values": {":revision": revision}}
+
+
+def _succeeds(write: dynamodb.Write) -> bool:
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _key(user_id: str, digest: str) -> dict[str, str]:
+    return {"id": f"pusher#{digest}#{user_id}"}
+
+
+def _from_item(item: Item | None) -> Failing | None:
+    if item is None or int(item["expires"]) * 1000 <= now_ms():
+        return None
+    return Failing(
+        since_ms=int(item["since_ms"]),
+        failures=int(item["failures"]),
+        retry_at_ms=int(item["retry_at_ms"]),
+        pending=tuple(json.loads(item["pending"])),
+        revision=int(item["revision"]),
+    )

@@ -1,0 +1,119 @@
+"""What push gateways told a user of that isn't read yet: the number on an app's icon.
+
+One item of the table `users`: by room the places of the events, each with its thread. The newest `MOST` are
+kept. It is for users with pushers only, and changes by its revision.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.reads import Read, fetch
+from murmuration.protocol.errors import Unavailable
+from murmuration.storage.live.streams import pause
+
+TABLE, SK = "users", "unread"
+MOST = 200
+ATTEMPTS = 20
+
+Unread = dict[str, list[tuple[int, str]]]
+"""By room: the ordinals of unread events in order, each with its thread."""
+
+
+def unread_read(user_id: str) -> Read[tuple[Unread, int]]:
+    """Read what is unread, and the item's revision."""
+    return Read(TABLE, _key(user_id), _from_item)
+
+
+def total(unread: Unread) -> int:
+    """Return how many events are unread."""
+    return sum(map(len, unread.values()))
+
+
+def add(user_id: str, room_id: str, ordinal: int, thread: str) -> int:
+    """Note an event that the user is notified of; return how many are unread then. Twice counts once."""
+
+    def change(unread: Unread) -> None:
+        places = {*unread.get(room_id, ()), (ordinal, thread)}
+        unread[room_id] = sorted(places)
+        while total(unread) > MOST:
+            room = max(unread, key=lambda each: len(unread[each]))
+            unread[room] = unread[room][1:]
+
+    return _change(user_id, change)[0]
+
+
+def mark_read(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> tuple[int, bool]:
+    """Take out what was read: the ordinal up to which, by thread; "" stands for all threads.
+
+    Returns how many are unread then, and whether that changed.
+    """
+
+    def change(unread: Unread) -> None:
+        left = [
+            (ordinal, thread)
+            for ordinal, thread in unread.get(room_id, ())
+            if ordinal > max(read_up_to.get("", 0), read_up_to.get(thread, 0))
+        ]
+        if left:
+            unread[room_id] = left
+        else:
+            unread.pop(room_id, None)
+
+    return _change(user_id, change)
+
+
+def forget_room(user_id: str, room_id: str) -> tuple[int, bool]:
+    """Take out all of a room that the user left; see `mark_read`."""
+    return mark_read(user_id, room_id, {"": 1 << 62})
+
+
+def forget(user_id: str) -> None:
+    """Forget all that is unread."""
+    dynamodb.execute(dynamodb.delete(TABLE, _key(user_id)))
+
+
+def _change(user_id: str, change: Callable[[Unread], None]) -> tuple[int, bool]:
+    for attempt in range(ATTEMPTS):
+        item = dynamodb.get(TABLE, _key(user_id))
+        unread, revision = _from_item(item)
+        before = json.dumps(unread)
+        change(unread)
+        if json.dumps(unread) == before:
+            return total(unread), False
+        values: dict[str, Any] = {":revision": revision} if revision else {}
+        try:
+            dynamodb.execute(
+                dynamodb.put(
+                    TABLE,
+                    {**_key(user_id), "rooms": json.dumps(unread), "revision": revision + 1},
+                    condition="revision = :revision" if revision else "attribute_not_exists(revision)",
+                    values=values or None,
+                )
+            )
+        except ConditionFailed:
+            pause(attempt)
+            continue
+        return total(unread), True
+    raise Unavailable("What is unread is being changed")
+
+
+def read_total(user_id: str) -> int:
+    """Return how many events are unread."""
+    return total(fetch(unread_read(user_id))[0])
+
+
+def _key(user_id: str) -> dict[str, str]:
+    return {"user_id": user_id, "sk": SK}
+
+
+def _from_item(item: Item | None) -> tuple[Unread, int]:
+    if item is None:
+        return {}, 0
+    rooms: dict[str, list[list[Any]]] = json.loads(item["rooms"])
+    unread = {room: [(int(place), str(thread)) for place, thread in each] for room, each in rooms.items()}
+    return unread, int(item["revision"])

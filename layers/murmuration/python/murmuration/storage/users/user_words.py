@@ -1,0 +1,70 @@
+"""The words by which users of this server are found: items of the table `directory`.
+
+There is an item for each word of a user's name and ID, below its first character, so that a query finds the
+users with a word that begins in some way. A reader looks at the profile whether it still holds.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Write
+
+TABLE = "directory"
+MOST_WORDS, MOST_CHARACTERS = 8, 32
+"""How many words are kept of a text, and how much of each."""
+_WORD = re.compile(r"[^\W_]+")
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text without regard to case, the first `MOST_WORDS`."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return list(dict.fromkeys(word[:MOST_CHARACTERS] for word in _WORD.findall(folded)))[:MOST_WORDS]
+
+
+def word_writes(user_id: str, display_name: str | None) -> list[Write]:
+    """Have a user found by the words of their display name and the local part of their ID."""
+    words = [*words_of(user_id[1:].partition(":")[0]), *words_of(display_name or "")]
+    return [
+        dynamodb.put(TABLE, {"pk": _pk(word), "sk": f"{word}#{user_id}"}) for word in dict.fromkeys(words)
+    ]
+
+
+def add_words(user_id: str, display_name: str | None) -> None:
+    """Carry out `word_writes`; what is there already stays."""
+    dynamodb.batch_write(word_writes(user_id, display_name))
+
+
+def remove_words(user_id: str, before: str | None, now: str | None) -> None:
+    """Remove the words of a former display name that the present one, and the ID, don't have."""
+    kept = {*words_of(user_id[1:].partition(":")[0]), *words_of(now or "")}
+    dynamodb.batch_write(
+        [
+            dynamodb.delete(TABLE, {"pk": _pk(word), "sk": f"{word}#{user_id}"})
+            for word in words_of(before or "")
+            if word not in kept
+        ]
+    )
+
+
+def find_by_prefix(prefix: str, limit: int) -> list[str]:
+    """Return users with a word that begins with `prefix`, in the order of these words; one query."""
+    items = dynamodb.query(
+        TABLE,
+        "pk = :pk AND begins_with(sk, :prefix)",
+        {":pk": _pk(prefix), ":prefix": prefix[:MOST_CHARACTERS]},
+        limit=limit,
+        consistent=False,
+    )
+    return _distinct(item["sk"].partition("#")[2] for item in items)
+
+
+def _distinct(user_ids: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(user_ids))
+
+
+def _pk(word: str) -> str:
+    return f"user-words#{word[0]}"

@@ -1,0 +1,108 @@
+"""What `murmuration doctor` asks of the AWS account: quotas, protection, mail. It changes nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from operators.doctor import Finding, Standing
+from operators.operating import Server
+
+ENOUGH_CONCURRENCY = 1_000
+"""How many functions may run at once by AWS's default quota; parts of it are reserved for those that wait."""
+ENOUGH_REQUESTS = 2_000
+"""Requests a second to all APIs of the region: what one method is let have."""
+RAISE_CONCURRENCY = (
+    "aws service-quotas request-service-quota-increase --service-code lambda"
+    f" --quota-code L-B99A9384 --desired-value {ENOUGH_CONCURRENCY}"
+)
+RAISE_REQUESTS = (
+    "aws service-quotas request-service-quota-increase --service-code apigateway"
+    " --quota-code L-8A5B8E43 --desired-value 10000"
+)
+Clients = Callable[[str], Any]
+"""Makes the botocore client of a service."""
+
+
+def make_client(service: str) -> Any:
+    """A botocore client with this process's credentials and region."""
+    from botocore.session import Session
+
+    return Session().create_client(service)
+
+
+def checks(server: Server, clients: Clients = make_client) -> Iterator[Finding]:
+    """Ask the account, one question after the other. A server in a folder has none."""
+    if server.folder is not None:
+        return
+    for subject, check in (
+        ("concurrency", check_concurrency),
+        ("requests", check_requests),
+        ("protection", check_protection),
+        ("mail", check_mail),
+    ):
+        yield _allowed(subject, functools.partial(check, server, clients))
+
+
+def _allowed(subject: str, check: Callable[[], Finding]) -> Finding:
+    """What a check found. Who may not ask is told so; it's no fault of the server."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return check()
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        return Finding(Standing.SKIPPED, subject, f"AWS does not tell: {code}")
+
+
+def check_concurrency(_server: Server, clients: Clients) -> Finding:
+    """How many functions may run at once in this account and region."""
+    limit = int(clients("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
+    if limit < ENOUGH_CONCURRENCY:
+        said = f"{limit} functions may run at once: set account_concurrency to that, and ask for more by"
+        return Finding(Standing.WARNING, "concurrency", f"{said} `{RAISE_CONCURRENCY}`")
+    return Finding(Standing.OK, "concurrency", f"{limit} functions may run at once")
+
+
+def check_requests(_server: Server, clients: Clients) -> Finding:
+    """How many requests a second all APIs of this account and region take."""
+    limit = clients("apigateway").get_account().get("throttleSettings", {})
+    rate, burst = float(limit.get("rateLimit", 0)), int(limit.get("burstLimit", 0))
+    if rate < ENOUGH_REQUESTS:
+        said = f"the account's APIs take {rate:.0f} requests a second: ask for more by"
+        return Finding(Standing.WARNING, "requests", f"{said} `{RAISE_REQUESTS}`")
+    return Finding(Standing.OK, "requests", f"{rate:.0f} a second, {burst} at once")
+
+
+def check_protection(server: Server, clients: Clients) -> Finding:
+    """Whether somebody could delete tables or stack by mistake: a deployment is protected once it stands."""
+    from murmuration.storage.tables import TABLES
+
+    dynamodb, cloudformation = clients("dynamodb"), clients("cloudformation")
+    open_tables = [
+        table.name
+        for table in TABLES
+        if not dynamodb.describe_table(TableName=f"{server.prefix}-{table.name}")["Table"].get(
+            "DeletionProtectionEnabled"
+        )
+    ]
+    (stack,) = cloudformation.describe_stacks(StackName=server.prefix)["Stacks"]
+    if open_tables or not stack.get("EnableTerminationProtection"):
+        what = "tables and stack" if open_tables else "the stack"
+        said = f'{what} can be deleted by mistake: put "protected": true into the context of cdk.json'
+        return Finding(Standing.WARNING, "protection", f"{said}, and deploy once more")
+    return Finding(Standing.OK, "protection", "AWS refuses to delete tables and stack")
+
+
+def check_mail(_server: Server, clients: Clients) -> Finding:
+    """Whether SES sends to everybody: a new account's sends to addresses that were verified."""
+    from murmuration.settings import settings
+
+    if not settings().mail_sender:
+        return Finding(Standing.SKIPPED, "mail", "no mail_sender is set")
+    if not clients("sesv2").get_account().get("ProductionAccessEnabled"):
+        return Finding(
+            Standing.WARNING, "mail", "SES sends to verified addresses only: request production access"
+        )
+    return Finding(Standing.OK, "mail", f"sent as {settings().mail_sender}")

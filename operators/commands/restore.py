@@ -1,0 +1,56 @@
+"""Restore a deployment's tables and signing key, as they were at a time, as another stage beside it.
+
+Run it again with the same words after an interruption: what is done is not done twice. At its end it says
+what remains to be done by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--at", required=True, type=_moment, help="a time, such as 2026-11-20T12:00:00Z")
+    parser.add_argument("--stage", required=True, help="the new deployment's stage, such as back")
+    parser.add_argument(
+        "--prefix", default="murmuration-prod", help="the deployment to restore (murmuration-prod)"
+    )
+
+
+def _moment(text: str) -> datetime:
+    """A time to the second, with its zone. Raises ArgumentTypeError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no time such as 2026-11-20T12:00:00Z") from None
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text} lacks its zone: add a Z for UTC")
+    return moment.astimezone(UTC).replace(microsecond=0)
+
+
+NEXT = """What remains, in this order:
+  npx cdk deploy -c domain= -c certificate_arn=        (takes the domain from {source})
+  npx cdk deploy -c stage={stage} --import-existing-resources
+  aws s3 sync s3://BUCKET-OF-{source} s3://BUCKET-OF-{target}   (the stacks' outputs name the buckets)
+  point the domain to the new Address, and run `murmuration doctor --prefix {target}`"""
+
+
+def run(args: argparse.Namespace) -> int:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from operators.account import make_client
+    from operators.restoring import NotRestorable, restore
+
+    target = f"murmuration-{args.stage}"
+    try:
+        restore(args.prefix, target, args.at, make_client, print)
+    except NotRestorable as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (BotoCoreError, ClientError) as error:
+        print(f"AWS: {error}\nRun the same command again to go on.", file=sys.stderr)
+        return 1
+    print(NEXT.format(source=args.prefix, stage=args.stage, target=target))
+    return 0

@@ -1,0 +1,93 @@
+"""Restoring a deployment's data beside it, as it was at one moment. Each step looks whether it's done.
+
+So whoever was interrupted begins anew with the same words. All tables are of the same second, or they would
+contradict each other. Those whose items expire by themselves are not restored: use makes them anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from murmuration.storage.tables import TABLES, Table
+
+RESTORED: tuple[Table, ...] = tuple(table for table in TABLES if not table.ttl)
+"""The tables that AWS keeps for 35 days as they were in each second."""
+SIGNING_KEY = "signing-key"
+Clients = Callable[[str], Any]
+Say = Callable[[str], None]
+
+
+class NotRestorable(Exception):
+    """What is there stands in the way; the message says what to do."""
+
+
+def restore(source: str, target: str, at: datetime, clients: Clients, say: Say) -> None:
+    """Make the tables and the signing key of `target` from those of `source`, two prefixes.
+
+    Raises NotRestorable where `target` has a table of another time, or another server's key.
+    """
+    if source == target:
+        raise NotRestorable(f"{target} is what is restored from: name another stage")
+    dynamodb = clients("dynamodb")
+    for table in RESTORED:
+        if _begin(dynamodb, f"{source}-{table.name}", f"{target}-{table.name}", at):
+            say(f"restoring {target}-{table.name}")
+    for table in RESTORED:
+        _finish(dynamodb, table, f"{target}-{table.name}")
+        say(f"{target}-{table.name} is as it was at {at.isoformat()}")
+    _copy_key(clients("ssm"), source, target)
+    say("the signing key is copied")
+
+
+def _begin(dynamodb: Any, source: str, target: str, at: datetime) -> bool:
+    """Have AWS restore a table, unless it does or did. Whether it was asked to."""
+    try:
+        there = dynamodb.describe_table(TableName=target)["Table"]
+    except dynamodb.exceptions.ResourceNotFoundException:
+        dynamodb.restore_table_to_point_in_time(
+            SourceTableName=source, TargetTableName=target, RestoreDateTime=at
+        )
+        return True
+    restored_at = there.get("RestoreSummary", {}).get("RestoreDateTime")
+    if restored_at is None or int(restored_at.timestamp()) != int(at.timestamp()):
+        what = f"of {restored_at.isoformat()}" if restored_at else "that was not restored"
+        raise NotRestorable(f"{target} is a table {what}: delete it, or choose another stage")
+    return False
+
+
+def _finish(dynamodb: Any, table: Table, name: str) -> None:
+    """Give a restored table what AWS doesn't restore: its backups, its stream, its protection."""
+    _wait(dynamodb, name)
+    backups = dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+    if backups.get("PointInTimeRecoveryDescription", {}).get("PointInTimeRecoveryStatus") != "ENABLED":
+        dynamodb.update_continuous_backups(
+            TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+    there = dynamodb.describe_table(TableName=name)["Table"]
+    if table.streams and not there.get("StreamSpecification", {}).get("StreamEnabled"):
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"}
+        dynamodb.update_table(TableName=name, StreamSpecification=stream)
+        _wait(dynamodb, name)
+    if not there.get("DeletionProtectionEnabled"):
+        dynamodb.update_table(TableName=name, DeletionProtectionEnabled=True)
+        _wait(dynamodb, name)
+
+
+def _wait(dynamodb: Any, name: str) -> None:
+    """Wait until a table is active; a large one takes hours to restore."""
+    dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 20, "MaxAttempts": 4_320})
+
+
+def _copy_key(ssm: Any, source: str, target: str) -> None:
+    """Let the restored server sign with the key by which others know it."""
+    text = ssm.get_parameter(Name=f"/{source}/{SIGNING_KEY}", WithDecryption=True)["Parameter"]["Value"]
+    name = f"/{target}/{SIGNING_KEY}"
+    try:
+        there = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+    except ssm.exceptions.ParameterNotFound:
+        ssm.put_parameter(Name=name, Value=text, Type="SecureString", Overwrite=False)
+        return
+    if there != text:
+        raise NotRestorable(f"{name} is another key than /{source}/{SIGNING_KEY}: delete it, and come again")

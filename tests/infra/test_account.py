@@ -1,0 +1,93 @@
+"""What `murmuration doctor` says of an AWS account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from botocore.exceptions import ClientError
+
+from murmuration.settings import settings
+from murmuration.storage.tables import TABLES
+from operators import account
+from operators.doctor import Finding, Standing
+from operators.operating import Server
+
+SERVER = Server("murmuration-test", "example.org", "https://example.org")
+
+
+class Account:
+    """An account that answers what it was told; which tables were asked for is checked by their names."""
+
+    def __init__(
+        self, *, concurrency: int = 1_000, rate: float = 10_000, protected: bool = True, mail: bool = True
+    ) -> None:
+        self.concurrency, self.rate, self.protected, self.mail = concurrency, rate, protected, mail
+        self.asked: list[str] = []
+
+    def __call__(self, _service: str) -> Account:
+        return self
+
+    def get_account_settings(self) -> Any:
+        return {"AccountLimit": {"ConcurrentExecutions": self.concurrency}}
+
+    def get_account(self) -> Any:
+        throttle = {"rateLimit": self.rate, "burstLimit": 5_000}
+        return {"throttleSettings": throttle, "ProductionAccessEnabled": self.mail}
+
+    def describe_table(self, TableName: str) -> Any:
+        self.asked.append(TableName)
+        return {"Table": {"DeletionProtectionEnabled": self.protected}}
+
+    def describe_stacks(self, StackName: str) -> Any:
+        assert StackName == "murmuration-test"
+        return {"Stacks": [{"EnableTerminationProtection": self.protected}]}
+
+
+@pytest.fixture
+def mail_sender(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("MURMURATION_MAIL_SENDER", "noreply@example.org")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def found(asked: Account) -> dict[str, Finding]:
+    return {finding.subject: finding for finding in account.checks(SERVER, asked)}
+
+
+@pytest.mark.usefixtures("mail_sender")
+def test_an_account_that_is_ready() -> None:
+    asked = Account()
+    assert {finding.standing for finding in found(asked).values()} == {Standing.OK}
+    assert asked.asked == [f"murmuration-test-{table.name}" for table in TABLES]
+
+
+@pytest.mark.usefixtures("mail_sender")
+def test_a_new_account_is_told_what_to_ask_for() -> None:
+    said = found(Account(concurrency=10, rate=1_000, protected=False, mail=False))
+    assert {finding.standing for finding in said.values()} == {Standing.WARNING}
+    assert "--quota-code L-B99A9384 --desired-value 1000" in said["concurrency"].sentence
+    assert "account_concurrency" in said["concurrency"].sentence
+    assert "--service-code apigateway" in said["requests"].sentence
+    assert '"protected": true' in said["protection"].sentence
+    assert "production access" in said["mail"].sentence
+
+
+@pytest.mark.usefixtures("deployment")
+def test_who_may_not_ask_is_told_so() -> None:
+    asked = Account()
+    refused = ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetAccountSettings")
+    with mock.patch.object(Account, "get_account_settings", side_effect=refused):
+        said = found(asked)
+    assert said["concurrency"].standing is Standing.SKIPPED
+    assert "AccessDenied" in said["concurrency"].sentence
+    assert said["requests"].standing is Standing.OK
+
+
+def test_a_server_in_a_folder_has_no_account() -> None:
+    local = Server("murmuration-local", "localhost", "http://localhost", Path())
+    assert list(account.checks(local, Account())) == []

@@ -1,0 +1,80 @@
+"""What the simulated CloudFormation does with a stack that can't be made, and with one that goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from infra_cdk.rehearsal import models
+from infra_cdk.rehearsal.corrections import corrections
+
+REGION = "us-east-1"
+
+
+@pytest.fixture
+def cloudformation(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody's")
+    for owner, name, value in corrections():
+        monkeypatch.setattr(owner, name, value)
+    with mock_aws():
+        yield boto3.client("cloudformation", region_name=REGION)
+
+
+def table(policy: str, **more: Any) -> Mapping[str, Any]:
+    properties = {
+        "TableName": "kept",
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+        **more,
+    }
+    return {"Type": "AWS::DynamoDB::Table", "DeletionPolicy": policy, "Properties": properties}
+
+
+def make_stack(cloudformation: Any, *, fails: bool, **resources: Any) -> str:
+    """Make a stack; its status. One that fails has a function that is refused."""
+    function: dict[str, Any] = {"FunctionName": "refused", "Role": "arn:aws:iam::123456789012:role/none"}
+    boto3.client("ssm", region_name=REGION).put_parameter(
+        Name=models.REFUSED, Value="refused" if fails else "none", Type="String", Overwrite=True
+    )
+    if fails:
+        resources["Function"] = {
+            "Type": "AWS::Lambda::Function",
+            "DependsOn": list(resources),
+            "Properties": function,
+        }
+    outputs = {"Kept": {"Value": {"Ref": "Kept"}}}
+    template = {"Resources": resources, "Outputs": outputs}
+    cloudformation.create_stack(StackName="stack", TemplateBody=json.dumps(template))
+    return str(cloudformation.describe_stacks(StackName="stack")["Stacks"][0]["StackStatus"])
+
+
+def tables() -> list[str]:
+    return list(boto3.client("dynamodb", region_name=REGION).list_tables()["TableNames"])
+
+
+def test_a_stack_that_fails_leaves_nothing_and_can_be_made_again(cloudformation: Any) -> None:
+    kept = table("RetainExceptOnCreate")
+    assert make_stack(cloudformation, fails=True, Kept=kept) == "ROLLBACK_COMPLETE"
+    assert tables() == []
+    cloudformation.delete_stack(StackName="stack")
+    assert make_stack(cloudformation, fails=False, Kept=kept) == "CREATE_COMPLETE"
+    cloudformation.delete_stack(StackName="stack")
+    assert tables() == ["kept"], "what stood outlives its stack"
+
+
+def test_what_is_always_retained_is_in_the_next_attempts_way(cloudformation: Any) -> None:
+    assert make_stack(cloudformation, fails=True, Kept=table("Retain")) == "ROLLBACK_COMPLETE"
+    assert tables() == ["kept"]
+
+
+def test_what_is_protected_can_not_be_taken_back(cloudformation: Any) -> None:
+    protected = table("RetainExceptOnCreate", DeletionProtectionEnabled=True)
+    assert make_stack(cloudformation, fails=True, Kept=protected) == "ROLLBACK_FAILED"
+    assert tables() == ["kept"]

@@ -1,0 +1,117 @@
+"""A small push gateway over HTTP, and the workers between the server and it, called by hand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from local_cloud.permissions import acting_for
+from murmuration.aws import dynamodb
+from murmuration.delivery import wakes
+from murmuration.push import evaluation, gateways
+from murmuration.storage.live import streams
+
+PATH = "/_matrix/push/v1/notify"
+
+
+class Gateway:
+    """What came, oldest first; `status`, `headers` and `rejected` say how it answers."""
+
+    def __init__(self) -> None:
+        self.came: list[dict[str, Any]] = []
+        self.status = 200
+        self.headers: Mapping[str, str] = {}
+        self.rejected: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}{PATH}"
+
+    def take(self) -> list[dict[str, Any]]:
+        """Return what came since this was asked last."""
+        came, self.came = self.came, []
+        return came
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        gateway = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                assert self.path == PATH
+                gateway.came.append(body["notification"])
+                answer = json.dumps({"rejected": gateway.rejected}).encode()
+                self.send_response(gateway.status)
+                for name, value in gateway.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+class Workers:
+    """The Streams workers and the queue `gateway-pushes`: `run` does all that there is to do."""
+
+    def __init__(self) -> None:
+        self.queue: list[tuple[dict[str, Any], int]] = []
+        self._log: dict[str, int] = {}
+        self._receipts: dict[str, int] = {}
+
+    def send(self, name: str, body: Mapping[str, Any], *, delay_s: int = 0, **_: Any) -> None:
+        assert name == evaluation.QUEUE
+        self.queue.append((json.loads(json.dumps(body)), delay_s))
+
+    def run(self, *room_ids: str) -> None:
+        """Bring what is new in these rooms to the workers, and then what these ordered."""
+        for room_id in room_ids:
+            self._new_entries(room_id)
+            self._new_receipts(room_id)
+        self.deliver()
+
+    def deliver(self, *, late: bool = False) -> None:
+        """Do what is in the queue, with `late` also what was held back."""
+        waiting = self.queue
+        self.queue = [each for each in waiting if each[1] and not late]
+        with acting_for("workers.pushes"):
+            for body, delay_s in waiting:
+                if not delay_s or late:
+                    gateways.deliver(body)
+
+    def _new_entries(self, room_id: str) -> None:
+        after = self._log.get(room_id, 0)
+        items = dynamodb.query(
+            "room-log", "room_id = :room AND ordinal > :after", {":room": room_id, ":after": after}
+        )
+        if items:
+            self._log[room_id] = items[-1]["ordinal"]
+            with acting_for("workers.streams"):
+                evaluation.order_pushes(items, wakes.wake_for_log_entries(items))
+
+    def _new_receipts(self, room_id: str) -> None:
+        stream = streams.room_stream(room_id)
+        items = streams.read_after(stream, self._receipts.get(stream, 0))
+        if items:
+            self._receipts[stream] = items[-1]["seq"]
+            with acting_for("workers.streams"):
+                evaluation.note_receipts(items)
+
+
+def running(make: Callable[[], Gateway]) -> Iterator[Gateway]:
+    """A gateway for the time of a test."""
+    gateway = make()
+    yield gateway
+    gateway.close()

@@ -1,0 +1,297 @@
+"""What push gateways are told, and when: rules, reading, failures."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from murmuration.clock import now_ms
+from murmuration.push import gateways
+from murmuration.storage.users import failing_pushers, unread
+from tests.in_process import Client, segment
+from tests.push.gateway import Gateway, Workers
+from tests.push.test_pushers import keys, set_pusher
+from tests.rooms.people import V3, create_room, invite, leave, ok, path, redact, relate, send, set_state
+
+Make = Callable[..., Client]
+
+
+@pytest.fixture
+def phone(alice: Client, gateway: Gateway, room_id: str) -> Client:
+    """Alice, with a pusher that she set after she joined the room."""
+    add_pusher(alice, gateway)
+    return alice
+
+
+def add_pusher(client: Client, gateway: Gateway, **data: Any) -> None:
+    set_pusher(client, data={"url": gateway.url, "brand": "x", **data}, append=True)
+
+
+def read(client: Client, room_id: str, event_id: str, **body: Any) -> None:
+    ok(client.post(path(room_id, "receipt", "m.read", event_id), body))
+
+
+def counts(came: list[dict[str, Any]]) -> list[int]:
+    return [each["counts"]["unread"] for each in came]
+
+
+def test_a_message_is_told_with_all_that_the_specification_has(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    event_id = send(bob, room_id, "ping")
+    workers.run(room_id)
+    (told,) = gateway.take()
+    (device,) = told.pop("devices")
+    assert device.pop("pushkey_ts") > 1_700_000_000
+    assert device == {
+        "app_id": "org.example.app",
+        "pushkey": "key",
+        "data": {"brand": "x"},
+        "tweaks": {"sound": "default"},
+    }
+    assert told == {
+        "event_id": event_id,
+        "room_id": room_id,
+        "type": "m.room.message",
+        "sender": bob.user_id,
+        "sender_display_name": "bob",
+        "room_name": "The lounge",
+        "content": {"msgtype": "m.text", "body": "ping"},
+        "counts": {"unread": 1},
+        "prio": "high",
+    }
+
+
+def test_event_id_only_tells_no_more_than_the_id(
+    alice: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    add_pusher(alice, gateway, format="event_id_only")
+    event_id = send(bob, room_id, "secret")
+    workers.run(room_id)
+    (told,) = gateway.take()
+    assert told.keys() == {"event_id", "room_id", "counts", "prio", "devices"}
+    assert told["event_id"] == event_id
+    assert told["devices"][0]["data"] == {"brand": "x", "format": "event_id_only"}
+
+
+def test_nobody_is_told_of_their_own_events_nor_of_muted_rooms(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    send(phone, room_id)
+    ok(phone.put(f"{V3}/pushrules/global/room/{segment(room_id)}", {"actions": []}))
+    send(bob, room_id)
+    workers.run(room_id)
+    assert gateway.take() == []
+
+
+def test_a_mention_is_a_highlight_where_the_room_is_muted(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    ok(phone.put(f"{V3}/pushrules/global/room/{segment(room_id)}", {"actions": []}))
+    content = {"msgtype": "m.text", "body": "you", "m.mentions": {"user_ids": [phone.user_id]}}
+    send(bob, room_id, content)
+    workers.run(room_id)
+    (told,) = gateway.take()
+    assert told["devices"][0]["tweaks"]["highlight"] is True
+
+
+def test_ignored_users_ring_nobody(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    content: dict[str, Any] = {"ignored_users": {bob.user_id: {}}}
+    ok(phone.put(f"{V3}/user/{segment(phone.user_id)}/account_data/m.ignored_user_list", content))
+    send(bob, room_id)
+    workers.run(room_id)
+    assert gateway.take() == []
+
+
+def test_an_invite_is_told_to_whom_it_is_for(
+    phone: Client, bob: Client, gateway: Gateway, workers: Workers
+) -> None:
+    room = create_room(bob, name="Second")
+    invite(bob, room, phone)
+    workers.run(room)
+    (told,) = gateway.take()
+    assert (told["type"], told["user_is_target"], told["room_name"]) == ("m.room.member", True, "Second")
+    leave(phone, room)
+    workers.run(room)
+    assert counts(gateway.take()) == [0]
+
+
+def test_the_number_goes_up_and_after_reading_to_zero(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    send(bob, room_id)
+    workers.run(room_id)
+    last = send(bob, room_id)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [1, 2]
+    read(phone, room_id, last)
+    workers.run(room_id)
+    (told,) = gateway.take()
+    assert told["counts"] == {"unread": 0}
+    assert "event_id" not in told
+
+
+def test_what_was_read_before_it_was_told_is_not_told(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    event_id = send(bob, room_id)
+    read(phone, room_id, event_id)
+    workers.run(room_id)
+    assert gateway.take() == []
+    assert unread.read_total(phone.user_id) == 0
+
+
+def test_an_answer_of_ones_own_reads_what_came_before(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    send(bob, room_id)
+    workers.run(room_id)
+    send(phone, room_id)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [1, 0]
+
+
+def test_a_receipt_of_a_thread_leaves_the_others_unread(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    root = send(bob, room_id)
+    reply = relate(bob, room_id, root, "m.thread")
+    workers.run(room_id)
+    assert counts(gateway.take())[-1] == 2
+    read(phone, room_id, reply, thread_id=root)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [1]
+    read(phone, room_id, root, thread_id="main")
+    workers.run(room_id)
+    assert counts(gateway.take()) == [0]
+
+
+def test_what_is_redacted_before_it_is_told_is_not_told(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    redact(bob, room_id, send(bob, room_id))
+    workers.run(room_id)
+    assert [each["type"] for each in gateway.take()] == []
+
+
+def test_a_rejected_key_loses_its_pusher(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers
+) -> None:
+    gateway.rejected = ["another", "key"]
+    send(bob, room_id)
+    workers.run(room_id)
+    assert len(gateway.take()) == 1
+    assert keys(phone) == []
+    send(bob, room_id)
+    workers.run(room_id)
+    assert gateway.take() == []
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = now_ms()
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(gateways, "now_ms", made)
+    monkeypatch.setattr(failing_pushers, "now_ms", made)
+    return made
+
+
+def test_a_failing_gateway_is_tried_again_and_told_everything_in_order(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers, clock: Clock
+) -> None:
+    gateway.status = 502
+    sent = [send(bob, room_id)]
+    workers.run(room_id)
+    assert len(gateway.take()) == 1
+    sent.append(send(bob, room_id))
+    workers.run(room_id)
+    assert gateway.take() == [], "a new event does not shorten the pause"
+    assert [delay for _, delay in workers.queue] == [5]
+    clock.now += 5_000
+    workers.deliver(late=True)
+    assert len(gateway.take()) == 1
+    assert [delay for _, delay in workers.queue] == [10]
+    gateway.status = 200
+    clock.now += 10_000
+    workers.deliver(late=True)
+    came = gateway.take()
+    assert [each["event_id"] for each in came] == sent
+    assert counts(came) == [2, 2]
+    assert workers.queue == []
+    sent.append(send(bob, room_id))
+    workers.run(room_id)
+    assert [each["event_id"] for each in gateway.take()] == sent[-1:]
+
+
+def test_429_says_when_to_come_again(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers, clock: Clock
+) -> None:
+    gateway.status, gateway.headers = 429, {"Retry-After": "120"}
+    send(bob, room_id)
+    workers.run(room_id)
+    assert [delay for _, delay in workers.queue] == [120]
+    clock.now += 60_000
+    workers.deliver(late=True)
+    assert len(gateway.take()) == 1
+    assert [delay for _, delay in workers.queue] == [60]
+
+
+def test_one_attempt_is_on_its_way_at_most(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers, clock: Clock
+) -> None:
+    gateway.status = 500
+    for _ in itertools.repeat(None, 4):
+        send(bob, room_id)
+        workers.run(room_id)
+        clock.now += 3_600_000
+    workers.deliver(late=True)
+    assert len(workers.queue) == 1
+
+
+def test_after_a_day_it_is_given_up(
+    phone: Client, bob: Client, room_id: str, gateway: Gateway, workers: Workers, clock: Clock
+) -> None:
+    gateway.status = 500
+    send(bob, room_id)
+    workers.run(room_id)
+    clock.now += failing_pushers.LIFETIME_MS + 1000
+    gateway.take()
+    workers.deliver(late=True)
+    assert (gateway.take(), workers.queue) == ([], [])
+
+
+def test_a_gateway_at_a_private_address_is_not_called(
+    phone: Client,
+    bob: Client,
+    room_id: str,
+    gateway: Gateway,
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from murmuration.settings import settings
+
+    monkeypatch.setenv("MURMURATION_PUSH_PRIVATE_GATEWAYS", "off")
+    settings.cache_clear()
+    send(bob, room_id)
+    workers.run(room_id)
+    assert gateway.take() == []
+    assert len(workers.queue) == 1
+
+
+def test_a_room_without_pushers_orders_nothing(bob: Client, room_id: str, workers: Workers) -> None:
+    send(bob, room_id)
+    set_state(bob, room_id, "m.room.topic", {"topic": "x"})
+    workers.run(room_id)
+    assert workers.queue == []

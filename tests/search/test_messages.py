@@ -1,0 +1,153 @@
+"""Search in messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.in_process import Client
+from tests.rooms.people import (
+    V3,
+    create_room,
+    event_ids,
+    join,
+    leave,
+    ok,
+    redact,
+    refused,
+    relate,
+    send,
+    set_state,
+)
+
+
+@pytest.fixture
+def room_id(alice: Client, bob: Client) -> str:
+    room = create_room(alice, preset="public_chat", name="Tea room")
+    join(bob, room)
+    return room
+
+
+def search(client: Client, term: str, token: str | None = None, **criteria: Any) -> Any:
+    body = {"search_categories": {"room_events": {"search_term": term, **criteria}}}
+    return ok(client.post(f"{V3}/search", body, next_batch=token))["search_categories"]["room_events"]
+
+
+def found(answer: Any) -> list[str]:
+    return event_ids([each["result"] for each in answer["results"]])
+
+
+def test_all_words_in_any_case_the_newest_first(alice: Client, bob: Client, room_id: str) -> None:
+    first = send(alice, room_id, "The MAD hatter's tea")
+    send(alice, room_id, "A mad dormouse")
+    second = send(bob, room_id, "Hatters are mad")
+    answer = search(alice, "mad hatter", order_by="recent")
+    assert found(answer) == [second, first]
+    assert (answer["count"], answer["highlights"]) == (2, ["mad", "hatter"])
+    assert "next_batch" not in answer
+    assert answer["results"][0]["result"]["room_id"] == room_id
+
+
+def test_the_closest_first(alice: Client, room_id: str) -> None:
+    close = send(alice, room_id, "walrus")
+    far = send(alice, room_id, "the walrus and the carpenter")
+    answer = search(alice, "walrus")
+    assert found(answer) == [close, far]
+    assert answer["results"][0]["rank"] > answer["results"][1]["rank"]
+
+
+def test_names_and_topics_by_their_keys(alice: Client, room_id: str) -> None:
+    name = set_state(alice, room_id, "m.room.name", {"name": "Jabberwocky"})
+    topic = set_state(alice, room_id, "m.room.topic", {"topic": "Jabberwocky"})
+    body = send(alice, room_id, "Jabberwocky")
+    assert set(found(search(alice, "jabberwocky"))) == {name, topic, body}
+    assert found(search(alice, "jabberwocky", keys=["content.name"])) == [name]
+    assert found(search(alice, "jabberwocky", keys=["content.topic"])) == [topic]
+
+
+def test_pages_have_each_once(alice: Client, room_id: str) -> None:
+    sent = [send(alice, room_id, f"oyster {number}") for number in range(5)]
+    shown: list[str] = []
+    token = None
+    while True:
+        answer = search(alice, "oyster", token, order_by="recent", filter={"limit": 2})
+        shown += found(answer)
+        token = answer.get("next_batch")
+        if token is None:
+            break
+    assert shown == sent[::-1]
+
+
+def test_a_scan_that_ends_early_says_so(alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    event_id = send(alice, room_id, "bandersnatch")
+    for _ in range(5):
+        send(alice, room_id)
+    monkeypatch.setattr("murmuration.search.newest_first.MOST_ENTRIES", 3)
+    answer = search(alice, "bandersnatch")
+    assert found(answer) == []
+    assert found(search(alice, "bandersnatch", answer["next_batch"])) == [event_id]
+
+
+def test_only_what_one_may_see(alice: Client, bob: Client, room_id: str) -> None:
+    seen = send(alice, room_id, "snark")
+    leave(bob, room_id)
+    unseen = send(alice, room_id, "snark again")
+    assert found(search(bob, "snark")) == [seen]
+    assert set(found(search(alice, "snark"))) == {seen, unseen}
+    assert found(search(alice, "nothing such")) == []
+    redact(alice, room_id, seen)
+    assert found(search(alice, "snark")) == [unseen]
+
+
+def test_encrypted_rooms_are_left_out(alice: Client) -> None:
+    room = create_room(alice)
+    send(alice, room, "vorpal")
+    set_state(alice, room, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+    assert found(search(alice, "vorpal")) == []
+
+
+def test_filters(alice: Client, bob: Client, room_id: str) -> None:
+    other = create_room(alice)
+    mine, hers = send(bob, room_id, "gryphon"), send(alice, other, "gryphon")
+    assert found(search(alice, "gryphon", filter={"rooms": [other]})) == [hers]
+    assert found(search(alice, "gryphon", filter={"not_rooms": [other]})) == [mine]
+    assert found(search(alice, "gryphon", filter={"senders": [bob.user_id]})) == [mine]
+
+
+def test_context_profiles_groups_and_state(alice: Client, bob: Client, room_id: str) -> None:
+    before = [send(bob, room_id, f"before {number}") for number in range(3)]
+    event_id = send(alice, room_id, "cheshire")
+    after = relate(bob, room_id, event_id, "m.thread")
+    context = {"before_limit": 2, "after_limit": 1, "include_profile": True}
+    grouping = {"group_by": [{"key": "room_id"}, {"key": "sender"}]}
+    answer = search(alice, "cheshire", event_context=context, groupings=grouping, include_state=True)
+    told = answer["results"][0]["context"]
+    assert event_ids(told["events_before"]) == before[:0:-1]
+    assert event_ids(told["events_after"]) == [after]
+    assert told["profile_info"][bob.user_id] == {"displayname": "bob"}
+    assert answer["groups"] == {
+        "room_id": {room_id: {"order": 1, "results": [event_id]}},
+        "sender": {alice.user_id: {"order": 1, "results": [event_id]}},
+    }
+    types = {(event["type"], event["state_key"]) for event in answer["state"][room_id]}
+    assert {("m.room.name", ""), ("m.room.member", alice.user_id)} <= types
+
+
+def test_wrong_requests(alice: Client, bob: Client, room_id: str) -> None:
+    address = f"{V3}/search"
+
+    def body(**criteria: Any) -> dict[str, Any]:
+        return {"search_categories": {"room_events": criteria}}
+
+    assert ok(alice.post(address, {"search_categories": {}})) == {"search_categories": {}}
+    refused(alice.post(address, {}), 400, "M_MISSING_PARAM")
+    refused(alice.post(address, body()), 400, "M_MISSING_PARAM")
+    refused(alice.post(address, body(search_term=1)), 400, "M_BAD_JSON")
+    refused(alice.post(address, body(search_term="a", order_by="x")), 400, "M_BAD_JSON")
+    refused(alice.post(address, body(search_term="a", keys=["x"])), 400, "M_INVALID_PARAM")
+    refused(alice.post(address, body(search_term="a"), next_batch="x"), 400, "M_INVALID_PARAM")
+    send(alice, room_id, "mock")
+    send(alice, room_id, "mock")
+    token = search(alice, "mock", filter={"limit": 1})["next_batch"]
+    refused(bob.post(address, body(search_term="mock"), next_batch=token), 400, "M_INVALID_PARAM")
