@@ -152,10 +152,12 @@ class Deployed:
         resources = dict(template["Resources"])
         for name, found in template["Resources"].items():
             if found["Type"] == "AWS::CloudFormation::Stack":
-                detail = self.account.client("cloudformation").describe_stack_resource(
-                    StackName=self.prefix, LogicalResourceId=name
+                listed = self.account.client("cloudformation").list_stacks()["StackSummaries"]
+                (nested,) = (
+                    each["StackName"]
+                    for each in listed
+                    if name in each["StackName"] and not each["StackStatus"].startswith("DELETE")
                 )
-                nested = detail["StackResourceDetail"]["PhysicalResourceId"]
                 resources |= self._template_of(nested)["Resources"]
         return {**template, "Resources": resources}
 

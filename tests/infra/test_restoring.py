@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,8 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An account with a deployment's tables and key; clients by the service's name."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "nobody's")
+    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
+        monkeypatch.delenv(name)  # the database of other tests
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-north-1")
     with mock_aws():
         dynamodb = boto3.client("dynamodb")
