@@ -59,6 +59,7 @@ NUMBERS = {
     "user_directory": (1, 50),
     "search": (0.2, 20),
     "openid_token": (0.05, 20),
+    "federation_membership": (5, 200),
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
@@ -254,6 +255,37 @@ def send_events(stage: Stage) -> Answer:
     return called(lambda: taking.take_transaction(by_server(stage), {"pdus": [{}]}, 100))
 
 
+def invite_elsewhere(stage: Stage) -> Answer:
+    from murmuration.federation.membership import inviting
+
+    return called(lambda: inviting.invite_user(stage.alice.user_id, "!none:example.org", "@a:b.example"))
+
+
+def ask_for_template(stage: Stage) -> Answer:
+    from murmuration.federation.membership.serving import templates
+
+    server = by_server(stage)
+    return called(lambda: templates.make_leave(server, "!none:example.org", f"@a:{server}"))
+
+
+def hand_in(stage: Stage) -> Answer:
+    from murmuration.federation.membership.serving import taking
+
+    return called(lambda: taking.take(by_server(stage), "!none:example.org", "$event", {}, "leave"))
+
+
+def invite_from_elsewhere(stage: Stage) -> Answer:
+    from murmuration.federation.membership.serving import invites
+
+    return called(lambda: invites.invite_v1(by_server(stage), "!none:example.org", "$event", {}))
+
+
+def exchange_invite(stage: Stage) -> Answer:
+    from murmuration.federation.membership.serving import third_party
+
+    return called(lambda: third_party.exchange(by_server(stage), "!none:example.org", {}))
+
+
 def park_event(stage: Stage) -> Answer:
     from murmuration.federation.inbound.transactions import working
 
@@ -273,6 +305,26 @@ def ask_for_state(stage: Stage) -> Answer:
 
 
 ROWS = [
+    Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
+    Row(
+        "federation_membership",
+        "federation.membership.serving.templates._make",
+        by_server,
+        ask_for_template,
+    ),
+    Row("federation_membership", "federation.membership.serving.taking.take", by_server, hand_in),
+    Row(
+        "federation_membership",
+        "federation.membership.serving.invites._invite",
+        by_server,
+        invite_from_elsewhere,
+    ),
+    Row(
+        "federation_membership",
+        "federation.membership.serving.third_party.exchange",
+        by_server,
+        exchange_invite,
+    ),
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),
     Row("federation_state", "federation.serving.access.take_state_request", by_server, ask_for_state),
