@@ -24,7 +24,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
-            "users": "batch_get check delete get put query update",
+            "users": "batch_get delete get put query update",
         },
     ),
     "workers.joins": Grant(
@@ -66,7 +66,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get get put update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
-            "users": "batch_get check delete get put query update",
+            "users": "batch_get delete get put query update",
         },
     ),
     "workers.schedules": Grant(

@@ -109,8 +109,8 @@ def test_the_stream_waits_for_the_answer_that_shows_the_room(alice: Client, bob:
     told, between = Streaming(bob), []
     join_room = joining.join_room
 
-    def look_then(*arguments: Any) -> str:
-        found = join_room(*arguments)
+    def look_then(*arguments: Any, **more: Any) -> str:
+        found = join_room(*arguments, **more)
         between.append(told.events())
         return found
 
