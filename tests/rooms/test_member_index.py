@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,11 +12,13 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.federation.inbound.backfilling import backfill
 from murmuration.federation.inbound.receiving import receive
+from murmuration.federation.names import policy
 from murmuration.protocol.errors import NotFound
 from murmuration.rooms.membership.restricted_joins import authorising_user
 from murmuration.rooms.reading import servers
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append, append
+from murmuration.settings import settings
 from murmuration.storage.rooms import empty_rooms, local_members, member_index, room_items
 from murmuration.storage.rooms.room_items import ROOMS, RoomHead
 from tests.budgets.meter import Meter
@@ -170,12 +173,16 @@ class TestResidency:
         assert Room.load(mirror.room_id).head == before
         assert not before.is_resident
 
-    def test_no_local_join_on_stale_state(self, alice: Client, bob: Client) -> None:
+    def test_no_local_join_on_stale_state(
+        self, alice: Client, bob: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With federation off nobody can help, and nothing is written."""
+        monkeypatch.setattr(policy, "settings", lambda: replace(settings(), federation=False))
         mirror = open_room(alice)
         leave(alice, mirror.room_id)
         before = Room.load(mirror.room_id).head
-        refused(bob.post(path(mirror.room_id, "join")), 404, "M_NOT_FOUND")
-        refused(alice.post(f"{V3}/knock/{mirror.room_id}"), 404, "M_NOT_FOUND")
+        refused(bob.post(path(mirror.room_id, "join")), 403, "M_FORBIDDEN")
+        refused(alice.post(f"{V3}/knock/{mirror.room_id}"), 403, "M_FORBIDDEN")
         assert Room.load(mirror.room_id).head == before
 
     def test_room_of_local_users_alone_may_be_joined_again(self, alice: Client, bob: Client) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from murmuration.sync import engine, joined
+from murmuration.sync import joined
+from murmuration.sync.answer import Answer as SyncAnswer
 from tests.in_process import Client, segment
 from tests.rooms.people import (
     V1,
@@ -381,7 +382,7 @@ def test_invited_without_state_changes(make_client: Make) -> None:
 def test_more_rooms_than_fit_into_an_answer_come_in_several(
     make_client: Make, monkeypatch: pytest.MonkeyPatch, first: bool
 ) -> None:
-    monkeypatch.setattr(engine, "_bytes_for_rooms", lambda _answer: 60_000)
+    monkeypatch.setattr(SyncAnswer, "bytes_for_rooms", lambda _answer: 60_000)
     alice, bob = make_client("alice"), make_client("bob")
     room_ids = [create_room(alice, preset="public_chat") for _ in range(6)]
     for room_id in room_ids:
