@@ -20,6 +20,7 @@ REASONS = {
     "AwsSolutions-CFR2": "A web ACL costs $5 a month, used or not; the API limits the rate of requests.",
     "AwsSolutions-CFR3": "Access logs would keep the addresses of all users for nobody to read.",
     "AwsSolutions-CFR4": "Without a domain of one's own CloudFront's certificate comes with its own policy.",
+    "AwsSolutions-CFR7": "Large answers are read by signed paths; CloudFront would sign them anew.",
     "AwsSolutions-DDB3": "What expires by itself is made anew by use; there is nothing to restore.",
     "AwsSolutions-L1": "The version is `infra_cdk.layers.PYTHON`, which Lambda runs.",
     "AwsSolutions-S1": "Only functions reach the bucket; access logs would cost as much as its use.",

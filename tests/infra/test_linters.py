@@ -34,7 +34,16 @@ def _thinned(stack: Synthesised) -> dict[str, Any]:
                 continue
             seen.add(role)
         resources[name] = found
-    return {**stack.template, "Resources": resources}
+    kept = {name: _waiting_for_these(found, resources) for name, found in resources.items()}
+    return {**stack.template, "Resources": kept}
+
+
+def _waiting_for_these(found: dict[str, Any], resources: dict[str, Any]) -> dict[str, Any]:
+    """The resource without what it waits for that is left out."""
+    names = found.get("DependsOn", [])
+    waited_for = [name for name in ([names] if isinstance(names, str) else names) if name in resources]
+    rest = {name: value for name, value in found.items() if name != "DependsOn"}
+    return {**rest, "DependsOn": waited_for} if waited_for else rest
 
 
 def _referred_to(stack: Synthesised) -> set[str]:
