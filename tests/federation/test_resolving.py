@@ -84,6 +84,9 @@ def test_each_branch(network: Network, fresh_name: str, case: str) -> None:
     def named(text: str) -> str:
         return text.replace("N", fresh_name)
 
+    # An address is no fresh name: other tests may have asked it in vain.
+    health.forget()
+    health.well(named(branch.name))
     server = network.serve(lambda _: Reply({"server": {}}), named(branch.certificate))
     network.at(named(branch.at[0]), branch.at[1], server)
     if branch.well_known:
