@@ -10,7 +10,7 @@ import pytest
 
 from murmuration.federation.names import resolving, well_known
 from murmuration.federation.names.resolving import NoRoute
-from murmuration.federation.requests import client
+from murmuration.federation.requests import client, health
 from murmuration.federation.requests.errors import Unreachable
 from tests.federation.conftest import Clock
 from tests.federation.network import Network, Received, Reply, TlsServer
