@@ -49,7 +49,7 @@ MAX_PARAMETER_BYTES = 900
 """How long a path parameter may be at all: it must fit into a key. Identifiers have 255 bytes."""
 
 ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "server", "since", "to"))
-"""Query parameters that clients also send without a value, and then mean none."""
+"""Query parameters that count as absent when their value is empty."""
 
 LARGE_CHARACTERS = 1_400_000
 """How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""

@@ -22,7 +22,7 @@ COMPRESSED_FILE_BYTES = 64_000_000
 """What is longer goes uncompressed into the bucket: compressing it would take longer than reading it."""
 FOLDER = "answers/"
 LIFETIME_S = 600
-"""How long the signed path leads to the object. The object is deleted after a day."""
+"""How long the signed path is valid. The object itself is deleted after a day."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ BURST_MS = 1_500_000
 By default these are 100,000 microdollars. A first login with 2,000 backed-up keys takes some 6,000.
 """
 QUANTUM = 250
-"""Microdollars that a process moves at once."""
+"""How many microdollars a process takes from a bucket, or gives back, in one write."""
 USUAL_MOST = 10_000
 """What the last cost of a route may raise the next estimate to."""
 ATTEMPTS = 4

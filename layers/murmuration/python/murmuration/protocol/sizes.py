@@ -24,7 +24,7 @@ class JsonText:
 
 
 def json_bytes(value: Any) -> int:
-    """How many bytes a JSON value has in an answer."""
+    """Return how many bytes a JSON value takes in an answer."""
     return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
 
 

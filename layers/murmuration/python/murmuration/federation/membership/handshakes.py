@@ -87,7 +87,7 @@ def make(server: str, membership: str, room_id: str, user_id: str, content: Mapp
 def send(
     server: str, membership: str, event: Event, *, seconds: float = SEND_SECONDS, max_bytes: int = 4 << 20
 ) -> dict[str, Any]:
-    """What `server` answers to the signed event; by version 1 of the API where it lacks version 2.
+    """Send the signed event to `server`, by version 1 of the API if it lacks version 2; return its answer.
 
     Raises RequestFailed, Forbidden.
     """

@@ -19,7 +19,7 @@ from murmuration.clock import now_ms
 
 TABLE = "transient"
 LIFETIME_MS = 24 * 3_600_000
-"""How long a gateway is tried."""
+"""How long a failing gateway is tried again before its pushes are dropped."""
 MOST_PENDING = 10
 
 
