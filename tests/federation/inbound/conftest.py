@@ -7,8 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from local_cloud.aws.sqs import Sqs
-from murmuration.aws import parameters
+from murmuration.aws import dynamodb, parameters
 from murmuration.settings import settings
+from murmuration.storage.servers import parked_pdus
 from tests.federation.network import Network
 from tests.federation.peers import SECRET, Peer, Worker, make_peer
 from tests.in_process import Client
@@ -41,4 +42,7 @@ def third(network: Network, fresh_name: str) -> Peer:
 
 @pytest.fixture
 def worker(sqs: Sqs) -> Worker:  # noqa: F811 - pytest's way
+    """The worker, without the PDUs that earlier tests left parked."""
+    for item in dynamodb.scan(parked_pdus.TABLE):
+        dynamodb.execute(dynamodb.delete(parked_pdus.TABLE, {"pk": item["pk"], "sk": item["sk"]}))
     return Worker(sqs)
