@@ -102,6 +102,22 @@ def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
 
     `item` is what it was a moment ago.
     """
+    try:
+        return True, dynamodb.execute(_registration(wait, item), returning="ALL_NEW") or {}
+    except ConditionFailed as error:
+        return False, error.item() or {}
+
+
+def register_unseen(wait: Wait) -> tuple[bool, Item]:
+    """Take a slot without having read the user's item: whether that worked, and the item as it was before."""
+    try:
+        return True, dynamodb.execute(_registration(wait, None), returning="ALL_OLD") or {}
+    except ConditionFailed as error:
+        return False, error.item() or {}
+
+
+def _registration(wait: Wait, item: Mapping[str, Any] | None) -> Write:
+    """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
     now = now_ms() // 1000
     value = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
     names = {"#wait": wait.attribute, "#until": "until"}
@@ -112,22 +128,15 @@ def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
         expression += f"{',' if number else ' REMOVE'} #old{number}"
         condition += f" AND #old{number}.#until = :until{number}"
         names[f"#old{number}"], values[f":until{number}"] = name, until
-    try:
-        after = dynamodb.execute(
-            dynamodb.update(
-                TABLE,
-                {"user_id": wait.user_id},
-                expression,
-                names=names,
-                values=values,
-                condition=condition,
-                return_old=True,
-            ),
-            returning="ALL_NEW",
-        )
-    except ConditionFailed as error:
-        return False, error.item() or {}
-    return True, after or {}
+    return dynamodb.update(
+        TABLE,
+        {"user_id": wait.user_id},
+        expression,
+        names=names,
+        values=values,
+        condition=condition,
+        return_old=True,
+    )
 
 
 def new_nonce() -> str:

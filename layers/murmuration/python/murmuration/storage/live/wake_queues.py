@@ -44,6 +44,12 @@ def id_of(url: str) -> str:
     return url.rpartition(f"-{PREFIX}")[2]
 
 
+def url_if_known(queue: str) -> str:
+    """Return the URL of the queue with the ID `queue`; empty if only SQS can tell it."""
+    name = settings().queue(PREFIX + queue)
+    return queues.url_of_name(name) or _urls.get(name) or ""
+
+
 def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool = False) -> str:
     """The URL of the queue with the ID `queue`, which is made where nothing shows that it's there.
 
