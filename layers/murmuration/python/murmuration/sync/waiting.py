@@ -22,9 +22,9 @@ from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
 from murmuration.sync.marks import Place
 
-SLOTS = 8
+SLOTS = 10
 """Of each kind, for a device. Beyond as many parked waits, of which one is taken for each time that news came
-within the last 75 s, waiting is held; beyond as many held ones nobody waits."""
+within the last 105 s, waiting is held; beyond as many held ones nobody waits."""
 HELD_BY_USER = 16
 """How many functions all devices of a user may hold by waiting."""
 ATTEMPTS = 2 * SLOTS

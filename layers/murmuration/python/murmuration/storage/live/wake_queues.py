@@ -25,8 +25,9 @@ from murmuration.settings import settings
 from murmuration.storage.live import listeners
 
 LONGEST_WAIT_S = 20
-RETENTION_S = 60
-PREFIX = "wake-1-"
+RETENTION_S = 90
+"""How long a ring stays, from when it was ordered: one that comes half a minute late for a minute."""
+PREFIX = "wake-2-"
 """The number is the version of `_ATTRIBUTES`: SQS refuses to make a queue that exists with others."""
 _ATTRIBUTES = {"MessageRetentionPeriod": str(RETENTION_S)}
 NO_QUEUE = "QueueDoesNotExist"
@@ -135,9 +136,14 @@ def encode_keys(keys: Mapping[str, Any]) -> str:
     return urlsafe_b64encode(text).decode()
 
 
-def ring(url: str, nonce: str, keys: str = "") -> None:
-    """Ring for the registration with `nonce`; `keys` tells of the device's keys where they have changed."""
-    message = {"QueueUrl": url, "MessageBody": f"{nonce}~{keys}~" if keys else nonce}
+def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:
+    """Ring for the registration with `nonce`, at once or later.
+
+    `keys` tells of the device's keys where they have changed.
+    """
+    message: dict[str, Any] = {"QueueUrl": url, "MessageBody": f"{nonce}~{keys}~" if keys else nonce}
+    if delay_s:
+        message["DelaySeconds"] = delay_s
     try:
         call("sqs", "SendMessage", message)
     except ServiceError as error:

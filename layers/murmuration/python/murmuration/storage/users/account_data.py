@@ -17,6 +17,8 @@ from murmuration.storage import counts
 from murmuration.storage.live import streams
 
 PREFIX = "data#"
+FULLY_READ = "m.fully_read"
+"""The type of a room's read marker."""
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_BYTES = 350_000
 """What an item, limited to 400 KB, holds beside its key."""
