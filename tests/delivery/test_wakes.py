@@ -117,6 +117,7 @@ class TestParked:
         [
             ("typing", 20, (1, 0)),
             ("typing", 2, (0, 0)),
+            ("typing's end", 20, (0, 0)),
             ("receipt", 20, (0, 1)),
             ("receipt", 2, (0, 0)),
             ("presence", 20, (0, 1)),
@@ -139,7 +140,8 @@ class TestParked:
         syncing.sync(timeout=LONG)
         (wait,) = registrations(bob)
         items: dict[str, dict[str, Any]] = {
-            "typing": {"sk": "typing", "users": {}, "user_id": alice.user_id},
+            "typing": {"sk": "typing", "users": {alice.user_id: 9}, "user_id": alice.user_id},
+            "typing's end": {"sk": "typing", "users": {}, "user_id": alice.user_id},
             "receipt": {"sk": "r", "receipt_type": "m.read", "user_id": alice.user_id},
             "presence": {"sk": f"presence#{alice.user_id}", "via": room_id},
             "device list": {"sk": "devices", "user_id": alice.user_id},
@@ -174,7 +176,13 @@ class TestParked:
         stream = streams.room_stream(room_id)
         wakes.wake_for_stream_items(
             [
-                {"stream_id": stream, "seq": 1, "sk": "typing", "users": {}, "user_id": alice.user_id},
+                {
+                    "stream_id": stream,
+                    "seq": 1,
+                    "sk": "typing",
+                    "users": {alice.user_id: 9},
+                    "user_id": alice.user_id,
+                },
                 {"stream_id": stream, "seq": 2, "sk": f"presence#{alice.user_id}", "via": room_id},
             ]
         )

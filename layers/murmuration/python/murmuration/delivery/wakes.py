@@ -24,14 +24,14 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.users.account_data import FULLY_READ
 
-EPHEMERAL_ROOM = 20
+EPHEMERAL_ROOM = 10
 """Members of a room up to which typing, receipts and presence ring those who wait.
 
 In a larger room they come with the next news. To ring everybody would cost more than the messages do.
 """
 DIRECT_ROOM = 2
 """Members of a room up to which receipts ring at once."""
-LATE_S = 30
+LATE_S = 50
 """How much later a ring comes for what isn't urgent, unless another comes first and brings it."""
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
@@ -110,9 +110,11 @@ def _urgency(item: Mapping[str, Any], joined: int) -> Urgency:
     """When a change in the stream of a room with so many members rings, or 1 for a user's own stream.
 
     A receipt or a presence is looked at now and then, and is good for as long. Typing is over in seconds.
+    That it has stopped comes with the message that was typed; without one, a mark ends when typing would.
     """
     if item["sk"] == "typing":
-        return Urgency.NOW if joined <= EPHEMERAL_ROOM else Urgency.NEVER
+        has_begun = item.get("user_id") in item["users"]
+        return Urgency.NOW if has_begun and joined <= EPHEMERAL_ROOM else Urgency.NEVER
     if item["sk"].startswith("presence#"):
         return Urgency.LATE if joined <= EPHEMERAL_ROOM else Urgency.NEVER
     if "receipt_type" in item:

@@ -251,17 +251,16 @@ class _Sync:
     def _hold(self, answer: Answer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
         self.waited = True
-        if self.wait is not None and waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline):
-            self.wait = None
-            return True
-        return time.monotonic() < self.deadline
+        heard = waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline) if self.wait else ""
+        if heard == "ring":
+            self.wait = None  # it was good for that; one whose queue had to be made is good still
+        return bool(heard) or time.monotonic() < self.deadline
 
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
-        has_more = answer.has_news and not answer.is_complete
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
             waiting.ensure_queue(self.wait)
         token, _ = concurrency.gather(
-            functools.partial(self._token, first, answer), functools.partial(self._release, has_more=has_more)
+            functools.partial(self._token, first, answer), functools.partial(self._release, answer)
         )
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
@@ -277,9 +276,12 @@ class _Sync:
             return self.since
         return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
 
-    def _release(self, *, has_more: bool) -> None:
-        """Give up a wait that is for nothing, as the client comes again at once."""
-        if self.wait is not None and (not self.looked_since or (has_more and self.wait.kept)):
+    def _release(self, answer: Answer) -> None:
+        """Give up a wait that nobody will wait on: news have come, and the client comes again for more."""
+        if self.wait is None:
+            return
+        waits_on = self.wait.kept and (answer.is_complete or not answer.has_news)
+        if not self.looked_since or (answer.has_news and not waits_on):
             self._give_up()
 
     def _give_up(self) -> None:

@@ -20,11 +20,12 @@ from murmuration.server_keys import derived_key
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
+from murmuration.storage.live.wake_queues import Heard
 from murmuration.sync.marks import Place
 
 SLOTS = 10
 """Of each kind, for a device. Beyond as many parked waits, of which one is taken for each time that news came
-within the last 105 s, waiting is held; beyond as many held ones nobody waits."""
+within the last 125 s, waiting is held; beyond as many held ones nobody waits."""
 HELD_BY_USER = 16
 """How many functions all devices of a user may hold by waiting."""
 ATTEMPTS = 2 * SLOTS
@@ -108,15 +109,15 @@ def ensure_queue(wait: Wait) -> None:
     wake_queues.ensure(wake_queues.id_of(wait.queue), known=wait.queue, doubtful=True)
 
 
-def wait_for_ring(wait: Wait, changes_ms: int, deadline: float) -> bool:
-    """Wait until the ring, a change by time alone, or the deadline (monotonic); whether it rang.
+def wait_for_ring(wait: Wait, changes_ms: int, deadline: float) -> Heard:
+    """Wait until the ring, a change by time alone, or the deadline (monotonic); return what was heard.
 
     `changes_ms` is since the epoch, 0 for never.
     """
     seconds = deadline - time.monotonic()
     if changes_ms:
         seconds = min(seconds, max(0.0, (changes_ms - now_ms()) / 1000))
-    return seconds > 0 and wake_queues.wait(wait.queue, wait.nonce, seconds)
+    return wake_queues.wait(wait.queue, wait.nonce, seconds) if seconds > 0 else ""
 
 
 def typing_end_ms(positions: Positions) -> int:

@@ -16,7 +16,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 from murmuration.aws import queues
 from murmuration.aws.calls import ServiceError, call
@@ -25,12 +25,13 @@ from murmuration.settings import settings
 from murmuration.storage.live import listeners
 
 LONGEST_WAIT_S = 20
-RETENTION_S = 90
-"""How long a ring stays, from when it was ordered: one that comes half a minute late for a minute."""
+RETENTION_S = 110
+"""How long a ring stays, from when it was ordered: one that comes 50 s late for a minute."""
 PREFIX = "wake-2-"
 """The number is the version of `_ATTRIBUTES`: SQS refuses to make a queue that exists with others."""
 _ATTRIBUTES = {"MessageRetentionPeriod": str(RETENTION_S)}
 NO_QUEUE = "QueueDoesNotExist"
+Heard = Literal["", "ring", "made"]
 _urls: LruCache[str, str] = LruCache(10_000)
 
 
@@ -84,16 +85,17 @@ def _create(name: str) -> str:
     return str(call("sqs", "CreateQueue", {"QueueName": name, "Attributes": _ATTRIBUTES})["QueueUrl"])
 
 
-def wait(url: str, nonce: str, seconds: float) -> bool:
-    """Wait on a queue for the ring with `nonce`; whether it came in time, or the queue is another's by now.
+def wait(url: str, nonce: str, seconds: float) -> Heard:
+    """Wait on a queue for the ring with `nonce`: "ring" if it came in time, or the queue is another's by now.
 
+    A queue that is gone is made anew. Then what was rung meanwhile is lost, and the answer is "made".
     Rings for earlier registrations are thrown away; one for a later registration is left to its owner.
     """
     deadline = time.monotonic() + seconds
     while True:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
-            return False
+            return ""
         try:
             response = call(
                 "sqs",
@@ -108,7 +110,7 @@ def wait(url: str, nonce: str, seconds: float) -> bool:
             if error.code != NO_QUEUE:
                 raise
             _create(url.rpartition("/")[2])
-            return True  # what was rung meanwhile is lost: go and look
+            return "made"
         rings = response.get("Messages", [])
         others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(_nonce_of(ring), nonce)]
         for handle in others:
@@ -122,7 +124,7 @@ def wait(url: str, nonce: str, seconds: float) -> bool:
         if entries:
             call("sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries})
         if others or any(_nonce_of(ring) == nonce for ring in rings):
-            return True
+            return "ring"
 
 
 def _nonce_of(ring: Mapping[str, str]) -> str:
