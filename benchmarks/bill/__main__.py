@@ -25,7 +25,7 @@ from operators.costs.usage import ASSUMPTIONS, WAITING, Life, Setup, estimate, e
 
 def dollars(life: Life, counts: Counts, setup: Setup) -> dict[str, tuple[float, float]]:
     """A month's bill for each way of waiting, with what is free and without."""
-    found = {}
+    found: dict[str, tuple[float, float]] = {}
     for waiting in WAITING:
         used = estimate(life, waiting, ASSUMPTIONS, setup, counts)
         found[waiting] = (sum(bill(used, free_tier=True).values()), sum(bill(used, free_tier=False).values()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -201,7 +200,7 @@ def running(folder: Path, waiting: Literal["parked", "held"]) -> Iterator[Stage]
     from murmuration.identity.rate_limits import Limit
 
     kept = rate_limits.LIMITS
-    rate_limits.LIMITS = dict.fromkeys(kept, Limit(1000, 10_000))  # type: ignore[misc]
+    rate_limits.LIMITS = dict.fromkeys(kept, Limit(1000, 10_000))
     config = Config(
         port=free_port(),
         data=folder,
@@ -216,8 +215,4 @@ def running(folder: Path, waiting: Literal["parked", "held"]) -> Iterator[Stage]
         yield Stage(cloud)
     finally:
         cloud.stop()
-        rate_limits.LIMITS = kept  # type: ignore[misc]
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, indent=1)
+        rate_limits.LIMITS = kept

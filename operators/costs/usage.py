@@ -76,6 +76,8 @@ class Setup:
 
     api: Literal["rest", "http"] = "rest"
     """Which kind of API has the routes that functions answer."""
+    waits: Literal["rest", "http", "edge"] = "rest"
+    """What stands between CloudFront and a queue. What is built is REST; docs/costs.md weighs the others."""
     polled_queues: float = 2
     """Queues that have a worker: Lambda asks each of them all the time, empty or not."""
     schedules: float = 2
@@ -136,7 +138,8 @@ class _Tally:
 
     def edge(self, cause: str, count: float, api: str) -> None:
         """Requests that reach one of the APIs, and the preflights before them."""
-        self.add(cause, api, count)
+        if api != "edge_requests":
+            self.add(cause, api, count)
         preflights = count * self.assumed.web_share
         for name in ("cloudfront_requests", "cloudfront_functions"):
             self.add(cause, name, count)
@@ -283,8 +286,11 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     tally.operations("news", news.urgent, counts.wake)
     tally.operations("late news", news.late, counts.late_wake)
     tally.operations("late news", news.noted - news.late, model.LATE_NOTE)
-    tally.edge("waiting", seconds / PARKED_S + wakes / 2, "rest_requests")
-    tally.add("waiting", "sqs_requests", seconds / PARKED_S + wakes / 2)
+    waits = seconds / PARKED_S + wakes / 2  # a ring comes halfway, on average
+    tally.edge("waiting", waits, f"{tally.setup.waits}_requests")
+    tally.add("waiting", "sqs_requests", waits)
+    if tally.setup.waits != "rest":  # without a mapping template, a second function makes the answer
+        tally.add("waiting", "cloudfront_functions", waits)
     pace = wakes / seconds if seconds else 0
     ended = pace / math.expm1(min(700.0, pace * REGISTERED_S)) if pace else 1 / REGISTERED_S
     tally.operations("marks that end", seconds * ended, counts.renewal)

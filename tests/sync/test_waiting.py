@@ -215,7 +215,7 @@ class TestHeld:
         alice, _, room_id, syncing = room
         wait_for_ring = waiting.wait_for_ring
 
-        def late(*arguments: Any) -> bool:
+        def late(*arguments: Any) -> str:
             monkeypatch.undo()
             send(alice, room_id, "just now")
             tell(room_id)
