@@ -238,7 +238,7 @@ BUDGETS = (
     Budget("join of a public local room", 4, 20, 30, join_public_room),
     Budget("GET messages, 20 events", 3, 20, 0, read_messages),
     Budget("PUT presence status", 4, 6, 2, come_online),
-    Budget("telling of somebody who came, 10 rooms", 6, 40, 80, tell_of_presence),
+    Budget("telling of somebody who came, 10 rooms", 6, 30, 16, tell_of_presence),
     Budget("version 2: batch of 10 messages with action IDs, warm", 2, 8, 100, send_batch),
     Budget("version 2: GET paginate, 20 events", 3, 20, 0, paginate),
 )

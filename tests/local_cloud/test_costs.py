@@ -271,3 +271,36 @@ def test_refused_transactions_are_counted_apart(tmp_path: Path) -> None:
     found.save(tmp_path / "usage.json")
     assert load_refused(tmp_path / "usage.json") == 1
     assert load(tmp_path / "usage.json")[0] == {}
+
+
+def test_what_is_counted_apart(tmp_path: Path) -> None:
+    """Preflights, which reach no API; requests that wait; queues that are made; invocations by function."""
+    from local_cloud import meter as metering
+
+    found = metering.Meter()
+    found.request()
+    found.request(preflight=True)
+    found.wait()
+    found.invocation("sync", 0.5)
+    metering.install(found)
+    try:
+        for operation in ("CreateQueue", "SendMessage"):
+            metering._count_call(Call("sqs", operation, {}), lambda _: {})
+        units = {"CapacityUnits": 4.0, "LocalSecondaryIndexes": {"by-seq": {"CapacityUnits": 2.0}}}
+        written = Call("dynamodb", "TransactWriteItems", {})
+        metering._count_call(written, lambda _: {"ConsumedCapacity": [units]})
+    finally:
+        metering.uninstall(found)
+    assert found.snapshot() == {
+        "cloudfront_requests": 2,
+        "cloudfront_functions": 2,
+        "rest_requests": 1,
+        "sqs_requests": 3,
+        "parked": 1,
+        "queues_made": 1,
+        "lambda_requests": 1,
+        "lambda_gb_seconds": 0.25,
+        "invoked sync": 1,
+        "dynamodb_writes": 6,
+    }
+    assert written.parameters["ReturnConsumedCapacity"] == "INDEXES"
