@@ -57,8 +57,9 @@ def find_binary() -> Path:
     if on_path := shutil.which("dynoxide"):
         return Path(on_path)
     raise DynoxideError(
-        "The local DynamoDB, dynoxide, is not installed: run `npm ci` in the repository's top folder, or "
-        "name the program in MURMURATION_DYNOXIDE, or use --dynamodb moto (in memory only)."
+        "The local DynamoDB, dynoxide, is not here. On Linux with an x86-64 processor run `npm ci` in the "
+        "repository's top folder. Elsewhere run `cargo install dynoxide-rs`, or use another DynamoDB by "
+        "--dynamodb http://localhost:8000, or --dynamodb moto, which forgets everything when it ends."
     )
 
 
