@@ -43,7 +43,7 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a DynamoDB that lives as long as the test run."""
-    from local_cloud.database.dynoxide import find_binary
+    from local_cloud.database.dynoxide import find_binary, index_streams
 
     port = _free_port()
     database = tmp_path_factory.mktemp("dynamodb") / "test.db"
@@ -58,6 +58,7 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
+        index_streams(database)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()

@@ -63,6 +63,17 @@ def find_binary() -> Path:
     )
 
 
+def index_streams(database: Path) -> None:
+    """Give a running dynoxide's file the indexes without which each write scans all stream records."""
+    connection = sqlite3.connect(database, timeout=30)
+    try:
+        for statement in _INDEXES:
+            connection.execute(statement)
+        connection.commit()
+    finally:
+        connection.close()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -91,7 +102,7 @@ class Dynoxide:
             self.port = free_port()
             self._process = self._spawn(binary)
             if self._ready(self._process, patience):
-                self._index()
+                index_streams(self._folder.database)
                 self._folder.database_url.write_text(self.url)
                 threading.Thread(target=self._guard, args=(binary,), name="dynoxide", daemon=True).start()
                 return
@@ -119,15 +130,6 @@ class Dynoxide:
             except OSError:
                 time.sleep(0.003)
         return False
-
-    def _index(self) -> None:
-        connection = sqlite3.connect(self._folder.database, timeout=30)
-        try:
-            for statement in _INDEXES:
-                connection.execute(statement)
-            connection.commit()
-        finally:
-            connection.close()
 
     def _guard(self, binary: Path) -> None:
         """Start it again, on its port, whenever it ends unasked; at most once a second."""

@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
     option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
     option("default-room-version", "", "the version of rooms whose creators name none (12)")
-    option(
-        "dynamodb", "dynoxide", "dynoxide, moto (in memory), or a DynamoDB's URL (dynoxide)"
-    )
+    option("dynamodb", "dynoxide", "dynoxide, moto (in memory), or a DynamoDB's URL (dynoxide)")
     option("mail-sender", "", "whom mail comes from; it goes to the data folder (none)")
     option("login-flows", "", "by which flows users log in, such as m.login.password,m.login.oauth2")
     option("providers", "", "a JSON file of identity providers, each with its client_secret (none)")
