@@ -7,6 +7,7 @@ for with waiting devices, less what it asks for without.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import secrets
 from collections.abc import Callable
@@ -39,6 +40,7 @@ def _measure_waiting(
     folder: Path, waiting: Literal["parked", "held"], rooms: int, people: int
 ) -> dict[str, Any]:
     wakes.LATE_S = LATE_S
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # those who wait at the end are cut off
     with running(folder / waiting, waiting) as stage:
         return (_parked if waiting == "parked" else _held)(stage, rooms, people)
 
