@@ -84,6 +84,10 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
         "federation_state": Limit(0.5, 30),
+        # By server: messages from device to device that it sends, typing and receipts, questions for keys.
+        "federation_to_device": Limit(20, 2_000),
+        "federation_ephemera": Limit(20, 1_000),
+        "federation_keys": Limit(20, 4_000),
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
         "search": Limit(0.2, 20),
