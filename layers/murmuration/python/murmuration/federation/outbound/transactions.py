@@ -56,7 +56,9 @@ class Transaction:
     @property
     def txn_id(self) -> str:
         """The ID, which its events and time decide."""
-        text = canonical_json.encode([self.made_ms, [[p.room_id, list(p.ordinals)] for p in self.parts]])
+        text = canonical_json.encode(
+            [self.made_ms, [[p.room_id, list(p.ordinals)] for p in self.parts]], strict=False
+        )
         return encode_urlsafe(hashlib.sha256(text).digest())
 
     @property

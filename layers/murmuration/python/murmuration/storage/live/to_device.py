@@ -113,6 +113,8 @@ def send_in_order(sendings: Sequence[Sending]) -> None:
     Requests for few devices go together into a transaction, in which each has its claim: of those that were
     carried out before nothing is stored again. Raises TooLarge, Unavailable.
     """
+    once = {sending.transaction: sending for sending in reversed(sendings)}
+    sendings = [sending for sending in sendings if once[sending.transaction] is sending]
     there = _existing({target for sending in sendings for target in sending.events})
     waiting: list[tuple[Sending, list[Target]]] = []
     devices = 0
