@@ -10,6 +10,7 @@ import pytest
 from murmuration.federation.devices.meeting import note_members
 from murmuration.federation.outbound import device_changes
 from murmuration.federation.requests import health
+from murmuration.storage.keys import device_changes as stored_changes
 from murmuration.storage.keys.device_changes import KEPT
 from murmuration.storage.keys.device_lists import record_change
 from murmuration.storage.live.streams import user_stream
@@ -198,9 +199,7 @@ def test_many_devices_are_logged_out_in_one_chain(
     for number in range(70):
         log_in(alice.user_id, f"D{number:02}")
     assert alice.post("/_matrix/client/v3/logout/all", {}).status == 200
-    assert [change.number for change in device_changes.device_changes.read(alice.user_id, 1)] == list(
-        range(1, 72)
-    )
+    assert [change.number for change in stored_changes.read(alice.user_id, 1)] == list(range(1, 72))
 
 
 def test_a_repetition_of_the_record_is_told_as_the_same(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from murmuration.accounts import openid
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
 from murmuration.settings import settings
+from murmuration.storage.auth import user_tokens
 from tests.federation.devices.elsewhere import Elsewhere
 from tests.in_process import Client
 from tests.keys.crypto import CrossSigning, KeyPair, device_keys, one_time_keys
@@ -78,7 +78,7 @@ def test_keys_without_what_is_private(alice: Client, elsewhere: Elsewhere) -> No
     keys = publish(alice)
     cross_signing = CrossSigning(alice.user_id)
     alice.post("/_matrix/client/v3/keys/device_signing/upload", cross_signing.body())
-    wanted = {alice.user_id: [], "@nobody:example.org": [], "@bob:remote.example": []}
+    wanted: dict[str, list[str]] = {alice.user_id: [], "@nobody:example.org": [], "@bob:remote.example": []}
     answer = elsewhere.call("POST", QUERY, {"device_keys": wanted})
     assert answer.status == 200
     assert answer.json == {
@@ -134,5 +134,5 @@ def test_whose_an_openid_token_is(alice: Client, monkeypatch: pytest.MonkeyPatch
     answer = stranger.get(path, access_token="nonsense")
     assert (answer.status, answer.json["errcode"]) == (401, "M_UNKNOWN_TOKEN")
     assert stranger.get(path).status == 401
-    monkeypatch.setattr(openid.user_tokens, "now_ms", lambda: 2**50)
+    monkeypatch.setattr(user_tokens, "now_ms", lambda: 2**50)
     assert stranger.get(path, access_token=token).status == 401
