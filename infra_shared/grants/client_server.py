@@ -147,8 +147,9 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "get put",
-            "transient": "update",
+            "transient": "get put update",
             "users": "delete get put query update",
+            "destinations": "delete get update",
         },
     ),
     "client_server.push": Grant(

@@ -63,6 +63,10 @@ NUMBERS = {
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
+    "federation_to_device": (20, 2_000),
+    "federation_ephemera": (20, 1_000),
+    "federation_keys": (20, 4_000),
+    "profile_query": (1, 60),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -286,6 +290,50 @@ def exchange_invite(stage: Stage) -> Answer:
     return called(lambda: third_party.exchange(by_server(stage), "!none:example.org", {}))
 
 
+def send_message_to_device(stage: Stage) -> Answer:
+    from murmuration.federation.devices import messages
+
+    server = by_server(stage)
+    content = {
+        "sender": f"@bob:{server}",
+        "type": "m.test",
+        "message_id": f"m{next(_numbers)}",
+        "messages": {"@nobody:example.org": {"D": {}}},
+    }
+    return called(lambda: messages.take_messages(server, [content]))
+
+
+def send_ephemera(stage: Stage) -> Answer:
+    from murmuration.federation.ephemera import taking
+
+    def take() -> None:
+        if not taking._may_go_on(by_server(stage), 1):
+            raise LimitExceeded("It is dropped", retry_after_ms=1)
+
+    return called(take)
+
+
+def ask_for_devices(stage: Stage) -> Answer:
+    from murmuration.federation.devices import serving
+
+    return called(lambda: serving.get_user_devices(by_server(stage), "@nobody:example.org"))
+
+
+def ask_for_keys(stage: Stage) -> Answer:
+    from murmuration.federation.devices import serving
+
+    wanted = {"device_keys": {"@nobody:example.org": []}}
+    return called(lambda: serving.query_user_keys(by_server(stage), wanted))
+
+
+def ask_for_profile(stage: Stage) -> Answer:
+    from murmuration.federation import profiles
+
+    user_id = f"@u{next(_numbers)}:{by_server(stage)}"
+    with mock.patch.object(profiles, "_ask", return_value={}):
+        return called(lambda: profiles.get_user_profile(user_id, by_address(stage)))
+
+
 def park_event(stage: Stage) -> Answer:
     from murmuration.federation.inbound.transactions import working
 
@@ -328,6 +376,13 @@ ROWS = [
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),
     Row("federation_state", "federation.serving.access.take_state_request", by_server, ask_for_state),
+    Row(
+        "federation_to_device", "federation.devices.messages.take_messages", by_server, send_message_to_device
+    ),
+    Row("federation_ephemera", "federation.ephemera.taking._may_go_on", by_server, send_ephemera),
+    Row("federation_keys", "federation.devices.serving.get_user_devices", by_server, ask_for_devices),
+    Row("federation_keys", "federation.devices.serving._take", by_server, ask_for_keys),
+    Row("profile_query", "federation.profiles._remote", by_address, ask_for_profile),
     Row("key_fetch", "federation.authentication._keys", by_address, fetch_keys),
     Row("key_query", "federation.keys.notary._query", by_address, query_keys),
     Row("profile", "profiles.profile.set_profile_field", by_user, set_field),

@@ -55,6 +55,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "proof_request": Limit(0.05, 10),
         "key_fetch": Limit(2, 60),
         "key_query": Limit(1, 30),
+        # Profiles that other servers are asked for.
+        "profile_query": Limit(1, 60),
         # By account: passwords that were tried, and were wrong.
         "failed_login": Limit(0.17, 3),
         # The same by account and by the address (or proof) that they came with.
@@ -105,6 +107,7 @@ BY_ADDRESS = frozenset(
         "proof_request",
         "key_fetch",
         "key_query",
+        "profile_query",
     )
 )
 """The kinds whose key is the address that a request came from."""

@@ -13,8 +13,10 @@ from murmuration.federation.devices.sharing import shares_room
 from murmuration.identity import rate_limits
 from murmuration.keys.claim import claim_local, parse_claims
 from murmuration.keys.query import parse_query, query_local
-from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, TooLarge
 from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.sizes import LIST_BYTES
 from murmuration.settings import settings
 from murmuration.storage.keys import device_changes
 
@@ -26,7 +28,7 @@ T = TypeVar("T")
 def get_user_devices(origin: str, user_id: str) -> dict[str, Any]:
     """A local user's devices that have keys, and the stream ID of the newest change, for who shares a room.
 
-    Raises InvalidParam, NotFound for other servers' users, Forbidden, LimitExceeded.
+    Raises InvalidParam, NotFound for other servers' users, Forbidden, LimitExceeded, TooLarge.
     """
     if parse_user_id(user_id).server_name != settings().server_name:
         raise NotFound("The user is not of this server")
@@ -43,7 +45,7 @@ def get_user_devices(origin: str, user_id: str) -> dict[str, Any]:
     for name, keys in (("master_key", found.master_keys), ("self_signing_key", found.self_signing_keys)):
         if user_id in keys:
             answer[name] = keys[user_id]
-    return answer
+    return _bounded(answer)
 
 
 def _device(device_id: str, keys: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,16 +60,19 @@ def _device(device_id: str, keys: Mapping[str, Any]) -> dict[str, Any]:
 def query_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of those local users and devices that `body["device_keys"]` names; others are left out.
 
-    Signatures are those that everybody may see. Raises MissingParam, BadJson, InvalidParam, LimitExceeded.
+    Signatures are those that everybody may see. Raises MissingParam, BadJson, InvalidParam, LimitExceeded,
+    TooLarge.
     """
     wanted = _local(parse_query(body))
     _take(origin, len(wanted))
     found = query_local(wanted, requester_id=None)
-    return {
-        "device_keys": found.device_keys,
-        "master_keys": found.master_keys,
-        "self_signing_keys": found.self_signing_keys,
-    }
+    return _bounded(
+        {
+            "device_keys": found.device_keys,
+            "master_keys": found.master_keys,
+            "self_signing_keys": found.self_signing_keys,
+        }
+    )
 
 
 def claim_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +83,13 @@ def claim_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
     wanted = _local(parse_claims(body))
     _take(origin, sum(map(len, wanted.values())))
     return {"one_time_keys": claim_local(wanted)}
+
+
+def _bounded(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, if it fits. Raises TooLarge: other servers fetch nothing from a bucket."""
+    if len(canonical_json.encode(answer, strict=False)) > LIST_BYTES:
+        raise TooLarge("The answer is too large: ask about fewer users")
+    return answer
 
 
 def _local(wanted: Mapping[str, T]) -> dict[str, T]:
