@@ -35,6 +35,20 @@ STATE_AT_ONCE = 25
 """Of how many state events the items change in the transaction that moves the head; more follow it."""
 HISTORY_VISIBILITY = ("m.room.history_visibility", "")
 _MEMBER = "m.room.member"
+BUMPS = frozenset(
+    {
+        "m.room.create",
+        "m.room.message",
+        "m.room.encrypted",
+        "m.sticker",
+        "m.call.invite",
+        "m.poll.start",
+        "org.matrix.msc3381.poll.start",
+        "m.beacon_info",
+        "org.matrix.msc3672.beacon_info",
+    }
+)
+"""The types of events that move a room up in clients' lists."""
 
 
 def replaced_by(previous: Event | None) -> dict[str, Any] | None:
@@ -94,6 +108,7 @@ class Changes:
     _state_follows: bool = False
     _skipped: int = 0
     _extremities_gone: frozenset[str] = frozenset()
+    _now_ms: int = field(default_factory=now_ms)
 
     def __post_init__(self) -> None:
         if self.room is not None:
@@ -276,7 +291,16 @@ class Changes:
             local_invited=counts.local_invited if counts else None,
             federated=counts.federated if counts else False,
             fills=(before.fills or 0) + 1 if before and self._older else before.fills if before else None,
+            active_ms=self._latest(before.active_ms if before else None, lambda _: True),
+            bumped_ms=self._latest(
+                before.bumped_ms if before else None, lambda entry: entry.event.type in BUMPS
+            ),
         )
+
+    def _latest(self, before: int | None, counts: Callable[[LogEntry], bool]) -> int | None:
+        """Now, if some new event that clients are shown counts, else the time `before`; never back in time."""
+        is_moved = any(counts(entry) and not entry.withheld for entry in self.entries)
+        return max(before or 0, self._now_ms) if is_moved else before
 
     def _root_before(self) -> NodeId:
         return self.room.head.state_root if self.room else state_trie.EMPTY

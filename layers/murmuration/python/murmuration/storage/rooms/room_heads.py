@@ -28,7 +28,9 @@ class RoomHead:
     they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
     that another server had somebody joined at some time. `fills` counts how often the past was filled in.
     `state_bytes` is the size of the current state without membership events; None where it was never counted.
-    `erasures` is how many erased users the room has, which is counted by itself.
+    `erasures` is how many erased users the room has, which is counted by itself. `active_ms` is when the newest
+    event came, `bumped_ms` when the newest came that moves a room up in clients' lists (`BUMPS`): None for
+    rooms of which that was never noted.
     """
 
     room_id: str
@@ -50,6 +52,8 @@ class RoomHead:
     fills: int | None = None
     state_bytes: int | None = None
     erasures: int = 0
+    active_ms: int | None = None
+    bumped_ms: int | None = None
 
     @property
     def version(self) -> RoomVersion:
@@ -106,6 +110,8 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         fills=item.get("fills"),
         state_bytes=item.get("state_bytes"),
         erasures=int(item.get("erasures", 0)),
+        active_ms=item.get("active_ms"),
+        bumped_ms=item.get("bumped_ms"),
     )
 
 
