@@ -25,6 +25,7 @@ from murmuration.rooms.writing.settling import settle
 from murmuration.rooms.writing.state_changes import has_rows, membership_row, row_write, state_item_write
 from murmuration.rooms.writing.succession import successor_of
 from murmuration.storage.rooms import empty_rooms, member_index, relations, room_items, snapshots
+from murmuration.storage.rooms.room_heads import BUMPS
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead, StateEntry
 from murmuration.storage.rooms.snapshots import Stray
 from murmuration.storage.users.memberships import Membership
@@ -35,20 +36,6 @@ STATE_AT_ONCE = 25
 """Of how many state events the items change in the transaction that moves the head; more follow it."""
 HISTORY_VISIBILITY = ("m.room.history_visibility", "")
 _MEMBER = "m.room.member"
-BUMPS = frozenset(
-    {
-        "m.room.create",
-        "m.room.message",
-        "m.room.encrypted",
-        "m.sticker",
-        "m.call.invite",
-        "m.poll.start",
-        "org.matrix.msc3381.poll.start",
-        "m.beacon_info",
-        "org.matrix.msc3672.beacon_info",
-    }
-)
-"""The types of events that move a room up in clients' lists."""
 
 
 def replaced_by(previous: Event | None) -> dict[str, Any] | None:
@@ -298,7 +285,7 @@ class Changes:
         )
 
     def _latest(self, before: int | None, counts: Callable[[LogEntry], bool]) -> int | None:
-        """Now, if some new event that clients are shown counts, else the time `before`; never back in time."""
+        """Now, if a new event that clients are shown counts, else the time `before`; never back in time."""
         is_moved = any(counts(entry) and not entry.withheld for entry in self.entries)
         return max(before or 0, self._now_ms) if is_moved else before
 

@@ -24,7 +24,8 @@ class Membership:
     server isn't in. `previous` is the membership before. `stripped_state` comes with invites and knocks.
     Of a room that is known by an invite or knock alone there are `room_version` and `via`, the servers that
     may help to leave it. Of a room that the user has forgotten no more is kept than that they aren't in it,
-    for their other devices to hear of it. `changed_ms` is when the membership began; None where that wasn't noted.
+    for their other devices to hear of it. `changed_ms` is when the membership began; None
+    where that wasn't noted.
     """
 
     user_id: str
