@@ -262,17 +262,17 @@ class _Assembly:
         self, some: Sequence[tuple[Room, Membership, Asked]], told: set[str], budget: Budget
     ) -> bool:
         """Tell of some rooms; whether there is room for more."""
-        new = [room for room, row, asked in some if self._is_unknown(room, row, asked)]
+        new = [(room, asked) for room, row, asked in some if self._is_unknown(room, row, asked)]
         about = [
             room.room_id for room, row, asked in some if asked.with_data and self._is_behind(room, row, asked)
         ]
-        calls: list[Callable[[], Any]] = [
-            functools.partial(account_data.read_about_rooms, self.ctx.user_id, about)
-        ]
-        if len(new) > 1:
-            calls.append(functools.partial(rooms.read_ahead, self.ctx, new))
-        read, *_ = concurrency.parallel(*calls)
-        self.ctx.room_data = {**self.ctx.room_data, **read}
+        data, ahead = concurrency.gather(
+            functools.partial(account_data.read_about_rooms, self.ctx.user_id, about),
+            functools.partial(rooms.read_ahead, self.ctx, new),
+        )
+        self.ctx.room_data = {**self.ctx.room_data, **data}
+        prepared = {room.room_id: asked for (room, _), asked in zip(new, ahead, strict=True)}
+        some = [(room, row, prepared.get(room.room_id, asked)) for room, row, asked in some]
         parts = concurrency.parallel(
             *(functools.partial(rooms.joined_room, self.ctx, *each) for each in some)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from murmuration.protocol.events import Event, StateKey
@@ -11,6 +11,8 @@ from murmuration.protocol.sliding.required_state import Required
 from murmuration.rooms.reading import past_state
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import RoomPosition, mark
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.sync import timeline
 from murmuration.sync.timeline import MEMBER, Window
 
@@ -52,6 +54,12 @@ def members_needed(window: Window) -> set[str]:
     return {event.sender for event in events} | targets
 
 
+def wants_few(required: Required) -> bool:
+    """Whether what is required is a few exact pairs, besides members that are loaded lazily."""
+    pairs = _exact(required)
+    return pairs is not None and len(pairs) <= FEW
+
+
 def wanted_state(
     room: Room,
     required: Required,
@@ -59,16 +67,17 @@ def wanted_state(
     needed: Collection[str],
     *,
     known: Required = (),
+    current: Sequence[StateEntry] | None = None,
     is_whole: bool,
 ) -> dict[StateKey, Event]:
     """The state events to tell.
 
     Of new state what is `required`; of all members' changes those that `is_whole`, as nothing in between is
     left out; of the state from before what is required now and wasn't `known` to be. `needed` are the users
-    whose member events the client lacks.
+    whose member events the client lacks, `current` the room's state but for members, where it was read.
     """
     if change.state is None:
-        return _read(room, required, needed)
+        return _read(room, required, needed, current)
     lazy = required_state.is_lazy(required)
     found = {
         pair: event
@@ -76,7 +85,7 @@ def wanted_state(
         if required_state.admits(required, pair) or (lazy and is_whole and pair[0] == MEMBER)
     }
     if not required_state.covers(known, required):
-        state = _read(room, required, ())
+        state = _read(room, required, (), current)
         found = {
             pair: event for pair, event in state.items() if not required_state.admits(known, pair)
         } | found
@@ -85,23 +94,44 @@ def wanted_state(
     return found
 
 
-def _read(room: Room, required: Required, needed: Collection[str]) -> dict[StateKey, Event]:
-    """The state that is required, and these users' member events; as it was at the room's head."""
-    exact: set[StateKey] | None = set()
+def _exact(required: Required) -> set[StateKey] | None:
+    """The required pairs of a type and a state key; None where something else is required."""
+    found: set[StateKey] = set()
     for each in required:
         pairs = each.exact
-        exact = None if pairs is None or exact is None else exact | pairs
+        if pairs is None:
+            return None
+        found |= pairs
+    return found
+
+
+def _read(
+    room: Room, required: Required, needed: Collection[str], current: Sequence[StateEntry] | None = None
+) -> dict[StateKey, Event]:
+    """The state that is required, and these users' member events; as it was at the room's head."""
+    exact, members = _exact(required), required_state.members_of(required)
+    root, before = room.head.state_root, room.head.ordinal + 1
     if exact is not None and len(exact) <= FEW:
         state = _at_head(room, [*exact, *((MEMBER, user_id) for user_id in needed)])
-    else:
-        members = required_state.members_of(required)
+    elif members is None or current is None:
         wanted = None if members is None else {*members, *needed}
-        state = past_state.full_state(room, room.head.state_root, room.head.ordinal + 1, members=wanted)
+        state = past_state.full_state(room, root, before, members=wanted)
+    else:
+        pairs = [(MEMBER, user_id) for user_id in {*members, *needed}]
+        state = past_state.state_at(room, root, before, [*current, *room.entries(pairs).values()])
     return {
         pair: event
         for pair, event in state.items()
         if required_state.admits(required, pair) or (pair[0] == MEMBER and pair[1] in needed)
     }
+
+
+def read_current(room: Room, pairs: Iterable[StateKey]) -> list[StateEntry]:
+    """Read a room's state but for members; the room then knows of these `pairs` whether they are there."""
+    entries = room_items.read_state_but_members(room.room_id, room.version)
+    found = {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
+    room.remember({pair: found.get(pair) for pair in pairs})
+    return entries
 
 
 def _at_head(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
@@ -22,6 +23,7 @@ from murmuration.storage.live import streams
 from murmuration.storage.live.positions import RoomPosition, as_counts, total
 from murmuration.storage.live.sliding_positions import ConnectionState, Shown
 from murmuration.storage.rooms.room_heads import BUMPS
+from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined, timeline
 from murmuration.sync.context import Context
@@ -42,7 +44,7 @@ class Asked:
     """What is asked for of one room: by lists and subscriptions, and by extensions.
 
     `known` is the required state that the client has so far. `is_direct` says that the user's account data
-    have the room among the direct chats.
+    have the room among the direct chats. `current` is the room's state but for members, where it was read.
     """
 
     wish: Wish
@@ -53,6 +55,7 @@ class Asked:
     with_typing: bool
     with_data: bool
     is_merged: bool
+    current: Sequence[StateEntry] | None = None
 
 
 @dataclass(slots=True)
@@ -108,7 +111,7 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
         room,
         row,
         functools.partial(_window, asked),
-        functools.partial(_stream_items, room, position, asked),
+        functools.partial(_stream_items, room, position),
         DECIDING,
     )
     if found is None:
@@ -116,7 +119,7 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
     news, seq = found
     window, events = joined.fitting_timeline(ctx, news.viewer, news.window)
     news = replace(news, window=window)
-    counts = unread.room_counts(ctx, news, window)
+    counts = unread.room_counts(_counting(ctx, news, asked), news, window)
     section, members = _section(ctx, news, asked, events)
     if position is None or counts != position.unread:
         section |= as_counts(total(counts)) if not asked.is_merged else {}
@@ -131,9 +134,22 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
     return part
 
 
-def read_ahead(ctx: Context, unknown: Sequence[Room]) -> None:
-    """Read of many rooms at once what each one's section would read by itself."""
-    prefetch(unknown, [*DECIDING, joined.own_pair(ctx)])
+def read_ahead(ctx: Context, asked: Sequence[tuple[Room, Asked]]) -> list[Asked]:
+    """Read of rooms that the client doesn't know, together, what each one's section would read by itself.
+
+    Of a room of which much is asked all state but members is read: that is less than many single items.
+    """
+    few = [room for room, each in asked if room_state.wants_few(each.wish.required)]
+    many = [(room, each) for room, each in asked if not room_state.wants_few(each.wish.required)]
+    read, *_ = concurrency.gather(
+        lambda: concurrency.parallel(
+            *(functools.partial(room_state.read_current, room, DECIDING) for room, _ in many)
+        ),
+        functools.partial(prefetch, few, DECIDING),
+        functools.partial(prefetch, [room for room, _ in asked], [joined.own_pair(ctx)]),
+    )
+    current = {room.room_id: entries for (room, _), entries in zip(many, read, strict=True)}
+    return [replace(each, current=current.get(room.room_id)) for room, each in asked]
 
 
 def _window(asked: Asked, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
@@ -143,14 +159,20 @@ def _window(asked: Asked, room: Room, viewer: Viewer, position: RoomPosition | N
     return timeline.read_window(room, after, room.head.ordinal + 1, wanted, visible)
 
 
-def _stream_items(room: Room, position: RoomPosition | None, asked: Asked) -> tuple[Sequence[Item], int]:
+def _stream_items(room: Room, position: RoomPosition | None) -> tuple[Sequence[Item], int]:
     """What is new in the room's stream; to who doesn't know the room the newest receipts say enough."""
     if position is not None:
         return joined.stream_items(room, position.seq)
-    if not (asked.with_receipts or asked.with_typing) or room.head.seq == 0:
-        return [], room.head.seq
+    if room.head.seq == 0:
+        return [], 0
     newest = streams.read_newest(streams.room_stream(room.room_id), room.head.seq, NEWEST)
     return newest[::-1], room.head.seq
+
+
+def _counting(ctx: Context, news: RoomNews, asked: Asked) -> Context:
+    """The context to count unread events with: one that reads receipts only where not all were read."""
+    has_all = news.position is None and len(news.items) < NEWEST and asked.with_data
+    return ctx.as_beginner if has_all else ctx
 
 
 # -- The section -----------------------------------------------------------------------------------------
@@ -170,6 +192,7 @@ def _section(
         change,
         room_state.lacking(needed, position),
         known=asked.known,
+        current=asked.current,
         is_whole=position is not None and window.start <= position.ordinal + 1,
     )
     members = joined.remember(

@@ -101,12 +101,13 @@ def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[
             return items, head
 
 
-def read_prefix(stream: str, prefix: str) -> list[Item]:
-    """The items whose key begins with `prefix`, by key."""
+def read_prefix(stream: str, prefix: str, limit: int | None = None) -> list[Item]:
+    """The items whose key begins with `prefix`, by key; at most `limit`."""
     return dynamodb.query(
         TABLE,
         "stream_id = :stream AND begins_with(sk, :prefix)",
         {":stream": stream, ":prefix": prefix},
+        limit=limit,
     )
 
 

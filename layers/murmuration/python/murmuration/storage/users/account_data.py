@@ -20,6 +20,8 @@ from murmuration.storage.live import streams
 
 PREFIX = "data#"
 TAG = "m.tag"
+FEW_ROOMS, ITEMS_A_ROOM = 4, 10
+"""Up to how many rooms are asked for one by one; how many items a room has that is like others."""
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_BYTES = 350_000
 """What an item, limited to 400 KB, holds beside its key."""
@@ -58,16 +60,28 @@ def read_tags(user_id: str, room_ids: Sequence[str]) -> dict[str, set[str]]:
 
 
 def read_about_rooms(user_id: str, room_ids: Sequence[str]) -> dict[str, list[Item]]:
-    """All items of a user's stream about each of these rooms: their data, and their private receipts."""
-    stream = streams.user_stream(user_id)
-    prefixes = [
-        (room_id, kind) for room_id in room_ids for kind in (f"{PREFIX}{room_id}#", f"receipt#{room_id}#")
-    ]
-    pages = concurrency.parallel(
-        *(functools.partial(streams.read_prefix, stream, prefix) for _, prefix in prefixes)
-    )
+    """All items of a user's stream about each of these rooms: their data, and their private receipts.
+
+    Of many rooms all that the user has is read, where that isn't much more than what is asked for.
+    """
     found: dict[str, list[Item]] = {room_id: [] for room_id in room_ids}
-    for (room_id, _), items in zip(prefixes, pages, strict=True):
+    stream = streams.user_stream(user_id)
+    if len(room_ids) > FEW_ROOMS:
+        most = len(room_ids) * ITEMS_A_ROOM
+        pages = [
+            functools.partial(streams.read_prefix, stream, prefix, most) for prefix in (PREFIX, "receipt#")
+        ]
+        every = concurrency.parallel(*pages)
+        if all(len(items) < most for items in every):
+            for item in (item for items in every for item in items):
+                if "seq" in item and item.get("room_id") in found:
+                    found[item["room_id"]].append(item)
+            return found
+    prefixes = [
+        (room_id, prefix) for room_id in room_ids for prefix in (f"{PREFIX}{room_id}#", f"receipt#{room_id}#")
+    ]
+    pages = [functools.partial(streams.read_prefix, stream, prefix) for _, prefix in prefixes]
+    for (room_id, _), items in zip(prefixes, concurrency.parallel(*pages), strict=True):
         found[room_id] += [item for item in items if "seq" in item]
     return found
 
