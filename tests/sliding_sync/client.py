@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.in_process import Answer, Client
 from tests.rooms.people import ok
+from tests.sliding_sync import shapes
 
 PATH = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
 MERGED = "/_matrix/client/v4/sync"
@@ -74,7 +75,10 @@ class Sliding:
         return self.client.request("POST", self.path, body or self.body(), **({"pos": self.pos} | query))
 
     def peek(self, body: dict[str, Any] | None = None, **query: Any) -> Any:
-        return ok(self.ask(body, **query))
+        answer = ok(self.ask(body, **query))
+        if self.path == PATH:
+            shapes.check(answer)
+        return answer
 
     def sync(self, body: dict[str, Any] | None = None, **query: Any) -> Any:
         answer = self.peek(body, **query)
