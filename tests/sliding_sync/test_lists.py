@@ -98,6 +98,16 @@ class TestRanges:
         assert "initial" not in section
         assert (bodies(section), section["limited"]) == (["three"], True)
 
+    def test_what_moves_a_room_into_sight_is_live(self, alice: Client) -> None:
+        first, _ = create_room(alice), create_room(alice)
+        send(alice, first, "long ago")
+        send(alice, create_room(alice), "up")
+        sliding = Sliding(alice, lists={"all": all_rooms(0, timeline_limit=2)})
+        sliding.sync()
+        send(alice, first, "now")
+        section = sliding.room(first)
+        assert (section["initial"], bodies(section), section["num_live"]) == (True, ["long ago", "now"], 1)
+
     def test_several_ranges(self, alice: Client) -> None:
         room_ids = [create_room(alice) for _ in range(4)]
         answer = Sliding(alice, lists={"all": all_rooms(ranges=[[0, 0], [3, 9]])}).sync()

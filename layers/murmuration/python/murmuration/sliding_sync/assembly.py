@@ -124,7 +124,8 @@ class _Assembly:
         request, state = self.request, self.state
         since = devices.place_in_messages(request.to_device_since)
         left = [row for row in self.rows if lists.is_news(state, row)]
-        others = [row for row in self.rows if row.membership != "join" and not self._is_told(row)]
+        others = [row for row in self.rows if row.membership != "join" and lists.is_listed(row)]
+        others = [row for row in others if not self._is_told(row)]
         wanted = [row.room_id for row in self.rows if row.membership == "join"]
         wanted += [row.room_id for row in {row.room_id: row for row in (*others, *left)}.values()]
         wanted += devices.left_key_rooms(self.before, self.rows) if request.e2ee else []
@@ -256,6 +257,7 @@ class _Assembly:
             with_typing=_has(self.request.typing, wish, room.room_id),
             with_data=_has(self.request.account_data, wish, room.room_id),
             is_merged=self.request.is_merged,
+            told_ms=self.before.written_ms if self.before is not None else None,
         )
 
     def _add_some(

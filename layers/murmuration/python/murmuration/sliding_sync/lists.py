@@ -91,7 +91,7 @@ def in_sight(
     wishes = {
         room_id: Wish(
             max(config.timeline_limit for config in configs[room_id]),
-            required_state.combine(config.required for config in configs[room_id]),
+            required_state.combine(frozenset(config.required for config in configs[room_id])),
             frozenset(names.get(room_id, ())),
             room_id in request.subscriptions,
         )

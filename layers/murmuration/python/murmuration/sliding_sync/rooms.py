@@ -23,7 +23,7 @@ from murmuration.storage.live import streams
 from murmuration.storage.live.positions import RoomPosition, as_counts, total
 from murmuration.storage.live.sliding_positions import ConnectionState, Shown
 from murmuration.storage.rooms.room_heads import BUMPS
-from murmuration.storage.rooms.room_items import StateEntry
+from murmuration.storage.rooms.room_items import LogEntry, StateEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined, timeline
 from murmuration.sync.context import Context
@@ -44,7 +44,8 @@ class Asked:
     """What is asked for of one room: by lists and subscriptions, and by extensions.
 
     `known` is the required state that the client has so far. `is_direct` says that the user's account data
-    have the room among the direct chats. `current` is the room's state but for members, where it was read.
+    have the room among the direct chats. `told_ms` is when the connection's last answer
+    was made, None for its first; `current` the room's state but for members, where it was read.
     """
 
     wish: Wish
@@ -55,6 +56,7 @@ class Asked:
     with_typing: bool
     with_data: bool
     is_merged: bool
+    told_ms: int | None = None
     current: Sequence[StateEntry] | None = None
 
 
@@ -225,11 +227,18 @@ def _timeline(news: RoomNews, asked: Asked, events: list[dict[str, Any]]) -> dic
     if expanded:
         section["expanded_timeline" if asked.is_merged else "unstable_expanded_timeline"] = True
     section["limited"] = limited
-    section["num_live"] = sum(position is not None and e.ordinal > position.ordinal for e in window.entries)
+    section["num_live"] = sum(_is_live(entry, position, asked.told_ms) for entry in window.entries)
     if events or position is None or limited:
         shown = room.head.ordinal if position is None and not limited else None
         section["prev_batch"] = pagination.position_token(window.before_first, shown=shown)
     return section
+
+
+def _is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None) -> bool:
+    """Whether an event came since the client was told of the room; of anything, if it doesn't know it."""
+    if position is not None:
+        return entry.ordinal > position.ordinal
+    return told_ms is not None and entry.event.origin_server_ts > told_ms
 
 
 def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> dict[str, Any]:

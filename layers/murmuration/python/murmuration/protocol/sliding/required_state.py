@@ -5,6 +5,7 @@ https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-sim
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,7 @@ def is_lazy(required: Required) -> bool:
     return any(each.lazy for each in required)
 
 
+@functools.lru_cache(maxsize=256)
 def covers(required: Required, others: Required) -> bool:
     """Whether whatever `others` want is wanted by `required`, too."""
     return all(any(each.covers(other) for each in required) for other in others)
@@ -115,10 +117,11 @@ def members_of(required: Required) -> frozenset[str] | None:
     return frozenset(found)
 
 
-def combine(parts: Iterable[RequiredState]) -> Required:
+@functools.lru_cache(maxsize=256)
+def combine(parts: frozenset[RequiredState]) -> Required:
     """Return those of the parts that no other covers, in an order of their own."""
     kept: list[RequiredState] = []
-    for part in sorted(set(parts), key=_order):
+    for part in sorted(parts, key=_order):
         if not any(each.covers(part) for each in kept):
             kept = [each for each in kept if not part.covers(each)] + [part]
     return tuple(sorted(kept, key=_order))
@@ -143,6 +146,7 @@ def dump(required: Required) -> str:
     return json.dumps([_as_json(each) for each in required], separators=(",", ":"))
 
 
+@functools.lru_cache(maxsize=256)
 def load(text: str) -> Required:
     """Return what `dump` wrote."""
     return tuple(
