@@ -352,6 +352,8 @@ class _Assembly:
             if not budget.take(json_bytes(section)):
                 self.answer.is_new = True
                 break
+            if self.request.is_merged:
+                section |= rooms.merged_fields(row, sight.wishes.get(row.room_id))
             name = self.ctx.hash(row.room_id)
             self.answer.rooms[row.room_id] = section
             self.state.forget(name)
@@ -367,7 +369,7 @@ class _Assembly:
         if room is None or (self.late and room.head.ordinal < (row.ordinal or 0)):
             return None
         required, limit = (wish.required, wish.timeline_limit) if wish is not None else ((), 1)
-        return other_rooms.left_room(self.ctx, room, row, required, limit, is_merged=is_merged)
+        return other_rooms.left_room(self.ctx, room, row, required, limit)
 
     def _forget_gone(self) -> None:
         """Keep nothing about rooms that the user has no membership in any more."""

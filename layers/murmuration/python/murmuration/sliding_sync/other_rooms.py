@@ -26,7 +26,7 @@ def from_outside(ctx: Context, room: Room | None, row: Membership, *, is_merged:
     row = without_erased(ctx, room, row)
     section: dict[str, Any] = {"initial": True, "bump_stamp": activity_ms(row, None)}
     section["stripped_state" if is_merged else "invite_state"] = list(row.stripped_state)
-    return section | _membership(row, is_merged)
+    return section
 
 
 def left_outside(row: Membership, *, is_merged: bool) -> dict[str, Any]:
@@ -37,12 +37,10 @@ def left_outside(row: Membership, *, is_merged: bool) -> dict[str, Any]:
         section["stripped_state"] = events
     else:
         section |= {"required_state": events, "timeline": events, "limited": False, "num_live": len(events)}
-    return section | _membership(row, is_merged)
+    return section
 
 
-def left_room(
-    ctx: Context, room: Room, row: Membership, required: Required, limit: int, *, is_merged: bool
-) -> dict[str, Any]:
+def left_room(ctx: Context, room: Room, row: Membership, required: Required, limit: int) -> dict[str, Any]:
     """A room that the user left or was removed from: what happened up to that."""
     position = ctx.position(room.room_id)
     after = position.ordinal if position is not None else None
@@ -68,8 +66,4 @@ def left_room(
     }
     if position is None:
         section["initial"] = True
-    return section | _membership(row, is_merged)
-
-
-def _membership(row: Membership, is_merged: bool) -> dict[str, Any]:
-    return {"membership": row.membership} if is_merged else {}
+    return section

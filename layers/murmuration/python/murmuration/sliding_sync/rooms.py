@@ -279,11 +279,13 @@ def _common(row: Membership, room: Room, asked: Asked, window: Window, *, is_ini
     section: dict[str, Any] = {}
     if is_initial or window.entries:
         section["bump_stamp"] = _bump_ms(row, room, window)
-    if asked.is_merged:
-        section["membership"] = row.membership
-        if asked.wish.lists:
-            section["lists"] = sorted(asked.wish.lists)
-    return section
+    return section | merged_fields(row, asked.wish) if asked.is_merged else section
+
+
+def merged_fields(row: Membership, wish: Wish | None) -> dict[str, Any]:
+    """What the accepted form says of each room besides."""
+    lists = {"lists": sorted(wish.lists)} if wish is not None and wish.lists else {}
+    return {"membership": row.membership, **lists}
 
 
 def _bump_ms(row: Membership, room: Room, window: Window) -> int:
