@@ -1,6 +1,6 @@
-"""What is new in a window on the user's list of rooms.
+"""What is new in a window on the user's list of rooms: MSC4186, which the specification hasn't got yet.
 
-https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
+Beside https://spec.matrix.org/v1.19/client-server-api/#syncing; docs/sliding_sync.md tells of it.
 """
 
 from __future__ import annotations
