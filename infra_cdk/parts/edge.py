@@ -14,6 +14,7 @@ from infra_cdk.names import distribution_comment, global_name
 from infra_cdk.parts import api as rest
 from infra_cdk.parts.dns import make_certificate, make_records
 from infra_cdk.settings import Settings
+from infra_shared.apis import PATTERNS, Part, part_of
 from infra_shared.parking import TEMPLATES
 
 VIEWER = TEMPLATES.with_name("viewer.js")
@@ -45,12 +46,16 @@ _LONGEST_WAIT = 60
 def make_edge(
     stack: Stack,
     settings: Settings,
-    apis: Mapping[rest.Part, rest.Api],
+    apis: Mapping[Part, rest.Api],
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
     bucket: s3.CfnBucket,
 ) -> cloudfront.CfnDistribution:
-    """The distribution, which finds an API by the path. It is changed when the APIs' stages are there."""
+    """The distribution, which finds an API by the path.
+
+    With a domain it is changed when the APIs' stages are there. Without one, functions are told its address
+    and are made after it, while the stages come after the functions.
+    """
     viewer = cloudfront.CfnFunction(
         stack,
         "ViewerFunction",
@@ -98,15 +103,12 @@ def make_edge(
 
     headers = _make_headers_policy(stack, settings, "headers").ref
     cache = _make_cache_policy(stack, settings).ref
-    special = [(path, _origin_name(rest.part_of(path)), cache) for path in CACHED_PATHS]
-    origins = [origin(_origin_name(part), api.ref, f"/{rest.STAGE}") for part, (api, _) in apis.items()]
+    special = [(path, _origin_name(part_of(path)), cache) for path in CACHED_PATHS]
+    origins = [origin(_origin_name(part), api.ref, f"/{rest.STAGE}") for part, (api, *_) in apis.items()]
     if socket_api is not None:
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
-    special += [
-        (f"{path}*", _origin_name(rest.part_of(path)), CACHING_DISABLED)
-        for path in (*rest.FEDERATION_PATHS, *rest.DRAFT_PATHS)
-    ]
+    special += [(pattern, _origin_name(part), CACHING_DISABLED) for pattern, part in PATTERNS]
     origins.append(_answers_origin(bucket))
     answers = {
         **behaviour("answers", CACHING_DISABLED),
@@ -145,13 +147,13 @@ def make_edge(
         ],
     )
     distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
-    for api in apis.values():
+    for api in apis.values() if settings.domain else ():
         distribution.add_resource_dependency(api.stage)
     make_records(stack, settings, distribution)
     return distribution
 
 
-def _origin_name(part: rest.Part) -> str:
+def _origin_name(part: Part) -> str:
     return part.lower() or "rest"
 
 

@@ -11,12 +11,12 @@ from aws_cdk import Fn, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_sns as sns
 
-from infra_cdk.names import logical_id, queue_name
+from infra_cdk.names import function_name, logical_id, queue_name
 from infra_cdk.parts.api import STAGE
-from infra_cdk.parts.functions import Deployed, DeploymentError
+from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.parts.queues import DEAD_LETTERS, Queues
 from infra_cdk.settings import Settings
-from murmuration.endpoint import Queue, Stream
+from murmuration.endpoint import Function, Queue, Stream
 
 MOST_ALARMS = 10
 AGES = ("outbound", "room-pdus")
@@ -40,7 +40,7 @@ class Alarm:
     periods: int = 1
 
 
-def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
+def alarms(settings: Settings, functions: Sequence[Function], made: Queues) -> list[Alarm]:
     """The alarms. Raises DeploymentError if they would be too many to be free."""
     prefix = settings.prefix
     dead = [("dead-letters", False)] + ([("dead-letters-fifo", True)] if made.fifo_dead_letters else [])
@@ -62,8 +62,8 @@ def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
         Alarm("throttles", "The account's concurrency is used up.", "AWS/Lambda", "Throttles", "Sum", 10),
         Alarm("lambda-errors", "Functions fail, or time out.", "AWS/Lambda", "Errors", "Sum", 5),
     ]
-    for function in deployed.functions:
-        dimensions = {"FunctionName": deployed.physical_name(function)}
+    for function in functions:
+        dimensions = {"FunctionName": function_name(settings, function)}
         if function.name == PROBE:
             why = "Sending a message takes long."
             found.append(Alarm("slow", why, "AWS/Lambda", "Duration", "p50", 5000, dimensions, periods=3))
@@ -98,9 +98,10 @@ def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
     return found
 
 
-def make_monitoring(stack: Stack, settings: Settings, deployed: Deployed, made: Queues) -> None:
+def make_monitoring(stack: Stack, settings: Settings, functions: Sequence[Function], made: Queues) -> None:
+    """The alarms, where they go, and the dashboard, for the functions of all stacks."""
     topic = _make_topic(stack, settings)
-    chosen = alarms(settings, deployed, made)
+    chosen = alarms(settings, functions, made)
     for alarm in chosen:
         cloudwatch.CfnAlarm(
             stack,
@@ -126,7 +127,7 @@ def make_monitoring(stack: Stack, settings: Settings, deployed: Deployed, made: 
         stack,
         "Dashboard",
         dashboard_name=settings.prefix,
-        dashboard_body=Fn.sub(json.dumps(_dashboard(settings, deployed), separators=(",", ":"))),
+        dashboard_body=Fn.sub(json.dumps(_dashboard(settings, functions), separators=(",", ":"))),
     )
 
 
@@ -146,13 +147,13 @@ def _make_topic(stack: Stack, settings: Settings) -> sns.CfnTopic | None:
     )
 
 
-def _dashboard(settings: Settings, deployed: Deployed) -> dict[str, Any]:
+def _dashboard(settings: Settings, functions: Sequence[Function]) -> dict[str, Any]:
     """Requests, functions, workers and the database, each a graph."""
     api = ["ApiName", settings.prefix, "Stage", STAGE]
     workers: list[Any] = []
     durations: list[Any] = []
-    for function in deployed.functions:
-        name = deployed.physical_name(function)
+    for function in functions:
+        name = function_name(settings, function)
         if function.name == PROBE:
             durations += [
                 ["AWS/Lambda", "Duration", "FunctionName", name, {"stat": stat}]
