@@ -10,11 +10,12 @@ from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack
 from infra_cdk import acknowledgements
 from infra_cdk.division import NESTED, Division, division_of
 from infra_cdk.layers import Layers
-from infra_cdk.parts.api import make_api, make_invoker, make_waiter
+from infra_cdk.parts.api import make_api, make_invoker, make_parking, make_waiter
 from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
 from infra_cdk.parts.functions import make_functions, make_layers, make_log_group
+from infra_cdk.parts.http_api import make_http_api
 from infra_cdk.parts.media_bucket import make_media_bucket
 from infra_cdk.parts.monitoring import make_monitoring
 from infra_cdk.parts.policies import Resources
@@ -50,9 +51,11 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     invoker = make_invoker(stack, settings, functions)
     if settings.waiting == "parked":
         make_waiter(stack, settings)
-    apis = {part: make_api(stack, settings, functions, part) for part in PARTS}
+    make = make_http_api if settings.api == "http" else make_api
+    apis = {part: make(stack, settings, functions, part) for part in PARTS}
+    parking = make_parking(stack, settings) if settings.parks_apart else None
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
-    distribution = make_edge(stack, settings, apis, socket_api, secrets, bucket)
+    distribution = make_edge(stack, settings, apis, parking, socket_api, secrets, bucket)
 
     common: Any = {
         "layer_arns": make_layers(stack, settings, layers),
@@ -89,7 +92,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
         make_socket_routes(stack, settings, socket_api, functions, invoker)
     make_event_sources(stack, deployed, tables, queues)
     make_budget(stack, settings)
-    make_monitoring(stack, settings, functions, queues)
+    make_monitoring(stack, settings, functions, queues, log_group)
 
     CfnOutput(
         stack, "Address", value=distribution.attr_domain_name, description="Where the domain must point to"
@@ -133,6 +136,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "REGISTRATION": settings.registration,
         "RATE_LIMITS": "on" if settings.rate_limits else "off",
         "WAITING": settings.waiting,
+        "API": settings.api,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
         "UNAUTHENTICATED_MEDIA_BEFORE": settings.unauthenticated_media_before,

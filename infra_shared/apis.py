@@ -10,17 +10,21 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Literal
 
-Part = Literal["", "Drafts", "Federation", "Rooms"]
-"""The founding drafts' API, that of other servers, that of what is in rooms, and the one for all the rest."""
+Part = Literal["", "Drafts", "Federation", "Keys", "Media", "Rooms"]
+"""The APIs of the founding drafts, other servers, keys, media and rooms, and the one for all the rest."""
 
 PATTERNS: tuple[tuple[str, Part], ...] = (
     ("/_matrix/federation/*", "Federation"),
     ("/_matrix/key/*", "Federation"),
     ("/_matrix/client/api/*", "Drafts"),
     ("/_matrix/client/v2/*", "Drafts"),
+    ("/_matrix/media/*", "Media"),
+    ("/_matrix/client/*/media/*", "Media"),
     ("/_matrix/client/*/rooms/*", "Rooms"),
+    ("/_matrix/client/*/keys/*", "Keys"),
+    ("/_matrix/client/*/room_keys/*", "Keys"),
 )
-PARTS: tuple[Part, ...] = ("", "Drafts", "Federation", "Rooms")
+PARTS: tuple[Part, ...] = ("", "Drafts", "Federation", "Keys", "Media", "Rooms")
 
 
 def part_of(path: str) -> Part:

@@ -8,10 +8,17 @@
 // A /sync of a client that has seen everything carries a marked token. It goes to the device's wake queue instead
 // of a function, unless it asks for something else than the answer that brought the mark, or may not wait, or
 // stayed away for so long that a ring may be gone. Nobody else comes to the queues' path: it doesn't exist outside.
+//
+// An HTTP API decodes the path before it finds a route: it is given each `%` as `%25`. It knows no slash at the
+// end of a path, and takes a body for text by its type: the functions get that in a header of ours, too. It has
+// no queues, so who may wait is sent to another origin.
 
 const crypto = require('crypto');
 
+const HTTP_APIS = false;
 const URI_HEADER = 'x-murmuration-uri';
+const TYPE_HEADER = 'x-murmuration-content-type';
+const BINARY = 'application/octet-stream';
 const PLAIN_PATH = /^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/;
 const SOCKET_PATH = /^\/_matrix\/client\/[^/]+\/stream$/;
 const CORS_HEADERS = {
@@ -93,8 +100,28 @@ function park(request) {
             request.querystring[name] = { value: found[name] };
         });
         delete request.headers['content-type'];
+        if (HTTP_APIS) {
+            cf.selectRequestOriginById('parking');
+        }
     }
     return found !== null;
+}
+
+// A request as an HTTP API hands it on unchanged. Signed paths of the bucket stay as they are.
+function prepare(request) {
+    if (request.uri.startsWith('/answers/')) {
+        return;
+    }
+    request.uri = request.uri.replace(/%/g, '%25');
+    if (request.uri.length > 1 && request.uri.endsWith('/')) {
+        request.uri = request.uri.slice(0, -1);
+    }
+    if (request.headers['content-type']) {
+        request.headers[TYPE_HEADER] = { value: request.headers['content-type'].value };
+    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+        request.headers['content-type'] = { value: BINARY };
+    }
 }
 
 function handler(event) {
@@ -111,11 +138,14 @@ function handler(event) {
     }
     const query = request.rawQueryString();
     delete request.headers[URI_HEADER];
+    delete request.headers[TYPE_HEADER];
     if (query !== undefined || !PLAIN_PATH.test(request.uri)) {
         request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };
     }
     if (SOCKET_PATH.test(request.uri)) {
         request.uri = '/ws';
+    } else if (HTTP_APIS) {
+        prepare(request);
     }
     return request;
 }

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from aws_cdk import Fn, Stack
+from aws_cdk import CfnResource, Fn, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 
@@ -48,11 +48,13 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 class Api(NamedTuple):
-    """A REST API, and its stage, without which it answers nobody. A stage shows a deployment's routes."""
+    """An API, and its stage, without which it answers nobody. A stage shows a deployment's routes."""
 
-    api: apigateway.CfnRestApi
-    deployment: apigateway.CfnDeployment
-    stage: apigateway.CfnStage
+    id: str
+    path: str
+    """What the stage has before each path."""
+    deployment: CfnResource
+    stage: CfnResource
 
 
 def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]) -> iam.CfnRole:
@@ -102,13 +104,6 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
 
     `part` says which. Raises DeploymentError for routes that API Gateway would refuse.
     """
-    routes = sorted(
-        (route for route in http_routes(functions) if route[1] == FALLBACK_PATH or part_of(route[1]) == part),
-        key=lambda route: (route[1], route[0]),
-    )
-    fallback = next((function for _, path, function in routes if path == FALLBACK_PATH), None)
-    if fallback is None:
-        raise DeploymentError(f"no function serves {FALLBACK_PATH}: unknown paths would go unanswered")
 
     def operation(function: Function) -> dict[str, Any]:
         return {
@@ -123,19 +118,43 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
             },
         }
 
-    paths: dict[str, dict[str, Any]] = {"/": {}}
+    found = methods_by_path(functions, part)
+    paths: dict[str, dict[str, Any]] = {
+        path: {method: operation(function) for method, function in methods.items()}
+        for path, methods in found.items()
+    }
+    if settings.waiting == "parked" and not part:
+        paths[parking.PATH] = {"get": _parked(settings), ANY: operation(found[FALLBACK_PATH][ANY])}
+    if (nodes := count_nodes(paths)) > MOST_RESOURCES:
+        raise DeploymentError(f"the routes make {nodes} resources, and an API may have {MOST_RESOURCES}")
+    return _document(settings, paths)
+
+
+def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict[str, Function]]:
+    """The function of each path and method of an API; for those that no other serves, the fallback.
+
+    Raises DeploymentError for routes that contradict each other.
+    """
+    routes = sorted(
+        (route for route in http_routes(functions) if route[1] == FALLBACK_PATH or part_of(route[1]) == part),
+        key=lambda route: (route[1], route[0]),
+    )
+    fallback = next((function for _, path, function in routes if path == FALLBACK_PATH), None)
+    if fallback is None:
+        raise DeploymentError(f"no function serves {FALLBACK_PATH}: unknown paths would go unanswered")
+    paths: dict[str, dict[str, Function]] = {"/": {}}
     for method, path, function in routes:
         methods = paths.setdefault(path, {})
         key = ANY if method == "ANY" else method.lower()
         if key in methods:
             raise DeploymentError(f"two functions serve {method} {path}")
-        methods[key] = operation(function)
-    if settings.waiting == "parked" and not part:
-        paths[parking.PATH] = {"get": _parked(settings)}
-    if (nodes := count_nodes(paths)) > MOST_RESOURCES:
-        raise DeploymentError(f"the routes make {nodes} resources, and an API may have {MOST_RESOURCES}")
+        methods[key] = function
     for methods in paths.values():
-        methods.setdefault(ANY, operation(fallback))
+        methods.setdefault(ANY, fallback)
+    return paths
+
+
+def _document(settings: Settings, paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "openapi": "3.0.1",
         "info": {"title": settings.prefix, "version": "1"},
@@ -182,7 +201,17 @@ def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], pa
 
     A deployment is a copy of the API, so each body needs one of its own.
     """
-    body = openapi(settings, functions, part)
+    return _make_rest(stack, settings, openapi(settings, functions, part), part)
+
+
+def make_parking(stack: Stack, settings: Settings) -> Api:
+    """The REST API that has the route onto wake queues alone, where functions' routes have HTTP APIs."""
+    return _make_rest(
+        stack, settings, _document(settings, {parking.PATH: {"get": _parked(settings)}}), "Parking"
+    )
+
+
+def _make_rest(stack: Stack, settings: Settings, body: dict[str, Any], part: str) -> Api:
     rate = settings.federation_requests_per_second if part == "Federation" else settings.requests_per_second
     api = apigateway.CfnRestApi(
         stack,
@@ -212,7 +241,7 @@ def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], pa
             )
         ],
     )
-    return Api(api, deployment, stage)
+    return Api(api.ref, f"/{STAGE}", deployment, stage)
 
 
 def burst(rate: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aws_cdk import Fn, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 
 from infra_cdk.names import function_name, logical_id, queue_name
@@ -21,6 +22,8 @@ from murmuration.endpoint import Function, Queue, Stream
 MOST_ALARMS = 10
 AGES = ("outbound", "room-pdus")
 """The queues whose oldest message may be an hour old at most."""
+LOGGED = "Murmuration"
+"""The namespace of the errors that functions log, counted under the deployment's prefix."""
 PROBE = "client_server-send_message"
 """The function whose time tells how the server is: the API's own says most of all how long clients wait."""
 
@@ -42,7 +45,6 @@ class Alarm:
 
 def alarms(settings: Settings, functions: Sequence[Function], made: Queues) -> list[Alarm]:
     """The alarms. Raises DeploymentError if they would be too many to be free."""
-    prefix = settings.prefix
     dead = [("dead-letters", False)] + ([("dead-letters-fifo", True)] if made.fifo_dead_letters else [])
     found = [
         Alarm(
@@ -56,9 +58,8 @@ def alarms(settings: Settings, functions: Sequence[Function], made: Queues) -> l
         )
         for name, fifo in dead
     ]
-    api = {"ApiName": prefix, "Stage": STAGE}
     found += [
-        Alarm("api-errors", "Requests fail: search the log.", "AWS/ApiGateway", "5XXError", "Sum", 5, api),
+        _api_errors(settings),
         Alarm("throttles", "The account's concurrency is used up.", "AWS/Lambda", "Throttles", "Sum", 10),
         Alarm("lambda-errors", "Functions fail, or time out.", "AWS/Lambda", "Errors", "Sum", 5),
     ]
@@ -98,10 +99,46 @@ def alarms(settings: Settings, functions: Sequence[Function], made: Queues) -> l
     return found
 
 
-def make_monitoring(stack: Stack, settings: Settings, functions: Sequence[Function], made: Queues) -> None:
+def _api_errors(settings: Settings) -> Alarm:
+    """The alarm on requests that fail.
+
+    REST APIs count by name, and all of ours have one. HTTP APIs count each by its ID: there the errors that
+    functions log are counted instead.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
+    """
+    why = "Requests fail: search the log."
+    if settings.api == "http":
+        return Alarm("api-errors", why, LOGGED, settings.prefix, "Sum", 5)
+    dimensions = {"ApiName": settings.prefix, "Stage": STAGE}
+    return Alarm("api-errors", why, "AWS/ApiGateway", "5XXError", "Sum", 5, dimensions)
+
+
+def _count_logged_errors(stack: Stack, settings: Settings, log_group: logs.CfnLogGroup) -> None:
+    logs.CfnMetricFilter(
+        stack,
+        "LoggedErrors",
+        log_group_name=log_group.ref,
+        filter_pattern='{ $.level = "ERROR" }',
+        metric_transformations=[
+            logs.CfnMetricFilter.MetricTransformationProperty(
+                metric_namespace=LOGGED, metric_name=settings.prefix, metric_value="1", default_value=0
+            )
+        ],
+    )
+
+
+def make_monitoring(
+    stack: Stack,
+    settings: Settings,
+    functions: Sequence[Function],
+    made: Queues,
+    log_group: logs.CfnLogGroup,
+) -> None:
     """The alarms, where they go, and the dashboard, for the functions of all stacks."""
     topic = _make_topic(stack, settings)
     chosen = alarms(settings, functions, made)
+    if settings.api == "http":
+        _count_logged_errors(stack, settings, log_group)
     for alarm in chosen:
         cloudwatch.CfnAlarm(
             stack,
@@ -131,6 +168,18 @@ def make_monitoring(stack: Stack, settings: Settings, functions: Sequence[Functi
     )
 
 
+def _requests(settings: Settings) -> list[Any]:
+    """What the graph of requests shows: how many there are, and how many fail."""
+    if settings.api == "rest":
+        api = ["ApiName", settings.prefix, "Stage", STAGE]
+        return [["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")]
+    search = "SUM(SEARCH('{AWS/ApiGateway,ApiId} MetricName=\"%s\"', 'Sum', 300))"
+    return [
+        [{"expression": search % name, "id": f"m{place}", "label": name}]
+        for place, name in enumerate(("Count", "4xx", "5xx"))
+    ]
+
+
 def _statistic(name: str) -> Any:
     return {"extended_statistic": name} if name.startswith("p") else {"statistic": name}
 
@@ -149,7 +198,6 @@ def _make_topic(stack: Stack, settings: Settings) -> sns.CfnTopic | None:
 
 def _dashboard(settings: Settings, functions: Sequence[Function]) -> dict[str, Any]:
     """Requests, functions, workers and the database, each a graph."""
-    api = ["ApiName", settings.prefix, "Stage", STAGE]
     workers: list[Any] = []
     durations: list[Any] = []
     for function in functions:
@@ -170,7 +218,7 @@ def _dashboard(settings: Settings, functions: Sequence[Function]) -> dict[str, A
         f"SEARCH('{{AWS/DynamoDB,TableName}} MetricName=\"%s\" TableName=\"{settings.prefix}-\"', 'Sum', 300)"
     )
     graphs: list[tuple[str, Sequence[Any]]] = [
-        ("Requests", [["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")]),
+        ("Requests", _requests(settings)),
         ("Sending a message", durations),
         ("Functions", [["AWS/Lambda", name] for name in ("Invocations", "Errors", "Throttles")]),
         ("Workers: how far behind", workers),

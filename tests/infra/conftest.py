@@ -142,6 +142,12 @@ def stack(stack_with: StackWith) -> Synthesised:
 
 
 @pytest.fixture(scope="session")
+def http_stack(stack_with: StackWith) -> Synthesised:
+    """With HTTP APIs in front of the functions."""
+    return stack_with(api="http")
+
+
+@pytest.fixture(scope="session")
 def stack_to_try(stack_with: StackWith) -> Synthesised:
     """A try: without a domain, and deleted with its data."""
     return stack_with(**TRY)
