@@ -127,7 +127,7 @@ class Deployed:
 
     @cached_property
     def routes(self) -> dict[tuple[str, str], str]:
-        """The function's name of each method and path of the REST APIs."""
+        """The function's name of each method and path of the REST and HTTP APIs."""
         gateway = self.account.client("apigateway")
         apis = [found["id"] for found in gateway.get_rest_apis()["items"] if found["name"] == self.prefix]
         resources = gateway.get_paginator("get_resources")
@@ -139,6 +139,19 @@ class Deployed:
                     match = re.search(r":function:([^/]+)/invocations$", uri)
                     if match:
                         found[(method, resource["path"])] = match[1]
+        return found | self._http_routes()
+
+    def _http_routes(self) -> dict[tuple[str, str], str]:
+        gateway = self.account.client("apigatewayv2")
+        found = {}
+        for api in gateway.get_apis()["Items"]:
+            if (api["ProtocolType"], api["Name"]) != ("HTTP", self.prefix):
+                continue
+            integrations = gateway.get_integrations(ApiId=api["ApiId"])["Items"]
+            uris = {f"integrations/{each['IntegrationId']}": each["IntegrationUri"] for each in integrations}
+            for route in gateway.get_routes(ApiId=api["ApiId"])["Items"]:
+                method, _, path = route["RouteKey"].partition(" ")
+                found[(method, path)] = uris[route["Target"]].split(":function:")[1].partition("/")[0]
         return found
 
     @cached_property
@@ -207,7 +220,8 @@ class Deployed:
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """Send a request through the deployed routes; the proxy response."""
-        from local_cloud.gateway.events import HttpRequest, http_event
+        from local_cloud.gateway import events, http_api
+        from local_cloud.gateway.events import HttpRequest
         from local_cloud.gateway.routes import Routes
 
         routes = Routes((verb, route, name) for (verb, route), name in self.routes.items())  # type: ignore[misc]
@@ -217,8 +231,10 @@ class Deployed:
             raise LookupError(f"no route for {method} {path}")
         raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
         request = HttpRequest(method, path, query, raw, "192.0.2.1", "HTTP/1.1")
-        event = http_event(request, match, body, "no-secret")
-        answer: dict[str, Any] = self.invoke(str(match.function), event)
+        name = str(match.function)
+        api = self.configurations[name]["Environment"]["Variables"]["MURMURATION_API"]
+        make_event = http_api.http_event if api == "http" else events.http_event
+        answer: dict[str, Any] = self.invoke(name, make_event(request, match, body, "no-secret"))
         return answer
 
 
