@@ -52,22 +52,37 @@ class Account:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
-    def cdk(self, command: str, *arguments: str, settings: Mapping[str, str]) -> str:
-        """Run a CDK command with settings as its context; what it says. Raises CdkFailed."""
+    def cdk(self, command: str, *arguments: str, settings: Mapping[str, str], root: Path = ROOT) -> str:
+        """Run a CDK command with settings as its context, for the source in `root`; what it says.
+
+        Raises CdkFailed.
+        """
         context = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         app = f"{sys.executable} -m infra_cdk.app --layers {self.layers}"
         process = subprocess.run(  # noqa: S603
             [str(CDK), command, *arguments, "--app", app, "--build", "true",
              "--output", str(self.folder / "cdk.out"), "--no-notices", "--ci", *context],
-            cwd=ROOT, capture_output=True, text=True, check=False,
+            cwd=root, capture_output=True, text=True, check=False,
             env={**_clean_environment(), **self.credentials,
-                 "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+                 "PYTHONPATH": _python_path(root),
                  "CDK_DISABLE_CLI_TELEMETRY": "true", "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
         )  # fmt: skip
         said = process.stdout + process.stderr
         if process.returncode != 0:
             raise CdkFailed(f"cdk {command} failed:\n{said}")
         return said
+
+    def murmuration(self, *arguments: str) -> tuple[int, str]:
+        """Run an operators' command; its exit status and what it says."""
+        process = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "operators.cli", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**_clean_environment(), **self.credentials, "PYTHONPATH": _python_path(ROOT)},
+        )
+        return process.returncode, process.stdout + process.stderr
 
     def client(self, service: str, url: str | None = None) -> Any:
         from botocore.session import Session
@@ -82,6 +97,10 @@ class Account:
 
     def deployed(self, prefix: str) -> Deployed:
         return Deployed(self, prefix)
+
+
+def _python_path(root: Path) -> str:
+    return os.pathsep.join([str(root), str(root / "layers" / "murmuration" / "python"), *sys.path])
 
 
 def _clean_environment() -> dict[str, str]:

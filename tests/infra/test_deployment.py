@@ -200,8 +200,8 @@ def test_a_change_is_deployed_and_then_there_is_no_difference(cloud: Account, de
     for found in again.configurations.values():
         if found["Handler"].startswith("functions."):
             assert found["Environment"]["Variables"]["MURMURATION_TURN_URIS"] == "turn:elsewhere.example.org"
-    http_routes_alone = again.routes
-    assert http_routes_alone == deployed.routes | {("GET", "/"): http_routes_alone["GET", "/"]}
+    left_out = {("GET", "/"), ("ANY", "/")}  # the simulated account imports no methods of a REST API's root
+    assert {key: name for key, name in again.routes.items() if key not in left_out} == deployed.routes
     (rest,) = cloud.client("apigateway").get_rest_apis()["items"]
     assert rest["name"] == PREFIX, "of the REST APIs that of the queues alone is left"
     status, room = call(again, "GET", "/_matrix/client/v3/directory/room/%23a%2Fb%3Aexample.org")
