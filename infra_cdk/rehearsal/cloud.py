@@ -100,7 +100,10 @@ class Account:
 
 
 def _python_path(root: Path) -> str:
-    return os.pathsep.join([str(root), str(root / "layers" / "murmuration" / "python"), *sys.path])
+    """Where Python finds the source in `root`, and nothing of another: folders of one name would be one."""
+    ours = {ROOT, ROOT / "layers" / "murmuration" / "python"}
+    others = [path for path in sys.path if path and Path(path).resolve() not in ours]
+    return os.pathsep.join([str(root), str(root / "layers" / "murmuration" / "python"), *others])
 
 
 def _clean_environment() -> dict[str, str]:

@@ -80,16 +80,21 @@ class HttpGateway:
         request = request_of(scope)
         request_id = str(uuid.uuid4()).encode()
         of_http_api = self._api == "http"
-        size = http_api.header_bytes(request) if of_http_api else header_bytes(request)
-        if size > self._limits.header_bytes:
-            await self._refuse(send, request_id, "DEFAULT_4XX", status=431)
+        refused = http_api.refusal(request) if of_http_api else None
+        if refused == "DEFAULT_4XX" or header_bytes(request) > self._limits.header_bytes:
+            await self._refuse(send, request_id, "DEFAULT_4XX", status=431, by_viewer=refused is not None)
             return
         try:
             body = await self._read_body(receive)
         except TooLarge:
-            await self._refuse(send, request_id, "REQUEST_TOO_LARGE", close=True)
+            await self._refuse(
+                send, request_id, "REQUEST_TOO_LARGE", close=True, by_viewer=refused is not None
+            )
             return
         if body is None:
+            return
+        if refused:
+            await self._refuse(send, request_id, refused, close=True, by_viewer=True)
             return
         if self._parking is not None and (place := self._parking.place(request)) is not None:
             await _send(send, *await self._parking.wait(place))
@@ -125,11 +130,21 @@ class HttpGateway:
             await self._answer(send, request_id, match.function, answer)
 
     async def _refuse(
-        self, send: Send, request_id: bytes, kind: str, *, status: int | None = None, close: bool = False
+        self,
+        send: Send,
+        request_id: bytes,
+        kind: str,
+        *,
+        status: int | None = None,
+        close: bool = False,
+        by_viewer: bool = False,
     ) -> None:
-        """The gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given."""
+        """The gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given.
+
+        An HTTP API has words of its own, unless CloudFront's viewer function refuses the request before it.
+        """
         usual_status, answer = GATEWAY_ANSWERS[kind]
-        if self._api == "http":
+        if self._api == "http" and not by_viewer:
             usual_status, answer = http_api.ANSWERS.get(kind, (usual_status, answer))
         await _refuse_with(send, request_id, status or usual_status, answer, close=close)
 

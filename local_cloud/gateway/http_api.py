@@ -33,6 +33,19 @@ https://aws.amazon.com/blogs/compute/handling-binary-data-using-amazon-api-gatew
 """
 
 
+MOST_HEADER_BYTES = 9_700
+"""What the viewer function lets through of URI and headers; CloudFront adds some."""
+MOST_BODY_BYTES = 4_600_000
+
+
+def refusal(request: HttpRequest) -> str | None:
+    """The kind of answer (in GATEWAY_ANSWERS) by which the viewer function refuses a request for its size."""
+    lengths = [value for name, value in request.headers if name == b"content-length"]
+    if lengths and lengths[-1].isdigit() and int(lengths[-1]) > MOST_BODY_BYTES:
+        return "REQUEST_TOO_LARGE"
+    return "DEFAULT_4XX" if header_bytes(request) > MOST_HEADER_BYTES else None
+
+
 def path_seen(path: str) -> str:
     """The path by which a route is found: as sent, but for a slash at its end.
 

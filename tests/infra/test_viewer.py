@@ -207,6 +207,21 @@ def test_an_http_api_takes_no_body_for_text(http_view: View, view: View) -> None
     assert before["headers"] == {"content-type": {"value": "text/plain"}}
 
 
+def test_what_an_http_api_would_refuse_is_refused_in_matrix_words(http_view: View, view: View) -> None:
+    path = "/_matrix/client/v3/sync"
+    for uri, headers, kind, status in (
+        (f"{path}?since={'x' * 5_000}", {}, "DEFAULT_4XX", 431),
+        (path, {"authorization": "x" * 9_800}, "DEFAULT_4XX", 431),
+        (path, {"content-length": "4600001"}, "REQUEST_TOO_LARGE", 413),
+    ):
+        answer = http_view(uri, "PUT", **headers)
+        assert answer["statusCode"] == status
+        assert json.loads(answer["body"]) == GATEWAY_ANSWERS[kind][1]
+        assert answer["headers"]["access-control-allow-origin"] == {"value": "*"}
+        assert view(uri, "PUT", **headers)["uri"] == path, "a REST API has Matrix's words itself"
+    assert http_view(path, "PUT", **{"content-length": "4194304"})["uri"] == path
+
+
 def test_who_may_wait_goes_to_the_api_that_has_the_queues(http_view: View, view: View) -> None:
     uri = marked_sync(int(time.time() * 1000))
     for found, origin in ((http_view(uri), PARKING), (view(uri), None)):

@@ -14,6 +14,7 @@ import pytest
 
 from local_cloud.gateway.http_api import path_seen
 from murmuration.endpoint import Http, Request
+from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from tests.infra.test_viewer import code_for, viewing
 from tests.local_cloud.conftest import Answer, Gateway
 from tests.local_cloud.routed import answer, routed
@@ -127,6 +128,15 @@ def test_it_refuses_in_its_own_words(serve: Serve) -> None:
     release.set()
     too_large = gateway.request("POST", "/bad", b"x" * 1_001)
     assert refused(too_large) == (413, {"message": "Request Entity Too Large"}, "*")
+
+
+def test_what_is_too_large_is_refused_in_matrix_words_before_it(serve: Serve) -> None:
+    gateway = serve(echo, fallback, api="http")
+    long = gateway.request("GET", "/echo/a/" + "b" * 10_000)
+    assert refused(long) == (431, GATEWAY_ANSWERS["DEFAULT_4XX"][1], "*")
+    large = gateway.request("POST", "/echo/a/b", b"x" * 4_600_001)
+    assert refused(large) == (413, GATEWAY_ANSWERS["REQUEST_TOO_LARGE"][1], "*")
+    assert gateway.request("POST", "/echo/a/b", b"x" * 4_194_304).status == 200
 
 
 def test_what_the_viewer_function_adds_counts(serve: Serve) -> None:
