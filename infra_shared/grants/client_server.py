@@ -62,6 +62,8 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "users": "batch_get delete get put update",
+            "destinations": "delete get update",
+            "transient": "get put",
         },
     ),
     "client_server.fallback": Grant(),
@@ -262,8 +264,17 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_summary": Grant(
-        secrets={"viewer-secret": "get"},
-        tables={"directory": "get", "rooms": "batch_get get", "users": "get update"},
+        secrets={
+            "viewer-secret": "get",
+            "signing-key": "get",
+        },
+        tables={
+            "directory": "get",
+            "rooms": "batch_get get query",
+            "users": "batch_get get update",
+            "destinations": "delete get update",
+            "transient": "batch_get get put",
+        },
     ),
     "client_server.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
@@ -293,11 +304,15 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.spaces": Grant(
-        secrets={"viewer-secret": "get"},
+        secrets={
+            "viewer-secret": "get",
+            "signing-key": "get",
+        },
         tables={
-            "rooms": "batch_get query",
-            "transient": "get put",
-            "users": "get update",
+            "rooms": "batch_get get query",
+            "transient": "batch_get get put",
+            "users": "batch_get get update",
+            "destinations": "delete get update",
         },
     ),
     "client_server.sync": Grant(

@@ -49,6 +49,10 @@ RECEIVING: Mapping[str, str] = {
 """The tables for taking events of other servers, and asking about them; `parked` is the worker's."""
 
 GRANTS: Mapping[str, Grant] = {
+    "server_server.directory": Grant(
+        secrets=SECRETS,
+        tables={**SIGNED, "directory": "query", "rooms": "batch_get get query"},
+    ),
     "server_server.invites": Grant(
         secrets=SECRETS,
         tables={

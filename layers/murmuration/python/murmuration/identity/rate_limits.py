@@ -84,6 +84,11 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
         "federation_state": Limit(0.5, 30),
+        # By server: pages of the directory, and rooms of spaces.
+        "federation_directory": Limit(2, 60),
+        # By user, or by address for those without a token: what other servers are asked for them.
+        "remote_question": Limit(0.5, 30),
+        "remote_question_from": Limit(0.2, 10),
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
         "search": Limit(0.2, 20),
@@ -101,6 +106,7 @@ BY_ADDRESS = frozenset(
         "proof_request",
         "key_fetch",
         "key_query",
+        "remote_question_from",
     )
 )
 """The kinds whose key is the address that a request came from."""
