@@ -63,6 +63,9 @@ NUMBERS = {
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
+    "federation_directory": (2, 60),
+    "remote_question": (0.5, 30),
+    "remote_question_from": (0.2, 10),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -304,7 +307,63 @@ def ask_for_state(stage: Stage) -> Answer:
     return called(lambda: access.take_state_request(by_server(stage)))
 
 
+def list_rooms(stage: Stage) -> Answer:
+    from murmuration.federation.finding import public_rooms
+    from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
+
+    return called(lambda: public_rooms.serve_public_rooms(by_server(stage), DirectoryRequest(limit=1)))
+
+
+def list_children(stage: Stage) -> Answer:
+    from murmuration.federation.serving import hierarchy
+
+    return called(lambda: hierarchy.get_hierarchy(by_server(stage), stage.room, suggested_only=False))
+
+
+def list_rooms_elsewhere(stage: Stage) -> Answer:
+    return stage.alice.get(f"{V3}/publicRooms", server="nowhere.invalid")
+
+
+def find_alias_elsewhere(stage: Stage) -> Answer:
+    return stage.stranger.get(f"{V3}/directory/room/{segment('#a:nowhere.invalid')}")
+
+
+def list_space_elsewhere(stage: Stage) -> Answer:
+    return stage.alice.get(path("!a:nowhere.invalid", "hierarchy", version="/_matrix/client/v1"))
+
+
+def summarise_elsewhere(client: Client) -> Answer:
+    return client.get(f"/_matrix/client/v1/room_summary/{segment('!a:nowhere.invalid')}")
+
+
 ROWS = [
+    Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
+    Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
+    Row(
+        "remote_question",
+        "federation.finding.public_rooms.get_public_rooms",
+        by_user,
+        list_rooms_elsewhere,
+    ),
+    Row("remote_question", "spaces.looking_ahead._look_elsewhere", by_user, list_space_elsewhere),
+    Row(
+        "remote_question",
+        "spaces.summaries._take",
+        by_user,
+        lambda stage: summarise_elsewhere(stage.alice),
+    ),
+    Row(
+        "remote_question_from",
+        "spaces.summaries._take",
+        by_address,
+        lambda stage: summarise_elsewhere(stage.stranger),
+    ),
+    Row(
+        "remote_question_from",
+        "federation.finding.aliases.get_room_id_by_alias",
+        by_address,
+        find_alias_elsewhere,
+    ),
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
     Row(
         "federation_membership",
