@@ -145,8 +145,9 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "get put",
-            "transient": "update",
+            "transient": "get put update",
             "users": "delete get put query update",
+            "destinations": "delete get update",
         },
     ),
     "client_server.push": Grant(
@@ -249,6 +250,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
+            "destinations": "delete get update",
         },
     ),
     "client_server.room_state": Grant(

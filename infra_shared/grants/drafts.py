@@ -90,6 +90,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete put",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
+            "destinations": "delete get update",
         },
     ),
     "client_v1.room_state": Grant(
@@ -194,8 +195,9 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "sync-tokens": "get update",
-            "transient": "batch_get put update",
+            "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
+            "destinations": "delete get update",
         },
     ),
     "client_v2.rooms": Grant(

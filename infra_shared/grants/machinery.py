@@ -25,6 +25,7 @@ GRANTS: Mapping[str, Grant] = {
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put query update",
+            "destinations": "delete get update",
         },
     ),
     "workers.joins": Grant(

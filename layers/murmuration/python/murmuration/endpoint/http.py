@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from murmuration.clock import now_ms
 from murmuration.endpoint.billing import add_answer, billing, charge_address
+from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
@@ -334,6 +335,7 @@ class Handler:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+        connect_ports()
         request = Request(event, context)
         with billing(request, self.route), _refusing(self.route):
             return self._respond(request)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Queue, Schedule, Stream
 
 
@@ -142,6 +143,7 @@ class QueueWorker:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        connect_ports()
         failed: list[str] = []
         groups: set[str | None] = set()
         done: set[str] = set()
@@ -183,6 +185,7 @@ class ScheduleWorker:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> None:  # noqa: ARG002
+        connect_ports()
         self.function()
 
 

@@ -101,6 +101,11 @@ def keep_writes(stored: StoredEvent) -> list[Write]:
     return [dynamodb.put(EVENTS, item, condition=UNPLACED, names=names), dynamodb.put(ROOMS, kept)]
 
 
+def kept_removal(room_id: str, event_id: str) -> Write:
+    """An event is in the log now, which knows what snapshot it needs."""
+    return dynamodb.delete(ROOMS, {"room_id": room_id, "sk": _KEPT + event_id})
+
+
 def redact_write(stored: StoredEvent) -> Write:
     """Keep no more than the redacted form of an event outside the log; fails if it is in the log now."""
     return dynamodb.update(

@@ -2,7 +2,8 @@
 
 - Known events are passed over, with one read for all.
 - The keys for all signatures are looked up together, then each event is received (`receiving`).
-- What can't be judged now, as keys or other events can't be had, is parked and tried again later.
+- What can't be judged now, as keys or other events can't be had, is parked and tried again later. So is what
+  the room's policy server gave no answer about, which is soft-failed until then.
 - Everything else that is wrong with an event has it dropped, and the others go on.
 
 A worker may stop anywhere and run twice: each event is recognised by its ID, and the message comes again.
@@ -93,6 +94,11 @@ class _Outcomes:
         self._origin = origin
         self._parked = parked
 
+    @property
+    def is_retry(self) -> bool:
+        """Whether the PDUs were parked, and are tried again."""
+        return self._parked
+
     def judged(self, event_id: str, kind: str) -> None:
         """An event is done with, in one way or another."""
         self.counts[kind] += 1
@@ -176,7 +182,8 @@ class _Work:
             self.outcomes.park(event.event_id, event.pdu)
             return
         try:
-            received = receive(self.room.room_id, event.pdu, self.remote, room)
+            again = self.outcomes.is_retry
+            received = receive(self.room.room_id, event.pdu, self.remote, room, again=again)
         except MissingEvents:
             self.outcomes.park(event.event_id, event.pdu)
         except Unavailable:
@@ -184,7 +191,10 @@ class _Work:
         except MatrixError:
             self.outcomes.judged(event.event_id, "dropped")
         else:
-            self.outcomes.judged(event.event_id, received.kind)
+            if received.undecided:
+                self.outcomes.park(event.event_id, event.pdu)
+            else:
+                self.outcomes.judged(event.event_id, received.kind)
 
     def _queue_again(self, events: Sequence[Event]) -> None:
         self.outcomes.counts["queued_again"] += len(events)
