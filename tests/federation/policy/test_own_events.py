@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from murmuration.federation.policy import asking
+from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.pdus.validation import PolicyServer as Named
 from murmuration.protocol.pdus.validation import check_policy_server_signature
 from murmuration.rooms.room import Room
-from murmuration.rooms.writing import append as appending
 from murmuration.rooms.writing import policy_port
 from murmuration.rooms.writing.append import Draft, append
 from murmuration.storage.rooms import room_items
@@ -141,7 +141,13 @@ def test_when_a_room_uses_one(alice: Client, policy: PolicyServer) -> None:
     user = f"@bob:{policy.name}"
     assert mirror.kinds(policy.endorse(mirror.member(user, user, "join"))) == ["accepted"]
     send(alice, mirror.room_id, "it has joined")
-    for wrong in ({"via": 7}, {"public_keys": {}}, {"public_keys": {"ed25519": 7}}, {"public_keys": None}):
+    wrongs: list[dict[str, Any]] = [
+        {"via": 7},
+        {"public_keys": {}},
+        {"public_keys": {"ed25519": 7}},
+        {"public_keys": None},
+    ]
+    for wrong in wrongs:
         guard(alice, mirror, policy, **wrong)
         send(alice, mirror.room_id, "it is not named")
     guard(alice, mirror, policy)
@@ -161,7 +167,12 @@ def test_an_invite_is_signed_before_it_goes_to_the_user_s_server(
     alice: Client, mirror: Mirror, peer: Peer, policy: PolicyServer
 ) -> None:
     asked: list[Any] = []
-    peer.lies["invite"] = lambda: asked.append(1) or Reply({"errcode": "M_FORBIDDEN", "error": "no"}, 403)
+
+    def refuse() -> Reply:
+        asked.append(1)
+        return Reply({"errcode": "M_FORBIDDEN", "error": "no"}, 403)
+
+    peer.lies["invite"] = refuse
     policy.judge = lambda _: Reply({"errcode": "M_FORBIDDEN", "error": "No invites"}, 400)
     invite = {"user_id": f"@carol:{peer.name}"}
     answer = alice.post(path(mirror.room_id, "invite"), invite)
@@ -216,7 +227,7 @@ def test_what_cannot_ask_sends_nothing(
 ) -> None:
     monkeypatch.setattr(policy_port, "_connected", [])
     before = log_ids(mirror.room_id)
-    with pytest.raises(appending.Unavailable):
+    with pytest.raises(Unavailable):
         append(mirror.room_id, lambda batch: batch.add(Draft("m.x", alice.user_id, {})))
     assert log_ids(mirror.room_id) == before
 
