@@ -23,8 +23,23 @@ import murmuration
 from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
-from murmuration.protocol.errors import LimitExceeded, MatrixError
+from murmuration.protocol.errors import LimitExceeded
 from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.limits_elsewhere import (
+    ask_for_state,
+    ask_for_template,
+    by_server,
+    called,
+    exchange_invite,
+    find_alias_elsewhere,
+    hand_in,
+    invite_from_elsewhere,
+    list_children,
+    list_rooms,
+    list_rooms_elsewhere,
+    list_space_elsewhere,
+    summarise_elsewhere,
+)
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, invite, join, path, send
 
@@ -221,15 +236,6 @@ def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
 
 
-def called(function: Callable[[], object]) -> Answer:
-    """What a call comes to, where the request that makes it would have to be another server's."""
-    try:
-        function()
-    except MatrixError as error:
-        return Answer(error.status, {}, json.dumps(error.body()).encode())
-    return Answer(200, {}, b"{}")
-
-
 def fetch_keys(stage: Stage) -> Answer:
     from murmuration.federation import authentication
     from murmuration.federation.keys import fetching
@@ -247,11 +253,6 @@ def query_keys(stage: Stage) -> Answer:
         return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
 
 
-def by_server(stage: Stage) -> str:
-    """The name of another server, of this stage alone."""
-    return f"{stage.alice.user_id[1:].partition(':')[0]}.example"
-
-
 def send_events(stage: Stage) -> Answer:
     from murmuration.federation.inbound.transactions import taking
 
@@ -264,31 +265,6 @@ def invite_elsewhere(stage: Stage) -> Answer:
     return called(lambda: inviting.invite_user(stage.alice.user_id, "!none:example.org", "@a:b.example"))
 
 
-def ask_for_template(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import templates
-
-    server = by_server(stage)
-    return called(lambda: templates.make_leave(server, "!none:example.org", f"@a:{server}"))
-
-
-def hand_in(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import taking
-
-    return called(lambda: taking.take(by_server(stage), "!none:example.org", "$event", {}, "leave"))
-
-
-def invite_from_elsewhere(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import invites
-
-    return called(lambda: invites.invite_v1(by_server(stage), "!none:example.org", "$event", {}))
-
-
-def exchange_invite(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import third_party
-
-    return called(lambda: third_party.exchange(by_server(stage), "!none:example.org", {}))
-
-
 def park_event(stage: Stage) -> Answer:
     from murmuration.federation.inbound.transactions import working
 
@@ -299,41 +275,6 @@ def park_event(stage: Stage) -> Answer:
             raise LimitExceeded("It is dropped", retry_after_ms=1)
 
     return called(park)
-
-
-def ask_for_state(stage: Stage) -> Answer:
-    from murmuration.federation.serving import access
-
-    return called(lambda: access.take_state_request(by_server(stage)))
-
-
-def list_rooms(stage: Stage) -> Answer:
-    from murmuration.federation.finding import public_rooms
-    from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
-
-    return called(lambda: public_rooms.serve_public_rooms(by_server(stage), DirectoryRequest(limit=1)))
-
-
-def list_children(stage: Stage) -> Answer:
-    from murmuration.federation.serving import hierarchy
-
-    return called(lambda: hierarchy.get_hierarchy(by_server(stage), stage.room, suggested_only=False))
-
-
-def list_rooms_elsewhere(stage: Stage) -> Answer:
-    return stage.alice.get(f"{V3}/publicRooms", server="nowhere.invalid")
-
-
-def find_alias_elsewhere(stage: Stage) -> Answer:
-    return stage.stranger.get(f"{V3}/directory/room/{segment('#a:nowhere.invalid')}")
-
-
-def list_space_elsewhere(stage: Stage) -> Answer:
-    return stage.alice.get(path("!a:nowhere.invalid", "hierarchy", version="/_matrix/client/v1"))
-
-
-def summarise_elsewhere(client: Client) -> Answer:
-    return client.get(f"/_matrix/client/v1/room_summary/{segment('!a:nowhere.invalid')}")
 
 
 ROWS = [

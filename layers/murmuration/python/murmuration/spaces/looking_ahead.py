@@ -16,8 +16,8 @@ from murmuration.federation.membership.handshakes import candidates
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.reading import space_children, summaries
-from murmuration.rooms.reading.space_children import SPACE
+from murmuration.rooms.reading import summaries
+from murmuration.rooms.reading.summaries import SPACE
 from murmuration.rooms.room import Room, prefetch
 from murmuration.settings import settings
 from murmuration.storage.rooms import room_items
@@ -50,7 +50,7 @@ class Lookout:
         membership = room.membership(self._requester.user_id)
         if membership == "ban" or not summaries.may_know(self._requester, room, membership):
             return None
-        return space_children.summary_with_children(room, suggested_only=self._suggested_only)
+        return summaries.summary_with_children(room, suggested_only=self._suggested_only)
 
     def look(self, places: Sequence[Place]) -> None:
         """Get to know the rooms at these places, as far as there is time; the first one comes first.
@@ -111,7 +111,7 @@ class Lookout:
         children = [
             child
             for child in entry["children_state"]
-            if space_children.is_child(child["content"], suggested_only=self._suggested_only)
+            if summaries.is_child(child["content"], suggested_only=self._suggested_only)
         ]
         return {**entry, "children_state": children}
 

@@ -20,8 +20,7 @@ from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.identifiers import is_valid_room_id, is_valid_user_id
 from murmuration.protocol.sizes import Budget, json_bytes
-from murmuration.rooms.reading import space_children
-from murmuration.rooms.reading.space_children import CHILD, MOST_CHILDREN, SPACE
+from murmuration.rooms.reading.summaries import CHILD, MOST_CHILDREN, SPACE, in_order, is_child
 from murmuration.storage.servers import space_answers
 from murmuration.transport.deadlines import Deadline
 
@@ -132,7 +131,7 @@ def _children_state(told: object) -> list[Mapping[str, Any]]:
     ]
     unique = {child["state_key"]: child for child in events}
     budget = Budget(MOST_CHILDREN_BYTES)
-    return [child for child in space_children.in_order(unique.values()) if budget.take(json_bytes(child))]
+    return [child for child in in_order(unique.values()) if budget.take(json_bytes(child))]
 
 
 def _child(told: object) -> Mapping[str, Any] | None:
@@ -146,7 +145,7 @@ def _child(told: object) -> Mapping[str, Any] | None:
         return None
     if not isinstance(sent_ms, int) or isinstance(sent_ms, bool) or not 0 <= sent_ms < 2**53:
         return None
-    if not space_children.is_child(content, suggested_only=False):
+    if not is_child(content, suggested_only=False):
         return None
     via = [server for server in content["via"] if len(server) <= 255 and is_sendable(server)][:MOST_VIA]
     order = content.get("order")

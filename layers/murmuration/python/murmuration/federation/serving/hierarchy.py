@@ -14,7 +14,7 @@ from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.reading import space_children, summaries
+from murmuration.rooms.reading import summaries
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import member_index, room_items
 
@@ -41,7 +41,7 @@ def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> dict[st
         raise Forbidden("The room's access control list denies your server")
     if not _may_know(origin, room):
         raise NotFound("There is no such room")
-    shown = space_children.summary_with_children(room, suggested_only=suggested_only)
+    shown = summaries.summary_with_children(room, suggested_only=suggested_only)
     budget = Budget(LIST_BYTES)
     budget.spend(json_bytes(shown))
     child_ids = dict.fromkeys(child["state_key"] for child in shown["children_state"])
