@@ -215,7 +215,10 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_membership": Grant(
         objects=ANSWERS,
-        queues={"remote-joins": "find send"},
+        queues={
+            "remote-joins": "find send",
+            "dead-letters": "find send",
+        },
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -292,6 +295,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_server.search": Grant(
         secrets={"viewer-secret": "get"},

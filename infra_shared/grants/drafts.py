@@ -118,6 +118,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_v2.account": Grant(
         secrets={"viewer-secret": "get"},
@@ -169,7 +170,10 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.room_membership": Grant(
-        queues={"remote-joins": "find send"},
+        queues={
+            "remote-joins": "find send",
+            "dead-letters": "find send",
+        },
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -215,6 +219,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_v2.sync": Grant(
         objects=ANSWERS,

@@ -56,7 +56,11 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.queues": Grant(
-        queues={"room-pdus": "find send", "socket-pushes": "find send"},
+        queues={
+            "room-pdus": "find send",
+            "socket-pushes": "find send",
+            "dead-letters": "find send",
+        },
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={

@@ -62,9 +62,9 @@ GRANTS: Mapping[str, Grant] = {
             "users": "get put",
         },
     ),
-    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP),
-    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP),
-    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
+    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
+    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
     "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
     "server_server.event_auth": Grant(
         secrets=SECRETS,
@@ -84,7 +84,9 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
     ),
-    "server_server.third_party_invite": Grant(secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}),
+    "server_server.third_party_invite": Grant(
+        secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}, queues={"dead-letters": "find send"}
+    ),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),
 }

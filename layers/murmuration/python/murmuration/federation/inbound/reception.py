@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT
+from murmuration.federation.inbound import resets
 from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, signing_times, valid_events
 from murmuration.federation.inbound.elsewhere import MissingEvents, RemoteServers
 from murmuration.federation.inbound.forks import Forks
@@ -79,6 +80,7 @@ class Reception:
         self.leaves_many_extremities = False
         self.relayed = False
         self.asked = Asked()
+        self.reset: Mapping[StateKey, tuple[Event, Event | None]] = {}
         self._promoted = False
 
     def look_up(self) -> StoredEvent | None:
@@ -271,6 +273,8 @@ class Reception:
         current = self.room.head.state_root
         self._put_on_top(changes, replace(entry, room_root=current if root != current else None), followed)
         after = changes.commit()
+        if self.reset:
+            resets.tell(self.room.room_id, self.event_id, self.reset)
         self.leaves_many_extremities = len(after.head.extremities) > EXTREMITIES_LIMIT
 
     def _fill_in(self, event: Event, follower: Follower) -> bool:
@@ -353,11 +357,14 @@ class Reception:
         else:
             after = head.state_root
         expected = self.forks.after(replace(own, state_root=head.state_root))
+        differences = self.forks.differences(head.state_root, after)
+        if after != expected:
+            self.reset = resets.find_reset(self.forks, head, entry.event, differences)
         changes.merge(
             replace(entry, resolved=after != expected),
             after,
             self.forks.unstored([entry.state_root, after]),
-            self.forks.differences(head.state_root, after),
+            differences,
         )
         changes.also(*self.forks.resolution_writes([entry.state_root, after]))
 
