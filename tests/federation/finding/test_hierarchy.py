@@ -127,6 +127,15 @@ def test_a_space_of_another_server(alice: Client, elsewhere: Elsewhere, fresh_na
         refused(alice.get(path(room_id, "hierarchy", version=V1)), 403, "M_FORBIDDEN")
 
 
+def test_a_space_whose_id_names_no_server(alice: Client, elsewhere: Elsewhere) -> None:
+    """The client says who knows it; also after it was asked for in vain."""
+    room_id = "!" + "s" * 43
+    told = {**elsewhere.summary("far", room_type="m.space"), "room_id": room_id, "children_state": []}
+    elsewhere.spaces[room_id] = {"room": told, "children": [], "inaccessible_children": []}
+    refused(alice.get(path(room_id, "hierarchy", version=V1)), 403, "M_FORBIDDEN")
+    assert names(page(alice, room_id, via=elsewhere.name)) == ["far"]
+
+
 def test_who_may_know_of_a_room_elsewhere(alice: Client, bob: Client, elsewhere: Elsewhere) -> None:
     club = create_room(alice, name="club", preset="public_chat")
     shown: dict[str, dict[str, Any]] = {

@@ -38,14 +38,16 @@ def get_space_hierarchy(
     max_depth: int | None,
     suggested_only: bool,
     start: str | None,
+    via: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return a page of the rooms below a space that the requester may know of, the space first.
 
-    Raises Forbidden for a space they may not know of, InvalidParam for an unknown token, or if `max_depth` or
-    `suggested_only` changed since the first page; LimitExceeded.
+    `via` are servers that know the space: the IDs of newer rooms name none. Raises Forbidden for a space they
+    may not know of, InvalidParam for an unknown token, or if `max_depth` or `suggested_only` changed since the
+    first page; LimitExceeded.
     """
     depth = DEEPEST if max_depth is None else min(max_depth, DEEPEST)
-    walk = _begin(requester, room_id, depth, suggested_only, start)
+    walk = _begin(requester, Place(room_id, 0, via[:MOST_VIA]), depth, suggested_only, start)
     deadline = Deadline(SECONDS)
     lookout = Lookout(requester, deadline, suggested_only=suggested_only)
     found: list[Mapping[str, Any]] = []
@@ -71,13 +73,13 @@ def get_space_hierarchy(
     return {"rooms": found, **more}
 
 
-def _begin(requester: Requester, room_id: str, depth: int, suggested_only: bool, start: str | None) -> Walk:
+def _begin(requester: Requester, root: Place, depth: int, suggested_only: bool, start: str | None) -> Walk:
     if start is None:
-        if not fits_id(room_id):
+        if not fits_id(root.room_id):
             raise Forbidden("You may not know of this room, or there is none")
-        return Walk(room_id, depth, suggested_only, [Place(room_id, 0)], {room_id})
+        return Walk(root.room_id, depth, suggested_only, [root], {root.room_id})
     walk = hierarchy_places.read(requester.user_id, start)
-    if walk is None or walk.root != room_id:
+    if walk is None or walk.root != root.room_id:
         raise InvalidParam("from is not a token of this hierarchy, or has expired")
     if (walk.depth, walk.suggested_only) != (depth, suggested_only):
         raise InvalidParam("suggested_only and max_depth can't change from page to page")

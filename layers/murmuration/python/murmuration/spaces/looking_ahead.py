@@ -73,6 +73,9 @@ class Lookout:
         parents = [place.parent for place in places if place.parent and place.parent not in self._told]
         unknown = [place.room_id for place in places if place.room_id not in self._told]
         self._told |= spaces.known_spaces([*parents, *unknown])
+        for place in places:
+            if place.via and not place.parent and self._told.get(place.room_id) is None:
+                self._told.pop(place.room_id, None)  # the client names servers: they may know
         hints = {place.room_id: self._hint(place) for place in places}
         todo = [
             place
@@ -104,7 +107,7 @@ class Lookout:
 
     def _servers(self, place: Place) -> list[str]:
         if not place.parent:
-            return joining.servers_for(self._requester.user_id, place.room_id)
+            return joining.servers_for(self._requester.user_id, place.room_id, place.via)
         return candidates(place.room_id, place.via)
 
     def _sieved(self, entry: Entry) -> Entry:
