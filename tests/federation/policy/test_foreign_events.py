@@ -150,6 +150,23 @@ def test_what_was_not_decided_is_decided_later(
     assert bodies(alice, mirror.room_id)[0] == "goes on"
 
 
+def test_what_came_before_is_decided_later_too(
+    alice: Client, mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+) -> None:
+    """Events that are fetched, as one that came follows them, wait like those that were sent."""
+    policy.judge = lambda _: DOWN
+    first = mirror.message(bob, "first")
+    second = mirror.message(bob, "second", after=first)
+    peer.send(policy.endorse(mirror.message(bob, "third", after=second)))
+    worker.run()
+    assert bodies(alice, mirror.room_id) == ["third"]
+    come_round(policy)
+    policy.judge = lambda _: True
+    make_due()
+    worker.retry()
+    assert sorted(bodies(alice, mirror.room_id)) == ["first", "second", "third"]
+
+
 def test_a_state_event_that_was_not_decided(
     mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, alice: Client
 ) -> None:
@@ -253,6 +270,11 @@ def test_a_join_by_our_help(mirror: Mirror, policy: PolicyServer, peer: Peer) ->
     where = f"/_matrix/federation/v2/send_join/{mirror.room_id}/{event.event_id}"
     answer = peer.call("PUT", where, event.pdu)
     assert (answer.status, answer.json["errcode"]) == (403, "M_FORBIDDEN")
+    policy.judge = lambda _: DOWN
+    later = mirror.member(carol, carol, "join", learn=False, origin_server_ts=2)
+    again = peer.call("PUT", f"/_matrix/federation/v2/send_join/{mirror.room_id}/{later.event_id}", later.pdu)
+    assert (again.status, again.json["errcode"]) == (503, "M_UNKNOWN")
+    come_round(policy)
     policy.judge = lambda _: True
     dora = f"@dora:{peer.name}"
     second = mirror.member(dora, dora, "join", learn=False)

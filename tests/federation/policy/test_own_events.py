@@ -102,6 +102,19 @@ def test_answers_that_are_no_signature(
     refused(answer, status, errcode)
 
 
+def test_an_event_without_room_for_the_signature(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
+    """It would be too large for all other servers."""
+    where = path(mirror.room_id, "send", "m.room.message", "t1")
+    low, high = 60_000, 65_536
+    while high - low > 1:
+        middle = (low + high) // 2
+        asked = len(policy.judged)
+        alice.put(path(mirror.room_id, "send", "m.room.message", f"s{middle}"), {"body": "x" * middle})
+        low, high = (middle, high) if len(policy.judged) > asked else (low, middle)
+    refused(alice.put(where, {"body": "x" * low}), 413, "M_TOO_LARGE")
+    ok(alice.put(where, {"body": "x" * (low - 500)}))
+
+
 def test_a_wrong_signature(alice: Client, mirror: Mirror, policy: PolicyServer) -> None:
     """The room names another key than the one that the policy server signs with."""
     other = {policy.name: {"ed25519:policy_server": "A" * 86}}

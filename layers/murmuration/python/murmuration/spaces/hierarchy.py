@@ -42,9 +42,10 @@ def get_space_hierarchy(
 ) -> dict[str, Any]:
     """Return a page of the rooms below a space that the requester may know of, the space first.
 
-    `via` are servers that know the space: the IDs of newer rooms name none. Raises Forbidden for a space they
-    may not know of, InvalidParam for an unknown token, or if `max_depth` or `suggested_only` changed since the
-    first page; LimitExceeded.
+    `via` are servers that know the space: the IDs of newer rooms name none.
+
+    Raises Forbidden for a space they may not know of, InvalidParam for an unknown token, or if `max_depth` or
+    `suggested_only` changed since the first page; LimitExceeded.
     """
     depth = DEEPEST if max_depth is None else min(max_depth, DEEPEST)
     walk = _begin(requester, Place(room_id, 0, via[:MOST_VIA]), depth, suggested_only, start)

@@ -12,6 +12,8 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.federation.inbound.elsewhere import Pdu, RemoteServers
 from murmuration.federation.inbound.extremities import join_extremities
@@ -59,9 +61,13 @@ def _receive(
     again: bool = False,
 ) -> Received:
     asked = Asked()
+    undecided: dict[str, Pdu] = {}
 
     def receive_earlier(event: Event) -> Received:
-        return _receive(room_id, event.pdu, remote, fill_gaps=False)
+        earlier = _receive(room_id, event.pdu, remote, fill_gaps=False)
+        if earlier.undecided:
+            undecided[event.event_id] = event.pdu
+        return earlier
 
     for attempt in range(ATTEMPTS):
         room = known if known is not None and attempt == 0 else settle(Room.load(room_id))
@@ -79,6 +85,7 @@ def _receive(
             raise InvalidParam("The room has begun already")
         try:
             received = reception.conclude(check_on_receipt(pdu, room.version, reception))
+            received = replace(received, undecided_before=list(undecided.values()))
             if reception.leaves_many_extremities:
                 join_extremities(room_id)
             return received

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT
 from murmuration.federation.inbound import resets
 from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, signing_times, valid_events
-from murmuration.federation.inbound.elsewhere import MissingEvents, RemoteServers
+from murmuration.federation.inbound.elsewhere import MissingEvents, Pdu, RemoteServers
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.inbound.graph import ancestors_first
 from murmuration.federation.policy.asking import Asked
@@ -55,6 +55,8 @@ class Received:
     reason: str = ""
     undecided: bool = False
     """Whether the room's policy server gave no answer, so that the event is to be judged again later."""
+    undecided_before: Sequence[Pdu] = ()
+    """Events before it that were fetched, and of which the same is true."""
 
 
 class Reception:

@@ -3,8 +3,8 @@
 - A new room begins with the join, behind a gap. Its state is a snapshot, its events are outliers.
 - A room that this server was in before goes on with the join, behind a gap. What its newest events were is
   forgotten, as the state that was told has followed them.
-- A room that this server is in takes the join as a fork. Where it is rejoined, it goes on as if this server had
-  been away.
+- A room that this server is in takes the join as a fork. Where it is rejoined, it goes on as if this server
+  had been away.
 
 Events and nodes are stored first, and harm nobody before the head leads to them. Then one transaction moves
 the head. A large state's items follow by `settle`, which goes on where another attempt stopped.

@@ -1,7 +1,7 @@
 """Rejoining a room: its state is taken anew from another server, in place of what this one has come to.
 
 For the operator, after a state reset or where this server has missed too much. A user of this server who is
-in the room joins it again by another server, whose answer has the state. The room then goes on from that join.
+in the room joins it again by another server, whose answer has the state. The room goes on from that join.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from murmuration.protocol.errors import (
     Refusal,
 )
 from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.signing import InvalidSignature
 from murmuration.protocol.pdus.validation import (
     POLICY_SERVER_KEY_ID,
@@ -40,9 +41,9 @@ class PolicyServers:
     """Asks for events of this server's users (`rooms.writing.policy_port.PolicyClient`)."""
 
     def ask_to_sign(self, server: PolicyServer, event: Event) -> Event:
-        """See `PolicyClient`."""
+        """See `PolicyClient`. Raises TooLarge where an event has no room left for the signature."""
         try:
-            return _signed(server, event, _ask(server.server_name, event, for_user=True))
+            signed = _signed(server, event, _ask(server.server_name, event, for_user=True))
         except RateLimited as error:
             raise LimitExceeded(
                 "The room's policy server asks for patience", retry_after_ms=error.retry_after_ms
@@ -55,6 +56,8 @@ class PolicyServers:
             raise GatewayTimeout("The room's policy server did not answer in time") from error
         except RequestFailed as error:
             raise BadGateway("The room's policy server can't be reached") from error
+        parse_pdu(signed.pdu, event.room_version)
+        return signed
 
 
 class Asked:

@@ -116,6 +116,11 @@ class _Outcomes:
             parked_pdus.park(self._room_id, event_id, self._origin, pdu)
         self.counts["parked"] += 1
 
+    def park_also(self, event_id: str, pdu: Any) -> None:
+        """Try an event again later that came along with one of the message's."""
+        if parked_pdus.park(self._room_id, event_id, self._origin, pdu):
+            self.counts["parked"] += 1
+
     def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
         """None of the PDUs is for this server. A parked one that isn't any more expires by itself."""
         self.counts[reason] += len(pdus)
@@ -191,6 +196,9 @@ class _Work:
         except MatrixError:
             self.outcomes.judged(event.event_id, "dropped")
         else:
+            for earlier in received.undecided_before:
+                parsed = parse_pdu(earlier, self.room.version)
+                self.outcomes.park_also(parsed.event_id, parsed.pdu)
             if received.undecided:
                 self.outcomes.park(event.event_id, event.pdu)
             else:
