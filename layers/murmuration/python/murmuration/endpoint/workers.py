@@ -39,6 +39,7 @@ class StreamWorker:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        connect_ports()
         records = [record for record in event["Records"] if self._concerns(record)]
         if not records:
             return {"batchItemFailures": []}
