@@ -55,15 +55,15 @@ GRANTS: Mapping[str, Grant] = {
         objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "delete get put query",
             "events": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
-            "users": "batch_get delete get put update",
-            "destinations": "delete get update",
             "transient": "get put",
+            "users": "batch_get delete get put update",
         },
     ),
     "client_server.fallback": Grant(),
@@ -139,6 +139,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "batch_write",
             "events": "batch_get put",
             "room-log": "batch_get put update",
@@ -147,7 +148,6 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "get put",
             "transient": "get put update",
             "users": "delete get put query update",
-            "destinations": "delete get update",
         },
     ),
     "client_server.push": Grant(
@@ -215,10 +215,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_membership": Grant(
         objects=ANSWERS,
-        queues={
-            "remote-joins": "find send",
-            "dead-letters": "find send",
-        },
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -245,6 +242,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.room_send": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put query update",
@@ -253,7 +251,6 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
-            "destinations": "delete get update",
         },
     ),
     "client_server.room_state": Grant(
@@ -269,16 +266,13 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_summary": Grant(
-        secrets={
-            "viewer-secret": "get",
-            "signing-key": "get",
-        },
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "rooms": "batch_get get query",
-            "users": "batch_get get update",
-            "destinations": "delete get update",
             "transient": "batch_get get put",
+            "users": "batch_get get update",
         },
     ),
     "client_server.rooms": Grant(
@@ -310,15 +304,12 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.spaces": Grant(
-        secrets={
-            "viewer-secret": "get",
-            "signing-key": "get",
-        },
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "rooms": "batch_get get query",
             "transient": "batch_get get put",
             "users": "batch_get get update",
-            "destinations": "delete get update",
         },
     ),
     "client_server.sync": Grant(

@@ -84,13 +84,13 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.room_send": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "events": "batch_get put",
             "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
-            "destinations": "delete get update",
         },
     ),
     "client_v1.room_state": Grant(
@@ -170,10 +170,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.room_membership": Grant(
-        queues={
-            "remote-joins": "find send",
-            "dead-letters": "find send",
-        },
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -192,6 +189,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.room_send": Grant(
         secrets={"signing-key": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put update",
@@ -201,7 +199,6 @@ GRANTS: Mapping[str, Grant] = {
             "sync-tokens": "get update",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
-            "destinations": "delete get update",
         },
     ),
     "client_v2.rooms": Grant(

@@ -14,6 +14,7 @@ GRANTS: Mapping[str, Grant] = {
         sockets={"*": "manage"},
         tables={
             "connections": "delete get put",
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "listeners": "batch_get update",
@@ -25,7 +26,6 @@ GRANTS: Mapping[str, Grant] = {
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put query update",
-            "destinations": "delete get update",
         },
     ),
     "workers.joins": Grant(
@@ -57,9 +57,9 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "workers.queues": Grant(
         queues={
+            "dead-letters": "find send",
             "room-pdus": "find send",
             "socket-pushes": "find send",
-            "dead-letters": "find send",
         },
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
@@ -101,8 +101,8 @@ GRANTS: Mapping[str, Grant] = {
     "workers.streams": Grant(
         queues={
             "dead-letters": "find send",
-            "outbound": "find send",
             "gateway-pushes": "find send",
+            "outbound": "find send",
             "socket-pushes": "find send",
             "wake-*": "create send",
         },

@@ -26,7 +26,7 @@ AHEAD = 50
 """How many rooms are looked at together."""
 MOST_VIA = 5
 """How many servers are remembered for a room."""
-SECONDS = 20.0
+SECONDS = 18.0
 """How long other servers are waited for; then the page ends."""
 
 
