@@ -167,6 +167,32 @@ def test_what_came_before_is_decided_later_too(
     assert sorted(bodies(alice, mirror.room_id)) == ["first", "second", "third"]
 
 
+def test_what_fills_a_gap_is_decided_later_too(
+    mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, bob: str
+) -> None:
+    """It gets its place in the past, before what follows it."""
+    first = mirror.message(bob, "first")
+    second = policy.endorse(mirror.message(bob, "second", after=first))
+    mirror.hidden.add(first.event_id)
+    peer.send(second)
+    worker.run()
+    assert log_ids(mirror.room_id)[-1] == second.event_id
+    policy.judge = lambda _: DOWN
+    peer.send(first)
+    worker.run()
+    assert kept(mirror, first).kind == "soft_failed"
+    come_round(policy)
+    policy.judge = lambda _: True
+    make_due()
+    worker.retry()
+    assert kept(mirror, first).kind == "accepted"
+    entry = kept(mirror, first).entry
+    assert entry is not None
+    assert entry.is_past
+    assert log_ids(mirror.room_id)[-2:] == [first.event_id, second.event_id]
+    assert Room.load(mirror.room_id).head.extremities == (second.event_id,)
+
+
 def test_a_state_event_that_was_not_decided(
     mirror: Mirror, policy: PolicyServer, peer: Peer, worker: Worker, alice: Client
 ) -> None:

@@ -41,7 +41,7 @@ def receive(
     """Take a PDU that is new to the room; what became of it, also when that was before.
 
     `room`, settled, spares its reading. `relayed` says that this server tells the others of the event.
-    With `again` an event that was soft-failed is judged anew, and taken if it is allowed by now.
+    With `again` an event of which the room's policy server didn't decide is judged anew.
 
     Raises the MatrixError for which it is dropped, NotFound for an unknown room or one in which nobody of
     this server is, MissingEvents where what it refers to can't be had, Unavailable when the room stays
@@ -78,7 +78,7 @@ def _receive(
         reception = Reception(room, event, remote, receive_earlier if fill_gaps else None)
         reception.relayed, reception.asked = relayed, asked
         if (stored := reception.look_up()) is not None:
-            if not again or stored.kind != "soft_failed":
+            if not (again and stored.undecided):
                 return Received(event.event_id, stored.kind, stored.reason)
             reception.judge_again(stored)
         if event.is_create:

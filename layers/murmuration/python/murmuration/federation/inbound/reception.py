@@ -102,7 +102,7 @@ class Reception:
         return known if known is not None and known.is_placed else None
 
     def judge_again(self, stored: StoredEvent) -> None:
-        """Have a soft-failed event enter the log after all, if the checks allow it by now."""
+        """Have an event that was left undecided enter the log, if the checks allow it by now."""
         self._root = stored.state_root
         self._promoted = True
 
@@ -247,7 +247,8 @@ class Reception:
         # For a rejected event nobody is asked about those before it, so its place may stay unknown.
         root = None if self._root is None and self._missing(event) else self.root_before(event)
         if root is not None or self.forks.known(self.event_id) is None:
-            self.keep(StoredEvent(event, self.room.room_id, kind, root, reason=reason))
+            kept = StoredEvent(event, self.room.room_id, kind, root, reason=reason, undecided=undecided)
+            self.keep(kept)
         return Received(self.event_id, kind, reason, undecided)
 
     def keep(self, stored: StoredEvent) -> None:
@@ -264,9 +265,7 @@ class Reception:
     def _accept(self, event: Event, root: NodeId) -> None:
         if self.awaited.follower is not None and self._fill_in(event, self.awaited.follower):
             return
-        changes = Changes(self.room.version, self.room)
-        if self._promoted:
-            changes.promote(self.event_id)
+        changes = self._changes()
         if self.gaps:
             changes.leave_gap()
         followed = self._followed(event)
@@ -279,12 +278,18 @@ class Reception:
             resets.tell(self.room.room_id, self.event_id, self.reset)
         self.leaves_many_extremities = len(after.head.extremities) > EXTREMITIES_LIMIT
 
+    def _changes(self) -> Changes:
+        changes = Changes(self.room.version, self.room)
+        if self._promoted:
+            changes.promote(self.event_id)
+        return changes
+
     def _fill_in(self, event: Event, follower: Follower) -> bool:
         """Put an event that comes late into its place, where it changes nothing; False if none is left."""
         ordinal = Places(self.room.room_id).before(follower)
         if ordinal is None:
             return False
-        changes = Changes(self.room.version, self.room)
+        changes = self._changes()
         entry = self.make_entry(changes, event, ordinal, below=follower.below)
         known = event_store.read_followers(self.room.room_id, self.gaps)
         place = Follower(ordinal, follower.below)
