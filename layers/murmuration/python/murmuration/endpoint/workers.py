@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from murmuration.endpoint.metrics import worker_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Queue, Schedule, Stream
 
@@ -40,6 +41,7 @@ class StreamWorker:
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
         connect_ports()
+        worker_metrics(self.route.table, event)
         records = [record for record in event["Records"] if self._concerns(record)]
         if not records:
             return {"batchItemFailures": []}
@@ -145,6 +147,7 @@ class QueueWorker:
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
         connect_ports()
+        worker_metrics(self.route.name, event)
         failed: list[str] = []
         groups: set[str | None] = set()
         done: set[str] = set()
