@@ -124,6 +124,8 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "delete put",
             "keys": "batch_write query",
             "listeners": "update",
+            "parked": "delete update",
+            "parked/by-due": "query",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
             "users": "batch_write get put query update",

@@ -26,6 +26,7 @@ from murmuration.identity.rate_limits import LIMITS
 from murmuration.protocol.errors import LimitExceeded, MatrixError
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.in_process import Answer, Client, segment
+from tests.rooms import delayed
 from tests.rooms.people import V3, create_room, invite, join, path, send
 
 pytestmark = pytest.mark.usefixtures("deployment")
@@ -58,6 +59,8 @@ NUMBERS = {
     "pusher": (0.1, 20),
     "user_directory": (1, 50),
     "search": (0.2, 20),
+    "delayed_event": (0.5, 20),
+    "delayed_event_action": (1, 60),
     "openid_token": (0.05, 20),
     "federation_membership": (5, 200),
     "federation_pdu": (10, 500),
@@ -435,6 +438,9 @@ ROWS = [
         by_user,
         lambda stage: stage.alice.post(f"{V3}/user_directory/search", {"search_term": "a"}),
     ),
+    Row("delayed_event", "rooms.delayed.scheduling._schedule", by_user, delayed.scheduling_one),
+    Row("delayed_event_action", "rooms.delayed.managing.manage", by_user, delayed.managing_one("restart")),
+    Row("message", "rooms.delayed.delivery._send", by_user, delayed.managing_one("send")),
     Row("registration", "accounts.registration.register", by_address, register),
     Row("registration", "drafts.v1.logins.register", by_address, register_by_token),
     Row(
@@ -546,7 +552,7 @@ def remove(place: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(name, key, 0 if (called_from(), name) == (place, kind) else count)
 
     monkeypatch.setattr(rate_limits, "check", passing)
-    for module in ("rooms.writing.sending", "drafts.v2.actions"):
+    for module in ("rooms.writing.sending", "rooms.delayed.delivery", "drafts.v2.actions"):
         monkeypatch.setattr(f"murmuration.{module}.Taking", Passing)
 
 

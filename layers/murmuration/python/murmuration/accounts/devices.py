@@ -12,7 +12,7 @@ from murmuration.aws import concurrency
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound
 from murmuration.storage.live import streams
-from murmuration.storage.users import accounts, pushers
+from murmuration.storage.users import accounts, delayed_events, pushers
 
 
 def get_devices(requester: Requester) -> dict[str, Any]:
@@ -101,6 +101,8 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
 def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     """Delete devices with their tokens, keys, pushers and messages; those that aren't there are no error.
 
+    Events that a device scheduled to be sent later are cancelled.
+
     What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on. It goes
     once more after the device: a device may upload keys until it is gone, and then no upload is taken.
     """
@@ -120,6 +122,7 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
 def _purge(user_id: str, device_ids: Sequence[str]) -> None:
     concurrency.parallel(
         functools.partial(pushers.remove_of_devices, user_id, device_ids),
+        functools.partial(delayed_events.cancel_of_devices, user_id, device_ids),
         *(functools.partial(accounts.purge_device_data, user_id, each) for each in device_ids),
     )
 
