@@ -93,8 +93,11 @@ def delay_state(
 def store(client: Client, room_id: str) -> str:
     """Schedule an event without a request; its delay ID."""
     delay_id = delayed_events.make_delay_id(client.user_id, b"%d" % next(_transactions))
-    fields = (client.user_id, client.device_id, room_id, "m.x", None, {}, 60_000, now_ms())
-    delayed_events.schedule(delayed_events.DelayedEvent(delay_id, *fields))
+    delayed_events.schedule(
+        delayed_events.DelayedEvent(
+            delay_id, client.user_id, client.device_id, room_id, "m.x", None, {}, 60_000, now_ms()
+        )
+    )
     return delay_id
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.rooms.writing import sending
 from murmuration.settings import settings
 from murmuration.storage.users import delayed_events as storage
 from tests.in_process import Client
@@ -169,7 +171,7 @@ def test_the_worker_and_a_client_that_send_at_once_send_once(alice: Client, room
     delay_ids = [delay_message(alice, room_id, 5_000) for _ in range(4)]
     time.passed = 5_500
     with ThreadPoolExecutor(8) as pool:
-        work = [pool.submit(time.work)]
+        work: list[Future[Any]] = [pool.submit(time.work)]
         work += [pool.submit(manage, alice, each, "send") for each in delay_ids]
         for each in work:
             each.result()
@@ -500,7 +502,7 @@ def test_a_device_that_is_gone_schedules_nothing(alice: Client, room_id: str, ti
     delay_id = delay_message(alice, room_id, 5_000)
     found = storage.read_scheduled(alice.user_id, 1).events[0]
     ok(alice.post(f"{V3}/logout"))
-    with pytest.raises(storage.ConditionFailed):
+    with pytest.raises(ConditionFailed):
         storage.schedule(storage.DelayedEvent(**{**_fields(found), "delay_id": f"{delay_id}x"}))
 
 
@@ -548,7 +550,6 @@ def test_a_passing_failure_leaves_it_to_the_next_attempt(
     alice: Client, room_id: str, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from murmuration.protocol.errors import Unavailable
-    from murmuration.rooms.delayed import delivery
 
     delay_id = delay_message(alice, room_id, 5_000)
     message = time.queue[0]
@@ -557,7 +558,7 @@ def test_a_passing_failure_leaves_it_to_the_next_attempt(
         raise Unavailable("The room is too busy; try again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(delivery.sending, "append_message", fail)
+        patch.setattr(sending, "append_message", fail)
         with pytest.raises(Unavailable):
             time.pass_by(6_000)
     assert end_of(alice, delay_id) is None
