@@ -205,11 +205,15 @@ GRANTS: Mapping[str, Grant] = {
         mail={"*": "send"},
         secrets={"viewer-secret": "get"},
         tables={
-            "directory": "get put",
+            "directory": "delete get put",
             "keys": "batch_write query",
-            "streams": "batch_write query",
+            "listeners": "update",
+            "parked": "delete update",
+            "parked/by-due": "query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
             "transient": "get put update",
-            "users": "batch_get check get put query update",
+            "users": "batch_get batch_write check get put query update",
         },
     ),
     "client_server.relations": Grant(

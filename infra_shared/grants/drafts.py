@@ -23,11 +23,15 @@ GRANTS: Mapping[str, Grant] = {
         mail={"*": "send"},
         secrets={"viewer-secret": "get"},
         tables={
-            "directory": "get",
+            "directory": "delete get put",
             "keys": "batch_write query",
-            "streams": "batch_write query",
+            "listeners": "update",
+            "parked": "delete update",
+            "parked/by-due": "query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
             "transient": "delete get put update",
-            "users": "batch_get check get put query update",
+            "users": "batch_get batch_write check get put query update",
         },
     ),
     "client_v1.old_sync": Grant(
@@ -59,11 +63,15 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.registration": Grant(
         secrets={"viewer-secret": "get"},
         tables={
-            "directory": "get put",
+            "directory": "delete get put",
             "keys": "batch_write query",
-            "streams": "batch_write query",
+            "listeners": "update",
+            "parked": "delete update",
+            "parked/by-due": "query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
             "transient": "delete get put update",
-            "users": "batch_get check get put query update",
+            "users": "batch_get batch_write check get put query update",
         },
     ),
     "client_v1.room_membership": Grant(
