@@ -21,6 +21,7 @@ from mautrix.types import EventType, Membership, RoomCreatePreset, UserID
 pytestmark = pytest.mark.long
 
 PATIENCE_S = 60
+TOPIC: dict[str, Any] = {"topic": "What to drink"}
 PASSWORD = "correct horse"
 
 
@@ -60,7 +61,7 @@ async def log_in(url: str, name: str) -> Person:
     body = {"username": username, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
     answer = await HTTPAPI(url).request(Method.POST, "_matrix/client/v3/register", body)
     client = Client(mxid=UserID(answer["user_id"]), base_url=url)
-    await client.login(username, password=PASSWORD, device_name="mautrix")
+    await client.login(UserID(username), password=PASSWORD, device_name="mautrix")
     client.start(None)
     return Person(client)
 
@@ -88,7 +89,7 @@ async def talk(url: str) -> None:
     receipt = await alice.next(EventType.RECEIPT)
     assert sent in receipt.content
 
-    await alice.client.send_state_event(room_id, EventType.ROOM_TOPIC, {"topic": "What to drink"})
+    await alice.client.send_state_event(room_id, EventType.ROOM_TOPIC, TOPIC)
     topic = await bob.next(EventType.ROOM_TOPIC)
     assert topic.content.topic == "What to drink"
     await alice.client.redact(room_id, sent)

@@ -34,7 +34,7 @@ class Bell(Gateway):
 class _Put(list[dict[str, Any]]):
     def __init__(self, rings: queue.Queue[dict[str, Any]]) -> None:
         super().__init__()
-        self.append = rings.put  # type: ignore[method-assign,assignment]
+        self.append = rings.put  # type: ignore[method-assign]
 
 
 @pytest.fixture
