@@ -15,6 +15,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
 from murmuration.identity import moderation
+from murmuration.identity.authentication import requester_of
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import MatrixError, Unknown
@@ -181,4 +182,4 @@ def _requester(event: DelayedEvent, device: Item | None) -> Requester:
         raise Ended
     with moderation.refusing_suspended():
         moderation.check_device(device)
-    return Requester(event.user_id, event.device_id, bool(device.get("guest")), bool(device.get("admin")))
+    return requester_of(event.user_id, event.device_id, device)

@@ -18,6 +18,7 @@ from murmuration.protocol.errors import (
     Forbidden,
     InvalidParam,
     NotFound,
+    UserSuspended,
 )
 from murmuration.protocol.events import Event
 from murmuration.rooms.membership.operations import MEMBER, set_membership
@@ -150,7 +151,7 @@ def redact_event(
 ) -> str:
     """Redact an event; the redaction's ID, the same for each repetition of `txn_id`, or for `once`.
 
-    Raises NotFound for an unknown event, Forbidden, LimitExceeded.
+    Raises NotFound for an unknown event, Forbidden, UserSuspended, LimitExceeded.
     """
     rate_limits.check("redaction", requester.user_id)
     once = once or transactions.Claim("redact", requester, room_id, txn_id, event_id)
@@ -160,6 +161,8 @@ def redact_event(
         draft = Draft(REDACTION, sender, {**content}, redacts=event_id)
         redaction = batch.add(once.mark(draft))
         target = _target(batch, event_id)
+        if requester.is_suspended and target.event.sender != requester.user_id:
+            raise UserSuspended("This account is suspended: it can redact its own events only")
         if target.event.type in LASTING:
             raise Forbidden(f"{target.event.type} can't be redacted: the room would be broken")
         if not may_redact(batch, requester, redaction, target.event):
