@@ -10,17 +10,13 @@ from typing import Any
 
 from murmuration.cache import LruCache
 from murmuration.presence import telling
-from murmuration.rooms.delayed import delivery
 from murmuration.storage.live.sync_tokens import CALLED
 from murmuration.storage.users import presence
 from tests.budgets.meter import Meter, Spent
 from tests.in_process import Client, segment
 
 V2, V3 = "/_matrix/client/v2", "/_matrix/client/v3"
-UNSTABLE = "/_matrix/client/unstable"
 ROOMS, PRESENCE_ROOMS = 50, 10
-LEAVE = {"reason": "m.lost_connection"}
-DELAY = {"org.matrix.msc4140.delay": 60_000}
 MESSAGE = {"msgtype": "m.text", "body": "x" * 1000}
 _transactions = itertools.count(1)
 
@@ -211,34 +207,6 @@ def tell_of_presence(make_client: MakeClient) -> Spent:
     return meter.spent
 
 
-def schedule(make_client: MakeClient) -> Spent:
-    alice, room = in_a_room(make_client)
-    return counted(alice, "PUT", send_path(room), LEAVE, **DELAY)
-
-
-def restart(make_client: MakeClient) -> Spent:
-    alice, room = in_a_room(make_client)
-    delay_id = ok(alice, "PUT", send_path(room), LEAVE, **DELAY)["delay_id"]
-    return counted(alice, "POST", f"{UNSTABLE}/org.matrix.msc4140/delayed_events/{delay_id}/restart")
-
-
-def send_delayed(make_client: MakeClient) -> Spent:
-    """What the worker does when the time has come."""
-    alice, room = in_a_room(make_client)
-    delay_id = ok(alice, "PUT", send_path(room), LEAVE, **{"org.matrix.msc4140.delay": 1})["delay_id"]
-    message = {"delay_id": delay_id, "user_id": alice.user_id, "device_id": alice.device_id}
-    with Meter() as meter:
-        delivery.deliver(message)
-    return meter.spent
-
-
-def in_a_room(make_client: MakeClient) -> tuple[Client, str]:
-    (alice,) = people(make_client, "alice")
-    room = create(alice, name="Budgets")
-    ok(alice, "PUT", send_path(room), MESSAGE)
-    return alice, room
-
-
 BUDGETS = (
     Budget("PUT send, 1 KB message, warm", 2, 8, 12, send),
     Budget("PUT send, 1 KB message, cold", 3, 16, 12, send_cold),
@@ -251,9 +219,6 @@ BUDGETS = (
     Budget("GET messages, 20 events", 3, 20, 0, read_messages),
     Budget("PUT presence status", 4, 6, 2, come_online),
     Budget("telling of somebody who came, 10 rooms", 6, 40, 80, tell_of_presence),
-    Budget("PUT send with a delay", 3, 4, 14, schedule),
-    Budget("restart of a delayed event", 4, 2, 4, restart),
-    Budget("sending a delayed event, warm", 4, 10, 20, send_delayed),
     Budget("version 2: batch of 10 messages with action IDs, warm", 2, 8, 100, send_batch),
     Budget("version 2: GET paginate, 20 events", 3, 20, 0, paginate),
 )

@@ -14,6 +14,7 @@ from murmuration.rooms.delayed.orders import QUEUE
 from murmuration.settings import settings
 from tests.budgets.meter import Spent
 from tests.budgets.operations import BUDGETS, Budget
+from tests.budgets.today import TODAY
 from tests.in_process import Client
 
 ATTEMPTS = 3
@@ -46,7 +47,7 @@ def _limits_on(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     settings.cache_clear()
 
 
-@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.name)
+@pytest.mark.parametrize("budget", [*BUDGETS, *TODAY], ids=lambda budget: budget.name)
 def test_budget(
     budget: Budget, make_client: Callable[..., Client], report: Callable[[Budget, Spent], None]
 ) -> None:
