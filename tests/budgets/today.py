@@ -6,7 +6,7 @@ import itertools
 from unittest import mock
 
 from murmuration import outbound
-from murmuration.aws import dynamodb
+from murmuration.aws import dynamodb, queues
 from murmuration.delivery import wakes
 from murmuration.push import evaluation, gateways
 from murmuration.rooms.delayed import delivery
@@ -73,7 +73,7 @@ def evaluate_rules(make_client: MakeClient) -> Spent:
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
     items = newest(bob, room)
     concerned = wakes.wake_for_log_entries(items)
-    with Meter() as meter, mock.patch.object(evaluation.queues, "send") as send:
+    with Meter() as meter, mock.patch.object(queues, "send") as send:
         evaluation.order_pushes(items, concerned)
     assert send.call_count == 1
     return meter.spent
@@ -85,7 +85,7 @@ def call_gateway(make_client: MakeClient) -> Spent:
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
     items = newest(bob, room)
     concerned = wakes.wake_for_log_entries(items)
-    with mock.patch.object(evaluation.queues, "send") as send:
+    with mock.patch.object(queues, "send") as send:
         evaluation.order_pushes(items, concerned)
     message = send.call_args.args[1]
     answer = mock.Mock(status=200, json_object=dict)
