@@ -132,6 +132,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "EVENT_DELAY_MAX": str(settings.event_delay_max),
         "LIVEKIT_SERVICE_URL": settings.livekit_service_url,
         "HOURLY_BUDGET": str(settings.hourly_budget),
+        "METRICS": "on" if settings.metrics else "",
         "EMPTY_ROOM_DAYS": str(settings.empty_room_days),
         "IDENTITY_SERVER_URL": settings.identity_server_url,
         "MAIL_SENDER": settings.mail_sender,

@@ -124,8 +124,12 @@ class Cloud:
 
     def _start_dynamodb(self) -> str | None:
         if self.config.dynamodb == "moto":
-            self._say("DynamoDB: moto, in memory")
+            self._say("DynamoDB: moto, in memory. What is stored ends with the server")
             return None
+        if self.config.dynamodb != "dynoxide":
+            self.folder.database_url.write_text(self.config.dynamodb)
+            self._say(f"DynamoDB at {self.config.dynamodb}")
+            return self.config.dynamodb
         dynoxide = Dynoxide(self.folder)
         self._cleanup.callback(dynoxide.stop)
         dynoxide.start()
@@ -245,11 +249,11 @@ class Cloud:
         )
 
     def _open_reader(self, table: str) -> Reader:
-        if self.config.dynamodb == "moto":
-            from local_cloud.database.moto_streams import MotoStreamReader
+        if self.config.dynamodb == "dynoxide":
+            return StreamReader(self.folder.database, table)
+        from local_cloud.database.api_streams import ApiStreamReader
 
-            return MotoStreamReader(table)
-        return StreamReader(self.folder.database, table)
+        return ApiStreamReader(table)
 
     def _queue_failure(self, queue: str, failure: dict[str, Any]) -> None:
         self.sqs.queue(queue).send(failure_message(failure))

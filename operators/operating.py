@@ -178,6 +178,8 @@ def _database(folder: Any, cleanup: contextlib.ExitStack) -> tuple[str, bool]:
             raise NotOperable(str(error)) from error
         return folder.database_url.read_text(), True
     cleanup.callback(folder.close)
+    if not folder.database.exists() and folder.database_url.exists():
+        return folder.database_url.read_text(), False
     dynoxide = Dynoxide(folder)
     cleanup.callback(dynoxide.stop)
     dynoxide.start()

@@ -60,13 +60,12 @@ NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ),
     ("streams:append_writes", "update streams"): ("client_server.typing client_v2.receipts", OF_ROOMS),
     ("budgets:_move_back", "update transient"): ("workers.queues", UNBILLED),
-    ("budgets:_draw_write", "update transient"): ("workers.queues", UNBILLED),
-    ("transactions:Claim.earlier", "get transient"): (
+    ("live.claims:read", "get transient"): (
         "client_server.delayed_events client_server.room_membership client_server.rooms "
         "workers.delayed_events",
         UNCLAIMED,
     ),
-    ("transactions:Claim.write", "put transient"): (
+    ("live.claims:write", "put transient"): (
         "client_server.delayed_events client_server.room_membership client_server.rooms "
         "workers.delayed_events",
         UNCLAIMED,

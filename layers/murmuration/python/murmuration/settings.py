@@ -39,7 +39,8 @@ class Settings:
     microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
     bound. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
-    `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`.
+    `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
+    `metrics` the functions write metrics into their logs.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -79,6 +80,7 @@ class Settings:
     event_delay_max: int = 86_400
     livekit_service_url: str = ""
     hourly_budget: int = 240_000
+    metrics: bool = False
     federation: bool = True
     federation_allow: tuple[str, ...] = ()
     federation_deny: tuple[str, ...] = ()
@@ -169,6 +171,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         livekit_service_url=value("LIVEKIT_SERVICE_URL", ""),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
         hourly_budget=number("HOURLY_BUDGET", 240_000),
+        metrics=choice("METRICS", "off", ("on", "off")) == "on",
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",
         federation_allow=words("FEDERATION_ALLOW"),
         federation_deny=words("FEDERATION_DENY"),

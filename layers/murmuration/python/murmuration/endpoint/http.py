@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from murmuration.clock import now_ms
 from murmuration.endpoint.billing import add_answer, billing, charge_address
+from murmuration.endpoint.metrics import request_metrics
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
@@ -345,8 +346,11 @@ class Handler:
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         request = Request(event, context)
-        with billing(request, self.route), _refusing(self.route):
-            return self._respond(request)
+        with request_metrics(event) as measured:
+            with billing(request, self.route), _refusing(self.route):
+                response = self._respond(request)
+            measured.update(response)
+        return response
 
     def _respond(self, request: Request) -> dict[str, Any]:
         event, context = request.event, request.context
