@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 Chaos = Literal["none", "twice", "pieces"]
+Api = Literal["http", "rest"]
+"""Which kind of API Gateway's is in front of the functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Config:
     rate_limits: bool = True
     waiting: Literal["held", "parked"] = "parked"
     dynamodb: str = "dynoxide"
+    api: Api = "rest"
     functions: str = "functions"
     chaos: Chaos = "none"
     meter: bool = False

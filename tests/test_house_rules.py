@@ -77,6 +77,7 @@ OURS = {
     ("POST", "/_matrix/client/{version}/delayed_events/{delayId}/{action}"): "MSC4140",
     ("GET", "/_matrix/client/{version}/rtc/transports"): "MSC4143",
     ("GET", "/_matrix/static/client/login"): "the specification has it in its text",
+    ("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"): "sliding sync, as apps know it",
     ("GET", "/"): "the page for people who open the server's address",
     ("ANY", "/{proxy+}"): "what nothing else serves is answered in Matrix's words",
 }
