@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from tests.local_cloud.waiting import until
+
 V3 = "/_matrix/client/v3"
 PATIENCE_S = 40.0
 _numbers = itertools.count(1)
@@ -133,7 +135,7 @@ class Person:
         path = f"{where(room_id)}/send/{event_type}/t{next(_numbers)}"
         return str(self.call("PUT", path, content)["event_id"])
 
-    def set(self, room_id: str, event_type: str, content: dict[str, Any], state_key: str = "") -> str:
+    def put_state(self, room_id: str, event_type: str, content: dict[str, Any], state_key: str = "") -> str:
         path = f"{where(room_id)}/state/{event_type}/{quote(state_key, safe='')}"
         return str(self.call("PUT", path, content)["event_id"])
 
@@ -186,17 +188,28 @@ class Person:
     def room(self, room_id: str) -> Room:
         return self.rooms.get(room_id) or Room()
 
-    def until(self, condition: Callable[[], Any], what: str = "", patience: float = PATIENCE_S) -> Any:
-        """Sync until `condition` is true; what it returned."""
-        deadline = time.monotonic() + patience
-        while not (found := condition()):
+    def until(self, condition: Callable[[], object], what: str = "") -> None:
+        """Sync until `condition` is true."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.user_id} waited in vain for {what}: {self.rooms}")
             self.sync(min(5000, max(0, int(1000 * (deadline - time.monotonic())))))
-        return found
 
     def hears(self, room_id: str, text: str) -> None:
         self.until(lambda: text in self.room(room_id).texts(), repr(text))
+
+    def hears_all(self, room_id: str, texts: set[str]) -> None:
+        self.until(lambda: set(self.room(room_id).texts()) == texts, f"{texts}")
+
+    def finds_redacted(self, room_id: str, event_id: str) -> None:
+        eventually(lambda: self.event(room_id, event_id)["content"] == {}, f"{event_id} redacted")
+
+    def sees_name(self, room_id: str, user_id: str, name: str) -> None:
+        def shown() -> bool:
+            return self.room(room_id).content("m.room.member", user_id).get("displayname") == name
+
+        self.until(shown, f"{user_id} called {name}")
 
     def is_told(self, room_id: str, membership: str) -> None:
         """Wait until the room is in this section of /sync."""
@@ -217,14 +230,15 @@ def where(room_id: str) -> str:
     return f"/rooms/{quote(room_id, safe='')}"
 
 
-def eventually(condition: Callable[[], Any], what: str = "", patience: float = PATIENCE_S) -> Any:
-    """Ask until the answer is true; the answer. RequestRefused counts as not yet."""
-    deadline = time.monotonic() + patience
-    while True:
+def eventually(condition: Callable[[], object], what: str = "") -> None:
+    """Ask until the answer is true. RequestRefused counts as not yet."""
+    refusals: list[str] = []
+
+    def holds() -> object:
         try:
-            if found := condition():
-                return found
+            return condition()
         except RequestRefused as error:
-            what = f"{what} ({error})"[-300:]
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.1)
+            refusals.append(str(error))
+            return False
+
+    until(holds, PATIENCE_S, pause=0.1, what=lambda: f"{what} {refusals[-1:]}")

@@ -20,6 +20,10 @@ def history_texts(person: Person, room_id: str) -> list[str]:
     return [event["content"]["body"] for event in reversed(events) if event["type"] == "m.room.message"]
 
 
+def reads_all(person: Person, room_id: str, said: set[str]) -> None:
+    eventually(lambda: set(history_texts(person, room_id)) == said, f"{said} in the history")
+
+
 @pytest.mark.parametrize("version", ["1", "10", "12"])
 def test_the_other_server_was_away(pair: Pair, version: str) -> None:
     host, guest, room_id = shared_room(pair, version)
@@ -30,7 +34,7 @@ def test_the_other_server_was_away(pair: Pair, version: str) -> None:
         for number in range(30):
             said.append(f"while away {number}")
             host.say(room_id, said[-1])
-        host.set(room_id, "m.room.topic", {"topic": "while away"})
+        host.put_state(room_id, "m.room.topic", {"topic": "while away"})
     guest.say(room_id, "back")  # which tells the host's server that it needn't wait any longer
     host.hears(room_id, "back")
     host.say(room_id, "after")
@@ -51,7 +55,7 @@ def test_both_wrote_while_they_were_apart(pair: Pair, version: str) -> None:
         for number in range(5):
             said.add(text := f"host {number}")
             host.say(room_id, text)
-        host.set(room_id, "m.room.topic", {"topic": "host's"})
+        host.put_state(room_id, "m.room.topic", {"topic": "host's"})
         pair.host.stop()
     try:
         for number in range(5):
@@ -62,7 +66,7 @@ def test_both_wrote_while_they_were_apart(pair: Pair, version: str) -> None:
     guest.say(room_id, "last")
     said.add("last")
     for person in (host, guest):
-        eventually(lambda it=person: set(history_texts(it, room_id)) == said, "all that was said")
+        reads_all(person, room_id, said)
     agree(room_id, host, guest)
     host.say(room_id, "one room again")
     guest.hears(room_id, "one room again")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from .conftest import Pair
@@ -12,7 +14,7 @@ pytestmark = [pytest.mark.long, pytest.mark.xdist_group("synapse")]
 VERSIONS = ["1", "6", "10", "12"]
 
 
-def shared_room(pair: Pair, version: str, **body: object) -> tuple[Person, Person, str]:
+def shared_room(pair: Pair, version: str, **body: Any) -> tuple[Person, Person, str]:
     """A public room of the host's that the guest joined by its alias."""
     host, guest = pair.people()
     name = f"room-{host.user_id[1:].partition(':')[0]}"
@@ -57,9 +59,9 @@ def test_messages_at_the_same_time(pair: Pair) -> None:
             said.add(text := f"{number} of {person.user_id}")
             person.say(room_id, text)
             if number == 5:
-                person.set(room_id, "org.example.note", {"by": person.user_id}, person.user_id)
+                person.put_state(room_id, "org.example.note", {"by": person.user_id}, person.user_id)
     for person in (host, guest):
-        person.until(lambda person=person: set(person.room(room_id).texts()) == said, "all of it")
+        person.hears_all(room_id, said)
         own = [text for text in person.room(room_id).texts() if text.endswith(person.user_id)]
         assert own == sorted(own)
     agree(room_id, host, guest)
@@ -87,7 +89,7 @@ def test_edits_and_redactions(pair: Pair, version: str) -> None:
         slip = speaker.say(room_id, f"slip of {speaker.user_id}")
         listener.hears(room_id, f"slip of {speaker.user_id}")
         redaction = speaker.redact(room_id, slip)
-        eventually(lambda slip=slip, it=listener: it.event(room_id, slip)["content"] == {}, "redacted")
+        listener.finds_redacted(room_id, slip)
         because = listener.event(room_id, slip)["unsigned"]["redacted_because"]
         assert (because["event_id"], because["sender"]) == (redaction, speaker.user_id)
     # A moderator redacts what somebody on the other server said.
@@ -95,7 +97,7 @@ def test_edits_and_redactions(pair: Pair, version: str) -> None:
     host.hears(room_id, "rude")
     host.redact(room_id, slip)
     for person in (host, guest):
-        eventually(lambda it=person: it.event(room_id, slip)["content"] == {}, "redacted by a moderator")
+        person.finds_redacted(room_id, slip)
     agree(room_id, host, guest)
 
 
@@ -113,18 +115,18 @@ def test_somebody_without_power_redacts_nothing_elsewhere(pair: Pair) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_state_and_power(pair: Pair, version: str) -> None:
     host, guest, room_id = shared_room(pair, version)
-    host.set(room_id, "m.room.topic", {"topic": "Tea"})
+    host.put_state(room_id, "m.room.topic", {"topic": "Tea"})
     guest.sees_state(room_id, "m.room.topic", {"topic": "Tea"})
     with pytest.raises(RequestRefused) as refused:
-        guest.set(room_id, "m.room.topic", {"topic": "Coffee"})
+        guest.put_state(room_id, "m.room.topic", {"topic": "Coffee"})
     assert refused.value.errcode == "M_FORBIDDEN"
     levels = host.call("GET", f"{where(room_id)}/state/m.room.power_levels")
     levels.setdefault("users", {})[guest.user_id] = 50
-    host.set(room_id, "m.room.power_levels", levels)
+    host.put_state(room_id, "m.room.power_levels", levels)
     guest.until(lambda: guest.room(room_id).content("m.room.power_levels").get("users") == levels["users"])
-    guest.set(room_id, "m.room.topic", {"topic": "Coffee"})
+    guest.put_state(room_id, "m.room.topic", {"topic": "Coffee"})
     host.sees_state(room_id, "m.room.topic", {"topic": "Coffee"})
-    guest.set(room_id, "m.room.name", {"name": "Café ☕"})
+    guest.put_state(room_id, "m.room.name", {"name": "Café ☕"})
     host.sees_state(room_id, "m.room.name", {"name": "Café ☕"})
     agree(room_id, host, guest)
 
@@ -155,15 +157,10 @@ def test_who_joins_late_reads_the_past(pair: Pair, version: str) -> None:
 
 @pytest.mark.parametrize("version", ["1", "12"])
 def test_a_profile_change_reaches_the_other_server(pair: Pair, version: str) -> None:
-    for_whom = shared_room(pair, version)
-    host, guest, room_id = for_whom
+    host, guest, room_id = shared_room(pair, version)
     for speaker, listener in ((host, guest), (guest, host)):
         speaker.call("PUT", f"/profile/{speaker.user_id}/displayname", {"displayname": "Ünlü"})
-        listener.until(
-            lambda s=speaker, it=listener: (
-                it.room(room_id).content("m.room.member", s.user_id).get("displayname") == "Ünlü"
-            )
-        )
+        listener.sees_name(room_id, speaker.user_id, "Ünlü")
         assert listener.call("GET", f"/profile/{speaker.user_id}")["displayname"] == "Ünlü"
     agree(room_id, host, guest)
 

@@ -50,7 +50,7 @@ def _missing(room: Room, low: int, high: int) -> list[str]:
     gaps = event_store.read_gaps(room.room_id, limit=MOST_GAPS)
     between = {event_id: place for event_id, place in gaps.items() if low < place.ordinal <= high + 1}
     if between:
-        known = event_store.placed_among(list(between))
+        known = event_store.placed_among(between, room.room_id)
         left = {event_id: place for event_id, place in between.items() if event_id not in known}
         if left:
             return sorted(left, key=lambda event_id: left[event_id], reverse=True)
@@ -58,7 +58,7 @@ def _missing(room: Room, low: int, high: int) -> list[str]:
         return []
     oldest = room_items.read_log(room.room_id, room.version, limit=1)
     previous = list(oldest[0].event.prev_events) if oldest else []
-    known = event_store.placed_among(previous) if previous else set()
+    known = event_store.placed_among(previous, room.room_id) if previous else set()
     return [event_id for event_id in previous if event_id not in known]
 
 
@@ -77,7 +77,7 @@ def _fetch(room: Room, wanted: list[str]) -> bool:
     except MatrixError:
         return False
     remote.remember_failures()
-    placed = event_store.placed_among(wanted)
+    placed = event_store.placed_among(wanted, room.room_id)
     unobtainable.remember(room.room_id, [_mark(it) for it in wanted if it not in placed])
     return bool(received)
 

@@ -50,7 +50,7 @@ def enter(entry: Entry) -> None:
         forks.learn(
             {event_id: StoredEvent(event, room_id, "outlier") for event_id, event in entry.events.items()}
         )
-        placed = event_store.read([entry.join.event_id], version).get(entry.join.event_id)
+        placed = event_store.read([entry.join.event_id], version, room_id).get(entry.join.event_id)
         if placed is not None and placed.is_placed and room is not None:
             return
         try:
@@ -64,7 +64,7 @@ def enter(entry: Entry) -> None:
 def _keep_events(entry: Entry) -> None:
     """Store the events that aren't known yet, as outliers."""
     room_id = entry.join.room_id
-    known = room_items.locate(list(entry.events))
+    known = room_items.locate(entry.events, room_id)
     fresh = [event for event_id, event in entry.events.items() if event_id not in known]
     concurrency.parallel(
         *(functools.partial(keep_outlier, StoredEvent(event, room_id, "outlier")) for event in fresh)

@@ -89,7 +89,7 @@ class _Outcomes:
 
     def __init__(self, room_id: str, origin: str, parked: bool) -> None:
         self.counts: Counter[str] = Counter()
-        self._room_id = room_id
+        self.room_id = room_id
         self._origin = origin
         self._parked = parked
 
@@ -97,7 +97,7 @@ class _Outcomes:
         """An event is done with, in one way or another."""
         self.counts[kind] += 1
         if self._parked:
-            parked_pdus.remove(self._room_id, event_id)
+            parked_pdus.remove(self.room_id, event_id)
 
     def park(self, event_id: str, pdu: Any) -> None:
         """Try an event again later, unless its server has had many parked lately."""
@@ -107,7 +107,7 @@ class _Outcomes:
             except LimitExceeded:
                 self.counts["too_many_parked"] += 1
                 return
-            parked_pdus.park(self._room_id, event_id, self._origin, pdu)
+            parked_pdus.park(self.room_id, event_id, self._origin, pdu)
         self.counts["parked"] += 1
 
     def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
@@ -166,7 +166,7 @@ class _Work:
         """The events that have no place yet. A single one is looked up when it is received."""
         if len(events) < 2:
             return events
-        known = event_store.placed_among(list(events))
+        known = event_store.placed_among(events, self.outcomes.room_id)
         for event_id in known:
             self.outcomes.judged(event_id, "known")
         return {event_id: event for event_id, event in events.items() if event_id not in known}
