@@ -233,6 +233,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             **RECEIVING,
             "sync-tokens": "get",
+            "transient": "batch_get delete get put update",
             "users": "batch_get delete put update",
         },
     ),

@@ -86,3 +86,40 @@ def test_what_is_no_part_of_the_past_is_not_taken(alice: Client, peer: Peer, wor
     before = log_ids(mirror.room_id)
     said(alice, mirror)
     assert log_ids(mirror.room_id) == before
+
+
+def test_a_long_past_comes_page_by_page(alice: Client, peer: Peer, worker: Worker) -> None:
+    """Each page may ask: nobody waits between them."""
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    sent = [mirror.message(bob, f"m{number}") for number in range(130)]
+    peer.lies["get_missing_events"] = {"events": []}
+    peer.send(sent[-1])
+    worker.run()
+    found: list[str] = []
+    start: dict[str, str] = {}
+    for _ in range(10):
+        page = messages(alice, mirror.room_id, limit=60, **start)
+        found += bodies(page["chunk"])
+        if "end" not in page:
+            break
+        start = {"from": page["end"]}
+    assert found[::-1] == [f"m{number}" for number in range(130)]
+    assert peer.asked.count("backfill") == 2
+
+
+def test_who_comes_while_another_asks_comes_again(alice: Client, peer: Peer, worker: Worker) -> None:
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    mirror.message(bob, "missed")
+    peer.lies["get_missing_events"] = {"events": []}
+    peer.send(mirror.message(bob, "new"))
+    worker.run()
+    newest = messages(alice, mirror.room_id, limit=1)
+    assert bodies(newest["chunk"]) == ["new"]
+    assert unobtainable.claim_backfill(mirror.room_id, 60_000)
+    peer.lies["backfill"] = {"pdus": []}
+    asked = peer.asked.count("backfill")
+    page = messages(alice, mirror.room_id, limit=1, **{"from": newest["end"]})
+    assert "end" in page
+    assert peer.asked.count("backfill") == asked
