@@ -238,16 +238,19 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_send": Grant(
+        queues={"remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
-            "events": "batch_get put",
+            "events": "batch_get put update",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
-            "streams": "batch_get",
+            "snapshots": "batch_get batch_write delete get put",
+            "streams": "batch_get get put update",
             "transient": "batch_get get put update",
-            "users": "batch_get delete get put update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "client_server.room_state": Grant(

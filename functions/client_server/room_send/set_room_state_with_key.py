@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.writing.sending import set_state
+from murmuration.federation.membership.states import set_state
 
 
 @endpoint(

@@ -48,6 +48,16 @@ def test_an_invite_at_creation_is_accepted(pair: Pair, version: str) -> None:
     host.sees_member(room_id, guest.user_id, "join")
 
 
+@pytest.mark.parametrize("version", ["1", "12"])
+def test_an_invite_by_the_state_endpoint(pair: Pair, version: str) -> None:
+    host, guest = pair.people()
+    room_id = host.create(version, rule="invite")
+    host.put_state(room_id, "m.room.member", {"membership": "invite"}, guest.user_id)
+    guest.is_told(room_id, "invite")
+    guest.join(room_id)
+    host.sees_member(room_id, guest.user_id, "join")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_invite_is_rejected(pair: Pair, version: str) -> None:
     host, guest, room_id = invited(pair, version)

@@ -39,8 +39,12 @@ ATTEMPTS = 60
 SETTLING_MS = 600_000
 
 
-def enter(entry: Entry) -> None:
-    """Write the room with the join. Doing it again changes nothing. Raises Unavailable."""
+def enter(entry: Entry, *, afresh: bool = False) -> None:
+    """Write the room with the join. Doing it again changes nothing. Raises Unavailable.
+
+    `afresh` treats a room that this server is in like one that it wasn't in for a while: the state that was
+    told takes the place of what is known here, instead of being resolved with it.
+    """
     room_id, version = entry.join.room_id, entry.join.room_version
     _keep_events(entry)
     for attempt in range(ATTEMPTS):
@@ -54,7 +58,7 @@ def enter(entry: Entry) -> None:
         if placed is not None and placed.is_placed and room is not None:
             return
         try:
-            _changes(room, forks, entry).commit()
+            _changes(room, forks, entry, afresh=afresh).commit()
         except (ConditionFailed, Unavailable):
             # Another writer was quicker, or it is written and the state's items are still on their way.
             pause(attempt)
@@ -71,7 +75,7 @@ def _keep_events(entry: Entry) -> None:
     )
 
 
-def _changes(room: Room | None, forks: Forks, entry: Entry) -> Changes:
+def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> Changes:
     """The join on top of the room, with the state that was told before it."""
     join, room_id = entry.join, entry.join.room_id
     changes = Changes(join.room_version, room, room_id)
@@ -104,7 +108,7 @@ def _changes(room: Room | None, forks: Forks, entry: Entry) -> Changes:
         changes.merge(logged, after, forks.unstored([root, after]), differences)
     else:
         head = room.head
-        if head.is_stale:
+        if head.is_stale or afresh:
             changes.follow(head.extremities)
         else:
             others = [event_id for event_id in head.extremities if event_id not in join.prev_events]
