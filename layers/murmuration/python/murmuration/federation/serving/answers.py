@@ -49,7 +49,7 @@ def packed(value: Any, *, gzip: bool) -> Packed:
 
 
 def require_room_for(number: int, *, gzip: bool) -> None:
-    """Raises Unavailable where an answer of about so many bytes wouldn't fit. To be called before the work."""
+    """Raises Unavailable where an answer of about so many bytes wouldn't fit. To be called beforehand."""
     if not gzip and number * 4 // 3 > MOST_PLAIN_BYTES:
         raise Unavailable("The answer would be too large to be sent uncompressed: ask for gzip")
     if number > MOST_PACKED_BYTES * COMPRESSED_TO:
