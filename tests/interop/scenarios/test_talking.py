@@ -33,7 +33,7 @@ def agree(room_id: str, *people: Person) -> None:
         assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("version", ["1", "2", "3", "6", "10", "11", "12"])
+@pytest.mark.parametrize("version", [str(number) for number in range(1, 13)])
 def test_messages_come_in_order_both_ways(pair: Pair, version: str) -> None:
     host, guest, room_id = shared_room(pair, version)
     said = []
