@@ -29,6 +29,13 @@ def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict
     return timeline.get_messages(token, room_id, request, fill)
 
 
+def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> dict[str, Any]:
+    """`by_timestamp.get_event_by_timestamp`, with the past of other servers. Raises what that raises."""
+    from murmuration.rooms.reading import by_timestamp
+
+    return by_timestamp.get_event_by_timestamp(token, room_id, ts, forward=forward, fill=fill)
+
+
 def fill(room: Room, low: int, high: int) -> Filling:
     """Fetch events that are missing between two places of the log, the newest first.
 
