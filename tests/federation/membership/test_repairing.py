@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from murmuration.federation.membership.repairing import forget_room, rejoin_room
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("jobs")
 def test_the_other_servers_state_takes_the_place_of_ours(alice: Client, host: Host, version: str) -> None:
     """Our server missed the topic, and had a name of its own that the other one never took."""
     room = host.room(version)
-    levels = {"users": {alice.user_id: 50}, "state_default": 50}
+    levels: dict[str, Any] = {"users": {alice.user_id: 50}, "state_default": 50}
     if not room.version.privileged_creators:
         levels["users"][room.creator] = 100
     room.add("m.room.power_levels", levels, "")

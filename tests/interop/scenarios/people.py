@@ -230,7 +230,7 @@ def where(room_id: str) -> str:
     return f"/rooms/{quote(room_id, safe='')}"
 
 
-def eventually(condition: Callable[[], object], what: str = "") -> None:
+def eventually(condition: Callable[[], object], what: str = "", patience: float = PATIENCE_S) -> None:
     """Ask until the answer is true. RequestRefused counts as not yet."""
     refusals: list[str] = []
 
@@ -241,4 +241,4 @@ def eventually(condition: Callable[[], object], what: str = "") -> None:
             refusals.append(str(error))
             return False
 
-    until(holds, PATIENCE_S, pause=0.1, what=lambda: f"{what} {refusals[-1:]}")
+    until(holds, patience, pause=0.1, what=lambda: f"{what} {refusals[-1:]}")

@@ -21,7 +21,10 @@ _NEVER = 2**63
 _RUNS = 10
 _MOST_FILLS = 3
 WINDOW = 50
-"""How many events out of place, to either side, don't keep the closest one from being found."""
+"""How many events out of place, to either side, don't keep the closest one from being found.
+
+Events and not ordinals, as what is filled into a gap has its ordinals far apart.
+"""
 
 
 def get_event_by_timestamp(

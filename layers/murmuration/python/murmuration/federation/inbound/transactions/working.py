@@ -10,6 +10,7 @@ A worker may stop anywhere and run twice: each event is recognised by its ID, an
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -81,6 +82,8 @@ def retry_parked() -> int:
         elif parked_pdus.postpone(parked):
             queueing.put(parked.origin, {parked.room_id: [parked.pdu]}, parked=True)
             retried += 1
+    if retried:
+        logging.getLogger("murmuration.federation").warning("parked PDUs: retried=%d", retried)
     return retried
 
 
