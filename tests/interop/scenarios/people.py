@@ -167,6 +167,17 @@ class Person:
             query = {"from": page["end"]}
         raise AssertionError("the history has no end")
 
+    def history_texts(self, room_id: str) -> list[str]:
+        """What was said, oldest first, as a client reads it that scrolls back; no event comes twice."""
+        events = self.history(room_id)
+        ids = [event["event_id"] for event in events]
+        assert len(ids) == len(set(ids))
+        return [event["content"]["body"] for event in reversed(events) if event["type"] == "m.room.message"]
+
+    def reads_all(self, room_id: str, said: set[str]) -> None:
+        """Wait for all of it. Ours looks once a minute for servers that are there again."""
+        eventually(lambda: set(self.history_texts(room_id)) == said, f"{said} in the history", 200)
+
     # -- Syncing ------------------------------------------------------------------------------------------
 
     def sync(self, timeout_ms: int = 5000) -> None:
@@ -198,9 +209,6 @@ class Person:
 
     def hears(self, room_id: str, text: str) -> None:
         self.until(lambda: text in self.room(room_id).texts(), repr(text))
-
-    def hears_all(self, room_id: str, texts: set[str]) -> None:
-        self.until(lambda: set(self.room(room_id).texts()) == texts, f"{texts}")
 
     def finds_redacted(self, room_id: str, event_id: str) -> None:
         eventually(lambda: self.event(room_id, event_id)["content"] == {}, f"{event_id} redacted")

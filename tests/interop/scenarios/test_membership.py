@@ -135,14 +135,10 @@ def test_left_and_joined_again(pair: Pair, version: str) -> None:
     guest.say(room_id, "back")
     host.hears(room_id, "back")
     eventually(
-        lambda: sorted(_texts(guest, room_id)) == ["back", "while away"], "what was said meanwhile, once"
+        lambda: sorted(guest.history_texts(room_id)) == ["back", "while away"],
+        "once",
     )
     agree(room_id, host, guest)
-
-
-def _texts(person: Person, room_id: str) -> list[str]:
-    events = person.history(room_id)
-    return [event["content"]["body"] for event in events if event["type"] == "m.room.message"]
 
 
 @pytest.mark.parametrize("version", ["7", "10", "12"])

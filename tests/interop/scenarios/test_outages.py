@@ -5,24 +5,11 @@ from __future__ import annotations
 import pytest
 
 from .conftest import Pair
-from .people import Person, eventually
+from .people import eventually
 from .servers import stopped
 from .test_talking import agree, shared_room
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("synapse")]
-
-
-def history_texts(person: Person, room_id: str) -> list[str]:
-    """What was said, oldest first, as a client reads it that scrolls back; no event comes twice."""
-    events = person.history(room_id)
-    ids = [event["event_id"] for event in events]
-    assert len(ids) == len(set(ids))
-    return [event["content"]["body"] for event in reversed(events) if event["type"] == "m.room.message"]
-
-
-def reads_all(person: Person, room_id: str, said: set[str]) -> None:
-    """Ours looks once a minute for servers that are there again."""
-    eventually(lambda: set(history_texts(person, room_id)) == said, f"{said} in the history", 200)
 
 
 @pytest.mark.parametrize("version", ["1", "10", "12"])
@@ -41,8 +28,8 @@ def test_the_other_server_was_away(pair: Pair, version: str) -> None:
     host.say(room_id, "after")
     guest.hears(room_id, "after")
     guest.sees_state(room_id, "m.room.topic", {"topic": "while away"})
-    eventually(lambda: sorted(history_texts(guest, room_id)) == sorted([*said, "back", "after"]), "all of it")
-    heard = [text for text in history_texts(guest, room_id) if text != "back"]
+    eventually(lambda: sorted(guest.history_texts(room_id)) == sorted([*said, "back", "after"]), "all of it")
+    heard = [text for text in guest.history_texts(room_id) if text != "back"]
     assert heard == [*said, "after"]
     agree(room_id, host, guest)
 
@@ -67,7 +54,7 @@ def test_both_wrote_while_they_were_apart(pair: Pair, version: str) -> None:
     guest.say(room_id, "last")
     said.add("last")
     for person in (host, guest):
-        reads_all(person, room_id, said)
+        person.reads_all(room_id, said)
     agree(room_id, host, guest)
     host.say(room_id, "one room again")
     guest.hears(room_id, "one room again")
