@@ -16,7 +16,7 @@ GRANTS: Mapping[str, Grant] = {
             "destinations": "delete get update",
             "directory": "batch_write delete get put",
             "events": "batch_get put",
-            "keys": "batch_write query",
+            "keys": "batch_write delete get put query",
             "listeners": "update",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
@@ -44,7 +44,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "delete get put",
-            "keys": "batch_write query",
+            "keys": "batch_write delete get put query",
             "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
@@ -78,7 +78,10 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.keys": Grant(
         objects=ANSWERS,
-        secrets={"viewer-secret": "get"},
+        secrets={
+            "viewer-secret": "get",
+            "signing-key": "get",
+        },
         tables={
             "directory": "get",
             "events": "batch_get",
@@ -92,13 +95,14 @@ GRANTS: Mapping[str, Grant] = {
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
             "users": "batch_get check get query update",
+            "destinations": "batch_get delete get update",
         },
     ),
     "client_server.login": Grant(
         secrets={"identity-provider-*": "get", "viewer-secret": "get"},
         tables={
             "directory": "delete get put",
-            "keys": "batch_write query",
+            "keys": "batch_write delete get put query",
             "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
@@ -146,8 +150,9 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "get put",
-            "transient": "update",
+            "transient": "get put update",
             "users": "delete get put query update",
+            "destinations": "delete get update",
         },
     ),
     "client_server.push": Grant(
@@ -338,11 +343,15 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.to_device": Grant(
+        queues={
+            "outbound": "find send",
+        },
         secrets={"viewer-secret": "get"},
         tables={
             "streams": "batch_get put update",
             "transient": "batch_get put",
             "users": "batch_get get query update",
+            "destinations": "put update",
         },
     ),
     "client_server.typing": Grant(

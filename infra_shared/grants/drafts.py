@@ -124,7 +124,7 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "delete put",
-            "keys": "batch_write query",
+            "keys": "batch_write delete get put query",
             "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",

@@ -22,6 +22,7 @@ from murmuration.storage.live.positions import Positions
 from murmuration.storage.users import account_data, memberships, presence
 from murmuration.storage.users.memberships import Membership
 
+PUSH_RULES = "m.push_rules"
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 """Filters by user and ID, which names its content."""
 
@@ -83,7 +84,21 @@ def look(
     )
 
 
-PUSH_RULES = "m.push_rules"
+def is_unchanged(first: FirstLook) -> bool:
+    """Return whether the memberships and the heads of the user's own streams still are as they were read."""
+    user_id, device_id = first.requester.user_id, first.requester.device_id
+    user, device = streams.user_stream(user_id), streams.device_stream(user_id, device_id)
+    found, rows = concurrency.gather(
+        functools.partial(
+            dynamodb.batch_get, {streams.TABLE: [streams.head_key(user), streams.head_key(device)]}
+        ),
+        functools.partial(memberships.read_memberships, user_id, forgotten=True),
+    )
+    items = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
+    heads = [streams.head_seq(items.get((stream, streams.HEAD))) for stream in (user, device)]
+    return heads == [first.user_head, first.device_head] and list(rows) == list(first.memberships)
+
+
 _EVENTUAL = (listeners.TABLE, tokens.TABLE)
 
 

@@ -19,6 +19,8 @@ from murmuration.storage import counts
 from murmuration.storage.live import streams
 
 PREFIX = "data#"
+FULLY_READ = "m.fully_read"
+"""The type of a room's read marker."""
 TAG = "m.tag"
 FEW_ROOMS, ITEMS_A_ROOM = 4, 10
 """Up to how many rooms are asked for one by one; how many items a room has that is like others."""

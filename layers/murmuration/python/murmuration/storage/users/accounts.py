@@ -181,7 +181,10 @@ def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
 
 
 def purge_user_data(user_id: str) -> None:
-    """Removes profile, filters, keys and account data: all that isn't the account, its devices and rooms."""
+    """Removes profile, filters, keys and account data: all that isn't the account, its devices and rooms.
+
+    What other servers are yet to be told of changed devices stays: up to a hundred device IDs.
+    """
     filters, keys = concurrency.parallel(
         functools.partial(_query_keys, USERS, "user_id", user_id, "filter#"),
         functools.partial(_query_keys, KEYS, "user_id", user_id),
@@ -189,7 +192,7 @@ def purge_user_data(user_id: str) -> None:
     profile = [{"user_id": user_id, "sk": "profile"}]
     dynamodb.batch_write(
         [dynamodb.delete(USERS, key) for key in (*profile, *filters)]
-        + [dynamodb.delete(KEYS, key) for key in keys]
+        + [dynamodb.delete(KEYS, key) for key in keys if not key["sk"].startswith("change")]
     )
     purge_stream(user_stream(user_id))
 
