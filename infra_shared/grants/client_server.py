@@ -57,12 +57,14 @@ GRANTS: Mapping[str, Grant] = {
         objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "delete get put query",
             "events": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
+            "transient": "get put",
             "users": "batch_get delete get put update",
         },
     ),
@@ -144,6 +146,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "batch_write",
             "events": "batch_get put",
             "room-log": "batch_get put update",
@@ -152,7 +155,6 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "get put",
             "transient": "get put update",
             "users": "delete get put query update",
-            "destinations": "delete get update",
         },
     ),
     "client_server.push": Grant(
@@ -221,7 +223,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_membership": Grant(
         objects=ANSWERS,
-        queues={"remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -248,6 +250,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.room_send": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put query update",
@@ -271,8 +274,14 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_summary": Grant(
-        secrets={"viewer-secret": "get"},
-        tables={"directory": "get", "rooms": "batch_get get", "users": "get update"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "destinations": "delete get update",
+            "directory": "get",
+            "rooms": "batch_get get query",
+            "transient": "batch_get get put",
+            "users": "batch_get get update",
+        },
     ),
     "client_server.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
@@ -288,6 +297,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_server.search": Grant(
         secrets={"viewer-secret": "get"},
@@ -302,11 +312,12 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.spaces": Grant(
-        secrets={"viewer-secret": "get"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "rooms": "batch_get query",
-            "transient": "get put",
-            "users": "get update",
+            "destinations": "delete get update",
+            "rooms": "batch_get get query",
+            "transient": "batch_get get put",
+            "users": "batch_get get update",
         },
     ),
     "client_server.sync": Grant(

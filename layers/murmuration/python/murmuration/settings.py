@@ -39,9 +39,8 @@ class Settings:
     microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
     bound. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`. With `metrics` the functions write
-    metrics into their logs.
-    Rooms whose creators name no version have `default_room_version`. `api` is the kind of API in front of the
-    functions: a REST API compresses answers, an HTTP API leaves that to them.
+    metrics into their logs. `api` is the kind of API in front of the functions: a REST API compresses
+    answers, an HTTP API leaves that to them.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
