@@ -127,6 +127,10 @@ class Settings(BaseModel):
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
     default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
     """The version of rooms whose creators ask for none. Some clients can't send into version 12 yet."""
+    event_delay_max: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400
+    """How many seconds before its time an event may be scheduled; 0 for no delayed events."""
+    livekit_service_url: Annotated[str, Field(pattern="^(https://.+)?$")] = ""
+    """The service that gives clients tokens for calls by LiveKit, as Element Call needs it."""
     federation: bool = True
     """Whether there are rooms shared with other servers."""
     federation_allow: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()
@@ -139,6 +143,8 @@ class Settings(BaseModel):
     """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
+    api: Literal["http", "rest"] = "rest"
+    """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
     account_concurrency: Annotated[int, Field(ge=0)] = 1_000
@@ -215,6 +221,11 @@ class Settings(BaseModel):
             if size > MAX_SERVERS_BYTES:
                 raise ValueError(f"{name} has {size} bytes; functions have room for {MAX_SERVERS_BYTES}")
         return self
+
+    @property
+    def parks_apart(self) -> bool:
+        """Whether the route onto wake queues has a REST API of its own: an HTTP API can't have it."""
+        return self.api == "http" and self.waiting == "parked"
 
     @property
     def hosts(self) -> tuple[str, ...]:

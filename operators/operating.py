@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PROBE = "client_server-get_versions"
-"""The function whose environment tells a deployment's settings: every deployment has it."""
+PROBE = "client_server-sync"
+"""The function whose environment tells a deployment's settings: every deployment has it, by this name."""
 
 
 class NotOperable(Exception):

@@ -28,6 +28,27 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get delete get put query update",
         },
     ),
+    "workers.delayed_events": Grant(
+        queues={
+            "delayed-events": "find send",
+        },
+        secrets={
+            "signing-key": "get",
+        },
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "parked": "batch_get batch_write delete get update",
+            "parked/by-due": "query",
+            "room-log": "batch_get put query update",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get batch_write delete put",
+            "streams": "batch_get",
+            "transient": "batch_get get put update",
+            "users": "batch_get delete get put update",
+            "destinations": "delete get update",
+        },
+    ),
     "workers.joins": Grant(
         queues={"remote-joins": "find send"},
         secrets={"signing-key": "get"},
@@ -67,11 +88,12 @@ GRANTS: Mapping[str, Grant] = {
             **server_server.RECEIVING,
             "connections": "delete get update",
             "listeners": "batch_get update",
-            "parked": "delete put",
+            "parked": "delete get put",
             "streams": "batch_get get put update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
             "users": "batch_get delete get put query update",
+            "keys": "batch_get delete put query update",
         },
     ),
     "workers.schedules": Grant(
@@ -96,6 +118,8 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get query",
             "rooms": "batch_get get query",
             "transient": "get put",
+            "keys": "batch_get query",
+            "users": "query",
         },
     ),
     "workers.streams": Grant(
@@ -105,6 +129,7 @@ GRANTS: Mapping[str, Grant] = {
             "outbound": "find send",
             "socket-pushes": "find send",
             "wake-*": "create send",
+            "room-pdus": "find send",
         },
         tables={
             "listeners": "batch_get update",
@@ -112,6 +137,8 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get get query update",
             "streams": "batch_get get put update",
             "users": "batch_get query",
+            "destinations": "update",
+            "keys": "batch_get update",
         },
     ),
 }

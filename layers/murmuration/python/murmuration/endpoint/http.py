@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +17,7 @@ from murmuration.endpoint.billing import add_answer, billing, charge_address
 from murmuration.endpoint.metrics import request_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Auth, Http
+from murmuration.endpoint.sent import URI_HEADER, headers_of, path_parameters
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
     BadJson,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 
-URI_HEADER = "x-murmuration-uri"
-
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
@@ -53,6 +52,8 @@ MAX_PARAMETER_BYTES = 900
 ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "server", "since", "to"))
 """Query parameters that count as absent when their value is empty."""
 
+SMALLEST_COMPRESSED = 1_024
+"""Characters of JSON. What is shorter gains little."""
 LARGE_CHARACTERS = 1_400_000
 """How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
 
@@ -96,6 +97,11 @@ class Request:
         return str(self.event["path"])
 
     @property
+    def is_unstable(self) -> bool:
+        """Whether the client uses the name that an endpoint has while it is proposed."""
+        return self.path.startswith("/_matrix/client/unstable/")
+
+    @property
     def resource(self) -> str:
         """The path of the route that the gateway chose, in API Gateway's syntax."""
         return str(self.event["resource"])
@@ -104,7 +110,7 @@ class Request:
     def params(self) -> dict[str, str]:
         """The path parameters. Raises InvalidParam where one isn't UTF-8, NotFound, TooLarge."""
         try:
-            raw = self.event.get("pathParameters") or {}
+            raw = path_parameters(self.event, self.headers.get(URI_HEADER))
             found = {name: unquote(value, errors="strict") for name, value in raw.items()}
         except UnicodeDecodeError as error:
             raise InvalidParam("The path is not UTF-8 after percent-decoding") from error
@@ -120,7 +126,12 @@ class Request:
 
     def query_all(self, name: str) -> list[str]:
         """Each value of the query parameter `name`, in the order sent."""
-        return list((self.event.get("multiValueQueryStringParameters") or {}).get(name) or ())
+        return list(self.query_values.get(name) or ())
+
+    @property
+    def query_values(self) -> Mapping[str, Sequence[str]]:
+        """All values of each query parameter, empty ones too."""
+        return self.event.get("multiValueQueryStringParameters") or {}
 
     def query_required(self, name: str) -> str:
         """The value of a query parameter that must be there. Raises MissingParam."""
@@ -162,8 +173,8 @@ class Request:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """Header values by lower-case name."""
-        return {name.lower(): value for name, value in (self.event.get("headers") or {}).items()}
+        """Header values by lower-case name, the content type as it was sent."""
+        return headers_of(self.event)
 
     @property
     def accepts_gzip(self) -> bool:
@@ -420,7 +431,7 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
 
     A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`. What is too large even
     so is stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`,
-    else with 303. What is smaller API Gateway compresses.
+    else with 303. What is smaller a REST API compresses; an HTTP API doesn't, so it goes out compressed too.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
@@ -431,9 +442,14 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
     if isinstance(response.body, JsonText):
         return _large_response(response, response.body.pieces, headers, compressible, reads)
     body = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False)
-    if len(body) > LARGE_CHARACTERS:
+    if len(body) > (LARGE_CHARACTERS if compresses_itself() else SMALLEST_COMPRESSED):
         return _large_response(response, [body], headers, compressible, reads)
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
+
+
+def compresses_itself() -> bool:
+    """Whether the API in front of the functions compresses what they answer."""
+    return settings().api == "rest"
 
 
 def _large_response(
@@ -441,7 +457,8 @@ def _large_response(
 ) -> dict[str, Any]:
     from murmuration.endpoint.large_answers import fit
 
-    large, status = fit(pieces, compressible=compressible), response.status
+    smallest = None if compresses_itself() else SMALLEST_COMPRESSED
+    large, status = fit(pieces, compressible=compressible, smallest=smallest), response.status
     if large.compressed:
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     if large.location:
