@@ -58,8 +58,9 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
-            "transient": "batch_get update",
+            "transient": "batch_get get put update",
             "users": "check delete get put update",
+            "destinations": "delete get update",
         },
     ),
     "client_server.devices": Grant(
@@ -82,12 +83,14 @@ GRANTS: Mapping[str, Grant] = {
         objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "delete get put query",
             "events": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
+            "transient": "get put",
             "users": "batch_get delete get put update",
         },
     ),
@@ -171,6 +174,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "batch_write",
             "events": "batch_get put",
             "room-log": "batch_get put update",
@@ -179,7 +183,6 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "get put",
             "transient": "get put update",
             "users": "delete get put query update",
-            "destinations": "delete get update",
         },
     ),
     "client_server.push": Grant(
@@ -252,7 +255,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_membership": Grant(
         objects=ANSWERS,
-        queues={"remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -282,6 +285,7 @@ GRANTS: Mapping[str, Grant] = {
         },
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "parked": "put",
@@ -307,8 +311,14 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_summary": Grant(
-        secrets={"viewer-secret": "get"},
-        tables={"directory": "get", "rooms": "batch_get get", "users": "get update"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "destinations": "delete get update",
+            "directory": "get",
+            "rooms": "batch_get get query",
+            "transient": "batch_get get put",
+            "users": "batch_get get update",
+        },
     ),
     "client_server.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
@@ -324,6 +334,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_server.search": Grant(
         secrets={"viewer-secret": "get"},
@@ -338,11 +349,12 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.spaces": Grant(
-        secrets={"viewer-secret": "get"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "rooms": "batch_get query",
-            "transient": "get put",
-            "users": "get update",
+            "destinations": "delete get update",
+            "rooms": "batch_get get query",
+            "transient": "batch_get get put",
+            "users": "batch_get get update",
         },
     ),
     "client_server.sync": Grant(

@@ -94,6 +94,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.room_send": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "events": "batch_get put",
             "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
@@ -127,6 +128,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_v2.account": Grant(
         secrets={"viewer-secret": "get"},
@@ -181,7 +183,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.room_membership": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -200,6 +202,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.room_send": Grant(
         secrets={"signing-key": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put update",
@@ -207,7 +210,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "sync-tokens": "get update",
-            "transient": "batch_get put update",
+            "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
     ),
@@ -226,6 +229,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_v2.sync": Grant(
         objects=ANSWERS,
