@@ -66,6 +66,7 @@ class Cloud:
         self.sqs = Sqs()
         self.sockets = Sockets(config.limits)
         self.changes = Changes()
+        self.meter: Meter | None = None
 
     def start(self) -> None:
         """Start everything; on failure nothing stays behind. Raises what the parts raise."""
@@ -101,10 +102,10 @@ class Cloud:
         self.s3 = S3(store, self.folder.objects)
         self.ssm = Ssm(store)
         services = self._services()
+        self.meter = meter = self._meter()  # first, as who answers a call hands it on to nobody
         permissions.install()
         patch.install(services)
         later(patch.uninstall, services)
-        meter = self._meter()
         functions = self._functions()
         viewer_secret = self._provision(functions)
         later(self.lambdas.close)
@@ -117,7 +118,7 @@ class Cloud:
             servers.append(server.Server(federation_listener, *gateway, config.limits, tls))
         for each in servers:
             if meter is not None:
-                each.on_request = meter.request
+                each.on_request = lambda preflight: meter.request(preflight=preflight)
             each.start()
             later(each.stop)
         later(self.sqs.close)
@@ -283,7 +284,10 @@ class Cloud:
         """The REST API's route onto wake queues; what waits there takes no concurrency."""
         threads = Lambdas(self.config.limits.connections)
         self._cleanup.callback(threads.close)
-        return Parking(self.sqs, threads)
+        parking = Parking(self.sqs, threads)
+        if self.meter is not None:
+            parking.on_wait = self.meter.wait
+        return parking
 
     def _gateway(self, functions: list[Function], viewer_secret: str) -> tuple[HttpGateway, WebSocketGateway]:
         from murmuration.endpoint import WebSocket, http_routes
@@ -301,6 +305,7 @@ class Cloud:
                 viewer_secret,
                 self._parking(),
                 Answers(self.s3, environment.MEDIA_BUCKET),
+                api=self.config.api,
             ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),
         )

@@ -14,6 +14,7 @@ GRANTS: Mapping[str, Grant] = {
         sockets={"*": "manage"},
         tables={
             "connections": "delete get put",
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "listeners": "batch_get update",
@@ -55,7 +56,11 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.queues": Grant(
-        queues={"room-pdus": "find send", "socket-pushes": "find send"},
+        queues={
+            "dead-letters": "find send",
+            "room-pdus": "find send",
+            "socket-pushes": "find send",
+        },
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
@@ -99,8 +104,8 @@ GRANTS: Mapping[str, Grant] = {
     "workers.streams": Grant(
         queues={
             "dead-letters": "find send",
-            "outbound": "find send",
             "gateway-pushes": "find send",
+            "outbound": "find send",
             "socket-pushes": "find send",
             "wake-*": "create send",
             "room-pdus": "find send",

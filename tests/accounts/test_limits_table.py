@@ -22,6 +22,14 @@ from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
 from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.limits_elsewhere import (
+    find_alias_elsewhere,
+    list_children,
+    list_rooms,
+    list_rooms_elsewhere,
+    list_space_elsewhere,
+    summarise_elsewhere,
+)
 from tests.accounts.limits_of_servers import (
     ask_for_devices,
     ask_for_keys,
@@ -83,6 +91,9 @@ NUMBERS = {
     "federation_ephemera": (20, 1_000),
     "federation_keys": (20, 4_000),
     "profile_query": (1, 60),
+    "federation_directory": (2, 60),
+    "remote_question": (0.5, 30),
+    "remote_question_from": (0.2, 10),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -235,6 +246,33 @@ def knock(stage: Stage) -> Answer:
 
 
 ROWS = [
+    Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
+    Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
+    Row(
+        "remote_question",
+        "federation.finding.public_rooms.get_public_rooms",
+        by_user,
+        list_rooms_elsewhere,
+    ),
+    Row("remote_question", "spaces.looking_ahead._look_elsewhere", by_user, list_space_elsewhere),
+    Row(
+        "remote_question",
+        "spaces.summaries._take",
+        by_user,
+        lambda stage: summarise_elsewhere(stage.alice),
+    ),
+    Row(
+        "remote_question_from",
+        "spaces.summaries._take",
+        by_address,
+        lambda stage: summarise_elsewhere(stage.stranger),
+    ),
+    Row(
+        "remote_question_from",
+        "federation.finding.aliases.get_room_id_by_alias",
+        by_address,
+        find_alias_elsewhere,
+    ),
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
     Row(
         "federation_membership",

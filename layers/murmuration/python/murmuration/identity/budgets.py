@@ -62,7 +62,7 @@ OBJECT_PUT = 5.0
 OBJECT_GET = 0.4
 OBJECT_KB = 0.023
 """A month's storage of a KB in the bucket."""
-WAKE = 15.0
+WAKE = 18.0
 """One waiting device that is rung: the ring, its registration, the request by which it fetches the news."""
 PUSH = 12.0
 """One notification of a push gateway: the message in the queue, the worker's run, its reads and writes."""

@@ -26,7 +26,7 @@ from murmuration.storage.live import streams
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, memberships
 
-READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", "m.fully_read"
+READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", account_data.FULLY_READ
 TYPES = (READ, PRIVATE, FULLY_READ)
 DELIVERED = "m.delivered"
 """That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""
