@@ -106,8 +106,8 @@ cold: $(SET_UP)  ## Measure each function's import and first client, worst first
 synth: $(SET_UP)  ## Make the deployment's template in cdk.out
 	@PATH="$(abspath $(BIN)):$$PATH" npx cdk synth --quiet -c server_name=$(SERVER_NAME)
 
-deploy-local: $(SET_UP)  ## Deploy, change, compare and destroy in a simulated account
-	@$(BIN)/python -m infra_cdk.rehearsal
+deploy-local: $(SET_UP)  ## Deploy, change, restore and destroy in a simulated account; ARGS='--from COMMIT' upgrades
+	@$(BIN)/python -m infra_cdk.rehearsal $(ARGS)
 
 # -- Comparing --------------------------------------------------------------------------------------------
 

@@ -139,6 +139,8 @@ class Settings(BaseModel):
     """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
+    api: Literal["http", "rest"] = "rest"
+    """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
     account_concurrency: Annotated[int, Field(ge=0)] = 1_000
@@ -215,6 +217,11 @@ class Settings(BaseModel):
             if size > MAX_SERVERS_BYTES:
                 raise ValueError(f"{name} has {size} bytes; functions have room for {MAX_SERVERS_BYTES}")
         return self
+
+    @property
+    def parks_apart(self) -> bool:
+        """Whether the route onto wake queues has a REST API of its own: an HTTP API can't have it."""
+        return self.api == "http" and self.waiting == "parked"
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -305,6 +305,7 @@ class Cloud:
                 viewer_secret,
                 self._parking(),
                 Answers(self.s3, environment.MEDIA_BUCKET),
+                api=self.config.api,
             ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 Chaos = Literal["none", "twice", "pieces"]
+Api = Literal["http", "rest"]
+"""Which kind of API Gateway's is in front of the functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Config:
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
     waiting: Literal["held", "parked"] = "parked"
+    api: Api = "rest"
     dynamodb: str = "dynoxide"
     functions: str = "functions"
     chaos: Chaos = "none"

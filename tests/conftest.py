@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SERVER_NAME = "example.org"
 PREFIX = "murmuration-test"
+KEPT = ("MURMURATION_API", "MURMURATION_PASSWORD_COST")
+"""Settings of the run that servers of tests share. `MURMURATION_API=http` runs it as behind HTTP APIs."""
 _numbers = itertools.count(1)
 _genuine: dict[str, Callable[[], str]] = {}
 """Functions that `deployment` puts others in place of."""
@@ -109,7 +111,7 @@ def no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     from murmuration import server_keys
 
     for name in list(os.environ):
-        if name.startswith(("AWS_", "MURMURATION_")) and name not in ("MURMURATION_PASSWORD_COST",):
+        if name.startswith(("AWS_", "MURMURATION_")) and name not in KEPT:
             monkeypatch.delenv(name)
     if "_read" in _genuine:
         monkeypatch.setattr(server_keys, "_read", _genuine["_read"])

@@ -39,7 +39,8 @@ class Settings:
     microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
     bound. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`. With `metrics` the functions write
-    metrics into their logs.
+    metrics into their logs. `api` is the kind of API in front of the functions: a REST API compresses
+    answers, an HTTP API leaves that to them.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -55,6 +56,7 @@ class Settings:
     rate_limits: bool = True
     password_cost: int = 14
     waiting: Literal["held", "parked"] = "parked"
+    api: Literal["http", "rest"] = "rest"
     queue_urls: str = ""
     media_bucket: str = ""
     media_max_bytes: int = 4_194_304
@@ -144,6 +146,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
         password_cost=number("PASSWORD_COST", 14),
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
+        api=choice("API", "rest", ("http", "rest")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),

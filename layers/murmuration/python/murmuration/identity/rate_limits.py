@@ -53,6 +53,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "proof_request": Limit(0.05, 10),
         "key_fetch": Limit(2, 60),
         "key_query": Limit(1, 30),
+        # Profiles that other servers are asked for.
+        "profile_query": Limit(1, 60),
         # By account: passwords that were tried, and were wrong.
         "failed_login": Limit(0.17, 3),
         # The same by account and by the address (or proof) that they came with.
@@ -82,6 +84,15 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
         "federation_state": Limit(0.5, 30),
+        # By server: messages from device to device that it sends, typing and receipts, questions for keys.
+        "federation_to_device": Limit(20, 2_000),
+        "federation_ephemera": Limit(20, 1_000),
+        "federation_keys": Limit(20, 4_000),
+        # By server: pages of the directory, and rooms of spaces.
+        "federation_directory": Limit(2, 60),
+        # By user, or by address for those without a token: what other servers are asked for them.
+        "remote_question": Limit(0.5, 30),
+        "remote_question_from": Limit(0.2, 10),
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
         "search": Limit(0.2, 20),
@@ -99,6 +110,8 @@ BY_ADDRESS = frozenset(
         "proof_request",
         "key_fetch",
         "key_query",
+        "profile_query",
+        "remote_question_from",
     )
 )
 """The kinds whose key is the address that a request came from."""
