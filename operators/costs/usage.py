@@ -81,7 +81,7 @@ class Setup:
     polled_queues: float = 2
     """Queues that have a worker: Lambda asks each of them all the time, empty or not."""
     schedules: float = 2
-    """Functions that are called once a minute."""
+    """How often functions are called by schedules, each minute."""
 
 
 @dataclass(frozen=True, slots=True)
