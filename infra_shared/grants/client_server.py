@@ -276,26 +276,26 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             **RECEIVING,
             "sync-tokens": "get",
+            "transient": "batch_get delete get put update",
             "users": "batch_get delete put update",
         },
     ),
     "client_server.room_send": Grant(
-        queues={
-            "delayed-events": "find send",
-        },
+        queues={"delayed-events": "find send", "remote-joins": "find send", "dead-letters": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
             "directory": "get",
-            "events": "batch_get put",
             "parked": "put",
             "parked/by-due": "query",
+            "events": "batch_get put update",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
-            "streams": "batch_get",
+            "snapshots": "batch_get batch_write delete get put",
+            "streams": "batch_get get put update",
             "transient": "batch_get get put update",
-            "users": "batch_get check delete get put update",
+            "users": "batch_get check delete get put query update",
         },
     ),
     "client_server.room_state": Grant(

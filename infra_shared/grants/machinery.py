@@ -100,7 +100,7 @@ GRANTS: Mapping[str, Grant] = {
         queues={"room-pdus": "find send"},
         tables={
             "directory": "delete",
-            "events": "batch_write",
+            "events": "batch_get batch_write",
             "parked": "delete update",
             "parked/by-due": "query",
             "room-log": "batch_write query",

@@ -106,7 +106,7 @@ def pair(make_client: MakeClient) -> tuple[Client, Client, str]:
 def newest(sender: Client, room: str) -> list[dict[str, object]]:
     """The stream record of a message that is sent now."""
     event_id = ok(sender, "PUT", send_path(room), MESSAGE)["event_id"]
-    place = room_items.locate([event_id])[event_id]
+    place = room_items.locate([event_id], room)[event_id]
     item = dynamodb.get("room-log", {"room_id": place["room_id"], "ordinal": place["ordinal"]})
     assert item is not None
     return [item]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.federation.membership.states import set_state
 from murmuration.rooms.delayed.scheduling import set_or_schedule
 
 
@@ -27,4 +28,5 @@ def handler(request: Request) -> dict[str, Any]:
         params["stateKey"],
         request.json_object(),
         request.query_values,
+        set_state=set_state,
     )

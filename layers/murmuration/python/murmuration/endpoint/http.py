@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from murmuration.clock import now_ms
-from murmuration.endpoint.billing import add_answer, billing, charge_address
+from murmuration.endpoint.billing import add_answer, billing, charge_address, charge_server
 from murmuration.endpoint.metrics import request_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Auth, Http
@@ -304,6 +304,7 @@ class Request:
         self._origin, self._content = authenticate(
             signatures, self.method, self.sent_uri, self.body, address=lambda: self.source_ip
         )
+        charge_server(self._origin)
 
     @property
     def origin(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from murmuration.identity.tokens import AccessToken, Requester
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Query = Mapping[str, Sequence[str]]
 """All values of each query parameter."""
+SetState = Callable[[Requester, str, str, str, Mapping[str, Any]], str]
+"""Sets state at once: requester, room, type, state key and content in, the event's ID out."""
 
 
 def send_or_schedule(
@@ -48,14 +50,16 @@ def set_or_schedule(
     state_key: str,
     content: Mapping[str, Any],
     query: Query,
+    *,
+    set_state: SetState = sending.set_state,
 ) -> dict[str, str]:
-    """Set a piece of state, or schedule that if the query asks for a delay; return its ID or delay ID.
+    """Set a piece of state by `set_state`, or schedule that if the query asks for a delay.
 
-    Raises what `sending.set_state` and `schedule` raise.
+    Return the event's ID or delay ID. Raises what `set_state` and `schedule` raise.
     """
     delay_ms = delays.delay_in_query(query)
     if delay_ms is None:
-        return {"event_id": sending.set_state(requester, room_id, event_type, state_key, content)}
+        return {"event_id": set_state(requester, room_id, event_type, state_key, content)}
     version = _version_of(room_id)
     secret = secrets.token_bytes(24)
     return _schedule(requester, room_id, version, event_type, state_key, content, delay_ms, secret)

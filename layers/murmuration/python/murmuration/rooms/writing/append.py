@@ -218,7 +218,7 @@ class Append(Changes):
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
         }
         missing = [event_id for event_id in prev_events if event_id not in at_hand]
-        at_hand |= room_items.read_events(missing, self.version)
+        at_hand |= room_items.read_events(missing, self.version, self.room_id)
         return {event_id: reference_hash(event.pdu, self.version) for event_id, event in at_hand.items()}
 
     def _take(self, event: Event, draft: Draft, visibility: str) -> None:

@@ -175,7 +175,7 @@ def redact_event(
 
 
 def _target(batch: Append, event_id: str) -> LogEntry:
-    place = room_items.locate([event_id]).get(event_id)
+    place = room_items.locate([event_id], batch.room_id).get(event_id)
     if place is None or place["room_id"] != batch.room_id or "ordinal" not in place:
         raise NotFound("There is no such event in this room")
     versions = {batch.room_id: batch.version}
