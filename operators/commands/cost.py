@@ -9,6 +9,7 @@ of a month.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,12 +123,17 @@ def _polled_queues() -> int:
     return len({function.route.name for function in _functions() if isinstance(function.route, Queue)})
 
 
-def _schedules() -> int:
-    """How many functions are called each minute."""
+def _schedules() -> float:
+    """How often functions are called by schedules, each minute."""
     from murmuration.endpoint import Schedule
 
     routes = [function.route for function in _functions()]
-    return sum(isinstance(route, Schedule) and "minute" in route.expression for route in routes)
+    found = [
+        re.fullmatch(r"rate\((\d+) minutes?\)", each.expression)
+        for each in routes
+        if isinstance(each, Schedule)
+    ]
+    return sum(1 / int(match[1]) for match in found if match is not None)
 
 
 def _functions() -> list[Function]:

@@ -17,10 +17,12 @@ LATE_NOTE = Op(writes=1, queue=1)
 
 def counts(rooms: float, people: float) -> Counts:
     """What each operation asks for where all are in so many rooms, and talk in one of so many people."""
+    told = people if people <= SMALL else 1
+    """Whose listeners are read for what rings in small rooms only."""
     return Counts(
         send=Op(1, 2, 3.3 + people, 12),
-        typing=Op(1, 2, 5 + min(people, SMALL) / 2, 7.8),
-        receipt=Op(1, 2, 8 + min(people, SMALL), 7.6),
+        typing=Op(1, 2, 5 + told, 7.8),
+        receipt=Op(1, 2, 8 + told, 7.6),
         wake=Op(1, 1, 9 + 1.1 * rooms, 3.2, 1),
         late_wake=Op(1, 1, 9 + 1.1 * rooms, 3.5, 1),
         wakes_per_message=2,

@@ -34,7 +34,7 @@ POLLERS = 5
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
 REGISTERED_S = 600
 """How long a device waits before it must ask a function again (`sync.marks.LIFETIME_S`)."""
-LATE_S = 50
+LATE_S = 15
 """How much later receipts and presence ring (`delivery.wakes.LATE_S`)."""
 SMALL_ROOM = 10
 """Members of a room up to which typing, receipts and presence ring (`delivery.wakes.EPHEMERAL_ROOM`)."""
@@ -81,7 +81,7 @@ class Setup:
     polled_queues: float = 2
     """Queues that have a worker: Lambda asks each of them all the time, empty or not."""
     schedules: float = 2
-    """Functions that are called once a minute."""
+    """How often functions are called by schedules, each minute."""
 
 
 @dataclass(frozen=True, slots=True)

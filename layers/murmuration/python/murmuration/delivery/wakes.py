@@ -31,7 +31,7 @@ In a larger room they come with the next news. To ring everybody would cost more
 """
 DIRECT_ROOM = 2
 """Members of a room up to which receipts ring at once."""
-LATE_S = 50
+LATE_S = 15
 """How much later a ring comes for what isn't urgent, unless another comes first and brings it."""
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
@@ -62,11 +62,15 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
 
 
 class Urgency(IntEnum):
-    """When a change rings those who wait: not by itself, LATE_S later at most, or at once."""
+    """When those who wait are told of a change: not by itself, LATE_S later at most, or at once.
+
+    `CONNECTIONS` is late for connections alone: a mark, or a wait that is held, ends in time by itself.
+    """
 
     NEVER = 0
-    LATE = 1
-    NOW = 2
+    CONNECTIONS = 1
+    LATE = 2
+    NOW = 3
 
 
 def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
@@ -75,8 +79,7 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     A change that is quiet rings nobody; `_urgency` says when the others ring. A device whose keys have
     changed is told how many it has now.
     """
-    now: dict[Target, str | None] = {}
-    late: dict[Target, str | None] = {}
+    told: dict[Urgency, dict[Target, str | None]] = {urgency: {} for urgency in Urgency}
     by_stream: dict[str, list[Mapping[str, Any]]] = {}
     for item in items:
         if "seq" in item and not item.get("quiet"):
@@ -93,8 +96,13 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
             targets, urgency = [(user_id, device_id)], Urgency.NOW
         cause = _cause(changes[-1], owner if kind == "user" else None)
         for target in targets:
-            (now if urgency is Urgency.NOW else late).setdefault(target, cause)
-    wake(now, late=late, keys=_changed_keys(items))
+            told[urgency].setdefault(target, cause)
+    wake(
+        told[Urgency.NOW],
+        late=told[Urgency.LATE],
+        connections_late=told[Urgency.CONNECTIONS],
+        keys=_changed_keys(items),
+    )
 
 
 def _to_tell(room_id: str, changes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Urgency]:
@@ -113,8 +121,9 @@ def _urgency(item: Mapping[str, Any], joined: int) -> Urgency:
     That it has stopped comes with the message that was typed; without one, a mark ends when typing would.
     """
     if item["sk"] == "typing":
-        has_begun = item.get("user_id") in item["users"]
-        return Urgency.NOW if has_begun and joined <= EPHEMERAL_ROOM else Urgency.NEVER
+        if joined > EPHEMERAL_ROOM:
+            return Urgency.NEVER
+        return Urgency.NOW if item.get("user_id") in item["users"] else Urgency.CONNECTIONS
     if item["sk"].startswith("presence#"):
         return Urgency.LATE if joined <= EPHEMERAL_ROOM else Urgency.NEVER
     if "receipt_type" in item:
@@ -164,18 +173,21 @@ def wake(
     causes: Mapping[Target, str | None],
     *,
     late: Mapping[Target, str | None] | None = None,
+    connections_late: Mapping[Target, str | None] | None = None,
     keys: Mapping[Target, str] | None = None,
 ) -> frozenset[str]:
     """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
 
-    Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way. Both have
-    the user who caused it for each, if that is known: they pay for each device that is rung. `keys` is what
-    to tell devices of their keys. Returns the users who have pushers.
+    Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way; of those
+    in `connections_late` only the connections are looked at. All have the user who caused it for each, if
+    that is known: they pay for each device that is rung. `keys` is what to tell devices of their keys.
+    Returns the users who have pushers.
     """
     late = late or {}
-    if not causes and not late:
+    of_connections = {**(connections_late or {}), **late}
+    if not causes and not of_connections:
         return frozenset()
-    items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *late)}))
+    items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *of_connections)}))
     rung: Counter[str] = Counter()
     calls: list[Callable[[], None]] = []
 
@@ -197,8 +209,8 @@ def wake(
     for socket in listeners.sockets_in(items):
         if concerns(socket, causes):
             note(socket, causes, functools.partial(order_push, socket.connection_id))
-        elif concerns(socket, late) and not socket.late:
-            note(socket, late, functools.partial(push_late, socket))
+        elif concerns(socket, of_connections) and not socket.late:
+            note(socket, of_connections, functools.partial(push_late, socket))
     concurrency.parallel(*calls)
     for cause, devices in rung.items():
         if cause.partition(":")[2] == settings().server_name:

@@ -25,7 +25,7 @@ from murmuration.sync.marks import Place
 
 SLOTS = 10
 """Of each kind, for a device. Beyond as many parked waits, of which one is taken for each time that news came
-within the last 125 s, waiting is held; beyond as many held ones nobody waits."""
+within the last 90 s, waiting is held; beyond as many held ones nobody waits."""
 HELD_BY_USER = 16
 """How many functions all devices of a user may hold by waiting."""
 ATTEMPTS = 2 * SLOTS

@@ -23,8 +23,8 @@ LIFETIME_S = 10_800
 MOST_SOCKETS = 50
 """How many connections a user may have at a time."""
 SOCKETS_RETRY_MS = 60_000
-QUARANTINE_S = 125
-"""How long a parked wait's slot stays taken after its ring was ordered, which its queue keeps for 110 s."""
+QUARANTINE_S = 90
+"""How long a parked wait's slot stays taken after its ring was ordered, which its queue keeps for 75 s."""
 _WAIT, _SOCKET = "w#", "s#"
 _FAR_S = 4_102_444_800
 """2100: an item of a user with pushers doesn't expire. The attribute `pushers` is this time."""

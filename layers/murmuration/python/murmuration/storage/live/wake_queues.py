@@ -25,8 +25,8 @@ from murmuration.settings import settings
 from murmuration.storage.live import listeners
 
 LONGEST_WAIT_S = 20
-RETENTION_S = 110
-"""How long a ring stays, from when it was ordered: one that comes 50 s late for a minute."""
+RETENTION_S = 75
+"""How long a ring stays, from when it was ordered: one that comes 15 s late for a minute."""
 PREFIX = "wake-2-"
 """The number is the version of `_ATTRIBUTES`: SQS refuses to make a queue that exists with others."""
 _ATTRIBUTES = {"MessageRetentionPeriod": str(RETENTION_S)}
