@@ -243,11 +243,17 @@ def _dump(value: Any) -> str | None:
     return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def pointer_writes(entry: LogEntry) -> list[Write]:
-    """Claim the event's ID for its place in the log; the first fails if the event has its place already."""
+def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
+    """Claim the event's ID for its place in the log; the first fails if the event has its place already.
+
+    A `promoted` event was soft-failed: it has its place in the graph, and fails if it has one in the log.
+    """
     event_id, room_id = entry.event.event_id, entry.room_id
     item = {"event_id": place_key(event_id, room_id), "room_id": room_id, "ordinal": entry.ordinal}
-    claim = dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
+    if promoted:
+        claim = dynamodb.put(EVENTS, item, condition="kind = :kind", values={":kind": "soft_failed"})
+    else:
+        claim = dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
     return [claim, *room_note_writes(event_id, room_id)]
 
 

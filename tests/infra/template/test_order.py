@@ -1,0 +1,154 @@
+"""In which order CloudFormation makes what is in the template: it sees what each resource refers to."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from graphlib import TopologicalSorter
+from typing import Any
+
+import pytest
+
+from infra_shared.apis import PARTS
+from tests.infra.conftest import StackWith, Synthesised
+
+pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
+MOST_AT_ONCE = 10
+FUNCTION = "AWS::Lambda::Function"
+
+
+def dependencies(stack: Synthesised) -> dict[str, set[str]]:
+    """What each resource waits for: by DependsOn, or because it refers to it.
+
+    What is in a nested stack waits for all that the nested stack waits for, which itself waits for what is
+    in it.
+    """
+    found = _within(stack.template, set())
+    for name, template in stack.nested.items():
+        inner = _within(template, found[name])
+        found |= inner
+        found[name] |= set(inner)
+    return found
+
+
+def _within(template: Mapping[str, Any], waited_for: set[str]) -> dict[str, set[str]]:
+    resources = template["Resources"]
+    return {
+        name: waited_for | {other for other in _named(found) if other in resources}
+        for name, found in resources.items()
+    }
+
+
+def _named(value: Any) -> Iterator[str]:
+    match value:
+        case {"DependsOn": found, **rest}:
+            yield from [found] if isinstance(found, str) else found
+            yield from _named(rest)
+        case {"Ref": str(name)}:
+            yield name
+        case {"Fn::GetAtt": [str(name), *_]}:
+            yield name
+        case {"Fn::Sub": str(text)}:
+            yield from (name.partition(".")[0] for name in re.findall(r"\$\{([^}!]+)\}", text))
+        case dict():
+            for inner in value.values():
+                yield from _named(inner)
+        case list():
+            for inner in value:
+                yield from _named(inner)
+
+
+def _before(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """All that is there before each resource."""
+    found: dict[str, set[str]] = {}
+    for name in TopologicalSorter(graph).static_order():
+        found[name] = set().union(*(found[other] | {other} for other in graph[name]))
+    return found
+
+
+def waves(stack: Synthesised) -> list[list[str]]:
+    """The functions that can be made at the same time, in order, if each wave ends before the next begins."""
+    graph = dependencies(stack)
+    kinds = {name: found["Type"] for name, found in stack.resources.items()}
+    level: dict[str, int] = {}
+    for name in TopologicalSorter(graph).static_order():  # raises CycleError
+        before = max((level[other] for other in graph[name]), default=0)
+        level[name] = before + (kinds[name] == FUNCTION)
+    found: dict[int, list[str]] = {}
+    for name, kind in kinds.items():
+        if kind == FUNCTION:
+            found.setdefault(level[name], []).append(name)
+    return [found[number] for number in sorted(found)]
+
+
+def test_at_most_ten_functions_are_made_at_once(stack: Synthesised) -> None:
+    found = waves(stack)
+    assert sum(map(len, found)) == len(stack.of_type(FUNCTION))
+    assert max(map(len, found)) <= MOST_AT_ONCE
+
+
+def test_no_function_has_more_than_ten_that_wait_for_it(stack: Synthesised) -> None:
+    """So one that takes long holds up its own chain, and what comes after all workers.
+
+    A nested stack waits as one, so only what waits within its template counts.
+    """
+    functions = stack.of_type(FUNCTION)
+    waited_for = Counter(
+        other
+        for template in stack.templates
+        for name, others in _within(template, set()).items()
+        for other in others
+        if name in functions and other in functions
+    )
+    assert max(waited_for.values()) <= MOST_AT_ONCE
+
+
+def test_workers_come_before_what_clients_call(stack: Synthesised) -> None:
+    functions = stack.of_type(FUNCTION)
+    workers = {name for name, found in functions.items() if ".workers." in found["Properties"]["Handler"]}
+    assert workers
+    before = _before(dependencies(stack))
+    assert all(workers <= before[name] for name in set(functions) - workers - {"FunctionMakeSecrets"})
+
+
+def test_what_workers_and_clients_share_is_made_before_both(stack: Synthesised) -> None:
+    graph = dependencies(stack)
+    first = waves(stack)[0]
+    assert first == ["FunctionMakeSecrets"]
+    for name, found in stack.of_type(FUNCTION).items():
+        if found["Properties"]["Handler"].startswith("functions."):
+            assert {"LayerCode", "LayerDependencies"} <= graph[name]
+
+
+def test_the_distribution_waits_for_the_apis_stages(
+    stack: Synthesised, http_stack: Synthesised, stack_to_try: Synthesised
+) -> None:
+    """CloudFront must not send requests to an API that answers nobody yet."""
+    stages = {f"{part}RestStage" for part in PARTS}
+    assert stages <= dependencies(stack)["Distribution"]
+    assert {f"{part}HttpStage" for part in PARTS} | {"ParkingRestStage"} <= dependencies(http_stack)[
+        "Distribution"
+    ]
+    # Without a domain, functions are told the distribution's address, so it comes before them.
+    without_domain = dependencies(stack_to_try)
+    assert not stages & _before(without_domain)["Distribution"]
+    assert "Distribution" in without_domain["FunctionClientServerSync"]
+
+
+@pytest.mark.parametrize("api", ["http", "rest"])
+def test_an_api_changes_once_its_functions_are_there(stack_with: StackWith, api: str) -> None:
+    """What serves requests is a stage's deployment: it must not lead to a function that isn't made yet."""
+    stack = stack_with(**({"api": api} if api != "rest" else {}))
+    before = _before(dependencies(stack))
+    names = {found["Properties"]["FunctionName"]: name for name, found in stack.of_type(FUNCTION).items()}
+    seen: set[str] = set()
+    for kind in ("AWS::ApiGateway::Deployment", "AWS::ApiGatewayV2::Deployment"):
+        for deployment, found in stack.of_type(kind).items():
+            reference = found["Properties"].get("RestApiId") or found["Properties"]["ApiId"]
+            body = json.dumps(stack.resources[reference["Ref"]]["Properties"]["Body"])
+            called = set(re.findall(r":function:([^/]+)/invocations", body))
+            assert {names[each] for each in called} <= before[deployment]
+            seen |= called
+    assert len(seen) > 200

@@ -1,0 +1,469 @@
+"""What the deployment's template must say, whatever functions there are."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra_cdk import modules
+from infra_cdk.parts.api import openapi
+from infra_cdk.parts.functions import RUNTIME
+from infra_cdk.settings import Settings
+from infra_shared.apis import PARTS
+from infra_shared.grants import GRANTS
+from murmuration.endpoint import Http, Queue, Schedule, Stream, WebSocket
+from murmuration.settings import read_settings
+from murmuration.storage.tables import TABLES
+from tests.infra.conftest import PREFIX, StackWith, Synthesised, functions, physical_names, read
+
+pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
+FUNCTION_FILES = sorted(path for path in Path("functions").rglob("*.py") if not path.name.startswith("_"))
+
+
+def routed_paths(stack: Synthesised) -> dict[tuple[str, str], str]:
+    """The function of each method and path of the REST APIs, by its physical name."""
+    bodies = [api["Body"]["paths"] for api in stack.properties("AWS::ApiGateway::RestApi")]
+    found = {}
+    for path, methods in [entry for paths in bodies for entry in paths.items()]:
+        for method, operation in methods.items():
+            uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+            if name := re.search(r":function:([^/]+)/invocations$", uri):
+                found[(path, method)] = name[1]
+            else:
+                assert path == "/parked/{queue}", f"{uri} is no function"
+    return found
+
+
+# -- Functions and routes --------------------------------------------------------------------------------
+
+
+def test_each_endpoint_file_is_one_function(stack: Synthesised) -> None:
+    handlers = {
+        found["Handler"]
+        for found in stack.properties("AWS::Lambda::Function")
+        if found["Handler"].startswith("functions.")
+    }
+    assert handlers == {".".join(path.with_suffix("").parts) + ".handler" for path in FUNCTION_FILES}
+
+
+def test_the_routes_are_those_that_the_files_declare(stack: Synthesised) -> None:
+    declared: dict[tuple[str, str], str] = {}
+    for path in FUNCTION_FILES:
+        for route in _declared_routes(path):
+            declared[route] = physical_names()[".".join(path.with_suffix("").parts)]
+    routed = routed_paths(stack)
+    fallback = routed["/{proxy+}", "x-amazon-apigateway-any-method"]
+    by_fallback = {route for route, name in routed.items() if name == fallback}
+    assert {route: name for route, name in routed.items() if route not in by_fallback} == {
+        route: name for route, name in declared.items() if name != fallback
+    }
+    paths = {path for path, _ in routed}
+    assert by_fallback == {(path, "x-amazon-apigateway-any-method") for path in paths}
+
+
+def test_each_method_has_one_response_for_a_status_code(stack: Synthesised) -> None:
+    """REST keeps one integration response for each status code of a method, and drops the others silently."""
+    for api in stack.properties("AWS::ApiGateway::RestApi"):
+        for path, methods in api["Body"]["paths"].items():
+            for method, operation in methods.items():
+                integration = operation["x-amazon-apigateway-integration"]
+                codes = [each["statusCode"] for each in integration.get("responses", {}).values()]
+                assert len(codes) == len(set(codes)), f"{method} {path} has two responses of one status code"
+                assert set(codes) <= set(operation["responses"]), f"{method} {path} declares no such response"
+
+
+def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
+    """The method and path of the file's decorator, read from its source."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "endpoint":
+            method, route = (ast.literal_eval(argument) for argument in node.args[:2])
+            older = next((keyword.value for keyword in node.keywords if keyword.arg == "also"), None)
+            also = ast.literal_eval(older) if older is not None else ()
+            for one in (route, *also):
+                other, _, route = one.rpartition(" ")
+                verb = other or method
+                yield route, "x-amazon-apigateway-any-method" if verb == "ANY" else verb.lower()
+
+
+def test_every_function_runs_the_same_way(stack: Synthesised) -> None:
+    for properties in stack.properties("AWS::Lambda::Function"):
+        assert properties["Runtime"] == RUNTIME
+        assert properties["Architectures"] == ["arm64"]
+        assert properties["LoggingConfig"]["LogFormat"] == "JSON"
+        assert properties["LoggingConfig"]["SystemLogLevel"] == "WARN"
+        assert properties["FunctionName"].startswith(f"{PREFIX}-")
+        assert len(properties["FunctionName"]) <= 64
+
+
+def test_the_runtime_is_the_newest_python_that_the_library_knows() -> None:
+    from aws_cdk import aws_lambda
+
+    known = [name for name in vars(aws_lambda.Runtime) if re.fullmatch(r"PYTHON_3_\d+", name)]
+    newest = max(known, key=lambda name: int(name.rpartition("_")[2]))
+    assert newest.lower().replace("_", "", 1).replace("_", ".") == RUNTIME
+
+
+def test_http_functions_end_before_the_gateway_gives_up(stack: Synthesised) -> None:
+    timeouts = {
+        found["FunctionName"]: found["Timeout"] for found in stack.properties("AWS::Lambda::Function")
+    }
+    for function in functions():
+        if isinstance(function.route, Http):
+            assert timeouts[physical_names()[function.module]] <= 29
+
+
+def test_a_functions_asset_is_its_one_file(stack: Synthesised) -> None:
+    import zipfile
+
+    manifest = json.loads(next(stack.path.parent.glob("*.assets.json")).read_text())
+    names = set()
+    for entry in manifest["files"].values():
+        path = stack.path.parent / entry["source"]["path"]
+        if path.suffix == ".zip":
+            names.add(tuple(zipfile.ZipFile(path).namelist()))
+    assert {(str(path),) for path in FUNCTION_FILES} <= names
+
+
+def test_the_environment_is_what_settings_read(stack: Synthesised) -> None:
+    (environment,) = {
+        json.dumps(
+            {
+                name: value if isinstance(value, str) else {}
+                for name, value in found["Environment"]["Variables"].items()
+            },
+            sort_keys=True,
+        )
+        for found in stack.properties("AWS::Lambda::Function")
+        if "Environment" in found
+    }
+    given = json.loads(environment)
+    asked: set[str] = set()
+
+    class Asked(dict[str, str]):
+        def get(self, name: str, default: Any = None) -> Any:
+            asked.add(name)
+            return super().get(name, default)
+
+    values = {name: value if isinstance(value, str) else "a-reference" for name, value in given.items()}
+    read = read_settings(Asked(values))
+    assert set(given) <= asked
+    assert read.server_name == "example.org"
+    assert read.public_url == "https://matrix.example.org"
+    assert read.prefix == PREFIX
+    assert read.turn_uris == ("turn:turn.example.org",)
+
+
+# -- Sources of events -----------------------------------------------------------------------------------
+
+
+def test_each_worker_has_its_source(stack: Synthesised) -> None:
+    workers = [function for function in functions() if isinstance(function.route, Stream | Queue)]
+    mappings = stack.properties("AWS::Lambda::EventSourceMapping")
+    assert len(mappings) == len(workers)
+    assert all(mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for mapping in mappings)
+    streams = [function for function in workers if isinstance(function.route, Stream)]
+    from_streams = [mapping for mapping in mappings if "StartingPosition" in mapping]
+    assert len(from_streams) == len(streams)
+    for mapping in from_streams:
+        assert mapping["BisectBatchOnFunctionError"] is True
+        assert mapping["DestinationConfig"]["OnFailure"]["Destination"]
+        assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    schedules = [function for function in functions() if isinstance(function.route, Schedule)]
+    assert len(stack.of_type("AWS::Events::Rule")) == len(schedules)
+    sockets = [function for function in functions() if isinstance(function.route, WebSocket)]
+    assert len(stack.of_type("AWS::ApiGatewayV2::Route")) == len(sockets)
+
+
+def test_what_fails_too_often_is_kept(stack: Synthesised) -> None:
+    for name, queue in stack.of_type("AWS::SQS::Queue").items():
+        properties = queue["Properties"]
+        if "DeadLetters" in name:
+            assert properties["MessageRetentionPeriod"] == 1_209_600
+        else:
+            assert properties["RedrivePolicy"]["maxReceiveCount"] >= 3
+        assert properties["QueueName"].endswith(".fifo") == properties.get("FifoQueue", False)
+
+
+# -- Data ------------------------------------------------------------------------------------------------
+
+
+def test_tables_are_as_the_storage_defines_them(stack: Synthesised) -> None:
+    tables = {
+        found["Properties"]["TableName"]: found for found in stack.of_type("AWS::DynamoDB::Table").values()
+    }
+    assert set(tables) == {f"{PREFIX}-{table.name}" for table in TABLES}
+    for table in TABLES:
+        found = tables[f"{PREFIX}-{table.name}"]
+        properties = found["Properties"]
+        request = table.create_request("any")
+        assert properties["KeySchema"] == request["KeySchema"]
+        assert properties["AttributeDefinitions"] == request["AttributeDefinitions"]
+        assert properties["BillingMode"] == "PAY_PER_REQUEST"
+        assert properties.get("LocalSecondaryIndexes", []) == request.get("LocalSecondaryIndexes", [])
+        assert ("StreamSpecification" in properties) == table.streams
+        if table.ttl:
+            assert properties["TimeToLiveSpecification"] == {"AttributeName": table.ttl, "Enabled": True}
+        else:
+            assert properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        assert properties["DeletionProtectionEnabled"] is False, "a first deployment that fails is cleaned up"
+
+
+def test_a_deployment_that_stands_is_protected(stack_with: StackWith) -> None:
+    stack = stack_with(protected="true", monthly_budget="0")
+    assert all(found["DeletionProtectionEnabled"] for found in stack.properties("AWS::DynamoDB::Table"))
+    manifest = json.loads((stack.path.parent / "manifest.json").read_text())
+    assert manifest["artifacts"][PREFIX]["properties"]["terminationProtection"] is True
+
+
+def test_users_data_outlives_the_stack(stack: Synthesised) -> None:
+    for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        for found in stack.of_type(kind).values():
+            assert found["DeletionPolicy"] == "RetainExceptOnCreate"
+            assert found["UpdateReplacePolicy"] == "Retain"
+
+
+def test_a_try_goes_without_a_trace(stack_to_try: Synthesised) -> None:
+    for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
+        for found in stack_to_try.of_type(kind).values():
+            assert found["DeletionPolicy"] == "Delete"
+            assert found["Properties"].get("DeletionProtectionEnabled", False) is False
+
+
+def test_the_bucket_is_private_encrypted_and_tls_only(stack: Synthesised) -> None:
+    (bucket,) = stack.properties("AWS::S3::Bucket")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "AES256"}
+    (policy,) = stack.properties("AWS::S3::BucketPolicy")
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.properties("AWS::SQS::Queue"))
+
+
+def reserved_in(stack: Synthesised) -> dict[str, int]:
+    """The functions with a concurrency of their own, by the names of their handlers."""
+    return {
+        found["Handler"].removeprefix("functions.").removesuffix(".handler"): found[
+            "ReservedConcurrentExecutions"
+        ]
+        for found in stack.properties("AWS::Lambda::Function")
+        if "ReservedConcurrentExecutions" in found
+    }
+
+
+def test_what_can_be_held_for_long_starves_nothing_else(stack: Synthesised) -> None:
+    found = reserved_in(stack)
+    assert found == modules.reserved(1_000, held=False)
+    assert set(found) == set(modules.SHARES), "each share is of a function that there is"
+    assert all(count >= 1 for count in found.values())
+    assert found["client_server.sync.sync"] == 300
+    assert 1_000 - sum(found.values()) >= 300, "the rest of the functions have a good part for themselves"
+
+
+@pytest.mark.parametrize(("quota", "held", "reserves"), [
+    (1_000, True, True), (300, False, True), (300, True, False), (200, False, False), (10, False, False),
+    (0, False, False),
+])  # fmt: skip
+def test_a_small_account_reserves_nothing(quota: int, held: bool, reserves: bool) -> None:
+    found = modules.reserved(quota, held=held)
+    assert bool(found) is reserves
+    assert not found or quota - sum(found.values()) >= 100
+    assert not found or found["client_server.sync.sync"] == quota * (50 if held else 30) // 100
+
+
+def test_a_function_that_waits_or_decodes_has_a_share() -> None:
+    """What waits for news, an upload or another server can be held by those who call it."""
+    waits = re.compile(r"sync\.engine|event_stream|drafts\.v1\.stream|media\.(repository|thumbnails)")
+    names = {
+        ".".join(path.with_suffix("").parts[1:])
+        for path in FUNCTION_FILES
+        if re.search(r"get_content\(|get_content_thumbnail\(|\bget_events\(|\bsync\(", path.read_text())
+        and waits.search(path.read_text())
+    }
+    assert names <= set(modules.SHARES)
+    assert len(names) >= 10
+
+
+def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
+    text = json.dumps(stack.template)
+    assert "signing-key" not in text or re.search(r"ed25519 a_\w+ [\w+/]{40}", text) is None
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    for origin in distribution["DistributionConfig"]["Origins"]:
+        if origin["Id"] == "answers":  # the bucket is told nothing
+            assert "OriginCustomHeaders" not in origin
+            continue
+        (header,) = origin["OriginCustomHeaders"]
+        assert header["HeaderName"] == "x-murmuration-viewer-secret"
+        assert header["HeaderValue"] == {"Fn::GetAtt": ["Secrets", "ViewerSecret"]}
+
+
+# -- Costs and limits ------------------------------------------------------------------------------------
+
+
+COSTS_WHILE_IDLE = {
+    "AWS::EC2::VPC", "AWS::EC2::NatGateway", "AWS::EC2::Instance", "AWS::EC2::VPCEndpoint", "AWS::EC2::EIP",
+    "AWS::KMS::Key", "AWS::SecretsManager::Secret", "AWS::WAFv2::WebACL", "AWS::Route53::HostedZone",
+    "AWS::ElastiCache::CacheCluster", "AWS::RDS::DBInstance", "AWS::ECS::Service",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::Kinesis::Stream",
+    "AWS::Synthetics::Canary", "AWS::CloudTrail::Trail", "AWS::ACMPCA::CertificateAuthority",
+}  # fmt: skip
+
+
+def test_nothing_idle_costs(stack: Synthesised) -> None:
+    types = {found["Type"] for found in stack.resources.values()}
+    assert not types & COSTS_WHILE_IDLE
+    for function in stack.properties("AWS::Lambda::Function"):
+        assert not {"VpcConfig", "SnapStart", "KmsKeyArn"} & set(function)
+    assert "ProvisionedConcurrency" not in json.dumps(stack.template)
+    for table in stack.properties("AWS::DynamoDB::Table"):
+        assert "SSESpecification" not in table  # with a key that AWS owns, which is free
+        assert "ProvisionedThroughput" not in table
+    assert len(stack.of_type("AWS::CloudWatch::Alarm")) <= 10
+    assert len(stack.of_type("AWS::CloudWatch::Dashboard")) <= 3
+    for api_stage in stack.properties("AWS::ApiGateway::Stage"):
+        assert "CacheClusterEnabled" not in api_stage
+        assert not any(setting.get("MetricsEnabled") for setting in api_stage["MethodSettings"])
+
+
+def test_each_method_takes_as_many_requests_as_a_companys_devices_send(stack: Synthesised) -> None:
+    """A stage's throttle is of each method. 2,000 people with three devices each wake once in 20 seconds."""
+    stages = stack.of_type("AWS::ApiGateway::Stage")
+    for found in (stages[f"{part}RestStage"]["Properties"] for part in PARTS if part != "Federation"):
+        (throttle,) = found["MethodSettings"]
+        assert (throttle["HttpMethod"], throttle["ResourcePath"]) == ("*", "/*")
+        assert throttle["ThrottlingRateLimit"] >= 2 * 2_000 * 3 / 20
+        assert throttle["ThrottlingRateLimit"] <= throttle["ThrottlingBurstLimit"] <= 5_000
+
+
+def test_a_budget_tells_of_the_bill(stack: Synthesised, stack_with: StackWith) -> None:
+    (found,) = stack.properties("AWS::Budgets::Budget")
+    assert found["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
+    kinds = {each["Notification"]["NotificationType"] for each in found["NotificationsWithSubscribers"]}
+    assert kinds == {"ACTUAL", "FORECASTED"}
+    for each in found["NotificationsWithSubscribers"]:
+        assert each["Subscribers"] == [{"Address": "operator@example.org", "SubscriptionType": "EMAIL"}]
+    assert not stack_with(protected="true", monthly_budget="0").of_type("AWS::Budgets::Budget")
+
+
+def test_who_waits_is_not_taken_for_slow(stack: Synthesised) -> None:
+    """API Gateway counts the seconds that a parked client waits as latency: no alarm can rest on that."""
+    (alarm,) = (found for found in stack.properties("AWS::CloudWatch::Alarm") if "ExtendedStatistic" in found)
+    (dimension,) = alarm["Dimensions"]
+    assert (alarm["MetricName"], dimension["Name"]) == ("Duration", "FunctionName")
+    assert dimension["Value"] in physical_names().values()
+    assert "Latency" not in json.dumps([*stack.properties("AWS::CloudWatch::Alarm")])
+    (dashboard,) = stack.properties("AWS::CloudWatch::Dashboard")
+    assert "Latency" not in json.dumps(dashboard)
+    assert dimension["Value"] in json.dumps(dashboard)
+
+
+# -- Permissions -----------------------------------------------------------------------------------------
+
+
+def statements(stack: Synthesised) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, role in stack.of_type("AWS::IAM::Role").items():
+        for policy in role["Properties"].get("Policies", ()):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield name, statement
+
+
+def test_every_module_has_grants_and_every_grant_a_module() -> None:
+    modules = {function.group for function in functions()}
+    assert modules - set(GRANTS) == set(), "infra_shared/grants says nothing of these"
+    assert set(GRANTS) - modules == set(), "infra_shared/grants speaks of modules that aren't there"
+
+
+def test_each_module_has_a_role_of_its_own(stack: Synthesised) -> None:
+    roles: dict[str, set[str]] = {}
+    by_name = {found["FunctionName"]: found for found in stack.properties("AWS::Lambda::Function")}
+    for function in functions():
+        (role, _) = by_name[physical_names()[function.module]]["Role"]["Fn::GetAtt"]
+        roles.setdefault(role, set()).add(function.group)
+    assert all(len(modules) == 1 for modules in roles.values())
+
+
+ALLOWED_WILDCARDS = (
+    rf":function:{PREFIX}-[a-z0-9_]+-\*$",
+    r"MediaBucket[^/]*/[a-z_-]+/\*$",
+    rf":parameter/{PREFIX}/\*$",
+    rf":parameter/{PREFIX}/identity-provider-\*$",
+    rf":{PREFIX}-wake-(1-)?\*$",
+    r"/ws/\*/@connections/\*$",
+)
+"""The functions of an API; objects of one kind; the maker of secrets; providers' secrets; queues; sockets."""
+
+
+def test_wildcards_are_few_and_meant(stack: Synthesised) -> None:
+    for role, statement in statements(stack):
+        assert "*" not in json.dumps(statement["Action"]), f"{role} may do anything of a kind"
+        for resource in statement["Resource"]:
+            text = _flat(resource)
+            if text == "*":
+                assert statement["Action"] == ["dynamodb:ListStreams"], role
+            elif "*" in text:
+                assert any(re.search(allowed, text) for allowed in ALLOWED_WILDCARDS), f"{role}: {text}"
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        ((_, inner),) = value.items()
+        return _flat(inner)
+    if isinstance(value, list):
+        return "".join(_flat(part) for part in value)
+    return str(value)
+
+
+def test_roles_name_resources_that_exist(stack: Synthesised) -> None:
+    tables = {f"{PREFIX}-{table.name}" for table in TABLES}
+    queues = {found["QueueName"] for found in stack.properties("AWS::SQS::Queue")}
+    for role, statement in statements(stack):
+        for resource in map(_flat, statement["Resource"]):
+            if found := re.search(r":table/([^/]+)", resource):
+                assert found[1] in tables, role
+            if (found := re.search(r":sqs:.*:([^:]+)$", resource)) and not found[1].endswith("*"):
+                assert found[1] in queues, role
+
+
+# -- Synthesis -------------------------------------------------------------------------------------------
+
+
+def test_the_same_functions_make_the_same_template(stack: Synthesised, tmp_path: Path) -> None:
+    """In another process, so that hashes of sets and the like would show."""
+    code = (
+        "import sys; from pathlib import Path; from tests.infra.conftest import synthesise; "
+        "print(synthesise(Path(sys.argv[1])).path)"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    again = read(Path(process.stdout.splitlines()[-1]))
+    assert again.path.read_text() == stack.path.read_text()
+    assert json.dumps(again.nested) == json.dumps(stack.nested)
+
+
+def test_a_changed_route_makes_a_new_deployment_of_the_api(stack: Synthesised) -> None:
+    from dataclasses import replace
+
+    settings = Settings(server_name="example.org")
+    before = openapi(settings, functions())
+    moved = [
+        replace(function, route=Http("POST", "/_matrix/client/{version}/moved"))
+        if function.name == "client_server-get_capabilities"
+        else function
+        for function in functions()
+    ]
+    assert openapi(settings, functions()) == before
+    assert openapi(settings, moved) != before
+    names = sorted(stack.of_type("AWS::ApiGateway::Deployment"))
+    assert {re.sub(r"[0-9a-f]{16}$", "", name) for name in names} == {
+        f"{part}RestDeployment" for part in PARTS
+    }
