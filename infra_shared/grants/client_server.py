@@ -249,7 +249,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_send": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",

@@ -19,7 +19,7 @@ def add_to(actions: Any) -> None:
 
 
 def _forget(args: argparse.Namespace, _server: Server) -> int:
-    from murmuration.federation.membership.forgetting import forget_room
+    from murmuration.federation.membership.leaving import forget_room
 
     if not args.yes and input(f"Have everybody of this server leave {args.room}? [y/N] ").lower() != "y":
         return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration.federation.membership.forgetting import forget_room
+from murmuration.federation.membership.leaving import forget_room
 from murmuration.rooms.room import Room
 from tests.federation.hosting import Host
 from tests.federation.membership.test_invites import sync
