@@ -27,6 +27,8 @@ class Facts:
 
 EXCEPTIONS: Mapping[str, Facts] = {
     "client_server.key_backup": Facts(memory=1769),
+    # An event that couldn't be sent for the moment is wanted soon: somebody hangs up.
+    "workers.delayed_events": Facts(timeout=30, visibility=60),
     # A join of a large room brings a hundred megabytes of events.
     "workers.joins": Facts(memory=2048, timeout=900, concurrency=5, attempts=3),
     "workers.schedules": Facts(timeout=900),

@@ -65,7 +65,10 @@ EXTREMITIES_LIMIT = 10
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event to be: what its sender decides of it. `device_id` and `txn_id` are the sending client's."""
+    """An event to be: what its sender decides of it.
+
+    `device_id` and `txn_id` are the sending client's, `delay_id` is that of a delayed event.
+    """
 
     type: str
     sender: str
@@ -75,6 +78,7 @@ class Draft:
     origin_server_ts: int | None = None
     device_id: str | None = None
     txn_id: str | None = None
+    delay_id: str | None = None
 
 
 @dataclass
@@ -228,6 +232,7 @@ class Append(Changes):
                 visibility=visibility,
                 device_id=draft.device_id,
                 txn_id=draft.txn_id,
+                delay_id=draft.delay_id,
                 replaced=replaced_by(previous),
                 withheld=event.type == DUMMY_EVENT,
             )

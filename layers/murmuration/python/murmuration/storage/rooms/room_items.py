@@ -69,14 +69,14 @@ class LogEntry:
     `state_root` is the snapshot of the state before it, as the events that it follows have it; `room_root`
     that of the state which the room was in when the event came, where it's another. `resolved` says that the
     event left the room in a state which isn't just that with the event on top. `withheld` hides it from
-    clients. `visibility` is the history visibility in force,
-    `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state
+    clients. `visibility` is the history visibility in force, `device_id` and `txn_id` the sending client's;
+    `delay_id` names the delayed event that it was. `replaced` is {event_id, sender, content} of the state
     event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
     relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
     `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
     was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
-    that this server distributes an event of another server's user, such as a join by its help;
-    `distributed` that another server does so with one of this server's, such as a join by that one's help.
+    that this server distributes an event of another server's user, such as a join by its help; `distributed`
+    that another server does so with one of this server's, such as a join by that one's help.
     """
 
     ordinal: int
@@ -85,6 +85,7 @@ class LogEntry:
     visibility: str
     device_id: str | None = None
     txn_id: str | None = None
+    delay_id: str | None = None
     replaced: Mapping[str, Any] | None = None
     redacted_because: Mapping[str, Any] | None = None
     groups: frozenset[str] = frozenset()
@@ -162,6 +163,7 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         visibility=item["visibility"],
         device_id=item.get("device_id"),
         txn_id=item.get("txn_id"),
+        delay_id=item.get("delay_id"),
         replaced=json.loads(replaced) if replaced else None,
         redacted_because=json.loads(because) if because else None,
         groups=item.get("groups", frozenset()),
@@ -220,6 +222,7 @@ def log_write(entry: LogEntry) -> Write:
     for name, value in (
         ("device_id", entry.device_id),
         ("txn_id", entry.txn_id),
+        ("delay_id", entry.delay_id),
         ("replaced", _dump(entry.replaced)),
         ("redacted_because", _dump(entry.redacted_because)),
         # Whom the Streams worker wakes beside the members.
