@@ -281,14 +281,14 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_send": Grant(
-        queues={"dead-letters": "find send", "delayed-events": "find send", "remote-joins": "find send"},
+        queues={"delayed-events": "find send", "remote-joins": "find send", "dead-letters": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
             "directory": "get",
-            "events": "batch_get put update",
             "parked": "put",
             "parked/by-due": "query",
+            "events": "batch_get put update",
             "remote-keys": "batch_get put",
             "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",

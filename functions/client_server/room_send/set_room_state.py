@@ -28,5 +28,5 @@ def handler(request: Request) -> dict[str, Any]:
         "",
         request.json_object(),
         request.query_values,
-        set_state,
+        set_state=set_state,
     )

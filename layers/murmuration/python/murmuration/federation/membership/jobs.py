@@ -71,7 +71,7 @@ def join(job: Job) -> None:
     create = entry.events[entry.state[CREATE]]
     if "predecessor" in create.content:
         follow_upgrade(job.user_id, create)
-    enter(entry)
+    enter(entry, afresh=job.afresh)
 
 
 def _leave(servers: Sequence[str], job: Job) -> None:

@@ -7,12 +7,10 @@ the servers are asked again later.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from murmuration.aws import dynamodb, queues
-from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws import queues
 from murmuration.clock import now_ms
 from murmuration.federation.membership import handshakes, outside
 from murmuration.federation.membership.failures import first_answer
@@ -21,9 +19,7 @@ from murmuration.federation.membership.serving.access import MEMBER
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound
 from murmuration.protocol.events import Event
 from murmuration.rooms.membership import operations
-from murmuration.rooms.room import Room
 from murmuration.rooms.writing.transactions import Claim
-from murmuration.storage.rooms import member_index
 from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 from murmuration.transport.deadlines import Deadline
@@ -67,25 +63,6 @@ def leave_all_rooms(user_id: str) -> None:
             _end(user_id, row.room_id, None, wait=False)
         else:
             operations.leave_room(user_id, row.room_id)
-
-
-def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
-    """Have all users of this server leave a room and forget it, as an operator may want to.
-
-    Nothing more is taken of it then, and it is deleted when the time for empty rooms is over. Yields each
-    user and the error for which they couldn't leave, or "". Running it again goes on. Raises NotFound.
-    """
-    head = Room.load(room_id).head
-    for user_id in member_index.read_local(head, memberships=("join", "invite", "knock")):
-        try:
-            leave_room(user_id, room_id)
-            row = memberships.read_membership(user_id, room_id)
-            if row is not None and row.membership in ("leave", "ban"):
-                dynamodb.execute(memberships.forget_write(row))
-        except (MatrixError, ConditionFailed) as error:
-            yield user_id, str(error) or "the membership changed meanwhile"
-        else:
-            yield user_id, ""
 
 
 def leave_again(user_id: str, room_id: str, tries: int) -> None:

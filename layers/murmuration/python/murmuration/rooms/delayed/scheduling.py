@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Query = Mapping[str, Sequence[str]]
 """All values of each query parameter."""
+SetState = Callable[[Requester, str, str, str, Mapping[str, Any]], str]
+"""Sets state at once: requester, room, type, state key and content in, the event's ID out."""
 
 
 def send_or_schedule(
@@ -48,11 +50,12 @@ def set_or_schedule(
     state_key: str,
     content: Mapping[str, Any],
     query: Query,
-    set_state: Callable[[Requester, str, str, str, Mapping[str, Any]], str] = sending.set_state,
+    *,
+    set_state: SetState = sending.set_state,
 ) -> dict[str, str]:
-    """Set a piece of state, or schedule that if the query asks for a delay; return its ID or delay ID.
+    """Set a piece of state by `set_state`, or schedule that if the query asks for a delay.
 
-    `set_state` sets it now. Raises what that and `schedule` raise.
+    Return the event's ID or delay ID. Raises what `set_state` and `schedule` raise.
     """
     delay_ms = delays.delay_in_query(query)
     if delay_ms is None:
