@@ -53,7 +53,7 @@ test: $(SET_UP) lint types  ## Run lint, types and the tests but for the long on
 
 # The scenarios with Synapse are skipped, with the reason, where it can't be installed.
 test-long: $(SET_UP)
-	@$(BIN)/python -m tests.interop.setup_synapse || echo "Synapse can't be installed: going on without it"
+	@$(BIN)/python -m tests.interop.setup_synapse || echo "Synapse can't be installed or renewed here: its tests are skipped where it is missing"
 	@echo "Running the long tests ..."
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long $(TESTS)
 

@@ -329,6 +329,7 @@ def test_an_endpoint_compresses_what_is_large(
         {
             "httpMethod": "GET",
             "path": uri.partition("?")[0],
+            "resource": "/_matrix/federation/v1/state/{roomId}",
             "headers": {
                 "authorization": peer.authorization("GET", uri),
                 "accept-encoding": "gzip",
