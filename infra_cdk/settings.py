@@ -121,6 +121,8 @@ class Settings(BaseModel):
     """Who hears of alarms."""
     hourly_budget: Annotated[int, Field(ge=1_000, le=1_000_000_000)] = 240_000
     """What a user, or an address without an account, may cost an hour, in microdollars."""
+    metrics: bool = False
+    """Whether the functions write metrics into their logs. CloudWatch asks $0.30 a month for each."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
     default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"

@@ -145,6 +145,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "TURN_TTL": str(settings.turn_ttl),
         "DEFAULT_ROOM_VERSION": settings.default_room_version,
         "HOURLY_BUDGET": str(settings.hourly_budget),
+        "METRICS": "on" if settings.metrics else "",
         "EMPTY_ROOM_DAYS": str(settings.empty_room_days),
         "IDENTITY_SERVER_URL": settings.identity_server_url,
         "MAIL_SENDER": settings.mail_sender,

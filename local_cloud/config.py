@@ -37,6 +37,8 @@ class Config:
     with others; `ca` is a file of certificate authorities that it trusts besides the system's, and with
     `allow_loopback` other servers may be on this machine.
 
+    `dynamodb` is the database: `dynoxide`, `moto` (in memory), or the URL of any DynamoDB.
+
     `parameters` are secrets to put into SSM at the start, by logical name; `variables` are further settings
     of the functions, by the names that their environment has, without the prefix.
     """
@@ -49,7 +51,7 @@ class Config:
     rate_limits: bool = True
     waiting: Literal["held", "parked"] = "parked"
     api: Api = "rest"
-    dynamodb: Literal["dynoxide", "moto"] = "dynoxide"
+    dynamodb: str = "dynoxide"
     functions: str = "functions"
     chaos: Chaos = "none"
     meter: bool = False

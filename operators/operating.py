@@ -90,6 +90,9 @@ def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
 @contextlib.contextmanager
 def connected(data: Path | None, prefix: str | None) -> Iterator[Server]:
     """This process set up to work on a server, until the block ends. Raises NotOperable."""
+    from murmuration.endpoint.ports import connect_ports
+
+    connect_ports()
     with _deployed(prefix) if prefix else _local((data or Path(".murmuration")).resolve()) as server:
         yield server
 
@@ -178,6 +181,8 @@ def _database(folder: Any, cleanup: contextlib.ExitStack) -> tuple[str, bool]:
             raise NotOperable(str(error)) from error
         return folder.database_url.read_text(), True
     cleanup.callback(folder.close)
+    if not folder.database.exists() and folder.database_url.exists():
+        return folder.database_url.read_text(), False
     dynoxide = Dynoxide(folder)
     cleanup.callback(dynoxide.stop)
     dynoxide.start()

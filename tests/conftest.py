@@ -45,15 +45,12 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a DynamoDB that lives as long as the test run."""
-    import platform
-    import sys
+    from local_cloud.database.dynoxide import find_binary, index_streams
 
-    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    binary = Path("node_modules/@dynoxide") / f"{sys.platform}-{machine}" / "dynoxide"
     port = _free_port()
     database = tmp_path_factory.mktemp("dynamodb") / "test.db"
     process = subprocess.Popen(
-        [binary, "--db-path", database, "--host", "127.0.0.1", "--port", str(port)],
+        [find_binary(), "--db-path", database, "--host", "127.0.0.1", "--port", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -63,6 +60,7 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
+        index_streams(database)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()

@@ -16,12 +16,13 @@ GRANTS: Mapping[str, Grant] = {
             "destinations": "delete get update",
             "directory": "batch_write delete get put",
             "events": "batch_get put",
-            "keys": "batch_write query",
+            "keys": "batch_write delete get put query",
             "listeners": "update",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get batch_write get put query update",
+            "sync-tokens": "batch_write query",
             "transient": "delete get put update",
             "users": "batch_write delete get put query update",
         },
@@ -43,10 +44,11 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "delete get put",
-            "keys": "batch_write query",
+            "keys": "batch_write delete get put query",
             "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
+            "sync-tokens": "batch_write query",
             "transient": "get update",
             "users": "batch_write get put query update",
         },
@@ -55,12 +57,14 @@ GRANTS: Mapping[str, Grant] = {
         objects=ANSWERS,
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "delete get put query",
             "events": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
+            "transient": "get put",
             "users": "batch_get delete get put update",
         },
     ),
@@ -76,7 +80,10 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.keys": Grant(
         objects=ANSWERS,
-        secrets={"viewer-secret": "get"},
+        secrets={
+            "viewer-secret": "get",
+            "signing-key": "get",
+        },
         tables={
             "directory": "get",
             "events": "batch_get",
@@ -90,16 +97,18 @@ GRANTS: Mapping[str, Grant] = {
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
             "users": "batch_get check get query update",
+            "destinations": "batch_get delete get update",
         },
     ),
     "client_server.login": Grant(
         secrets={"identity-provider-*": "get", "viewer-secret": "get"},
         tables={
             "directory": "delete get put",
-            "keys": "batch_write query",
+            "keys": "batch_write delete get put query",
             "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
+            "sync-tokens": "batch_write query",
             "transient": "delete get put update",
             "users": "batch_get batch_write check get put query update",
         },
@@ -137,13 +146,14 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "batch_write",
             "events": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
             "streams": "get put",
-            "transient": "update",
+            "transient": "get put update",
             "users": "delete get put query update",
         },
     ),
@@ -181,6 +191,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "get put",
             "keys": "batch_write query",
             "streams": "batch_write query",
+            "sync-tokens": "batch_write query",
             "transient": "get put update",
             "users": "batch_get check get put query update",
         },
@@ -212,7 +223,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_membership": Grant(
         objects=ANSWERS,
-        queues={"remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -239,6 +250,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.room_send": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put query update",
@@ -262,8 +274,14 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_summary": Grant(
-        secrets={"viewer-secret": "get"},
-        tables={"directory": "get", "rooms": "batch_get get", "users": "get update"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
+        tables={
+            "destinations": "delete get update",
+            "directory": "get",
+            "rooms": "batch_get get query",
+            "transient": "batch_get get put",
+            "users": "batch_get get update",
+        },
     ),
     "client_server.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
@@ -279,6 +297,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_server.search": Grant(
         secrets={"viewer-secret": "get"},
@@ -293,11 +312,12 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.spaces": Grant(
-        secrets={"viewer-secret": "get"},
+        secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "rooms": "batch_get query",
-            "transient": "get put",
-            "users": "get update",
+            "destinations": "delete get update",
+            "rooms": "batch_get get query",
+            "transient": "batch_get get put",
+            "users": "batch_get get update",
         },
     ),
     "client_server.sync": Grant(
@@ -310,9 +330,9 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get query",
             "rooms": "batch_get get query",
             "snapshots": "batch_get",
-            "streams": "batch_get batch_write get put",
+            "streams": "batch_get batch_write get put query",
             "streams/by-seq": "query",
-            "sync-tokens": "batch_get get put",
+            "sync-tokens": "batch_get get put update",
             "users": "batch_get get query update",
         },
     ),
@@ -334,11 +354,15 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.to_device": Grant(
+        queues={
+            "outbound": "find send",
+        },
         secrets={"viewer-secret": "get"},
         tables={
             "streams": "batch_get put update",
             "transient": "batch_get put",
             "users": "batch_get get query update",
+            "destinations": "put update",
         },
     ),
     "client_server.typing": Grant(

@@ -26,6 +26,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "get",
             "keys": "batch_write query",
             "streams": "batch_write query",
+            "sync-tokens": "batch_write query",
             "transient": "delete get put update",
             "users": "batch_get check get put query update",
         },
@@ -62,6 +63,7 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "get put",
             "keys": "batch_write query",
             "streams": "batch_write query",
+            "sync-tokens": "batch_write query",
             "transient": "delete get put update",
             "users": "batch_get check get put query update",
         },
@@ -84,6 +86,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.room_send": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "events": "batch_get put",
             "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
@@ -117,15 +120,17 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_v2.account": Grant(
         secrets={"viewer-secret": "get"},
         tables={
             "directory": "delete put",
-            "keys": "batch_write query",
+            "keys": "batch_write delete get put query",
             "listeners": "update",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
+            "sync-tokens": "batch_write query",
             "users": "batch_write get put query update",
         },
     ),
@@ -168,7 +173,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.room_membership": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -187,6 +192,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.room_send": Grant(
         secrets={"signing-key": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put update",
@@ -194,7 +200,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "sync-tokens": "get update",
-            "transient": "batch_get put update",
+            "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
     ),
@@ -213,6 +219,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_v2.sync": Grant(
         objects=ANSWERS,

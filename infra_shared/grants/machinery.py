@@ -14,6 +14,7 @@ GRANTS: Mapping[str, Grant] = {
         sockets={"*": "manage"},
         tables={
             "connections": "delete get put",
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "listeners": "batch_get update",
@@ -55,18 +56,23 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.queues": Grant(
-        queues={"room-pdus": "find send", "socket-pushes": "find send"},
+        queues={
+            "dead-letters": "find send",
+            "room-pdus": "find send",
+            "socket-pushes": "find send",
+        },
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
             **server_server.RECEIVING,
             "connections": "delete get update",
             "listeners": "batch_get update",
-            "parked": "delete put",
+            "parked": "delete get put",
             "streams": "batch_get get put update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
             "users": "batch_get delete get put query update",
+            "keys": "batch_get delete put query update",
         },
     ),
     "workers.schedules": Grant(
@@ -91,15 +97,18 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get query",
             "rooms": "batch_get get query",
             "transient": "get put",
+            "keys": "batch_get query",
+            "users": "query",
         },
     ),
     "workers.streams": Grant(
         queues={
             "dead-letters": "find send",
-            "outbound": "find send",
             "gateway-pushes": "find send",
+            "outbound": "find send",
             "socket-pushes": "find send",
             "wake-*": "create send",
+            "room-pdus": "find send",
         },
         tables={
             "listeners": "batch_get update",
@@ -107,6 +116,8 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get get query update",
             "streams": "batch_get get put update",
             "users": "batch_get query",
+            "destinations": "update",
+            "keys": "batch_get update",
         },
     ),
 }

@@ -49,6 +49,10 @@ RECEIVING: Mapping[str, str] = {
 """The tables for taking events of other servers, and asking about them; `parked` is the worker's."""
 
 GRANTS: Mapping[str, Grant] = {
+    "server_server.directory": Grant(
+        secrets=SECRETS,
+        tables={**SIGNED, "directory": "query", "rooms": "batch_get get query"},
+    ),
     "server_server.invites": Grant(
         secrets=SECRETS,
         tables={
@@ -58,9 +62,9 @@ GRANTS: Mapping[str, Grant] = {
             "users": "get put",
         },
     ),
-    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP),
-    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP),
-    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
+    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
+    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
     "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
     "server_server.event_auth": Grant(
         secrets=SECRETS,
@@ -70,7 +74,16 @@ GRANTS: Mapping[str, Grant] = {
     "server_server.transactions": Grant(
         queues={"room-pdus": "find send"},
         secrets=SECRETS,
-        tables={**SIGNED, "rooms": "batch_get"},
+        tables={
+            **SIGNED,
+            "rooms": "batch_get get query update",
+            "events": "batch_get",
+            "keys": "batch_get delete put query update",
+            "listeners": "batch_get",
+            "streams": "batch_get get put update",
+            "transient": "batch_get get put update",
+            "users": "batch_get query",
+        },
     ),
     "server_server.keys": Grant(
         secrets=SECRETS,
@@ -80,7 +93,29 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
     ),
-    "server_server.third_party_invite": Grant(secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}),
+    "server_server.openid": Grant(tables={"transient": "get"}),
+    "server_server.user_devices": Grant(
+        secrets=SECRETS,
+        tables={
+            **SIGNED,
+            "keys": "batch_get get query",
+            "rooms": "batch_get",
+            "users": "query",
+        },
+    ),
+    "server_server.user_keys": Grant(
+        secrets=SECRETS,
+        tables={
+            **SIGNED,
+            "keys": "batch_get delete get query update",
+            "rooms": "update",
+            "streams": "batch_get put update",
+            "users": "query",
+        },
+    ),
+    "server_server.third_party_invite": Grant(
+        secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}, queues={"dead-letters": "find send"}
+    ),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),
 }

@@ -13,9 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -23,8 +21,34 @@ import murmuration
 from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
-from murmuration.protocol.errors import LimitExceeded, MatrixError
 from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.limits_elsewhere import (
+    find_alias_elsewhere,
+    list_children,
+    list_rooms,
+    list_rooms_elsewhere,
+    list_space_elsewhere,
+    summarise_elsewhere,
+)
+from tests.accounts.limits_of_servers import (
+    ask_for_devices,
+    ask_for_keys,
+    ask_for_profile,
+    ask_for_state,
+    ask_for_template,
+    by_address,
+    by_server,
+    exchange_invite,
+    fetch_keys,
+    hand_in,
+    invite_elsewhere,
+    invite_from_elsewhere,
+    park_event,
+    query_keys,
+    send_ephemera,
+    send_events,
+    send_message_to_device,
+)
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, invite, join, path, send
 
@@ -63,6 +87,13 @@ NUMBERS = {
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
+    "federation_to_device": (20, 2_000),
+    "federation_ephemera": (20, 1_000),
+    "federation_keys": (20, 4_000),
+    "profile_query": (1, 60),
+    "federation_directory": (2, 60),
+    "remote_question": (0.5, 30),
+    "remote_question_from": (0.2, 10),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -126,10 +157,6 @@ class Row:
 
 def by_user(stage: Stage) -> str:
     return stage.alice.user_id
-
-
-def by_address(stage: Stage) -> str:
-    return stage.alice.source_ip
 
 
 def by_mail(stage: Stage) -> str:
@@ -218,93 +245,34 @@ def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
 
 
-def called(function: Callable[[], object]) -> Answer:
-    """What a call comes to, where the request that makes it would have to be another server's."""
-    try:
-        function()
-    except MatrixError as error:
-        return Answer(error.status, {}, json.dumps(error.body()).encode())
-    return Answer(200, {}, b"{}")
-
-
-def fetch_keys(stage: Stage) -> Answer:
-    from murmuration.federation import authentication
-    from murmuration.federation.keys import fetching
-
-    credentials: Any = [SimpleNamespace(key_id="ed25519:a")]
-    with mock.patch.object(fetching, "verify_keys", return_value={}):
-        return called(lambda: authentication._keys("a.example", credentials, lambda: by_address(stage)))
-
-
-def query_keys(stage: Stage) -> Answer:
-    from murmuration.federation.keys import notary
-    from murmuration.federation.names import policy
-
-    with mock.patch.object(policy, "is_allowed", return_value=False):
-        return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
-
-
-def by_server(stage: Stage) -> str:
-    """The name of another server, of this stage alone."""
-    return f"{stage.alice.user_id[1:].partition(':')[0]}.example"
-
-
-def send_events(stage: Stage) -> Answer:
-    from murmuration.federation.inbound.transactions import taking
-
-    return called(lambda: taking.take_transaction(by_server(stage), {"pdus": [{}]}, 100))
-
-
-def invite_elsewhere(stage: Stage) -> Answer:
-    from murmuration.federation.membership import inviting
-
-    return called(lambda: inviting.invite_user(stage.alice.user_id, "!none:example.org", "@a:b.example"))
-
-
-def ask_for_template(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import templates
-
-    server = by_server(stage)
-    return called(lambda: templates.make_leave(server, "!none:example.org", f"@a:{server}"))
-
-
-def hand_in(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import taking
-
-    return called(lambda: taking.take(by_server(stage), "!none:example.org", "$event", {}, "leave"))
-
-
-def invite_from_elsewhere(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import invites
-
-    return called(lambda: invites.invite_v1(by_server(stage), "!none:example.org", "$event", {}))
-
-
-def exchange_invite(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import third_party
-
-    return called(lambda: third_party.exchange(by_server(stage), "!none:example.org", {}))
-
-
-def park_event(stage: Stage) -> Answer:
-    from murmuration.federation.inbound.transactions import working
-
-    def park() -> None:
-        outcomes = working._Outcomes(stage.room, by_server(stage), parked=False)
-        outcomes.park("$event", {})
-        if outcomes.counts["too_many_parked"]:
-            raise LimitExceeded("It is dropped", retry_after_ms=1)
-
-    return called(park)
-
-
-def ask_for_state(stage: Stage) -> Answer:
-    from murmuration.federation.serving import access
-
-    return called(lambda: access.take_state_request(by_server(stage)))
-
-
 ROWS = [
+    Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
+    Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
+    Row(
+        "remote_question",
+        "federation.finding.public_rooms.get_public_rooms",
+        by_user,
+        list_rooms_elsewhere,
+    ),
+    Row("remote_question", "spaces.looking_ahead._look_elsewhere", by_user, list_space_elsewhere),
+    Row(
+        "remote_question",
+        "spaces.summaries._take",
+        by_user,
+        lambda stage: summarise_elsewhere(stage.alice),
+    ),
+    Row(
+        "remote_question_from",
+        "spaces.summaries._take",
+        by_address,
+        lambda stage: summarise_elsewhere(stage.stranger),
+    ),
+    Row(
+        "remote_question_from",
+        "federation.finding.aliases.get_room_id_by_alias",
+        by_address,
+        find_alias_elsewhere,
+    ),
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
     Row(
         "federation_membership",
@@ -328,6 +296,13 @@ ROWS = [
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),
     Row("federation_state", "federation.serving.access.take_state_request", by_server, ask_for_state),
+    Row(
+        "federation_to_device", "federation.devices.messages.take_messages", by_server, send_message_to_device
+    ),
+    Row("federation_ephemera", "federation.ephemera.taking._may_go_on", by_server, send_ephemera),
+    Row("federation_keys", "federation.devices.serving.get_user_devices", by_server, ask_for_devices),
+    Row("federation_keys", "federation.devices.serving._take", by_server, ask_for_keys),
+    Row("profile_query", "federation.profiles._remote", by_address, ask_for_profile),
     Row("key_fetch", "federation.authentication._keys", by_address, fetch_keys),
     Row("key_query", "federation.keys.notary._query", by_address, query_keys),
     Row("profile", "profiles.profile.set_profile_field", by_user, set_field),

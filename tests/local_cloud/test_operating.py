@@ -153,6 +153,25 @@ def test_destinations(command, folder: Path) -> None:
     assert command("destinations", "list")[1] == ""
 
 
+def test_a_room_is_rejoined(command, monkeypatch) -> None:
+    from murmuration.federation.membership import rejoining
+
+    done = rejoining.Rejoined("@alice:example.org", 3)
+    asked: list[Any] = []
+
+    def note(*words: Any) -> rejoining.Rejoined:
+        asked.append(words)
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rejoining, "rejoin", note)
+        status, out, _ = command("room", "rejoin", "!a:b.example", "--by", "c.example", "--by", "d.example")
+    assert (status, asked) == (0, [("!a:b.example", ["c.example", "d.example"])])
+    assert out == "@alice:example.org joined again; 3 entries of the state have changed.\n"
+    status, _, error = command("room", "rejoin", "!unknown:b.example")
+    assert (status, error) == (1, "Room !unknown:b.example is not known\n")
+
+
 def test_keys_of_another_server_are_fetched(command, monkeypatch) -> None:
     from murmuration.federation.keys import fetching
     from murmuration.federation.requests.errors import Unreachable as NoAnswer

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 from murmuration.clock import now_ms
 from murmuration.endpoint.billing import add_answer, billing, charge_address
+from murmuration.endpoint.metrics import request_metrics
+from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.endpoint.sent import URI_HEADER, headers_of, path_parameters
 from murmuration.protocol.bodies import Fields, parse_json
@@ -335,9 +337,13 @@ class Handler:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+        connect_ports()
         request = Request(event, context)
-        with billing(request, self.route), _refusing(self.route):
-            return self._respond(request)
+        with request_metrics(event) as measured:
+            with billing(request, self.route), _refusing(self.route):
+                response = self._respond(request)
+            measured.update(response)
+        return response
 
     def _respond(self, request: Request) -> dict[str, Any]:
         event, context = request.event, request.context

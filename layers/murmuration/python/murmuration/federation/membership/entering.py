@@ -3,7 +3,8 @@
 - A new room begins with the join, behind a gap. Its state is a snapshot, its events are outliers.
 - A room that this server was in before goes on with the join, behind a gap. What its newest events were is
   forgotten, as the state that was told has followed them.
-- A room that this server is in takes the join as a fork.
+- A room that this server is in takes the join as a fork. Where it is rejoined, it goes on as if this server
+  had been away.
 
 Events and nodes are stored first, and harm nobody before the head leads to them. Then one transaction moves
 the head. A large state's items follow by `settle`, which goes on where another attempt stopped.
@@ -39,8 +40,11 @@ ATTEMPTS = 60
 SETTLING_MS = 600_000
 
 
-def enter(entry: Entry) -> None:
-    """Write the room with the join. Doing it again changes nothing. Raises Unavailable."""
+def enter(entry: Entry, *, anew: bool = False) -> None:
+    """Write the room with the join. Doing it again changes nothing. Raises Unavailable.
+
+    With `anew` the state that was told takes the place of the room's own, as if this server had been away.
+    """
     room_id, version = entry.join.room_id, entry.join.room_version
     _keep_events(entry)
     for attempt in range(ATTEMPTS):
@@ -54,7 +58,7 @@ def enter(entry: Entry) -> None:
         if placed is not None and placed.is_placed and room is not None:
             return
         try:
-            _changes(room, forks, entry).commit()
+            _changes(room, forks, entry, anew).commit()
         except (ConditionFailed, Unavailable):
             # Another writer was quicker, or it is written and the state's items are still on their way.
             pause(attempt)
@@ -71,7 +75,7 @@ def _keep_events(entry: Entry) -> None:
     )
 
 
-def _changes(room: Room | None, forks: Forks, entry: Entry) -> Changes:
+def _changes(room: Room | None, forks: Forks, entry: Entry, anew: bool) -> Changes:
     """The join on top of the room, with the state that was told before it."""
     join, room_id = entry.join, entry.join.room_id
     changes = Changes(join.room_version, room, room_id)
@@ -104,7 +108,7 @@ def _changes(room: Room | None, forks: Forks, entry: Entry) -> Changes:
         changes.merge(logged, after, forks.unstored([root, after]), differences)
     else:
         head = room.head
-        if head.is_stale:
+        if head.is_stale or anew:
             changes.follow(head.extremities)
         else:
             others = [event_id for event_id in head.extremities if event_id not in join.prev_events]

@@ -38,6 +38,7 @@ JOIN_STATE = [
         "m.room.join_rules",
         "m.room.power_levels",
         "m.room.history_visibility",
+        "m.room.policy",
     )
 ]
 """What decides whether and how someone may join."""

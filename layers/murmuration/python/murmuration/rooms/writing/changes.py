@@ -24,7 +24,15 @@ from murmuration.rooms.writing.gaps import GAP, GAPS_UNTIL
 from murmuration.rooms.writing.settling import settle
 from murmuration.rooms.writing.state_changes import has_rows, membership_row, row_write, state_item_write
 from murmuration.rooms.writing.succession import successor_of
-from murmuration.storage.rooms import empty_rooms, member_index, relations, room_items, snapshots
+from murmuration.storage.rooms import (
+    empty_rooms,
+    event_store,
+    member_index,
+    relations,
+    room_items,
+    snapshots,
+)
+from murmuration.storage.rooms.room_heads import BUMPS
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead, StateEntry
 from murmuration.storage.rooms.snapshots import Stray
 from murmuration.storage.users.memberships import Membership
@@ -94,6 +102,8 @@ class Changes:
     _state_follows: bool = False
     _skipped: int = 0
     _extremities_gone: frozenset[str] = frozenset()
+    _now_ms: int = field(default_factory=now_ms)
+    _promoted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.room is not None:
@@ -171,6 +181,11 @@ class Changes:
         Only for such as make no difference to the room's state.
         """
         self._extremities_gone = self._extremities_gone.union(event_ids)
+
+    def promote(self, event_id: str) -> None:
+        """Have an event that was soft-failed take its place in the log, if it is still kept outside of it."""
+        self._promoted.add(event_id)
+        self._others.append(event_store.kept_removal(self.room_id, event_id))
 
     def also(self, *writes: Write) -> None:
         """Write this as well; where it refuses, the room counts as moved on."""
@@ -276,7 +291,16 @@ class Changes:
             local_invited=counts.local_invited if counts else None,
             federated=counts.federated if counts else False,
             fills=(before.fills or 0) + 1 if before and self._older else before.fills if before else None,
+            active_ms=self._latest(before.active_ms if before else None, lambda _: True),
+            bumped_ms=self._latest(
+                before.bumped_ms if before else None, lambda entry: entry.event.type in BUMPS
+            ),
         )
+
+    def _latest(self, before: int | None, counts: Callable[[LogEntry], bool]) -> int | None:
+        """Now, if a new event that clients are shown counts, else the time `before`; never back in time."""
+        is_moved = any(counts(entry) and not entry.withheld for entry in self.entries)
+        return max(before or 0, self._now_ms) if is_moved else before
 
     def _root_before(self) -> NodeId:
         return self.room.head.state_root if self.room else state_trie.EMPTY
@@ -328,7 +352,8 @@ class Changes:
         added = [*self._older, *self.entries]
         for entry in added:
             whole = relations.with_children(entry, added)
-            writes += [room_items.log_write(whole), room_items.pointer_write(entry)]
+            promoted = entry.event.event_id in self._promoted
+            writes += [room_items.log_write(whole), room_items.pointer_write(entry, promoted=promoted)]
         writes += relations.relation_writes(added, self.places(relations.parents_of(added)))
         writes += self._others
         if self._state_follows:

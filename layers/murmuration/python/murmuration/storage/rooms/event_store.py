@@ -34,7 +34,10 @@ _KEPT, _REDACTIONS, _GAP = "kept#", "redactions-of#", "gap#"
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as it is kept; `state_root` is the snapshot of the state before it, None where unknown."""
+    """An event as it is kept; `state_root` is the snapshot of the state before it, None where unknown.
+
+    `undecided` says of a soft-failed one that the room's policy server had given no answer.
+    """
 
     event: Event
     room_id: str
@@ -42,6 +45,7 @@ class StoredEvent:
     state_root: NodeId | None = None
     entry: LogEntry | None = None
     reason: str = ""
+    undecided: bool = False
 
     @property
     def is_placed(self) -> bool:
@@ -69,6 +73,7 @@ def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredE
             kind=place["kind"],
             state_root=place.get("state_root"),
             reason=place.get("reason", ""),
+            undecided=place.get("undecided", False),
         )
         for event_id, place in places.items()
         if "json" in place
@@ -93,12 +98,19 @@ def keep_writes(stored: StoredEvent) -> list[Write]:
     }
     if stored.reason:
         item["reason"] = stored.reason
+    if stored.undecided:
+        item["undecided"] = True
     if stored.state_root is None:
         return [dynamodb.put(EVENTS, item, condition="attribute_not_exists(event_id)")]
     item["state_root"] = stored.state_root
     kept: Item = {"room_id": stored.room_id, "sk": _KEPT + event_id, "state_root": stored.state_root}
     names = {"#ordinal": "ordinal"}
     return [dynamodb.put(EVENTS, item, condition=UNPLACED, names=names), dynamodb.put(ROOMS, kept)]
+
+
+def kept_removal(room_id: str, event_id: str) -> Write:
+    """An event is in the log now, which knows what snapshot it needs."""
+    return dynamodb.delete(ROOMS, {"room_id": room_id, "sk": _KEPT + event_id})
 
 
 def redact_write(stored: StoredEvent) -> Write:

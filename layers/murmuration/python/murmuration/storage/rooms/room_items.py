@@ -242,9 +242,14 @@ def _dump(value: Any) -> str | None:
     return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def pointer_write(entry: LogEntry) -> Write:
-    """Claim the event's ID for its place in the log; fails if the event has its place already."""
+def pointer_write(entry: LogEntry, *, promoted: bool = False) -> Write:
+    """Claim the event's ID for its place in the log; fails if the event has its place already.
+
+    A `promoted` event was soft-failed: it has its place in the graph, and fails if it has one in the log.
+    """
     item = {"event_id": entry.event.event_id, "room_id": entry.room_id, "ordinal": entry.ordinal}
+    if promoted:
+        return dynamodb.put(EVENTS, item, condition="kind = :kind", values={":kind": "soft_failed"})
     return dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
 
 

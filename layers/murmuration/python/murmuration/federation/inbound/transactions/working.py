@@ -2,7 +2,8 @@
 
 - Known events are passed over, with one read for all.
 - The keys for all signatures are looked up together, then each event is received (`receiving`).
-- What can't be judged now, as keys or other events can't be had, is parked and tried again later.
+- What can't be judged now, as keys or other events can't be had, is parked and tried again later. So is what
+  the room's policy server gave no answer about, which is soft-failed until then.
 - Everything else that is wrong with an event has it dropped, and the others go on.
 
 A worker may stop anywhere and run twice: each event is recognised by its ID, and the message comes again.
@@ -43,8 +44,14 @@ MOST_RETRIED = 100
 def work(message: Mapping[str, Any]) -> Counter[str]:
     """Take the PDUs of a message (`queueing`); returns how many were taken in which way.
 
+    A message may also order that a device list is asked for (`federation.devices.resyncing`).
     Raises Unavailable where the room is too busy, and what the storage raises: the message comes again.
     """
+    if "device_list" in message:
+        from murmuration.federation.devices.resyncing import resync
+
+        resync(message["device_list"])
+        return Counter()
     origin, room_id = message["origin"], message["room_id"]
     outcomes = _Outcomes(room_id, origin, bool(message.get("parked")))
     try:
@@ -93,6 +100,11 @@ class _Outcomes:
         self._origin = origin
         self._parked = parked
 
+    @property
+    def is_retry(self) -> bool:
+        """Whether the PDUs were parked, and are tried again."""
+        return self._parked
+
     def judged(self, event_id: str, kind: str) -> None:
         """An event is done with, in one way or another."""
         self.counts[kind] += 1
@@ -109,6 +121,11 @@ class _Outcomes:
                 return
             parked_pdus.park(self._room_id, event_id, self._origin, pdu)
         self.counts["parked"] += 1
+
+    def park_also(self, event_id: str, pdu: Any) -> None:
+        """Try an event again later that came along with one of the message's."""
+        if parked_pdus.park(self._room_id, event_id, self._origin, pdu):
+            self.counts["parked"] += 1
 
     def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
         """None of the PDUs is for this server. A parked one that isn't any more expires by itself."""
@@ -176,7 +193,8 @@ class _Work:
             self.outcomes.park(event.event_id, event.pdu)
             return
         try:
-            received = receive(self.room.room_id, event.pdu, self.remote, room)
+            again = self.outcomes.is_retry
+            received = receive(self.room.room_id, event.pdu, self.remote, room, again=again)
         except MissingEvents:
             self.outcomes.park(event.event_id, event.pdu)
         except Unavailable:
@@ -184,7 +202,13 @@ class _Work:
         except MatrixError:
             self.outcomes.judged(event.event_id, "dropped")
         else:
-            self.outcomes.judged(event.event_id, received.kind)
+            for earlier in received.undecided_before:
+                parsed = parse_pdu(earlier, self.room.version)
+                self.outcomes.park_also(parsed.event_id, parsed.pdu)
+            if received.undecided:
+                self.outcomes.park(event.event_id, event.pdu)
+            else:
+                self.outcomes.judged(event.event_id, received.kind)
 
     def _queue_again(self, events: Sequence[Event]) -> None:
         self.outcomes.counts["queued_again"] += len(events)

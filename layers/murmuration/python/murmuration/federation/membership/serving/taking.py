@@ -14,7 +14,7 @@ from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership.serving.access import MEMBER, KeysAlone, asked_room, is_ours
 from murmuration.federation.membership.serving.restricted import require_condition
 from murmuration.identity import rate_limits
-from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError
+from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, Unavailable
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
@@ -49,6 +49,8 @@ def take(origin: str, room_id: str, event_id: str, pdu: Any, membership: str) ->
         received = receive(room_id, event.pdu, KeysAlone(), relayed=True)
     except MissingEvents as error:
         raise InvalidParam("The event refers to events that are not known here") from error
+    if received.undecided:
+        raise Unavailable("The room's policy server gave no answer; try again later")
     if received.kind != "accepted":
         raise Forbidden(received.reason or "The room does not allow the event")
     return room, event
