@@ -57,7 +57,6 @@ NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ),
     ("streams:append_writes", "update streams"): ("client_server.typing client_v2.receipts", OF_ROOMS),
     ("budgets:_move_back", "update transient"): ("workers.queues", UNBILLED),
-    ("budgets:_draw_write", "update transient"): ("workers.queues", UNBILLED),
     ("transactions:Claim.earlier", "get transient"): (
         "client_server.room_membership client_server.rooms",
         UNCLAIMED,
