@@ -28,6 +28,27 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get delete get put query update",
         },
     ),
+    "workers.delayed_events": Grant(
+        queues={
+            "delayed-events": "find send",
+        },
+        secrets={
+            "signing-key": "get",
+        },
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "parked": "batch_get batch_write delete get update",
+            "parked/by-due": "query",
+            "room-log": "batch_get put query update",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get batch_write delete put",
+            "streams": "batch_get",
+            "transient": "batch_get get put update",
+            "users": "batch_get delete get put update",
+            "destinations": "delete get update",
+        },
+    ),
     "workers.joins": Grant(
         queues={"remote-joins": "find send"},
         secrets={"signing-key": "get"},
@@ -79,7 +100,7 @@ GRANTS: Mapping[str, Grant] = {
         queues={"room-pdus": "find send"},
         tables={
             "directory": "delete",
-            "events": "batch_write",
+            "events": "batch_get batch_write",
             "parked": "delete update",
             "parked/by-due": "query",
             "room-log": "batch_write query",

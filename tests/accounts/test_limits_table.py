@@ -50,6 +50,7 @@ from tests.accounts.limits_of_servers import (
     send_message_to_device,
 )
 from tests.in_process import Answer, Client, segment
+from tests.rooms import delayed
 from tests.rooms.people import V3, create_room, invite, join, path, send
 
 pytestmark = pytest.mark.usefixtures("deployment")
@@ -82,6 +83,8 @@ NUMBERS = {
     "pusher": (0.1, 20),
     "user_directory": (1, 50),
     "search": (0.2, 20),
+    "delayed_event": (0.5, 20),
+    "delayed_event_action": (1, 60),
     "openid_token": (0.05, 20),
     "federation_membership": (5, 200),
     "federation_pdu": (10, 500),
@@ -410,6 +413,9 @@ ROWS = [
         by_user,
         lambda stage: stage.alice.post(f"{V3}/user_directory/search", {"search_term": "a"}),
     ),
+    Row("delayed_event", "rooms.delayed.scheduling._schedule", by_user, delayed.scheduling_one),
+    Row("delayed_event_action", "rooms.delayed.managing.manage", by_user, delayed.managing_one("restart")),
+    Row("message", "rooms.delayed.delivery._send", by_user, delayed.managing_one("send")),
     Row("registration", "accounts.registration.register", by_address, register),
     Row("registration", "drafts.v1.logins.register", by_address, register_by_token),
     Row(
@@ -521,7 +527,7 @@ def remove(place: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(name, key, 0 if (called_from(), name) == (place, kind) else count)
 
     monkeypatch.setattr(rate_limits, "check", passing)
-    for module in ("rooms.writing.sending", "drafts.v2.actions"):
+    for module in ("rooms.writing.sending", "rooms.delayed.delivery", "drafts.v2.actions"):
         monkeypatch.setattr(f"murmuration.{module}.Taking", Passing)
 
 

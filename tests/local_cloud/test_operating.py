@@ -154,20 +154,19 @@ def test_destinations(command, folder: Path) -> None:
 
 
 def test_a_room_is_rejoined(command, monkeypatch) -> None:
-    from murmuration.federation.membership import rejoining
+    from murmuration.federation.membership import repairing
 
-    done = rejoining.Rejoined("@alice:example.org", 3)
     asked: list[Any] = []
 
-    def note(*words: Any) -> rejoining.Rejoined:
+    def note(*words: Any) -> list[str]:
         asked.append(words)
-        return done
+        return ["@alice:example.org"]
 
     with monkeypatch.context() as patch:
-        patch.setattr(rejoining, "rejoin", note)
-        status, out, _ = command("room", "rejoin", "!a:b.example", "--by", "c.example", "--by", "d.example")
+        patch.setattr(repairing, "rejoin_room", note)
+        status, out, _ = command("room", "rejoin", "!a:b.example", "--via", "c.example", "--via", "d.example")
     assert (status, asked) == (0, [("!a:b.example", ["c.example", "d.example"])])
-    assert out == "@alice:example.org joined again; 3 entries of the state have changed.\n"
+    assert out == "@alice:example.org is in the room.\n"
     status, _, error = command("room", "rejoin", "!unknown:b.example")
     assert (status, error) == (1, "Room !unknown:b.example is not known\n")
 

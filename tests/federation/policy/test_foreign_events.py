@@ -36,7 +36,7 @@ def take(mirror: Mirror, *events: Event) -> list[str]:
 
 
 def kept(mirror: Mirror, event: Event) -> Any:
-    return event_store.read([event.event_id], mirror.version)[event.event_id]
+    return event_store.read([event.event_id], mirror.version, mirror.room_id)[event.event_id]
 
 
 def come_round(policy: PolicyServer) -> None:

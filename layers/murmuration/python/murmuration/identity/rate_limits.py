@@ -96,6 +96,9 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
         "search": Limit(0.2, 20),
+        "delayed_event": Limit(0.5, 20),
+        # Restarts, sends and cancellations of delayed events, by the user whose events they are.
+        "delayed_event_action": Limit(1, 60),
     }
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""

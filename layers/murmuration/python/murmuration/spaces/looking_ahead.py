@@ -82,9 +82,11 @@ class Lookout:
             for place in places
             if place.room_id not in self._told and _needs_asking(hints[place.room_id])
         ]
-        if todo:
+        wanted = {place.room_id: self._servers(place) for place in todo}
+        self._told |= {room_id: None for room_id, servers in wanted.items() if not servers}
+        if askable := {room_id: servers for room_id, servers in wanted.items() if servers}:
             rate_limits.check("remote_question", self._requester.user_id)
-            self._told |= spaces.ask({it.room_id: self._servers(it) for it in todo}, self._deadline)
+            self._told |= spaces.ask(askable, self._deadline)
         shown: dict[str, Entry | None] = {}
         for place in places:
             told, hint = self._told.get(place.room_id), hints[place.room_id]

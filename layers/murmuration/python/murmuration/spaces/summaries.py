@@ -79,9 +79,10 @@ def _others_summary(
     """What others tell of a room that this server isn't in. `address` is None where that is counted."""
     known = spaces.known_spaces([room_id])
     if known.get(room_id) is None:  # other servers may be named now than when nobody had an answer
-        if address is not None:
+        servers = _servers(requester, room_id, via)
+        if servers and address is not None:
             _take(requester, address)
-        known = spaces.ask({room_id: _servers(requester, room_id, via)}, Deadline(SECONDS))
+        known = spaces.ask({room_id: servers}, Deadline(SECONDS)) if servers else {}
     told = known.get(room_id)
     if told is None or not visible_to(requester, [told.room]):
         raise NotFound("There is no such room, or no server that was asked tells of it")

@@ -33,7 +33,7 @@ from murmuration.rooms.writing.gaps import Places
 from murmuration.rooms.writing.policy_servers import policy_server_in_use
 from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store, snapshots
+from murmuration.storage.rooms import event_store, room_items, snapshots
 from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, EVENTS, ROOMS, LogEntry
 
@@ -91,12 +91,12 @@ class Reception:
         wanted = {self.event_id, *event.prev_events, *authorising_ids(event), *filter(None, [event.redacts])}
         found = dynamodb.batch_get(
             {
-                EVENTS: [{"event_id": event_id} for event_id in wanted],
+                EVENTS: room_items.place_keys(wanted, room_id),
                 ROOMS: event_store.awaited_keys(room_id, self.event_id),
             }
         )
         self.awaited = event_store.awaited_from(found[ROOMS])
-        places = {item["event_id"]: item for item in found[EVENTS]}
+        places = room_items.places_among(found[EVENTS], wanted, room_id)
         self.forks.learn(event_store.complete(places, self.room.version))
         known = self.forks.known(self.event_id)
         return known if known is not None and known.is_placed else None

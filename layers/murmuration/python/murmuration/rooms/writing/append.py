@@ -65,7 +65,10 @@ EXTREMITIES_LIMIT = 10
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event to be: what its sender decides of it. `device_id` and `txn_id` are the sending client's."""
+    """An event to be: what its sender decides of it.
+
+    `device_id` and `txn_id` are the sending client's, `delay_id` is that of a delayed event.
+    """
 
     type: str
     sender: str
@@ -75,6 +78,7 @@ class Draft:
     origin_server_ts: int | None = None
     device_id: str | None = None
     txn_id: str | None = None
+    delay_id: str | None = None
 
 
 @dataclass
@@ -214,7 +218,7 @@ class Append(Changes):
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
         }
         missing = [event_id for event_id in prev_events if event_id not in at_hand]
-        at_hand |= room_items.read_events(missing, self.version)
+        at_hand |= room_items.read_events(missing, self.version, self.room_id)
         return {event_id: reference_hash(event.pdu, self.version) for event_id, event in at_hand.items()}
 
     def _take(self, event: Event, draft: Draft, visibility: str) -> None:
@@ -228,6 +232,7 @@ class Append(Changes):
                 visibility=visibility,
                 device_id=draft.device_id,
                 txn_id=draft.txn_id,
+                delay_id=draft.delay_id,
                 replaced=replaced_by(previous),
                 withheld=event.type == DUMMY_EVENT,
             )

@@ -258,7 +258,7 @@ class Changes:
         """The ordinals of those events that are in the room's log; one read for what isn't known yet."""
         wanted = set(event_ids)
         if self.room is not None and (missing := wanted - self._places.keys()):
-            found = room_items.locate(list(missing))
+            found = room_items.locate(missing, self.room_id)
             here = {name: place for name, place in found.items() if place["room_id"] == self.room_id}
             self._places |= {
                 name: here[name]["ordinal"] if "ordinal" in here.get(name, ()) else None for name in missing
@@ -353,7 +353,7 @@ class Changes:
         for entry in added:
             whole = relations.with_children(entry, added)
             promoted = entry.event.event_id in self._promoted
-            writes += [room_items.log_write(whole), room_items.pointer_write(entry, promoted=promoted)]
+            writes += [room_items.log_write(whole), *room_items.pointer_writes(entry, promoted=promoted)]
         writes += relations.relation_writes(added, self.places(relations.parents_of(added)))
         writes += self._others
         if self._state_follows:

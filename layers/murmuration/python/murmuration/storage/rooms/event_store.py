@@ -53,14 +53,14 @@ class StoredEvent:
         return self.state_root is not None
 
 
-def read(event_ids: Collection[str], version: RoomVersion) -> dict[str, StoredEvent]:
-    """Those of the events that are known. Two round trips."""
-    return complete(room_items.locate(list(event_ids)), version)
+def read(event_ids: Collection[str], version: RoomVersion, room_id: str) -> dict[str, StoredEvent]:
+    """Those of a room's events that are known. Two round trips."""
+    return complete(room_items.locate(event_ids, room_id), version)
 
 
-def placed_among(event_ids: Collection[str]) -> set[str]:
-    """Those of the events that have their place in a room's graph. One round trip."""
-    places = room_items.locate(list(event_ids))
+def placed_among(event_ids: Collection[str], room_id: str) -> set[str]:
+    """Those of the events that have their place in the room's graph. One round trip."""
+    places = room_items.locate(event_ids, room_id)
     return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
 
 
@@ -90,8 +90,9 @@ def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredE
 def keep_writes(stored: StoredEvent) -> list[Write]:
     """Keep an event outside the log; fails if it has its place already, or as an outlier if it is known."""
     event_id = stored.event.event_id
+    note = room_items.room_note_writes(event_id, stored.room_id)
     item: Item = {
-        "event_id": event_id,
+        "event_id": room_items.place_key(event_id, stored.room_id),
         "room_id": stored.room_id,
         "kind": stored.kind,
         "json": stored.event.to_json(),
@@ -101,11 +102,11 @@ def keep_writes(stored: StoredEvent) -> list[Write]:
     if stored.undecided:
         item["undecided"] = True
     if stored.state_root is None:
-        return [dynamodb.put(EVENTS, item, condition="attribute_not_exists(event_id)")]
+        return [dynamodb.put(EVENTS, item, condition="attribute_not_exists(event_id)"), *note]
     item["state_root"] = stored.state_root
     kept: Item = {"room_id": stored.room_id, "sk": _KEPT + event_id, "state_root": stored.state_root}
     names = {"#ordinal": "ordinal"}
-    return [dynamodb.put(EVENTS, item, condition=UNPLACED, names=names), dynamodb.put(ROOMS, kept)]
+    return [dynamodb.put(EVENTS, item, condition=UNPLACED, names=names), dynamodb.put(ROOMS, kept), *note]
 
 
 def kept_removal(room_id: str, event_id: str) -> Write:
@@ -117,7 +118,7 @@ def redact_write(stored: StoredEvent) -> Write:
     """Keep no more than the redacted form of an event outside the log; fails if it is in the log now."""
     return dynamodb.update(
         EVENTS,
-        {"event_id": stored.event.event_id},
+        {"event_id": room_items.place_key(stored.event.event_id, stored.room_id)},
         "SET #json = :json",
         names={"#json": "json"},
         values={":json": stored.event.redacted().to_json()},

@@ -11,6 +11,7 @@ A worker may stop anywhere and run twice: each event is recognised by its ID, an
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -88,6 +89,8 @@ def retry_parked() -> int:
         elif parked_pdus.postpone(parked):
             queueing.put(parked.origin, {parked.room_id: [parked.pdu]}, parked=True)
             retried += 1
+    if retried:
+        logging.getLogger("murmuration.federation").warning("parked PDUs: retried=%d", retried)
     return retried
 
 
@@ -96,7 +99,7 @@ class _Outcomes:
 
     def __init__(self, room_id: str, origin: str, parked: bool) -> None:
         self.counts: Counter[str] = Counter()
-        self._room_id = room_id
+        self.room_id = room_id
         self._origin = origin
         self._parked = parked
 
@@ -109,7 +112,7 @@ class _Outcomes:
         """An event is done with, in one way or another."""
         self.counts[kind] += 1
         if self._parked:
-            parked_pdus.remove(self._room_id, event_id)
+            parked_pdus.remove(self.room_id, event_id)
 
     def park(self, event_id: str, pdu: Any) -> None:
         """Try an event again later, unless its server has had many parked lately."""
@@ -119,12 +122,12 @@ class _Outcomes:
             except LimitExceeded:
                 self.counts["too_many_parked"] += 1
                 return
-            parked_pdus.park(self._room_id, event_id, self._origin, pdu)
+            parked_pdus.park(self.room_id, event_id, self._origin, pdu)
         self.counts["parked"] += 1
 
     def park_also(self, event_id: str, pdu: Any) -> None:
         """Try an event again later that came along with one of the message's."""
-        if parked_pdus.park(self._room_id, event_id, self._origin, pdu):
+        if parked_pdus.park(self.room_id, event_id, self._origin, pdu):
             self.counts["parked"] += 1
 
     def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
@@ -183,7 +186,7 @@ class _Work:
         """The events that have no place yet. A single one is looked up when it is received."""
         if len(events) < 2:
             return events
-        known = event_store.placed_among(list(events))
+        known = event_store.placed_among(events, self.outcomes.room_id)
         for event_id in known:
             self.outcomes.judged(event_id, "known")
         return {event_id: event for event_id, event in events.items() if event_id not in known}

@@ -1,1 +1,0 @@
-"""The actions of `murmuration room`, a module each."""
