@@ -72,7 +72,7 @@ SHARES: Mapping[str, int] = {
 }
 """Percent of the account's concurrency for each function that can be held for long; no others starve by them.
 
-docs/decisions.md explains the numbers.
+docs/decisions_deployment.md explains the numbers.
 """
 HELD_SYNC_SHARE = 40
 """The share of /sync where each waiting client holds a function."""

@@ -295,7 +295,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
             "transient": "batch_get get put update",
-            "users": "batch_get check delete get put query update",
+            "users": "batch_get check delete get put update",
         },
     ),
     "client_server.room_state": Grant(

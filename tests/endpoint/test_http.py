@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 from base64 import b64decode
@@ -14,6 +15,7 @@ from local_cloud.gateway.http import response_of
 from murmuration.endpoint import Auth, endpoint
 from murmuration.endpoint.http import LARGE_CHARACTERS, Request
 from murmuration.endpoint.sockets import SocketRequest
+from murmuration.settings import settings
 
 pytestmark = pytest.mark.usefixtures("deployment")
 
@@ -55,14 +57,34 @@ def test_many_quotes_make_an_answer_too_long_for_a_string_but_not_for_base64() -
     assert json.loads(body) == '"' * 2_100_000
 
 
-def test_a_smaller_answer_is_left_to_api_gateway() -> None:
-    given = answer({"events": []}, "gzip")
-    assert given["body"] == '{"events":[]}'
+def behind(api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let functions be behind a kind of API."""
+    found = dataclasses.replace(settings(), api=api)  # type: ignore[arg-type]
+    monkeypatch.setattr("murmuration.endpoint.http.settings", lambda: found)
+
+
+@pytest.mark.parametrize(("api", "size"), [("rest", 20_000), ("rest", 10), ("http", 10)])
+def test_a_smaller_answer_is_not_compressed(api: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A REST API compresses it, and what is small gains nothing."""
+    behind(api, monkeypatch)
+    given = answer({"events": "e" * size}, "gzip")
+    assert given["body"] == f'{{"events":"{"e" * size}"}}'
     assert not given["isBase64Encoded"]
     assert "Content-Encoding" not in given["headers"]
 
 
-def test_what_is_not_compressed_fits_whatever_it_is_made_of() -> None:
+@pytest.mark.parametrize("accepted", ["gzip", "", None])
+def test_behind_an_http_api_functions_compress(accepted: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    behind("http", monkeypatch)
+    given = answer({"events": "é" * 20_000}, accepted)
+    _, _, body = response_of(given, LIMIT)
+    assert (given["headers"].get("Content-Encoding") == "gzip") is bool(accepted)
+    assert given["headers"].get("Vary") == ("Accept-Encoding" if accepted else None)
+    assert json.loads(gzip.decompress(body) if accepted else body) == {"events": "é" * 20_000}
+
+
+def test_what_is_not_compressed_fits_whatever_it_is_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    behind("rest", monkeypatch)
     for character in ('"', "\\", "🦜", "語"):
         given = answer(character * ((LARGE_CHARACTERS - 2) // (2 if character in '"\\' else 1)), "gzip")
         assert not given["isBase64Encoded"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import re
 import subprocess
@@ -84,13 +85,19 @@ def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
     """The method and path of the file's decorator, read from its source."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "endpoint":
-            method, route = (ast.literal_eval(argument) for argument in node.args[:2])
+            names = vars(importlib.import_module(".".join(path.with_suffix("").parts)))
+            method, route = (_value(argument, names) for argument in node.args[:2])
             older = next((keyword.value for keyword in node.keywords if keyword.arg == "also"), None)
-            also = ast.literal_eval(older) if older is not None else ()
+            also = _value(older, names) if older is not None else ()
             for one in (route, *also):
                 other, _, route = one.rpartition(" ")
                 verb = other or method
                 yield route, "x-amazon-apigateway-any-method" if verb == "ANY" else verb.lower()
+
+
+def _value(node: ast.expr, names: dict[str, Any]) -> Any:
+    """What an argument of a decorator is, where the file may have a name for a part of it."""
+    return eval(ast.unparse(node), dict(names))
 
 
 def test_every_function_runs_the_same_way(stack: Synthesised) -> None:
@@ -396,7 +403,7 @@ ALLOWED_WILDCARDS = (
     r"MediaBucket[^/]*/[a-z_-]+/\*$",
     rf":parameter/{PREFIX}/\*$",
     rf":parameter/{PREFIX}/identity-provider-\*$",
-    rf":{PREFIX}-wake-(1-)?\*$",
+    rf":{PREFIX}-wake-(\d+-)?\*$",
     r"/ws/\*/@connections/\*$",
 )
 """The functions of an API; objects of one kind; the maker of secrets; providers' secrets; queues; sockets."""
