@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from murmuration.aws import dynamodb
@@ -48,9 +50,9 @@ def changes(monkeypatch):
     recorded = []
     original = device_lists.record_change
 
-    def record(user_id: str, *, quiet: bool = False):
+    def record(user_id: str, **options: Any):
         recorded.append(user_id)
-        original(user_id, quiet=quiet)
+        original(user_id, **options)
 
     monkeypatch.setattr(device_lists, "record_change", record)
     return recorded
