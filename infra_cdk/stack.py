@@ -124,6 +124,8 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "WAITING": settings.waiting,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
+        "REMOTE_MEDIA_MAX_BYTES": str(settings.remote_media_max_bytes),
+        "REMOTE_MEDIA_DAYS": str(settings.remote_media_days),
         "UNAUTHENTICATED_MEDIA_BEFORE": settings.unauthenticated_media_before,
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
         "TURN_URIS": ",".join(settings.turn_uris),

@@ -55,6 +55,13 @@ def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
                 s3.CfnBucket.RuleProperty(
                     id="large-answers", status="Enabled", prefix="answers/", expiration_in_days=1
                 ),
+                # What is used is copied onto itself before this is over, and so counts as new.
+                s3.CfnBucket.RuleProperty(
+                    id="media-of-others",
+                    status="Enabled",
+                    prefix="remote/",
+                    expiration_in_days=settings.remote_media_days + 1,
+                ),
             ]
         ),
     )

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from local_cloud.config import Limits
-from local_cloud.gateway.answers import PREFIX, Answers
+from local_cloud.gateway.answers import PREFIXES, Answers
 from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
 from local_cloud.gateway.parking import Parking, is_internal
 from local_cloud.gateway.routes import Routes
@@ -88,10 +88,10 @@ class HttpGateway:
         if self._parking is not None and (place := self._parking.place(request)) is not None:
             await _send(send, *await self._parking.wait(place))
             return
-        if self._answers is not None and request.path.startswith(PREFIX):
+        if self._answers is not None and request.path.startswith(PREFIXES):
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(
-                None, self._answers.serve, request.method, request.path, request.query
+                None, self._answers.serve, request.method, request.path, request.query, _range(request)
             )
             await _send(send, *found)
             return
@@ -186,6 +186,10 @@ async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], con
     headers = [*headers, (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
+
+
+def _range(request: HttpRequest) -> str:
+    return next((value.decode("latin-1") for name, value in request.headers if name == b"range"), "")
 
 
 def request_of(scope: Message) -> HttpRequest:

@@ -1,12 +1,10 @@
-"""Uploads and downloads. https://spec.matrix.org/v1.19/client-server-api/#content-repository"""
+"""Uploads. https://spec.matrix.org/v1.19/client-server-api/#content-repository"""
 
 from __future__ import annotations
 
-import re
 import secrets
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from murmuration.aws import objects
@@ -15,30 +13,24 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
-from murmuration.media.headers import content_type_of
+from murmuration.media.finding import find_own_media
+from murmuration.media.headers import MAX_FILE_NAME_BYTES, content_type_of
 from murmuration.protocol.errors import (
     CannotOverwriteMedia,
     Forbidden,
     InvalidParam,
     LimitExceeded,
     NotFound,
-    NotYetUploaded,
     TooLarge,
     Unavailable,
 )
-from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.settings import settings
 from murmuration.storage import media as storage
-from murmuration.storage.media import Content, Media
+from murmuration.storage.media import Content
 
 PENDING_MS = 86_400_000
 PENDING_LIMIT = 10
 """How many created IDs a user may have that wait for their content."""
-MAX_FILE_NAME_BYTES = 1_024
-DEFAULT_WAIT_MS = 20_000
-MAX_WAIT_MS = 15_000
-WAIT_STEP_MS = 400
-_MEDIA_ID = re.compile("[A-Za-z0-9_-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +39,6 @@ class Upload:
 
     data: bytes
     content_type: str | None
-    file_name: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """Media as they were uploaded."""
-
-    data: bytes
-    content_type: str
     file_name: str | None
 
 
@@ -99,7 +82,9 @@ def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str,
     Raises NotFound where there's no such URI any more, Forbidden where it's another user's or the requester
     has no room for it, CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
     """
-    media = _read(server_name, media_id)
+    if server_name != settings().server_name:
+        raise NotFound("Only media of this server can be uploaded to it")
+    media = find_own_media(media_id)
     if media.user_id != requester.user_id:
         raise Forbidden("This media ID was created by another user")
     _check_upload(requester, upload)
@@ -177,61 +162,3 @@ def _new_media_id() -> str:
 
 def _uri(media_id: str) -> str:
     return f"mxc://{settings().server_name}/{media_id}"
-
-
-# -- Downloading -----------------------------------------------------------------------------------------
-
-
-def get_content(server_name: str, media_id: str, *, reader: Requester | None, timeout_ms: int) -> File:
-    """Media as they were uploaded; see `find_content`. Raises NotFound, NotYetUploaded."""
-    return read_file(find_content(server_name, media_id, reader=reader, timeout_ms=timeout_ms))
-
-
-def find_content(server_name: str, media_id: str, *, reader: Requester | None, timeout_ms: int) -> Content:
-    """What is known about uploaded media, after waiting up to `timeout_ms` for a pending upload.
-
-    Without a `reader` nothing is waited for, and media that were uploaded since the deployment's freeze
-    aren't there. A reader who waits for many media at once is told immediately that they aren't uploaded, as
-    each wait holds a function. Raises NotFound, NotYetUploaded.
-    https://spec.matrix.org/v1.19/client-server-api/#content-repository
-    """
-    content = _read(server_name, media_id).content
-    if content is None and reader is not None and timeout_ms > 0:
-        content = _await_content(server_name, media_id, reader, timeout_ms)
-    if content is None:
-        raise NotYetUploaded("The media have not been uploaded yet")
-    if reader is None and content.uploaded_ms >= settings().unauthenticated_media_before_ms:
-        raise NotFound("These media are given to who has an access token, by the paths of today")
-    return content
-
-
-def _await_content(server_name: str, media_id: str, reader: Requester, timeout_ms: int) -> Content | None:
-    """What was uploaded while this waited; None where nothing was, or the user waits too often."""
-    with suppress(LimitExceeded):
-        rate_limits.check("media_wait", reader.user_id)
-        deadline = time.monotonic() + min(timeout_ms, MAX_WAIT_MS) / 1000
-        while (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, WAIT_STEP_MS / 1000))
-            if (content := _read(server_name, media_id).content) is not None:
-                return content
-    return None
-
-
-def read_file(content: Content) -> File:
-    """The bytes of uploaded media. Raises NotFound where the bucket has lost them."""
-    found = objects.get(content.object)
-    if found is None:
-        raise NotFound("The media are gone")
-    return File(found.data, content.content_type, content.file_name)
-
-
-def _read(server_name: str, media_id: str) -> Media:
-    """Raises NotFound, also for an ID whose time to be uploaded is over."""
-    if not is_valid_server_name(server_name) or not _MEDIA_ID.fullmatch(media_id):
-        raise NotFound("This is not the name of any media")
-    if server_name != settings().server_name:
-        raise NotFound(f"The media are on {server_name}, and this server doesn't federate yet")
-    media = storage.read(media_id)
-    if media is None or (media.content is None and (media.pending_until_ms or 0) <= now_ms()):
-        raise NotFound("There are no such media")
-    return media

@@ -43,15 +43,24 @@ def read(media_id: str) -> Media | None:
     item = dynamodb.get(TABLE, {"media_id": media_id})
     if item is None:
         return None
-    content = None
-    if "object" in item:
-        content = Content(
-            item["object"], item["content_type"], item["file_name"], item["size"], item["uploaded_ms"]
-        )
-    return Media(media_id, item["user_id"], content, item.get("pending_until_ms"))
+    return Media(media_id, item["user_id"], content_of(item), item.get("pending_until_ms"))
 
 
-def _content_attributes(content: Content) -> dict[str, Any]:
+def content_of(item: Mapping[str, Any]) -> Content | None:
+    """The content that an item tells of; None if it tells of none."""
+    if "object" not in item:
+        return None
+    return Content(
+        item["object"],
+        item["content_type"],
+        item.get("file_name"),
+        int(item["size"]),
+        int(item["uploaded_ms"]),
+    )
+
+
+def content_attributes(content: Content) -> dict[str, Any]:
+    """The attributes by which an item tells of content."""
     return {
         "object": content.object,
         "content_type": content.content_type,
@@ -63,7 +72,7 @@ def _content_attributes(content: Content) -> dict[str, Any]:
 
 def create(media_id: str, user_id: str, content: Content) -> None:
     """Add an ID with its content; again is no error. Raises ConditionFailed where the ID is taken."""
-    item = {"media_id": media_id, "user_id": user_id, **_content_attributes(content)}
+    item = {"media_id": media_id, "user_id": user_id, **content_attributes(content)}
     dynamodb.execute(
         dynamodb.put(
             TABLE,
@@ -131,10 +140,11 @@ class Making:
     whole: str = ""
 
 
-def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int) -> Making:
+def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int, expires_ms: int) -> Making:
     """Count an attempt before it is made, unless it's known what comes of it; how the making goes.
 
-    What is known from before `lapsed_ms` counts no more. One write, two where it has lapsed.
+    What is known from before `lapsed_ms` counts no more. One write, two where it has lapsed. The table
+    deletes the item some time after `expires_ms`.
     """
     key = _thumbnail_key(media_id, name)
     try:
@@ -142,8 +152,8 @@ def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int) ->
             dynamodb.update(
                 TABLE,
                 key,
-                "SET since_ms = if_not_exists(since_ms, :now) ADD tries :one",
-                values={":now": now_ms, ":one": 1, ":lapsed": lapsed_ms},
+                "SET since_ms = if_not_exists(since_ms, :now), expires = :expires ADD tries :one",
+                values={":now": now_ms, ":one": 1, ":lapsed": lapsed_ms, ":expires": expires_ms // 1000},
                 condition="attribute_not_exists(since_ms) OR (since_ms >= :lapsed"
                 " AND attribute_not_exists(refusal) AND attribute_not_exists(whole))",
                 return_old=True,
@@ -154,7 +164,7 @@ def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int) ->
         item = error.item()
     if item is None or item["since_ms"] < lapsed_ms:
         item = {"tries": 1, "since_ms": now_ms}
-        dynamodb.execute(dynamodb.put(TABLE, {**key, **item}))
+        dynamodb.execute(dynamodb.put(TABLE, {**key, **item, "expires": expires_ms // 1000}))
     return Making(
         item.get("tries", 0),
         item["since_ms"],
@@ -227,7 +237,7 @@ def complete(media: Media, content: Content) -> None:
     A transaction, as one of those may be sent twice: a lone write whose answer was lost would then be refused
     for what it did itself.
     """
-    attributes = _content_attributes(content)
+    attributes = content_attributes(content)
     dynamodb.transact(
         [
             dynamodb.update(
