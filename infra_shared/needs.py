@@ -174,5 +174,10 @@ def _object_needs(operation: str, parameters: Mapping[str, Any]) -> Iterator[Nee
     for key in keys:
         resource = f"{key.partition('/')[0]}/*"
         if operation == "CopyObject":
-            yield Need(OBJECTS, f"{parameters['CopySource']['Key'].partition('/')[0]}/*", "get")
+            yield Need(OBJECTS, f"{_copied_key(parameters['CopySource']).partition('/')[0]}/*", "get")
         yield Need(OBJECTS, resource, _OBJECT_ACTIONS[operation])
+
+
+def _copied_key(source: Any) -> str:
+    """The key in a CopySource, which botocore makes a path of."""
+    return str(source["Key"]) if isinstance(source, Mapping) else str(source).lstrip("/").partition("/")[2]

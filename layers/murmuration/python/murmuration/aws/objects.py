@@ -44,8 +44,8 @@ def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str =
 def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = None) -> str:
     """The path, with its query, by which anybody may read an object from the bucket's own host for a while.
 
-    CloudFront passes it on to that host, so clients use it at the server's address. `headers` are those of
-    RESPONSE_HEADERS that the bucket answers with in place of the object's own.
+    CloudFront passes it on to that host, so clients use it at the server's address. Those of `headers` that are in
+    RESPONSE_HEADERS the bucket answers with, in place of the object's own.
     """
     from urllib.parse import quote, urlencode, urlsplit
 
@@ -55,7 +55,8 @@ def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = N
     from murmuration.aws.clients import session
 
     region = client().meta.region_name
-    more = {RESPONSE_HEADERS[name]: value for name, value in (headers or {}).items() if value}
+    wanted = headers or {}
+    more = {said: wanted[name] for name, said in RESPONSE_HEADERS.items() if wanted.get(name)}
     query = f"?{urlencode(more, quote_via=quote, safe='')}" if more else ""
     url = f"https://{settings().media_bucket}.s3.{region}.amazonaws.com/{key}{query}"
     request = AWSRequest("GET", url)

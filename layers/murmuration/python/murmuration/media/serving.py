@@ -23,6 +23,8 @@ SIGNED_S = 3600
 """How long a signed URL is valid: a video is fetched by many ranges."""
 REDIRECT_CACHING = "private, max-age=600"
 """A redirect may be used again for less time than its URL is valid: a player needn't ask each time."""
+_NOTHING_THERE = b'{"errcode":"M_UNKNOWN","error":"The file has nothing in this range"}'
+_JSON = {"Content-Type": "application/json"}
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,15})\s*-\s*(\d{0,15})", re.ASCII)
 
 
@@ -68,7 +70,7 @@ def serve_file(file: File, asked: Asked) -> Served:
         return Served(file.data, 200, headers)
     first, last = found
     if first >= size:
-        return Served(b"", 416, {"Content-Range": f"bytes */{size}"})
+        return Served(_NOTHING_THERE, 416, {**_JSON, "Content-Range": f"bytes */{size}"})
     return Served(
         file.data[first : last + 1], 206, {**headers, "Content-Range": f"bytes {first}-{last}/{size}"}
     )

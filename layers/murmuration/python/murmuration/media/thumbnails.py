@@ -105,7 +105,13 @@ def get_content_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked
     Raises what `find_thumbnail` raises.
     """
     found = find_thumbnail(server_name, media_id, wanted, asked)
-    return serve(found, asked) if isinstance(found, Content) else serve_file(found, asked)
+    if isinstance(found, File):
+        return serve_file(found, asked)
+    try:
+        return serve(found, asked)
+    except NotFound:
+        again = find_again(server_name, media_id, asked, found)
+        return serve(replace(again, content_type=found.content_type, file_name=found.file_name), asked)
 
 
 def find_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
