@@ -91,8 +91,8 @@ class Settings(BaseModel):
     """
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
-    media_max_bytes: Annotated[int, Field(ge=65_536, le=4_194_304)] = 4_194_304
-    """The largest upload. An answer through Lambda holds 6 MB, of which Base64 takes a third."""
+    media_max_bytes: Annotated[int, Field(ge=65_536, le=10_000_000)] = 10_000_000
+    """The largest upload: API Gateway takes 10 MB."""
     media_quota_bytes: Annotated[int, Field(ge=0)] = 5_000_000_000
     """What one user may upload in all; 0 for no bound."""
     remote_media_max_bytes: Annotated[int, Field(ge=65_536, le=209_715_200)] = 104_857_600

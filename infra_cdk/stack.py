@@ -10,7 +10,7 @@ from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack
 from infra_cdk import acknowledgements
 from infra_cdk.layers import Layers
 from infra_cdk.names import api_name
-from infra_cdk.parts.api import Part, make_api, make_invoker, make_waiter
+from infra_cdk.parts.api import Part, make_api, make_invoker, make_uploader, make_waiter
 from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
@@ -50,6 +50,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     invoker = make_invoker(stack, settings, functions)
     if settings.waiting == "parked":
         make_waiter(stack, settings)
+    make_uploader(stack, bucket.attr_arn)
     parts: tuple[Part, ...] = ("", "Drafts", "Federation")
     apis = {part: make_api(stack, settings, functions, part) for part in parts}
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None

@@ -8,6 +8,9 @@
 // A /sync of a client that has seen everything carries a marked token. It goes to the device's wake queue instead
 // of a function, unless it asks for something else than the answer that brought the mark, or may not wait, or
 // stayed away for so long that a ring may be gone. Nobody else comes to the queues' path: it doesn't exist outside.
+//
+// An upload that is too large for a function goes to the path at which API Gateway puts bodies into the bucket, with
+// its size in a header of ours: it doesn't exist outside either.
 
 const crypto = require('crypto');
 
@@ -26,7 +29,10 @@ const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
 const MARKED =
     /^(p_([\w-]{8,32})\.p\d\.([0-9a-f]{32})\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
 const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
-const PARKED = 'parked';
+const INTERNAL = ['parked', 'uploads'];
+const SIZE_HEADER = 'x-murmuration-size';
+const UPLOAD_PATH = /^\/_matrix\/media\/(?:r0|v3|v1)\/upload(\/[^/]+\/[^/]+)?$/;
+const LARGE_BYTES = 4194304;
 const UNRECOGNIZED = JSON.stringify({ errcode: 'M_UNRECOGNIZED', error: 'Unrecognized request' });
 const LONGEST_WAIT = 20;
 const LONGEST_ABSENCE = 45000;
@@ -58,7 +64,7 @@ function parked(request, now) {
     return { queue: mark[3], wait: String(wait), keep: mark[1], call: 'c_' + mark[2], keys: mark[6] };
 }
 
-// Whether a path is that of the queues, in any way in which somebody behind us may read it.
+// Whether a path is that of the queues or of uploads, in any way in which somebody behind us may read it.
 function isInternal(uri) {
     let path = uri;
     for (let round = 0; round < 3; round++) {
@@ -76,7 +82,7 @@ function isInternal(uri) {
             parts.push(part);
         }
     });
-    return parts.length > 0 && parts[0].toLowerCase() === PARKED;
+    return parts.length > 0 && INTERNAL.indexOf(parts[0].toLowerCase()) !== -1;
 }
 
 function park(request) {
@@ -97,6 +103,18 @@ function park(request) {
     return found !== null;
 }
 
+function upload(request) {
+    const found = UPLOAD_PATH.exec(request.uri);
+    const length = request.headers['content-length'];
+    if (!found || !length || !(Number(length.value) > LARGE_BYTES)) {
+        return;
+    }
+    if (request.method === (found[1] ? 'PUT' : 'POST')) {
+        request.headers[SIZE_HEADER] = { value: length.value };
+        request.uri = '/uploads' + (found[1] || '');
+    }
+}
+
 function handler(event) {
     const request = event.request;
     if (request.method === 'OPTIONS') {
@@ -114,6 +132,8 @@ function handler(event) {
     if (query !== undefined || !PLAIN_PATH.test(request.uri)) {
         request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };
     }
+    delete request.headers[SIZE_HEADER];
+    upload(request);
     if (SOCKET_PATH.test(request.uri)) {
         request.uri = '/ws';
     }

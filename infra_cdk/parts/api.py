@@ -25,8 +25,8 @@ from infra_cdk.names import api_name, function_name
 from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.parts.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
-from infra_shared import parking
-from murmuration.endpoint import Function, http_routes
+from infra_shared import parking, uploads
+from murmuration.endpoint import Function, Http, http_routes
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
@@ -47,6 +47,7 @@ FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/")
 """What the paths begin with that other servers call."""
 INVOKER = "ApiInvokerRole"
 WAITER = "ApiWaiterRole"
+UPLOADER = "ApiUploaderRole"
 Part = Literal["", "Drafts", "Federation"]
 ANY = "x-amazon-apigateway-any-method"
 
@@ -79,6 +80,27 @@ def make_waiter(stack: Stack, settings: Settings) -> None:
         assume_role_policy_document=assumed_by("apigateway"),
         policies=inline([allow(["sqs:ReceiveMessage"], [queues])]),
     )
+
+
+def make_uploader(stack: Stack, bucket_arn: str) -> None:
+    """The role by which API Gateway stores uploads: below their folder, and nowhere else."""
+    iam.CfnRole(
+        stack,
+        UPLOADER,
+        assume_role_policy_document=assumed_by("apigateway"),
+        policies=inline([allow(["s3:PutObject"], [f"{bucket_arn}/{uploads.FOLDER}/*"])]),
+    )
+
+
+def _stored(path: str) -> dict[str, Any]:
+    """The operation of a route whose body goes into the bucket."""
+    uri = {
+        "Fn::Sub": [
+            "arn:${AWS::Partition}:apigateway:${AWS::Region}:s3:path/${Bucket}/{folder}/{media}/{name}",
+            {"Bucket": {"Ref": "MediaBucket"}},
+        ]
+    }
+    return uploads.operation(path, uri, {"Fn::GetAtt": [UPLOADER, "Arn"]}, CORS_HEADERS)
 
 
 def _parked(settings: Settings) -> dict[str, Any]:
@@ -128,11 +150,19 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
         }
 
     paths: dict[str, dict[str, Any]] = {"/": {}}
+    schemes: dict[str, Any] = {}
     for method, path, function in routes:
         methods = paths.setdefault(path, {})
         key = ANY if method == "ANY" else method.lower()
         if key in methods:
             raise DeploymentError(f"two functions serve {method} {path}")
+        if isinstance(function.route, Http) and function.route.stores_body:
+            name = f"{uploads.AUTHORIZER}-{method.lower()}"
+            methods[key] = {**_stored(path), "security": [{name: []}]}
+            schemes[name] = uploads.security_scheme(
+                invocation_uri(settings, function), {"Fn::GetAtt": [INVOKER, "Arn"]}
+            )
+            continue
         methods[key] = operation(function)
     if settings.waiting == "parked" and not part:
         paths[parking.PATH] = {"get": _parked(settings)}
@@ -145,6 +175,7 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
         "x-amazon-apigateway-binary-media-types": ["*/*"],
         "x-amazon-apigateway-gateway-responses": _gateway_responses(),
         "paths": paths,
+        **({"components": {"securitySchemes": schemes}} if schemes else {}),
     }
 
 

@@ -20,7 +20,8 @@ from local_cloud.config import Limits
 from local_cloud.gateway.answers import PREFIXES, Answers
 from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
 from local_cloud.gateway.parking import Parking, is_internal
-from local_cloud.gateway.routes import Routes
+from local_cloud.gateway.routes import Match, Routes
+from local_cloud.gateway.uploads import Uploads, authorizer_event, forwarded
 from local_cloud.lambdas import Function, FunctionError, Lambdas
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
@@ -64,10 +65,12 @@ class HttpGateway:
         viewer_secret: str,
         parking: Parking | None = None,
         answers: Answers | None = None,
+        uploads: Uploads | None = None,
     ) -> None:
         self._routes = routes
         self._parking = parking
         self._answers = answers
+        self._uploads = uploads
         self._lambdas = lambdas
         self._limits = limits
         self._viewer_secret = viewer_secret
@@ -98,9 +101,13 @@ class HttpGateway:
         if is_internal(request.path):
             await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
+        request = forwarded(request)
         match = self._routes.match(request.path, request.method)
         if match is None or match.function is None:
             await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
+            return
+        if getattr(match.function.route, "stores_body", False):
+            await self._upload(send, request_id, request, match, body)
             return
         event = http_event(request, match, body, self._viewer_secret)
         if len(body) > 4_000_000 and len(json.dumps(event)) > self._limits.lambda_payload_bytes:
@@ -115,6 +122,23 @@ class HttpGateway:
             await _refuse(send, request_id, "INTEGRATION_TIMEOUT")
         else:
             await self._answer(send, request_id, match.function, answer)
+
+    async def _upload(
+        self, send: Send, request_id: bytes, request: HttpRequest, match: Match, body: bytes
+    ) -> None:
+        """Ask the route's authorizer, and have the bucket take the body."""
+        if self._uploads is None or match.function is None:
+            await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
+            return
+        event = authorizer_event(request, match, self._viewer_secret)
+        try:
+            granted = await self._invoke(match.function, event)
+        except (FunctionError, TimeoutError):
+            await _refuse(send, request_id, "DEFAULT_5XX")
+            return
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, self._uploads.store, granted, body)
+        await _send(send, *found)
 
     async def _read_body(self, receive: Receive) -> bytes | None:
         """The whole body; None if the client is gone.

@@ -401,5 +401,5 @@ def test_the_limit_holds_for_creations_at_once(alice):
 
 
 def test_ids_cannot_be_guessed():
-    assert len({repository._new_media_id() for _ in range(1000)}) == 1000
-    assert len(repository._new_media_id()) == 24
+    assert len({repository.new_media_id() for _ in range(1000)}) == 1000
+    assert len(repository.new_media_id()) == 24

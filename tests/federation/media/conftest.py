@@ -38,11 +38,11 @@ class Library(Remote):
     """A server whose endpoints for media answer what the test says; `asked` are their targets."""
 
     new: Callable[[Received], Reply] = unknown_endpoint
-    old: Callable[[Received], Reply] = unknown_endpoint
+    by_old_path: Callable[[Received], Reply] = unknown_endpoint
     asked: list[Received] = field(default_factory=list)
 
     def answer(self, received: Received) -> Reply:
-        for path, handler in ((NEW, self.new), (OLD, self.old)):
+        for path, handler in ((NEW, self.new), (OLD, self.by_old_path)):
             if received.target.startswith(path):
                 self.asked.append(received)
                 return handler(received)

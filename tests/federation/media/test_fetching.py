@@ -14,8 +14,9 @@ from murmuration import clock
 from murmuration.aws import dynamodb, objects
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
-from murmuration.media import remote, serving
+from murmuration.media import remote
 from murmuration.settings import settings
+from murmuration.storage.media import Content
 from tests.federation.media.conftest import Library, two_parts
 from tests.federation.network import Network, Received, Reply
 from tests.in_process import Client
@@ -123,7 +124,7 @@ def test_a_redirect_of_a_location_is_checked_too(alice: Client, library: Library
 
 
 def test_old_servers_are_asked_by_the_old_path(alice: Client, library: Library) -> None:
-    library.old = lambda _: Reply(DATA, headers=PNG)
+    library.by_old_path = lambda _: Reply(DATA, headers=PNG)
     answer = get(alice, library)
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, DATA, "image/png")
     asked = library.asked[1]
@@ -136,7 +137,7 @@ def test_old_servers_are_asked_by_the_old_path(alice: Client, library: Library) 
 
 def test_old_servers_may_redirect(alice: Client, library: Library, network: Network) -> None:
     url = elsewhere(network, lambda _: Reply(DATA, headers=PNG), f"cdn-{library.name}")
-    library.old = lambda _: Reply(b"", 307, {"Location": url})
+    library.by_old_path = lambda _: Reply(b"", 307, {"Location": url})
     assert get(alice, library).body == DATA
 
 
@@ -203,7 +204,7 @@ def test_what_is_too_large_is_not_kept(
 ) -> None:
     monkeypatch.setenv("MURMURATION_REMOTE_MEDIA_MAX_BYTES", "1000")
     settings.cache_clear()
-    library.old = lambda _: Reply(
+    library.by_old_path = lambda _: Reply(
         b"x" * 1001, headers={} if said else {"Content-Length": "1001", "Content-Encoding": "identity"}
     )
     answer = get(alice, library)
@@ -254,7 +255,7 @@ def test_a_late_fetch_leaves_what_another_fetched(alice: Client, library: Librar
     def overtaken(_: Received) -> Reply:
         later = clock.now_ms() + remote.CLAIM_MS + 1
         assert remote_media.claim(library.name, "abc", "other", now_ms=later, until_ms=later + 1)
-        content = serving.Content("remote/x/other", "text/plain", None, 5, later)
+        content = Content("remote/x/other", "text/plain", None, 5, later)
         objects.put("remote/x/other", b"other", "text/plain")
         remote_media.finish(library.name, "abc", "other", content, now_ms=later, expires_ms=later + 100_000)
         return two_parts(PNG, DATA)
@@ -273,7 +274,12 @@ def test_a_use_is_noted_once_a_day(alice: Client, library: Library, monkeypatch:
     first = kept(library)
     renewed: list[str] = []
     renew = objects.renew
-    monkeypatch.setattr(objects, "renew", lambda key, kind: renewed.append(key) or renew(key, kind))
+
+    def note(key: str, kind: str) -> bool:
+        renewed.append(key)
+        return renew(key, kind)
+
+    monkeypatch.setattr(objects, "renew", note)
     get(alice, library)
     assert (kept(library), renewed) == (first, [])
     later = first["used_ms"] + remote.DAY_MS

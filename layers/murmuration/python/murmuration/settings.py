@@ -58,7 +58,7 @@ class Settings:
     waiting: Literal["held", "parked"] = "parked"
     queue_urls: str = ""
     media_bucket: str = ""
-    media_max_bytes: int = 4_194_304
+    media_max_bytes: int = 10_000_000
     media_quota_bytes: int = 5_000_000_000
     remote_media_max_bytes: int = 104_857_600
     remote_media_days: int = 30
@@ -148,7 +148,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
-        media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),
+        media_max_bytes=number("MEDIA_MAX_BYTES", 10_000_000),
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
         remote_media_max_bytes=number("REMOTE_MEDIA_MAX_BYTES", 104_857_600),
         remote_media_days=number("REMOTE_MEDIA_DAYS", 30),

@@ -44,8 +44,8 @@ def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str =
 def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = None) -> str:
     """The path, with its query, by which anybody may read an object from the bucket's own host for a while.
 
-    CloudFront passes it on to that host, so clients use it at the server's address. Those of `headers` that are in
-    RESPONSE_HEADERS the bucket answers with, in place of the object's own.
+    CloudFront passes it on to that host, so clients use it at the server's address. The bucket answers with
+    those of `headers` that are in RESPONSE_HEADERS, in place of the object's own.
     """
     from urllib.parse import quote, urlencode, urlsplit
 
@@ -84,17 +84,16 @@ def renew(key: str, content_type: str) -> bool:
     return True
 
 
-def exists(key: str) -> bool:
-    """Whether there is an object with `key`."""
+def size_of(key: str) -> int | None:
+    """The bytes of the object with `key`; None if there is none."""
     count_object()
     s3 = client()
     try:
-        s3.head_object(Bucket=settings().media_bucket, Key=key)
+        return int(s3.head_object(Bucket=settings().media_bucket, Key=key)["ContentLength"])
     except s3.exceptions.ClientError as error:
         if _is_missing(error):
-            return False
+            return None
         raise
-    return True
 
 
 def _is_missing(error: Any) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 
 URI_HEADER = "x-murmuration-uri"
+SIZE_HEADER = "x-murmuration-size"
 
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
@@ -185,6 +186,14 @@ class Request:
         if len(hops) > 1 and self._came_through_viewer():
             return hops[-2]
         return str(self.event["requestContext"]["identity"]["sourceIp"])
+
+    @property
+    def coming_bytes(self) -> int:
+        """The size of a body that the gateway stores, as the viewer side read it. Raises MissingParam."""
+        text = self.headers.get(SIZE_HEADER, "") if self._came_through_viewer() else ""
+        if not text.isdecimal() or len(text) > 15:
+            raise MissingParam("The request doesn't say how many bytes it has")
+        return int(text)
 
     def _came_through_viewer(self) -> bool:
         """Whether the request bears the secret that the viewer side alone puts on requests."""
@@ -336,7 +345,12 @@ class Handler:
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         request = Request(event, context)
         with billing(request, self.route), _refusing(self.route):
-            return self._respond(request)
+            answer = self._respond(request)
+        if self.route.stores_body and event.get("type") == "REQUEST":
+            from murmuration.endpoint.uploads import placing
+
+            return placing(event, answer)
+        return answer
 
     def _respond(self, request: Request) -> dict[str, Any]:
         event, context = request.event, request.context
@@ -453,16 +467,20 @@ def endpoint(
     also: tuple[str, ...] = (),
     for_people: bool = False,
     refuses_suspended: bool = False,
+    stores_body: bool = False,
 ) -> Callable[[Callable[[Request], Any]], Handler]:
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
     `also` are older paths of the same endpoint; one with another method has it in front: `PUT /path`. An
     endpoint that browsers come to is `for_people`; one that `refuses_suspended` isn't for suspended users.
+    One that `stores_body` answers where the body is to be stored: see `endpoint.uploads`.
     """
     older = tuple((method, one) if one.startswith("/") else _split(one) for one in also)
 
     def decorate(function: Callable[[Request], Any]) -> Handler:
-        return Handler(function, Http(method, path, auth, versions, older, for_people, refuses_suspended))
+        return Handler(
+            function, Http(method, path, auth, versions, older, for_people, refuses_suspended, stores_body)
+        )
 
     return decorate
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 import time
 from contextlib import suppress
+from dataclasses import replace
 
+from murmuration.aws import objects
+from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.media.asking import Asked
@@ -80,12 +83,27 @@ def check_name(server_name: str, media_id: str) -> None:
 
 
 def find_own_media(media_id: str) -> Media:
-    """An ID of this server's. Raises NotFound, also for one whose time to be uploaded is over."""
+    """An ID of this server's. Raises NotFound, also for one whose time to be uploaded is over.
+
+    An upload that was begun is complete once its body is in the bucket; the first who looks finds that out.
+    """
     check_name(settings().server_name, media_id)
     media = storage.read(media_id)
+    if media is not None and media.content is None and media.begun is not None:
+        media = _look_for(media, media.begun)
     if media is None or (media.content is None and (media.pending_until_ms or 0) <= now_ms()):
         raise NotFound("There are no such media")
     return media
+
+
+def _look_for(media: Media, begun: Content) -> Media:
+    size = objects.size_of(begun.object)
+    if size is None:
+        return media
+    content = replace(begun, size=size)
+    with suppress(ConditionFailed):  # somebody else has noted the same
+        storage.complete_begun(media, content)
+    return replace(media, content=content, begun=None)
 
 
 def _await_content(media_id: str, asked: Asked) -> Content | None:

@@ -57,7 +57,7 @@ def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
     found = remote_media.read(server_name, media_id, now_ms=now_ms())
     lost = ""
     if found.content is not None:
-        if found.content.size <= INLINE_BYTES or objects.exists(found.content.object):
+        if found.content.size <= INLINE_BYTES or objects.size_of(found.content.object) is not None:
             _note_use(server_name, media_id, found)
             return found.content
         lost = found.content.object

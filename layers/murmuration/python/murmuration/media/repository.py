@@ -26,7 +26,7 @@ from murmuration.protocol.errors import (
 )
 from murmuration.settings import settings
 from murmuration.storage import media as storage
-from murmuration.storage.media import Content
+from murmuration.storage.media import Content, Media
 
 PENDING_MS = 86_400_000
 PENDING_LIMIT = 10
@@ -50,11 +50,11 @@ def upload_content(requester: Requester, upload: Upload) -> str:
 
     Forbidden is for guests, and for a user who has uploaded as much as the deployment lets them.
     """
-    _check_upload(requester, upload)
-    media_id = _new_media_id()
-    with _counted(requester, upload):
+    check_upload(requester, len(upload.data), upload.file_name)
+    media_id = new_media_id()
+    with counted(requester, len(upload.data)):
         storage.create(media_id, requester.user_id, _store(media_id, upload))
-    return _uri(media_id)
+    return mxc_uri(media_id)
 
 
 def create_content(requester: Requester) -> tuple[str, int]:
@@ -64,7 +64,7 @@ def create_content(requester: Requester) -> tuple[str, int]:
     """
     _forbid_guests(requester)
     now = now_ms()
-    media_id, until = _new_media_id(), now + PENDING_MS
+    media_id, until = new_media_id(), now + PENDING_MS
     try:
         first_end = storage.create_pending(
             media_id, requester.user_id, now_ms=now, until_ms=until, limit=PENDING_LIMIT
@@ -73,7 +73,7 @@ def create_content(requester: Requester) -> tuple[str, int]:
         raise Unavailable("Too many uploads are created at once; try again") from error
     if first_end is not None:
         raise LimitExceeded("Upload what you created first", retry_after_ms=first_end - now)
-    return _uri(media_id), until
+    return mxc_uri(media_id), until
 
 
 def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str, upload: Upload) -> None:
@@ -82,15 +82,10 @@ def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str,
     Raises NotFound where there's no such URI any more, Forbidden where it's another user's or the requester
     has no room for it, CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
     """
-    if server_name != settings().server_name:
-        raise NotFound("Only media of this server can be uploaded to it")
-    media = find_own_media(media_id)
-    if media.user_id != requester.user_id:
-        raise Forbidden("This media ID was created by another user")
-    _check_upload(requester, upload)
-    if media.content is not None:
-        raise CannotOverwriteMedia("The media were uploaded already")
-    with _counted(requester, upload):
+    media = find_pending(requester, server_name, media_id)
+    check_upload(requester, len(upload.data), upload.file_name)
+    refuse_overwriting(media)
+    with counted(requester, len(upload.data)):
         content = _store(media_id, upload)
         try:
             storage.complete(media, content)
@@ -99,31 +94,48 @@ def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str,
             raise CannotOverwriteMedia("The media were uploaded already") from error
 
 
+def find_pending(requester: Requester, server_name: str, media_id: str) -> Media:
+    """An ID that the requester created. Raises NotFound, Forbidden."""
+    if server_name != settings().server_name:
+        raise NotFound("Only media of this server can be uploaded to it")
+    media = find_own_media(media_id)
+    if media.user_id != requester.user_id:
+        raise Forbidden("This media ID was created by another user")
+    return media
+
+
+def refuse_overwriting(media: Media) -> None:
+    """Raises CannotOverwriteMedia for an ID that has its content, or may get it any moment."""
+    if media.content is not None or media.begun is not None:
+        raise CannotOverwriteMedia("The media were uploaded already")
+
+
 def upload_limit() -> int:
     """The size of the largest upload, in bytes."""
     return settings().media_max_bytes
 
 
-def _check_upload(requester: Requester, upload: Upload) -> None:
+def check_upload(requester: Requester, size: int, file_name: str | None) -> None:
+    """Raises what the limits of an upload want, before anything of it is stored."""
     _forbid_guests(requester)
-    if len(upload.data) > upload_limit():
+    if size > upload_limit():
         raise TooLarge(
-            f"An upload may have {upload_limit():,} bytes; this one has {len(upload.data):,}. "
+            f"An upload may have {upload_limit():,} bytes; this one has {size:,}. "
             "The server can't take larger ones"
         )
-    if upload.file_name is not None and len(upload.file_name.encode()) > MAX_FILE_NAME_BYTES:
+    if file_name is not None and len(file_name.encode()) > MAX_FILE_NAME_BYTES:
         raise InvalidParam(f"filename has at most {MAX_FILE_NAME_BYTES} bytes")
     rate_limits.check("media_upload", requester.user_id)
 
 
 @contextmanager
-def _counted(requester: Requester, upload: Upload) -> Iterator[None]:
+def counted(requester: Requester, size: int) -> Iterator[None]:
     """Take an upload's bytes from the user's quota while it is stored; give them back if that fails.
 
     They stay counted where it's not known whether the media were stored: where the database's answer is lost
     or the function is stopped. Raises Forbidden where there's no room.
     """
-    quota, size = settings().media_quota_bytes, len(upload.data)
+    quota = settings().media_quota_bytes
     if not quota:
         yield
         return
@@ -156,9 +168,9 @@ def _store(media_id: str, upload: Upload) -> Content:
     return content
 
 
-def _new_media_id() -> str:
+def new_media_id() -> str:
     return secrets.token_urlsafe(18)
 
 
-def _uri(media_id: str) -> str:
+def mxc_uri(media_id: str) -> str:
     return f"mxc://{settings().server_name}/{media_id}"

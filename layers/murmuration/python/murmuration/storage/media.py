@@ -31,19 +31,29 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An ID: its owner, and the content or until when that may be uploaded."""
+    """An ID: its owner, and the content or until when that may be uploaded.
+
+    `begun` is content whose upload was begun, and which may be in the bucket by now.
+    """
 
     media_id: str
     user_id: str
     content: Content | None
     pending_until_ms: int | None
+    begun: Content | None = None
 
 
 def read(media_id: str) -> Media | None:
     item = dynamodb.get(TABLE, {"media_id": media_id})
     if item is None:
         return None
-    return Media(media_id, item["user_id"], content_of(item), item.get("pending_until_ms"))
+    return Media(
+        media_id,
+        item["user_id"],
+        content_of(item),
+        item.get("pending_until_ms"),
+        content_of(item.get("begun", {})),
+    )
 
 
 def content_of(item: Mapping[str, Any]) -> Content | None:
@@ -80,6 +90,46 @@ def create(media_id: str, user_id: str, content: Content) -> None:
             condition="attribute_not_exists(media_id) OR #object = :object",
             names={"#object": "object"},
             values={":object": content.object},
+        )
+    )
+
+
+def begin(media_id: str, user_id: str, content: Content, *, until_ms: int) -> None:
+    """Add an ID whose content is to be in the bucket by `until_ms`. Raises ConditionFailed if it's taken."""
+    begun = content_attributes(content)
+    item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms, "begun": begun}
+    dynamodb.transact([dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)")])
+
+
+def begin_pending(media: Media, content: Content) -> None:
+    """Note that the upload to a pending ID begins. Raises ConditionFailed where it has begun, or is over."""
+    dynamodb.transact(
+        [
+            dynamodb.update(
+                TABLE,
+                {"media_id": media.media_id},
+                "SET begun = :begun",
+                values={":begun": content_attributes(content)},
+                condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
+            )
+        ]
+    )
+
+
+def complete_begun(media: Media, content: Content) -> None:
+    """Note that what was begun has arrived. Raises ConditionFailed where that was noted before.
+
+    Where the ID was created before, it stays in the list of the user's pending ones until its time is over.
+    """
+    attributes = content_attributes(content)
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            {"media_id": media.media_id},
+            f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms, begun",
+            names={f"#{name}": name for name in attributes},
+            values={f":{name}": value for name, value in attributes.items()},
+            condition="attribute_exists(begun)",
         )
     )
 
@@ -246,7 +296,7 @@ def complete(media: Media, content: Content) -> None:
                 f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms",
                 names={f"#{name}": name for name in attributes},
                 values={f":{name}": value for name, value in attributes.items()},
-                condition="attribute_exists(pending_until_ms)",
+                condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
             ),
             dynamodb.update(
                 TABLE,

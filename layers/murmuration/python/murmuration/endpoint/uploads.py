@@ -1,0 +1,45 @@
+"""Uploads that are too large for a function: API Gateway puts their bodies into the bucket.
+
+The function of such a route is the gateway's authorizer. It sees everything of the request but the body, and
+answers with the object's key and with what the client is told once that is stored; or with an error, and then
+with a key that the gateway may not write to. `infra_shared.uploads` has the gateway's part.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+REFUSED = "refused"
+"""The first part of a key to which the gateway has no permission."""
+
+
+def placing(event: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
+
+    Every request is allowed, as a refusal by the gateway itself would have no status and words of ours.
+    """
+    status, body = int(answer["statusCode"]), str(answer["body"])
+    folder, media, name = REFUSED, "-", "-"
+    if status == 200:
+        found = json.loads(body)
+        folder, media, name = found["object"].split("/")
+        body = json.dumps(found["answer"])
+    statement = {
+        "Action": "execute-api:Invoke",
+        "Effect": "Allow",
+        "Resource": event["methodArn"],
+    }
+    return {
+        "principalId": "client",
+        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        "context": {
+            "folder": folder,
+            "media": media,
+            "name": name,
+            "status": str(status),
+            "body": body,
+        },
+    }
