@@ -63,6 +63,9 @@ NUMBERS = {
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
+    "federation_media": (2, 1000),
+    "media_fetch": (1, 200),
+    "media_fetch_megabytes": (0.5, 1000),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -214,6 +217,25 @@ def wait_for_media(stage: Stage) -> Answer:
     return stage.alice.get(f"/_matrix/client/v1/media/download/{uri}")
 
 
+def send_media(stage: Stage) -> Answer:
+    from murmuration.media import federating
+    from murmuration.media.asking import Asked
+    from murmuration.media.serving import File
+
+    file = File(b"x", "text/plain", None)
+    return called(lambda: federating._answer(file, Asked(by_server(stage))))
+
+
+def fetch_media(stage: Stage) -> Answer:
+    return stage.alice.get(f"/_matrix/client/v1/media/download/{by_server(stage)}/abc")
+
+
+def take_megabytes(stage: Stage) -> Answer:
+    from murmuration.media import remote
+
+    return called(lambda: remote._take(by_server(stage), 1))
+
+
 def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
 
@@ -328,6 +350,9 @@ ROWS = [
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),
     Row("federation_state", "federation.serving.access.take_state_request", by_server, ask_for_state),
+    Row("federation_media", "media.federating._answer", by_server, send_media),
+    Row("media_fetch", "media.remote._fetch_or_wait", by_user, fetch_media),
+    Row("media_fetch_megabytes", "media.remote._take", by_server, take_megabytes),
     Row("key_fetch", "federation.authentication._keys", by_address, fetch_keys),
     Row("key_query", "federation.keys.notary._query", by_address, query_keys),
     Row("profile", "profiles.profile.set_profile_field", by_user, set_field),
@@ -398,13 +423,13 @@ ROWS = [
     ),
     Row(
         "media_upload",
-        "media.repository._check_upload",
+        "media.repository.check_upload",
         by_user,
         lambda stage: stage.alice.post("/_matrix/media/v3/upload", b"x"),
     ),
     Row(
         "media_wait",
-        "media.repository._await_content",
+        "media.finding._await_content",
         by_user,
         wait_for_media,
         refusal=(504, "M_NOT_YET_UPLOADED"),
@@ -503,7 +528,7 @@ def stage(
     event = send(alice, room)
     monkeypatch.setattr("murmuration.aws.mail.send", lambda *mail: None)
     monkeypatch.setattr("murmuration.aws.objects.put", lambda *what: None)
-    monkeypatch.setattr("murmuration.media.repository.time.sleep", _fail_to_wait)
+    monkeypatch.setattr("murmuration.media.finding.time.sleep", _fail_to_wait)
     monkeypatch.setattr(
         "murmuration.accounts.sso.login.request_uri", lambda *_, **__: "https://acme.example/"
     )

@@ -173,7 +173,7 @@ def test_a_quota_of_zero_is_none(alice, monkeypatch):
 
 @pytest.mark.parametrize("path", ["/_matrix/client/v1/media/config", "/_matrix/media/v3/config"])
 def test_the_limit_is_told(alice, path):
-    assert alice.get(path).json == {"m.upload.size": 4_194_304}
+    assert alice.get(path).json == {"m.upload.size": 10_000_000}
 
 
 def test_uploads_beyond_the_limit_are_refused(alice, monkeypatch):

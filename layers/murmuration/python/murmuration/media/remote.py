@@ -16,6 +16,7 @@ import secrets
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from math import ceil
 
 from murmuration.aws import objects
@@ -65,7 +66,6 @@ def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
         raise NotFound(f"The media are {server_name}'s, and not here")
     if found.failure is not None:
         raise _error(found.failure)
-    rate_limits.check("media_fetch", asked.asker)
     return _fetch_or_wait(server_name, media_id, asked, lost)
 
 
@@ -73,7 +73,6 @@ def replace_lost(server_name: str, media_id: str, asked: Asked, lost: Content) -
     """Fetch a file anew whose object the bucket has lost. Raises as `find_content`."""
     if not asked.may_fetch:
         raise NotFound("The media are gone")
-    rate_limits.check("media_fetch", asked.asker)
     return _fetch_or_wait(server_name, media_id, asked, lost.object)
 
 
@@ -83,6 +82,7 @@ def folder(server_name: str, media_id: str) -> str:
 
 
 def _fetch_or_wait(server_name: str, media_id: str, asked: Asked, lost: str) -> Content:
+    rate_limits.check("media_fetch", asked.asker)
     deadline = time.monotonic() + FETCH_SECONDS
     token = secrets.token_urlsafe(9)
     while (left := deadline - time.monotonic()) > 0:
@@ -103,11 +103,6 @@ def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: f
     from murmuration.media import remote_requests
 
     most = settings().remote_media_max_bytes
-
-    def take(count: int) -> None:
-        rate_limits.check("media_fetch_megabytes", server_name, ceil(count / MEGABYTE))
-        budgets.expect(count / 1024 * budgets.OBJECT_KB)
-
     try:
         with tempfile.TemporaryFile() as file:
             fetched = remote_requests.fetch(
@@ -117,7 +112,7 @@ def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: f
                 most=most,
                 seconds=seconds,
                 timeout_ms=min(asked.timeout_ms, 10_000),
-                take=take,
+                take=partial(_take, server_name),
             )
             file.seek(0)
             key = f"{folder(server_name, media_id)}/{secrets.token_urlsafe(9)}"
@@ -140,6 +135,12 @@ def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: f
             raise NotYetUploaded("The media are still being fetched; try again") from None
         return found.content
     return content
+
+
+def _take(server_name: str, count: int) -> None:
+    """Take bytes that are about to be fetched from the limits. Raises LimitExceeded."""
+    rate_limits.check("media_fetch_megabytes", server_name, ceil(count / MEGABYTE))
+    budgets.expect(count / 1024 * budgets.OBJECT_KB)
 
 
 def _fail(server_name: str, media_id: str, token: str, error: MatrixError) -> None:
