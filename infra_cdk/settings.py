@@ -99,6 +99,8 @@ class Settings(BaseModel):
     """The largest file of another server that is fetched: in 24 s, by way of a function's disk of 512 MB."""
     remote_media_days: Annotated[int, Field(ge=2, le=3_650)] = 30
     """How long other servers' media are kept after they were last used."""
+    url_previews: bool = True
+    """Whether clients may have the server look at a URL, so that they can show what is there."""
     unauthenticated_media_before: Annotated[str, AfterValidator(_moment)] = ""
     """Media uploaded before this time, such as 2026-01-31T12:00:00Z, stay readable without a token."""
     turn_uris: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()

@@ -131,6 +131,11 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get get query update",
         },
     ),
+    "client_server.url_previews": Grant(
+        objects={"remote/*": "put"},
+        secrets={"viewer-secret": "get"},
+        tables={"media": "get put", "transient": "update", "users": "get update"},
+    ),
     "client_server.mutual_rooms": Grant(
         secrets={"viewer-secret": "get"},
         tables={"rooms": "batch_get", "users": "get query update"},

@@ -23,8 +23,10 @@ import murmuration
 from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
-from murmuration.protocol.errors import LimitExceeded, MatrixError
+from murmuration.protocol.errors import LimitExceeded
+from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.media_requests import by_server, called
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, invite, join, path, send
 
@@ -65,6 +67,7 @@ NUMBERS = {
     "federation_state": (0.5, 30),
     "federation_media": (2, 1000),
     "media_fetch": (1, 200),
+    "url_preview": (1, 50),
     "media_fetch_megabytes": (0.5, 1000),
 }
 """Requests a second, and at once."""
@@ -212,41 +215,8 @@ def submit_page(stage: Stage) -> Answer:
     return stage.stranger.request("POST", where, b"token=x", session=session)
 
 
-def wait_for_media(stage: Stage) -> Answer:
-    uri = stage.alice.post("/_matrix/media/v1/create").json["content_uri"].removeprefix("mxc://")
-    return stage.alice.get(f"/_matrix/client/v1/media/download/{uri}")
-
-
-def send_media(stage: Stage) -> Answer:
-    from murmuration.media import federating
-    from murmuration.media.asking import Asked
-    from murmuration.media.serving import File
-
-    file = File(b"x", "text/plain", None)
-    return called(lambda: federating._answer(file, Asked(by_server(stage))))
-
-
-def fetch_media(stage: Stage) -> Answer:
-    return stage.alice.get(f"/_matrix/client/v1/media/download/{by_server(stage)}/abc")
-
-
-def take_megabytes(stage: Stage) -> Answer:
-    from murmuration.media import remote
-
-    return called(lambda: remote._take(by_server(stage), 1))
-
-
 def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
-
-
-def called(function: Callable[[], object]) -> Answer:
-    """What a call comes to, where the request that makes it would have to be another server's."""
-    try:
-        function()
-    except MatrixError as error:
-        return Answer(error.status, {}, json.dumps(error.body()).encode())
-    return Answer(200, {}, b"{}")
 
 
 def fetch_keys(stage: Stage) -> Answer:
@@ -264,11 +234,6 @@ def query_keys(stage: Stage) -> Answer:
 
     with mock.patch.object(policy, "is_allowed", return_value=False):
         return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
-
-
-def by_server(stage: Stage) -> str:
-    """The name of another server, of this stage alone."""
-    return f"{stage.alice.user_id[1:].partition(':')[0]}.example"
 
 
 def send_events(stage: Stage) -> Answer:
@@ -350,9 +315,10 @@ ROWS = [
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),
     Row("federation_state", "federation.serving.access.take_state_request", by_server, ask_for_state),
-    Row("federation_media", "media.federating._answer", by_server, send_media),
-    Row("media_fetch", "media.remote._fetch_or_wait", by_user, fetch_media),
-    Row("media_fetch_megabytes", "media.remote._take", by_server, take_megabytes),
+    Row("federation_media", "media.federating._answer", by_server, media_requests.send_media),
+    Row("media_fetch", "media.remote._fetch_or_wait", by_user, media_requests.fetch_media),
+    Row("url_preview", "media.previews.get_url_preview", by_user, media_requests.preview),
+    Row("media_fetch_megabytes", "media.remote._take", by_server, media_requests.take_megabytes),
     Row("key_fetch", "federation.authentication._keys", by_address, fetch_keys),
     Row("key_query", "federation.keys.notary._query", by_address, query_keys),
     Row("profile", "profiles.profile.set_profile_field", by_user, set_field),
@@ -431,7 +397,7 @@ ROWS = [
         "media_wait",
         "media.finding._await_content",
         by_user,
-        wait_for_media,
+        media_requests.wait_for_media,
         refusal=(504, "M_NOT_YET_UPLOADED"),
     ),
     Row(

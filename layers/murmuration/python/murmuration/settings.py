@@ -38,7 +38,8 @@ class Settings:
     `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
     microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
     bound. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept for
-    `remote_media_days` after they were last used. Media that were uploaded before
+    `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
+    on. Media that were uploaded before
     `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`.
 
@@ -62,6 +63,7 @@ class Settings:
     media_quota_bytes: int = 5_000_000_000
     remote_media_max_bytes: int = 104_857_600
     remote_media_days: int = 30
+    url_previews: bool = True
     unauthenticated_media_before_ms: int = 0
     viewer_secret_parameter: str = ""
     turn_uris: tuple[str, ...] = ()
@@ -152,6 +154,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
         remote_media_max_bytes=number("REMOTE_MEDIA_MAX_BYTES", 104_857_600),
         remote_media_days=number("REMOTE_MEDIA_DAYS", 30),
+        url_previews=choice("URL_PREVIEWS", "on", ("on", "off")) == "on",
         unauthenticated_media_before_ms=moment_ms("UNAUTHENTICATED_MEDIA_BEFORE"),
         viewer_secret_parameter=value("VIEWER_SECRET_PARAMETER", ""),
         turn_uris=tuple(uri for uri in value("TURN_URIS", "").split(",") if uri),

@@ -77,6 +77,7 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "media_upload": Limit(0.5, 20),
         # Requests that wait for media which are not uploaded yet.
         "media_wait": Limit(1 / 15, 4),
+        "url_preview": Limit(1, 50),
         # Files of other servers that are fetched for a user; and their megabytes, by server.
         "media_fetch": Limit(1, 200),
         "media_fetch_megabytes": Limit(0.5, 1000),

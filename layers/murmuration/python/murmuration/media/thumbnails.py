@@ -135,7 +135,9 @@ def find_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked
 def find_own_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
     """The same for images of this server alone."""
     content = find_own_content(media_id, asked)
-    return _find(_Image(f"thumbnail/{media_id}", media_id), content, wanted)
+    # Those of what is kept for a while, such as images of previews, are kept beside it.
+    folder = "thumbnail" if content.object.startswith("media/") else "remote"
+    return _find(_Image(f"{folder}/{media_id}", media_id), content, wanted)
 
 
 @dataclass(frozen=True, slots=True)
