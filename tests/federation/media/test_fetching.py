@@ -379,3 +379,17 @@ def test_a_small_image_is_its_thumbnail(alice: Client, library: Library) -> None
         assert (answer.status, answer.body) == (200, picture(20, 20))
     objects.delete([kept(library)["object"]])
     assert alice.get(path, width=32, height=32).body == picture(20, 20)
+
+
+def test_fifty_megabytes(alice: Client, library: Library, network: Network) -> None:
+    """They go over the disk into the bucket, and out of it by a redirect; no function holds them."""
+    data = bytes(range(250)) * 200_000
+    url = elsewhere(
+        network, lambda _: Reply(data, headers={"Content-Type": "video/mp4"}), f"cdn-{library.name}"
+    )
+    library.new = lambda _: two_parts({"Location": url}, b"")
+    answer = get(alice, library)
+    assert len(answer.body) == len(data)
+    assert answer.body == data
+    assert answer.headers["Location"].startswith("/remote/")
+    assert kept(library)["size"] == len(data)

@@ -49,7 +49,7 @@ KEPT_MS = 3_600_000
 FAILED_MS = 300_000
 CLAIM_MS = 15_000
 WAIT_STEP_S = 0.3
-IMAGE_DAYS_MS = 30 * 86_400_000
+DAY_MS = 86_400_000
 IMAGE_PREFIX = "preview-"
 """What the media IDs of images begin with: they end with the bucket's rule for what isn't ours."""
 HEADERS = {
@@ -187,7 +187,7 @@ def _image(data: bytes) -> dict[str, Any]:
     now = now_ms()
     content = Content(f"remote/{media_id}/image", described.content_type, None, len(data), now)
     objects.put(content.object, data, content.content_type)
-    storage.write_image(media_id, content, expires_ms=now + IMAGE_DAYS_MS)
+    storage.write_image(media_id, content, expires_ms=now + settings().remote_media_days * DAY_MS)
     return {
         "og:image": f"mxc://{settings().server_name}/{media_id}",
         "og:image:type": described.content_type,

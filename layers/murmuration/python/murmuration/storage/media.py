@@ -111,16 +111,14 @@ def begin_pending(media: Media, content: Content) -> None:
                 "SET begun = :begun",
                 values={":begun": content_attributes(content)},
                 condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
-            )
+            ),
+            _unlist(media),
         ]
     )
 
 
 def complete_begun(media: Media, content: Content) -> None:
-    """Note that what was begun has arrived. Raises ConditionFailed where that was noted before.
-
-    Where the ID was created before, it stays in the list of the user's pending ones until its time is over.
-    """
+    """Note that what was begun has arrived. Raises ConditionFailed where that was noted before."""
     attributes = content_attributes(content)
     dynamodb.execute(
         dynamodb.update(
@@ -298,14 +296,19 @@ def complete(media: Media, content: Content) -> None:
                 values={f":{name}": value for name, value in attributes.items()},
                 condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
             ),
-            dynamodb.update(
-                TABLE,
-                _list_key(media.user_id),
-                "REMOVE pending.#media_id",
-                names={"#media_id": media.media_id},
-                condition="attribute_exists(media_id)",
-            ),
+            _unlist(media),
         ]
+    )
+
+
+def _unlist(media: Media) -> Write:
+    """Take an ID off the list of its user's pending ones."""
+    return dynamodb.update(
+        TABLE,
+        _list_key(media.user_id),
+        "REMOVE pending.#media_id",
+        names={"#media_id": media.media_id},
+        condition="attribute_exists(media_id)",
     )
 
 
