@@ -13,7 +13,7 @@ WORKERS ?= 2
 COVERED ?= 97
 
 .DEFAULT_GOAL := help
-.PHONY: help cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak attack fuzz cold deploy-local synth synapse lock clean
+.PHONY: help bill cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak attack fuzz cold deploy-local synth synapse lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ budgets: $(SET_UP)  ## Count round trips and capacity units of the main operatio
 cost: $(SET_UP)  ## Count a month's bill; ARGS='--users 5 --messages-per-day 200'
 	@$(BIN)/murmuration cost $(ARGS)
 
+bill: $(SET_UP)  ## Count on a local server what ways of life would cost; ARGS='family'
+	@$(BIN)/python -m benchmarks.bill $(ARGS)
+
 cold: $(SET_UP)  ## Measure each function's import and first client, worst first
 	@$(BIN)/python -m benchmarks.cold
 
@@ -103,8 +106,8 @@ cold: $(SET_UP)  ## Measure each function's import and first client, worst first
 synth: $(SET_UP)  ## Make the deployment's template in cdk.out
 	@PATH="$(abspath $(BIN)):$$PATH" npx cdk synth --quiet -c server_name=$(SERVER_NAME)
 
-deploy-local: $(SET_UP)  ## Deploy, change, compare and destroy in a simulated account
-	@$(BIN)/python -m infra_cdk.rehearsal
+deploy-local: $(SET_UP)  ## Deploy, change, restore and destroy in a simulated account; ARGS='--from COMMIT' upgrades
+	@$(BIN)/python -m infra_cdk.rehearsal $(ARGS)
 
 # -- Comparing --------------------------------------------------------------------------------------------
 

@@ -49,7 +49,8 @@ LEAST_UNRESERVED = 100
 
 SHARES: Mapping[str, int] = {
     # They wait for news: up to 25 s for each request.
-    "client_server.sync.sync": 30,
+    "client_server.sync.sync": 20,
+    "client_server.sync.sliding_sync": 20,
     "client_server.old_sync.get_events": 3,
     "client_v1.old_sync.get_events": 3,
     "client_v2.sync.get_events": 3,
@@ -74,7 +75,7 @@ SHARES: Mapping[str, int] = {
 
 docs/decisions.md explains the numbers.
 """
-HELD_SYNC_SHARE = 50
+HELD_SYNC_SHARE = 35
 """The share of /sync where each waiting client holds a function."""
 
 

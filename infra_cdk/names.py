@@ -7,13 +7,12 @@ from typing import Any
 
 from aws_cdk import Fn
 
+from infra_cdk.division import api_name
 from infra_cdk.settings import Settings
 from murmuration.endpoint import Function
 
 LONGEST = 64
 """Lambda's limit for a function's name."""
-SERVER_API = "server_server"
-"""The folder of the server-server API's functions."""
 LONGEST_COMMENT = 128
 """CloudFront's limit for a distribution's comment.
 
@@ -30,16 +29,6 @@ def function_name(settings: Settings, function: Function) -> str:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:6]
     return f"{name[: LONGEST - 7]}-{digest}"
-
-
-def api_name(function: Function) -> str:
-    """What a function's name has for its API; with `-*` behind it, it stands for all of that API's functions.
-
-    Those of the server-server API are in a stack of their own. They are named otherwise than when they were
-    in the first one, since CloudFormation makes what is new before it takes away what is old.
-    """
-    api = function.name.partition("-")[0]
-    return "federation" if api == SERVER_API else api
 
 
 def queue_name(settings: Settings, name: str, fifo: bool) -> str:

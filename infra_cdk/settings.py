@@ -127,6 +127,8 @@ class Settings(BaseModel):
     """Who hears of alarms."""
     hourly_budget: Annotated[int, Field(ge=1_000, le=1_000_000_000)] = 240_000
     """What a user, or an address without an account, may cost an hour, in microdollars."""
+    metrics: bool = False
+    """Whether the functions write metrics into their logs. CloudWatch asks $0.30 a month for each."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
     default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
@@ -143,6 +145,8 @@ class Settings(BaseModel):
     """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
+    api: Literal["http", "rest"] = "rest"
+    """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
     account_concurrency: Annotated[int, Field(ge=0)] = 1_000
@@ -219,6 +223,11 @@ class Settings(BaseModel):
             if size > MAX_SERVERS_BYTES:
                 raise ValueError(f"{name} has {size} bytes; functions have room for {MAX_SERVERS_BYTES}")
         return self
+
+    @property
+    def parks_apart(self) -> bool:
+        """Whether the route onto wake queues has a REST API of its own: an HTTP API can't have it."""
+        return self.api == "http" and self.waiting == "parked"
 
     @property
     def hosts(self) -> tuple[str, ...]:

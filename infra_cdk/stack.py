@@ -8,13 +8,14 @@ from typing import Any
 from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack
 
 from infra_cdk import acknowledgements
+from infra_cdk.division import NESTED, Division, division_of
 from infra_cdk.layers import Layers
-from infra_cdk.names import api_name
-from infra_cdk.parts.api import Part, make_api, make_invoker, make_uploader, make_waiter
+from infra_cdk.parts.api import make_api, make_invoker, make_parking, make_uploader, make_waiter
 from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
 from infra_cdk.parts.functions import make_functions, make_layers, make_log_group
+from infra_cdk.parts.http_api import make_http_api
 from infra_cdk.parts.media_bucket import make_media_bucket
 from infra_cdk.parts.monitoring import make_monitoring
 from infra_cdk.parts.policies import Resources
@@ -29,6 +30,7 @@ from infra_cdk.parts.websocket import (
     socket_functions,
 )
 from infra_cdk.settings import Settings
+from infra_shared.apis import PARTS
 from murmuration.endpoint import Function
 
 
@@ -39,7 +41,6 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
         settings.prefix,
         description=f"Murmuration, a Matrix homeserver: {settings.server_name}",
         termination_protection=settings.protected,
-        suppress_template_indentation=True,
     )
     tables = make_tables(stack, settings)
     queues = make_queues(stack, settings, functions)
@@ -50,11 +51,13 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     invoker = make_invoker(stack, settings, functions)
     if settings.waiting == "parked":
         make_waiter(stack, settings)
-    make_uploader(stack, bucket.attr_arn)
-    parts: tuple[Part, ...] = ("", "Drafts", "Federation")
-    apis = {part: make_api(stack, settings, functions, part) for part in parts}
+    if settings.api == "rest":
+        make_uploader(stack, bucket.attr_arn)
+    make = make_http_api if settings.api == "http" else make_api
+    apis = {part: make(stack, settings, functions, part) for part in PARTS}
+    parking = make_parking(stack, settings) if settings.parks_apart else None
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
-    distribution = make_edge(stack, settings, apis, socket_api, secrets, bucket)
+    distribution = make_edge(stack, settings, apis, parking, socket_api, secrets, bucket)
 
     common: Any = {
         "layer_arns": make_layers(stack, settings, layers),
@@ -73,21 +76,25 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
             SOCKET_ENDPOINT=callback_url(socket_api) if socket_api else "",
         ),
     }
-    of_servers = [function for function in functions if api_name(function) == "federation"]
     deployed = make_functions(
         stack,
         settings,
-        [function for function in functions if function not in of_servers],
+        [function for function in functions if not division_of(function)],
         event_statements=source_statements(functions, tables, queues),
         after=[secrets_function],
         **common,
     )
-    _make_federation(stack, settings, of_servers, deployed.last, common)
+    last = deployed.last
+    for division in NESTED:
+        last = _make_nested(stack, settings, division, functions, last, common)
+    for api in apis.values():
+        for resource in last:
+            api.deployment.add_resource_dependency(resource)
     if socket_api is not None:
         make_socket_routes(stack, settings, socket_api, functions, invoker)
     make_event_sources(stack, deployed, tables, queues)
     make_budget(stack, settings)
-    make_monitoring(stack, settings, deployed, queues)
+    make_monitoring(stack, settings, functions, queues, log_group)
 
     CfnOutput(
         stack, "Address", value=distribution.attr_domain_name, description="Where the domain must point to"
@@ -98,21 +105,29 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     return stack
 
 
-def _make_federation(
-    stack: Stack, settings: Settings, functions: Sequence[Function], after: Sequence[CfnResource], common: Any
-) -> None:
-    """The functions that other servers call, in a nested stack: a stack has room for 500 resources.
+def _make_nested(
+    stack: Stack,
+    settings: Settings,
+    division: Division,
+    functions: Sequence[Function],
+    after: Sequence[CfnResource],
+    common: Any,
+) -> Sequence[CfnResource]:
+    """The functions of a nested stack, which is made and changed after what is in `after`.
 
-    It is made and changed after all other functions. Nothing refers to what is in it, as API Gateway finds
-    functions by their names.
+    Nothing refers to what is in it, as API Gateway finds functions by their names. Returns what comes last.
     """
-    if not functions:
-        return
-    nested = NestedStack(stack, "Federation")
-    make_functions(nested, settings, functions, event_statements={}, **common)
+    within = [function for function in functions if division_of(function) == division]
+    if not within:
+        return after
+    nested = NestedStack(stack, division)
+    make_functions(nested, settings, within, event_statements={}, **common)
+    resource = nested.nested_stack_resource
+    assert resource is not None  # noqa: S101 - each nested stack has one in its parent
     for each in after:
-        nested.nested_stack_resource.add_resource_dependency(each)  # type: ignore[union-attr]
+        resource.add_resource_dependency(each)
     acknowledgements.acknowledge(nested)
+    return [resource]
 
 
 def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
@@ -123,6 +138,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "REGISTRATION": settings.registration,
         "RATE_LIMITS": "on" if settings.rate_limits else "off",
         "WAITING": settings.waiting,
+        "API": settings.api,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
         "REMOTE_MEDIA_MAX_BYTES": str(settings.remote_media_max_bytes),
@@ -134,6 +150,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "TURN_TTL": str(settings.turn_ttl),
         "DEFAULT_ROOM_VERSION": settings.default_room_version,
         "HOURLY_BUDGET": str(settings.hourly_budget),
+        "METRICS": "on" if settings.metrics else "",
         "EMPTY_ROOM_DAYS": str(settings.empty_room_days),
         "IDENTITY_SERVER_URL": settings.identity_server_url,
         "MAIL_SENDER": settings.mail_sender,

@@ -30,7 +30,7 @@ from typing import Any
 
 TEMPLATES = Path(__file__).with_name("templates")
 PATH = "/parked/{queue}"
-QUEUE_PREFIX = "wake-1-"
+QUEUE_PREFIX = "wake-2-"
 """What the names of wake queues begin with, behind the deployment's prefix."""
 WAIT_SECONDS = 29
 

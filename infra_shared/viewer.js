@@ -10,11 +10,20 @@
 // stayed away for so long that a ring may be gone. Nobody else comes to the queues' path: it doesn't exist outside.
 //
 // An upload that is too large for a function goes to the path at which API Gateway puts bodies into the bucket, with
-// its size in a header of ours: it doesn't exist outside either.
+// its size in a header of ours: it doesn't exist outside either. Only a REST API does that.
+//
+// An HTTP API decodes the path before it finds a route: it is given each `%` as `%25`. It knows no slash at the
+// end of a path, and takes a body for text by its type: the functions get that in a header of ours, too. It has
+// no queues, so who may wait is sent to another origin. What it would refuse for its size is refused here.
 
 const crypto = require('crypto');
 
+const HTTP_APIS = false;
 const URI_HEADER = 'x-murmuration-uri';
+const TYPE_HEADER = 'x-murmuration-content-type';
+const BINARY = 'application/octet-stream';
+const MOST_HEADER_BYTES = 9700;
+const MOST_BODY_BYTES = 4600000;
 const PLAIN_PATH = /^(\/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$/;
 const SOCKET_PATH = /^\/_matrix\/client\/[^/]+\/stream$/;
 const CORS_HEADERS = {
@@ -27,13 +36,13 @@ const CORS_HEADERS = {
 
 const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
 const MARKED =
-    /^(p_([\w-]{8,32})\.p\d\.([0-9a-f]{32})\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
+    /^(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
 const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
 const INTERNAL = ['parked', 'uploads'];
 const SIZE_HEADER = 'x-murmuration-size';
 const UPLOAD_PATH = /^\/_matrix\/media\/(?:r0|v3|v1)\/upload(\/[^/]+\/[^/]+)?$/;
 const LARGE_BYTES = 4194304;
-const UNRECOGNIZED = JSON.stringify({ errcode: 'M_UNRECOGNIZED', error: 'Unrecognized request' });
+const BUCKET_PATH = /^\/(?:answers|media|remote)\//;
 const LONGEST_WAIT = 20;
 const LONGEST_ABSENCE = 45000;
 
@@ -99,12 +108,15 @@ function park(request) {
             request.querystring[name] = { value: found[name] };
         });
         delete request.headers['content-type'];
+        if (HTTP_APIS) {
+            cf.selectRequestOriginById('parking');
+        }
     }
     return found !== null;
 }
 
 function upload(request) {
-    const found = UPLOAD_PATH.exec(request.uri);
+    const found = HTTP_APIS ? null : UPLOAD_PATH.exec(request.uri);
     const length = request.headers['content-length'];
     if (!found || !length || !(Number(length.value) > LARGE_BYTES)) {
         return;
@@ -115,20 +127,58 @@ function upload(request) {
     }
 }
 
+function refuse(status, description, errcode, error) {
+    const headers = Object.assign({ 'content-type': { value: 'application/json' } }, CORS_HEADERS);
+    const body = JSON.stringify({ errcode: errcode, error: error });
+    return { statusCode: status, statusDescription: description, headers: headers, body: body };
+}
+
+// What an HTTP API would refuse in words of its own: all headers with the URI, and a function's event, have limits.
+function tooLarge(request, query) {
+    const length = request.headers['content-length'];
+    if (length && Number(length.value) > MOST_BODY_BYTES) {
+        const most = 'its body may have 4194304 bytes';
+        return refuse(413, 'Content Too Large', 'M_TOO_LARGE', 'The request is too large: ' + most);
+    }
+    const names = Object.keys(request.headers);
+    const headers = names.reduce((size, name) => size + name.length + request.headers[name].value.length, 0);
+    if (request.uri.length + (query || '').length + headers > MOST_HEADER_BYTES) {
+        return refuse(431, 'Too Large', 'M_UNRECOGNIZED', "The request can't be understood");
+    }
+    return null;
+}
+
+// A request as an HTTP API hands it on unchanged. Signed paths of the bucket stay as they are.
+function prepare(request) {
+    if (BUCKET_PATH.test(request.uri)) {
+        return;
+    }
+    request.uri = request.uri.replace(/%/g, '%25');
+    if (request.uri.length > 1 && request.uri.endsWith('/')) {
+        request.uri = request.uri.slice(0, -1);
+    }
+    if (request.headers['content-type']) {
+        request.headers[TYPE_HEADER] = { value: request.headers['content-type'].value };
+    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+        request.headers['content-type'] = { value: BINARY };
+    }
+}
+
 function handler(event) {
     const request = event.request;
     if (request.method === 'OPTIONS') {
         return { statusCode: 204, statusDescription: 'No Content', headers: CORS_HEADERS };
     }
     if (isInternal(request.uri)) {
-        const headers = Object.assign({ 'content-type': { value: 'application/json' } }, CORS_HEADERS);
-        return { statusCode: 404, statusDescription: 'Not Found', headers, body: UNRECOGNIZED };
+        return refuse(404, 'Not Found', 'M_UNRECOGNIZED', 'Unrecognized request');
     }
     if (request.method === 'GET' && SYNC_PATH.test(request.uri) && park(request)) {
         return request;
     }
     const query = request.rawQueryString();
     delete request.headers[URI_HEADER];
+    delete request.headers[TYPE_HEADER];
     if (query !== undefined || !PLAIN_PATH.test(request.uri)) {
         request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };
     }
@@ -136,6 +186,9 @@ function handler(event) {
     upload(request);
     if (SOCKET_PATH.test(request.uri)) {
         request.uri = '/ws';
+    } else if (HTTP_APIS) {
+        prepare(request);
+        return tooLarge(request, query) || request;
     }
     return request;
 }

@@ -67,6 +67,7 @@ class Cloud:
         self.sqs = Sqs()
         self.sockets = Sockets(config.limits)
         self.changes = Changes()
+        self.meter: Meter | None = None
 
     def start(self) -> None:
         """Start everything; on failure nothing stays behind. Raises what the parts raise."""
@@ -102,10 +103,10 @@ class Cloud:
         self.s3 = S3(store, self.folder.objects)
         self.ssm = Ssm(store)
         services = self._services()
+        self.meter = meter = self._meter()  # first, as who answers a call hands it on to nobody
         permissions.install()
         patch.install(services)
         later(patch.uninstall, services)
-        meter = self._meter()
         functions = self._functions()
         viewer_secret = self._provision(functions)
         later(self.lambdas.close)
@@ -118,15 +119,19 @@ class Cloud:
             servers.append(server.Server(federation_listener, *gateway, config.limits, tls))
         for each in servers:
             if meter is not None:
-                each.on_request = meter.request
+                each.on_request = lambda preflight: meter.request(preflight=preflight)
             each.start()
             later(each.stop)
         later(self.sqs.close)
 
     def _start_dynamodb(self) -> str | None:
         if self.config.dynamodb == "moto":
-            self._say("DynamoDB: moto, in memory")
+            self._say("DynamoDB: moto, in memory. What is stored ends with the server")
             return None
+        if self.config.dynamodb != "dynoxide":
+            self.folder.database_url.write_text(self.config.dynamodb)
+            self._say(f"DynamoDB at {self.config.dynamodb}")
+            return self.config.dynamodb
         dynoxide = Dynoxide(self.folder)
         self._cleanup.callback(dynoxide.stop)
         dynoxide.start()
@@ -246,11 +251,11 @@ class Cloud:
         )
 
     def _open_reader(self, table: str) -> Reader:
-        if self.config.dynamodb == "moto":
-            from local_cloud.database.moto_streams import MotoStreamReader
+        if self.config.dynamodb == "dynoxide":
+            return StreamReader(self.folder.database, table)
+        from local_cloud.database.api_streams import ApiStreamReader
 
-            return MotoStreamReader(table)
-        return StreamReader(self.folder.database, table)
+        return ApiStreamReader(table)
 
     def _queue_failure(self, queue: str, failure: dict[str, Any]) -> None:
         self.sqs.queue(queue).send(failure_message(failure))
@@ -280,7 +285,10 @@ class Cloud:
         """The REST API's route onto wake queues; what waits there takes no concurrency."""
         threads = Lambdas(self.config.limits.connections)
         self._cleanup.callback(threads.close)
-        return Parking(self.sqs, threads)
+        parking = Parking(self.sqs, threads)
+        if self.meter is not None:
+            parking.on_wait = self.meter.wait
+        return parking
 
     def _gateway(self, functions: list[Function], viewer_secret: str) -> tuple[HttpGateway, WebSocketGateway]:
         from murmuration.endpoint import WebSocket, http_routes
@@ -299,6 +307,7 @@ class Cloud:
                 self._parking(),
                 Answers(self.s3, environment.MEDIA_BUCKET),
                 Uploads(self.s3, environment.MEDIA_BUCKET),
+                api=self.config.api,
             ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),
         )

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 Chaos = Literal["none", "twice", "pieces"]
+Api = Literal["http", "rest"]
+"""Which kind of API Gateway's is in front of the functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class Config:
     with others; `ca` is a file of certificate authorities that it trusts besides the system's, and with
     `allow_loopback` other servers may be on this machine.
 
+    `dynamodb` is the database: `dynoxide`, `moto` (in memory), or the URL of any DynamoDB.
+
     `parameters` are secrets to put into SSM at the start, by logical name; `variables` are further settings
     of the functions, by the names that their environment has, without the prefix.
     """
@@ -46,7 +50,8 @@ class Config:
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
     waiting: Literal["held", "parked"] = "parked"
-    dynamodb: Literal["dynoxide", "moto"] = "dynoxide"
+    dynamodb: str = "dynoxide"
+    api: Api = "rest"
     functions: str = "functions"
     chaos: Chaos = "none"
     meter: bool = False

@@ -40,6 +40,7 @@ def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
         "MURMURATION_REGISTRATION": config.registration,
         "MURMURATION_RATE_LIMITS": "on" if config.rate_limits else "off",
         "MURMURATION_WAITING": config.waiting,
+        "MURMURATION_API": config.api,
         "MURMURATION_QUEUE_URLS": QUEUE_URLS,
         "MURMURATION_MEDIA_BUCKET": MEDIA_BUCKET,
         "MURMURATION_VIEWER_SECRET_PARAMETER": VIEWER_SECRET_PARAMETER,

@@ -77,8 +77,8 @@ class Lambdas:
         self._idle = 0
         self._backlog = 0
         self._closed = False
-        self.on_invocation: Callable[[float], None] = lambda _seconds: None
-        """Told, after each, how long a function has run."""
+        self.on_invocation: Callable[[str, float], None] = lambda _name, _seconds: None
+        """Told, after each, which function has run, and for how long."""
 
     def submit(self, job: Callable[[], None]) -> None:
         """Run `job` in a thread. It must not raise."""
@@ -124,4 +124,4 @@ class Lambdas:
             raise FunctionError(f"{type(error).__name__}: {error}") from error
         finally:
             current_function.reset(token)
-            self.on_invocation(time.monotonic() - started)
+            self.on_invocation(function.name, time.monotonic() - started)

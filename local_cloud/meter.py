@@ -29,6 +29,9 @@ class Meter:
     def __init__(self) -> None:
         self._counts: defaultdict[str, float] = defaultdict(float)
         self._refused = 0
+        self._parked = 0
+        self._queues_made = 0
+        self._invocations: defaultdict[str, int] = defaultdict(int)
         self._lock = threading.Lock()
         self._started = time.monotonic()
 
@@ -36,15 +39,41 @@ class Meter:
         with self._lock:
             self._counts[name] += units
 
-    def request(self) -> None:
-        """A request has reached the edge."""
-        for name in ("rest_requests", "cloudfront_requests", "cloudfront_functions"):
+    def request(self, *, preflight: bool = False) -> None:
+        """A request has reached the edge, which answers a browser's preflight itself."""
+        for name in ("cloudfront_requests", "cloudfront_functions"):
             self.add(name)
+        if not preflight:
+            self.add("rest_requests")
 
-    def invocation(self, seconds: float) -> None:
+    def wait(self) -> None:
+        """A request of those counted waits in API Gateway, on a queue."""
+        self.add("sqs_requests")
+        with self._lock:
+            self._parked += 1
+
+    def call_queue(self, operation: str) -> None:
+        """SQS is called; the making of queues is counted apart as well."""
+        self.add("sqs_requests")
+        with self._lock:
+            self._queues_made += operation == "CreateQueue"
+
+    def invocation(self, function: str, seconds: float) -> None:
         """A function has run for so long."""
         self.add("lambda_requests")
         self.add("lambda_gb_seconds", seconds * MEMORY_GB)
+        with self._lock:
+            self._invocations[function] += 1
+
+    def snapshot(self) -> dict[str, float]:
+        """Return the counts so far.
+
+        Beside those by the prices' names: `parked`, `queues_made`, and the invocations by function.
+        """
+        with self._lock:
+            functions = {f"invoked {name}": float(count) for name, count in self._invocations.items()}
+            apart = {"parked": self._parked, "queues_made": self._queues_made}
+            return {**self._counts, **apart, **functions}
 
     def refuse(self) -> None:
         """DynamoDB has refused a transaction: somebody was quicker, and it will be tried again."""
@@ -87,6 +116,9 @@ def install(meter: Meter) -> None:
         _installed = True
         calls.intercept(_count_call)
         handlers.BUILTIN_HANDLERS.append(("provide-client-params.s3", _count_object))
+        handlers.BUILTIN_HANDLERS.append(
+            ("provide-client-params.apigatewaymanagementapi.PostToConnection", _count_post)
+        )
 
 
 def uninstall(meter: Meter) -> None:
@@ -98,11 +130,11 @@ def uninstall(meter: Meter) -> None:
 def _count_call(call: Call, proceed: Proceed) -> Answer:
     meter = _current
     if meter is not None and call.service == "sqs":
-        meter.add("sqs_requests")
+        meter.call_queue(call.operation)
     if meter is None or call.service != "dynamodb":
         return proceed(call)
     if call.operation in READS | WRITES:
-        call.parameters["ReturnConsumedCapacity"] = "TOTAL"
+        call.parameters["ReturnConsumedCapacity"] = "INDEXES"
     try:
         answer = proceed(call)
     except ServiceError as error:
@@ -112,10 +144,19 @@ def _count_call(call: Call, proceed: Proceed) -> Answer:
     consumed = answer.get("ConsumedCapacity", [])
     tables = consumed if isinstance(consumed, list) else [consumed]
     name = "dynamodb_writes" if call.operation in WRITES else "dynamodb_reads"
-    meter.add(name, sum(table["CapacityUnits"] for table in tables))
+    units = sum(table["CapacityUnits"] for table in tables)
+    if call.operation == "TransactWriteItems":  # dynoxide leaves out what the indexes cost
+        indexes = [table.get("LocalSecondaryIndexes", {}) for table in tables]
+        units += sum(index["CapacityUnits"] for found in indexes for index in found.values())
+    meter.add(name, units)
     return answer
 
 
 def _count_object(model: Any, **_: Any) -> None:
     if _current is not None:
         _current.add("s3_puts" if model.name in PUTS else "s3_gets")
+
+
+def _count_post(**_: Any) -> None:
+    if _current is not None:
+        _current.add("socket_messages")

@@ -56,8 +56,8 @@ class Server:
         self._listener = listener
         self._http = http
         self._websocket = websocket
-        self.on_request: Callable[[], None] = lambda: None
-        """Told of each HTTP request."""
+        self.on_request: Callable[[bool], None] = lambda _preflight: None
+        """Told of each HTTP request, and whether it is a browser's preflight."""
         config = uvicorn.Config(
             self._application,
             interface="asgi3",
@@ -85,7 +85,7 @@ class Server:
 
     async def _application(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            self.on_request()
+            self.on_request(scope["method"] == "OPTIONS")
             await self._http(scope, receive, send)
         else:
             await self._websocket(scope, receive, send)

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PROBE = "client_server-get_versions"
-"""The function whose environment tells a deployment's settings: every deployment has it."""
+PROBE = "client_server-sync"
+"""The function whose environment tells a deployment's settings: every deployment has it, by this name."""
 
 
 class NotOperable(Exception):
@@ -178,6 +178,8 @@ def _database(folder: Any, cleanup: contextlib.ExitStack) -> tuple[str, bool]:
             raise NotOperable(str(error)) from error
         return folder.database_url.read_text(), True
     cleanup.callback(folder.close)
+    if not folder.database.exists() and folder.database_url.exists():
+        return folder.database_url.read_text(), False
     dynoxide = Dynoxide(folder)
     cleanup.callback(dynoxide.stop)
     dynoxide.start()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SERVER_NAME = "example.org"
 PREFIX = "murmuration-test"
+KEPT = ("MURMURATION_API", "MURMURATION_PASSWORD_COST")
+"""Settings of the run that servers of tests share. `MURMURATION_API=http` runs it as behind HTTP APIs."""
 _numbers = itertools.count(1)
 _genuine: dict[str, Callable[[], str]] = {}
 """Functions that `deployment` puts others in place of."""
@@ -43,15 +45,12 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a DynamoDB that lives as long as the test run."""
-    import platform
-    import sys
+    from local_cloud.database.dynoxide import find_binary, index_streams
 
-    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    binary = Path("node_modules/@dynoxide") / f"{sys.platform}-{machine}" / "dynoxide"
     port = _free_port()
     database = tmp_path_factory.mktemp("dynamodb") / "test.db"
     process = subprocess.Popen(
-        [binary, "--db-path", database, "--host", "127.0.0.1", "--port", str(port)],
+        [find_binary(), "--db-path", database, "--host", "127.0.0.1", "--port", str(port)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -61,6 +60,7 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
+        index_streams(database)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
@@ -111,7 +111,7 @@ def no_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     from murmuration import server_keys
 
     for name in list(os.environ):
-        if name.startswith(("AWS_", "MURMURATION_")) and name not in ("MURMURATION_PASSWORD_COST",):
+        if name.startswith(("AWS_", "MURMURATION_")) and name not in KEPT:
             monkeypatch.delenv(name)
     if "_read" in _genuine:
         monkeypatch.setattr(server_keys, "_read", _genuine["_read"])

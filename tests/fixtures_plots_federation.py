@@ -42,6 +42,27 @@ def dora_in_the_lounge(scene: Scene) -> None:
     scene.names["dora_pdu"] = json.dumps(message.pdu, separators=(",", ":"))
 
 
+@plot("Alice has an OpenID token.", "alice")
+def alice_with_an_openid_token(scene: Scene) -> None:
+    from murmuration.identity.tokens import hash_secret
+    from murmuration.storage.auth import user_tokens
+
+    scene.names["openid_token"] = "an-openid-token"
+    digest = hash_secret("an-openid-token")
+    scene.act(
+        user_tokens.create, user_tokens.OPENID, digest, "@alice:example.org", expires_ms=scene.clock + DAY_MS
+    )
+
+
+@plot("Alice's phone has another name, of which other servers are to be told.", "dora_in_the_lounge")
+def alice_renames_her_phone(scene: Scene) -> None:
+    from murmuration.accounts.devices import update_device
+
+    scene.act(
+        update_device, scene.requester("alice"), scene.devices["alice"], {"display_name": "Alice's phone"}
+    )
+
+
 @plot("A message of Dora's could not be judged when it came, and waits.", "dora_in_the_lounge")
 def dora_waits(scene: Scene) -> None:
     from murmuration.storage.servers import parked_pdus

@@ -8,6 +8,7 @@ from typing import Any
 
 import tests.fixtures_plots  # noqa: F401 - its plots come first
 from tests.fixtures_cases import SOCKET
+from tests.fixtures_cases.sliding_sync import WINDOW
 from tests.fixtures_scene import Scene, cross_signing, key_pair
 from tests.fixtures_worlds import plot
 from tests.keys import crypto
@@ -60,13 +61,11 @@ def publish_keys(scene: Scene, name: str, *one_time: str) -> None:
 
 @plot("Alice's phone has published its keys, and Alice her cross-signing keys.", "alice")
 def alice_with_keys(scene: Scene) -> None:
-    from murmuration.accounts.interactive.interactive_auth import Attempt
     from murmuration.keys.cross_signing import upload_cross_signing_keys
 
     publish_keys(scene, "alice", "AAAA", "AAAB")
-    path = "/_matrix/client/v3/keys/device_signing/upload"
-    attempt = Attempt("POST", path, cross_signing("alice").body(), "198.51.100.1")
-    scene.act(upload_cross_signing_keys, scene.requester("alice"), attempt)
+    body = cross_signing("alice").body()
+    scene.act(upload_cross_signing_keys, scene.requester("alice"), body, lambda: None)
 
 
 @plot("Bob's laptop has published its keys, with one one-time key.", "bob")
@@ -156,6 +155,16 @@ def news_for_alice(scene: Scene) -> None:
     scene.act(
         send_to_device, bob, "org.example.whisper", "w1", {"messages": messages}, received_ms=scene.clock
     )
+
+
+@plot("Alice's phone has a window on her rooms, and Bob has talked since.", "alice_and_bob_in_a_public_room")
+def alice_has_a_window(scene: Scene) -> None:
+    from murmuration.protocol.sliding.requests import parse
+    from murmuration.sliding_sync.engine import sliding_sync
+
+    request = parse(WINDOW, {}, scene.user_id("alice"), is_merged=False)
+    scene.names["pos"] = scene.act(sliding_sync, scene.token("alice"), request)["pos"]
+    scene.say("bob", scene.names["lounge"], "Are you there, Alice?", "question")
 
 
 @plot("Alice's phone has synced, then Bob's.", "alice_has_synced")

@@ -14,7 +14,7 @@ import gzip
 import json
 from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from local_cloud.config import Limits
 from local_cloud.gateway.answers import PREFIXES, Answers
@@ -23,6 +23,7 @@ from local_cloud.gateway.routes import Routes
 from local_cloud.permissions import acting_for, module_of
 from murmuration.aws import objects
 from murmuration.endpoint import Function, discover, http_routes
+from murmuration.endpoint.sent import URI_HEADER
 from murmuration.settings import settings
 from tests import openapi
 
@@ -100,6 +101,8 @@ class Client:
             "body": base64.b64encode(raw).decode() if raw else None,
             "isBase64Encoded": bool(raw),
         }
+        if settings().api == "http":
+            event = _of_http_api(event, f"{path}?{urlencode(values, doseq=True)}" if values else path)
         with acting_for(module_of(function.handler)):
             answer = function.handler(event, None)
         _, _, content = response_of(answer, _LIMIT)
@@ -124,6 +127,13 @@ class Client:
 
     def delete(self, path: str, body: Any = None, **query: Any) -> Answer:
         return self.request("DELETE", path, body, **query)
+
+
+def _of_http_api(event: dict[str, Any], uri: str) -> dict[str, Any]:
+    """The event as an HTTP API makes it: with decoded parameters, and the URI in CloudFront's header."""
+    parameters = {name: unquote(value) for name, value in (event["pathParameters"] or {}).items()}
+    headers = {name.lower(): value for name, value in event["headers"].items()} | {URI_HEADER: uri}
+    return {**event, "version": "1.0", "pathParameters": parameters or None, "headers": headers}
 
 
 def _stored(location: str) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -72,6 +72,7 @@ OURS = {
     ("POST", "/_matrix/client/{version}/account/3pid/email/submitToken"): "what that page's button does",
     ("GET", "/_matrix/client/{version}/pushrules/global/{kind}"): "Synapse has it, and clients ask for it",
     ("GET", "/_matrix/static/client/login"): "the specification has it in its text",
+    ("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"): "sliding sync, as apps know it",
     ("GET", "/"): "the page for people who open the server's address",
     ("POST", "/uploads"): "where the viewer function sends large uploads of /_matrix/media/v3/upload",
     ("PUT", "/uploads/{serverName}/{mediaId}"): "the same of /_matrix/media/v3/upload/{serverName}/{mediaId}",

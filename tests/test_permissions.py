@@ -41,7 +41,7 @@ def test_threads_act_for_the_same_function() -> None:
 
 
 def test_a_transaction_needs_permission_for_each_part() -> None:
-    writes = [dynamodb.delete("users", KEY), dynamodb.delete("keys", {**KEY, "sk": "x"})]
+    writes = [dynamodb.delete("users", KEY), dynamodb.delete("events", {"event_id": "$x"})]
     with acting_for("client_server.account"), pytest.raises(ServiceError, match="AccessDenied"):
         dynamodb.transact(writes)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 
-from benchmarks.live import measures
+from benchmarks.live import large_room, measures
 from benchmarks.live.servers import Ours, Server, Synapse
 from tests.interop.synapse_process import synapse_python
 
@@ -32,6 +32,9 @@ async def measure(server: Server, given: argparse.Namespace, *, whole: bool) -> 
             print(f"  {name:<34} {cost}")
         for rooms in (1, 16):
             print(f"  {_writers(rooms):<34} {await measures.throughput(http, server, rooms, given.each)}")
+        large = await large_room.costs(http, server, given.members, given.waiting, max(3, given.count // 4))
+        for name, cost in large.items():
+            print(f"  {name:<34} {cost}")
 
 
 def _writers(rooms: int) -> str:
@@ -63,6 +66,8 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=12, help="sends of each of sixteen writers (12)")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two messages (0.1)")
     parser.add_argument("--clients", type=int, default=1000, help="how many wait at once (1000)")
+    parser.add_argument("--members", type=int, default=500, help="members of a large room (500)")
+    parser.add_argument("--waiting", type=int, default=50, help="how many of them wait for a message (50)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         servers: list[Server] = [Ours(Path(folder, kind), kind) for kind in ("held", "parked")]

@@ -1,8 +1,7 @@
 """The REST APIs: an OpenAPI document each of the discovered routes.
 
-The founding drafts' routes have an API of their own, as an API may have so many path nodes only. So have
-other servers' requests, with a throttle of their own. All have one name, by which CloudWatch counts them
-together.
+An API may have so many path nodes only, so there are several (`infra_shared.apis`); the one for other
+servers' requests has a throttle of its own. All have one name, by which CloudWatch counts them together.
 
 A REST API, not an HTTP API: it hands functions the path as it was sent. Each path has the fallback function
 for the methods that it lacks, so that a wrong method is answered in Matrix's words; what API Gateway answers
@@ -14,18 +13,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from aws_cdk import Fn, Stack
+from aws_cdk import CfnResource, Fn, Stack
 from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_iam as iam
 
+from infra_cdk.division import api_name
 from infra_cdk.modules import GATEWAY_SECONDS
-from infra_cdk.names import api_name, function_name
+from infra_cdk.names import function_name
 from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.parts.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
 from infra_shared import parking, uploads
+from infra_shared.apis import Part, part_of
 from murmuration.endpoint import Function, Http, http_routes
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
@@ -41,22 +42,20 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
 SMALLEST_COMPRESSED = 1024
 """Bytes. Smaller answers don't gain by compression."""
 FALLBACK_PATH = "/{proxy+}"
-DRAFT_PATHS = ("/_matrix/client/api/", "/_matrix/client/v2/")
-"""What the paths of the founding drafts begin with."""
-FEDERATION_PATHS = ("/_matrix/federation/", "/_matrix/key/")
-"""What the paths begin with that other servers call."""
 INVOKER = "ApiInvokerRole"
 WAITER = "ApiWaiterRole"
 UPLOADER = "ApiUploaderRole"
-Part = Literal["", "Drafts", "Federation"]
 ANY = "x-amazon-apigateway-any-method"
 
 
 class Api(NamedTuple):
-    """A REST API and its stage, without which it answers nobody."""
+    """An API, and its stage, without which it answers nobody. A stage shows a deployment's routes."""
 
-    api: apigateway.CfnRestApi
-    stage: apigateway.CfnStage
+    id: str
+    path: str
+    """What the stage has before each path."""
+    deployment: CfnResource
+    stage: CfnResource
 
 
 def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]) -> iam.CfnRole:
@@ -125,18 +124,18 @@ def invocation_uri(settings: Settings, function: Function) -> dict[str, str]:
 def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
     """The document of one of the APIs, without tokens of the CDK, so that it is the same at each synthesis.
 
-    `part` says which: the founding drafts', other servers', or all the rest in the one without a name.
-    Raises DeploymentError for routes that API Gateway would refuse.
+    `part` says which. Raises DeploymentError for routes that API Gateway would refuse.
     """
-    routes = sorted(
-        (route for route in http_routes(functions) if route[1] == FALLBACK_PATH or part_of(route[1]) == part),
-        key=lambda route: (route[1], route[0]),
-    )
-    fallback = next((function for _, path, function in routes if path == FALLBACK_PATH), None)
-    if fallback is None:
-        raise DeploymentError(f"no function serves {FALLBACK_PATH}: unknown paths would go unanswered")
 
-    def operation(function: Function) -> dict[str, Any]:
+    schemes: dict[str, Any] = {}
+
+    def operation(function: Function, path: str = "", method: str = "") -> dict[str, Any]:
+        if isinstance(function.route, Http) and function.route.stores_body:
+            name = f"{uploads.AUTHORIZER}-{method}"
+            schemes[name] = uploads.security_scheme(
+                invocation_uri(settings, function), {"Fn::GetAtt": [INVOKER, "Arn"]}
+            )
+            return {**_stored(path), "security": [{name: []}]}
         return {
             "responses": {},
             "x-amazon-apigateway-integration": {
@@ -149,45 +148,58 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
             },
         }
 
-    paths: dict[str, dict[str, Any]] = {"/": {}}
-    schemes: dict[str, Any] = {}
+    found = methods_by_path(functions, part)
+    paths: dict[str, dict[str, Any]] = {
+        path: {method: operation(function, path, method) for method, function in methods.items()}
+        for path, methods in found.items()
+    }
+    if settings.waiting == "parked" and not part:
+        paths[parking.PATH] = {"get": _parked(settings), ANY: operation(found[FALLBACK_PATH][ANY])}
+    if (nodes := count_nodes(paths)) > MOST_RESOURCES:
+        raise DeploymentError(f"the routes make {nodes} resources, and an API may have {MOST_RESOURCES}")
+    document = _document(settings, paths)
+    return {**document, "components": {"securitySchemes": schemes}} if schemes else document
+
+
+def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict[str, Function]]:
+    """The function of each path and method of an API; for those that no other serves, the fallback.
+
+    Raises DeploymentError for routes that contradict each other.
+    """
+    routes = sorted(
+        (route for route in http_routes(functions) if route[1] == FALLBACK_PATH or part_of(route[1]) == part),
+        key=lambda route: (route[1], route[0]),
+    )
+    fallback = next((function for _, path, function in routes if path == FALLBACK_PATH), None)
+    if fallback is None:
+        raise DeploymentError(f"no function serves {FALLBACK_PATH}: unknown paths would go unanswered")
+    paths: dict[str, dict[str, Function]] = {"/": {}}
     for method, path, function in routes:
         methods = paths.setdefault(path, {})
         key = ANY if method == "ANY" else method.lower()
         if key in methods:
             raise DeploymentError(f"two functions serve {method} {path}")
-        if isinstance(function.route, Http) and function.route.stores_body:
-            name = f"{uploads.AUTHORIZER}-{method.lower()}"
-            methods[key] = {**_stored(path), "security": [{name: []}]}
-            schemes[name] = uploads.security_scheme(
-                invocation_uri(settings, function), {"Fn::GetAtt": [INVOKER, "Arn"]}
-            )
-            continue
-        methods[key] = operation(function)
-    if settings.waiting == "parked" and not part:
-        paths[parking.PATH] = {"get": _parked(settings)}
-    _check_tree(paths)
+        methods[key] = function
     for methods in paths.values():
-        methods.setdefault(ANY, operation(fallback))
+        methods.setdefault(ANY, fallback)
+    return paths
+
+
+def _document(settings: Settings, paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "openapi": "3.0.1",
         "info": {"title": settings.prefix, "version": "1"},
         "x-amazon-apigateway-binary-media-types": ["*/*"],
         "x-amazon-apigateway-gateway-responses": _gateway_responses(),
         "paths": paths,
-        **({"components": {"securitySchemes": schemes}} if schemes else {}),
     }
 
 
-def part_of(path: str) -> Part:
-    """The API that has a path."""
-    if path.startswith(DRAFT_PATHS):
-        return "Drafts"
-    return "Federation" if path.startswith(FEDERATION_PATHS) else ""
+def count_nodes(paths: Iterable[str]) -> int:
+    """How many path nodes the paths make.
 
-
-def _check_tree(paths: Iterable[str]) -> None:
-    """Raise DeploymentError where parameters of one place differ in name, or nodes are too many."""
+    Raises DeploymentError where parameters of one place differ in name.
+    """
     names: dict[str, str] = {}
     nodes: set[str] = set()
     for path in paths:
@@ -200,8 +212,7 @@ def _check_tree(paths: Iterable[str]) -> None:
                 raise DeploymentError(
                     f"{path}: {part} is {names[parent]} in another route, which can't both be"
                 )
-    if len(nodes) > MOST_RESOURCES:
-        raise DeploymentError(f"the routes make {len(nodes)} resources, and an API may have {MOST_RESOURCES}")
+    return len(nodes)
 
 
 def _gateway_responses() -> dict[str, Any]:
@@ -221,7 +232,17 @@ def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], pa
 
     A deployment is a copy of the API, so each body needs one of its own.
     """
-    body = openapi(settings, functions, part)
+    return _make_rest(stack, settings, openapi(settings, functions, part), part)
+
+
+def make_parking(stack: Stack, settings: Settings) -> Api:
+    """The REST API that has the route onto wake queues alone, where functions' routes have HTTP APIs."""
+    return _make_rest(
+        stack, settings, _document(settings, {parking.PATH: {"get": _parked(settings)}}), "Parking"
+    )
+
+
+def _make_rest(stack: Stack, settings: Settings, body: dict[str, Any], part: str) -> Api:
     rate = settings.federation_requests_per_second if part == "Federation" else settings.requests_per_second
     api = apigateway.CfnRestApi(
         stack,
@@ -251,7 +272,7 @@ def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], pa
             )
         ],
     )
-    return Api(api, stage)
+    return Api(api.ref, f"/{STAGE}", deployment, stage)
 
 
 def burst(rate: int) -> int:

@@ -15,7 +15,9 @@ from infra_cdk.parts import api as rest
 from infra_cdk.parts.dns import make_certificate, make_records
 from infra_cdk.parts.media_headers import HSTS_SECONDS, any_origin, make_media_headers
 from infra_cdk.settings import Settings
+from infra_shared.apis import PATTERNS, Part, part_of
 from infra_shared.parking import TEMPLATES
+from murmuration.endpoint.http import CORS_HEADERS
 
 VIEWER = TEMPLATES.with_name("viewer.js")
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
@@ -34,6 +36,10 @@ One user's 404 would be the answer to another, who asks by the same path.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
 """
 
+PARKING = "parking"
+"""The origin that has the queues, where functions' routes have HTTP APIs."""
+REST_APIS = "const HTTP_APIS = false;"
+"""The line of the viewer function that says which kind of API there is."""
 ANSWERS_PATH = "/answers/*"
 """Where functions put answers that are too large for them. The paths are signed as the bucket wants it."""
 MEDIA_PATHS = ("/media/*", "/remote/*")
@@ -47,18 +53,23 @@ _LONGEST_WAIT = 60
 def make_edge(
     stack: Stack,
     settings: Settings,
-    apis: Mapping[rest.Part, rest.Api],
+    apis: Mapping[Part, rest.Api],
+    parking: rest.Api | None,
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
     bucket: s3.CfnBucket,
 ) -> cloudfront.CfnDistribution:
-    """The distribution, which finds an API by the path. It is changed when the APIs' stages are there."""
+    """The distribution, which finds an API by the path; `parking` is the API to which it sends who may wait.
+
+    With a domain it is changed when the APIs' stages are there. Without one, functions are told its address
+    and are made after it, while the stages come after the functions.
+    """
     viewer = cloudfront.CfnFunction(
         stack,
         "ViewerFunction",
         name=global_name(settings, "viewer"),
         auto_publish=True,
-        function_code=VIEWER.read_text(),
+        function_code=viewer_code(settings),
         function_config=cloudfront.CfnFunction.FunctionConfigProperty(
             comment="Keeps the exact URI, answers preflights", runtime="cloudfront-js-2.0"
         ),
@@ -98,17 +109,17 @@ def make_edge(
             ],
         }
 
-    headers = _make_headers_policy(stack, settings, "headers").ref
+    cors = _functions_cors() if settings.api == "http" else None
+    headers = _make_headers_policy(stack, settings, "headers", cors).ref
     cache = _make_cache_policy(stack, settings).ref
-    special = [(path, _origin_name(rest.part_of(path)), cache) for path in CACHED_PATHS]
-    origins = [origin(_origin_name(part), api.ref, f"/{rest.STAGE}") for part, (api, _) in apis.items()]
+    special = [(path, _origin_name(part_of(path)), cache) for path in CACHED_PATHS]
+    origins = [origin(_origin_name(part), api.id, api.path) for part, api in apis.items()]
+    if parking is not None:
+        origins.append(origin(PARKING, parking.id, parking.path))
     if socket_api is not None:
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
-    special += [
-        (f"{path}*", _origin_name(rest.part_of(path)), CACHING_DISABLED)
-        for path in (*rest.FEDERATION_PATHS, *rest.DRAFT_PATHS)
-    ]
+    special += [(pattern, _origin_name(part), CACHING_DISABLED) for pattern, part in PATTERNS]
     origins.append(_answers_origin(bucket))
     answers = {
         **behaviour("answers", CACHING_DISABLED),
@@ -149,13 +160,25 @@ def make_edge(
         ],
     )
     distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
-    for api in apis.values():
+    for api in [*apis.values(), *([parking] if parking else [])] if settings.domain else ():
         distribution.add_resource_dependency(api.stage)
     make_records(stack, settings, distribution)
     return distribution
 
 
-def _origin_name(part: rest.Part) -> str:
+def viewer_code(settings: Settings) -> str:
+    """The viewer function's code, for the kind of API that it sends requests to.
+
+    For HTTP APIs it chooses the origin of who may wait, which takes an import in the first line.
+    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/helper-functions-origin-modification.html
+    """
+    code = VIEWER.read_text()
+    if settings.api == "rest":
+        return code
+    return "import cf from 'cloudfront';\n" + code.replace(REST_APIS, REST_APIS.replace("false", "true"))
+
+
+def _origin_name(part: Part) -> str:
     return part.lower() or "rest"
 
 
@@ -225,7 +248,7 @@ def _make_headers_policy(
     """
     return cloudfront.CfnResponseHeadersPolicy(
         stack,
-        f"{name.capitalize()}ResponsePolicy" if cors else "HeadersPolicy",
+        "HeadersPolicy" if name == "headers" else f"{name.capitalize()}ResponsePolicy",
         response_headers_policy_config=cloudfront.CfnResponseHeadersPolicy.ResponseHeadersPolicyConfigProperty(
             name=global_name(settings, name),
             cors_config=cors,
@@ -238,6 +261,25 @@ def _make_headers_policy(
                 )
             ),
         ),
+    )
+
+
+def _functions_cors() -> cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty:
+    """What functions say to browsers, for the answers of an HTTP API that refuses a request by itself."""
+    policy = cloudfront.CfnResponseHeadersPolicy
+
+    def items(name: str) -> list[str]:
+        return CORS_HEADERS[f"Access-Control-{name}"].split(", ")
+
+    return policy.CorsConfigProperty(
+        access_control_allow_credentials=False,
+        access_control_allow_headers=policy.AccessControlAllowHeadersProperty(items=items("Allow-Headers")),
+        access_control_allow_methods=policy.AccessControlAllowMethodsProperty(items=items("Allow-Methods")),
+        access_control_allow_origins=policy.AccessControlAllowOriginsProperty(items=["*"]),
+        access_control_expose_headers=policy.AccessControlExposeHeadersProperty(
+            items=items("Expose-Headers")
+        ),
+        origin_override=False,
     )
 
 

@@ -9,18 +9,21 @@ from typing import Any
 
 from aws_cdk import Fn, Stack
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 
-from infra_cdk.names import logical_id, queue_name
+from infra_cdk.names import function_name, logical_id, queue_name
 from infra_cdk.parts.api import STAGE
-from infra_cdk.parts.functions import Deployed, DeploymentError
+from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.parts.queues import DEAD_LETTERS, Queues
 from infra_cdk.settings import Settings
-from murmuration.endpoint import Queue, Stream
+from murmuration.endpoint import Function, Queue, Stream
 
 MOST_ALARMS = 10
 AGES = ("outbound", "room-pdus")
 """The queues whose oldest message may be an hour old at most."""
+LOGGED = "Murmuration"
+"""The namespace of the errors that functions log, counted under the deployment's prefix."""
 PROBE = "client_server-send_message"
 """The function whose time tells how the server is: the API's own says most of all how long clients wait."""
 
@@ -40,9 +43,8 @@ class Alarm:
     periods: int = 1
 
 
-def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
+def alarms(settings: Settings, functions: Sequence[Function], made: Queues) -> list[Alarm]:
     """The alarms. Raises DeploymentError if they would be too many to be free."""
-    prefix = settings.prefix
     dead = [("dead-letters", False)] + ([("dead-letters-fifo", True)] if made.fifo_dead_letters else [])
     found = [
         Alarm(
@@ -56,14 +58,13 @@ def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
         )
         for name, fifo in dead
     ]
-    api = {"ApiName": prefix, "Stage": STAGE}
     found += [
-        Alarm("api-errors", "Requests fail: search the log.", "AWS/ApiGateway", "5XXError", "Sum", 5, api),
+        _api_errors(settings),
         Alarm("throttles", "The account's concurrency is used up.", "AWS/Lambda", "Throttles", "Sum", 10),
         Alarm("lambda-errors", "Functions fail, or time out.", "AWS/Lambda", "Errors", "Sum", 5),
     ]
-    for function in deployed.functions:
-        dimensions = {"FunctionName": deployed.physical_name(function)}
+    for function in functions:
+        dimensions = {"FunctionName": function_name(settings, function)}
         if function.name == PROBE:
             why = "Sending a message takes long."
             found.append(Alarm("slow", why, "AWS/Lambda", "Duration", "p50", 5000, dimensions, periods=3))
@@ -98,9 +99,46 @@ def alarms(settings: Settings, deployed: Deployed, made: Queues) -> list[Alarm]:
     return found
 
 
-def make_monitoring(stack: Stack, settings: Settings, deployed: Deployed, made: Queues) -> None:
+def _api_errors(settings: Settings) -> Alarm:
+    """The alarm on requests that fail.
+
+    REST APIs count by name, and all of ours have one. HTTP APIs count each by its ID: there the errors that
+    functions log are counted instead.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
+    """
+    why = "Requests fail: search the log."
+    if settings.api == "http":
+        return Alarm("api-errors", why, LOGGED, settings.prefix, "Sum", 5)
+    dimensions = {"ApiName": settings.prefix, "Stage": STAGE}
+    return Alarm("api-errors", why, "AWS/ApiGateway", "5XXError", "Sum", 5, dimensions)
+
+
+def _count_logged_errors(stack: Stack, settings: Settings, log_group: logs.CfnLogGroup) -> None:
+    logs.CfnMetricFilter(
+        stack,
+        "LoggedErrors",
+        log_group_name=log_group.ref,
+        filter_pattern='{ $.level = "ERROR" }',
+        metric_transformations=[
+            logs.CfnMetricFilter.MetricTransformationProperty(
+                metric_namespace=LOGGED, metric_name=settings.prefix, metric_value="1", default_value=0
+            )
+        ],
+    )
+
+
+def make_monitoring(
+    stack: Stack,
+    settings: Settings,
+    functions: Sequence[Function],
+    made: Queues,
+    log_group: logs.CfnLogGroup,
+) -> None:
+    """The alarms, where they go, and the dashboard, for the functions of all stacks."""
     topic = _make_topic(stack, settings)
-    chosen = alarms(settings, deployed, made)
+    chosen = alarms(settings, functions, made)
+    if settings.api == "http":
+        _count_logged_errors(stack, settings, log_group)
     for alarm in chosen:
         cloudwatch.CfnAlarm(
             stack,
@@ -126,8 +164,20 @@ def make_monitoring(stack: Stack, settings: Settings, deployed: Deployed, made: 
         stack,
         "Dashboard",
         dashboard_name=settings.prefix,
-        dashboard_body=Fn.sub(json.dumps(_dashboard(settings, deployed), separators=(",", ":"))),
+        dashboard_body=Fn.sub(json.dumps(_dashboard(settings, functions), separators=(",", ":"))),
     )
+
+
+def _requests(settings: Settings) -> list[Any]:
+    """What the graph of requests shows: how many there are, and how many fail."""
+    if settings.api == "rest":
+        api = ["ApiName", settings.prefix, "Stage", STAGE]
+        return [["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")]
+    search = "SUM(SEARCH('{AWS/ApiGateway,ApiId} MetricName=\"%s\"', 'Sum', 300))"
+    return [
+        [{"expression": search % name, "id": f"m{place}", "label": name}]
+        for place, name in enumerate(("Count", "4xx", "5xx"))
+    ]
 
 
 def _statistic(name: str) -> Any:
@@ -146,13 +196,12 @@ def _make_topic(stack: Stack, settings: Settings) -> sns.CfnTopic | None:
     )
 
 
-def _dashboard(settings: Settings, deployed: Deployed) -> dict[str, Any]:
+def _dashboard(settings: Settings, functions: Sequence[Function]) -> dict[str, Any]:
     """Requests, functions, workers and the database, each a graph."""
-    api = ["ApiName", settings.prefix, "Stage", STAGE]
     workers: list[Any] = []
     durations: list[Any] = []
-    for function in deployed.functions:
-        name = deployed.physical_name(function)
+    for function in functions:
+        name = function_name(settings, function)
         if function.name == PROBE:
             durations += [
                 ["AWS/Lambda", "Duration", "FunctionName", name, {"stat": stat}]
@@ -169,7 +218,7 @@ def _dashboard(settings: Settings, deployed: Deployed) -> dict[str, Any]:
         f"SEARCH('{{AWS/DynamoDB,TableName}} MetricName=\"%s\" TableName=\"{settings.prefix}-\"', 'Sum', 300)"
     )
     graphs: list[tuple[str, Sequence[Any]]] = [
-        ("Requests", [["AWS/ApiGateway", name, *api] for name in ("Count", "4XXError", "5XXError")]),
+        ("Requests", _requests(settings)),
         ("Sending a message", durations),
         ("Functions", [["AWS/Lambda", name] for name in ("Invocations", "Errors", "Throttles")]),
         ("Workers: how far behind", workers),

@@ -48,9 +48,9 @@ def is_enough(grant: Need, need: Need) -> bool:
     return covers(grant, need)
 
 
-def findings(source: Source | None = None) -> list[Finding]:
-    """What each module of functions can reach."""
-    walk = Walk(source or Source())
+def findings(walk: Walk | None = None) -> list[Finding]:
+    """What each module of functions can reach, in a walk's source or in ours."""
+    walk = walk or Walk(Source())
     found: dict[str, Finding] = {}
     for name, module in walk.source.modules.items():
         handler = module.definitions.get(HANDLER)

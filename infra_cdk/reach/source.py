@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "layers" / "murmuration" / "python" / "murmuration"
@@ -98,12 +100,21 @@ class Source:
     def __init__(self, folders: Mapping[str, Path] | None = None) -> None:
         folders = folders or {"murmuration": PACKAGE, "functions": FUNCTIONS}
         self.modules: dict[str, Module] = {}
+        self._read: dict[Any, Any] = {}
         for package, folder in folders.items():
             for path in sorted(folder.rglob("*.py")):
                 parts = [package, *path.relative_to(folder).with_suffix("").parts]
                 if parts[-1] == "__init__":
                     parts.pop()
                 self.modules[".".join(parts)] = Module(".".join(parts), path)
+
+    def cached(self, read: Callable[[Definition], T], definition: Definition) -> T:
+        """What `read` makes of a definition, read once. Nobody may change it."""
+        key = (read, id(definition.node), definition)
+        if key not in self._read:
+            self._read[key] = read(definition)
+        found: T = self._read[key]
+        return found
 
     def find(self, dotted: str) -> Definition | str | None:
         """What a dotted name stands for: a definition, the name of a module of ours, or None for others'."""

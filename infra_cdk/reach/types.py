@@ -37,18 +37,15 @@ def union(*types: Type | None) -> Type | None:
     return Type(classes, inner)
 
 
-class Scope:
-    """The names within a function, or within a class's or a module's statement."""
+class Names:
+    """What a function's own names stand for, read once from its statements."""
 
-    def __init__(self, source: Source, home: Definition) -> None:
-        self.source = source
-        self.home = home
+    def __init__(self, home: Definition) -> None:
         self.imports: dict[str, str] = {}
         self.annotations: dict[str, ast.expr] = {}
         self.values: dict[str, list[tuple[ast.expr, bool]]] = {}
         """What local names are assigned; with True, elements of it."""
         self.local: set[str] = set()
-        self._busy: set[str] = set()
         if home.is_function:
             self._read(home.node)
 
@@ -95,6 +92,20 @@ class Scope:
                     inner = each.value if isinstance(each, ast.Starred) else each
                     if isinstance(inner, ast.Name):
                         self.values.setdefault(inner.id, []).append((value, True))
+
+
+class Scope:
+    """The names within a function, or within a class's or a module's statement."""
+
+    def __init__(self, source: Source, home: Definition) -> None:
+        self.source = source
+        self.home = home
+        names = source.cached(Names, home)
+        self.imports = names.imports
+        self.annotations = names.annotations
+        self.values = names.values
+        self.local = names.local
+        self._busy: set[str] = set()
 
     # -- Names ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -80,6 +80,9 @@ class Walk:
         self.leaves = Leaves(source)
         self._facts: dict[Node, Facts] = {}
         self._parametric: dict[Node, set[tuple[str, str]]] = {}
+        self._entered: dict[str, list[str] | None] = {}
+        self._batches: dict[int, frozenset[str]] = {}
+        self._bound: dict[Node, list[tuple[Edge, tuple[tuple[Resource, str], ...]]]] = {}
 
     def facts(self, node: Node) -> Facts:
         if node not in self._facts:
@@ -94,12 +97,19 @@ class Walk:
             for edge in self.facts(node).edges:
                 found |= {
                     (value.name, action)
-                    for value, action in self.bound(node, edge)
+                    for value, action in self._bind(node, edge)
                     if isinstance(value, Parameter)
                 }
         return self._parametric[node]
 
-    def bound(self, node: Node, edge: Edge) -> Iterator[tuple[Resource, str]]:
+    def bound(self, node: Node) -> list[tuple[Edge, tuple[tuple[Resource, str], ...]]]:
+        """A node's edges, each with what its target does to the tables that the node gives it."""
+        if node not in self._bound:
+            edges = self.facts(node).edges
+            self._bound[node] = [(edge, tuple(self._bind(node, edge))) for edge in edges]
+        return self._bound[node]
+
+    def _bind(self, node: Node, edge: Edge) -> Iterator[tuple[Resource, str]]:
         """What an edge's target does to the tables that `node` gives it."""
         wanted = self.parametric(edge.target)
         if not wanted:
@@ -127,8 +137,8 @@ class Walk:
                 for definition in self._decided(reached, where, name):
                     self._add(reached, todo, node, Node(definition, node.batched))
             reached.undecided |= facts.undecided
-            for edge in facts.edges:
-                for value, action in self.bound(node, edge):
+            for edge, values in self.bound(node):
+                for value, action in values:
                     if isinstance(value, str):
                         if not _is_never(reached.module, edge.target, Need(TABLES, value, action)):
                             reached.needs.setdefault(Need(TABLES, value, action), edge.target)
@@ -140,14 +150,27 @@ class Walk:
         return reached
 
     def _add(self, reached: Reached, todo: list[Node], source: Node, target: Node) -> None:
-        entered = next(
-            (by for place, (by, _) in ENTERED_BY.items() if is_place(target.definition.id, place)), None
-        )
-        if entered is not None and reached.module not in entered.split():
+        if target in reached.nodes:
             return
-        if target not in reached.nodes:
+        entered = self._entered_by(target.definition.id)
+        if entered is None or reached.module in entered:
             reached.nodes[target] = source
             todo.append(target)
+
+    def _entered_by(self, definition: str) -> list[str] | None:
+        """The modules whose functions alone come to a definition; None where any may."""
+        if definition not in self._entered:
+            self._entered[definition] = next(
+                (by.split() for place, (by, _) in ENTERED_BY.items() if is_place(definition, place)), None
+            )
+        return self._entered[definition]
+
+    def batches(self, definition: Definition, leaf_of: Callable[[ast.expr], Leaf | None]) -> frozenset[str]:
+        """The local variables of a definition that hold what goes to `batch_write` and to nothing else."""
+        key = id(definition.node)
+        if key not in self._batches:
+            self._batches[key] = _names_batched(definition.node, leaf_of)
+        return self._batches[key]
 
     def _decided(self, reached: Reached, where: str, name: str) -> Iterator[Definition]:
         """The methods that a receiver of unknown type may mean, as `decisions` say."""
@@ -231,7 +254,7 @@ class _Reader(ast.NodeVisitor):
         self._single = node.single
         self._scope = Scope(walk.source, node.definition)
         self._called: set[ast.expr] = set()
-        self._batches = _names_batched(node.definition.node, self._leaf)
+        self._batches = walk.batches(node.definition, self._leaf)
 
     def read(self) -> None:
         definition = self._definition
@@ -434,26 +457,28 @@ def _argument(edge: Edge, name: str) -> ast.expr | None:
     return next((value for each, value in defaults.items() if each.arg == name), None)
 
 
-def _names_batched(node: ast.AST, leaf_of: object) -> frozenset[str]:
+def _names_batched(node: ast.AST, leaf_of: Callable[[ast.expr], Leaf | None]) -> frozenset[str]:
     """The local variables that hold what goes to `batch_write` and to nothing else."""
     batched: set[str] = set()
     otherwise: set[str] = set()
+    assignments: list[ast.Assign | ast.AugAssign] = []
     for each in ast.walk(node):
-        if isinstance(each, ast.Call) and callable(leaf_of):
-            leaf = leaf_of(each.func)
-            names = {
-                inner.id for given in each.args for inner in ast.walk(given) if isinstance(inner, ast.Name)
-            }
-            if leaf is not None and leaf.name == BATCH:
-                batched |= names
-            elif leaf is not None and leaf.name in CARRIED_OUT:
-                otherwise |= names
-    size = -1
+        if isinstance(each, ast.Assign | ast.AugAssign):
+            assignments.append(each)
+        elif isinstance(each, ast.Call) and (leaf := leaf_of(each.func)) is not None:
+            if leaf.name == BATCH:
+                batched |= _names_in(*each.args)
+            elif leaf.name in CARRIED_OUT:
+                otherwise |= _names_in(*each.args)
+    size = 0
     while size != len(batched):
         size = len(batched)
-        for each in ast.walk(node):
-            if isinstance(each, ast.Assign | ast.AugAssign):
-                targets = each.targets if isinstance(each, ast.Assign) else [each.target]
-                if any(isinstance(target, ast.Name) and target.id in batched for target in targets):
-                    batched |= {inner.id for inner in ast.walk(each.value) if isinstance(inner, ast.Name)}
+        for assignment in assignments:
+            targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]
+            if any(isinstance(target, ast.Name) and target.id in batched for target in targets):
+                batched |= _names_in(assignment.value)
     return frozenset(batched - otherwise)
+
+
+def _names_in(*nodes: ast.AST) -> set[str]:
+    return {each.id for node in nodes for each in ast.walk(node) if isinstance(each, ast.Name)}

@@ -1,16 +1,24 @@
-"""Deploys into a simulated account what `cdk deploy` would deploy into a real one: `make deploy-local`."""
+"""Deploys into a simulated account what `cdk deploy` would deploy into a real one: `make deploy-local`.
+
+With `--from COMMIT` an earlier release is deployed first, and the rest is an upgrade from it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import subprocess
 import sys
+import tarfile
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from infra_cdk import layers
-from infra_cdk.rehearsal.cloud import ACCOUNT, REGION, Account, CdkFailed, Deployed, account
+from infra_cdk.rehearsal.cloud import ACCOUNT, REGION, ROOT, Account, CdkFailed, Deployed, account
 
 REFUSED = "/rehearsal/refused-function"
 """The parameter by which the simulated account is told what to refuse; see `infra_cdk.rehearsal.models`."""
@@ -22,9 +30,17 @@ SETTINGS = {
     "registration": "open",
 }
 PREFIX = "murmuration-rehearsal"
+Say = Callable[[str], None]
 
 
-def main() -> int:
+class Wrong(Exception):
+    """Something went otherwise than it must; the message says what."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra_cdk.rehearsal")
+    parser.add_argument("--from", dest="before", metavar="COMMIT", help="upgrade from this commit")
+    before = parser.parse_args(arguments).before
     started = time.monotonic()
 
     def say(line: str) -> None:
@@ -33,30 +49,71 @@ def main() -> int:
     built = layers.build(say=say)
     with tempfile.TemporaryDirectory() as folder, account(Path(folder), built.code.parent) as cloud:
         try:
-            cloud.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", settings=SETTINGS)
-            say("bootstrapped the account")
-            _fail_halfway(cloud)
-            say("failed halfway on purpose, and left nothing behind")
-            cloud.cdk("deploy", "--method=direct", "--require-approval=never", settings=SETTINGS)
-            deployed = cloud.deployed(PREFIX)
-            say(f"deployed {len(deployed.configurations)} functions, {len(deployed.routes)} routes")
-            _converse(deployed)
-            say("registered, made a room, sent a message and read it, through what was deployed")
-            cloud.cdk("deploy", "--method=direct", "--require-approval=never", settings=_CHANGED)
-            say("deployed a change")
-            if "no differences" not in cloud.cdk("diff", "--no-change-set", settings=_CHANGED):
-                say("FAILED: there still is a difference after the deployment")
-                return 1
-            say("found no difference any more")
-            cloud.cdk("destroy", "--force", settings=_CHANGED)
-            say("destroyed it")
-        except CdkFailed as error:
+            _rehearse(cloud, say, before)
+        except (CdkFailed, Wrong) as error:
             print(error, file=sys.stderr)  # noqa: T201
             return 1
     return 0
 
 
-_CHANGED = SETTINGS | {"memory": "1024"}
+def _rehearse(cloud: Account, say: Say, before: str | None) -> None:
+    cloud.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", settings=SETTINGS)
+    say("bootstrapped the account")
+    _fail_halfway(cloud)
+    say("failed halfway on purpose, and left nothing behind")
+    if before:
+        _deploy(cloud, SETTINGS, _exported(before, cloud.folder / "before"))
+        say(f"deployed {before}, with {len(cloud.deployed(PREFIX).configurations)} functions")
+    tables = cloud.deployed(PREFIX).tables() if before else {}
+    _deploy(cloud, SETTINGS)
+    deployed = cloud.deployed(PREFIX)
+    _check_kept(tables, deployed.tables())
+    say(f"deployed {len(deployed.configurations)} functions, {len(deployed.routes)} routes")
+    deployed.copy_tables()
+    _converse(deployed, "alice")
+    say("registered, made a room, sent a message and read it, through what was deployed")
+    _ask_the_doctor(cloud)
+    say("`murmuration doctor` found what must be there")
+    _restore(cloud)
+    say("restored tables and signing key beside it, by `murmuration restore`")
+    for name, changed in (("HTTP APIs and another memory", _CHANGED), ("back to REST APIs", SETTINGS)):
+        _deploy(cloud, changed)
+        _converse(cloud.deployed(PREFIX), f"user-{changed.get('api', 'rest')}")
+        say(f"deployed a change: {name}; they converse")
+        if "no differences" not in cloud.cdk("diff", "--no-change-set", settings=changed):
+            raise Wrong("there still is a difference after the deployment")
+        say("found no difference any more")
+    cloud.cdk("destroy", "--force", settings=SETTINGS)
+    if left := [*cloud.deployed(PREFIX).tables(), *cloud.deployed(PREFIX).configurations]:
+        raise Wrong(f"{left} are left")
+    say("destroyed it")
+
+
+_CHANGED = SETTINGS | {"memory": "1024", "api": "http"}
+
+
+def _deploy(cloud: Account, settings: dict[str, str], root: Path = ROOT) -> None:
+    cloud.cdk("deploy", "--method=direct", "--require-approval=never", settings=settings, root=root)
+
+
+def _exported(commit: str, folder: Path) -> Path:
+    """A folder with the source of a commit, as that of this checkout."""
+    folder.mkdir()
+    archive = folder.with_suffix(".tar")
+    command = ["git", "archive", f"--output={archive}", commit]
+    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:  # noqa: S603
+        raise Wrong(f"git has no {commit}")
+    with tarfile.open(archive) as found:
+        found.extractall(folder, filter="data")
+    (folder / "node_modules").symlink_to(ROOT / "node_modules")
+    return folder
+
+
+def _check_kept(before: dict[str, dict[str, Any]], now: dict[str, dict[str, Any]]) -> None:
+    """Raise Wrong if an upgrade made a table anew."""
+    for name, table in before.items():
+        if name not in now or now[name]["CreationDateTime"] != table["CreationDateTime"]:
+            raise Wrong(f"the upgrade did not keep {name}")
 
 
 def _fail_halfway(cloud: Account) -> None:
@@ -65,33 +122,66 @@ def _fail_halfway(cloud: Account) -> None:
     ssm = cloud.client("ssm")
     ssm.put_parameter(Name=REFUSED, Value=f"{PREFIX}-client_server-sync", Type="String")
     try:
-        cloud.cdk("deploy", "--method=direct", "--require-approval=never", settings=kept)
+        _deploy(cloud, kept)
     except CdkFailed:
         ssm.delete_parameter(Name=REFUSED)
     else:
-        raise CdkFailed("a deployment whose function could not be made was taken for a success")
+        raise Wrong("a deployment whose function could not be made was taken for a success")
     left = cloud.deployed(PREFIX)
     if left.tables() or left.configurations:
-        raise CdkFailed(f"the failed deployment left {[*left.tables(), *left.configurations]}")
+        raise Wrong(f"the failed deployment left {[*left.tables(), *left.configurations]}")
 
 
-def _converse(deployed: Deployed) -> None:
-    deployed.copy_tables()
-    body = {"username": "alice", "password": "wonderland", "auth": {"type": "m.login.dummy"}}
+def _ask_the_doctor(cloud: Account) -> None:
+    """Raise Wrong for what it finds amiss. Nobody answers requests, as the account has no CloudFront."""
+    _, said = cloud.murmuration("doctor", "--prefix", PREFIX)
+    found = {line.split(":")[0].strip() for line in said.splitlines() if line.lstrip().startswith("ok")}
+    for subject in ("signing key", "tables", "queues"):
+        if not any(subject in line for line in found):
+            raise Wrong(f"the doctor does not find the {subject}:\n{said}")
+
+
+def _restore(cloud: Account) -> None:
+    """Restore twice, as after an interruption, and look what came of it."""
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for _ in range(2):
+        status, said = cloud.murmuration("restore", "--at", at, "--stage", "back", "--prefix", PREFIX)
+        if status != 0:
+            raise Wrong(f"the restoration failed:\n{said}")
+    back = cloud.deployed("murmuration-back")
+    if not back.tables():
+        raise Wrong("there are no restored tables")
+    ssm = cloud.client("ssm")
+    keys = {
+        ssm.get_parameter(Name=f"/{prefix}/signing-key", WithDecryption=True)["Parameter"]["Value"]
+        for prefix in (PREFIX, "murmuration-back")
+    }
+    if len(keys) != 1:
+        raise Wrong("the restored server has another key")
+    dynamodb = cloud.client("dynamodb")
+    for name in back.tables():
+        dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
+        dynamodb.delete_table(TableName=name)
+
+
+def _converse(deployed: Deployed, name: str) -> None:
+    body = {"username": name, "password": "wonderland", "auth": {"type": "m.login.dummy"}}
     token = _call(deployed, "POST", "register", body)["access_token"]
     room = _call(deployed, "POST", "createRoom", {"name": "Rehearsal"}, token)["room_id"]
     path = f"rooms/{room.replace('!', '%21').replace(':', '%3A')}"
     message = {"msgtype": "m.text", "body": "Does this thing fly?"}
     sent = _call(deployed, "PUT", f"{path}/send/m.room.message/t1", message, token)["event_id"]
     page = _call(deployed, "GET", f"{path}/messages?dir=b&limit=1", None, token)
-    assert page["chunk"][0]["event_id"] == sent  # noqa: S101 - the rehearsal's own check
+    if page["chunk"][0]["event_id"] != sent:
+        raise Wrong("the message that was sent is not the one that is read")
 
 
 def _call(deployed: Deployed, method: str, path: str, body: Any, token: str = "") -> Any:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     raw = b"" if body is None else json.dumps(body).encode()
     answer = deployed.request(method, f"/_matrix/client/v3/{path}", raw, headers)
-    assert answer["statusCode"] == 200, answer  # noqa: S101
+    if answer["statusCode"] != 200:
+        raise Wrong(f"{method} {path} was answered with {answer}")
     return json.loads(answer["body"])
 
 

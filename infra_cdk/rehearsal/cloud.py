@@ -52,22 +52,37 @@ class Account:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
-    def cdk(self, command: str, *arguments: str, settings: Mapping[str, str]) -> str:
-        """Run a CDK command with settings as its context; what it says. Raises CdkFailed."""
+    def cdk(self, command: str, *arguments: str, settings: Mapping[str, str], root: Path = ROOT) -> str:
+        """Run a CDK command with settings as its context, for the source in `root`; what it says.
+
+        Raises CdkFailed.
+        """
         context = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
         app = f"{sys.executable} -m infra_cdk.app --layers {self.layers}"
         process = subprocess.run(  # noqa: S603
             [str(CDK), command, *arguments, "--app", app, "--build", "true",
              "--output", str(self.folder / "cdk.out"), "--no-notices", "--ci", *context],
-            cwd=ROOT, capture_output=True, text=True, check=False,
+            cwd=root, capture_output=True, text=True, check=False,
             env={**_clean_environment(), **self.credentials,
-                 "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+                 "PYTHONPATH": _python_path(root),
                  "CDK_DISABLE_CLI_TELEMETRY": "true", "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION": "20"},
         )  # fmt: skip
         said = process.stdout + process.stderr
         if process.returncode != 0:
             raise CdkFailed(f"cdk {command} failed:\n{said}")
         return said
+
+    def murmuration(self, *arguments: str) -> tuple[int, str]:
+        """Run an operators' command; its exit status and what it says."""
+        process = subprocess.run(  # noqa: S603
+            [sys.executable, "-m", "operators.cli", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**_clean_environment(), **self.credentials, "PYTHONPATH": _python_path(ROOT)},
+        )
+        return process.returncode, process.stdout + process.stderr
 
     def client(self, service: str, url: str | None = None) -> Any:
         from botocore.session import Session
@@ -82,6 +97,13 @@ class Account:
 
     def deployed(self, prefix: str) -> Deployed:
         return Deployed(self, prefix)
+
+
+def _python_path(root: Path) -> str:
+    """Where Python finds the source in `root`, and nothing of another: folders of one name would be one."""
+    ours = {ROOT, ROOT / "layers" / "murmuration" / "python"}
+    others = [path for path in sys.path if path and Path(path).resolve() not in ours]
+    return os.pathsep.join([str(root), str(root / "layers" / "murmuration" / "python"), *others])
 
 
 def _clean_environment() -> dict[str, str]:
@@ -127,7 +149,7 @@ class Deployed:
 
     @cached_property
     def routes(self) -> dict[tuple[str, str], str]:
-        """The function's name of each method and path of the REST APIs."""
+        """The function's name of each method and path of the REST and HTTP APIs."""
         gateway = self.account.client("apigateway")
         apis = [found["id"] for found in gateway.get_rest_apis()["items"] if found["name"] == self.prefix]
         resources = gateway.get_paginator("get_resources")
@@ -139,6 +161,19 @@ class Deployed:
                     match = re.search(r":function:([^/]+)/invocations$", uri)
                     if match:
                         found[(method, resource["path"])] = match[1]
+        return found | self._http_routes()
+
+    def _http_routes(self) -> dict[tuple[str, str], str]:
+        gateway = self.account.client("apigatewayv2")
+        found = {}
+        for api in gateway.get_apis()["Items"]:
+            if (api["ProtocolType"], api["Name"]) != ("HTTP", self.prefix):
+                continue
+            integrations = gateway.get_integrations(ApiId=api["ApiId"])["Items"]
+            uris = {f"integrations/{each['IntegrationId']}": each["IntegrationUri"] for each in integrations}
+            for route in gateway.get_routes(ApiId=api["ApiId"])["Items"]:
+                method, _, path = route["RouteKey"].partition(" ")
+                found[(method, path)] = uris[route["Target"]].split(":function:")[1].partition("/")[0]
         return found
 
     @cached_property
@@ -207,7 +242,8 @@ class Deployed:
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
         """Send a request through the deployed routes; the proxy response."""
-        from local_cloud.gateway.events import HttpRequest, http_event
+        from local_cloud.gateway import events, http_api
+        from local_cloud.gateway.events import HttpRequest
         from local_cloud.gateway.routes import Routes
 
         routes = Routes((verb, route, name) for (verb, route), name in self.routes.items())  # type: ignore[misc]
@@ -217,8 +253,10 @@ class Deployed:
             raise LookupError(f"no route for {method} {path}")
         raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
         request = HttpRequest(method, path, query, raw, "192.0.2.1", "HTTP/1.1")
-        event = http_event(request, match, body, "no-secret")
-        answer: dict[str, Any] = self.invoke(str(match.function), event)
+        name = str(match.function)
+        api = self.configurations[name]["Environment"]["Variables"]["MURMURATION_API"]
+        make_event = http_api.http_event if api == "http" else events.http_event
+        answer: dict[str, Any] = self.invoke(name, make_event(request, match, body, "no-secret"))
         return answer
 
 

@@ -97,6 +97,7 @@ for _kind in (
     "AWS::CloudFront::Function",
     "AWS::CloudFront::ResponseHeadersPolicy",
     "AWS::CloudWatch::Alarm",
+    "AWS::Logs::MetricFilter",
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
 ):
@@ -237,25 +238,61 @@ class RestStage(Kept, CloudFormationModel):
         stage.deployment_id = self.properties["DeploymentId"]
 
 
-# -- WebSocket APIs --------------------------------------------------------------------------------------
+# -- HTTP and WebSocket APIs -----------------------------------------------------------------------------
 
 
-class SocketApi(Kept, CloudFormationModel):
+class Api(Kept, CloudFormationModel):
+    """A WebSocket API, or an HTTP API with a body: moto's import knows no references and no ANY."""
+
     kind = "AWS::ApiGatewayV2::Api"
 
     def create(self) -> None:
+        body = self.properties.get("Body")
         self.api = apigatewayv2_backends[self.account][self.region].create_api(
             api_key_selection_expression="",
-            cors_configuration="",
+            cors_configuration=None,  # moto answers with it as it is
             description="",
             disable_schema_validation="",
             disable_execute_api_endpoint="",
-            name=self.properties["Name"],
-            protocol_type=self.properties["ProtocolType"],
-            route_selection_expression=self.properties["RouteSelectionExpression"],
+            name=body["info"]["title"] if body else self.properties["Name"],
+            protocol_type="HTTP" if body else self.properties["ProtocolType"],
+            route_selection_expression=self.properties.get("RouteSelectionExpression", ""),
             tags={},
             version="",
         )
+        self.change()
+
+    def change(self) -> None:
+        body = self.properties.get("Body")
+        if body is None:
+            return
+        for route in [*self.api.routes]:
+            self.api.delete_route(route)
+        made: dict[str, str] = {}
+        for path, methods in body["paths"].items():
+            for method, operation in methods.items():
+                reference = operation["x-amazon-apigateway-integration"]["$ref"]
+                if reference not in made:
+                    made[reference] = self._integrate(body, reference)
+                self.api.create_route(
+                    api_key_required=False,
+                    authorization_scopes=[],
+                    route_key=f"{'ANY' if method == ANY else method.upper()} {path}",
+                    target=f"integrations/{made[reference]}",
+                )
+
+    def _integrate(self, body: Properties, reference: str) -> str:
+        found = body["components"]["x-amazon-apigateway-integrations"][reference.rpartition("/")[2]]
+        integration = self.api.create_integration(
+            connection_type="INTERNET",
+            description="",
+            integration_method=found["httpMethod"],
+            integration_type=found["type"],
+            integration_uri=found["uri"],
+            credentials_arn=found["credentials"],
+            payload_format_version=found["payloadFormatVersion"],
+        )
+        return str(integration.id)
 
     def delete(self, _account: str, _region: str) -> None:
         apigatewayv2_backends[self.account][self.region].delete_api(self.api.api_id)
@@ -298,6 +335,12 @@ class SocketRoute(_PartOfSocketApi, CloudFormationModel):
             route_key=self.properties["RouteKey"],
             target=self.properties["Target"],
         )
+
+
+class HttpDeployment(_PartOfSocketApi, CloudFormationModel):
+    """moto's HTTP APIs have none: this one is its name."""
+
+    kind = "AWS::ApiGatewayV2::Deployment"
 
 
 class SocketStage(_PartOfSocketApi, CloudFormationModel):

@@ -62,11 +62,12 @@ GRANTS: Mapping[str, Grant] = {
             **server_server.RECEIVING,
             "connections": "delete get update",
             "listeners": "batch_get update",
-            "parked": "delete put",
+            "parked": "delete get put",
             "streams": "batch_get get put update",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
             "users": "batch_get delete get put query update",
+            "keys": "batch_get delete put query update",
         },
     ),
     "workers.schedules": Grant(
@@ -91,6 +92,8 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get query",
             "rooms": "batch_get get query",
             "transient": "get put",
+            "keys": "batch_get query",
+            "users": "query",
         },
     ),
     "workers.streams": Grant(
@@ -100,6 +103,7 @@ GRANTS: Mapping[str, Grant] = {
             "gateway-pushes": "find send",
             "socket-pushes": "find send",
             "wake-*": "create send",
+            "room-pdus": "find send",
         },
         tables={
             "listeners": "batch_get update",
@@ -107,6 +111,8 @@ GRANTS: Mapping[str, Grant] = {
             "rooms": "batch_get get query update",
             "streams": "batch_get get put update",
             "users": "batch_get query",
+            "destinations": "update",
+            "keys": "batch_get update",
         },
     ),
 }

@@ -70,7 +70,16 @@ GRANTS: Mapping[str, Grant] = {
     "server_server.transactions": Grant(
         queues={"room-pdus": "find send"},
         secrets=SECRETS,
-        tables={**SIGNED, "rooms": "batch_get"},
+        tables={
+            **SIGNED,
+            "rooms": "batch_get get query update",
+            "events": "batch_get",
+            "keys": "batch_get delete put query update",
+            "listeners": "batch_get",
+            "streams": "batch_get get put update",
+            "transient": "batch_get get put update",
+            "users": "batch_get query",
+        },
     ),
     "server_server.keys": Grant(
         secrets=SECRETS,
@@ -86,6 +95,26 @@ GRANTS: Mapping[str, Grant] = {
         tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
     ),
     "server_server.third_party_invite": Grant(secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}),
+    "server_server.openid": Grant(tables={"transient": "get"}),
+    "server_server.user_devices": Grant(
+        secrets=SECRETS,
+        tables={
+            **SIGNED,
+            "keys": "batch_get get query",
+            "rooms": "batch_get",
+            "users": "query",
+        },
+    ),
+    "server_server.user_keys": Grant(
+        secrets=SECRETS,
+        tables={
+            **SIGNED,
+            "keys": "batch_get delete get query update",
+            "rooms": "update",
+            "streams": "batch_get put update",
+            "users": "query",
+        },
+    ),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),
 }

@@ -57,9 +57,21 @@ def find_binary() -> Path:
     if on_path := shutil.which("dynoxide"):
         return Path(on_path)
     raise DynoxideError(
-        "The local DynamoDB, dynoxide, is not installed: run `npm ci` in the repository's top folder, or "
-        "name the program in MURMURATION_DYNOXIDE, or use --dynamodb moto (in memory only)."
+        "The local DynamoDB, dynoxide, is not here. On Linux with an x86-64 processor run `npm ci` in the "
+        "repository's top folder. Elsewhere run `cargo install dynoxide-rs`, or use another DynamoDB by "
+        "--dynamodb http://localhost:8000, or --dynamodb moto, which forgets everything when it ends."
     )
+
+
+def index_streams(database: Path) -> None:
+    """Give a running dynoxide's file the indexes without which each write scans all stream records."""
+    connection = sqlite3.connect(database, timeout=30)
+    try:
+        for statement in _INDEXES:
+            connection.execute(statement)
+        connection.commit()
+    finally:
+        connection.close()
 
 
 def free_port() -> int:
@@ -90,7 +102,7 @@ class Dynoxide:
             self.port = free_port()
             self._process = self._spawn(binary)
             if self._ready(self._process, patience):
-                self._index()
+                index_streams(self._folder.database)
                 self._folder.database_url.write_text(self.url)
                 threading.Thread(target=self._guard, args=(binary,), name="dynoxide", daemon=True).start()
                 return
@@ -118,15 +130,6 @@ class Dynoxide:
             except OSError:
                 time.sleep(0.003)
         return False
-
-    def _index(self) -> None:
-        connection = sqlite3.connect(self._folder.database, timeout=30)
-        try:
-            for statement in _INDEXES:
-                connection.execute(statement)
-            connection.commit()
-        finally:
-            connection.close()
 
     def _guard(self, binary: Path) -> None:
         """Start it again, on its port, whenever it ends unasked; at most once a second."""

@@ -1,8 +1,8 @@
-"""CloudFront and the REST API in one: an HTTP request becomes an invocation, its answer an HTTP response.
+"""CloudFront and the APIs in one: an HTTP request becomes an invocation, its answer an HTTP response.
 
 Limits and failures are API Gateway's: 431 for too many header bytes, 413 for a body over the gateway's or
 Lambda's limit, 504 after the integration timeout, 502 for a function that fails or answers badly. The words
-are those that the deployment gives to API Gateway.
+are those that the deployment gives to REST APIs. HTTP APIs have statuses and words of their own (`http_api`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import binascii
 import json
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from local_cloud.config import Limits
+from local_cloud.config import Api, Limits
+from local_cloud.gateway import http_api
 from local_cloud.gateway.answers import PREFIXES, Answers
 from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
 from local_cloud.gateway.parking import Parking, is_internal
@@ -66,8 +67,11 @@ class HttpGateway:
         parking: Parking | None = None,
         answers: Answers | None = None,
         uploads: Uploads | None = None,
+        *,
+        api: Api = "rest",
     ) -> None:
         self._routes = routes
+        self._api = api
         self._parking = parking
         self._answers = answers
         self._uploads = uploads
@@ -78,15 +82,22 @@ class HttpGateway:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         request = request_of(scope)
         request_id = str(uuid.uuid4()).encode()
-        if header_bytes(request) > self._limits.header_bytes:
-            await _refuse(send, request_id, "DEFAULT_4XX", status=431)
+        of_http_api = self._api == "http"
+        refused = http_api.refusal(request) if of_http_api else None
+        if refused == "DEFAULT_4XX" or header_bytes(request) > self._limits.header_bytes:
+            await self._refuse(send, request_id, "DEFAULT_4XX", status=431, by_viewer=refused is not None)
             return
         try:
             body = await self._read_body(receive)
         except TooLarge:
-            await _refuse(send, request_id, "REQUEST_TOO_LARGE", close=True)
+            await self._refuse(
+                send, request_id, "REQUEST_TOO_LARGE", close=True, by_viewer=refused is not None
+            )
             return
         if body is None:
+            return
+        if refused:
+            await self._refuse(send, request_id, refused, close=True, by_viewer=True)
             return
         if self._parking is not None and (place := self._parking.place(request)) is not None:
             await _send(send, *await self._parking.wait(place))
@@ -99,27 +110,29 @@ class HttpGateway:
             await _send(send, *found)
             return
         if is_internal(request.path):
-            await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
+            await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
-        request = forwarded(request)
-        match = self._routes.match(request.path, request.method)
+        request = request if of_http_api else forwarded(request)
+        path = http_api.path_seen(request.path) if of_http_api else request.path
+        match = self._routes.match(path, request.method)
         if match is None or match.function is None:
-            await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
+            await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
         if getattr(match.function.route, "stores_body", False):
             await self._upload(send, request_id, request, match, body)
             return
-        event = http_event(request, match, body, self._viewer_secret)
+        make_event = http_api.http_event if of_http_api else http_event
+        event = make_event(request, match, body, self._viewer_secret)
         if len(body) > 4_000_000 and len(json.dumps(event)) > self._limits.lambda_payload_bytes:
-            await _refuse(send, request_id, "REQUEST_TOO_LARGE")
+            await self._refuse(send, request_id, "REQUEST_TOO_LARGE")
             return
         try:
             answer = await self._invoke(match.function, event)
         except FunctionError:
-            await _refuse(send, request_id, "INTEGRATION_FAILURE")
+            await self._refuse(send, request_id, "INTEGRATION_FAILURE")
         except TimeoutError:
             log.warning("function %s did not answer in time", match.function.name)
-            await _refuse(send, request_id, "INTEGRATION_TIMEOUT")
+            await self._refuse(send, request_id, "INTEGRATION_TIMEOUT")
         else:
             await self._answer(send, request_id, match.function, answer)
 
@@ -128,17 +141,36 @@ class HttpGateway:
     ) -> None:
         """Ask the route's authorizer, and have the bucket take the body."""
         if self._uploads is None or match.function is None:
-            await _refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
+            await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
         event = authorizer_event(request, match, self._viewer_secret)
         try:
             granted = await self._invoke(match.function, event)
         except (FunctionError, TimeoutError):
-            await _refuse(send, request_id, "DEFAULT_5XX")
+            await self._refuse(send, request_id, "DEFAULT_5XX")
             return
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, self._uploads.store, granted, body)
         await _send(send, *found)
+
+    async def _refuse(
+        self,
+        send: Send,
+        request_id: bytes,
+        kind: str,
+        *,
+        status: int | None = None,
+        close: bool = False,
+        by_viewer: bool = False,
+    ) -> None:
+        """The gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given.
+
+        An HTTP API has words of its own, unless CloudFront's viewer function refuses the request before it.
+        """
+        usual_status, answer = GATEWAY_ANSWERS[kind]
+        if self._api == "http" and not by_viewer:
+            usual_status, answer = http_api.ANSWERS.get(kind, (usual_status, answer))
+        await _refuse_with(send, request_id, status or usual_status, answer, close=close)
 
     async def _read_body(self, receive: Receive) -> bytes | None:
         """The whole body; None if the client is gone.
@@ -195,10 +227,11 @@ class HttpGateway:
 
     async def _answer(self, send: Send, request_id: bytes, function: Function, answer: Any) -> None:
         try:
-            status, headers, body = response_of(answer, self._limits.lambda_payload_bytes)
+            remapped = {} if self._api == "http" else _REMAPPED
+            status, headers, body = response_of(answer, self._limits.lambda_payload_bytes, remapped)
         except MalformedAnswer as error:
             log.error("function %s gave no proper answer: %s", function.name, error)
-            await _refuse(send, request_id, "INTEGRATION_FAILURE")
+            await self._refuse(send, request_id, "INTEGRATION_FAILURE")
             return
         headers.append((b"x-amzn-requestid", request_id))
         headers.append((b"content-length", str(len(body)).encode()))
@@ -229,7 +262,9 @@ def request_of(scope: Message) -> HttpRequest:
     )
 
 
-def response_of(answer: Any, limit: int) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def response_of(
+    answer: Any, limit: int, remapped: Mapping[str, bytes] = _REMAPPED
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body of a Lambda proxy response. Raises MalformedAnswer."""
     if not isinstance(answer, dict):
         raise MalformedAnswer(f"it is {type(answer).__name__}, not an object")
@@ -254,10 +289,10 @@ def response_of(answer: Any, limit: int) -> tuple[int, list[tuple[bytes, bytes]]
             raise MalformedAnswer(f"its body is not base64: {error}") from error
     else:
         body = text.encode("utf-8", "surrogatepass")
-    return status, _response_headers(answer), body
+    return status, _response_headers(answer, remapped), body
 
 
-def _response_headers(answer: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+def _response_headers(answer: dict[str, Any], remapped: Mapping[str, bytes]) -> list[tuple[bytes, bytes]]:
     headers: list[tuple[bytes, bytes]] = []
     typed = False
     multi = answer.get("multiValueHeaders") or {}
@@ -280,17 +315,15 @@ def _response_headers(answer: dict[str, Any]) -> list[tuple[bytes, bytes]]:
             raise MalformedAnswer(f"its header {name} is not Latin-1") from error
         if b"\n" in encoded or b"\r" in encoded:
             raise MalformedAnswer(f"its header {name} has a line break")
-        headers.append((_REMAPPED.get(lower) or lower.encode("latin-1"), encoded))
+        headers.append((remapped.get(lower) or lower.encode("latin-1"), encoded))
     if not typed:
         headers.append((b"content-type", b"application/json"))
     return headers
 
 
-async def _refuse(
-    send: Send, request_id: bytes, kind: str, *, status: int | None = None, close: bool = False
+async def _refuse_with(
+    send: Send, request_id: bytes, status: int, answer: Mapping[str, Any], *, close: bool
 ) -> None:
-    """The gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given."""
-    usual_status, answer = GATEWAY_ANSWERS[kind]
     body = json.dumps(dict(answer)).encode()
     headers = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
     headers += [
@@ -300,5 +333,5 @@ async def _refuse(
     ]
     if close:
         headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status or usual_status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

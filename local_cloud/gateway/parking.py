@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, quote_plus, unquote
@@ -33,7 +33,7 @@ from local_cloud.names import PREFIX
 
 _SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
 _MARKED = re.compile(
-    r"(p_([\w-]{8,32})\.p\d\.([0-9a-f]{32})\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})", re.ASCII
+    r"(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})", re.ASCII
 )
 _PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 INTERNAL = ("parked", "uploads")
@@ -94,6 +94,8 @@ class Parking:
         self._sqs = sqs
         self._threads = threads
         self._started_ms = time.time_ns() // 1_000_000
+        self.on_wait: Callable[[], None] = lambda: None
+        """Told of each request that waits."""
 
     def place(self, request: HttpRequest) -> Place | None:
         """Where the request waits, if it does. A mark from before the queues were lost, with all that had
@@ -117,6 +119,7 @@ class Parking:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Response] = loop.create_future()
         began = time.time_ns() // 1_000_000
+        self.on_wait()
 
         def settle(answer: Response) -> None:
             if not future.done():

@@ -1,8 +1,9 @@
 """Tell what a server costs a month: an estimate, or the price of a local run that was measured.
 
-The estimate multiplies how people live by the counted budgets and by AWS's list prices (us-east-1, without
-taxes), for the three ways in which clients wait for news. `murmuration serve --meter on` counts what it uses
-until it stops; `--measured` takes these counts as the pace of a whole month.
+The estimate multiplies how people live by what each of their doings was counted to ask for (`make bill`), and
+by AWS's list prices (us-east-1, without taxes), for the three ways in which clients wait for news.
+`murmuration serve --meter on` counts what it uses until it stops; `--measured` takes these counts as the pace
+of a month.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from murmuration.endpoint import Function
+    from operators.costs.usage import Life, Setup
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("people-per-room", 0, "people in the room where a message is sent; 0: all, up to 12")
     number("media-mb-per-day", 2, "megabytes that each uploads a day")
     number("stored-months", 12, "months of messages and media that are kept by now")
+    parser.add_argument("--api", choices=("rest", "http"), default="rest",
+                        help="the kind of API that has the functions' routes (rest)")  # fmt: skip
+    parser.add_argument("--by-cause", choices=("parked", "held", "websocket"),
+                        help="print for one way of waiting what the money is spent on")  # fmt: skip
     parser.add_argument("--measured", action="store_true", help="take the counts of a local run")
     parser.add_argument("--data", type=Path, default=Path(".murmuration"), metavar="FOLDER",
                         help="the data folder of that run (./.murmuration)")  # fmt: skip
@@ -43,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.assumptions:
         return _print_assumptions()
+    if args.by_cause:
+        return _print_causes(args)
     columns = _measured(args.data.resolve()) if args.measured else _estimates(args)
     if columns is None:
         return 2
@@ -59,12 +71,16 @@ def _not_negative(text: str) -> float:
 
 
 def _estimates(args: argparse.Namespace) -> dict[str, Mapping[str, float]]:
-    from dataclasses import replace
+    from operators.costs.usage import ASSUMPTIONS, WAITING, estimate
 
-    from operators.costs.usage import ASSUMPTIONS, WAITING, Life, estimate
+    life, setup = _life(args), _setup(args)
+    return {waiting: estimate(life, waiting, ASSUMPTIONS, setup) for waiting in WAITING}
 
-    assumed = replace(ASSUMPTIONS, polled_queues=_polled_queues())
-    life = Life(
+
+def _life(args: argparse.Namespace) -> Life:
+    from operators.costs.usage import Life
+
+    return Life(
         users=int(args.users),
         messages_per_day=args.messages_per_day,
         devices=args.devices,
@@ -74,19 +90,55 @@ def _estimates(args: argparse.Namespace) -> dict[str, Mapping[str, float]]:
         media_mb_per_day=args.media_mb_per_day,
         stored_months=args.stored_months,
     )
-    return {waiting: estimate(life, waiting, assumed) for waiting in WAITING}
+
+
+def _setup(args: argparse.Namespace) -> Setup:
+    from operators.costs.usage import Setup
+
+    return Setup(api=args.api, polled_queues=_polled_queues(), schedules=_schedules())
+
+
+def _print_causes(args: argparse.Namespace) -> int:
+    from operators.costs.bill import bill, bill_causes
+    from operators.costs.usage import ASSUMPTIONS, estimate_causes
+
+    causes = estimate_causes(_life(args), args.by_cause, ASSUMPTIONS, _setup(args))
+    shown = bill_causes(causes)
+    services = list(bill({}, free_tier=False))
+    print(f"{'':24}{'all':>10}" + "".join(f"{service:>13}" for service in services))
+    for cause, dollars in sorted(shown.items(), key=lambda pair: -sum(pair[1].values())):
+        print(
+            f"{cause:24}{sum(dollars.values()):10.2f}"
+            + "".join(f"{dollars[each]:13.2f}" for each in services)
+        )
+    print("\nDollars a month at list prices, without taxes and without what is free.")
+    return 0
 
 
 def _polled_queues() -> int:
     """How many queues the functions that are there now work on."""
+    from murmuration.endpoint import Queue
+
+    return len({function.route.name for function in _functions() if isinstance(function.route, Queue)})
+
+
+def _schedules() -> int:
+    """How many functions are called each minute."""
+    from murmuration.endpoint import Schedule
+
+    routes = [function.route for function in _functions()]
+    return sum(isinstance(route, Schedule) and "minute" in route.expression for route in routes)
+
+
+def _functions() -> list[Function]:
     import sys
 
-    from murmuration.endpoint import Queue, discover
+    from murmuration.endpoint import discover
 
     repository = str(Path(__file__).resolve().parents[2])
     if repository not in sys.path:
         sys.path.append(repository)  # where `functions` is
-    return len({function.route.name for function in discover() if isinstance(function.route, Queue)})
+    return discover()
 
 
 def _measured(folder: Path) -> dict[str, Mapping[str, float]] | None:

@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("registration", "closed", "whether anyone may register (closed)", ("open", "closed", "token"))
     option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
     option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
+    option("api", "rest", "which kind of API Gateway's to imitate (rest)", ("http", "rest"))
     option("default-room-version", "", "the version of rooms whose creators name none (12)")
-    option("dynamodb", "dynoxide", "the database; moto forgets everything (dynoxide)", ("dynoxide", "moto"))
+    option("dynamodb", "dynoxide", "dynoxide, moto (in memory), or a DynamoDB's URL (dynoxide)")
     option("mail-sender", "", "whom mail comes from; it goes to the data folder (none)")
     option("login-flows", "", "by which flows users log in, such as m.login.password,m.login.oauth2")
     option("providers", "", "a JSON file of identity providers, each with its client_secret (none)")
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.port.isdecimal() or not 0 < int(args.port) < 65_536:
         print(f"--port is {args.port!r}; it must be a number from 1 to 65535.", file=sys.stderr)
         return 2
-    if (problem := federation_problem(args)) is not None:
+    if (problem := federation_problem(args) or database_problem(args.dynamodb)) is not None:
         print(problem, file=sys.stderr)
         return 2
     try:
@@ -99,6 +100,7 @@ def run(args: argparse.Namespace) -> int:
         registration=args.registration,
         rate_limits=args.rate_limits == "on",
         waiting=args.waiting,
+        api=args.api,
         dynamodb=args.dynamodb,
         functions=args.functions,
         chaos=args.chaos,
@@ -140,6 +142,13 @@ def federation_problem(args: argparse.Namespace) -> str | None:
         return "--federation-port, --tls-cert and --tls-key go together: other servers speak TLS only."
     missing = [name for name in (cert, key, args.ca) if name and not Path(name).is_file()]
     return f"There is no file {missing[0]}." if missing else None
+
+
+def database_problem(name: str) -> str | None:
+    """What is wrong with the option about the database, in a sentence; None if nothing is."""
+    if name in ("dynoxide", "moto") or name.startswith(("http://", "https://")):
+        return None
+    return f"--dynamodb is {name!r}; it must be dynoxide, moto, or a URL that begins with http."
 
 
 def _path(name: str) -> Path | None:

@@ -13,3 +13,8 @@ def bill(usage: Mapping[str, float], *, free_tier: bool) -> dict[str, float]:
     for name, units in usage.items():
         dollars[PRICES[name].service] += PRICES[name].of(units, free_tier=free_tier)
     return dollars
+
+
+def bill_causes(causes: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Dollars by cause and service, at list prices: what is free can't be told apart by cause."""
+    return {cause: bill(usage, free_tier=False) for cause, usage in causes.items()}

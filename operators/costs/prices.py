@@ -36,6 +36,7 @@ PRICES: Mapping[str, Price] = {
     "lambda_requests": Price("Lambda", 0.20, _MILLION, _AWS + "lambda/pricing/", free=_MILLION),
     "lambda_gb_seconds": Price("Lambda", 0.0000133334, 1, _AWS + "lambda/pricing/", free=400_000),
     "rest_requests": Price("API Gateway", 3.50, _MILLION, _AWS + "api-gateway/pricing/"),
+    "http_requests": Price("API Gateway", 1.00, _MILLION, _AWS + "api-gateway/pricing/"),
     "socket_messages": Price("API Gateway", 1.00, _MILLION, _AWS + "api-gateway/pricing/"),
     "socket_minutes": Price("API Gateway", 0.25, _MILLION, _AWS + "api-gateway/pricing/"),
     "cloudfront_requests": Price(

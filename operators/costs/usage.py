@@ -1,7 +1,8 @@
 """How much a server uses of what in a month: from how its people live, or from a run that was measured.
 
-The units of an operation are those that `make budgets` counts. What can't be counted here (how long a
-function runs in AWS, how often it starts cold, how large an answer is) is an assumption: see `Assumptions`.
+What an operation asks for was counted (`operators.costs.model`, `make bill`). How often it happens follows
+from how people live (`Life`). What can't be counted here (how long a function runs in AWS, how often it
+starts cold, what people do how often) is an assumption: see `Assumptions`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from operators.costs import model
+from operators.costs.counts import Counts, Op
+
 Waiting = Literal["parked", "held", "websocket"]
 WAITING: tuple[Waiting, ...] = ("parked", "held", "websocket")
 
 Usage = dict[str, float]
 """Units in a month, by the names in `prices.PRICES`."""
+ByCause = dict[str, Usage]
+"""Units in a month, by what they are used for."""
 
 DAYS = 30
 PARKED_S = 20
@@ -28,29 +34,14 @@ POLLERS = 5
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
 REGISTERED_S = 600
 """How long a device waits before it must ask a function again (`sync.marks.LIFETIME_S`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """What one operation asks of DynamoDB."""
-
-    reads: float
-    writes: float
-
-
-SEND = Units(reads=6, writes=10)
-SYNC_MOVED = Units(reads=38, writes=3)
-SYNC_NOTHING_NEW = Units(reads=90, writes=1)
-COUNTED_ROOMS = 50
-"""The rooms that the syncs were counted with; their reads are in proportion."""
-EPHEMERAL = Units(reads=3, writes=3)
-"""A receipt or a notice of typing: the sender's rights, then the item and the room's head."""
-COMING = Units(reads=1, writes=1)
-"""A user comes to an event stream: their presence, read with what a sync reads, and written."""
-TOLD_ROOM = Units(reads=3.5, writes=6.6)
-"""For each of their rooms in which somebody is there to see it, when that is told."""
-FAN_OUT_READS = 0.5
-"""For each member of a room, when something happens there: the membership and who is listening."""
+LATE_S = 50
+"""How much later receipts and presence ring (`delivery.wakes.LATE_S`)."""
+SMALL_ROOM = 10
+"""Members of a room up to which typing, receipts and presence ring (`delivery.wakes.EPHEMERAL_ROOM`)."""
+SLOTS = 10
+"""How many queues a device has (`sync.waiting.SLOTS`)."""
+PRESENCE_S = 240
+"""How often at most it is noted that a device is still there (`presence.status`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,34 +64,54 @@ class Life:
     def audience(self) -> float:
         return min(self.users, self.people_per_room or 12)
 
+    @property
+    def waiting_s(self) -> float:
+        """How long all devices wait, in a month."""
+        return self.users * self.devices * self.hours_online * 3600 * DAYS
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the deployment decides."""
+
+    api: Literal["rest", "http"] = "rest"
+    """Which kind of API has the routes that functions answer."""
+    waits: Literal["rest", "http", "edge"] = "rest"
+    """What stands between CloudFront and a queue. What is built is REST; docs/costs.md weighs the others."""
+    polled_queues: float = 2
+    """Queues that have a worker: Lambda asks each of them all the time, empty or not."""
+    schedules: float = 2
+    """Functions that are called once a minute."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
     """What nothing here can measure."""
 
     memory_gb: float = 0.5
-    held_memory_gb: float = 0.125
-    """Of the function that does nothing but wait."""
     warm_s: float = 0.08
     cold_s: float = 0.7
     """What a cold start adds; AWS bills it too."""
     kept_warm_s: float = 420
     """How long a function stays warm after its last request."""
-    typing_per_message: float = 1.5
+    waking_hours: float = 16
+    """A day's messages fall within these, and so do the hours in which people are online."""
+    typing_per_message: float = 2
+    """A client says that its user types, and that they have stopped."""
     receipts_per_reader: float = 0.3
     """How many receipts each reader who is online sends for a message: several are read at once."""
-    changes_per_sync: float = 2
-    """Messages, receipts and typing come in bursts; a client that fetches them gets this many at once."""
+    comings_per_day: float = 4
+    """How often a user opens a client after having been away."""
+    logins_per_month: float = 0.3
+    """How often a user adds a device."""
+    messages_per_key: float = 50
+    """After how many messages in a room a sender shares a new key with the devices there."""
+    web_share: float = 0.5
+    """The part of requests that come from browsers, which send a preflight before each, as no URL repeats."""
     sync_kb: float = 3
     message_kb_stored: float = 6
     media_reads: float = 3
     """How often a file or its thumbnail is downloaded."""
-    comings_per_day: float = 4
-    """How often a user comes after having been away, by any device; others online in their rooms are told."""
-    polled_queues: float = 2
-    """Queues that have a worker: Lambda asks each of them all the time, empty or not."""
-    waking_hours: float = 16
-    """A day's messages fall within these."""
 
 
 ASSUMPTIONS = Assumptions()
@@ -108,65 +119,97 @@ ASSUMPTIONS = Assumptions()
 
 @dataclass
 class _Tally:
-    """Adds up a month's usage."""
+    """Adds up a month's usage, cause by cause."""
 
-    life: Life
+    setup: Setup
     assumed: Assumptions
-    usage: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    causes: dict[str, defaultdict[str, float]] = field(default_factory=dict)
 
-    def invoke(self, count: float, *, functions: int = 1, seconds: float | None = None) -> None:
+    def add(self, cause: str, name: str, units: float) -> None:
+        self.causes.setdefault(cause, defaultdict(float))[name] += units
+
+    def operations(self, cause: str, count: float, op: Op, *, functions: int = 2) -> None:
+        """`count` times what an operation asks for, whose invocations are of so many functions."""
+        self.edge(cause, count * op.requests, f"{self.setup.api}_requests")
+        self.invoke(cause, count * op.invocations, functions=functions)
+        self.add(cause, "dynamodb_reads", count * op.reads)
+        self.add(cause, "dynamodb_writes", count * op.writes)
+        self.add(cause, "sqs_requests", count * op.queue)
+
+    def edge(self, cause: str, count: float, api: str) -> None:
+        """Requests that reach one of the APIs, and the preflights before them."""
+        if api != "edge_requests":
+            self.add(cause, api, count)
+        preflights = count * self.assumed.web_share
+        for name in ("cloudfront_requests", "cloudfront_functions"):
+            self.add(cause, name, count)
+            self.add("preflights of browsers", name, preflights)
+
+    def invoke(self, cause: str, count: float, *, functions: int, seconds: float | None = None) -> None:
         """`count` invocations, spread over so many functions: how many are cold depends on the pace."""
-        per_second = count / functions / (DAYS * self.assumed.waking_hours * 3600)
-        cold = count * math.exp(-per_second * self.assumed.kept_warm_s)
-        warm_s = self.assumed.warm_s if seconds is None else seconds
-        self.usage["lambda_requests"] += count
-        gb_seconds = self.assumed.memory_gb * (count * warm_s + cold * self.assumed.cold_s)
-        self.usage["lambda_gb_seconds"] += gb_seconds
-        self.usage["key_requests"] += cold
-
-    def request(self, count: float, units: Units = Units(0, 0), *, functions: int = 1) -> None:
-        """Requests of clients that a function answers."""
-        self.edge(count)
-        self.invoke(count, functions=functions)
-        self.database(count, units)
-
-    def edge(self, count: float) -> None:
-        for name in ("rest_requests", "cloudfront_requests", "cloudfront_functions"):
-            self.add(name, count)
-
-    def database(self, count: float, units: Units) -> None:
-        self.add("dynamodb_reads", count * units.reads)
-        self.add("dynamodb_writes", count * units.writes)
-
-    def add(self, name: str, units: float) -> None:
-        self.usage[name] += units
+        assumed = self.assumed
+        per_second = count / functions / (DAYS * assumed.waking_hours * 3600)
+        cold = count * math.exp(-per_second * assumed.kept_warm_s)
+        warm_s = assumed.warm_s if seconds is None else seconds
+        self.add(cause, "lambda_requests", count)
+        self.add(cause, "lambda_gb_seconds", assumed.memory_gb * count * warm_s)
+        self.add("cold starts", "lambda_gb_seconds", assumed.memory_gb * cold * assumed.cold_s)
+        self.add("cold starts", "key_requests", cold)
 
 
-def estimate(life: Life, waiting: Waiting, assumed: Assumptions = ASSUMPTIONS) -> Usage:
+def estimate(
+    life: Life,
+    waiting: Waiting,
+    assumed: Assumptions = ASSUMPTIONS,
+    setup: Setup | None = None,
+    counts: Counts | None = None,
+) -> Usage:
     """A month's usage of a server whose people live like this and wait for news in that way."""
-    tally = _Tally(life, assumed)
+    total: defaultdict[str, float] = defaultdict(float)
+    for used in estimate_causes(life, waiting, assumed, setup, counts).values():
+        for name, units in used.items():
+            total[name] += units
+    return dict(total)
+
+
+def estimate_causes(
+    life: Life,
+    waiting: Waiting,
+    assumed: Assumptions = ASSUMPTIONS,
+    setup: Setup | None = None,
+    counts: Counts | None = None,
+) -> ByCause:
+    """The same by what it is used for. `counts` are those of `model` where none are given."""
+    tally = _Tally(setup or Setup(), assumed)
+    counts = counts or model.counts(life.rooms, life.audience)
     messages = life.users * life.messages_per_day * DAYS
-    online = life.hours_online / 24
-    devices = life.audience * life.devices
-    receipts = messages * assumed.receipts_per_reader * life.audience * online
-    typing = messages * assumed.typing_per_message
-    tally.request(messages, SEND)
-    tally.request(receipts + typing, EPHEMERAL, functions=2)
-    _add_presence(tally)
-    changes = messages + receipts + typing
-    tally.invoke(changes, functions=2)  # the workers of the streams, with hardly ever more than one record
-    tally.add("dynamodb_reads", changes * life.audience * FAN_OUT_READS)
-    seen = comings(life, assumed) * acquaintances(life) * life.devices
-    wakes = (changes * devices + seen) * online / assumed.changes_per_sync
-    _add_waiting(tally, waiting, wakes)
-    _add_media(tally)
-    _add_standing(tally, messages)
-    return dict(tally.usage)
+    tally.operations("messages", messages, counts.send)
+    tally.operations("typing", messages * assumed.typing_per_message, counts.typing)
+    tally.operations("receipts", receipts(life, assumed), counts.receipt)
+    starts = life.users * assumed.comings_per_day * DAYS
+    tally.operations("clients that start", starts, counts.start, functions=9)
+    tally.operations("clients that start", life.users * assumed.logins_per_month, counts.login)
+    if life.users > 1:
+        places = min(life.rooms, acquaintances(life) * online(life, assumed))
+        tally.operations("presence", starts, counts.coming + counts.told * places)
+    _add_keys(tally, life, counts, messages)
+    _add_waiting(tally, life, waiting, counts, news_of(life, assumed, counts, messages))
+    if waiting == "parked":
+        tally.add("queues made", "sqs_requests", starts * SLOTS)
+    _add_media(tally, life, counts)
+    _add_standing(tally, life, messages)
+    return {cause: dict(used) for cause, used in tally.causes.items()}
 
 
-def comings(life: Life, assumed: Assumptions) -> float:
-    """How often somebody comes, in a month."""
-    return life.users * assumed.comings_per_day * DAYS
+def online(life: Life, assumed: Assumptions) -> float:
+    """The part of devices that wait when a message comes."""
+    return min(1.0, life.hours_online / assumed.waking_hours)
+
+
+def receipts(life: Life, assumed: Assumptions) -> float:
+    """How many are sent in a month."""
+    messages = life.users * life.messages_per_day * DAYS
+    return messages * assumed.receipts_per_reader * (life.audience - 1) * online(life, assumed)
 
 
 def acquaintances(life: Life) -> float:
@@ -174,65 +217,112 @@ def acquaintances(life: Life) -> float:
     return min(life.users, life.rooms * life.audience) - 1
 
 
-def _add_presence(tally: _Tally) -> None:
-    """Coming, and telling of it; that a device is still there is written by the sync that looks for news."""
-    life, count = tally.life, comings(tally.life, tally.assumed)
-    tally.invoke(count)
-    tally.database(count, COMING)
-    rooms = life.rooms if life.users > 1 else 0
-    tally.database(count * rooms, TOLD_ROOM)
+@dataclass(frozen=True, slots=True)
+class News:
+    """How often devices are rung in a month: for what is urgent, and for what isn't, with nothing else first.
+
+    `noted` is how often a late ring was ordered, whether it came to wake anybody or not.
+    """
+
+    urgent: float
+    late: float
+    noted: float
 
 
-def _add_waiting(tally: _Tally, waiting: Waiting, wakes: float) -> None:
-    life, assumed = tally.life, tally.assumed
-    seconds = life.users * life.devices * life.hours_online * 3600 * DAYS
-    scale = life.rooms / COUNTED_ROOMS
-    moved = Units(max(6, SYNC_MOVED.reads * scale), SYNC_MOVED.writes)
-    nothing = Units(max(6, SYNC_NOTHING_NEW.reads * scale), SYNC_NOTHING_NEW.writes)
-    tally.add("cloudfront_gb", wakes * assumed.sync_kb / 1024**2)
+def news_of(life: Life, assumed: Assumptions, counts: Counts, messages: float) -> News:
+    """Rings for messages and typing, and late ones for receipts and presence where they ring at all.
+
+    A late ring serves all that comes within `LATE_S`. It is for nothing where something urgent comes first.
+    Both are taken to come at random.
+    """
+    there, small = online(life, assumed), life.audience <= SMALL_ROOM
+    if life.users == 1:
+        listening = max(1.0, life.devices * there)
+    else:
+        listening = 1 + (life.audience * life.devices - 1) * there
+    if life.waiting_s == 0:
+        return News(0, 0, 0)
+    urgent = messages * listening * (counts.wakes_per_message if small and life.audience > 1 else 1)
+    sharing = messages / assumed.messages_per_key if life.audience * life.devices > 1 else 0
+    urgent += sharing * listening
+    late = life.users * assumed.comings_per_day * DAYS * acquaintances(life) * life.devices * there
+    if not small:
+        late = 0
+    elif life.audience == 2:
+        urgent += receipts(life, assumed) * listening
+    else:
+        late += receipts(life, assumed) * listening
+    pace, late_pace = urgent / life.waiting_s, late / life.waiting_s
+    lasts = (1 - math.exp(-pace * LATE_S)) / pace if pace else LATE_S
+    noted = life.waiting_s * late_pace / (1 + late_pace * lasts)
+    return News(urgent, noted * math.exp(-pace * LATE_S), noted)
+
+
+def _add_keys(tally: _Tally, life: Life, counts: Counts, messages: float) -> None:
+    """Encryption: keys that are shared with the devices of a room, and put into their backups."""
+    devices = life.audience * life.devices - 1
+    shared = messages / tally.assumed.messages_per_key
+    tally.operations("encryption", shared * max(0.0, devices), counts.to_device)
+    tally.operations("encryption", shared * (devices + 1), counts.backup)
+
+
+def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, news: News) -> None:
+    seconds, wakes = life.waiting_s, news.urgent + news.late
+    tally.add("news", "cloudfront_gb", wakes * tally.assumed.sync_kb / 1024**2)
     if waiting == "websocket":
-        tally.add("sqs_requests", 3 * wakes)  # to the worker that pushes: sent, received, deleted
-        tally.add("socket_minutes", seconds / 60)
-        tally.add("socket_messages", wakes + seconds / 300)  # an update each, and a ping every five minutes
-        tally.invoke(wakes + seconds / 300)
-        tally.database(wakes, moved)
+        tally.operations("news", wakes, counts.push)
+        tally.add("news", "socket_messages", wakes)
+        pings = seconds / 300  # every five minutes
+        tally.add("waiting", "socket_minutes", seconds / 60)
+        tally.add("waiting", "socket_messages", pings)
+        tally.operations("waiting", pings, Op(invocations=1, reads=1))
         return
-    tally.add("sqs_requests", 2 * wakes)  # the ring, and taking it away
-    if waiting == "parked":
-        tally.request(wakes, moved)
-        tally.request(seconds / REGISTERED_S, nothing)
-        tally.edge(seconds / PARKED_S)
-        tally.add("sqs_requests", seconds / PARKED_S)
+    if waiting == "held":
+        waits = seconds / HELD_S
+        tally.operations("news", news.urgent, counts.held_wake)
+        tally.operations("waiting", waits, counts.held_wait, functions=1)
+        tally.add("waiting", "lambda_gb_seconds", seconds * tally.assumed.memory_gb)
         return
-    waits = seconds / HELD_S
-    tally.edge(waits + wakes)
-    tally.add("lambda_requests", waits + wakes)
-    tally.add("lambda_gb_seconds", seconds * assumed.held_memory_gb)
-    tally.add("sqs_requests", 2 * waits)
-    tally.database(wakes, moved)
-    tally.database(waits, nothing)
+    tally.operations("news", news.urgent, counts.wake)
+    tally.operations("late news", news.late, counts.late_wake)
+    tally.operations("late news", news.noted - news.late, model.LATE_NOTE)
+    waits = seconds / PARKED_S + wakes / 2  # a ring comes halfway, on average
+    tally.edge("waiting", waits, f"{tally.setup.waits}_requests")
+    tally.add("waiting", "sqs_requests", waits)
+    if tally.setup.waits != "rest":  # without a mapping template, a second function makes the answer
+        tally.add("waiting", "cloudfront_functions", waits)
+    pace = wakes / seconds if seconds else 0
+    ended = pace / math.expm1(min(700.0, pace * REGISTERED_S)) if pace else 1 / REGISTERED_S
+    tally.operations("marks that end", seconds * ended, counts.renewal)
+    looks = seconds / (PRESENCE_S + 1 / (pace + ended)) if seconds else 0
+    tally.operations("presence", looks, model.STAY)
 
 
-def _add_media(tally: _Tally) -> None:
-    life, assumed = tally.life, tally.assumed
+def _add_media(tally: _Tally, life: Life, counts: Counts) -> None:
+    assumed = tally.assumed
     megabytes = life.users * life.media_mb_per_day * DAYS
     files = megabytes / 1  # of 1 MB
-    tally.request(files * (1 + assumed.media_reads), Units(2, 1), functions=2)
-    tally.add("s3_puts", files)
-    tally.add("s3_gets", files * assumed.media_reads)
-    tally.add("s3_gb", megabytes / 1024 * life.stored_months)
-    tally.add("cloudfront_gb", megabytes / 1024 * assumed.media_reads)
+    tally.operations("media", files, counts.upload)
+    tally.operations("media", files * assumed.media_reads, counts.download)
+    tally.add("media", "s3_puts", files)
+    tally.add("media", "s3_gets", files * assumed.media_reads)
+    tally.add("media", "s3_gb", megabytes / 1024 * life.stored_months)
+    tally.add("media", "cloudfront_gb", megabytes / 1024 * assumed.media_reads)
 
 
-def _add_standing(tally: _Tally, messages: float) -> None:
-    """What a month costs that isn't a request: what is stored, and who watches."""
-    stored_gb = messages * tally.assumed.message_kb_stored / 1024**2 * tally.life.stored_months
-    tally.add("dynamodb_gb", stored_gb)
-    tally.add("dynamodb_backup_gb", stored_gb)
-    tally.add("log_gb", tally.usage["lambda_requests"] * 2e-8)  # at WARN, a line for each fifty
-    tally.add("sqs_requests", tally.assumed.polled_queues * POLLERS * DAYS * 86_400 / PARKED_S)
-    tally.add("alarms", 10)
-    tally.add("dashboards", 1)
+def _add_standing(tally: _Tally, life: Life, messages: float) -> None:
+    """What a month costs that isn't a request: what is stored, who watches, and what asks all the time."""
+    stored_gb = messages * tally.assumed.message_kb_stored / 1024**2 * life.stored_months
+    tally.add("storage", "dynamodb_gb", stored_gb)
+    tally.add("storage", "dynamodb_backup_gb", stored_gb)
+    invoked = sum(used["lambda_requests"] for used in tally.causes.values())
+    tally.add("watching", "log_gb", invoked * 2e-8)  # at WARN, a line for each fifty
+    tally.add("watching", "alarms", 10)
+    tally.add("watching", "dashboards", 1)
+    setup, minutes = tally.setup, DAYS * 1440
+    tally.add("idle queues", "sqs_requests", setup.polled_queues * POLLERS * minutes * 60 / PARKED_S)
+    tally.invoke("schedules", setup.schedules * minutes, functions=2, seconds=0.01)
+    tally.add("schedules", "dynamodb_reads", setup.schedules * minutes * 0.5)
 
 
 def scaled(counts: Mapping[str, float], seconds: float) -> Usage:

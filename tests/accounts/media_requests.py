@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from typing import Any
 
-from murmuration.protocol.errors import MatrixError
+from tests.accounts.limits_of_servers import by_server, called
 from tests.in_process import Answer
 
 Stage = Any
-
-
-def called(function: Callable[[], object]) -> Answer:
-    """What a call comes to, where the request that makes it would have to be another server's."""
-    try:
-        function()
-    except MatrixError as error:
-        return Answer(error.status, {}, json.dumps(error.body()).encode())
-    return Answer(200, {}, b"{}")
-
-
-def by_server(stage: Stage) -> str:
-    """The name of another server, of this stage alone."""
-    return f"{stage.alice.user_id[1:].partition(':')[0]}.example"
 
 
 def wait_for_media(stage: Stage) -> Answer:

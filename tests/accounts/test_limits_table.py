@@ -13,9 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -23,10 +21,27 @@ import murmuration
 from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
-from murmuration.protocol.errors import LimitExceeded
 from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
-from tests.accounts.media_requests import by_server, called
+from tests.accounts.limits_of_servers import (
+    ask_for_devices,
+    ask_for_keys,
+    ask_for_profile,
+    ask_for_state,
+    ask_for_template,
+    by_address,
+    by_server,
+    exchange_invite,
+    fetch_keys,
+    hand_in,
+    invite_elsewhere,
+    invite_from_elsewhere,
+    park_event,
+    query_keys,
+    send_ephemera,
+    send_events,
+    send_message_to_device,
+)
 from tests.in_process import Answer, Client, segment
 from tests.rooms.people import V3, create_room, invite, join, path, send
 
@@ -69,6 +84,10 @@ NUMBERS = {
     "media_fetch": (1, 200),
     "url_preview": (1, 50),
     "media_fetch_megabytes": (0.5, 1000),
+    "federation_to_device": (20, 2_000),
+    "federation_ephemera": (20, 1_000),
+    "federation_keys": (20, 4_000),
+    "profile_query": (1, 60),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -132,10 +151,6 @@ class Row:
 
 def by_user(stage: Stage) -> str:
     return stage.alice.user_id
-
-
-def by_address(stage: Stage) -> str:
-    return stage.alice.source_ip
 
 
 def by_mail(stage: Stage) -> str:
@@ -219,78 +234,6 @@ def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
 
 
-def fetch_keys(stage: Stage) -> Answer:
-    from murmuration.federation import authentication
-    from murmuration.federation.keys import fetching
-
-    credentials: Any = [SimpleNamespace(key_id="ed25519:a")]
-    with mock.patch.object(fetching, "verify_keys", return_value={}):
-        return called(lambda: authentication._keys("a.example", credentials, lambda: by_address(stage)))
-
-
-def query_keys(stage: Stage) -> Answer:
-    from murmuration.federation.keys import notary
-    from murmuration.federation.names import policy
-
-    with mock.patch.object(policy, "is_allowed", return_value=False):
-        return called(lambda: notary._query({"a.example": mock.Mock()}, by_address(stage)))
-
-
-def send_events(stage: Stage) -> Answer:
-    from murmuration.federation.inbound.transactions import taking
-
-    return called(lambda: taking.take_transaction(by_server(stage), {"pdus": [{}]}, 100))
-
-
-def invite_elsewhere(stage: Stage) -> Answer:
-    from murmuration.federation.membership import inviting
-
-    return called(lambda: inviting.invite_user(stage.alice.user_id, "!none:example.org", "@a:b.example"))
-
-
-def ask_for_template(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import templates
-
-    server = by_server(stage)
-    return called(lambda: templates.make_leave(server, "!none:example.org", f"@a:{server}"))
-
-
-def hand_in(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import taking
-
-    return called(lambda: taking.take(by_server(stage), "!none:example.org", "$event", {}, "leave"))
-
-
-def invite_from_elsewhere(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import invites
-
-    return called(lambda: invites.invite_v1(by_server(stage), "!none:example.org", "$event", {}))
-
-
-def exchange_invite(stage: Stage) -> Answer:
-    from murmuration.federation.membership.serving import third_party
-
-    return called(lambda: third_party.exchange(by_server(stage), "!none:example.org", {}))
-
-
-def park_event(stage: Stage) -> Answer:
-    from murmuration.federation.inbound.transactions import working
-
-    def park() -> None:
-        outcomes = working._Outcomes(stage.room, by_server(stage), parked=False)
-        outcomes.park("$event", {})
-        if outcomes.counts["too_many_parked"]:
-            raise LimitExceeded("It is dropped", retry_after_ms=1)
-
-    return called(park)
-
-
-def ask_for_state(stage: Stage) -> Answer:
-    from murmuration.federation.serving import access
-
-    return called(lambda: access.take_state_request(by_server(stage)))
-
-
 ROWS = [
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
     Row(
@@ -319,6 +262,13 @@ ROWS = [
     Row("media_fetch", "media.remote._fetch_or_wait", by_user, media_requests.fetch_media),
     Row("url_preview", "media.previews.get_url_preview", by_user, media_requests.preview),
     Row("media_fetch_megabytes", "media.remote._take", by_server, media_requests.take_megabytes),
+    Row(
+        "federation_to_device", "federation.devices.messages.take_messages", by_server, send_message_to_device
+    ),
+    Row("federation_ephemera", "federation.ephemera.taking._may_go_on", by_server, send_ephemera),
+    Row("federation_keys", "federation.devices.serving.get_user_devices", by_server, ask_for_devices),
+    Row("federation_keys", "federation.devices.serving._take", by_server, ask_for_keys),
+    Row("profile_query", "federation.profiles._remote", by_address, ask_for_profile),
     Row("key_fetch", "federation.authentication._keys", by_address, fetch_keys),
     Row("key_query", "federation.keys.notary._query", by_address, query_keys),
     Row("profile", "profiles.profile.set_profile_field", by_user, set_field),

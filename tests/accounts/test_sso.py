@@ -277,9 +277,10 @@ def test_keys_are_asked_for_again_when_they_changed(offer: Any, monkeypatch: pyt
 def test_attempts_are_limited(offer: Any) -> None:
     from murmuration.aws import dynamodb
     from murmuration.identity import rate_limits
+    from murmuration.storage import buckets
 
     offer(settings={"RATE_LIMITS": "on"})
-    dynamodb.execute(dynamodb.delete(rate_limits.TABLE, rate_limits._key("sso", "127.0.0.1")))
+    dynamodb.execute(dynamodb.delete(buckets.TABLE, rate_limits.bucket("sso", "127.0.0.1").key))
     rate_limits._full.clear()
     answers = [Client().get(REDIRECT, redirectUrl=CLIENT).status for _ in range(22)]
     assert (answers[0], answers[-1]) == (302, 429)

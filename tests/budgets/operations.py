@@ -12,11 +12,13 @@ from murmuration.cache import LruCache
 from murmuration.presence import telling
 from murmuration.storage.live.sync_tokens import CALLED
 from murmuration.storage.users import presence
+from murmuration.sync import marks
 from tests.budgets.meter import Meter, Spent
 from tests.in_process import Client, segment
+from tests.sliding_sync.client import ROOM_LIST, all_rooms
 
 V2, V3 = "/_matrix/client/v2", "/_matrix/client/v3"
-ROOMS, PRESENCE_ROOMS = 50, 10
+ROOMS, PRESENCE_ROOMS, WAKE_ROOMS, SLIDING_ROOMS = 50, 10, 20, 20
 MESSAGE = {"msgtype": "m.text", "body": "x" * 1000}
 _transactions = itertools.count(1)
 
@@ -144,6 +146,73 @@ def one_room_moved(make_client: MakeClient) -> tuple[Client, str]:
     return alice, since
 
 
+def wake(make_client: MakeClient) -> Spent:
+    """All that a message costs a parked client: the request that it is called for brings news and a mark."""
+    alice, bob = people(make_client, "alice", "bob")
+    rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(WAKE_ROOMS)]
+    ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    since = ok(alice, "GET", f"{V3}/sync")["next_batch"]
+    for _ in range(2):  # as one who has waited before
+        parked = ok(alice, "GET", f"{V3}/sync", since=since, timeout=30_000)["next_batch"]
+        ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
+        since = marks.called(parked)
+    forget()
+    with Meter() as meter:
+        answer = alice.request("GET", f"{V3}/sync", since=since, timeout=30_000)
+    assert answer.json["rooms"]["join"], "there is news"
+    assert answer.json["next_batch"].startswith("p_"), "it waits again without another request of a function"
+    return meter.spent
+
+
+SLIDING = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+WINDOW = {
+    "conn_id": "room-list",
+    "lists": {"all_rooms": all_rooms()},
+    "extensions": ROOM_LIST,
+}
+"""What Element X asks for of its list of rooms."""
+TO_DEVICE = {
+    "conn_id": "encryption",
+    "extensions": {"to_device": {"enabled": True}, "e2ee": {"enabled": True}},
+}
+
+
+def sliding_nothing_new(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    for number in range(SLIDING_ROOMS):
+        create(alice, name=f"Room {number}")
+    pos = ok(alice, "POST", SLIDING, WINDOW)["pos"]
+    forget()
+    return counted(alice, "POST", SLIDING, WINDOW, pos=pos)
+
+
+def sliding_nothing_new_of_keys(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    for number in range(SLIDING_ROOMS):
+        create(alice, name=f"Room {number}")
+    pos = ok(alice, "POST", SLIDING, TO_DEVICE)["pos"]
+    forget()
+    return counted(alice, "POST", SLIDING, TO_DEVICE, pos=pos)
+
+
+def sliding_one_room_moved(make_client: MakeClient) -> Spent:
+    alice, bob = people(make_client, "alice", "bob")
+    rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(SLIDING_ROOMS)]
+    ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    pos = ok(alice, "POST", SLIDING, WINDOW)["pos"]
+    ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
+    forget()
+    return counted(alice, "POST", SLIDING, WINDOW, pos=pos)
+
+
+def sliding_initially(make_client: MakeClient) -> Spent:
+    (alice,) = people(make_client, "alice")
+    for number in range(SLIDING_ROOMS):
+        create(alice, name=f"Room {number}")
+    forget()
+    return counted(alice, "POST", SLIDING, WINDOW)
+
+
 def create_private_room(make_client: MakeClient) -> Spent:
     (alice,) = people(make_client, "alice")
     forget()
@@ -213,12 +282,19 @@ BUDGETS = (
     Budget("/sync, nothing new, 50 rooms, until it starts to wait", 4, 100, 1, sync_nothing_new),
     Budget("/sync, one of 50 rooms moved, 1 message", 4, 60, 3, sync_one_room_moved),
     Budget("/sync, the same for one who was waiting", 4, 60, 3, sync_when_called),
+    Budget("a wake of one who is parked, one of 20 rooms moved, until it waits again", 4, 45, 5, wake),
     Budget("/sync for the first time, 50 rooms", 16, 600, 3, sync_initially),
+    Budget("sliding sync, nothing new, 20 rooms", 2, 35, 0, sliding_nothing_new),
+    Budget(
+        "sliding sync of keys and messages, nothing new, 20 rooms", 2, 100, 1, sliding_nothing_new_of_keys
+    ),
+    Budget("sliding sync, one of 20 rooms moved, 1 message", 5, 45, 3, sliding_one_room_moved),
+    Budget("sliding sync for the first time, 20 rooms", 16, 160, 3, sliding_initially),
     Budget("createRoom, private, no invitees", 4, 8, 100, create_private_room),
     Budget("join of a public local room", 4, 20, 30, join_public_room),
     Budget("GET messages, 20 events", 3, 20, 0, read_messages),
     Budget("PUT presence status", 4, 6, 2, come_online),
-    Budget("telling of somebody who came, 10 rooms", 6, 40, 80, tell_of_presence),
+    Budget("telling of somebody who came, 10 rooms", 6, 30, 16, tell_of_presence),
     Budget("version 2: batch of 10 messages with action IDs, warm", 2, 8, 100, send_batch),
     Budget("version 2: GET paginate, 20 events", 3, 20, 0, paginate),
 )

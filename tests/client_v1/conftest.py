@@ -16,8 +16,9 @@ def limited(configure: Callable[..., None]) -> None:
     """Rates are limited, and nobody has taken anything from the buckets of the tests' address."""
     from murmuration.aws import dynamodb
     from murmuration.identity import rate_limits
+    from murmuration.storage import buckets
 
     configure(RATE_LIMITS="on")
-    keys = [rate_limits._key(kind, "127.0.0.1") for kind in rate_limits.LIMITS]
-    dynamodb.batch_write([dynamodb.delete(rate_limits.TABLE, key) for key in keys])
+    keys = [rate_limits.bucket(kind, "127.0.0.1").key for kind in rate_limits.LIMITS]
+    dynamodb.batch_write([dynamodb.delete(buckets.TABLE, key) for key in keys])
     rate_limits._full.clear()

@@ -69,6 +69,15 @@ CASES.add(
 )
 
 CASES.add(
+    "streams/streams/tells_other_servers",
+    "Alice's phone has another name: Dora's server is to be told.",
+    "STREAM streams",
+    [{"stream_id": "user:@alice:example.org", "sk": "devices#@alice:example.org"}],
+    worlds="alice_renames_her_phone",
+    settings={"federation": "on"},
+)
+
+CASES.add(
     "queues/push_to_sockets/tells_the_news",
     "Alice's WebSocket is told what Bob did, once although ordered twice.",
     "QUEUE socket-pushes",

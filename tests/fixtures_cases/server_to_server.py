@@ -10,6 +10,8 @@ from typing import Any
 from tests.fixtures_cases import Cases
 from tests.fixtures_plots_federation import OTHER
 
+ALICE, BOB = "@alice:example.org", "@bob:example.org"
+
 CASES = Cases("server_server")
 
 CASES.add("version/get_server_version/good", "The software's name.", "GET /_matrix/federation/v1/version")
@@ -187,5 +189,97 @@ ROOMS.add(
     {"earliest_events": [], "latest_events": "{{reply}}"},
     server=OTHER,
     expect="400 M_BAD_JSON",
+)
+DEVICES = ("dora_in_the_lounge", "alice_with_keys", "bob_with_keys")
+ROOMS.add(
+    "user_devices/get_user_devices/good",
+    "Alice's devices, for Dora's server.",
+    f"GET {S2S}/user/devices/{ALICE}",
+    worlds=DEVICES,
+    server=OTHER,
+)
+ROOMS.add(
+    "user_devices/get_user_devices/not_in_a_room",
+    "Dora's server shares no room with Alice.",
+    f"GET {S2S}/user/devices/{ALICE}",
+    worlds=("another_server", "alice_with_keys"),
+    server=OTHER,
+    expect="403 M_FORBIDDEN",
+)
+ROOMS.add(
+    "user_devices/get_user_devices/of_another_server",
+    "Dora is no user of this server.",
+    f"GET {S2S}/user/devices/@dora:{OTHER}",
+    server=OTHER,
+    expect="404 M_NOT_FOUND",
+)
+ROOMS.add(
+    "user_keys/query_user_encryption_keys/good",
+    "Alice's keys, without those that only she sees.",
+    f"POST {S2S}/user/keys/query",
+    {"device_keys": {ALICE: [], f"@dora:{OTHER}": []}},
+    worlds=DEVICES,
+    server=OTHER,
+)
+ROOMS.add(
+    "user_keys/query_user_encryption_keys/missing",
+    "Whose?",
+    f"POST {S2S}/user/keys/query",
+    {},
+    server=OTHER,
+    expect="400 M_MISSING_PARAM",
+)
+ROOMS.add(
+    "user_keys/claim_user_encryption_keys/good",
+    "Dora's server takes Bob's last one-time key.",
+    f"POST {S2S}/user/keys/claim",
+    {"one_time_keys": {BOB: {"LAPTOP": "signed_curve25519"}}},
+    worlds=DEVICES,
+    server=OTHER,
+)
+ROOMS.add(
+    "user_keys/claim_user_encryption_keys/no_algorithm",
+    "An algorithm must be a string.",
+    f"POST {S2S}/user/keys/claim",
+    {"one_time_keys": {BOB: {"DEVICE": 5}}},
+    server=OTHER,
+    expect="400 M_BAD_JSON",
+)
+USERINFO = f"GET {S2S}/openid/userinfo"
+ROOMS.add(
+    "openid/exchange_open_id_token/good",
+    "Whose Alice's token is.",
+    f"{USERINFO}?access_token={{{{openid_token}}}}",
+    worlds="alice_with_an_openid_token",
+)
+ROOMS.add(
+    "openid/exchange_open_id_token/unknown",
+    "A token that nobody was given.",
+    f"{USERINFO}?access_token=nonsense",
+    worlds="alice_with_an_openid_token",
+    expect="401 M_UNKNOWN_TOKEN",
+)
+ROOMS.add(
+    "transactions/send_transaction/good_to_device",
+    "Dora's message comes to Alice's device.",
+    f"PUT {S2S}/send/t1",
+    {
+        "origin": OTHER,
+        "origin_server_ts": 1_750_000_000_000,
+        "pdus": [],
+        "edus": [
+            {
+                "edu_type": "m.direct_to_device",
+                "content": {
+                    "sender": f"@dora:{OTHER}",
+                    "type": "m.room_key",
+                    "message_id": "one",
+                    "messages": {ALICE: {"*": {"n": 1}}},
+                },
+            }
+        ],
+    },
+    worlds=DEVICES,
+    server=OTHER,
 )
 CASES += [replace(case, settings={"federation": "on"}) for case in ROOMS]

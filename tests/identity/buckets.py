@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from murmuration.aws import dynamodb
+from murmuration.aws.reads import fetch
 from murmuration.identity import budgets
 from murmuration.settings import settings
 
 
 def spent(owner: str, now: int) -> float:
     """The microdollars that are missing from a bucket, what this process has yet to move included."""
-    item = dynamodb.get(budgets.TABLE, {"id": f"limit#budget#{owner}"})
-    full_ms = int(item["full_ms"]) if item else now
+    full_ms = fetch(budgets.bucket(owner).read()) or now
     return max(0, full_ms - now) * settings().hourly_budget / budgets.HOUR_MS + budgets._parts.get(owner, 0.0)
 
 

@@ -9,8 +9,8 @@ import pytest
 from murmuration.aws.calls import Answer, Call, Proceed
 from murmuration.identity import budgets
 from murmuration.settings import settings
+from operators.costs.model import counts
 from operators.costs.prices import PRICES
-from operators.costs.usage import SYNC_MOVED
 from tests.budgets import meter
 from tests.budgets.meter import Meter, Spent
 from tests.identity.buckets import spend_all, spent
@@ -101,6 +101,7 @@ def test_an_address_without_an_account_has_a_budget_too(clock: Clock, make_clien
 def test_a_wake_costs_no_more_than_it_is_charged_at():
     each = {name: one.dollars * 1_000_000 / one.per for name, one in PRICES.items()}
     ring = 2 * each["sqs_requests"] + each["dynamodb_reads"] + each["dynamodb_writes"]
-    units = SYNC_MOVED.reads * each["dynamodb_reads"] + SYNC_MOVED.writes * each["dynamodb_writes"]
+    wake = counts(rooms=50, people=12).wake
+    units = wake.reads * each["dynamodb_reads"] + wake.writes * each["dynamodb_writes"]
     request = budgets.REQUEST + each["dynamodb_writes"]
     assert ring + units + request <= budgets.WAKE

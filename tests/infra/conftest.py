@@ -1,17 +1,26 @@
-"""The deployment, synthesised once for all tests of it, by layers that stand in for the real ones."""
+"""The deployment, synthesised once for all tests of it, by layers that stand in for the real ones.
+
+Tests that run in several processes share what is synthesised with the same settings.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import functools
+import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra_cdk.layers import Layers
+from infra_cdk.names import function_name
+from infra_cdk.settings import Settings, read_settings
+from murmuration.endpoint import Function, discover
 
 SETTINGS = {
     "server_name": "example.org",
@@ -22,23 +31,31 @@ SETTINGS = {
     "turn_uris": "turn:turn.example.org",
 }
 
+PREFIX = "murmuration-prod"
+TRY = {"stage": "try", "ephemeral": "true", "domain": "", "certificate_arn": ""}
+StackWith = Callable[..., "Synthesised"]
+
 
 @dataclass(frozen=True)
 class Synthesised:
-    """A synthesised stack. `path` is the template's, `nested` has the templates of the stacks within it."""
+    """A synthesised stack. `path` is the template's.
+
+    `nested` has the templates of the stacks within it, by the logical IDs that these have in the first.
+    """
 
     template: Mapping[str, Any]
     path: Path
-    nested: tuple[Mapping[str, Any], ...] = ()
+    nested: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def templates(self) -> tuple[Mapping[str, Any], ...]:
+        """The first stack's template and those of the nested ones."""
+        return (self.template, *self.nested.values())
 
     @property
     def resources(self) -> dict[str, Any]:
         """All resources by their logical IDs, those of the nested stacks too."""
-        return {
-            name: found
-            for template in (self.template, *self.nested)
-            for name, found in template["Resources"].items()
-        }
+        return {name: found for template in self.templates for name, found in template["Resources"].items()}
 
     def of_type(self, kind: str) -> dict[str, Any]:
         """The resources of a type, by their logical IDs."""
@@ -46,6 +63,19 @@ class Synthesised:
 
     def properties(self, kind: str) -> list[dict[str, Any]]:
         return [found["Properties"] for found in self.of_type(kind).values()]
+
+
+@functools.cache
+def functions() -> list[Function]:
+    """All functions that there are."""
+    return discover()
+
+
+@functools.cache
+def physical_names() -> dict[str, str]:
+    """The functions' physical names by their modules'."""
+    settings = Settings(server_name="example.org")
+    return {function.module: function_name(settings, function) for function in functions()}
 
 
 def make_layers(folder: Path) -> Layers:
@@ -59,17 +89,25 @@ def make_layers(folder: Path) -> Layers:
 def synthesise(folder: Path, **settings: Any) -> Synthesised:
     """Synthesise with SETTINGS and `settings` into a folder."""
     from infra_cdk.app import make_app
-    from infra_cdk.settings import read_settings
     from infra_cdk.stack import make_stack
-    from murmuration.endpoint import discover
 
     app = make_app(outdir=str(folder / "out"))
-    stack = make_stack(app, read_settings(SETTINGS | settings), discover(), make_layers(folder / "layers"))
+    stack = make_stack(app, read_settings(SETTINGS | settings), functions(), make_layers(folder / "layers"))
     assembly = app.synth()
     found = assembly.get_stack_by_name(stack.stack_name)
-    path = Path(found.template_full_path)
-    nested = sorted(path.parent.glob("*.nested.template.json"))
-    return Synthesised(found.template, path, tuple(json.loads(each.read_text()) for each in nested))
+    return read(Path(found.template_full_path))
+
+
+def read(path: Path) -> Synthesised:
+    """What was synthesised into the folder of a stack's template."""
+    template = json.loads(path.read_text())
+    nested = {}
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::CloudFormation::Stack":
+            division = name.partition("NestedStack")[0]
+            (within,) = path.parent.glob(f"*{division}*.nested.template.json")
+            nested[name] = json.loads(within.read_text())
+    return Synthesised(template, path, nested)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,5 +116,38 @@ def _quiet_cdk() -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
-    return synthesise(tmp_path_factory.mktemp("stack"))
+def stack_with(tmp_path_factory: pytest.TempPathFactory) -> StackWith:
+    """Gives the stack with settings; each is synthesised once in a run, whichever process comes first."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    @functools.cache
+    def found(settings: tuple[tuple[str, str], ...]) -> Synthesised:
+        folder = shared / f"stack-{hashlib.sha256(repr(settings).encode()).hexdigest()[:16]}"
+        folder.mkdir(exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            made = folder / "path"
+            if not made.exists():
+                made.write_text(str(synthesise(folder, **dict(settings)).path))
+        return read(Path(made.read_text()))
+
+    return lambda **settings: found(tuple(sorted(settings.items())))
+
+
+@pytest.fixture(scope="session")
+def stack(stack_with: StackWith) -> Synthesised:
+    return stack_with()
+
+
+@pytest.fixture(scope="session")
+def http_stack(stack_with: StackWith) -> Synthesised:
+    """With HTTP APIs in front of the functions."""
+    return stack_with(api="http")
+
+
+@pytest.fixture(scope="session")
+def stack_to_try(stack_with: StackWith) -> Synthesised:
+    """A try: without a domain, and deleted with its data."""
+    return stack_with(**TRY)

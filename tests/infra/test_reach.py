@@ -16,6 +16,7 @@ from infra_cdk.reach.walk import Walk
 from infra_shared.grants import EDGE, GRANTS, Grant, file_of
 from infra_shared.needs import Need
 
+pytestmark = pytest.mark.xdist_group("reach")  # which walks through the source once for them all
 SPEAKS = "from murmuration.aws.clients import make_client\nclient = make_client\n"
 STORAGE = {
     "storage/aws.py": "def make_client(service): ...",
@@ -90,7 +91,7 @@ def found(tmp_path: Path) -> Found:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(function))
         folders = {"murmuration": package, "functions": tmp_path / "functions"}
-        (finding,) = findings(Source(folders))
+        (finding,) = findings(Walk(Source(folders)))
         return finding
 
     return find
@@ -254,8 +255,13 @@ def test_a_complaint_names_the_way_and_the_file(found: Found, monkeypatch: pytes
 
 
 @functools.cache
+def real_walk() -> Walk:
+    return Walk(Source())
+
+
+@functools.cache
 def real() -> list[Finding]:
-    return findings()
+    return findings(real_walk())
 
 
 def test_each_function_is_granted_what_it_can_reach() -> None:
@@ -282,7 +288,7 @@ def test_a_known_way_is_found_step_by_step() -> None:
 
 @pytest.mark.parametrize("table", ["RESOURCES", "RECEIVERS", "ENTERED_BY", "NEVER"])
 def test_no_decision_is_without_use(table: str) -> None:
-    walk = Walk(Source())
+    walk = real_walk()
     handlers = [
         module.definitions["handler"]
         for name, module in walk.source.modules.items()

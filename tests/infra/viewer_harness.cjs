@@ -1,18 +1,36 @@
-// Runs the viewer function on the events in stdin, as CloudFront would: a line of JSON each, an answer each.
+// Runs the viewer function's code, the file that the argument names, on the requests in stdin, as CloudFront
+// would: a line of JSON each, an answer each. A request that another origin was chosen for has that as `origin`.
 const fs = require('fs');
+const readline = require('readline');
 const vm = require('vm');
 
-const context = vm.createContext({ require });
-vm.runInContext(fs.readFileSync(process.argv[2], 'utf8') + '\nthis.handler = handler;', context);
-for (const line of fs.readFileSync(0, 'utf8').split('\n').filter(Boolean)) {
+let origin = null;
+const cf = { selectRequestOriginById: (id) => { origin = id; } };
+const code = fs.readFileSync(process.argv[2], 'utf8');
+const imports = code.startsWith("import cf from 'cloudfront';\n");
+const context = vm.createContext(imports ? { require, cf } : { require });
+vm.runInContext(code.replace(/^import .*\n/, '') + '\nthis.handler = handler;', context);
+
+function parsed(query) {
+    const found = {};
+    query.split('&').filter(Boolean).forEach((pair) => {
+        const mark = pair.indexOf('=');
+        found[mark < 0 ? pair : pair.slice(0, mark)] = { value: mark < 0 ? '' : pair.slice(mark + 1) };
+    });
+    return found;
+}
+
+readline.createInterface({ input: process.stdin }).on('line', (line) => {
     const { method, uri, headers } = JSON.parse(line);
     const mark = uri.indexOf('?');
     const request = {
         method,
         uri: mark < 0 ? uri : uri.slice(0, mark),
-        querystring: {},
+        querystring: mark < 0 ? {} : parsed(uri.slice(mark + 1)),
         headers,
         rawQueryString: () => (mark < 0 ? undefined : uri.slice(mark + 1)),
     };
-    console.log(JSON.stringify(context.handler({ request })));
-}
+    origin = null;
+    const answer = context.handler({ request });
+    console.log(JSON.stringify(origin === null ? answer : Object.assign({ origin }, answer)));
+});

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from botocore.session import Session
@@ -72,7 +72,7 @@ def serve() -> Iterator[Callable[..., Gateway]]:
     """Serves functions over HTTP and WebSocket."""
     with ExitStack() as cleanup:
 
-        def start(*functions: Routed, **limits: Any) -> Gateway:
+        def start(*functions: Routed, api: Literal["http", "rest"] = "rest", **limits: Any) -> Gateway:
             bounds = Limits(**limits)
             lambdas = Lambdas(bounds.concurrency)
             sockets = Sockets(bounds)
@@ -81,7 +81,7 @@ def serve() -> Iterator[Callable[..., Gateway]]:
             listener = bind("127.0.0.1", 0)
             server = Server(
                 listener,
-                HttpGateway(routes, lambdas, bounds, "viewer-secret"),
+                HttpGateway(routes, lambdas, bounds, "viewer-secret", api=api),
                 WebSocketGateway(keys, lambdas, sockets, bounds, "viewer-secret"),
                 bounds,
             )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +16,13 @@ from local_cloud.meter import load, load_refused
 from local_cloud.testing import local_cloud
 from murmuration.aws.calls import Answer, Call, ServiceError
 from operators.cli import main
-from operators.commands.cost import _polled_queues
-from operators.costs import usage
-from operators.costs.bill import bill
+from operators.commands.cost import _polled_queues, _schedules
+from operators.costs import model, usage
+from operators.costs.bill import bill, bill_causes
+from operators.costs.counts import Counts, Op
+from operators.costs.lives import LIVES
 from operators.costs.prices import PRICES
-from operators.costs.usage import ASSUMPTIONS, WAITING, Life, estimate, scaled
+from operators.costs.usage import ASSUMPTIONS, WAITING, Life, Setup, estimate, scaled
 from tests.house import REPOSITORY
 
 FAMILY = Life(users=5)
@@ -44,41 +49,80 @@ class TestBill:
             bill({"horses": 1}, free_tier=True)
 
 
+def without(*fields: str) -> Counts:
+    """Operations that ask for nothing, but for `fields`, which ask for one of each thing."""
+    nothing = dict.fromkeys((field.name for field in dataclasses.fields(Counts)), Op())
+    ones = dict.fromkeys(fields, Op(1, 1, 1, 1, 1))
+    return Counts(**{**nothing, "wakes_per_message": 1.0, **ones})  # type: ignore[arg-type]
+
+
+IDLE = Setup(polled_queues=0, schedules=0)
+
+
 class TestEstimate:
     def test_waiting_alone_can_be_checked_by_hand(self) -> None:
         """One device that waits all day, and nobody says a word."""
         silent = Life(users=1, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=50)
         seconds = 30 * 24 * 3600
-        alone = replace(ASSUMPTIONS, comings_per_day=0)
-        parked, held, socket = (estimate(silent, waiting, alone) for waiting in WAITING)
-        assert parked["sqs_requests"] == seconds / 20 + 2 * 5 * seconds / 20
+        alone = replace(ASSUMPTIONS, comings_per_day=0, logins_per_month=0)
+        parked, held, socket = (
+            estimate(silent, waiting, alone, replace(IDLE, polled_queues=2), without("renewal", "held_wait"))
+            for waiting in WAITING
+        )
+        looks = seconds / (240 + 600)
+        assert parked["sqs_requests"] == seconds / 20 + 2 * 5 * seconds / 20 + seconds / 600
         assert parked["rest_requests"] == seconds / 20 + seconds / 600
-        assert parked["lambda_requests"] == seconds / 600
-        assert parked["dynamodb_reads"] == seconds / 600 * 90
-        assert held["lambda_gb_seconds"] == seconds * 0.125
+        assert parked["lambda_requests"] == seconds / 600 + looks
+        assert parked["dynamodb_reads"] == seconds / 600
+        assert parked["cloudfront_requests"] == pytest.approx(1.5 * parked["rest_requests"])
+        assert held["lambda_gb_seconds"] == pytest.approx(seconds * 0.5 + seconds / 25 * 0.08 * 0.5, rel=1e-3)
         assert held["rest_requests"] == seconds / 25
         assert socket["socket_minutes"] == seconds / 60
         assert "rest_requests" not in socket or socket["rest_requests"] == 0
 
     def test_messages_alone_can_be_checked_by_hand(self) -> None:
-        alone = Life(users=1, messages_per_day=100, hours_online=0, media_mb_per_day=0)
-        quiet = replace(ASSUMPTIONS, typing_per_message=0, comings_per_day=0)
-        used = estimate(alone, "parked", quiet)
-        assert used["lambda_requests"] == 2 * 3000  # the sender's, and the stream's worker
-        assert used["dynamodb_writes"] == 3000 * 10
+        alone = Life(users=1, messages_per_day=100, hours_online=0, media_mb_per_day=0, devices=1)
+        quiet = replace(ASSUMPTIONS, typing_per_message=0, comings_per_day=0, logins_per_month=0)
+        used = estimate(alone, "parked", quiet, IDLE, without("send"))
+        assert used["lambda_requests"] == 3000
+        assert used["dynamodb_writes"] == 3000
         assert used["rest_requests"] == 3000
 
-    def test_presence_alone_can_be_checked_by_hand(self) -> None:
+    def test_who_is_told_of_presence_can_be_checked_by_hand(self) -> None:
         """Three people in five rooms; each comes twice a day, and has one device that always waits."""
-        lives = Life(users=3, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=5)
-        often = replace(ASSUMPTIONS, comings_per_day=2)
-        never = replace(ASSUMPTIONS, comings_per_day=0)
-        used, without = (estimate(lives, "websocket", assumed) for assumed in (often, never))
-        comings, pushes = 3 * 2 * 30, 3 * 2 * 30 * 2 / 2  # to two others, two changes at a time
-        assert used["socket_messages"] - without["socket_messages"] == pushes
-        assert used["lambda_requests"] - without["lambda_requests"] == comings + pushes
-        writes = used["dynamodb_writes"] - without["dynamodb_writes"]
-        assert writes == pytest.approx(comings * (1 + 5 * usage.TOLD_ROOM.writes) + pushes * 3)
+        lives = Life(users=3, messages_per_day=0, devices=1, hours_online=16, media_mb_per_day=0, rooms=5)
+        often = replace(ASSUMPTIONS, comings_per_day=2, logins_per_month=0)
+        used = estimate(lives, "websocket", often, IDLE, without("told"))
+        assert used["dynamodb_writes"] == 3 * 2 * 30 * 2  # the two others, each in their own stream
+
+    def test_late_rings_serve_all_that_comes_meanwhile(self) -> None:
+        life = Life(users=5, messages_per_day=40)
+        news = usage.news_of(life, ASSUMPTIONS, without(), 6000)
+        rung = usage.receipts(life, ASSUMPTIONS) * (1 + 9 * 0.5)
+        assert 0 < news.late < news.noted < rung + 5 * 4 * 30 * 4 * 2
+        large = replace(life, users=50, people_per_room=50)
+        assert usage.news_of(large, ASSUMPTIONS, without(), 6000).late == 0
+
+    def test_where_typing_rings_a_message_wakes_twice(self) -> None:
+        twice = replace(without(), wakes_per_message=2.0)
+        small, large = Life(users=10, people_per_room=10), Life(users=11, people_per_room=11)
+        for life, factor in ((small, 2), (large, 1)):
+            listening = 1 + (life.audience * 2 - 1) / 2
+            news = usage.news_of(life, replace(ASSUMPTIONS, messages_per_key=1e12), twice, 1000)
+            assert news.urgent == pytest.approx(1000 * listening * factor)
+
+    @pytest.mark.parametrize(("api", "other"), [("rest", "http"), ("http", "rest")])
+    def test_the_kind_of_api_decides_the_price_of_functions(self, api: Any, other: str) -> None:
+        used = estimate(FAMILY, "held", setup=Setup(api=api))
+        assert used[f"{api}_requests"] > 0
+        assert f"{other}_requests" not in used
+        assert estimate(FAMILY, "parked", setup=Setup(api="http"))["rest_requests"] > 400_000, "waits stay"
+
+    def test_the_causes_are_the_whole(self) -> None:
+        causes = usage.estimate_causes(FAMILY, "parked")
+        dollars = sum(sum(spent.values()) for spent in bill_causes(causes).values())
+        assert dollars == pytest.approx(total(FAMILY, "parked", free_tier=False))
+        assert {"waiting", "news", "late news", "messages", "idle queues", "presence"} <= set(causes)
 
     @pytest.mark.parametrize("waiting", WAITING)
     def test_every_use_has_a_price(self, waiting: usage.Waiting) -> None:
@@ -101,49 +145,51 @@ class TestEstimate:
         assert rare["key_requests"] / rare["lambda_requests"] > busy["key_requests"] / busy["lambda_requests"]
 
 
-def test_the_units_are_those_that_the_budgets_allow() -> None:
+def test_the_counts_are_those_that_the_budgets_allow() -> None:
     operations = pytest.importorskip("tests.budgets.operations")
-    rooms = operations.PRESENCE_ROOMS
-    all_rooms = usage.Units(usage.TOLD_ROOM.reads * rooms, usage.TOLD_ROOM.writes * rooms)
     budgets = {budget.measure.__name__: budget for budget in operations.BUDGETS}
-    for name, units in (
-        ("send_cold", usage.SEND),
-        ("sync_one_room_moved", usage.SYNC_MOVED),
-        ("sync_nothing_new", usage.SYNC_NOTHING_NEW),
-        ("come_online", usage.COMING),
-        ("tell_of_presence", all_rooms),
+    for name, op in (
+        ("send_cold", model.counts(1, 2).send),
+        ("wake", model.counts(operations.WAKE_ROOMS, 2).wake),
+        ("sync_nothing_new", model.counts(operations.ROOMS, 2).renewal),
     ):
-        assert units.reads <= budgets[name].read_units
-        assert units.writes <= budgets[name].write_units
-    assert usage.COUNTED_ROOMS == operations.ROOMS
+        assert op.reads <= budgets[name].read_units
+        assert op.writes <= budgets[name].write_units + 1  # the streams' worker notes that it has rung
 
 
-THREE_SERVERS = {
-    "a family of 5": Life(users=5, messages_per_day=40),
-    "a community of 200": Life(users=200, messages_per_day=20, people_per_room=50, hours_online=6),
-    "a company of 2,000": Life(users=2000, messages_per_day=50, people_per_room=20, hours_online=9, rooms=40),
+def test_the_constants_are_those_of_the_code() -> None:
+    wakes = pytest.importorskip("murmuration.delivery.wakes")
+    waiting = pytest.importorskip("murmuration.sync.waiting")
+    marks = pytest.importorskip("murmuration.sync.marks")
+    assert marks.LIFETIME_S == usage.REGISTERED_S
+    assert (wakes.LATE_S, wakes.EPHEMERAL_ROOM) == (usage.LATE_S, usage.SMALL_ROOM)
+    assert usage.SMALL_ROOM == model.SMALL
+    assert waiting.SLOTS == usage.SLOTS
+
+
+NAMES = {
+    "family": "a family of 5",
+    "club": "a club of 15",
+    "community": "a community of 200",
+    "company": "a company of 2,000",
 }
 
 
-@pytest.mark.parametrize("name", THREE_SERVERS)
+@pytest.mark.parametrize("name", LIVES)
 def test_the_documents_say_what_is_counted(name: str) -> None:
-    life, assumed = THREE_SERVERS[name], replace(ASSUMPTIONS, polled_queues=_polled_queues())
+    life, title = LIVES[name], NAMES[name]
+    setup = Setup(polled_queues=_polled_queues(), schedules=_schedules())
 
     def total(waiting: usage.Waiting, *, free_tier: bool = True) -> float:
-        return sum(bill(estimate(life, waiting, assumed), free_tier=free_tier).values())
+        return sum(bill(estimate(life, waiting, setup=setup), free_tier=free_tier).values())
 
     free, listed = total("parked"), total("parked", free_tier=False)
     readme, page = ((REPOSITORY / path).read_text() for path in ("README.md", "docs/costs.md"))
-    assert f"| {name} | ${free:,.0f} | ${listed:,.0f} |" in readme
+    assert f"| {title} | ${free:,.0f} | ${listed:,.0f} |" in readme
     digits = 2 if life.users < 100 else 0
     figures = [*(total(waiting) for waiting in WAITING), listed]
-    row = next(line for line in page.splitlines() if line.startswith(f"| {name}"))
+    row = next(line for line in page.splitlines() if line.startswith(f"| {title}"))
     assert row.endswith("".join(f" | {figure:,.{digits}f}" for figure in figures) + " |")
-
-
-def test_how_long_a_device_is_registered() -> None:
-    marks = pytest.importorskip("murmuration.sync.marks")
-    assert marks.LIFETIME_S == usage.REGISTERED_S
 
 
 def test_a_run_is_scaled_to_a_month() -> None:
@@ -157,10 +203,16 @@ class TestCommand:
         life = Life(users=5, messages_per_day=200)
         for waiting in WAITING:
             assert waiting in output
-            assumed = replace(ASSUMPTIONS, polled_queues=_polled_queues())
-            dollars = bill(estimate(life, waiting, assumed), free_tier=False)
+            setup = Setup(polled_queues=_polled_queues(), schedules=_schedules())
+            dollars = bill(estimate(life, waiting, setup=setup), free_tier=False)
             assert f"{sum(dollars.values()):.2f}" in output
             assert f"{dollars['DynamoDB']:.2f}" in output
+
+    def test_it_prints_what_the_money_is_spent_on(self, capsys) -> None:
+        assert main(["cost", "--users", "5", "--by-cause", "parked"]) == 0
+        output = capsys.readouterr().out
+        dollars = bill_causes(usage.estimate_causes(Life(users=5), "parked"))["waiting"]
+        assert re.search(rf"^waiting +{sum(dollars.values()):.2f} ", output, re.MULTILINE)
 
     @pytest.mark.parametrize("value", ["-1", "inf", "many"])
     def test_nonsense_is_refused(self, value: str, capsys) -> None:
@@ -219,3 +271,36 @@ def test_refused_transactions_are_counted_apart(tmp_path: Path) -> None:
     found.save(tmp_path / "usage.json")
     assert load_refused(tmp_path / "usage.json") == 1
     assert load(tmp_path / "usage.json")[0] == {}
+
+
+def test_what_is_counted_apart(tmp_path: Path) -> None:
+    """Preflights, which reach no API; requests that wait; queues that are made; invocations by function."""
+    from local_cloud import meter as metering
+
+    found = metering.Meter()
+    found.request()
+    found.request(preflight=True)
+    found.wait()
+    found.invocation("sync", 0.5)
+    metering.install(found)
+    try:
+        for operation in ("CreateQueue", "SendMessage"):
+            metering._count_call(Call("sqs", operation, {}), lambda _: {})
+        units = {"CapacityUnits": 4.0, "LocalSecondaryIndexes": {"by-seq": {"CapacityUnits": 2.0}}}
+        written = Call("dynamodb", "TransactWriteItems", {})
+        metering._count_call(written, lambda _: {"ConsumedCapacity": [units]})
+    finally:
+        metering.uninstall(found)
+    assert found.snapshot() == {
+        "cloudfront_requests": 2,
+        "cloudfront_functions": 2,
+        "rest_requests": 1,
+        "sqs_requests": 3,
+        "parked": 1,
+        "queues_made": 1,
+        "lambda_requests": 1,
+        "lambda_gb_seconds": 0.25,
+        "invoked sync": 1,
+        "dynamodb_writes": 6,
+    }
+    assert written.parameters["ReturnConsumedCapacity"] == "INDEXES"

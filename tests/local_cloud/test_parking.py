@@ -21,7 +21,7 @@ from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.parking import is_internal, place_of, render
 from local_cloud.testing import local_cloud
 from murmuration.storage.live.wake_queues import encode_keys
-from murmuration.sync.marks import fingerprint
+from murmuration.sync.marks import called, fingerprint
 
 NOW = 1_800_000_000_000
 INTERNAL = (
@@ -108,7 +108,7 @@ def test_who_waits(name: str) -> None:
     assert (place and int(place.parameters["wait"])) == seconds
     if place is not None:
         assert place.queue == "ab" * 16
-        assert place.parameters["call"] == "c_AAAAAAAAAAAA"
+        assert place.parameters["call"] == f"c_AAAAAAAAAAAA.p3.{'ab' * 16}" == called(marked())
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node runs the viewer function")
@@ -272,15 +272,21 @@ def test_a_parked_client_is_called(tmp_path: Path) -> None:
             tabs = [pool.submit(bob.sync, kept["next_batch"]) for _ in range(3)]
             threading.Event().wait(0.3)
             alice.send(room_id, "hello")
-            called = [tab.result(10)["next_batch"] for tab in tabs]
-        assert called == [first.replace("s_", "c_")] * 3
+            calls = [tab.result(10)["next_batch"] for tab in tabs]
+        assert calls == [called(kept["next_batch"])] * 3
         late = bob.sync(kept["next_batch"])["next_batch"]
-        assert late == called[0]
-        news = bob.sync(late)["rooms"]["join"][room_id]["timeline"]["events"]
+        assert late == calls[0]
+        answer = bob.sync(late)
+        news = answer["rooms"]["join"][room_id]["timeline"]["events"]
         assert [event["content"]["body"] for event in news] == ["hello"]
+        assert answer["next_batch"].startswith("p_"), "it may wait again at once"
         gone = mark["next_batch"].split(".")
         gone[2] = "0" * 32
-        assert bob.sync(".".join(gone))["next_batch"] == called[0]
+        made_up = bob.sync(".".join(gone))["next_batch"]
+        assert made_up == called(".".join(gone))
+        found = bob.sync(made_up)
+        assert found["rooms"]["join"][room_id]
+        assert found["next_batch"].startswith("s_"), "it shows no place of its own"
 
 
 def test_a_parked_client_is_told_how_many_keys_it_has(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from local_cloud.database.dynoxide import DynoxideError, find_binary, free_port
 from local_cloud.testing import LocalCloud, LocalCloudError, local_cloud
@@ -253,6 +254,32 @@ def test_moto_serves_small_tests(tmp_path):
         assert things.get("item", "room") == "hello"
         until(lambda: things.get("seen", "room"))
         assert not (Path(cloud.data) / "dynamodb.sqlite3").exists()
+
+
+def test_another_dynamodb_is_named_by_its_url(tmp_path):
+    port = free_port()
+    database = ThreadedMotoServer(port=port, verbose=False)
+    database.start()
+    try:
+        url = f"http://127.0.0.1:{port}"
+        with local_cloud(tmp_path, functions=FUNCTIONS, dynamodb=url) as cloud:
+            Things(cloud).put("item", "room", "hello")
+            until(lambda: Things(cloud).get("seen", "room"))
+        with local_cloud(tmp_path, functions=FUNCTIONS, dynamodb=url) as cloud:
+            assert Things(cloud).get("item", "room") == "hello"
+            Things(cloud).put("item", "later", "hello again")
+            until(lambda: Things(cloud).get("seen", "later"))
+        assert not (tmp_path / "dynamodb.sqlite3").exists()
+    finally:
+        database.stop()
+
+
+@pytest.mark.parametrize("name", ["dynamodb", "localhost:8000", "ftp://localhost"])
+def test_a_database_that_is_none_is_refused(tmp_path, name):
+    command = [sys.executable, "-m", "operators.cli", "serve", "--data", str(tmp_path), "--dynamodb", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "it must be dynoxide, moto, or a URL" in done.stderr
 
 
 def test_help_names_the_commands():

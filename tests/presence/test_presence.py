@@ -366,6 +366,42 @@ def test_a_large_room_is_marked_without_asking_who_is_there(
     assert seq_of_room(room_id) == before + 1
 
 
+def test_few_people_in_many_rooms_are_told_in_their_own_streams(
+    make_client: Make, pair: Three, clock: Clock, work: Work
+) -> None:
+    alice, bob, first = pair
+    rooms = [first, *(create_room(alice, preset="public_chat") for _ in range(3))]
+    for room_id in rooms[1:]:
+        join(bob, room_id)
+    stranger = make_client("mallory")
+    syncings = [Syncing(client) for client in (alice, stranger)]
+    for syncing in syncings:
+        syncing.sync()
+    work(alice, stranger)
+    before = [seq_of_room(room_id) for room_id in rooms]
+    put(bob, "unavailable")
+    work(bob)
+    assert [seq_of_room(room_id) for room_id in rooms] == before
+    assert told(syncings[0].sync()) == {bob.user_id: "unavailable"}
+    assert told(syncings[1].sync()) == {}
+
+
+def test_who_left_the_room_that_a_marker_names_is_not_told(
+    make_client: Make, pair: Three, clock: Clock, work: Work
+) -> None:
+    alice, bob, first = pair
+    second = create_room(alice, preset="public_chat")
+    join(bob, second)
+    syncing = Syncing(alice)
+    syncing.sync()
+    work(alice)
+    put(bob, "unavailable")
+    work(bob)
+    for room_id in (first, second):
+        leave(alice, room_id)
+    assert told(syncing.sync()) == {}
+
+
 def test_telling_twice_does_no_harm_and_renewing_tells_nobody(pair: Three, clock: Clock, work: Work) -> None:
     alice, bob, room_id = pair
     watching, theirs = Syncing(alice), Syncing(bob)

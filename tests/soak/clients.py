@@ -77,13 +77,17 @@ async def write(account: Account, rooms: list[str], until: float, tally: Tally, 
     while time.monotonic() < until:
         number += 1
         text = f"{account.user_id} {number}"
-        path = account.room(dice.choice(rooms), f"send/m.room.message/{number}")
+        room_id = dice.choice(rooms)
+        path = account.room(room_id, f"send/m.room.message/{number}")
         tally.sent += 1
         first = await account.request("PUT", path, {"msgtype": "m.text", "body": text})
         tally.acknowledged[text] = time.monotonic()
         if dice.random() < 0.05:
             again = await account.request("PUT", path, {"msgtype": "m.text", "body": text})
             assert again == first, "a repeated transaction made another event"
+        if dice.random() < 0.2:  # these ring late, or with what comes first
+            event_id = quote(first["event_id"], safe="")
+            await account.request("POST", account.room(room_id, f"receipt/m.read/{event_id}"), {})
         await asyncio.sleep(dice.random() * 0.05)
 
 

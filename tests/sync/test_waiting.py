@@ -215,7 +215,7 @@ class TestHeld:
         alice, _, room_id, syncing = room
         wait_for_ring = waiting.wait_for_ring
 
-        def late(*arguments: Any) -> bool:
+        def late(*arguments: Any) -> str:
             monkeypatch.undo()
             send(alice, room_id, "just now")
             tell(room_id)
@@ -277,6 +277,20 @@ class TestHeld:
             send(alice, room_id, "news")
             tell(room_id)
             assert bodies_of(answer.result(30), room_id) == ["news"]
+
+    def test_a_queue_that_is_missing_is_made_once_and_waited_on(
+        self, room: tuple[Client, Client, str, Syncing], sqs: Sqs
+    ) -> None:
+        """The wait keeps its slot: each look for another one would find no queue either."""
+        alice, bob, room_id, syncing = room
+        with ThreadPoolExecutor() as pool:
+            answer = waits(pool, syncing)
+            until(lambda: sqs._queues)
+            send(alice, room_id, "news")
+            tell(room_id)
+            assert bodies_of(answer.result(10), room_id) == ["news"]
+        assert len(sqs._queues) == 1
+        assert registrations(bob) == []
 
     def test_typing_ends_while_waiting(self, room: tuple[Client, Client, str, Syncing]) -> None:
         alice, _, room_id, syncing = room

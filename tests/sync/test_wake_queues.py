@@ -87,7 +87,7 @@ def test_other_queues_urls_are_not_asked_for_either(asked: list[str], sqs: Sqs) 
 
 def test_a_changed_attribute_needs_a_new_version() -> None:
     """SQS refuses to make a queue that exists with other attributes, so those are made under another name."""
-    assert (wake_queues.PREFIX, wake_queues._ATTRIBUTES) == ("wake-1-", {"MessageRetentionPeriod": "60"})
+    assert (wake_queues.PREFIX, wake_queues._ATTRIBUTES) == ("wake-2-", {"MessageRetentionPeriod": "110"})
     assert parking.QUEUE_PREFIX == wake_queues.PREFIX
 
 

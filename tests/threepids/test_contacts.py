@@ -158,9 +158,10 @@ def test_mails_to_an_address_are_limited(
 ) -> None:
     from murmuration.aws import dynamodb
     from murmuration.identity import rate_limits
+    from murmuration.storage import buckets
 
     configure(MAIL_SENDER="server@example.org", RATE_LIMITS="on")
-    dynamodb.execute(dynamodb.delete(rate_limits.TABLE, rate_limits._key("proof_request", "127.0.0.1")))
+    dynamodb.execute(dynamodb.delete(buckets.TABLE, rate_limits.bucket("proof_request", "127.0.0.1").key))
     answers = [request_token(address, send_attempt=attempt) for attempt in range(1, 8)]
     assert [answer.status for answer in answers] == [200] * 5 + [429] * 2
     assert answers[-1].json["retry_after_ms"] > 0

@@ -63,11 +63,9 @@ def test_a_star_means_every_device_that_is_not_named(alice, bob):
 
 def test_devices_and_users_that_do_not_exist_get_nothing(alice, bob, fresh_user_id):
     nobody = fresh_user_id("nobody")
-    remote = "@carol:remote.example.com"
     messages: dict[str, object] = {
         bob.user_id: {"NONE": {}, "BOB1": {}},
         nobody: {"*": {}},
-        remote: {"*": {}},
     }
     assert send(alice, messages).status == 200
     assert contents(bob) == [{}]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.keys.claim import claim_keys
+from murmuration.federation.devices.claiming import claim_keys
 
 
 @endpoint("POST", "/_matrix/client/{version}/keys/claim", versions=CLIENT_VERSIONS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.keys.query import query_keys
+from murmuration.federation.devices.querying import query_keys
 
 
 @endpoint("POST", "/_matrix/client/{version}/keys/query", versions=CLIENT_VERSIONS)

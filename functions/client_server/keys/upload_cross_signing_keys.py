@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.accounts.interactive.interactive_auth import Attempt
+from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
 from murmuration.keys.cross_signing import upload_cross_signing_keys
 
@@ -19,5 +19,6 @@ from murmuration.keys.cross_signing import upload_cross_signing_keys
 )
 def handler(request: Request) -> dict[str, Any]:
     attempt = Attempt(request.method, request.path, request.json_object(), request.source_ip)
-    upload_cross_signing_keys(request.requester, attempt)
+    requester = request.requester
+    upload_cross_signing_keys(requester, attempt.body, lambda: reauthenticate(attempt, requester.user_id))
     return {}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration import profiles
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.federation import profiles
 
 
 @endpoint(
@@ -22,4 +22,4 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     ),
 )
 def handler(request: Request) -> dict[str, Any]:
-    return profiles.get_profile_field(request.params["userId"], request.params["keyName"])
+    return profiles.get_profile_field(request.params["userId"], request.params["keyName"], request.source_ip)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration import profiles
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.federation import profiles
 
 
 @endpoint(
@@ -19,4 +19,4 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     also=("/_matrix/client/v2/profile/{userId}", "/_matrix/client/api/v1/profile/{userId}"),
 )
 def handler(request: Request) -> dict[str, Any]:
-    return profiles.get_user_profile(request.params["userId"])
+    return profiles.get_user_profile(request.params["userId"], request.source_ip)

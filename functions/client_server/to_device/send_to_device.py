@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration import to_device
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.federation.devices import messages
 
 
 @endpoint("PUT", "/_matrix/client/{version}/sendToDevice/{eventType}/{txnId}", versions=CLIENT_VERSIONS)
@@ -20,5 +21,6 @@ def handler(request: Request) -> dict[str, Any]:
         params["txnId"],
         request.json_object(),
         received_ms=request.received_ms,
+        send_on=messages.send,
     )
     return {}

@@ -1,11 +1,13 @@
-"""Try again the events of other servers that could not be judged before."""
+"""Try again what other servers were needed for: events that could not be judged, and device lists."""
 
 from __future__ import annotations
 
 from murmuration.endpoint.workers import schedule_worker
+from murmuration.federation.devices.resyncing import retry_parked_lists
 from murmuration.federation.inbound.transactions.working import retry_parked
 
 
 @schedule_worker("rate(1 minute)")
 def handler() -> None:
     retry_parked()
+    retry_parked_lists()

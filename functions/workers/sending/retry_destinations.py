@@ -1,11 +1,13 @@
-"""Have servers to which something is owed tried again when their time has come."""
+"""Have servers tried again to which something is owed, and receipts sent that wait."""
 
 from __future__ import annotations
 
 from murmuration.endpoint.workers import schedule_worker
+from murmuration.federation.ephemera.sending import send_waiting_receipts
 from murmuration.federation.outbound.retrying import retry_due
 
 
 @schedule_worker("rate(1 minute)")
 def handler() -> None:
     retry_due()
+    send_waiting_receipts()

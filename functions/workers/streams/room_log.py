@@ -1,12 +1,14 @@
 """Wake those who wait for a room's new events, and do what follows from joining, leaving and sending.
 
-What follows: pushes to phones, sending to other servers, presence, the end of typing.
+What follows: pushes to phones, sending to other servers, tracking of their devices, presence, the end of
+typing.
 """
 
 from __future__ import annotations
 
 from murmuration.delivery.wakes import wake_for_log_entries
 from murmuration.endpoint.workers import Items, stream_worker
+from murmuration.federation.devices.meeting import note_members
 from murmuration.federation.outbound.ordering import order_sending
 from murmuration.presence.status import note_sending
 from murmuration.presence.telling import tell_of_joins
@@ -20,5 +22,6 @@ def handler(items: Items) -> None:
     reachable = wake_for_log_entries(items)
     order_pushes(items, reachable)
     order_sending(items)
+    note_members(items)
     note_sending(items)
     tell_of_joins(items)

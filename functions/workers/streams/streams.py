@@ -1,9 +1,14 @@
-"""Wake those who wait for receipts, typing, account data, messages; tell of presence and of reading."""
+"""Wake those who wait for receipts, typing, account data, messages; tell of presence and of reading.
+
+Other servers are told of typing, receipts and changes of devices.
+"""
 
 from __future__ import annotations
 
 from murmuration.delivery.wakes import wake_for_stream_items
 from murmuration.endpoint.workers import Items, stream_worker
+from murmuration.federation.ephemera.sending import order_ephemera
+from murmuration.federation.outbound.device_changes import order_device_changes
 from murmuration.presence.telling import tell
 from murmuration.push.evaluation import note_receipts
 
@@ -13,3 +18,5 @@ def handler(items: Items) -> None:
     wake_for_stream_items(items)
     note_receipts(items)
     tell(items)
+    order_device_changes(items)
+    order_ephemera(items)

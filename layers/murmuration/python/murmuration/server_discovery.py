@@ -16,6 +16,7 @@ SPEC_VERSIONS = (*_R0_VERSIONS, *(f"v1.{minor}" for minor in range(1, 20)))
 """The versions of the specification whose client-server API this server serves."""
 
 UNSTABLE_FEATURES = {
+    "org.matrix.simplified_msc3575": True,  # sliding sync
     "uk.half-shot.msc2666.query_mutual_rooms": True,  # mutual rooms
     "uk.half-shot.msc2666.query_mutual_rooms.stable": True,
     "org.matrix.msc2285.stable": True,  # private read receipts

@@ -41,7 +41,9 @@ class Settings:
     `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
     on. Media that were uploaded before
     `unauthenticated_media_before_ms` can be read without a token.
-    Rooms whose creators name no version have `default_room_version`.
+    Rooms whose creators name no version have `default_room_version`. With `metrics` the functions write
+    metrics into their logs. `api` is the kind of API in front of the functions: a REST API compresses
+    answers and stores large uploads, an HTTP API does neither.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -57,6 +59,7 @@ class Settings:
     rate_limits: bool = True
     password_cost: int = 14
     waiting: Literal["held", "parked"] = "parked"
+    api: Literal["http", "rest"] = "rest"
     queue_urls: str = ""
     media_bucket: str = ""
     media_max_bytes: int = 10_000_000
@@ -82,6 +85,7 @@ class Settings:
     empty_room_days: int = 30
     default_room_version: str = DEFAULT_ROOM_VERSION
     hourly_budget: int = 240_000
+    metrics: bool = False
     federation: bool = True
     federation_allow: tuple[str, ...] = ()
     federation_deny: tuple[str, ...] = ()
@@ -148,6 +152,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
         password_cost=number("PASSWORD_COST", 14),
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
+        api=choice("API", "rest", ("http", "rest")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 10_000_000),
@@ -173,6 +178,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         default_room_version=choice("DEFAULT_ROOM_VERSION", DEFAULT_ROOM_VERSION, ROOM_VERSIONS),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
         hourly_budget=number("HOURLY_BUDGET", 240_000),
+        metrics=choice("METRICS", "off", ("on", "off")) == "on",
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",
         federation_allow=words("FEDERATION_ALLOW"),
         federation_deny=words("FEDERATION_DENY"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from murmuration.identity.budgets import expect_writes
@@ -18,37 +18,66 @@ from murmuration.storage.live.to_device import Target
 MAX_EVENT_BYTES = 65_536
 
 
+SendOn = Callable[[str, str, str, Mapping[Target, dict[str, Any]], int], None]
+"""Sends to other servers: what stands for the request, its sender, event type, contents, and when it came."""
+
+
+def _drop(*_: object) -> None:
+    """Send nothing to other servers."""
+
+
 def send_to_device(
-    requester: Requester, event_type: str, txn_id: str, body: Mapping[str, Any], *, received_ms: int
+    requester: Requester,
+    event_type: str,
+    txn_id: str,
+    body: Mapping[str, Any],
+    *,
+    received_ms: int,
+    send_on: SendOn = _drop,
 ) -> None:
     """Send each device named in `body["messages"]` its message, once for each transaction ID.
 
     Messages that wait for a device together come to it in the order of `received_ms`, which is when the
     request reached the gateway: some functions take longer than others.
-    Users of other servers get nothing yet. Raises MissingParam, BadJson, InvalidParam, TooLarge, and
-    LimitExceeded where the budget doesn't suffice for all the devices.
+    Those for users of other servers are handed to `send_on`, by a key that is the same for a repetition.
+    Raises MissingParam, BadJson, InvalidParam, TooLarge, and LimitExceeded where the budget doesn't suffice
+    for all the devices.
     """
-    events = _local_events(requester.user_id, event_type, body)
-    if events:
-        key = storage.transaction_key(requester.user_id, requester.device_id, event_type, txn_id)
-        storage.send(key, events, functools.partial(expect_writes, indexed=True), received_ms=received_ms)
+    local, remote = _events(requester.user_id, event_type, body)
+    key = storage.transaction_key(requester.user_id, requester.device_id, event_type, txn_id)
+    if local:
+        storage.send(key, local, functools.partial(expect_writes, indexed=True), received_ms=received_ms)
+    if remote:
+        expect_writes(len(canonical_json.encode(content, strict=False)) for content in remote.values())
+        send_on(key, requester.user_id, event_type, remote, received_ms)
 
 
-def _local_events(sender: str, event_type: str, body: Mapping[str, Any]) -> dict[Target, str]:
-    """The events for this server's users, as JSON. Raises MissingParam, BadJson, InvalidParam, TooLarge."""
+def _events(
+    sender: str, event_type: str, body: Mapping[str, Any]
+) -> tuple[dict[Target, str], dict[Target, dict[str, Any]]]:
+    """The events for this server's users, as JSON, and the contents for others'.
+
+    Raises MissingParam, BadJson, InvalidParam, TooLarge.
+    """
     if "messages" not in body:
         raise MissingParam("messages is missing")
-    events: dict[Target, str] = {}
+    local: dict[Target, str] = {}
+    remote: dict[Target, dict[str, Any]] = {}
     for user_id, by_device in _object(body["messages"], "messages").items():
         is_local = parse_user_id(user_id).server_name == settings().server_name
-        for device_id, content in _object(by_device, "The messages to a user").items():
-            event = {"type": event_type, "sender": sender, "content": _object(content, "A message")}
+        for device_id, value in _object(by_device, "The messages to a user").items():
+            content = _object(value, "A message")
+            event = {"type": event_type, "sender": sender, "content": content}
             encoded = canonical_json.encode(event, strict=False)
             if len(encoded) > MAX_EVENT_BYTES:
                 raise TooLarge(f"A message may have {MAX_EVENT_BYTES} bytes, not {len(encoded)}")
-            if is_local and is_valid_device_id(device_id):
-                events[user_id, device_id] = encoded.decode()
-    return events
+            if not is_valid_device_id(device_id):
+                continue
+            if is_local:
+                local[user_id, device_id] = encoded.decode()
+            else:
+                remote[user_id, device_id] = content
+    return local, remote
 
 
 def _object(value: object, name: str) -> dict[str, Any]:

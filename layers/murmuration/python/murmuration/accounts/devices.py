@@ -42,7 +42,7 @@ def update_device(requester: Requester, device_id: str, body: Mapping[str, Any])
     check_display_name(name)
     if not accounts.update_device(requester.user_id, device_id, {"display_name": name}):
         raise NotFound("There is no such device")
-    _record_change(requester.user_id, quiet=True)
+    _record_change(requester.user_id, [device_id], quiet=True)
     return {}
 
 
@@ -109,7 +109,7 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     if not doomed:
         return
     _purge(user_id, doomed)
-    _record_change(user_id)
+    _record_change(user_id, doomed)
     _end_presence(user_id, doomed)
     _end_typing(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
@@ -149,10 +149,10 @@ def _end_typing(user_id: str, device_ids: Sequence[str]) -> None:
     end_on_devices(user_id, device_ids)
 
 
-def _record_change(user_id: str, *, quiet: bool = False) -> None:
+def _record_change(user_id: str, device_ids: Sequence[str], *, quiet: bool = False) -> None:
     from murmuration.storage.keys.device_lists import record_change
 
-    record_change(user_id, quiet=quiet)
+    record_change(user_id, devices=device_ids, quiet=quiet)
 
 
 def _client_device(item: Mapping[str, Any]) -> dict[str, Any]:

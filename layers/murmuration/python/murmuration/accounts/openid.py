@@ -10,7 +10,7 @@ from typing import Any
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester, hash_secret, new_secret
-from murmuration.protocol.errors import UnknownToken
+from murmuration.protocol.errors import MissingToken, UnknownToken
 from murmuration.settings import settings
 from murmuration.storage.auth import user_tokens
 
@@ -37,11 +37,13 @@ def request_openid_token(requester: Requester, user_id: str) -> dict[str, Any]:
     }
 
 
-def openid_user(token: str) -> str:
-    """The user whom an OpenID token proves. Raises UnknownToken.
+def openid_user(token: str | None) -> str:
+    """The user whom an OpenID token proves. Raises MissingToken, UnknownToken.
 
     https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1openiduserinfo
     """
+    if not token:
+        raise MissingToken("The query parameter access_token is missing")
     user_id = user_tokens.read(user_tokens.OPENID, hash_secret(token))
     if user_id is None:
         raise UnknownToken("The OpenID token is not known, or has expired")

@@ -10,9 +10,11 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from enum import IntEnum
 from typing import Any
 
 from murmuration.aws import concurrency, queues
+from murmuration.clock import now_ms
 from murmuration.identity.budgets import WAKE, charge
 from murmuration.settings import settings
 from murmuration.storage.keys import one_time_keys
@@ -20,12 +22,17 @@ from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Socket, Wait
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
+from murmuration.storage.users.account_data import FULLY_READ
 
-EPHEMERAL_ROOM = 20
-"""Members of a room up to which typing and receipts ring those who wait.
+EPHEMERAL_ROOM = 10
+"""Members of a room up to which typing, receipts and presence ring those who wait.
 
 In a larger room they come with the next news. To ring everybody would cost more than the messages do.
 """
+DIRECT_ROOM = 2
+"""Members of a room up to which receipts ring at once."""
+LATE_S = 50
+"""How much later a ring comes for what isn't urgent, unless another comes first and brings it."""
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
 EVERY_DEVICE = ""
@@ -54,13 +61,22 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     return wake(causes)
 
 
+class Urgency(IntEnum):
+    """When a change rings those who wait: not by itself, LATE_S later at most, or at once."""
+
+    NEVER = 0
+    LATE = 1
+    NOW = 2
+
+
 def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     """Tell of changes in streams: a room's members, a user's devices, or one device.
 
-    A room whose changes are all quiet, or all ephemeral where it is large, rings nobody. A device whose keys
-    have changed is told how many it has now.
+    A change that is quiet rings nobody; `_urgency` says when the others ring. A device whose keys have
+    changed is told how many it has now.
     """
-    causes: dict[Target, str | None] = {}
+    now: dict[Target, str | None] = {}
+    late: dict[Target, str | None] = {}
     by_stream: dict[str, list[Mapping[str, Any]]] = {}
     for item in items:
         if "seq" in item and not item.get("quiet"):
@@ -68,28 +84,44 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     for name, changes in by_stream.items():
         kind, _, owner = name.partition(":")
         if kind == "room":
-            targets = [(user_id, EVERY_DEVICE) for user_id in _to_tell(owner, changes)]
+            users, urgency = _to_tell(owner, changes)
+            targets = [(user_id, EVERY_DEVICE) for user_id in users]
         elif kind == "user":
-            targets = [(owner, EVERY_DEVICE)]
+            targets, urgency = [(owner, EVERY_DEVICE)], max(_urgency(item, 1) for item in changes)
         else:
             user_id, _, device_id = owner.partition("/")
-            targets = [(user_id, device_id)]
+            targets, urgency = [(user_id, device_id)], Urgency.NOW
         cause = _cause(changes[-1], owner if kind == "user" else None)
         for target in targets:
-            causes.setdefault(target, cause)
-    wake(causes, keys=_changed_keys(items))
+            (now if urgency is Urgency.NOW else late).setdefault(target, cause)
+    wake(now, late=late, keys=_changed_keys(items))
 
 
-def _to_tell(room_id: str, changes: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The members of a room who are told of changes in its stream."""
+def _to_tell(room_id: str, changes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Urgency]:
+    """The members of a room who are told of changes in its stream, and when."""
     head = room_items.read_head(room_id)
-    if head is None or (head.joined > EPHEMERAL_ROOM and all(map(_is_ephemeral, changes))):
-        return ()
-    return members_at(room_id, head.state_root, head)
+    urgency = max(_urgency(item, head.joined) for item in changes) if head is not None else Urgency.NEVER
+    if head is None or urgency is Urgency.NEVER:
+        return (), Urgency.NEVER
+    return members_at(room_id, head.state_root, head), urgency
 
 
-def _is_ephemeral(item: Mapping[str, Any]) -> bool:
-    return item["sk"] == "typing" or "receipt_type" in item
+def _urgency(item: Mapping[str, Any], joined: int) -> Urgency:
+    """When a change in the stream of a room with so many members rings, or 1 for a user's own stream.
+
+    A receipt or a presence is looked at now and then, and is good for as long. Typing is over in seconds.
+    That it has stopped comes with the message that was typed; without one, a mark ends when typing would.
+    """
+    if item["sk"] == "typing":
+        has_begun = item.get("user_id") in item["users"]
+        return Urgency.NOW if has_begun and joined <= EPHEMERAL_ROOM else Urgency.NEVER
+    if item["sk"].startswith("presence#"):
+        return Urgency.LATE if joined <= EPHEMERAL_ROOM else Urgency.NEVER
+    if "receipt_type" in item:
+        if joined > EPHEMERAL_ROOM:
+            return Urgency.NEVER
+        return Urgency.NOW if joined == DIRECT_ROOM else Urgency.LATE
+    return Urgency.LATE if item.get("type") == FULLY_READ else Urgency.NOW
 
 
 def _cause(item: Mapping[str, Any], owner: str | None) -> str | None:
@@ -128,35 +160,45 @@ def _root(item: Mapping[str, Any]) -> bytes | None:
     return None if item.get("resolved") else item.get("room_root") or item["state_root"]
 
 
-def wake(causes: Mapping[Target, str | None], *, keys: Mapping[Target, str] | None = None) -> frozenset[str]:
+def wake(
+    causes: Mapping[Target, str | None],
+    *,
+    late: Mapping[Target, str | None] | None = None,
+    keys: Mapping[Target, str] | None = None,
+) -> frozenset[str]:
     """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
 
-    `causes` has the user who caused it for each, if that is known: they pay for each device that is rung.
-    `keys` is what to tell devices of their keys. Returns the users who have pushers.
+    Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way. Both have
+    the user who caused it for each, if that is known: they pay for each device that is rung. `keys` is what
+    to tell devices of their keys. Returns the users who have pushers.
     """
-    if not causes:
+    late = late or {}
+    if not causes and not late:
         return frozenset()
-    items = listeners.read_items(sorted({user_id for user_id, _ in causes}))
+    items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *late)}))
     rung: Counter[str] = Counter()
-
-    def concerned(one: Wait | Socket) -> bool:
-        every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
-        target = every if every in causes else single
-        if target in causes and (cause := causes[target]):
-            rung[cause] += 1
-        return target in causes
-
     calls: list[Callable[[], None]] = []
-    calls += [
-        functools.partial(ring, wait, (keys or {}).get((wait.user_id, wait.device_id), ""))
-        for wait in listeners.waits_in(items)
-        if concerned(wait)
-    ]
-    calls += [
-        functools.partial(order_push, socket.connection_id)
-        for socket in listeners.sockets_in(items)
-        if concerned(socket)
-    ]
+
+    def concerns(one: Wait | Socket, targets: Mapping[Target, str | None]) -> bool:
+        return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
+
+    def note(one: Wait | Socket, targets: Mapping[Target, str | None], call: Callable[[], None]) -> None:
+        every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
+        if cause := targets[every if every in targets else single]:
+            rung[cause] += 1
+        calls.append(call)
+
+    for wait in listeners.waits_in(items):
+        if concerns(wait, causes):
+            told = (keys or {}).get((wait.user_id, wait.device_id), "")
+            note(wait, causes, functools.partial(ring, wait, told))
+        elif concerns(wait, late) and wait.kept and not wait.late:
+            note(wait, late, functools.partial(ring_late, wait))
+    for socket in listeners.sockets_in(items):
+        if concerns(socket, causes):
+            note(socket, causes, functools.partial(order_push, socket.connection_id))
+        elif concerns(socket, late) and not socket.late:
+            note(socket, late, functools.partial(push_late, socket))
     concurrency.parallel(*calls)
     for cause, devices in rung.items():
         if cause.partition(":")[2] == settings().server_name:
@@ -168,6 +210,21 @@ def ring(wait: Wait, keys: str = "") -> None:
     """Ring, and only then forget the registration: who stops in between rings twice."""
     wake_queues.ring(wait.queue, wait.nonce, keys)
     listeners.settle(wait)
+
+
+def ring_late(wait: Wait) -> None:
+    """Order a ring for later, and note that it's on its way. What is urgent still rings at once.
+
+    A wait that is held isn't rung so: it is over sooner, and the next one begins with a look.
+    """
+    wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
+    listeners.note_late(wait)
+
+
+def push_late(socket: Socket) -> None:
+    """Have a worker look later whether there is something to tell a connection, and note that it will."""
+    order_push(socket.connection_id, delay_s=LATE_S)
+    listeners.note_late_push(socket, now_ms() // 1000 + LATE_S)
 
 
 def order_push(connection_id: str, *, delay_s: int = 0) -> None:

@@ -14,7 +14,9 @@ from urllib.parse import unquote
 
 from murmuration.clock import now_ms
 from murmuration.endpoint.billing import add_answer, billing, charge_address
+from murmuration.endpoint.metrics import request_metrics
 from murmuration.endpoint.routes import Auth, Http
+from murmuration.endpoint.sent import URI_HEADER, headers_of, path_parameters
 from murmuration.protocol.bodies import Fields, parse_json
 from murmuration.protocol.errors import (
     BadJson,
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 
-URI_HEADER = "x-murmuration-uri"
 SIZE_HEADER = "x-murmuration-size"
 
 CORS_HEADERS = {
@@ -52,6 +53,8 @@ MAX_PARAMETER_BYTES = 900
 ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "server", "since", "to"))
 """Query parameters that count as absent when their value is empty."""
 
+SMALLEST_COMPRESSED = 1_024
+"""Characters of JSON. What is shorter gains little."""
 LARGE_CHARACTERS = 1_400_000
 """How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
 
@@ -103,7 +106,7 @@ class Request:
     def params(self) -> dict[str, str]:
         """The path parameters. Raises InvalidParam where one isn't UTF-8, NotFound, TooLarge."""
         try:
-            raw = self.event.get("pathParameters") or {}
+            raw = path_parameters(self.event, self.headers.get(URI_HEADER))
             found = {name: unquote(value, errors="strict") for name, value in raw.items()}
         except UnicodeDecodeError as error:
             raise InvalidParam("The path is not UTF-8 after percent-decoding") from error
@@ -161,8 +164,8 @@ class Request:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """Header values by lower-case name."""
-        return {name.lower(): value for name, value in (self.event.get("headers") or {}).items()}
+        """Header values by lower-case name, the content type as it was sent."""
+        return headers_of(self.event)
 
     @property
     def accepts_gzip(self) -> bool:
@@ -344,13 +347,15 @@ class Handler:
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         request = Request(event, context)
-        with billing(request, self.route), _refusing(self.route):
-            answer = self._respond(request)
+        with request_metrics(event) as measured:
+            with billing(request, self.route), _refusing(self.route):
+                response = self._respond(request)
+            measured.update(response)
         if self.route.stores_body and event.get("type") == "REQUEST":
             from murmuration.endpoint.uploads import placing
 
-            return placing(event, answer)
-        return answer
+            return placing(event, response)
+        return response
 
     def _respond(self, request: Request) -> dict[str, Any]:
         event, context = request.event, request.context
@@ -428,7 +433,7 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
 
     A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`. What is too large even
     so is stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`,
-    else with 303. What is smaller API Gateway compresses.
+    else with 303. What is smaller a REST API compresses; an HTTP API doesn't, so it goes out compressed too.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}
@@ -439,9 +444,14 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
     if isinstance(response.body, JsonText):
         return _large_response(response, response.body.pieces, headers, compressible, reads)
     body = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False)
-    if len(body) > LARGE_CHARACTERS:
+    if len(body) > (LARGE_CHARACTERS if compresses_itself() else SMALLEST_COMPRESSED):
         return _large_response(response, [body], headers, compressible, reads)
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
+
+
+def compresses_itself() -> bool:
+    """Whether the API in front of the functions compresses what they answer."""
+    return settings().api == "rest"
 
 
 def _large_response(
@@ -449,7 +459,8 @@ def _large_response(
 ) -> dict[str, Any]:
     from murmuration.endpoint.large_answers import fit
 
-    large, status = fit(pieces, compressible=compressible), response.status
+    smallest = None if compresses_itself() else SMALLEST_COMPRESSED
+    large, status = fit(pieces, compressible=compressible, smallest=smallest), response.status
     if large.compressed:
         headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     if large.location:

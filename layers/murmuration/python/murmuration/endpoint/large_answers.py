@@ -17,7 +17,7 @@ from dataclasses import dataclass
 ANSWER_BYTES = 6_000_000
 """What the body of an answer may have, as a string in JSON; the limit of Lambda is 6 MiB with the headers."""
 SMALL_BYTES = 1_400_000
-"""What fits in any case; API Gateway compresses it."""
+"""What fits in any case."""
 COMPRESSED_FILE_BYTES = 64_000_000
 """What is longer goes uncompressed into the bucket: compressing it would take longer than reading it."""
 FOLDER = "answers/"
@@ -35,8 +35,11 @@ class Large:
     location: str = ""
 
 
-def fit(pieces: Iterable[str], *, compressible: bool) -> Large:
-    """Fit JSON of any length into an answer, or store it beside."""
+def fit(pieces: Iterable[str], *, compressible: bool, smallest: int | None = None) -> Large:
+    """Fit JSON of any length into an answer, or store it beside.
+
+    What has `smallest` bytes is compressed if that is possible, even where it would fit as it is.
+    """
     rest = iter(pieces)
     beginning: list[bytes] = []
     size = 0
@@ -46,7 +49,8 @@ def fit(pieces: Iterable[str], *, compressible: bool) -> Large:
         if size > COMPRESSED_FILE_BYTES:
             return Large(location=_store(beginning, rest))
     data = b"".join(beginning)
-    if size <= SMALL_BYTES:
+    compress = compressible and smallest is not None and size >= smallest
+    if size <= SMALL_BYTES and not compress:
         return Large(data.decode())
     if compressible:
         small = gzip.compress(data, 1, mtime=0)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from murmuration.endpoint.metrics import worker_metrics
 from murmuration.endpoint.routes import Queue, Schedule, Stream
 
 
@@ -38,6 +39,7 @@ class StreamWorker:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        worker_metrics(self.route.table, event)
         records = [record for record in event["Records"] if self._concerns(record)]
         if not records:
             return {"batchItemFailures": []}
@@ -142,6 +144,7 @@ class QueueWorker:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        worker_metrics(self.route.name, event)
         failed: list[str] = []
         groups: set[str | None] = set()
         done: set[str] = set()

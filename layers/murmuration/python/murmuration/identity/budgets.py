@@ -22,17 +22,15 @@ from contextvars import ContextVar
 from math import ceil, floor
 from typing import Any, TypeVar
 
-from murmuration.aws import dynamodb
 from murmuration.aws.calls import Usage, counting
-from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.identity.rate_limits import network
 from murmuration.protocol.errors import LimitExceeded, TooLarge
 from murmuration.settings import settings
+from murmuration.storage.buckets import Bucket, Changed
 
 K = TypeVar("K")
 V = TypeVar("V")
-TABLE = "transient"
 
 HOUR_MS = 3_600_000
 BURST_MS = 1_500_000
@@ -64,7 +62,7 @@ OBJECT_PUT = 5.0
 OBJECT_GET = 0.4
 OBJECT_KB = 0.023
 """A month's storage of a KB in the bucket."""
-WAKE = 15.0
+WAKE = 18.0
 """One waiting device that is rung: the ring, its registration, the request by which it fetches the news."""
 PUSH = 12.0
 """One notification of a push gateway: the message in the queue, the worker's run, its reads and writes."""
@@ -287,18 +285,17 @@ def _draw(owner: str, microdollars: int, *, forced: bool) -> None:
     if not forced and now < until:
         _raise_if_over(full_ms, cost_ms, now)
     full_ms = _full.get(owner, 0)
+    most_ms = None if forced else now + BURST_MS - cost_ms
     for _ in range(ATTEMPTS):
         try:
-            item = dynamodb.execute(
-                _draw_write(owner, cost_ms, now, full_ms, forced), returning="UPDATED_NEW"
-            )
-        except ConditionFailed as error:
-            full_ms = int((error.item() or {}).get("full_ms", 0))
+            full_ms = bucket(owner).take(cost_ms, now, full_ms=full_ms, most_ms=most_ms)
+        except Changed as changed:
+            full_ms = changed.full_ms
             if not forced and full_ms + cost_ms - now > BURST_MS:
                 _remember(_refused, owner, (now + REFUSAL_MS, full_ms))
                 _raise_if_over(full_ms, cost_ms, now)
             continue
-        _remember(_full, owner, int((item or {}).get("full_ms", 0)))
+        _remember(_full, owner, full_ms)
         return
 
 
@@ -308,45 +305,14 @@ def _raise_if_over(full_ms: int, cost_ms: int, now: int) -> None:
         raise LimitExceeded("Your requests have cost too much for now", retry_after_ms=wait_ms)
 
 
-def _draw_write(owner: str, cost_ms: int, now: int, full_ms: int, forced: bool) -> Write:
-    expires = {":expires": (max(full_ms, now) + cost_ms) // 1000 + 3600}
-    if full_ms <= now:
-        return dynamodb.update(
-            TABLE,
-            _key(owner),
-            "SET full_ms = :full, expires = :expires",
-            values={":full": now + cost_ms, ":now": now, **expires},
-            condition="attribute_not_exists(full_ms) OR full_ms <= :now",
-            return_old=True,
-        )
-    most = {} if forced else {":most": now + BURST_MS - cost_ms}
-    return dynamodb.update(
-        TABLE,
-        _key(owner),
-        "SET full_ms = full_ms + :cost, expires = :expires",
-        values={":cost": cost_ms, ":now": now, **most, **expires},
-        condition="full_ms > :now" if forced else "full_ms > :now AND full_ms <= :most",
-        return_old=True,
-    )
-
-
 def _move_back(owner: str, quanta: int) -> None:
     """Give quanta back to the bucket; a bucket that is full, or gone, stays so."""
     if quanta <= 0:
         return
-    write = dynamodb.update(
-        TABLE,
-        _key(owner),
-        "SET full_ms = full_ms - :cost",
-        values={":cost": in_ms(quanta * QUANTUM)},
-        condition="attribute_exists(full_ms)",
-    )
-    try:
-        item = dynamodb.execute(write, returning="UPDATED_NEW")
-    except ConditionFailed:
-        return
-    _remember(_full, owner, int((item or {}).get("full_ms", 0)))
-    _refused.pop(owner, None)
+    full_ms = bucket(owner).put_back(in_ms(quanta * QUANTUM), now_ms())
+    if full_ms is not None:
+        _remember(_full, owner, full_ms)
+        _refused.pop(owner, None)
 
 
 def _remember(found: dict[K, V], key: K, value: V) -> None:
@@ -355,8 +321,9 @@ def _remember(found: dict[K, V], key: K, value: V) -> None:
     found[key] = value
 
 
-def _key(owner: str) -> dict[str, str]:
-    return {"id": f"limit#budget#{owner}"}
+def bucket(owner: str) -> Bucket:
+    """The bucket of an owner's money."""
+    return Bucket(f"budget#{owner}")
 
 
 def forget() -> None:

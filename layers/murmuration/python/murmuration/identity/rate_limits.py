@@ -7,21 +7,19 @@ the time at which it will be full again (the generic cell rate algorithm), in on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded, Unavailable
 from murmuration.settings import settings
+from murmuration.storage.buckets import TABLE, Bucket, Changed, full_ms_of
 from murmuration.storage.live.streams import pause
 
 T = TypeVar("T")
-TABLE = "transient"
 ATTEMPTS = 3
 TAKINGS = 40
 REMEMBERED = 10_000
@@ -55,6 +53,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "proof_request": Limit(0.05, 10),
         "key_fetch": Limit(2, 60),
         "key_query": Limit(1, 30),
+        # Profiles that other servers are asked for.
+        "profile_query": Limit(1, 60),
         # By account: passwords that were tried, and were wrong.
         "failed_login": Limit(0.17, 3),
         # The same by account and by the address (or proof) that they came with.
@@ -90,6 +90,10 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_state": Limit(0.5, 30),
         # By server: megabytes of media that it is sent.
         "federation_media": Limit(2, 1000),
+        # By server: messages from device to device that it sends, typing and receipts, questions for keys.
+        "federation_to_device": Limit(20, 2_000),
+        "federation_ephemera": Limit(20, 1_000),
+        "federation_keys": Limit(20, 4_000),
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
         "search": Limit(0.2, 20),
@@ -107,6 +111,7 @@ BY_ADDRESS = frozenset(
         "proof_request",
         "key_fetch",
         "key_query",
+        "profile_query",
     )
 )
 """The kinds whose key is the address that a request came from."""
@@ -129,15 +134,19 @@ def check(kind: str, key: str, count: int = 1) -> int:
     full_ms = _full.get((kind, key), 0)
     for _ in range(ATTEMPTS):
         try:
-            taken = dynamodb.execute(_take(kind, key, limit, now, full_ms, count), returning="UPDATED_NEW")
-        except ConditionFailed as error:
-            item = error.item()
-            full_ms = int(item["full_ms"]) if item else 0
+            full_ms = bucket(kind, key).take(
+                count * limit.interval_ms,
+                now,
+                full_ms=full_ms,
+                most_ms=now + (limit.burst - count) * limit.interval_ms,
+            )
+        except Changed as changed:
+            full_ms = changed.full_ms
             _raise_if_over(limit, full_ms, now, count)
             continue
         if len(_full) >= REMEMBERED:
             _full.clear()
-        _full[kind, key] = int(taken["full_ms"]) if taken else full_ms
+        _full[kind, key] = full_ms
         return now
     raise LimitExceeded("Too many requests at once", retry_after_ms=limit.interval_ms)
 
@@ -152,16 +161,12 @@ def give_back(kind: str, key: str, taken_ms: int) -> None:
         return
     key = bucket_key(kind, key)
     _full.pop((kind, key), None)
-    with suppress(ConditionFailed):
-        dynamodb.execute(
-            dynamodb.update(
-                TABLE,
-                _key(kind, key),
-                "SET full_ms = full_ms - :interval",
-                values={":interval": limit.interval_ms, ":now": now},
-                condition="full_ms > :now",
-            )
-        )
+    bucket(kind, key).put_back(limit.interval_ms, now)
+
+
+def bucket(kind: str, key: str) -> Bucket:
+    """The bucket of `kind` that has exactly the key `key`."""
+    return Bucket(f"{kind}#{key}")
 
 
 def bucket_key(kind: str, key: str) -> str:
@@ -200,17 +205,17 @@ class Taking:
     def __init__(self, kind: str, key: str, count: int = 1) -> None:
         self._limit = LIMITS[kind]
         self._count = count
-        self._key = _key(kind, key)
+        self._bucket = bucket(kind, key)
         self._full_ms: int | None = None
 
     @property
     def read(self) -> Read[None] | None:
         """The read by which this learns how the bucket stands; None if rates are not limited."""
-        return Read(TABLE, self._key, self.learn) if settings().rate_limits else None
+        return Read(TABLE, self._bucket.key, self.learn) if settings().rate_limits else None
 
     def learn(self, item: Mapping[str, Any] | None) -> None:
         """Take note of how the bucket stands."""
-        self._full_ms = int(item["full_ms"]) if item else None
+        self._full_ms = full_ms_of(item)
 
     def writes(self) -> list[Write]:
         """The write to commit with the others; none where rates aren't limited. Raises LimitExceeded."""
@@ -219,17 +224,7 @@ class Taking:
         now, before = now_ms(), self._full_ms
         _raise_if_over(self._limit, before or 0, now, self._count)
         full_ms = max(before or 0, now) + self._count * self._limit.interval_ms
-        values = {":full": full_ms, ":expires": full_ms // 1000 + 60}
-        return [
-            dynamodb.update(
-                TABLE,
-                self._key,
-                "SET full_ms = :full, expires = :expires",
-                values=values if before is None else {**values, ":before": before},
-                condition="attribute_not_exists(full_ms)" if before is None else "full_ms = :before",
-                return_old=True,
-            ).named(BUCKET)
-        ]
+        return [self._bucket.replace(before, full_ms).named(BUCKET)]
 
     def settle(self, commit: Callable[[], T]) -> T:
         """Return what `commit` returns; call it again if another request took from the bucket meanwhile.
@@ -247,37 +242,7 @@ class Taking:
         raise Unavailable("You are sending too much at once; try again")
 
 
-def _take(kind: str, key: str, limit: Limit, now: int, full_ms: int, count: int) -> Write:
-    expires = {":expires": (max(full_ms, now) + limit.burst * limit.interval_ms) // 1000 + 60}
-    if full_ms <= now:
-        return dynamodb.update(
-            TABLE,
-            _key(kind, key),
-            "SET full_ms = :full, expires = :expires",
-            values={":full": now + count * limit.interval_ms, ":now": now, **expires},
-            condition="attribute_not_exists(full_ms) OR full_ms <= :now",
-            return_old=True,
-        )
-    return dynamodb.update(
-        TABLE,
-        _key(kind, key),
-        "SET full_ms = full_ms + :interval, expires = :expires",
-        values={
-            ":interval": count * limit.interval_ms,
-            ":now": now,
-            ":most": now + (limit.burst - count) * limit.interval_ms,
-            **expires,
-        },
-        condition="full_ms > :now AND full_ms <= :most",
-        return_old=True,
-    )
-
-
 def _raise_if_over(limit: Limit, full_ms: int, now: int, count: int = 1) -> None:
     wait_ms = limit.over_ms(full_ms, now, count)
     if wait_ms > 0:
         raise LimitExceeded("Too many requests", retry_after_ms=wait_ms)
-
-
-def _key(kind: str, key: str) -> dict[str, str]:
-    return {"id": f"limit#{kind}#{key}"}

@@ -8,7 +8,6 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.identity.budgets import WRITE_UNIT, expect
-from murmuration.keys.query import UNREACHABLE, check_timeout, split_by_server
 from murmuration.protocol.bodies import object_of, required
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import is_namespaced_identifier, is_valid_device_id
@@ -18,19 +17,17 @@ CLAIM = 10 * WRITE_UNIT
 """What it costs to claim one key: its deletion, its mark, the device's counts in their stream."""
 
 
-def claim_keys(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A key of each device that `body["one_time_keys"]` names, as the response.
+def parse_claims(body: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The algorithm that `body["one_time_keys"]` names for each device, by user and device.
 
-    Raises MissingParam, BadJson, InvalidParam.
+    Raises MissingParam, BadJson.
     """
     wanted = object_of(required(body, "one_time_keys"), "one_time_keys")
     for by_device in wanted.values():
         for algorithm in object_of(by_device, "The devices of a user").values():
             if not isinstance(algorithm, str):
                 raise BadJson("An algorithm must be a string")
-    check_timeout(body)
-    local, servers = split_by_server(wanted)
-    return {"one_time_keys": claim_local(local), "failures": dict.fromkeys(servers, UNREACHABLE)}
+    return wanted
 
 
 def claim_local(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, dict[str, Any]]]:

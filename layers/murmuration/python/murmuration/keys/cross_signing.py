@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.tokens import Requester
 from murmuration.keys.query import split_by_server
@@ -21,7 +20,7 @@ from murmuration.protocol.errors import (
     Unavailable,
 )
 from murmuration.protocol.pdus import signing
-from murmuration.storage.keys import identity_keys
+from murmuration.storage.keys import identity_keys, remote_devices
 from murmuration.storage.keys.device_lists import record_change, record_private_change
 from murmuration.storage.keys.identity_keys import (
     PURPOSES,
@@ -43,18 +42,20 @@ ATTEMPTS = 5
 # -- The keys --------------------------------------------------------------------------------------------
 
 
-def upload_cross_signing_keys(requester: Requester, attempt: Attempt) -> None:
-    """Publish cross-signing keys; to change them takes the user's password.
+def upload_cross_signing_keys(
+    requester: Requester, body: Mapping[str, Any], prove: Callable[[], object]
+) -> None:
+    """Publish cross-signing keys; to change them, `prove` is called, which raises unless it is the user.
 
     Raises BadJson, MissingParam, InvalidParam, InvalidKeySignature, Forbidden where a device has the ID of a
-    key, and what interactive authentication raises.
+    key, and what `prove` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysdevice_signingupload
     """
     user_id = requester.user_id
     new = {
-        purpose: _parse_key(attempt.body[f"{purpose}_key"], purpose, user_id)
+        purpose: _parse_key(body[f"{purpose}_key"], purpose, user_id)
         for purpose in PURPOSES
-        if attempt.body.get(f"{purpose}_key") is not None
+        if body.get(f"{purpose}_key") is not None
     }
     for retry in range(ATTEMPTS):
         (identity,) = identity_keys.read_identities([user_id])
@@ -63,7 +64,7 @@ def upload_cross_signing_keys(requester: Requester, attempt: Attempt) -> None:
         if not _changes(new, old):
             break
         if "master" in old:
-            reauthenticate(attempt, user_id)
+            prove()
         # What an old master key signed is no part of the new identity.
         orphaned = PURPOSES[1:] if "master" in new and _changes({"master": new["master"]}, old) else ()
         try:
@@ -78,7 +79,7 @@ def upload_cross_signing_keys(requester: Requester, attempt: Attempt) -> None:
     if set(new) == {"user_signing"}:
         record_private_change(user_id, user_id)  # nobody else sees this key
     elif new:
-        record_change(user_id)
+        record_change(user_id, signing_keys=True)
 
 
 def _parse_key(value: object, purpose: Purpose, user_id: str) -> KeyObject:
@@ -152,8 +153,9 @@ def upload_cross_signing_signatures(
     ]
     if len(wanted) > MAX_SIGNATURES:
         raise InvalidParam(f"A request may have {MAX_SIGNATURES} signed objects")
-    local, _ = split_by_server(body)
+    local, remote = split_by_server(body)
     identities = identity_keys.read_identities(list({requester.user_id: None} | dict.fromkeys(local)))
+    identities += _remote_identities([user_id for users in remote.values() for user_id in users])
     by_user = {identity.user_id: identity for identity in identities}
     signatures: list[Signature] = []
     failures: dict[str, dict[str, Any]] = {}
@@ -163,12 +165,30 @@ def upload_cross_signing_signatures(
         except MatrixError as error:
             failures.setdefault(user_id, {})[key] = error.body()
     identity_keys.write_signatures(requester.user_id, signatures)
-    for user_id in {signature.user_id for signature in signatures}:
-        if user_id == requester.user_id:
-            record_change(user_id)
-        else:
-            record_private_change(requester.user_id, user_id)
+    _announce(by_user[requester.user_id], signatures)
     return failures
+
+
+def _remote_identities(user_ids: Sequence[str]) -> list[Identity]:
+    """What is known of other servers' users, whose keys the requester has looked up before signing them."""
+    if not user_ids:
+        return []
+    found = remote_devices.read_lists(user_ids)
+    return [
+        Identity(user_id, exists=True, cross_signing={"master": one.content.master})
+        for user_id, one in found.items()
+        if one.content is not None and one.content.master is not None
+    ]
+
+
+def _announce(signer: Identity, signatures: Sequence[Signature]) -> None:
+    """Tell those who see new signatures: all of one's own devices and master key, oneself of another's."""
+    own = {signature.key for signature in signatures if signature.user_id == signer.user_id}
+    if own:
+        devices = sorted(own & signer.devices.keys())
+        record_change(signer.user_id, devices=devices, signing_keys=len(devices) < len(own))
+    for user_id in {signature.user_id for signature in signatures} - {signer.user_id}:
+        record_private_change(signer.user_id, user_id)
 
 
 def _new_signatures(signer: Identity, owner: Identity | None, key: str, signed: KeyObject) -> list[Signature]:

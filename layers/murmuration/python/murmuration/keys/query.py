@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import object_of, required, strings_of
-from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.keys import identity_keys
 from murmuration.storage.keys.identity_keys import Identity, KeyObject, Signature, public_key
 
-UNREACHABLE = {"errcode": "M_UNAVAILABLE", "error": "This server doesn't federate yet"}
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,43 +25,27 @@ class FoundKeys:
     user_signing_keys: dict[str, KeyObject] = field(default_factory=dict)
 
 
-def query_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of the users and devices that `body["device_keys"]` names, as the response.
+def parse_query(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The device IDs that `body["device_keys"]` names, by user; an empty list stands for all of a user's.
 
-    Raises MissingParam, BadJson, InvalidParam.
+    Raises MissingParam, BadJson.
     """
-    wanted = {
+    return {
         user_id: strings_of(device_ids, "The device IDs of a user")
         for user_id, device_ids in object_of(required(body, "device_keys"), "device_keys").items()
     }
-    check_timeout(body)
-    local, servers = split_by_server(wanted)
-    found = query_local(local, requester_id=requester.user_id)
-    return {
-        "device_keys": found.device_keys,
-        "master_keys": found.master_keys,
-        "self_signing_keys": found.self_signing_keys,
-        "user_signing_keys": found.user_signing_keys,
-        "failures": dict.fromkeys(servers, UNREACHABLE),
-    }
 
 
-def check_timeout(body: Mapping[str, Any]) -> None:
-    """Raises BadJson unless `timeout`, which only requests to other servers need, is a number."""
-    timeout = body.get("timeout", 0)
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise BadJson("timeout must be a number of milliseconds")
-
-
-def split_by_server(wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What is wanted of local users, and the other servers that something is wanted of.
+def split_by_server(wanted: Mapping[str, T]) -> tuple[dict[str, T], dict[str, dict[str, T]]]:
+    """What is wanted of local users, and of others by their server.
 
     Raises InvalidParam where what should be a user ID isn't.
     """
     own = settings().server_name
-    servers = {user_id: parse_user_id(user_id).server_name for user_id in wanted}
-    local = {user_id: value for user_id, value in wanted.items() if servers[user_id] == own}
-    return local, sorted(set(servers.values()) - {own})
+    by_server: dict[str, dict[str, T]] = {}
+    for user_id, value in wanted.items():
+        by_server.setdefault(parse_user_id(user_id).server_name, {})[user_id] = value
+    return by_server.pop(own, {}), by_server
 
 
 def query_local(wanted: Mapping[str, Collection[str]], *, requester_id: str | None) -> FoundKeys:
@@ -79,15 +61,21 @@ def query_local(wanted: Mapping[str, Collection[str]], *, requester_id: str | No
     for identity in identity_keys.read_identities(list(wanted)):
         if identity.exists:
             _show(found, identity, wanted[identity.user_id], requester_id)
-    for signature in signed:
-        master = found.master_keys.get(signature.user_id)
-        if master is not None and requester_id is not None and public_key(master) == signature.key:
-            found.master_keys[signature.user_id] = signature.add_to(master, requester_id)
+    if requester_id is not None:
+        add_signatures(found, signed, requester_id)
     return found
 
 
 def _signatures_on_others(requester_id: str | None, others: list[str]) -> list[Signature]:
     return identity_keys.read_signatures_on_others(requester_id, others) if requester_id else []
+
+
+def add_signatures(found: FoundKeys, signed: Sequence[Signature], requester_id: str) -> None:
+    """Add the requester's signatures to those master keys of others that they are on."""
+    for signature in signed:
+        master = found.master_keys.get(signature.user_id)
+        if master is not None and public_key(master) == signature.key:
+            found.master_keys[signature.user_id] = signature.add_to(master, requester_id)
 
 
 def _show(

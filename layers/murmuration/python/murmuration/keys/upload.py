@@ -56,7 +56,7 @@ def upload_device_keys(requester: Requester, device_keys: dict[str, Any]) -> Non
     except ConditionFailed as error:
         raise UnknownToken("The device was logged out") from error
     if changed:
-        record_change(user_id)
+        record_change(user_id, devices=[device_id])
         with suppress(ConditionFailed):  # another upload came after, and tells of itself
             identity_keys.mark_device_announced(user_id, device_id, device_keys)
 

@@ -28,6 +28,7 @@ from murmuration.settings import settings
 from murmuration.storage import media as storage
 from murmuration.storage.media import Content, Media
 
+MAX_FUNCTION_BYTES = 4_194_304
 PENDING_MS = 86_400_000
 PENDING_LIMIT = 10
 """How many created IDs a user may have that wait for their content."""
@@ -111,8 +112,9 @@ def refuse_overwriting(media: Media) -> None:
 
 
 def upload_limit() -> int:
-    """The size of the largest upload, in bytes."""
-    return settings().media_max_bytes
+    """The size of the largest upload, in bytes. An HTTP API hands all of it to a function."""
+    most = settings().media_max_bytes
+    return most if settings().api == "rest" else min(most, MAX_FUNCTION_BYTES)
 
 
 def check_upload(requester: Requester, size: int, file_name: str | None) -> None:

@@ -94,7 +94,11 @@ def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
     markers = {streams.user_stream(user_id): own | missed}
     if changed:
         there = {other for other, theirs in known.items() if theirs.watched(told.changed_ms)}
-        watched = (room_id for room_id, members in small.items() if there & set(members))
+        watched = [room_id for room_id, members in small.items() if there & set(members)]
+        seen_in = {other: in_rooms[other] for other in there & {*in_rooms}}
+        if len(seen_in) < len(watched):  # the same few people in many rooms
+            markers |= {streams.user_stream(other): {user_id: via} for other, via in seen_in.items()}
+            watched = []
         markers |= {streams.room_stream(room_id): {user_id: room_id} for room_id in (*large, *watched)}
         markers |= {streams.user_stream(each): {user_id: ""} for each in (observers & there) - {*in_rooms}}
     concurrency.parallel(*(functools.partial(_mark, stream, users) for stream, users in markers.items()))

@@ -300,6 +300,12 @@ class TooLargeToServe(TooLarge):
     status = 502
 
 
+class UnknownPos(MatrixError):
+    """The place in a sliding sync isn't known any more: the client begins its connection anew."""
+
+    errcode = "M_UNKNOWN_POS"
+
+
 class LimitExceeded(MatrixError):
     """Too many requests; pass `retry_after_ms`."""
 

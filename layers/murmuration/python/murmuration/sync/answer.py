@@ -24,6 +24,8 @@ class Answer:
     sections: dict[str, Any] = field(default_factory=dict)
     rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
     device_lists: DeviceLists = field(default_factory=DeviceLists)
+    is_complete: bool = False
+    """Whether nothing was left for the next look, but for what `again_ms` tells of."""
     again_ms: int = 0
     """When to look again at what was left for later without anybody who would ring; 0 for nothing."""
 

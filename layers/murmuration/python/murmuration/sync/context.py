@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from murmuration.aws.dynamodb import Item
@@ -64,6 +64,11 @@ class Context:
             ignored=self.ignored,
             erasures=room.head.erasures,
         )
+
+    @functools.cached_property
+    def as_beginner(self) -> Context:
+        """The same for one who has seen nothing: all items about them are at hand."""
+        return replace(self, base=None)
 
     @functools.cached_property
     def push_rules(self) -> CompiledRuleset:

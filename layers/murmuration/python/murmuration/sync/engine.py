@@ -18,7 +18,7 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
-from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.errors import LimitExceeded, MatrixError
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
@@ -33,16 +33,14 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, other_rooms, presence, waiting
 from murmuration.sync.account import IGNORED_USERS
 from murmuration.sync.answer import Answer
+from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others
 from murmuration.sync.context import Context
-from murmuration.sync.device_lists import after_leaving
-from murmuration.sync.first_look import FirstLook, Identity, look
+from murmuration.sync.first_look import FirstLook, Identity, is_unchanged, look
 from murmuration.sync.readers import Reader
 from murmuration.sync.unread import rule_digests
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
-ROOMS_AT_ONCE = 100
-"""The sections of so many rooms are made side by side, before it is known which of them fit."""
 SETTLING_MS = 1000
 """How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
 KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
@@ -150,9 +148,13 @@ def _others(user_id: str, rows: Sequence[Membership]) -> dict[str, str]:
 class _Sync:
     """One request's way to its answer.
 
-    The first look, which may be a little late, goes side by side with the registration for a wait. If it
-    finds nothing, the second, which isn't late, does see all that came before the registration. A client that
-    was called registers only then: there will be news.
+    A client that waited by a mark shows where it waited. So it is registered for its next wait side by side
+    with the first of its reads, and where the rooms stand is read after that. If what was read first is still
+    so then, this one look has seen all that came before the registration: its answer, with news or without
+    any, brings the next mark.
+
+    For others the first look, which may be a little late, goes side by side with the registration. If it
+    finds nothing, the second, which isn't late, does see all that came before the registration.
     """
 
     def __init__(self, request: SyncRequest) -> None:
@@ -168,14 +170,23 @@ class _Sync:
 
     def run(self) -> dict[str, Any]:
         request = self.request
-        first = look(request.token, self.since, request.filter)
+        try:
+            first, _ = concurrency.gather(
+                functools.partial(look, request.token, self.since, request.filter), self._register_ahead
+            )
+        except MatrixError:
+            self._give_up()
+            raise
         if first.base is None and request.reader is not None and not request.reader.for_beginners:
             return {"next_batch": _begin(request.token, first), "begun": True}
         self.patient = self.patient and first.base is not None
         beside: list[Callable[[], object]] = [functools.partial(self._note_visit, first)]
-        if self.patient and not self.called:
+        is_registered = self.wait is not None
+        if is_registered:
+            beside.append(functools.partial(self._look_again, first))
+        elif self.patient and not self.called:
             beside.append(functools.partial(self._register, first.identity))
-        answer = assemble(request, first, late=self.patient, beside=beside)
+        answer = assemble(request, first, late=self.patient and not is_registered, beside=beside)
         if request.to_device:
             account.acknowledge(first)
         while self.patient and not answer.has_news:
@@ -194,6 +205,23 @@ class _Sync:
     def _note_visit(self, first: FirstLook) -> None:
         token = self.request.token
         note_visit(token.user_id, token.device_id, self.request.set_presence, first.presence)
+
+    def _register_ahead(self) -> None:
+        """Register the next wait of a client that shows where it was parked, if the next slot is free."""
+        seconds = self.deadline - time.monotonic()
+        place = marks.place(self.request.since)
+        if (
+            place is None
+            or not self.patient
+            or not self.request.fingerprint
+            or seconds * 1000 < marks.SHORTEST_TIMEOUT_MS
+        ):
+            return
+        self.wait = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
+
+    def _look_again(self, first: FirstLook) -> None:
+        """Note whether what was read side by side with the registration still is so after it."""
+        self.looked_since = is_unchanged(first)
 
     def _register(self, identity: Identity) -> None:
         """Register a parked wait where that can be, else a held one."""
@@ -223,13 +251,17 @@ class _Sync:
     def _hold(self, answer: Answer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
         self.waited = True
-        if self.wait is not None and waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline):
-            self.wait = None
-            return True
-        return time.monotonic() < self.deadline
+        heard = waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline) if self.wait else ""
+        if heard == "ring":
+            self.wait = None  # it was good for that; one whose queue had to be made is good still
+        return bool(heard) or time.monotonic() < self.deadline
 
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
-        token, _ = concurrency.gather(functools.partial(self._token, first, answer), self._release)
+        if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
+            waiting.ensure_queue(self.wait)
+        token, _ = concurrency.gather(
+            functools.partial(self._token, first, answer), functools.partial(self._release, answer)
+        )
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
             until = now_ms() // 1000 + marks.LIFETIME_S
@@ -244,9 +276,16 @@ class _Sync:
             return self.since
         return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
 
-    def _release(self) -> None:
-        """Give the wait up that was for nothing, the first look having found news."""
-        if self.wait is not None and not self.looked_since:
+    def _release(self, answer: Answer) -> None:
+        """Give up a wait that nobody will wait on: news have come, and the client comes again for more."""
+        if self.wait is None:
+            return
+        waits_on = self.wait.kept and (answer.is_complete or not answer.has_news)
+        if not self.looked_since or (answer.has_news and not waits_on):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self.wait is not None:
             listeners.release(self.wait)
             self.wait = None
 
@@ -303,7 +342,7 @@ def assemble(
         answer.positions.counted_by = counted_by
     overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
     known = {name: room for name, room in rooms.items() if name not in overlooked}
-    refused = _add_others(ctx, answer, others, known, budget)
+    refused = add_others(ctx, answer, others, known, budget)
     _keep_untold(ctx, answer, refused)
     overlooked |= refused
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
@@ -325,7 +364,23 @@ def assemble(
         and not (row.membership == "invite" and answer.positions.blocks_invites)
     ]
     answer.positions.others = _others(ctx.user_id, shown)
+    answer.is_complete = (
+        not overlooked
+        and answer.positions.counted_by == counted_by
+        and answer.positions.user >= first.user_head
+        and answer.positions.device >= first.device_head
+        and all(
+            room.head.unsettled is not None or _is_shown(answer.positions, ctx.hash(room.room_id), room)
+            for room in (rooms[row.room_id] for row in member_of if row.room_id in rooms)
+        )
+    )
     return answer
+
+
+def _is_shown(positions: Positions, name: str, room: Room) -> bool:
+    """Whether a client has been shown all of a joined room, its log and its stream."""
+    position = positions.rooms.get(name)
+    return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
 
 
 def _rooms(room_ids: Sequence[str], *, late: bool) -> dict[str, Room]:
@@ -442,53 +497,3 @@ def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_room
         events = presence.presence_events(ctx, answer.positions, told, in_rooms)
         if events:
             answer.sections["presence"] = {"events": events}
-
-
-def _add_others(
-    ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room], budget: Budget
-) -> set[str]:
-    """The sections of the rooms that the user isn't in. Which were left for the next look."""
-    refused: set[str] = set()
-    invited = [row for row in others.invited if row.sender not in ctx.ignored]
-    if answer.positions.blocks_invites:
-        invited = []
-    for kind, members in (("invite", invited), ("knock", others.knocked)):
-        for each in members:
-            row = other_rooms.without_erased(ctx, rooms.get(each.room_id), each)
-            section = (
-                ctx.reader.outside(row)
-                if ctx.reader is not None
-                else other_rooms.stripped_room(row, f"{kind}_state")
-            )
-            if section is not None and not budget.take(json_bytes(section)):
-                refused.add(row.room_id)
-            elif section is not None:
-                answer.rooms.setdefault(kind, {})[row.room_id] = section
-    for row in (row for row in others.left if row.is_outside):
-        section = ctx.reader.outside(row) if ctx.reader is not None else other_rooms.left_outside(ctx, row)
-        if section is not None:
-            answer.rooms.setdefault("leave", {})[row.room_id] = section
-    left = [row for row in others.left if row.room_id in rooms and not row.is_outside]
-    left_room = ctx.reader.left if ctx.reader is not None else other_rooms.left_room
-    for start in range(0, len(left), ROOMS_AT_ONCE):
-        some = left[start : start + ROOMS_AT_ONCE]
-        calls = [functools.partial(left_room, ctx, rooms[row.room_id], row) for row in some]
-        for row, section in zip(some, concurrency.parallel(*calls), strict=True):
-            if section is not None and not budget.take(json_bytes(section)):
-                refused.add(row.room_id)
-            else:
-                _add_left(ctx, answer, rooms[row.room_id], section)
-        if refused:
-            refused |= {row.room_id for row in left[start + ROOMS_AT_ONCE :]}
-            break
-    return refused
-
-
-def _add_left(ctx: Context, answer: Answer, room: Room, section: dict[str, Any] | None) -> None:
-    name = ctx.hash(room.room_id)
-    if section is not None:
-        answer.rooms.setdefault("leave", {})[room.room_id] = section
-    if ctx.reader is None and ctx.base is not None and name in ctx.base.rooms:
-        answer.device_lists |= after_leaving(ctx, room)
-    answer.positions.rooms.pop(name, None)
-    answer.positions.typing_until_ms.pop(name, None)

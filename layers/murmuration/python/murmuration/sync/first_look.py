@@ -22,6 +22,7 @@ from murmuration.storage.live.positions import Positions
 from murmuration.storage.users import account_data, memberships, presence
 from murmuration.storage.users.memberships import Membership
 
+PUSH_RULES = "m.push_rules"
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 """Filters by user and ID, which names its content."""
 
@@ -64,67 +65,106 @@ def look(
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
     since = tokens.parse(since) if since is not None else None
-    user, device = streams.user_stream(token.user_id), streams.device_stream(token.user_id, token.device_id)
-    keys = {"users": [token.key]} if known is not None else _identity_keys(token, since)
-    keys[streams.TABLE] = [
-        streams.head_key(user),
-        streams.head_key(device),
-        {"stream_id": user, "sk": account_data.data_key("", "m.push_rules")},
-        presence.key(token.user_id),
-    ]
-    found, rows, sync_filter = concurrency.gather(
-        functools.partial(dynamodb.batch_get, keys, eventual=_EVENTUAL),
-        functools.partial(memberships.read_memberships, token.user_id, forgotten=True),
+    row = tokens.token_key(token.user_id, since) if since is not None else None
+    facts, sync_filter = concurrency.gather(
+        functools.partial(read_facts, token, row, is_known=known is not None),
         functools.partial(_filter, token.user_id, filter_text),
     )
     if known is None:
-        known = _identity(token, since, found)
-    else:
-        verify(token, next(iter(found["users"]), None))
-    items = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
+        base = tokens.positions_of(facts.row, token.device_id) if row is not None else None
+        known = Identity(facts.requester, base, facts.listener)
     return FirstLook(
         identity=known,
         filter=sync_filter,
-        memberships=rows,
-        user_head=_seq(items, user),
-        device_head=_seq(items, device),
-        push_changes=_push_changes(items),
-        presence=items.get((user, presence.KEY)),
+        memberships=facts.memberships,
+        user_head=facts.user_head,
+        device_head=facts.device_head,
+        push_changes=facts.contents.get(PUSH_RULES, {}),
+        presence=facts.presence,
     )
+
+
+def is_unchanged(first: FirstLook) -> bool:
+    """Return whether the memberships and the heads of the user's own streams still are as they were read."""
+    user_id, device_id = first.requester.user_id, first.requester.device_id
+    user, device = streams.user_stream(user_id), streams.device_stream(user_id, device_id)
+    found, rows = concurrency.gather(
+        functools.partial(
+            dynamodb.batch_get, {streams.TABLE: [streams.head_key(user), streams.head_key(device)]}
+        ),
+        functools.partial(memberships.read_memberships, user_id, forgotten=True),
+    )
+    items = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
+    heads = [streams.head_seq(items.get((stream, streams.HEAD))) for stream in (user, device)]
+    return heads == [first.user_head, first.device_head] and list(rows) == list(first.memberships)
 
 
 _EVENTUAL = (listeners.TABLE, tokens.TABLE)
 
 
-def _identity_keys(token: AccessToken, since: str | None) -> dict[str, list[dict[str, str]]]:
-    keys = {"users": [token.key], listeners.TABLE: [{"user_id": token.user_id}]}
-    if since is not None:
-        keys[tokens.TABLE] = [tokens.token_key(token.user_id, since)]
-    return keys
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one round trip finds of a user who asks for news.
+
+    `row` is the stored place from which they go on and `listener` who of theirs waits: both None where they
+    were known already. `contents` are those of the account data asked for that there are, by type.
+    """
+
+    requester: Requester
+    row: Item | None
+    listener: Mapping[str, Any] | None
+    memberships: Sequence[Membership]
+    user_head: int
+    device_head: int
+    contents: Mapping[str, dict[str, Any]]
+    presence: Item | None
 
 
-def _identity(token: AccessToken, since: str | None, found: Mapping[str, Sequence[Item]]) -> Identity:
+def read_facts(
+    token: AccessToken,
+    row: Mapping[str, str] | None,
+    *,
+    is_known: bool = False,
+    types: Sequence[str] = (PUSH_RULES,),
+) -> Facts:
+    """Verify a token, and read where its user and device stand; one round trip.
+
+    `row` is the key of the place in the table of sync tokens. For one who `is_known` neither it nor the
+    listeners are read. `types` are those of the account data to read. Raises UnknownToken.
+    """
+    user, device = streams.user_stream(token.user_id), streams.device_stream(token.user_id, token.device_id)
+    keys: dict[str, list[Mapping[str, str]]] = {"users": [token.key]}
+    keys[streams.TABLE] = [
+        streams.head_key(user),
+        streams.head_key(device),
+        presence.key(token.user_id),
+        *({"stream_id": user, "sk": account_data.data_key("", data_type)} for data_type in types),
+    ]
+    if not is_known:
+        keys[listeners.TABLE] = [{"user_id": token.user_id}]
+        if row is not None:
+            keys[tokens.TABLE] = [row]
+    found, rows = concurrency.gather(
+        functools.partial(dynamodb.batch_get, keys, eventual=_EVENTUAL),
+        functools.partial(memberships.read_memberships, token.user_id, forgotten=True),
+    )
     requester = verify(token, next(iter(found["users"]), None))
-    return Identity(requester, _base(token, since, found), next(iter(found[listeners.TABLE]), None))
-
-
-def _base(token: AccessToken, since: str | None, found: Mapping[str, Sequence[Item]]) -> Positions | None:
-    if since is None:
-        return None
-    row = next(iter(found[tokens.TABLE]), None)
-    if row is None:
+    stored = next(iter(found.get(tokens.TABLE, ())), None)
+    if stored is None and row is not None and not is_known:
         # Written a moment ago, a token may not have reached the replica that was asked.
-        row = dynamodb.get(tokens.TABLE, tokens.token_key(token.user_id, since))
-    return tokens.positions_of(row, token.device_id)
-
-
-def _seq(heads: Mapping[tuple[str, str], Item], stream: str) -> int:
-    return streams.head_seq(heads.get((stream, streams.HEAD)))
-
-
-def _push_changes(items: Mapping[tuple[str, str], Item]) -> Changes:
-    key = account_data.data_key("", "m.push_rules")
-    return next((account_data.content_of(item) for (_, sk), item in items.items() if sk == key), {})
+        stored = dynamodb.get(tokens.TABLE, row)
+    items = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
+    data = {name: items.get((user, account_data.data_key("", name))) for name in types}
+    return Facts(
+        requester=requester,
+        row=stored,
+        listener=next(iter(found.get(listeners.TABLE, ())), None),
+        memberships=rows,
+        user_head=streams.head_seq(items.get((user, streams.HEAD))),
+        device_head=streams.head_seq(items.get((device, streams.HEAD))),
+        contents={name: account_data.content_of(item) for name, item in data.items() if item is not None},
+        presence=items.get((user, presence.KEY)),
+    )
 
 
 def _filter(user_id: str, text: str | None) -> SyncFilter:

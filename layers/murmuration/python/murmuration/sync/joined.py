@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,22 +75,21 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     may not be theirs to see, so the room is left for the next look, which the change itself will call for.
     """
     position = known_position(ctx, room, membership)
-    viewer = ctx.viewer(membership, room)
-    own = _own(ctx)
     read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
-    window, (items, seq), entries = concurrency.gather(
-        functools.partial(read_window, room, viewer, position),
-        functools.partial(_stream_items, room, position.seq if position else 0),
-        functools.partial(room.entries, [own] if ctx.reader is not None else [*_DECIDING, own]),
+    found = read_news(
+        ctx,
+        room,
+        membership,
+        read_window,
+        functools.partial(stream_items, room, position.seq if position else 0),
+        () if ctx.reader is not None else DECIDING,
     )
-    if own not in entries or entries[own].event.event_id != membership.event_id:
+    if found is None:
         return None
-    if room.head.ordinal < (membership.ordinal or 0):
-        return None  # a late look at the head, from before the user joined
-    news = RoomNews(room, membership, viewer, position, window, items, entries)
-    ephemeral, typing_until_ms = _ephemeral(ctx, room.room_id, items, position)
+    news, seq = found
+    ephemeral, typing_until_ms = ephemeral_events(ctx, room.room_id, news.items, position)
     part = RoomPart(RoomPosition(room.head.ordinal, seq), typing_until_ms=typing_until_ms)
-    part.presence = presence.marked(items)
+    part.presence = presence.marked(news.items)
     if ctx.reader is not None:
         part.section, present = concurrency.gather(
             functools.partial(ctx.reader.joined, ctx, news, ephemeral),
@@ -100,6 +99,33 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     else:
         _tell(ctx, news, ephemeral, part)
     return part
+
+
+def read_news(
+    ctx: Context,
+    room: Room,
+    membership: Membership,
+    read_window: Callable[[Room, Viewer, RoomPosition | None], Window],
+    read_items: Callable[[], tuple[Sequence[Item], int]],
+    deciding: Sequence[StateKey],
+) -> tuple[RoomNews, int] | None:
+    """Read a room's log, its stream and some state at once; with where that leaves the stream.
+
+    None where the membership has changed since it was read, or the head is from before the user joined.
+    """
+    position = known_position(ctx, room, membership)
+    viewer = ctx.viewer(membership, room)
+    own = own_pair(ctx)
+    window, (items, seq), entries = concurrency.gather(
+        functools.partial(read_window, room, viewer, position),
+        read_items,
+        functools.partial(room.entries, [*deciding, own]),
+    )
+    if own not in entries or entries[own].event.event_id != membership.event_id:
+        return None
+    if room.head.ordinal < (membership.ordinal or 0):
+        return None  # a late look at the head, from before the user joined
+    return RoomNews(room, membership, viewer, position, window, items, entries), seq
 
 
 def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
@@ -113,7 +139,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     summary, heroes = _summary(ctx, news, window, state)
     if ctx.filter.room.state.lazy_load_members:
         state |= _unknown_heroes(ctx, window, position, heroes)
-        remembered = _remember(remembered, [pair[1] for pair in heroes])
+        remembered = remember(remembered, [pair[1] for pair in heroes])
     counts = unread.room_counts(ctx, news, window)
     part.position = RoomPosition(head.ordinal, part.position.seq, counts, remembered)
     part.device_lists = device_lists_of(ctx, room, position, window, items)
@@ -129,18 +155,18 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
         part.section = {**events, "summary": summary, **_unread_section(ctx, counts)}
 
 
-_DECIDING = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]
+DECIDING = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]
 """What push rules and device lists go by."""
 _NAME, _ALIAS = ("m.room.name", ""), ("m.room.canonical_alias", "")
 
 
-def _own(ctx: Context) -> StateKey:
+def own_pair(ctx: Context) -> StateKey:
     return MEMBER, ctx.user_id
 
 
 def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
     """Read of many rooms at once what each one's section would read by itself."""
-    prefetch(rooms, [_own(ctx)] if ctx.reader is not None else [*_DECIDING, _NAME, _ALIAS, _own(ctx)])
+    prefetch(rooms, [own_pair(ctx)] if ctx.reader is not None else [*DECIDING, _NAME, _ALIAS, own_pair(ctx)])
 
 
 def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
@@ -149,7 +175,7 @@ def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | N
     return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)
 
 
-def _stream_items(room: Room, after: int) -> tuple[list[Item], int]:
+def stream_items(room: Room, after: int) -> tuple[list[Item], int]:
     """What is new in the room's stream, as much as fits into one answer, and where that ends."""
     if room.head.seq <= after:
         return [], room.head.seq
@@ -209,7 +235,7 @@ def _state(
         state = past_state.full_state(room, root, before, members=members)
         if not at_end:
             state |= timeline.unshown_state(window, members)
-        return state, _remember((), members or ())
+        return state, remember((), members or ())
     state = {}
     if window.limited or at_end:
         state = timeline.state_delta(room, position.ordinal, root)
@@ -222,10 +248,10 @@ def _state(
     missing = {sender for sender in senders if redundant or mark(sender) not in known}
     current = room.entries([(MEMBER, sender) for sender in missing])
     state = past_state.state_at(room, root, before, current.values()) | state
-    return state, _remember(position.members, senders)
+    return state, remember(position.members, senders)
 
 
-def _remember(marks: Sequence[str], user_ids: Iterable[str]) -> tuple[str, ...]:
+def remember(marks: Sequence[str], user_ids: Iterable[str]) -> tuple[str, ...]:
     fresh = {mark(user_id) for user_id in user_ids} - set(marks)
     return (*marks, *sorted(fresh))[-MEMBERS_REMEMBERED:]
 
@@ -260,7 +286,7 @@ def _summary(
         _ALIAS in named and named[_ALIAS].content.get("alias")
     ):
         return summary, {}
-    heroes = _heroes(ctx, room)
+    heroes = heroes_of(ctx, room)
     summary["m.heroes"] = [user_id for _, user_id in heroes]
     return summary, heroes
 
@@ -269,7 +295,7 @@ _SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
 _FEW = 20
 
 
-def _heroes(ctx: Context, room: Room) -> dict[StateKey, Event]:
+def heroes_of(ctx: Context, room: Room) -> dict[StateKey, Event]:
     """Up to five others who are in the room or invited, or else who left: those who came first.
 
     Of a room with many members only a few are looked at: if those have left, a few others who are present.
@@ -319,7 +345,7 @@ def _unread_section(ctx: Context, counts: Counts) -> dict[str, Any]:
 # -- Ephemeral events and account data -------------------------------------------------------------------
 
 
-def _ephemeral(
+def ephemeral_events(
     ctx: Context, room_id: str, items: Sequence[Item], position: RoomPosition | None
 ) -> tuple[list[dict[str, Any]], int]:
     """The ephemeral events, and when the typing they tell of ends (0: nobody types)."""

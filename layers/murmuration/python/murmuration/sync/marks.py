@@ -1,18 +1,24 @@
 """Marked tokens: all that a client needs to wait on its queue without a function in between.
 
-`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>`: the row of positions that a plain token names;
-the wake queue on which changes ring that came after it; a fingerprint of what the client asks for, as the
-answers are for that alone; when the registration ends (seconds since the epoch); what /sync says of the
-device's keys, as base64; and when the client last waited (milliseconds). CloudFront's viewer function sends a
-request with such a token to the queue itself, unless something in it speaks against that. Nothing in it is
-to be trusted, and nothing is: who makes one up waits on a queue whose name they can't know, for an answer
-that says only that they should ask properly.
+`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. It has the row of positions that a
+plain token names; the wake queue on which changes ring that came after it; a fingerprint of what the client
+asks for, as the answers are for that alone; when the registration ends (seconds since the epoch); what /sync
+says of the device's keys, as base64; and when the client last waited (milliseconds). CloudFront's viewer
+function sends a request with such a token to the queue itself, unless something in it speaks against that.
+Nothing in it is to be trusted, and nothing is: who makes one up waits on a queue whose name they can't know,
+for an answer that says only that they should ask properly.
+
+When the queue rings, the mark becomes `c_<row>.<slot>.<queue>`, a call. The name of a queue is a keyed hash.
+So a mark or call that names the right one shows that its holder had a mark of this device, and such a request
+may register to be rung before anything else of it is checked (`place`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from murmuration.clock import now_ms
@@ -43,3 +49,26 @@ def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: d
         str(now_ms()),
     )
     return ".".join(fields)
+
+
+_PLACE = re.compile(r"[cp]_[\w-]{8,32}\.(p\d)\.([0-9a-f]{32})(?:\.[\w-]*)*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The slot on which a client waited, and the queue that it was told to wait on."""
+
+    slot: str
+    queue: str
+
+
+def place(token: str | None) -> Place | None:
+    """Return the place that a mark or call names; None for any other token."""
+    found = _PLACE.fullmatch(token or "")
+    return Place(found[1], found[2]) if found is not None else None
+
+
+def called(marked: str) -> str:
+    """Return the call that a mark becomes when its queue rings, as the mapping template makes it."""
+    row, slot, queue, *_ = marked.removeprefix("p_").split(".")
+    return f"c_{row}.{slot}.{queue}"

@@ -8,21 +8,24 @@ can be taken by another; each registration is good for one ring.
 
 from __future__ import annotations
 
+import hmac
 import random
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from murmuration.clock import now_ms
-from murmuration.identity.tokens import Requester
+from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.server_keys import derived_key
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
+from murmuration.storage.live.wake_queues import Heard
+from murmuration.sync.marks import Place
 
-SLOTS = 8
+SLOTS = 10
 """Of each kind, for a device. Beyond as many parked waits, of which one is taken for each time that news came
-within the last 75 s, waiting is held; beyond as many held ones nobody waits."""
+within the last 125 s, waiting is held; beyond as many held ones nobody waits."""
 HELD_BY_USER = 16
 """How many functions all devices of a user may hold by waiting."""
 ATTEMPTS = 2 * SLOTS
@@ -79,15 +82,42 @@ def register(
     return None
 
 
-def wait_for_ring(wait: Wait, changes_ms: int, deadline: float) -> bool:
-    """Wait until the ring, a change by time alone, or the deadline (monotonic); whether it rang.
+def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | None:
+    """Register a parked wait on the slot behind that of the last one, before anything is known of its owner.
+
+    Returns None if `place` isn't one of this device's, whose queues only its holder was told of, or if the
+    next slot isn't free. One write, side by side with what else is read first. The queue is made if it was
+    never used.
+    """
+    secret, owner = derived_key("wake queues"), (token.user_id, token.device_id)
+    if not hmac.compare_digest(place.queue, wake_queues.queue_id(secret, *owner, place.slot)):
+        return None
+    slot = f"p{(int(place.slot[1:]) + 1) % SLOTS}"
+    queue = wake_queues.queue_id(secret, *owner, slot)
+    url = wake_queues.url_if_known(queue) or wake_queues.ensure(queue)
+    until = int(now_ms() / 1000 + seconds) + 1
+    wait = Wait(*owner, slot, url, listeners.new_nonce(), until, kept=True)
+    done, before = listeners.register_unseen(wait)
+    if not done:
+        return None
+    wake_queues.ensure(queue, known=listeners.last_queue(before, token.device_id, slot))
+    return wait
+
+
+def ensure_queue(wait: Wait) -> None:
+    """Make the queue of a wait anew if it is gone, as its client was called for nothing."""
+    wake_queues.ensure(wake_queues.id_of(wait.queue), known=wait.queue, doubtful=True)
+
+
+def wait_for_ring(wait: Wait, changes_ms: int, deadline: float) -> Heard:
+    """Wait until the ring, a change by time alone, or the deadline (monotonic); return what was heard.
 
     `changes_ms` is since the epoch, 0 for never.
     """
     seconds = deadline - time.monotonic()
     if changes_ms:
         seconds = min(seconds, max(0.0, (changes_ms - now_ms()) / 1000))
-    return seconds > 0 and wake_queues.wait(wait.queue, wait.nonce, seconds)
+    return wake_queues.wait(wait.queue, wait.nonce, seconds) if seconds > 0 else ""
 
 
 def typing_end_ms(positions: Positions) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.reads import fetch_all
 from murmuration.drafts.v2.bundles import render_event
 from murmuration.drafts.v2.streaming import StreamingToken, giving, parse_optional
 from murmuration.identity.rate_limits import Taking
@@ -30,7 +31,7 @@ from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append, Draft, append
 from murmuration.rooms.writing.relation_checks import check_relation
 from murmuration.rooms.writing.sending import check_canonical_alias
-from murmuration.rooms.writing.transactions import Claim, read_claims
+from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms.room_items import LogEntry
 
 MAX_BATCH = 10
@@ -305,14 +306,15 @@ class _Actions:
 
         Raises InvalidParam where they stand for something else than these actions together.
         """
-        items = read_claims(self.claims.values())
-        if not items:
+        made = [claim.read() for claim in self.claims.values()]
+        found = [claimed for claimed in fetch_all(made) if claimed is not None]
+        if not found:
             return None
-        event_ids: list[str] = items[0].get("events") or []
-        same = all(item.get("events") == items[0].get("events") for item in items)
-        if not same or len(items) < len(self.claims) or len(event_ids) != len(self.actions):
+        event_ids = found[0].batch
+        same = all(claimed.batch == event_ids for claimed in found)
+        if not same or len(found) < len(made) or len(event_ids) != len(self.actions):
             raise InvalidParam("An action ID was used before, for another action")
-        return event_ids
+        return list(event_ids)
 
     def _done(self, event_ids: Sequence[str]) -> Done:
         missing = [event_id for event_id in event_ids if event_id not in self.new]

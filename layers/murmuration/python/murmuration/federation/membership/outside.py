@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, size_of, strip
@@ -58,6 +59,7 @@ def outside_row(
         stripped_state=[*state, _own(event)],
         room_version=event.room_version.id,
         via=list(dict.fromkeys(via)),
+        changed_ms=now_ms(),
     )
 
 
@@ -77,6 +79,7 @@ def ended_row(
         stripped_state=[event],
         room_version=before.room_version,
         via=before.via,
+        changed_ms=now_ms(),
     )
 
 

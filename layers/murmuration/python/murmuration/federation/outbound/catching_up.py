@@ -12,16 +12,16 @@ import secrets
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
-from murmuration.federation.outbound import pokes, room_logs, transactions
+from murmuration.federation.outbound import logs, pokes, transactions
+from murmuration.federation.outbound.logs import Pending
 from murmuration.federation.outbound.refusals import TRIES, next_try_ms
-from murmuration.federation.outbound.room_logs import Found
 from murmuration.federation.outbound.transactions import (
     MOST_BYTES,
+    MOST_EDUS,
     MOST_PDUS,
     Outcome,
     Part,
     Transaction,
-    size,
 )
 from murmuration.federation.requests import health
 from murmuration.storage.servers import backlogs
@@ -76,17 +76,16 @@ def _step(backlog: Backlog) -> bool:
     if 0 < refusals < TRIES:
         backlogs.rest(backlog, due_ms=next_try_ms(refusals), refusals=refusals)
         return False
+    logs.confirm(backlog.server_name, transaction.parts)
     backlogs.advance(backlog, [Move(part.room_id, part.until, part.touched) for part in transaction.parts])
     return True
 
 
 def _send(server_name: str, transaction: Transaction) -> Outcome:
-    events = [
-        event for part in transaction.parts for event in room_logs.read_events(part.room_id, part.ordinals)
-    ]
-    if not events:
+    found = logs.read_content(server_name, transaction.parts)
+    if found.is_empty:
         return Outcome.DELIVERED
-    content = transactions.body(transaction.made_ms, events)
+    content = transactions.body(transaction.made_ms, found.events, found.edus)
     return transactions.send(server_name, transaction.txn_id, content, seconds=SECONDS)
 
 
@@ -94,36 +93,38 @@ def _compose(backlog: Backlog) -> Transaction:
     """The next transaction: of everything that is owed, or of the newest event of each room."""
     only_newest = now_ms() - backlog.since_ms > EVERYTHING_MS
     owed = backlogs.read_owed(backlog.server_name, limit=ROOMS_AT_ONCE)
-    found = [
-        (one, room_logs.read_owed(backlog.server_name, one.room_id, one.ordinal, only_newest=only_newest))
-        for one in owed
-    ]
+    found = [(one, logs.read_pending(backlog.server_name, one, only_newest=only_newest)) for one in owed]
     found.sort(key=_first_ms)
     parts: list[Part] = []
-    count, left = MOST_PDUS, MOST_BYTES
-    for one, of_room in found:
-        part = _part(one, of_room, count, left)
+    left = {False: MOST_PDUS, True: MOST_EDUS}
+    bytes_left = MOST_BYTES
+    for one, pending in found:
+        part = _part(one, pending, left[pending.has_edus], bytes_left)
         parts.append(part)
-        count -= len(part.ordinals)
+        left[pending.has_edus] -= len(part.ordinals)
         taken = {*part.ordinals}
-        left -= sum(size(entry.event) for entry in of_room.entries if entry.ordinal in taken)
+        bytes_left -= sum(size for place, size in pending.places if place in taken)
         if part.touched is None:
             break
     return Transaction(now_ms(), tuple(parts))
 
 
-def _first_ms(of_room: tuple[Owed, Found]) -> int:
-    """The time of the first event for a server in a room; 0 without any."""
-    found: Found = of_room[1]
-    return found.first_ms
+def _first_ms(of_log: tuple[Owed, Pending]) -> int:
+    """The time of the first event for a server in a room; 0 without any, and for what is no event."""
+    pending: Pending = of_log[1]
+    return pending.first_ms
 
 
-def _part(owed: Owed, found: Found, count: int, left: int) -> Part:
-    """What goes into a transaction with room for so many events and bytes."""
+def _part(owed: Owed, pending: Pending, count: int, left: int) -> Part:
+    """What goes into a transaction with room for so many events or EDUs, and bytes."""
     ordinals: list[int] = []
-    for entry in found.entries:
-        left -= size(entry.event)
+    for place, size in pending.places:
+        left -= size
         if len(ordinals) == count or left < 0:
-            return Part(owed.room_id, tuple(ordinals), entry.ordinal)
-        ordinals.append(entry.ordinal)
-    return Part(owed.room_id, tuple(ordinals), found.until, owed.touched if found.is_all else None)
+            until = place
+            if pending.has_edus:  # from the last one on, so that the next is in a chain with it
+                until = ordinals[-1] + 1 if ordinals else owed.ordinal
+            return Part(owed.room_id, tuple(ordinals), until, since=pending.since)
+        ordinals.append(place)
+    touched = owed.touched if pending.is_all else None
+    return Part(owed.room_id, tuple(ordinals), pending.until, touched, pending.since)

@@ -6,52 +6,98 @@ it gets nothing here until it has caught up, and costs nothing but two reads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from murmuration.clock import now_ms
-from murmuration.federation.outbound import pokes, room_logs, transactions
+from murmuration.federation.outbound import logs, pokes, transactions
 from murmuration.federation.outbound.refusals import next_try_ms
 from murmuration.federation.outbound.transactions import Outcome, Part, Transaction
 from murmuration.federation.requests import health
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.storage.servers import backlogs
-from murmuration.storage.servers.backlogs import Backlog
+from murmuration.storage.servers.backlogs import Backlog, Owed
 
 SECONDS = 20.0
 """What a server has for its answer: the others of its group wait so long at most."""
+PASSING_SECONDS = 8.0
+PASSED_MS = 60_000
+"""After so long nobody needs to know who typed."""
 
 
 def send_new(room_id: str, ordinals: Sequence[int], servers: Sequence[str], made_ms: int) -> None:
-    """Send events of a room's log to servers, but to those that are behind; who fails is behind from now on.
+    """Send entries of a log to servers, but to those that are behind; who fails is behind from now on.
+
+    `room_id` is the ID of a room's log, or of a user's (`logs`).
 
     May be done twice: it is the same transaction then, and other servers know events by their IDs.
     """
     behind = backlogs.read_all(servers)
     up_to_date = [name for name in servers if name not in behind]
     up_to_date += _owe(room_id, ordinals[0], behind)
-    events = room_logs.read_events(room_id, ordinals) if up_to_date else []
-    if not events:
+    since = 0 if logs.is_room(room_id) else ordinals[0]
+    transaction = Transaction(made_ms, (Part(room_id, tuple(ordinals), ordinals[-1] + 1, since=since),))
+    found = logs.read_content("", transaction.parts) if up_to_date else logs.Content()
+    if found.is_empty:
         return
     health.learn(up_to_date)
-    transaction = Transaction(made_ms, (Part(room_id, tuple(ordinals), ordinals[-1] + 1),))
-    content = transactions.body(made_ms, events)
+    content = transactions.body(made_ms, found.events, found.edus)
+    side_by_side(lambda name: _send(name, transaction, content), up_to_date, most=pokes.SERVERS_AT_ONCE)
 
-    def send(name: str) -> None:
-        outcome = transactions.send(name, transaction.txn_id, content, seconds=SECONDS)
-        if outcome in (Outcome.DELIVERED, Outcome.EXCLUDED):
+
+def _send(name: str, transaction: Transaction, content: Mapping[str, Any]) -> bool:
+    """Send a transaction of one part; if the server fails, it is behind. Whether it is done with."""
+    outcome = transactions.send(name, transaction.txn_id, content, seconds=SECONDS)
+    if outcome in (Outcome.DELIVERED, Outcome.EXCLUDED):
+        return True
+    refusals = 1 if outcome is Outcome.REFUSED else 0
+    (part,) = transaction.parts
+    backlogs.open_backlog(
+        name,
+        part.room_id,
+        part.ordinals[0],
+        now_ms=now_ms(),
+        due_ms=next_try_ms(refusals) if refusals else transactions.again_ms(name),
+        sending=transaction.to_json(),
+        refusals=refusals,
+    )
+    return False
+
+
+def send_messages(server_name: str) -> None:
+    """Send a server what waits for it from device to device, unless it is behind: then it is owed.
+
+    What it confirmed is removed; a worker that stops before that has it sent again, and the other server
+    knows it by its message IDs.
+    """
+    behind = backlogs.read_all([server_name])
+    if behind and not _owe(logs.TO_DEVICE, 0, behind):
+        return
+    owed = Owed(logs.TO_DEVICE, 0, 0)
+    while (pending := logs.read_pending(server_name, owed, only_newest=False)).places:
+        places = tuple(place for place, _ in pending.places)
+        transaction = Transaction(now_ms(), (Part(logs.TO_DEVICE, places, pending.until),))
+        found = logs.read_content(server_name, transaction.parts)
+        content = transactions.body(transaction.made_ms, found.events, found.edus)
+        if not _send(server_name, transaction, content):
             return
-        refusals = 1 if outcome is Outcome.REFUSED else 0
-        backlogs.open_backlog(
-            name,
-            room_id,
-            ordinals[0],
-            now_ms=now_ms(),
-            due_ms=next_try_ms(refusals) if refusals else transactions.again_ms(name),
-            sending=transaction.to_json(),
-            refusals=refusals,
-        )
+        logs.confirm(server_name, transaction.parts)
 
-    side_by_side(send, up_to_date, most=pokes.SERVERS_AT_ONCE)
+
+def send_passing(edus: Sequence[Mapping[str, Any]], servers: Sequence[str], made_ms: int) -> None:
+    """Send EDUs that are of use only now, to those servers that are up to date. Nothing of it is kept."""
+    if now_ms() - made_ms > PASSED_MS:
+        return
+    behind = backlogs.read_all(servers)
+    up_to_date = [name for name in servers if name not in behind]
+    health.learn(up_to_date)
+    content = transactions.body(made_ms, (), edus)
+    txn_id = transactions.passing_id(made_ms, edus)
+    side_by_side(
+        lambda name: transactions.send(name, txn_id, content, seconds=PASSING_SECONDS),
+        up_to_date,
+        most=pokes.SERVERS_AT_ONCE,
+    )
 
 
 def _owe(room_id: str, ordinal: int, behind: dict[str, Backlog]) -> list[str]:

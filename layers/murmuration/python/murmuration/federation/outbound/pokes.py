@@ -8,8 +8,9 @@ a message with its name alone, in a group of its own: so a slow server holds up 
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import queues
@@ -28,15 +29,33 @@ def group_of(server_name: str) -> int:
 def new_events(
     room_id: str, ordinals: Sequence[int], servers: Iterable[str], made_ms: int
 ) -> Iterator[Message]:
-    """The messages that have events of a room's log sent to servers."""
+    """The messages that have entries of a log sent to servers; `room_id` may be any log's (`logs`)."""
+    for number, names in _by_group(servers):
+        body = {"room_id": room_id, "ordinals": list(ordinals), "servers": names, "made_ms": made_ms}
+        yield Message(body, f"new-{number}", _digest([room_id, *map(str, ordinals), *names]))
+
+
+def _by_group(servers: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Servers by the number of their group, up to SERVERS_AT_ONCE together."""
     groups: dict[int, list[str]] = {}
     for server in sorted(servers):
         groups.setdefault(group_of(server), []).append(server)
     for number, names in sorted(groups.items()):
         for start in range(0, len(names), SERVERS_AT_ONCE):
-            some = names[start : start + SERVERS_AT_ONCE]
-            body = {"room_id": room_id, "ordinals": list(ordinals), "servers": some, "made_ms": made_ms}
-            yield Message(body, f"new-{number}", _digest([room_id, *map(str, ordinals), *some]))
+            yield number, names[start : start + SERVERS_AT_ONCE]
+
+
+def messages_to(server_name: str) -> Message:
+    """The message that has a server sent what waits for it from device to device."""
+    body = {"messages_to": server_name}
+    return Message(body, f"new-{group_of(server_name)}", secrets.token_hex(16))
+
+
+def passing(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
+    """The messages that have EDUs sent to servers which are of no use to them later."""
+    for number, names in _by_group(servers):
+        digest = _digest([json.dumps(edus, sort_keys=True), str(made_ms), *names])
+        yield Message({"edus": list(edus), "servers": names, "made_ms": made_ms}, f"new-{number}", digest)
 
 
 def order(messages: Sequence[Message]) -> None:

@@ -1,11 +1,8 @@
 """Transactions: what is in one, how large it may get, and what came of sending it.
 
-A transaction is told by the places of its events in the rooms' logs, and made anew of them each time it is
-sent; so it is small to keep, and the same under the same ID.
-
-What else goes into a transaction, such as EDUs, has to be durable until it is delivered, like the events in
-their rooms' logs. It is a further kind of item beside `owed#` in `storage.servers.backlogs`, a further field
-of `Transaction`, which is kept while it is on its way, and a further list of `body`.
+A transaction is told by places in logs (`logs`): of events in their rooms', of changes in their users', of
+messages in those for the server. It is made anew of them each time it is sent; so it is small to keep, and
+has the same events under the same ID. What an EDU says may be newer than it was the first time.
 """
 
 from __future__ import annotations
@@ -26,6 +23,7 @@ from murmuration.protocol.events import Event
 from murmuration.settings import settings
 
 MOST_PDUS = 50
+MOST_EDUS = 100
 MOST_BYTES = 1_000_000
 """Of the events, as JSON. A single event has at most 65,536 bytes."""
 ANSWER_BYTES = 1_048_576
@@ -35,15 +33,17 @@ FAILURES = frozenset((*range(300, 400), 404, 405, *range(500, 600)))
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The events of one room in a transaction, by their ordinals. All before `until` is done with them.
+    """Entries of one log in a transaction, by their ordinals. All before `until` is done with them.
 
-    `touched` is set if that is all that was owed of the room (`backlogs.Move`).
+    `room_id` is the ID of any log (`logs`). `touched` is set if that is all that was owed of it
+    (`backlogs.Move`). `since` is the first ordinal that was owed; 0 where it doesn't matter.
     """
 
     room_id: str
     ordinals: tuple[int, ...]
     until: int
     touched: int | None = None
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ class Transaction:
     @property
     def txn_id(self) -> str:
         """The ID, which its events and time decide."""
-        text = canonical_json.encode([self.made_ms, [[p.room_id, list(p.ordinals)] for p in self.parts]])
+        text = canonical_json.encode(
+            [self.made_ms, [[p.room_id, list(p.ordinals)] for p in self.parts]], strict=False
+        )
         return encode_urlsafe(hashlib.sha256(text).digest())
 
     @property
@@ -69,20 +71,30 @@ class Transaction:
         Whether that is all of a room isn't kept: while the backlog rests, events may come of which nobody
         notes anything.
         """
-        parts = [[p.room_id, list(p.ordinals), p.until] for p in self.parts]
+        parts = [[p.room_id, list(p.ordinals), p.until, *([p.since] if p.since else [])] for p in self.parts]
         return {"made_ms": self.made_ms, "parts": parts}
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> Transaction:
         """The transaction that `to_json` wrote."""
-        parts = (Part(room_id, tuple(ordinals), until) for room_id, ordinals, until in kept["parts"])
+        parts = (
+            Part(log_id, tuple(ordinals), until, since=since[0] if since else 0)
+            for log_id, ordinals, until, *since in kept["parts"]
+        )
         return cls(kept["made_ms"], tuple(parts))
 
 
-def body(made_ms: int, events: Sequence[Event]) -> dict[str, Any]:
+def body(made_ms: int, events: Sequence[Event], edus: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The request's body. What this server notes in `unsigned` isn't for others."""
     pdus = [{name: value for name, value in event.pdu.items() if name != "unsigned"} for event in events]
-    return {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
+    content = {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
+    return {**content, "edus": list(edus)} if edus else content
+
+
+def passing_id(made_ms: int, edus: Sequence[Mapping[str, Any]]) -> str:
+    """The ID of a transaction that has only EDUs which aren't kept."""
+    text = canonical_json.encode([made_ms, list(edus)], strict=False)
+    return encode_urlsafe(hashlib.sha256(text).digest())
 
 
 def size(event: Event) -> int:

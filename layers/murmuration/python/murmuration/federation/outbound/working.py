@@ -6,15 +6,19 @@ from typing import Any
 
 from murmuration.federation.outbound import pokes
 from murmuration.federation.outbound.catching_up import catch_up
-from murmuration.federation.outbound.fan_out import send_new
+from murmuration.federation.outbound.fan_out import send_messages, send_new, send_passing
 from murmuration.settings import settings
 
 
 def work(message: dict[str, Any]) -> None:
-    """Send new events to the servers of a message, or what is owed to its one server."""
+    """Send what is new to the servers of a message, or what is owed to its one server."""
     if not settings().federation:
         return
     if pokes.is_resumption(message):
         catch_up(message["server"])
+    elif "messages_to" in message:
+        send_messages(message["messages_to"])
+    elif "edus" in message:
+        send_passing(message["edus"], message["servers"], message["made_ms"])
     else:
         send_new(message["room_id"], message["ordinals"], message["servers"], message["made_ms"])

@@ -26,7 +26,7 @@ from murmuration.storage.live import streams
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, memberships
 
-READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", "m.fully_read"
+READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", account_data.FULLY_READ
 TYPES = (READ, PRIVATE, FULLY_READ)
 DELIVERED = "m.delivered"
 """That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""
@@ -52,7 +52,7 @@ def send_receipt(
         entry = find_entry(room, event_id)
         if entry is None or not is_in_thread(room, entry, thread_id):
             raise InvalidParam("The event is not in the thread that thread_id names")
-    _move(requester.user_id, room_id, receipt_type, event_id, places[event_id], thread_id)
+    move_receipt(requester.user_id, room_id, receipt_type, event_id, places[event_id], thread_id)
 
 
 def set_read_markers(token: AccessToken, room_id: str, body: Mapping[str, Any]) -> None:
@@ -67,7 +67,9 @@ def set_read_markers(token: AccessToken, room_id: str, body: Mapping[str, Any]) 
     requester, _, places = _open(token, room_id, list(wanted.values()))
     concurrency.parallel(
         *(
-            functools.partial(_move, requester.user_id, room_id, name, event_id, places[event_id], None)
+            functools.partial(
+                move_receipt, requester.user_id, room_id, name, event_id, places[event_id], None
+            )
             for name, event_id in wanted.items()
         )
     )
@@ -79,7 +81,7 @@ def mark_up_to(token: AccessToken, room_id: str, receipt_type: str, event_id: st
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have.
     """
     requester, _, places = _open(token, room_id, [event_id])
-    _move(requester.user_id, room_id, receipt_type, event_id, places[event_id], None)
+    move_receipt(requester.user_id, room_id, receipt_type, event_id, places[event_id], None)
 
 
 def _parse_thread_id(body: Mapping[str, Any], receipt_type: str) -> str | None:
@@ -120,9 +122,20 @@ def _open(token: AccessToken, room_id: str, event_ids: list[str]) -> tuple[Reque
     return requester, Room(room_items.head_from_item(head)), places
 
 
-def _move(
-    user_id: str, room_id: str, receipt_type: str, event_id: str, ordinal: int, thread_id: str | None
+def move_receipt(
+    user_id: str,
+    room_id: str,
+    receipt_type: str,
+    event_id: str,
+    ordinal: int,
+    thread_id: str | None,
+    *,
+    ts: int | None = None,
 ) -> None:
+    """Move one receipt, or the read marker, to an event at this place, unless it is there or beyond.
+
+    `ts` is when it was read, now if that isn't told. Raises TooLarge for receipts in too many threads.
+    """
     if receipt_type == FULLY_READ:
         _move_read_marker(user_id, room_id, event_id, ordinal)
         return
@@ -145,7 +158,7 @@ def _move(
             "receipt_type": receipt_type,
             "event_id": event_id,
             "ordinal": ordinal,
-            "ts": now_ms(),
+            "ts": now_ms() if ts is None else ts,
         }
         return [item if thread_id is None else {**item, "thread_id": thread_id}]
 

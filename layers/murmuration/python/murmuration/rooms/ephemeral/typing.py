@@ -23,6 +23,8 @@ from murmuration.storage.users import memberships
 KEY = "typing"
 DEFAULT_TIMEOUT_MS = 30_000
 MAX_TIMEOUT_MS = 120_000
+MOST = 100
+"""How many who type at once are kept of a room."""
 
 
 def set_typing(
@@ -33,15 +35,24 @@ def set_typing(
     membership = memberships.read_membership(user_id, room_id) if fits_id(room_id) else None
     if membership is None or membership.membership != "join":
         raise unknown_room(room_id)
+    _set(room_id, user_id, requester.device_id, typing=typing, timeout_ms=timeout_ms)
+
+
+def set_remote_typing(room_id: str, user_id: str, *, typing: bool, timeout_ms: int) -> None:
+    """Say that another server's user types, for at most `timeout_ms`, or has stopped."""
+    _set(room_id, user_id, "", typing=typing, timeout_ms=timeout_ms)
+
+
+def _set(room_id: str, user_id: str, device_id: str, *, typing: bool, timeout_ms: int) -> None:
     stream = streams.room_stream(room_id)
 
     def items() -> list[dict[str, Any]]:
         item, now = streams.get(stream, KEY), now_ms()
         before = _running(item, now)
         users = {other: until for other, until in before.items() if other != user_id}
-        if typing:
+        if typing and len(users) < MOST:
             users[user_id] = now + min(timeout_ms, MAX_TIMEOUT_MS)
-        devices = {**_devices(item), user_id: requester.device_id}
+        devices = {**_devices(item), user_id: device_id}
         return [{**_item(users, devices), "user_id": user_id}] if users != before else []
 
     streams.append(stream, items)
@@ -105,6 +116,11 @@ def _item(users: Mapping[str, int], devices: Mapping[str, str]) -> dict[str, Any
 def _devices(item: Mapping[str, Any] | None) -> Mapping[str, str]:
     found: Mapping[str, str] = item.get("devices", {}) if item else {}
     return found
+
+
+def is_typing(item: Mapping[str, Any], user_id: str, now: int) -> bool:
+    """Whether a user types at the time `now` by the stream's item."""
+    return user_id in _running(item, now)
 
 
 def typing_users(item: Mapping[str, Any] | None, now: int) -> list[str]:

@@ -25,6 +25,7 @@ from murmuration.rooms.writing.settling import settle
 from murmuration.rooms.writing.state_changes import has_rows, membership_row, row_write, state_item_write
 from murmuration.rooms.writing.succession import successor_of
 from murmuration.storage.rooms import empty_rooms, member_index, relations, room_items, snapshots
+from murmuration.storage.rooms.room_heads import BUMPS
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead, StateEntry
 from murmuration.storage.rooms.snapshots import Stray
 from murmuration.storage.users.memberships import Membership
@@ -94,6 +95,7 @@ class Changes:
     _state_follows: bool = False
     _skipped: int = 0
     _extremities_gone: frozenset[str] = frozenset()
+    _now_ms: int = field(default_factory=now_ms)
 
     def __post_init__(self) -> None:
         if self.room is not None:
@@ -276,7 +278,16 @@ class Changes:
             local_invited=counts.local_invited if counts else None,
             federated=counts.federated if counts else False,
             fills=(before.fills or 0) + 1 if before and self._older else before.fills if before else None,
+            active_ms=self._latest(before.active_ms if before else None, lambda _: True),
+            bumped_ms=self._latest(
+                before.bumped_ms if before else None, lambda entry: entry.event.type in BUMPS
+            ),
         )
+
+    def _latest(self, before: int | None, counts: Callable[[LogEntry], bool]) -> int | None:
+        """Now, if a new event that clients are shown counts, else the time `before`; never back in time."""
+        is_moved = any(counts(entry) and not entry.withheld for entry in self.entries)
+        return max(before or 0, self._now_ms) if is_moved else before
 
     def _root_before(self) -> NodeId:
         return self.room.head.state_root if self.room else state_trie.EMPTY

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from murmuration.aws.dynamodb import Write
+from murmuration.clock import now_ms
 from murmuration.protocol.events import Event, StateKey
 from murmuration.rooms.reading.stripped_state import stripped_state
 from murmuration.settings import settings
@@ -66,4 +67,5 @@ def membership_row(
         since=ordinal,
         previous=previous,
         stripped_state=stripped_state(state, event) if outside else (),
+        changed_ms=now_ms(),
     )

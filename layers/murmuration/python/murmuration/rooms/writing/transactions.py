@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
-from murmuration.clock import now_ms
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.reads import Read, fetch
 from murmuration.identity.tokens import Requester
 from murmuration.rooms.writing.append import Append, Draft
-
-LIFETIME_S = 86_400
-CLAIM = "claim"
-"""The name of a write that claims a transaction ID."""
+from murmuration.storage.live import claims
+from murmuration.storage.live.claims import Claimed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +35,12 @@ class Claim:
     target: str = ""
 
     @property
-    def _id(self) -> str:
+    def _name(self) -> str:
         user_id, device_id = self.requester.user_id, self.requester.device_id
         end = self.txn_id
         if self.target:
             end = hashlib.sha256(json.dumps([self.target, self.txn_id]).encode()).hexdigest()
-        return f"txn#{self.operation}#{user_id}#{device_id}#{self.room_id}#{end}"
+        return f"{self.operation}#{user_id}#{device_id}#{self.room_id}#{end}"
 
     def mark(self, draft: Draft) -> Draft:
         """The draft with the transaction ID that its sender will be shown again."""
@@ -63,15 +61,7 @@ class Claim:
 
         `batch` are the events that it was sent together with, itself included.
         """
-        now = now_ms() // 1000
-        item = {"id": self._id, "event_id": event_id, "expires": now + LIFETIME_S}
-        return dynamodb.put(
-            "transient",
-            {**item, "events": list(batch)} if batch else item,
-            condition="attribute_not_exists(id) OR expires < :now",
-            values={":now": now},
-            return_old=True,
-        ).named(CLAIM)
+        return claims.write(self._name, event_id, batch=batch)
 
     def settle(self, send: Callable[[], str]) -> str:
         """Return what `send` returns, or the event that the transaction ID stands for already.
@@ -81,19 +71,17 @@ class Claim:
         try:
             return send()
         except ConditionFailed as error:
-            item = error.item(CLAIM)
-            earlier = str(item["event_id"]) if item else self.earlier()
+            found = claims.parse(error.item(claims.CLAIM))
+            earlier = found.event_id if found else self.earlier()
             if earlier is None:
                 raise
             return earlier
 
     def earlier(self) -> str | None:
         """The event that the transaction ID stands for already; None for none."""
-        item = dynamodb.get("transient", {"id": self._id})
-        return str(item["event_id"]) if item else None
+        found = fetch(self.read())
+        return found.event_id if found else None
 
-
-def read_claims(claims: Iterable[Claim]) -> list[Item]:
-    """The items of those of `claims` that are made: `event_id`, and `events` of a batch."""
-    keys = [{"id": claim._id} for claim in claims]
-    return dynamodb.batch_get({"transient": keys})["transient"] if keys else []
+    def read(self) -> Read[Claimed | None]:
+        """What the transaction ID stands for already; None for nothing."""
+        return claims.read(self._name)

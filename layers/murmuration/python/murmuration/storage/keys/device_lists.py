@@ -1,36 +1,39 @@
 """Who has to know that a user's devices or identity keys changed.
 
 A change is an item `devices#<user>` in the stream of each room that the user is joined to, and in the user's
-own, for their other devices. https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user
+own, for their other devices. The latter names the entries of the log of changes that were added with it: the
+Streams worker has them sent to other servers. https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.protocol.errors import Unavailable
+from murmuration.storage.keys import device_changes
 from murmuration.storage.live import streams
 from murmuration.storage.users import memberships
 
 PREFIX = "devices#"
 
 
-def record_change(user_id: str, *, quiet: bool = False) -> None:
+def record_change(
+    user_id: str, *, devices: Collection[str] = (), signing_keys: bool = False, quiet: bool = False
+) -> None:
     """Let everyone who shares a room with a local user know that their devices changed.
 
-    A `quiet` change rings nobody but the user: others who wait learn of it with their next news. Safe to
-    repeat, and to be repeated after it stopped halfway.
+    `devices` are those that changed, and `signing_keys` says that the cross-signing keys did, which is for
+    other servers. A `quiet` change rings nobody but the user: others who wait learn of it with their next
+    news. Safe to repeat, and to be repeated after it stopped halfway.
     """
-    joined = [
-        membership.room_id
-        for membership in memberships.read_memberships(user_id)
-        if membership.membership == "join"
-    ]
-    rooms = map(streams.room_stream, joined)
+    rooms = map(streams.room_stream, memberships.read_joined_rooms(user_id))
+    changed: list[str | None] = [*dict.fromkeys(devices), *([None] if signing_keys else [])]
     concurrency.parallel(
-        functools.partial(_append, streams.user_stream(user_id), user_id),
+        functools.partial(_append_own, user_id, changed),
         *(functools.partial(_append, room, user_id, quiet=quiet) for room in rooms),
     )
 
@@ -45,6 +48,45 @@ def _append(stream: str, user_id: str, *, quiet: bool = False) -> None:
     streams.append(stream, lambda: [{**item, "quiet": True} if quiet else item])
 
 
+def _append_own(user_id: str, changed: list[str | None]) -> None:
+    """Append to the user's own stream, and in the same transaction to the log of changes."""
+    for start in range(0, max(len(changed), 1), device_changes.AT_ONCE):
+        _append_changes(user_id, changed[start : start + device_changes.AT_ONCE])
+
+
+def _append_changes(user_id: str, changed: list[str | None]) -> None:
+    head = device_changes.Head()
+
+    def items() -> list[dict[str, Any]]:
+        nonlocal head
+        item: dict[str, Any] = {"sk": PREFIX + user_id, "user_id": user_id}
+        if changed:
+            head = device_changes.read_head(user_id)
+            item["changes"] = [head.number + 1, head.number + len(changed)]
+        return [item]
+
+    def more() -> list[Write]:
+        return device_changes.append_writes(user_id, head, changed) if changed else []
+
+    for attempt in range(streams.ATTEMPTS):
+        try:
+            streams.append(streams.user_stream(user_id), items, more=more)
+        except ConditionFailed:
+            streams.pause(attempt)
+            continue
+        return
+    raise Unavailable("The user's devices are being changed by many requests at once; try again")
+
+
 def users_in(items: Iterable[Mapping[str, Any]]) -> set[str]:
     """The users whose devices changed, according to items of a room's or user's stream."""
     return {str(item["user_id"]) for item in items if item["sk"].startswith(PREFIX)}
+
+
+def changes_in(item: Mapping[str, Any]) -> tuple[str, int, int] | None:
+    """Of an item of a user's own stream: the user, and the first and last change that came with it."""
+    stream, sk = str(item["stream_id"]), str(item["sk"])
+    if "changes" not in item or stream.partition(":")[0] != "user" or not sk.startswith(PREFIX):
+        return None
+    first, last = item["changes"]
+    return str(item["user_id"]), int(first), int(last)

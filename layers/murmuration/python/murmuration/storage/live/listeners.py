@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws import dynamodb, queues
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
@@ -23,8 +23,8 @@ LIFETIME_S = 10_800
 MOST_SOCKETS = 50
 """How many connections a user may have at a time."""
 SOCKETS_RETRY_MS = 60_000
-QUARANTINE_S = 75
-"""How long a parked wait's slot stays taken after its ring, which its queue keeps for 60 s."""
+QUARANTINE_S = 125
+"""How long a parked wait's slot stays taken after its ring was ordered, which its queue keeps for 110 s."""
 _WAIT, _SOCKET = "w#", "s#"
 _FAR_S = 4_102_444_800
 """2100: an item of a user with pushers doesn't expire. The attribute `pushers` is this time."""
@@ -35,7 +35,8 @@ _EXPIRES = "expires = if_not_exists(pushers, :expires)"
 class Wait:
     """A registration: until when which slot of a device is to be rung, on which queue (a URL).
 
-    A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits.
+    A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
+    says that a ring is on its way which comes later.
     """
 
     user_id: str
@@ -45,6 +46,7 @@ class Wait:
     nonce: str
     until: int
     kept: bool = False
+    late: bool = False
 
     @property
     def attribute(self) -> str:
@@ -53,11 +55,12 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A connection that is pushed to."""
+    """A connection that is pushed to; `late` says that a push is on its way which comes later."""
 
     user_id: str
     device_id: str
     connection_id: str
+    late: bool = False
 
 
 def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int]:
@@ -74,7 +77,17 @@ def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int
 def last_queue(item: Mapping[str, Any] | None, device_id: str, slot: str) -> str:
     """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
     value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
-    return str(value["queue"]) if value else ""
+    return _url(value["queue"]) if value else ""
+
+
+def _stored(url: str) -> str:
+    """What is stored of a queue's URL: its name alone where the URL follows from it."""
+    name = url.rpartition("/")[2]
+    return name if queues.url_of_name(name) == url else url
+
+
+def _url(stored: str) -> str:
+    return stored if "/" in stored else queues.url_of_name(stored)
 
 
 def _leftovers(item: Mapping[str, Any] | None, but: str) -> dict[str, int]:
@@ -102,8 +115,24 @@ def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
 
     `item` is what it was a moment ago.
     """
+    try:
+        return True, dynamodb.execute(_registration(wait, item), returning="ALL_NEW") or {}
+    except ConditionFailed as error:
+        return False, error.item() or {}
+
+
+def register_unseen(wait: Wait) -> tuple[bool, Item]:
+    """Take a slot without having read the user's item: whether that worked, and the item as it was before."""
+    try:
+        return True, dynamodb.execute(_registration(wait, None), returning="ALL_OLD") or {}
+    except ConditionFailed as error:
+        return False, error.item() or {}
+
+
+def _registration(wait: Wait, item: Mapping[str, Any] | None) -> Write:
+    """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
     now = now_ms() // 1000
-    value = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
+    value = {"queue": _stored(wait.queue), "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
     names = {"#wait": wait.attribute, "#until": "until"}
     values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
     expression = f"SET #wait = :wait, {_EXPIRES}"
@@ -112,22 +141,15 @@ def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
         expression += f"{',' if number else ' REMOVE'} #old{number}"
         condition += f" AND #old{number}.#until = :until{number}"
         names[f"#old{number}"], values[f":until{number}"] = name, until
-    try:
-        after = dynamodb.execute(
-            dynamodb.update(
-                TABLE,
-                {"user_id": wait.user_id},
-                expression,
-                names=names,
-                values=values,
-                condition=condition,
-                return_old=True,
-            ),
-            returning="ALL_NEW",
-        )
-    except ConditionFailed as error:
-        return False, error.item() or {}
-    return True, after or {}
+    return dynamodb.update(
+        TABLE,
+        {"user_id": wait.user_id},
+        expression,
+        names=names,
+        values=values,
+        condition=condition,
+        return_old=True,
+    )
 
 
 def new_nonce() -> str:
@@ -143,20 +165,54 @@ def is_later(nonce: str, than: str) -> bool:
 def settle(wait: Wait) -> None:
     """Note that a wait has been rung, so that it isn't again; nothing changes for a later registration."""
     names = {"#wait": wait.attribute, "#nonce": "nonce"}
-    expression, values = "REMOVE #wait", {":nonce": wait.nonce}
+    values: dict[str, Any] = {":nonce": wait.nonce}
+    expression = "REMOVE #wait"
     if wait.kept:
         names |= {"#until": "until", "#rung": "rung"}
         expression = "SET #wait.#until = :until, #wait.#rung = :rung"
-        values |= {":until": now_ms() // 1000 + QUARANTINE_S, ":rung": True}  # type: ignore[dict-item]
+        values |= {":until": now_ms() // 1000 + QUARANTINE_S, ":rung": True}
+    _change(wait.user_id, expression, names=names, values=values, condition="#wait.#nonce = :nonce")
+
+
+def note_late(wait: Wait) -> None:
+    """Note that a parked wait will be rung later; nothing changes for a later registration.
+
+    It ends soon after that ring, whose client registers anew. Its slot rests while the ring is there.
+    """
+    _change(
+        wait.user_id,
+        "SET #wait.#until = :until, #wait.#late = :late",
+        names={
+            "#wait": wait.attribute,
+            "#nonce": "nonce",
+            "#until": "until",
+            "#late": "late",
+            "#rung": "rung",
+        },
+        values={":nonce": wait.nonce, ":until": now_ms() // 1000 + QUARANTINE_S, ":late": True},
+        condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)",
+    )
+
+
+def note_late_push(socket: Socket, until: int) -> None:
+    """Note that a connection will be looked at later, until a time in seconds, unless it is gone."""
+    _change(
+        socket.user_id,
+        "SET #socket.#late = :until",
+        names={"#socket": _SOCKET + socket.connection_id, "#late": "late"},
+        values={":until": until},
+        condition="attribute_exists(#socket)",
+    )
+
+
+def _change(
+    user_id: str, expression: str, *, names: Mapping[str, str], values: Mapping[str, Any], condition: str
+) -> None:
+    """Change a user's item, unless its condition says that somebody was quicker."""
     try:
         dynamodb.execute(
             dynamodb.update(
-                TABLE,
-                {"user_id": wait.user_id},
-                expression,
-                names=names,
-                values=values,
-                condition="#wait.#nonce = :nonce",
+                TABLE, {"user_id": user_id}, expression, names=names, values=values, condition=condition
             )
         )
     except ConditionFailed:
@@ -165,19 +221,14 @@ def settle(wait: Wait) -> None:
 
 def release(wait: Wait) -> None:
     """Give up a slot that nobody has waited on, unless it is another's by now."""
-    try:
-        dynamodb.execute(
-            dynamodb.update(
-                TABLE,
-                {"user_id": wait.user_id},
-                "REMOVE #wait",
-                names={"#wait": wait.attribute, "#nonce": "nonce", "#rung": "rung"},
-                values={":nonce": wait.nonce},
-                condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)",
-            )
-        )
-    except ConditionFailed:
-        return
+    _change(
+        wait.user_id,
+        "REMOVE #wait",
+        names={"#wait": wait.attribute, "#nonce": "nonce", "#rung": "rung", "#late": "late"},
+        values={":nonce": wait.nonce},
+        condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)"
+        " AND attribute_not_exists(#wait.#late)",
+    )
 
 
 def add_socket(socket: Socket, until: int) -> None:
@@ -247,10 +298,11 @@ def waits_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Wait]:
                     item["user_id"],
                     device_id,
                     slot,
-                    value["queue"],
+                    _url(value["queue"]),
                     value["nonce"],
                     value["until"],
                     value["kept"],
+                    late=bool(value.get("late")),
                 )
 
 
@@ -260,4 +312,7 @@ def sockets_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Socket]:
     for item in items:
         for name, value in item.items():
             if name.startswith(_SOCKET) and value["until"] > now:
-                yield Socket(item["user_id"], value["device_id"], name.removeprefix(_SOCKET))
+                connection_id = name.removeprefix(_SOCKET)
+                yield Socket(
+                    item["user_id"], value["device_id"], connection_id, late=value.get("late", 0) > now
+                )

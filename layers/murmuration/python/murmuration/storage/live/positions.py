@@ -83,6 +83,10 @@ class Positions:
 
     def dump(self) -> bytes:
         """The compact stored form."""
+        return zlib.compress(json.dumps(self.as_fields(), separators=(",", ":")).encode())
+
+    def as_fields(self) -> list[Any]:
+        """What is stored, as JSON values."""
         rooms = [
             [
                 room,
@@ -93,7 +97,7 @@ class Positions:
             ]
             for room, position in self.rooms.items()
         ]
-        fields = [
+        return [
             rooms,
             self.others,
             self.user,
@@ -107,12 +111,16 @@ class Positions:
             [[user_id, *entry] for user_id, entry in self.present.items()],
             self.counted_by,
         ]
-        return zlib.compress(json.dumps(fields, separators=(",", ":")).encode())
 
     @classmethod
     def load(cls, data: bytes) -> Positions:
         """The positions that `dump` wrote."""
-        rooms, *others = json.loads(zlib.decompress(data))
+        return cls.from_fields(json.loads(zlib.decompress(data)))
+
+    @classmethod
+    def from_fields(cls, values: Sequence[Any]) -> Positions:
+        """The positions that `as_fields` made these values of."""
+        rooms, *others = values
         fields, present, counted_by = others[:9], others[9], others[10] if len(others) > 10 else None
         positions = cls(
             {

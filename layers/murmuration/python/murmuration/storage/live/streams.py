@@ -101,13 +101,53 @@ def read_some_after(stream: str, seq: int, head: int, most_bytes: int) -> tuple[
             return items, head
 
 
-def read_prefix(stream: str, prefix: str) -> list[Item]:
-    """The items whose key begins with `prefix`, by key."""
+def read_prefix(stream: str, prefix: str, limit: int | None = None) -> list[Item]:
+    """The items whose key begins with `prefix`, by key; at most `limit`."""
     return dynamodb.query(
         TABLE,
         "stream_id = :stream AND begins_with(sk, :prefix)",
         {":stream": stream, ":prefix": prefix},
+        limit=limit,
     )
+
+
+def read_newest(stream: str, head: int, limit: int) -> list[Item]:
+    """The items that changed last up to the sequence number `head`, at most `limit`, the newest first."""
+    page = dynamodb.query_page(
+        TABLE,
+        "stream_id = :stream AND seq <= :head",
+        {":stream": stream, ":head": head},
+        index="by-seq",
+        limit=limit,
+        forward=False,
+    )
+    return page.items
+
+
+def read_some_of_prefix(
+    stream: str, prefix: str, first: str, most_bytes: int
+) -> tuple[list[Item], str | None]:
+    """The items whose key begins with `prefix`, from the key `first` on, and the key of what doesn't fit.
+
+    They have about `most_bytes`; one item comes in any case. The key is None where nothing is left.
+    """
+    items: list[Item] = []
+    size, after = 0, None
+    while True:
+        page = dynamodb.query_page(
+            TABLE,
+            "stream_id = :stream AND sk BETWEEN :first AND :last",
+            {":stream": stream, ":first": max(prefix, first), ":last": prefix + "\U0010ffff"},
+            after=after,
+        )
+        for item in page.items:
+            size += sum(len(value) if isinstance(value, str) else 16 for value in item.values())
+            if items and size > most_bytes:
+                return items, item["sk"]
+            items.append(item)
+        after = page.more
+        if after is None:
+            return items, None
 
 
 def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) -> list[Write]:

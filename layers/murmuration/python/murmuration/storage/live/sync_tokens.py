@@ -1,7 +1,7 @@
 """Stream tokens: each names one stored row of positions, written once and never changed.
 
 `s_<row>` is a token by itself. `p_<row>.…` names the same row and says more, by which a client that is up to
-date may wait without a function (`sync.marks`); `c_<row>` is what it has become when there may be news.
+date may wait without a function (`sync.marks`); `c_<row>.…` is what it has become when there may be news.
 Retrying with an old token reads the same row, so it gives the same events again. Rows expire a month after
 they were written; a token whose row is gone gets a full sync, never a silent gap.
 """
@@ -22,7 +22,7 @@ TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
 CALLED = "c_"
 """What the token of a client begins with that was told to come and look."""
-_TOKEN = re.compile(r"(?:[sc]_(?P<plain>[\w-]{8,32})|p_(?P<marked>[\w-]{8,32})(?:\.[\w-]*){1,8})", re.ASCII)
+_TOKEN = re.compile(r"(?:s_(?P<plain>[\w-]{8,32})|[cp]_(?P<marked>[\w-]{8,32})(?:\.[\w-]*){0,8})", re.ASCII)
 
 
 def is_stream_token(text: str) -> bool:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import TooLarge, Unavailable
 from murmuration.storage.live import streams
@@ -28,16 +28,29 @@ from murmuration.storage.live import streams
 PREFIX = "message#"
 TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
+TRANSACTION_MESSAGES = 20
+"""Of different senders, each with a claim of its own."""
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
 """What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
 READ_AHEAD = 20
 """How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
 CLAIM_SECONDS = 86_400
+REMEMBERED_SECONDS = 7 * 86_400
+"""How long a message of another server is recognised, should it come again."""
 ALL_DEVICES = "*"
 
 Target = tuple[str, str]
 """A user ID and a device ID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A request to send: what stands for it, the event (JSON) of each device, and when it came."""
+
+    transaction: str
+    events: Mapping[Target, str]
+    received_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +70,118 @@ def transaction_key(user_id: str, device_id: str, event_type: str, txn_id: str) 
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
 
 
+def message_key(origin: str, message_id: str) -> str:
+    """What stands for a message of another server: that server, and the ID that it gave it."""
+    scope = json.dumps([origin, message_id])
+    return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
+
+
 def send(
     transaction: str,
     events: Mapping[Target, str],
     admit: Callable[[list[int]], None] = lambda _: None,
     *,
     received_ms: int,
+    remembered_s: int = CLAIM_SECONDS,
 ) -> None:
     """Put each event (JSON) in its device's stream, exactly once however often this is repeated.
 
     The device ID `*` stands for all of the user's devices that aren't named; devices that don't exist get
     nothing. `admit` is told beforehand of how many bytes each device gets, and may raise. `received_ms` is
-    when the request reached the gateway. Raises TooLarge, Unavailable, and what `admit` raises.
+    when the request reached the gateway; a repetition is recognised for `remembered_s`. Raises TooLarge,
+    Unavailable, and what `admit` raises.
     """
     begun, targets = concurrency.gather(lambda: _read_claims(transaction), lambda: _existing(events))
     if begun is None:
         return
     sizes = {content: len(content.encode()) for content in set(events.values())}
     admit([sizes.get(_event_for(target, events) or "", 0) for target in targets])
-    chunks = begun or _agree(transaction, _chunks(targets, events))
+    expires = now_ms() // 1000 + remembered_s
+    chunks = begun or _agree(transaction, _chunks(targets, events), expires)
     deliveries = [
-        functools.partial(_deliver, _claim_id(transaction, number), transaction, chunk, events, received_ms)
+        functools.partial(
+            _deliver, _claim_id(transaction, number), transaction, chunk, events, received_ms, expires
+        )
         for number, chunk in enumerate(chunks)
     ]
     concurrency.parallel(*deliveries)
+
+
+def send_in_order(sendings: Sequence[Sending]) -> None:
+    """Put the events of several requests in their devices' streams, in their order, each exactly once.
+
+    Requests for few devices go together into a transaction, in which each has its claim: of those that were
+    carried out before nothing is stored again. Raises TooLarge, Unavailable.
+    """
+    once = {sending.transaction: sending for sending in reversed(sendings)}
+    sendings = [sending for sending in sendings if once[sending.transaction] is sending]
+    there = _existing({target for sending in sendings for target in sending.events})
+    waiting: list[tuple[Sending, list[Target]]] = []
+    devices = 0
+    for sending in sendings:
+        targets = [target for target in there if _event_for(target, sending.events) is not None]
+        is_large = len(targets) > TRANSACTION_DEVICES
+        if is_large or len(waiting) == TRANSACTION_MESSAGES or devices + len(targets) > TRANSACTION_DEVICES:
+            _deliver_together(waiting)
+            waiting, devices = [], 0
+        if is_large:
+            send(
+                sending.transaction,
+                sending.events,
+                received_ms=sending.received_ms,
+                remembered_s=REMEMBERED_SECONDS,
+            )
+        elif targets:
+            waiting.append((sending, targets))
+            devices += len(targets)
+    _deliver_together(waiting)
+
+
+def _deliver_together(sendings: Sequence[tuple[Sending, list[Target]]]) -> None:
+    """Put the events of these requests and their claims in one transaction; those taken are left out."""
+    left = list(sendings)
+    expires = now_ms() // 1000 + REMEMBERED_SECONDS
+    for attempt in range(streams.ATTEMPTS):
+        if not left:
+            return
+        by_stream: dict[str, list[dict[str, Any]]] = {}
+        for sending, targets in left:
+            for target in targets:
+                by_stream.setdefault(streams.device_stream(*target), []).append(_item(sending, target))
+        heads = _read_heads(list(by_stream))
+        writes = [
+            _claim(_claim_id(sending.transaction, 0), expires).named(sending.transaction)
+            for sending, _ in left
+        ]
+        for stream, items in by_stream.items():
+            writes += streams.append_writes(stream, heads[stream], items)
+        try:
+            dynamodb.transact(writes)
+        except ConditionFailed as error:
+            taken = {sending.transaction for sending, _ in left if error.refused(sending.transaction)}
+            left = [each for each in left if each[0].transaction not in taken]
+            if not taken:
+                streams.pause(attempt)
+            continue
+        return
+    raise Unavailable("A device's inbox is too busy; try again")
+
+
+def _item(sending: Sending, target: Target) -> dict[str, Any]:
+    return {
+        "sk": PREFIX + sending.transaction.rpartition("#")[2],
+        "event": _event_for(target, sending.events),
+        "received_ms": sending.received_ms,
+    }
+
+
+def _claim(claim_id: str, expires: int) -> Write:
+    """Claim a part of a request. Refused if somebody has carried it out."""
+    return dynamodb.put(
+        "transient",
+        {"id": claim_id, "expires": expires},
+        condition="attribute_not_exists(id)",
+    ).named("claim")
 
 
 def _read_claims(transaction: str) -> list[list[Target]] | None:
@@ -134,14 +235,14 @@ def _chunks(targets: Sequence[Target], events: Mapping[Target, str]) -> list[lis
     return chunks
 
 
-def _agree(transaction: str, chunks: list[list[Target]]) -> list[list[Target]]:
+def _agree(transaction: str, chunks: list[list[Target]], expires: int) -> list[list[Target]]:
     """The chunks that every attempt will send: these, or those of an attempt that was quicker."""
     if len(chunks) < 2:
         return chunks
     plan = json.dumps(chunks)
     if len(plan) > PLAN_BYTES:
         raise TooLarge("The message is for too many devices: send it to fewer at a time")
-    item = {"id": transaction, "plan": plan, "expires": now_ms() // 1000 + CLAIM_SECONDS}
+    item = {"id": transaction, "plan": plan, "expires": expires}
     try:
         dynamodb.execute(
             dynamodb.put("transient", item, condition="attribute_not_exists(id)", return_old=True)
@@ -161,16 +262,13 @@ def _deliver(
     targets: Sequence[Target],
     events: Mapping[Target, str],
     received_ms: int,
+    expires: int,
 ) -> None:
     """Put the events of some devices and the claim in one transaction, unless the claim is taken."""
     by_stream = {
         streams.device_stream(*target): event for target in targets if (event := _event_for(target, events))
     }
-    claim = dynamodb.put(
-        "transient",
-        {"id": claim_id, "expires": now_ms() // 1000 + CLAIM_SECONDS},
-        condition="attribute_not_exists(id)",
-    ).named("claim")
+    claim = _claim(claim_id, expires)
     key = PREFIX + transaction.rpartition("#")[2]
     for attempt in range(streams.ATTEMPTS):
         heads = _read_heads(list(by_stream))

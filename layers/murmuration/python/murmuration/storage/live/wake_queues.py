@@ -16,7 +16,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Literal
 
 from murmuration.aws import queues
 from murmuration.aws.calls import ServiceError, call
@@ -25,11 +25,13 @@ from murmuration.settings import settings
 from murmuration.storage.live import listeners
 
 LONGEST_WAIT_S = 20
-RETENTION_S = 60
-PREFIX = "wake-1-"
+RETENTION_S = 110
+"""How long a ring stays, from when it was ordered: one that comes 50 s late for a minute."""
+PREFIX = "wake-2-"
 """The number is the version of `_ATTRIBUTES`: SQS refuses to make a queue that exists with others."""
 _ATTRIBUTES = {"MessageRetentionPeriod": str(RETENTION_S)}
 NO_QUEUE = "QueueDoesNotExist"
+Heard = Literal["", "ring", "made"]
 _urls: LruCache[str, str] = LruCache(10_000)
 
 
@@ -42,6 +44,12 @@ def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
 def id_of(url: str) -> str:
     """The queue ID in a queue's URL."""
     return url.rpartition(f"-{PREFIX}")[2]
+
+
+def url_if_known(queue: str) -> str:
+    """Return the URL of the queue with the ID `queue`; empty if only SQS can tell it."""
+    name = settings().queue(PREFIX + queue)
+    return queues.url_of_name(name) or _urls.get(name) or ""
 
 
 def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool = False) -> str:
@@ -77,16 +85,17 @@ def _create(name: str) -> str:
     return str(call("sqs", "CreateQueue", {"QueueName": name, "Attributes": _ATTRIBUTES})["QueueUrl"])
 
 
-def wait(url: str, nonce: str, seconds: float) -> bool:
-    """Wait on a queue for the ring with `nonce`; whether it came in time, or the queue is another's by now.
+def wait(url: str, nonce: str, seconds: float) -> Heard:
+    """Wait on a queue for the ring with `nonce`: "ring" if it came in time, or the queue is another's by now.
 
+    A queue that is gone is made anew. Then what was rung meanwhile is lost, and the answer is "made".
     Rings for earlier registrations are thrown away; one for a later registration is left to its owner.
     """
     deadline = time.monotonic() + seconds
     while True:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
-            return False
+            return ""
         try:
             response = call(
                 "sqs",
@@ -101,7 +110,7 @@ def wait(url: str, nonce: str, seconds: float) -> bool:
             if error.code != NO_QUEUE:
                 raise
             _create(url.rpartition("/")[2])
-            return True  # what was rung meanwhile is lost: go and look
+            return "made"
         rings = response.get("Messages", [])
         others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(_nonce_of(ring), nonce)]
         for handle in others:
@@ -115,7 +124,7 @@ def wait(url: str, nonce: str, seconds: float) -> bool:
         if entries:
             call("sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries})
         if others or any(_nonce_of(ring) == nonce for ring in rings):
-            return True
+            return "ring"
 
 
 def _nonce_of(ring: Mapping[str, str]) -> str:
@@ -129,9 +138,14 @@ def encode_keys(keys: Mapping[str, Any]) -> str:
     return urlsafe_b64encode(text).decode()
 
 
-def ring(url: str, nonce: str, keys: str = "") -> None:
-    """Ring for the registration with `nonce`; `keys` tells of the device's keys where they have changed."""
-    message = {"QueueUrl": url, "MessageBody": f"{nonce}~{keys}~" if keys else nonce}
+def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:
+    """Ring for the registration with `nonce`, at once or later.
+
+    `keys` tells of the device's keys where they have changed.
+    """
+    message: dict[str, Any] = {"QueueUrl": url, "MessageBody": f"{nonce}~{keys}~" if keys else nonce}
+    if delay_s:
+        message["DelaySeconds"] = delay_s
     try:
         call("sqs", "SendMessage", message)
     except ServiceError as error:

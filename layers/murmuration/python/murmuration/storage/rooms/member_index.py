@@ -247,5 +247,15 @@ def rooms_joined_by(user_id: str, room_ids: Iterable[str]) -> list[str]:
     return [room_id for room_id, joined in zip(rooms, found, strict=True) if joined]
 
 
+def rooms_joined_by_server(server: str, room_ids: Sequence[str]) -> list[str]:
+    """Return those of the rooms in which another server has somebody joined; indexed rooms only."""
+    reads = [Read(ROOMS, _server_key(room_id, server), _has_joined) for room_id in room_ids]
+    return [room_id for room_id, joined in zip(room_ids, fetch_all(reads), strict=True) if joined]
+
+
+def _has_joined(item: Item | None) -> bool:
+    return item is not None and int(item["joined"]) > 0
+
+
 def _is_joined(item: Item | None) -> bool:
     return item is not None and item["membership"] == JOIN

@@ -13,6 +13,20 @@ from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.state_trie import NodeId
 
 ROOMS, HEAD = "rooms", "head"
+BUMPS = frozenset(
+    {
+        "m.room.create",
+        "m.room.message",
+        "m.room.encrypted",
+        "m.sticker",
+        "m.call.invite",
+        "m.poll.start",
+        "org.matrix.msc3381.poll.start",
+        "m.beacon_info",
+        "org.matrix.msc3672.beacon_info",
+    }
+)
+"""The types of events that move a room up in clients' lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +42,9 @@ class RoomHead:
     they are None while the room's member index isn't built (`storage.rooms.member_index`). `federated` says
     that another server had somebody joined at some time. `fills` counts how often the past was filled in.
     `state_bytes` is the size of the current state without membership events; None where it was never counted.
-    `erasures` is how many erased users the room has, which is counted by itself.
+    `erasures` is how many erased users the room has, which is counted by itself. `active_ms` is when
+    the newest event came, `bumped_ms` when the newest came that moves a room up in clients' lists (`BUMPS`):
+    None for rooms of which that was never noted.
     """
 
     room_id: str
@@ -50,6 +66,8 @@ class RoomHead:
     fills: int | None = None
     state_bytes: int | None = None
     erasures: int = 0
+    active_ms: int | None = None
+    bumped_ms: int | None = None
 
     @property
     def version(self) -> RoomVersion:
@@ -106,6 +124,8 @@ def head_from_item(item: Mapping[str, Any]) -> RoomHead:
         fills=item.get("fills"),
         state_bytes=item.get("state_bytes"),
         erasures=int(item.get("erasures", 0)),
+        active_ms=item.get("active_ms"),
+        bumped_ms=item.get("bumped_ms"),
     )
 
 

@@ -1,5 +1,7 @@
 """What other servers haven't got yet: three kinds of items in the table `destinations`.
 
+Beside rooms' logs there are others (`federation.outbound.logs`), whose IDs stand where a room's ID does.
+
 - `backlog`: the server is behind. Nothing is sent to it but by the worker that has its claim.
 - `owed#<room>`: the first event of the room's log that it hasn't got (`ordinal`). `touched` counts how often
   that was said, so that the worker who has read the log to its end learns whether there is more by now.
@@ -21,6 +23,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.storage.servers import outgoing_messages
 
 TABLE = "destinations"
 DUE = "#due"
@@ -320,7 +323,7 @@ def _set_due(server_name: str, due_ms: int, condition: str, values: Mapping[str,
 
 
 def drop(server_name: str) -> int:
-    """Forget all that is owed to a server, whoever is at it; the number of rooms of which something was."""
+    """Forget all that is owed to a server, whoever is at it; the number of logs of which something was."""
     owed: Iterable[Item] = dynamodb.query(
         TABLE,
         "server_name = :server AND begins_with(sk, :prefix)",
@@ -329,4 +332,5 @@ def drop(server_name: str) -> int:
     keys = [_key(server_name, item["sk"]) for item in owed]
     dynamodb.execute(dynamodb.delete(TABLE, _key(server_name)))
     dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in [*keys, _due_key(server_name)]])
+    outgoing_messages.remove_all(server_name)
     return len(keys)

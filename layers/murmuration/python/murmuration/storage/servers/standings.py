@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from murmuration.aws import dynamodb
-from murmuration.storage.servers.backlogs import DUE, OWED, TABLE
+from murmuration.storage.servers.backlogs import OWED, TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ def scan_standings() -> Iterator[ServerStanding]:
     """All servers that have an item; a server's items follow each other in a scan."""
     name, items = "", list[dict[str, object]]()
     for item in dynamodb.scan(TABLE):
-        if item["server_name"] == DUE:
+        if item["server_name"].startswith("#"):
             continue
         if item["server_name"] != name and items:
             yield _standing(name, items)

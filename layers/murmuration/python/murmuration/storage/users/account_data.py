@@ -5,18 +5,25 @@ The content is one JSON string: DynamoDB's numbers are not JSON's, and nothing h
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from murmuration.aws.dynamodb import ConditionFailed
-from murmuration.aws.reads import Read
+from murmuration.aws import concurrency
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, TooLarge
 from murmuration.storage import counts
 from murmuration.storage.live import streams
 
 PREFIX = "data#"
+FULLY_READ = "m.fully_read"
+"""The type of a room's read marker."""
+TAG = "m.tag"
+FEW_ROOMS, ITEMS_A_ROOM = 4, 10
+"""Up to how many rooms are asked for one by one; how many items a room has that is like others."""
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_BYTES = 350_000
 """What an item, limited to 400 KB, holds beside its key."""
@@ -42,6 +49,48 @@ def read_room(user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
     """All that a user keeps about a room, tags too: contents by type. One query."""
     items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
     return {str(item["type"]): content_of(item) for item in items}
+
+
+def read_tags(user_id: str, room_ids: Sequence[str]) -> dict[str, set[str]]:
+    """The names of the tags that a user gave each of these rooms; one round trip a hundred rooms."""
+    contents = fetch_all([content_read(user_id, room_id, TAG) for room_id in room_ids])
+    found: dict[str, set[str]] = {}
+    for room_id, content in zip(room_ids, contents, strict=True):
+        tags = (content or {}).get("tags")
+        found[room_id] = set(tags) if isinstance(tags, dict) else set()
+    return found
+
+
+def read_about_rooms(user_id: str, room_ids: Sequence[str]) -> dict[str, list[Item]]:
+    """All items of a user's stream about each of these rooms: their data, and their private receipts.
+
+    Of many rooms all that the user has is read, where that isn't much more than what is asked for.
+    """
+    found: dict[str, list[Item]] = {room_id: [] for room_id in room_ids}
+    stream = streams.user_stream(user_id)
+    if len(room_ids) > FEW_ROOMS:
+        most = len(room_ids) * ITEMS_A_ROOM
+        pages = [
+            functools.partial(streams.read_prefix, stream, prefix, most) for prefix in (PREFIX, "receipt#")
+        ]
+        every = concurrency.parallel(*pages)
+        if all(len(items) < most for items in every):
+            for item in (item for items in every for item in items):
+                if "seq" in item and item.get("room_id") in found:
+                    found[item["room_id"]].append(item)
+            return found
+    prefixes = [
+        (room_id, prefix) for room_id in room_ids for prefix in (f"{PREFIX}{room_id}#", f"receipt#{room_id}#")
+    ]
+    pages = [functools.partial(streams.read_prefix, stream, prefix) for _, prefix in prefixes]
+    for (room_id, _), items in zip(prefixes, concurrency.parallel(*pages), strict=True):
+        found[room_id] += [item for item in items if "seq" in item]
+    return found
+
+
+def read_account(user_id: str, first: str, most_bytes: int) -> tuple[list[Item], str | None]:
+    """The items of the account's own data from the key `first` on, and the key of what doesn't fit."""
+    return streams.read_some_of_prefix(streams.user_stream(user_id), data_key("", ""), first, most_bytes)
 
 
 def content_read(user_id: str, room_id: str, data_type: str) -> Read[dict[str, Any] | None]:

@@ -14,6 +14,7 @@ from typing import Any
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.aws.reads import Read
+from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.streams import device_stream, user_stream
 
 USERS = "users"
@@ -180,7 +181,10 @@ def deactivate(user_id: str, *, at_ms: int, erase: bool) -> None:
 
 
 def purge_user_data(user_id: str) -> None:
-    """Removes profile, filters, keys and account data: all that isn't the account, its devices and rooms."""
+    """Removes profile, filters, keys and account data: all that isn't the account, its devices and rooms.
+
+    What other servers are yet to be told of changed devices stays: up to a hundred device IDs.
+    """
     filters, keys = concurrency.parallel(
         functools.partial(_query_keys, USERS, "user_id", user_id, "filter#"),
         functools.partial(_query_keys, KEYS, "user_id", user_id),
@@ -188,7 +192,7 @@ def purge_user_data(user_id: str) -> None:
     profile = [{"user_id": user_id, "sk": "profile"}]
     dynamodb.batch_write(
         [dynamodb.delete(USERS, key) for key in (*profile, *filters)]
-        + [dynamodb.delete(KEYS, key) for key in keys]
+        + [dynamodb.delete(KEYS, key) for key in keys if not key["sk"].startswith("change")]
     )
     purge_stream(user_stream(user_id))
 
@@ -300,7 +304,7 @@ def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:
 
 
 def purge_device_data(user_id: str, device_id: str) -> None:
-    """Removes a device's keys and the messages that wait for it."""
+    """Removes a device's keys, the messages that wait for it, and its connections of sliding sync."""
     prefixes = (f"otk#{device_id}#", f"fallback#{device_id}#")
     found = concurrency.parallel(
         *(functools.partial(_query_keys, KEYS, "user_id", user_id, prefix) for prefix in prefixes)
@@ -308,6 +312,7 @@ def purge_device_data(user_id: str, device_id: str) -> None:
     keys = [device_key(user_id, device_id), *(key for keys in found for key in keys)]
     dynamodb.batch_write([dynamodb.delete(KEYS, key) for key in keys])
     purge_stream(device_stream(user_id, device_id))
+    sliding_positions.end_all(user_id, device_id)
 
 
 def purge_stream(stream: str) -> None:

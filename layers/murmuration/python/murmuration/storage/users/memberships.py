@@ -24,7 +24,8 @@ class Membership:
     server isn't in. `previous` is the membership before. `stripped_state` comes with invites and knocks.
     Of a room that is known by an invite or knock alone there are `room_version` and `via`, the servers that
     may help to leave it. Of a room that the user has forgotten no more is kept than that they aren't in it,
-    for their other devices to hear of it.
+    for their other devices to hear of it. `changed_ms` is when the membership began; None
+    where that wasn't noted.
     """
 
     user_id: str
@@ -39,6 +40,7 @@ class Membership:
     forgotten: bool = False
     room_version: str | None = None
     via: Sequence[str] = ()
+    changed_ms: int | None = None
 
     @property
     def is_outside(self) -> bool:
@@ -64,6 +66,7 @@ def from_item(item: Mapping[str, Any]) -> Membership:
         forgotten=item.get("forgotten", False),
         room_version=item.get("room_version"),
         via=tuple(item.get("via", ())),
+        changed_ms=item.get("changed_ms"),
     )
 
 
@@ -149,6 +152,7 @@ def _item(membership: Membership) -> Item:
         ("previous", membership.previous),
         ("room_version", membership.room_version),
         ("via", list(membership.via) or None),
+        ("changed_ms", membership.changed_ms),
     ):
         if value is not None:
             item[name] = value

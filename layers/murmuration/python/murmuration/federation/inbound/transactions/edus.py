@@ -2,12 +2,14 @@
 
 `CONSUMERS` is the table from an EDU's type to the function that takes all of a transaction's EDUs of this
 type, in order, with the server that sent them. A type that isn't in it is ignored, as the specification wants
-of unknown ones.
+of unknown ones. What a consumer can't make sense of doesn't hold up the others, nor the server's next
+transaction; what can't be stored now has the server send the transaction again.
 https://spec.matrix.org/v1.19/server-server-api/#edus
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -15,11 +17,57 @@ from typing import Any
 Contents = Sequence[dict[str, Any]]
 Consumer = Callable[[str, Contents], None]
 
-CONSUMERS: Mapping[str, Consumer] = MappingProxyType({})
+
+def _messages(origin: str, contents: Contents) -> None:
+    from murmuration.federation.devices.messages import take_messages
+
+    take_messages(origin, contents)
+
+
+def _device_updates(origin: str, contents: Contents) -> None:
+    from murmuration.federation.devices.updates import take_device_updates
+
+    take_device_updates(origin, contents)
+
+
+def _signing_key_updates(origin: str, contents: Contents) -> None:
+    from murmuration.federation.devices.updates import take_signing_key_updates
+
+    take_signing_key_updates(origin, contents)
+
+
+def _typing(origin: str, contents: Contents) -> None:
+    from murmuration.federation.ephemera.taking import take_typing
+
+    take_typing(origin, contents)
+
+
+def _receipts(origin: str, contents: Contents) -> None:
+    from murmuration.federation.ephemera.taking import take_receipts
+
+    take_receipts(origin, contents)
+
+
+CONSUMERS: Mapping[str, Consumer] = MappingProxyType(
+    {
+        "m.direct_to_device": _messages,
+        "m.device_list_update": _device_updates,
+        "m.signing_key_update": _signing_key_updates,
+        "org.matrix.signing_key_update": _signing_key_updates,
+        "m.typing": _typing,
+        "m.receipt": _receipts,
+    }
+)
+"""What each needs is imported once there is something for it."""
+CONTENTS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What contents bring about that no consumer has thought of."""
 
 
 def take_edus(origin: str, edus: Sequence[Any]) -> None:
-    """Hand a transaction's EDUs to their consumers. What is malformed is ignored."""
+    """Hand a transaction's EDUs to their consumers. What is malformed is ignored.
+
+    Raises LimitExceeded for too many messages, and what the storage raises: all of it comes again.
+    """
     by_type: dict[str, list[dict[str, Any]]] = {}
     for edu in edus:
         if not isinstance(edu, dict) or not isinstance(edu.get("content"), dict):
@@ -28,4 +76,7 @@ def take_edus(origin: str, edus: Sequence[Any]) -> None:
         if isinstance(edu_type, str) and edu_type in CONSUMERS:
             by_type.setdefault(edu_type, []).append(edu["content"])
     for edu_type, contents in by_type.items():
-        CONSUMERS[edu_type](origin, contents)
+        try:
+            CONSUMERS[edu_type](origin, contents)
+        except CONTENTS_FAULT:
+            logging.getLogger("murmuration.federation").exception("EDUs dropped: type=%s", edu_type)

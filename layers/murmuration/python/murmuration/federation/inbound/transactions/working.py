@@ -43,8 +43,14 @@ MOST_RETRIED = 100
 def work(message: Mapping[str, Any]) -> Counter[str]:
     """Take the PDUs of a message (`queueing`); returns how many were taken in which way.
 
+    A message may also order that a device list is asked for (`federation.devices.resyncing`).
     Raises Unavailable where the room is too busy, and what the storage raises: the message comes again.
     """
+    if "device_list" in message:
+        from murmuration.federation.devices.resyncing import resync
+
+        resync(message["device_list"])
+        return Counter()
     origin, room_id = message["origin"], message["room_id"]
     outcomes = _Outcomes(room_id, origin, bool(message.get("parked")))
     try:

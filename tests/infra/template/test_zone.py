@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from infra_cdk.settings import Settings, SettingsError, read_settings
-from tests.infra.conftest import Synthesised, synthesise
+from tests.infra.conftest import StackWith, Synthesised
 
 ZONE = {"zone": "example.org", "zone_id": "Z0123456789ABC", "certificate_arn": ""}
 HOSTS = ("matrix.example.org", "example.org")
 
 
 @pytest.fixture(scope="module")
-def zoned(tmp_path_factory: pytest.TempPathFactory) -> Synthesised:
-    return synthesise(tmp_path_factory.mktemp("zone"), **ZONE)
+def zoned(stack_with: StackWith) -> Synthesised:
+    return stack_with(**ZONE)
 
 
 def test_the_certificate_is_for_all_hosts_and_proves_itself(zoned: Synthesised) -> None:
@@ -85,6 +83,6 @@ def test_which_hosts_lead_here(given: dict[str, object], hosts: tuple[str, ...])
         {"certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/1"},
     ],
 )
-def test_what_can_not_be_is_refused(wrong: dict[str, str], tmp_path: Path) -> None:
+def test_what_can_not_be_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(SettingsError):
         read_settings({"server_name": "example.org", "domain": "matrix.example.org", **ZONE, **wrong})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,24 +11,25 @@ from typing import Any
 
 import pytest
 
-from tests.infra.conftest import Synthesised
+from infra_shared.apis import PARTS
+from tests.infra.conftest import StackWith, Synthesised
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 MOST_AT_ONCE = 10
 FUNCTION = "AWS::Lambda::Function"
-NESTED = "AWS::CloudFormation::Stack"
 
 
 def dependencies(stack: Synthesised) -> dict[str, set[str]]:
     """What each resource waits for: by DependsOn, or because it refers to it.
 
-    What is in a nested stack waits for all that the nested stack waits for.
+    What is in a nested stack waits for all that the nested stack waits for, which itself waits for what is
+    in it.
     """
     found = _within(stack.template, set())
-    nested = [name for name, each in stack.template["Resources"].items() if each["Type"] == NESTED]
-    assert len(nested) == len(stack.nested) <= 1
-    for name, template in zip(nested, stack.nested, strict=True):
-        found |= _within(template, found[name])
+    for name, template in stack.nested.items():
+        inner = _within(template, found[name])
+        found |= inner
+        found[name] |= set(inner)
     return found
 
 
@@ -56,6 +58,14 @@ def _named(value: Any) -> Iterator[str]:
         case list():
             for inner in value:
                 yield from _named(inner)
+
+
+def _before(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """All that is there before each resource."""
+    found: dict[str, set[str]] = {}
+    for name in TopologicalSorter(graph).static_order():
+        found[name] = set().union(*(found[other] | {other} for other in graph[name]))
+    return found
 
 
 def waves(stack: Synthesised) -> list[list[str]]:
@@ -87,7 +97,7 @@ def test_no_function_has_more_than_ten_that_wait_for_it(stack: Synthesised) -> N
     functions = stack.of_type(FUNCTION)
     waited_for = Counter(
         other
-        for template in (stack.template, *stack.nested)
+        for template in stack.templates
         for name, others in _within(template, set()).items()
         for other in others
         if name in functions and other in functions
@@ -96,13 +106,10 @@ def test_no_function_has_more_than_ten_that_wait_for_it(stack: Synthesised) -> N
 
 
 def test_workers_come_before_what_clients_call(stack: Synthesised) -> None:
-    graph = dependencies(stack)
     functions = stack.of_type(FUNCTION)
     workers = {name for name, found in functions.items() if ".workers." in found["Properties"]["Handler"]}
     assert workers
-    before: dict[str, set[str]] = {}
-    for name in TopologicalSorter(graph).static_order():
-        before[name] = set().union(*(before[other] | {other} for other in graph[name]))
+    before = _before(dependencies(stack))
     assert all(workers <= before[name] for name in set(functions) - workers - {"FunctionMakeSecrets"})
 
 
@@ -115,6 +122,33 @@ def test_what_workers_and_clients_share_is_made_before_both(stack: Synthesised) 
             assert {"LayerCode", "LayerDependencies"} <= graph[name]
 
 
-def test_the_distribution_waits_for_the_apis_stages(stack: Synthesised) -> None:
+def test_the_distribution_waits_for_the_apis_stages(
+    stack: Synthesised, http_stack: Synthesised, stack_to_try: Synthesised
+) -> None:
     """CloudFront must not send requests to an API that answers nobody yet."""
-    assert {"RestStage", "DraftsRestStage", "FederationRestStage"} <= dependencies(stack)["Distribution"]
+    stages = {f"{part}RestStage" for part in PARTS}
+    assert stages <= dependencies(stack)["Distribution"]
+    assert {f"{part}HttpStage" for part in PARTS} | {"ParkingRestStage"} <= dependencies(http_stack)[
+        "Distribution"
+    ]
+    # Without a domain, functions are told the distribution's address, so it comes before them.
+    without_domain = dependencies(stack_to_try)
+    assert not stages & _before(without_domain)["Distribution"]
+    assert "Distribution" in without_domain["FunctionClientServerSync"]
+
+
+@pytest.mark.parametrize("api", ["http", "rest"])
+def test_an_api_changes_once_its_functions_are_there(stack_with: StackWith, api: str) -> None:
+    """What serves requests is a stage's deployment: it must not lead to a function that isn't made yet."""
+    stack = stack_with(**({"api": api} if api != "rest" else {}))
+    before = _before(dependencies(stack))
+    names = {found["Properties"]["FunctionName"]: name for name, found in stack.of_type(FUNCTION).items()}
+    seen: set[str] = set()
+    for kind in ("AWS::ApiGateway::Deployment", "AWS::ApiGatewayV2::Deployment"):
+        for deployment, found in stack.of_type(kind).items():
+            reference = found["Properties"].get("RestApiId") or found["Properties"]["ApiId"]
+            body = json.dumps(stack.resources[reference["Ref"]]["Properties"]["Body"])
+            called = set(re.findall(r":function:([^/]+)/invocations", body))
+            assert {names[each] for each in called} <= before[deployment]
+            seen |= called
+    assert len(seen) > 200

@@ -14,24 +14,18 @@ from typing import Any
 import pytest
 
 from infra_cdk import modules
-from infra_cdk.names import distribution_comment, function_name
+from infra_cdk.parts.api import openapi
 from infra_cdk.parts.functions import RUNTIME
 from infra_cdk.settings import Settings
+from infra_shared.apis import PARTS
 from infra_shared.grants import GRANTS
-from murmuration.endpoint import Http, Queue, Schedule, Stream, WebSocket, discover
+from murmuration.endpoint import Http, Queue, Schedule, Stream, WebSocket
 from murmuration.settings import read_settings
 from murmuration.storage.tables import TABLES
-from tests.infra.conftest import Synthesised, synthesise
+from tests.infra.conftest import PREFIX, StackWith, Synthesised, functions, physical_names, read
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
-PREFIX = "murmuration-prod"
 FUNCTION_FILES = sorted(path for path in Path("functions").rglob("*.py") if not path.name.startswith("_"))
-
-
-def physical_names() -> dict[str, str]:
-    """The functions' physical names by their modules'."""
-    settings = Settings(server_name="example.org")
-    return {function.module: function_name(settings, function) for function in discover()}
 
 
 def routed_paths(stack: Synthesised) -> dict[tuple[str, str], str]:
@@ -121,7 +115,7 @@ def test_http_functions_end_before_the_gateway_gives_up(stack: Synthesised) -> N
     timeouts = {
         found["FunctionName"]: found["Timeout"] for found in stack.properties("AWS::Lambda::Function")
     }
-    for function in discover():
+    for function in functions():
         if isinstance(function.route, Http):
             assert timeouts[physical_names()[function.module]] <= 29
 
@@ -171,8 +165,7 @@ def test_the_environment_is_what_settings_read(stack: Synthesised) -> None:
 
 
 def test_each_worker_has_its_source(stack: Synthesised) -> None:
-    functions = discover()
-    workers = [function for function in functions if isinstance(function.route, Stream | Queue)]
+    workers = [function for function in functions() if isinstance(function.route, Stream | Queue)]
     mappings = stack.properties("AWS::Lambda::EventSourceMapping")
     assert len(mappings) == len(workers)
     assert all(mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for mapping in mappings)
@@ -183,9 +176,9 @@ def test_each_worker_has_its_source(stack: Synthesised) -> None:
         assert mapping["BisectBatchOnFunctionError"] is True
         assert mapping["DestinationConfig"]["OnFailure"]["Destination"]
         assert mapping["StartingPosition"] == "TRIM_HORIZON"
-    schedules = [function for function in functions if isinstance(function.route, Schedule)]
+    schedules = [function for function in functions() if isinstance(function.route, Schedule)]
     assert len(stack.of_type("AWS::Events::Rule")) == len(schedules)
-    sockets = [function for function in functions if isinstance(function.route, WebSocket)]
+    sockets = [function for function in functions() if isinstance(function.route, WebSocket)]
     assert len(stack.of_type("AWS::ApiGatewayV2::Route")) == len(sockets)
 
 
@@ -223,8 +216,8 @@ def test_tables_are_as_the_storage_defines_them(stack: Synthesised) -> None:
         assert properties["DeletionProtectionEnabled"] is False, "a first deployment that fails is cleaned up"
 
 
-def test_a_deployment_that_stands_is_protected(tmp_path: Path) -> None:
-    stack = synthesise(tmp_path, protected="true")
+def test_a_deployment_that_stands_is_protected(stack_with: StackWith) -> None:
+    stack = stack_with(protected="true", monthly_budget="0")
     assert all(found["DeletionProtectionEnabled"] for found in stack.properties("AWS::DynamoDB::Table"))
     manifest = json.loads((stack.path.parent / "manifest.json").read_text())
     assert manifest["artifacts"][PREFIX]["properties"]["terminationProtection"] is True
@@ -237,10 +230,9 @@ def test_users_data_outlives_the_stack(stack: Synthesised) -> None:
             assert found["UpdateReplacePolicy"] == "Retain"
 
 
-def test_a_try_goes_without_a_trace(tmp_path: Path) -> None:
-    stack = synthesise(tmp_path, ephemeral="true", stage="try")
+def test_a_try_goes_without_a_trace(stack_to_try: Synthesised) -> None:
     for kind in ("AWS::DynamoDB::Table", "AWS::S3::Bucket"):
-        for found in stack.of_type(kind).values():
+        for found in stack_to_try.of_type(kind).values():
             assert found["DeletionPolicy"] == "Delete"
             assert found["Properties"].get("DeletionProtectionEnabled", False) is False
 
@@ -255,59 +247,6 @@ def test_the_bucket_is_private_encrypted_and_tls_only(stack: Synthesised) -> Non
     assert statement["Effect"] == "Deny"
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.properties("AWS::SQS::Queue"))
-
-
-def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
-    """Those that CloudFront keeps by itself, whatever the cache policy and the origin say."""
-    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
-    kept = {
-        error["ErrorCode"]: error["ErrorCachingMinTTL"]
-        for error in distribution["DistributionConfig"]["CustomErrorResponses"]
-    }
-    assert kept == dict.fromkeys((400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0)
-
-
-def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
-    """CloudFront has one list of names for all regions of an account."""
-    names = [found["Name"] for found in stack.properties("AWS::CloudFront::Function")]
-    for kind, config in (
-        ("CachePolicy", "CachePolicyConfig"),
-        ("OriginRequestPolicy", "OriginRequestPolicyConfig"),
-        ("ResponseHeadersPolicy", "ResponseHeadersPolicyConfig"),
-    ):
-        names += [found[config]["Name"] for found in stack.properties(f"AWS::CloudFront::{kind}")]
-    assert len(names) == 5
-    assert all("${AWS::Region}" in name["Fn::Sub"] for name in names)
-    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
-    assert "${AWS::Region}" in distribution["DistributionConfig"]["Comment"]["Fn::Sub"]
-
-
-@pytest.mark.parametrize("length", [11, 100, 230])
-def test_the_distributions_comment_is_as_long_as_cloudfront_takes_it(length: int) -> None:
-    from aws_cdk import Stack
-
-    server_name = "a." * ((length - 10) // 2) + "a" * (length % 2) + "example.org"[-10:]
-    settings = Settings(server_name=server_name, stage="a-very-long-name")
-    text = Stack().resolve(distribution_comment(settings))["Fn::Sub"]
-    assert len(text.replace("${AWS::Region}", "ap-southeast-1")) <= 128
-    assert text.endswith((f": {server_name}", "..."))
-
-
-def test_browsers_are_told_to_come_by_https_alone(stack: Synthesised) -> None:
-    policies = stack.of_type("AWS::CloudFront::ResponseHeadersPolicy")
-    for resource in policies.values():
-        security = resource["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
-        assert security["StrictTransportSecurity"] == {
-            "AccessControlMaxAgeSec": 31_536_000,
-            "IncludeSubdomains": False,
-            "Override": True,
-            "Preload": False,
-        }
-    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
-    config = distribution["DistributionConfig"]
-    for behaviour in (config["DefaultCacheBehavior"], *config["CacheBehaviors"]):
-        assert behaviour["ResponseHeadersPolicyId"]["Ref"] in policies
-        assert behaviour["ViewerProtocolPolicy"] == "https-only"
 
 
 def reserved_in(stack: Synthesised) -> dict[str, int]:
@@ -354,22 +293,6 @@ def test_a_function_that_waits_or_decodes_has_a_share() -> None:
     assert len(names) >= 10
 
 
-def test_large_answers_come_from_the_bucket_without_the_clients_token(stack: Synthesised) -> None:
-    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
-    config = distribution["DistributionConfig"]
-    (origin,) = [each for each in config["Origins"] if each["Id"] == "answers"]
-    assert origin["DomainName"] == {"Fn::GetAtt": ["MediaBucket", "RegionalDomainName"]}
-    (behaviour,) = [each for each in config["CacheBehaviors"] if each["TargetOriginId"] == "answers"]
-    assert behaviour["PathPattern"] == "/answers/*"
-    (policy,) = stack.properties("AWS::CloudFront::OriginRequestPolicy")
-    forwarded = policy["OriginRequestPolicyConfig"]
-    assert forwarded["HeadersConfig"] == {"HeaderBehavior": "none"}
-    assert forwarded["QueryStringsConfig"] == {"QueryStringBehavior": "all"}
-    (bucket,) = stack.properties("AWS::S3::Bucket")
-    rules = {rule.get("Prefix"): rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
-    assert rules["answers/"]["ExpirationInDays"] == 1
-
-
 def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
     text = json.dumps(stack.template)
     assert "signing-key" not in text or re.search(r"ed25519 a_\w+ [\w+/]{40}", text) is None
@@ -414,21 +337,21 @@ def test_nothing_idle_costs(stack: Synthesised) -> None:
 def test_each_method_takes_as_many_requests_as_a_companys_devices_send(stack: Synthesised) -> None:
     """A stage's throttle is of each method. 2,000 people with three devices each wake once in 20 seconds."""
     stages = stack.of_type("AWS::ApiGateway::Stage")
-    for found in (stages[name]["Properties"] for name in ("RestStage", "DraftsRestStage")):
+    for found in (stages[f"{part}RestStage"]["Properties"] for part in PARTS if part != "Federation"):
         (throttle,) = found["MethodSettings"]
         assert (throttle["HttpMethod"], throttle["ResourcePath"]) == ("*", "/*")
         assert throttle["ThrottlingRateLimit"] >= 2 * 2_000 * 3 / 20
         assert throttle["ThrottlingRateLimit"] <= throttle["ThrottlingBurstLimit"] <= 5_000
 
 
-def test_a_budget_tells_of_the_bill(stack: Synthesised, tmp_path: Path) -> None:
+def test_a_budget_tells_of_the_bill(stack: Synthesised, stack_with: StackWith) -> None:
     (found,) = stack.properties("AWS::Budgets::Budget")
     assert found["Budget"]["BudgetLimit"] == {"Amount": 50, "Unit": "USD"}
     kinds = {each["Notification"]["NotificationType"] for each in found["NotificationsWithSubscribers"]}
     assert kinds == {"ACTUAL", "FORECASTED"}
     for each in found["NotificationsWithSubscribers"]:
         assert each["Subscribers"] == [{"Address": "operator@example.org", "SubscriptionType": "EMAIL"}]
-    assert not synthesise(tmp_path, monthly_budget="0").of_type("AWS::Budgets::Budget")
+    assert not stack_with(protected="true", monthly_budget="0").of_type("AWS::Budgets::Budget")
 
 
 def test_who_waits_is_not_taken_for_slow(stack: Synthesised) -> None:
@@ -443,47 +366,6 @@ def test_who_waits_is_not_taken_for_slow(stack: Synthesised) -> None:
     assert dimension["Value"] in json.dumps(dashboard)
 
 
-def test_the_stack_has_room_to_grow(stack: Synthesised) -> None:
-    """Of 500 resources and 1 MB in each template; another 35 functions for clients take 35 and 100 kB.
-
-    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
-    """
-    for template in (stack.template, *stack.nested):
-        print(f"{len(template['Resources'])} resources")
-        assert len(template["Resources"]) < 400
-    assert stack.path.stat().st_size < 930_000
-
-
-def test_what_other_servers_call_is_apart(stack: Synthesised) -> None:
-    """In a stack and an API of its own, with a throttle of its own; CloudFront finds it by the path."""
-    (nested,) = stack.nested
-    within = {
-        found["Properties"]["FunctionName"]
-        for found in nested["Resources"].values()
-        if found["Type"] == "AWS::Lambda::Function"
-    }
-    names = physical_names()
-    assert within == {name for module, name in names.items() if module.startswith("functions.server_server.")}
-    assert all(name.startswith(f"{PREFIX}-federation-") for name in within)
-    apis = stack.of_type("AWS::ApiGateway::RestApi")
-    paths = {
-        name: set(found["Properties"]["Body"]["paths"]) - {"/", "/{proxy+}"} for name, found in apis.items()
-    }
-    theirs = ("/_matrix/federation/", "/_matrix/key/")
-    assert all(path.startswith(theirs) for path in paths["FederationRestApi"])
-    assert not any(path.startswith(theirs) for path in paths["RestApi"] | paths["DraftsRestApi"])
-    rates = {
-        found["RestApiId"]["Ref"]: found["MethodSettings"][0]["ThrottlingRateLimit"]
-        for found in stack.properties("AWS::ApiGateway::Stage")
-    }
-    assert rates["FederationRestApi"] < rates["RestApi"]
-    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
-    behaviours = distribution["DistributionConfig"]["CacheBehaviors"]
-    origins = {each["PathPattern"]: each["TargetOriginId"] for each in behaviours}
-    assert origins["/_matrix/federation/*"] == origins["/_matrix/key/*"] == "federation"
-    assert origins["/_matrix/key/v2/server*"] == "federation"
-
-
 # -- Permissions -----------------------------------------------------------------------------------------
 
 
@@ -495,7 +377,7 @@ def statements(stack: Synthesised) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def test_every_module_has_grants_and_every_grant_a_module() -> None:
-    modules = {function.group for function in discover()}
+    modules = {function.group for function in functions()}
     assert modules - set(GRANTS) == set(), "infra_shared/grants says nothing of these"
     assert set(GRANTS) - modules == set(), "infra_shared/grants speaks of modules that aren't there"
 
@@ -503,7 +385,7 @@ def test_every_module_has_grants_and_every_grant_a_module() -> None:
 def test_each_module_has_a_role_of_its_own(stack: Synthesised) -> None:
     roles: dict[str, set[str]] = {}
     by_name = {found["FunctionName"]: found for found in stack.properties("AWS::Lambda::Function")}
-    for function in discover():
+    for function in functions():
         (role, _) = by_name[physical_names()[function.module]]["Role"]["Fn::GetAtt"]
         roles.setdefault(role, set()).add(function.group)
     assert all(len(modules) == 1 for modules in roles.values())
@@ -563,27 +445,25 @@ def test_the_same_functions_make_the_same_template(stack: Synthesised, tmp_path:
     process = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    again = Path(process.stdout.splitlines()[-1])
-    assert again.read_text() == stack.path.read_text()
+    again = read(Path(process.stdout.splitlines()[-1]))
+    assert again.path.read_text() == stack.path.read_text()
+    assert json.dumps(again.nested) == json.dumps(stack.nested)
 
 
 def test_a_changed_route_makes_a_new_deployment_of_the_api(stack: Synthesised) -> None:
     from dataclasses import replace
 
-    from infra_cdk.parts.api import openapi
-
     settings = Settings(server_name="example.org")
-    functions = discover()
-    before = openapi(settings, functions)
+    before = openapi(settings, functions())
     moved = [
         replace(function, route=Http("POST", "/_matrix/client/{version}/moved"))
         if function.name == "client_server-get_capabilities"
         else function
-        for function in functions
+        for function in functions()
     ]
-    assert openapi(settings, functions) == before
+    assert openapi(settings, functions()) == before
     assert openapi(settings, moved) != before
     names = sorted(stack.of_type("AWS::ApiGateway::Deployment"))
-    assert [re.sub(r"[0-9a-f]{16}$", "", name) for name in names] == [
-        "DraftsRestDeployment", "FederationRestDeployment", "RestDeployment",
-    ]  # fmt: skip
+    assert {re.sub(r"[0-9a-f]{16}$", "", name) for name in names} == {
+        f"{part}RestDeployment" for part in PARTS
+    }

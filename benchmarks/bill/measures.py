@@ -1,0 +1,226 @@
+"""Counts each operation of `operators.costs.counts` on a stage, for people who live in a certain way.
+
+Each is done a few times, and what follows from it is waited for. What a wake asks for is what a message asks
+for with waiting devices, less what it asks for without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+
+from benchmarks.bill.stage import V3, Counted, Person, Stage, running
+from murmuration.delivery import wakes
+from operators.costs.counts import Counts, Op
+
+TIMES = 4
+WAITING = 3
+"""How many devices wait, of as many users."""
+LATE_S = 1
+"""How late late rings come here; what they cost doesn't depend on it."""
+
+
+def measure(folder: Path, rooms: int, people: int) -> Counts:
+    """What operations ask for where all are in so many rooms, and talk in one of so many people."""
+    spawning = multiprocessing.get_context("spawn")  # a local cloud wants a process for itself
+    with ProcessPoolExecutor(1, mp_context=spawning, max_tasks_per_child=1) as pool:
+        found = [pool.submit(_measure_waiting, folder, kind, rooms, people) for kind in ("parked", "held")]
+        return Counts(**found[0].result(), **found[1].result())
+
+
+def _measure_waiting(
+    folder: Path, waiting: Literal["parked", "held"], rooms: int, people: int
+) -> dict[str, Any]:
+    wakes.LATE_S = LATE_S
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # those who wait at the end are cut off
+    with running(folder / waiting, waiting) as stage:
+        return (_parked if waiting == "parked" else _held)(stage, rooms, people)
+
+
+def _settle_in(stage: Stage, rooms: int, people: int) -> tuple[list[Person], str, str]:
+    """People in their rooms, seen a moment ago; the room of them all, and a small one."""
+    everybody = stage.people(people)
+    few = everybody[: WAITING + 2]
+    room_id = stage.room(everybody)
+    small = room_id if people <= wakes.EPHEMERAL_ROOM else stage.room(few)
+    for _ in range(rooms - 1 - (small != room_id)):
+        stage.room(few)
+    for person in everybody[: WAITING + 2]:
+        person.sync()
+    return everybody, room_id, small
+
+
+def _each(times: int, work: Callable[[int], object]) -> Callable[[], None]:
+    def run() -> None:
+        for number in range(times):
+            work(number)
+
+    return run
+
+
+def _parked(stage: Stage, rooms: int, people: int) -> dict[str, Any]:
+    everybody, room_id, small = _settle_in(stage, rooms, people)
+    writer, *others = everybody
+    readers = others[:WAITING]
+    send = stage.count(_each(TIMES, lambda _: writer.send(room_id))).op * (1 / TIMES)
+
+    def type_both(_: int) -> None:
+        writer.type(small, typing=True)
+        writer.type(small, typing=False)
+
+    typing = stage.count(_each(TIMES, type_both)).op * (1 / (2 * TIMES))
+    events = [writer.send(small) for _ in range(2 * TIMES)]
+    in_small = stage.count(lambda: writer.send(small)).op
+    receipt = stage.count(_each(TIMES, lambda number: readers[0].read(small, events[number]))).op
+    receipt *= 1 / TIMES
+    alone = _alone(stage, everybody, room_id)
+    for reader in readers:
+        reader.sync()
+    writer.send(room_id)  # whoever was registered meanwhile isn't any more
+    writer.send(small)
+    with stage.waiting(readers):
+        wake = _of_each(stage, TIMES, lambda _: writer.send(room_id), send)
+        ringing = [stage.count(lambda: writer.type(small, typing=True))]
+
+        def send_and_stop() -> None:
+            writer.type(small, typing=False)
+            writer.send(small)
+
+        ringing.append(stage.count(send_and_stop))
+        fetched = sum((each.op for each in ringing), Op()) - in_small - typing * 2
+        late = stage.count(lambda: writer.read(small, events[-1]), quiet_s=LATE_S + 0.5).op - receipt
+    return alone | {
+        "send": send,
+        "typing": typing,
+        "receipt": receipt,
+        "wake": wake,
+        "late_wake": late * (1 / WAITING),
+        "wakes_per_message": fetched.requests / WAITING,
+    }
+
+
+def _of_each(stage: Stage, times: int, work: Callable[[int], object], without: Op) -> Op:
+    """What one of the waiting devices asks for when `work` rings it, which alone asks for `without`."""
+    total = Op()
+    for number in range(times):
+        total += stage.count(lambda number=number: work(number)).op - without  # type: ignore[misc]
+    return total * (1 / times / WAITING)
+
+
+def _alone(stage: Stage, everybody: list[Person], room_id: str) -> dict[str, Op]:
+    """What nobody waits for meanwhile."""
+    writer, reader = everybody[0], everybody[WAITING + 1]
+    reader.sync()
+    reader.sync(20_000)
+    mark = (reader.since or "").split(".")
+    ended = ".".join((*mark[:4], "1000000000", *mark[5:]))
+    renewal = stage.count(lambda: reader.ask("GET", "/sync", since=ended, timeout=20_000)).op
+    reader.be("offline")
+    came = stage.count(lambda: reader.be("online")).op - Op(1, 1)  # a sync tells of it, not a request
+    coming = Op(0, 1, came.reads, 1)
+    name = reader.user_id[1:].partition(":")[0]
+    login = stage.count(lambda: _log_in(stage, name)).op
+    start = stage.count(lambda: _start(reader)).op
+    others = everybody[1 : WAITING + 1]
+    to_device = stage.count(lambda: _share_key(writer, others)).op * (1 / len(others))
+    version = writer.ask("POST", "/room_keys/version", _BACKUP)["version"]
+    backup = stage.count(_each(TIMES, lambda number: _back_up(writer, version, room_id, number))).op
+    uploaded: list[str] = []
+    upload = stage.count(lambda: uploaded.append(_upload(writer))).op
+    download = stage.count(lambda: reader.ask("GET", f"/download/{uploaded[0]}", base=_MEDIA)).op
+    return {
+        "renewal": renewal,
+        "coming": coming,
+        "told": Op(0, came.invocations - 1, 0, came.writes - 1) * (1 / (WAITING + 1)),
+        "login": login,
+        "start": start,
+        "to_device": to_device,
+        "backup": backup * (1 / TIMES),
+        "upload": upload,
+        "download": download,
+    }
+
+
+_MEDIA = "/_matrix/client/v1/media"
+_BACKUP = {
+    "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2",
+    "auth_data": {"public_key": "abcdefg", "signatures": {}},
+}
+
+
+def _start(person: Person) -> None:
+    """What a client asks for when it is opened again."""
+    person.ask("GET", "/versions", base="/_matrix/client")
+    for path in ("/capabilities", "/pushrules/", "/voip/turnServer", "/devices"):
+        person.ask("GET", path)
+    person.ask("POST", f"/user/{person.user_id}/filter", {"room": {"state": {"lazy_load_members": True}}})
+    person.ask("POST", "/keys/query", {"device_keys": {person.user_id: []}})
+    person.sync()
+    person.sync(20_000)
+
+
+def _log_in(stage: Stage, name: str) -> None:
+    person = stage.person(name)
+    keys = {f"signed_curve25519:{number}": {"key": "x" * 43} for number in range(50)}
+    person.ask("POST", "/keys/upload", {"one_time_keys": keys})
+    person.sync()
+
+
+def _share_key(sender: Person, receivers: list[Person]) -> None:
+    text = {"type": 0, "body": "x" * 800}
+    content = {"algorithm": "m.olm.v1.curve25519-aes-sha2", "ciphertext": {"key": text}}
+    messages = {each.user_id: {each.device_id: content} for each in receivers}
+    sender.ask("PUT", f"/sendToDevice/m.room.encrypted/{secrets.token_hex(4)}", {"messages": messages})
+
+
+def _back_up(person: Person, version: str, room_id: str, number: int) -> None:
+    key = {
+        "first_message_index": 0,
+        "forwarded_count": 0,
+        "is_verified": True,
+        "session_data": {"ephemeral": "x" * 43, "ciphertext": "x" * 500, "mac": "x" * 11},
+    }
+    person.ask("PUT", f"/room_keys/keys/{room_id}/s{number}", key, version=version)
+
+
+def _upload(person: Person) -> str:
+    answer = person.ask("POST", "/upload", secrets.token_bytes(100_000), base="/_matrix/media/v3")
+    return str(answer["content_uri"]).removeprefix("mxc://")
+
+
+# -- Held, and by WebSocket ------------------------------------------------------------------------------
+
+
+def _held(stage: Stage, rooms: int, people: int) -> dict[str, Op]:
+    everybody, room_id, _ = _settle_in(stage, rooms, people)
+    writer, *others = everybody
+    readers = others[:WAITING]
+    send = stage.count(_each(TIMES, lambda _: writer.send(room_id))).op * (1 / TIMES)
+    push = asyncio.run(_push(stage, writer, others[WAITING], room_id, send))
+    for reader in readers:
+        reader.sync()
+    readers[0].sync(1_500)  # the first finds no queue; it is made once
+    wait = stage.count(lambda: readers[0].sync(1_500), quiet_s=1).op
+    with stage.waiting(readers):
+        wake = _of_each(stage, TIMES, lambda _: writer.send(room_id), send)
+    return {"held_wait": wait, "held_wake": wake, "push": push}
+
+
+async def _push(stage: Stage, writer: Person, reader: Person, room_id: str, send: Op) -> Op:
+    """What it asks for to tell one connection of a message."""
+    token = str(reader.session.headers["Authorization"]).removeprefix("Bearer ")
+    url = f"{stage.url.replace('http', 'ws', 1)}{V3}/stream?access_token={token}"
+    async with aiohttp.ClientSession() as http, http.ws_connect(url, protocols=("m.json",)) as socket:
+        await socket.receive(timeout=30)
+        counted: Counted = await asyncio.to_thread(
+            stage.count, _each(TIMES, lambda _: (writer.send(room_id), stage.rest()))
+        )
+    return counted.op * (1 / TIMES) - send

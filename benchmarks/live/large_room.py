@@ -1,0 +1,93 @@
+"""What a room of many members costs: its state, its members, syncs, and a message to those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+
+from benchmarks.live.measures import WAIT_MS, Cost, account, cost, send
+from benchmarks.live.servers import Server
+from tests.soak.clients import V3, Account
+
+AT_ONCE = 4
+LAZY = '{"room":{"state":{"lazy_load_members":true}}}'
+
+
+async def make(http: aiohttp.ClientSession, server: Server, members: int) -> tuple[list[Account], str]:
+    """A public room with so many members; the first made it."""
+    owner = await account(http, server, "owner")
+    room_id = (await owner.request("POST", f"{V3}/createRoom", {"preset": "public_chat"}))["room_id"]
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def join() -> Account:
+        async with gate:
+            found = await account(http, server, "member")
+            await found.request("POST", found.room(room_id, "join"), {})
+            return found
+
+    return [owner, *await asyncio.gather(*(join() for _ in range(members - 1)))], room_id
+
+
+async def costs(
+    http: aiohttp.ClientSession, server: Server, members: int, waiting: int, count: int
+) -> dict[str, Cost]:
+    """The cost of each operation in a room of so many members, of whom some wait for news."""
+    everybody, room_id = await make(http, server, members)
+    owner, reader = everybody[:2]
+
+    def get(path: str, **query: str | int) -> Callable[[], Awaitable[object]]:
+        return lambda: reader.once("GET", path, **query)
+
+    title = f"room of {members}: "
+    found = {
+        title + name: await cost(server, operation, count)
+        for name, operation in (
+            ("/state", get(reader.room(room_id, "state"))),
+            ("/members", get(reader.room(room_id, "members"))),
+            ("/joined_members", get(reader.room(room_id, "joined_members"))),
+            ("initial sync", get(f"{V3}/sync", timeout=0)),
+            ("initial sync, lazy", get(f"{V3}/sync", timeout=0, filter=LAZY)),
+        )
+    }
+    clients = [_Waiting(reader) for reader in everybody[1 : waiting + 1]]
+    for client in clients:
+        await client.sync(0)
+    tasks = [asyncio.create_task(client.live()) for client in clients]
+    await asyncio.sleep(1)  # until they wait
+    try:
+        name = f"{title}send, {waiting} wait"
+        found[name] = await cost(server, lambda: _reach(owner, room_id, clients), max(3, count // 5))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return found
+
+
+class _Waiting:
+    """A client that waits by /sync, and tells when news came."""
+
+    def __init__(self, reader: Account) -> None:
+        self.arrived = asyncio.Event()
+        self._reader = reader
+        self._since: str | None = None
+
+    async def sync(self, timeout_ms: int) -> None:
+        answer = await self._reader.once("GET", f"{V3}/sync", since=self._since, timeout=timeout_ms)
+        self._since = answer["next_batch"]
+        if "rooms" in answer:
+            self.arrived.set()
+
+    async def live(self) -> None:
+        while True:
+            await self.sync(WAIT_MS)
+
+
+async def _reach(sender: Account, room_id: str, clients: list[_Waiting]) -> None:
+    """Send a message, and wait until all have it."""
+    for client in clients:
+        client.arrived.clear()
+    await send(sender, room_id)
+    await asyncio.wait_for(asyncio.gather(*(client.arrived.wait() for client in clients)), 60)

@@ -1,0 +1,16 @@
+"""Tell another server all devices of a user of this one.
+
+https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevicesuserid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.devices.serving import get_user_devices
+
+
+@endpoint("GET", "/_matrix/federation/v1/user/devices/{userId}", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return get_user_devices(request.origin, request.params["userId"])

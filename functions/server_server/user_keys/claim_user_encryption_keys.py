@@ -1,0 +1,16 @@
+"""Give another server one-time keys of devices of this one's users.
+
+https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysclaim
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.devices.serving import claim_user_keys
+
+
+@endpoint("POST", "/_matrix/federation/v1/user/keys/claim", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return claim_user_keys(request.origin, request.content_object)

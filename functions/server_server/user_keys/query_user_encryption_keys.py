@@ -1,0 +1,16 @@
+"""Tell another server the identity keys of users of this one.
+
+https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeysquery
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.devices.serving import query_user_keys
+
+
+@endpoint("POST", "/_matrix/federation/v1/user/keys/query", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return query_user_keys(request.origin, request.content_object)

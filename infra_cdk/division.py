@@ -1,0 +1,45 @@
+"""Which stack a function is in. A stack has room for 500 resources, and a template for 1 MB.
+
+The first stack has what everything else refers to: tables, queues, APIs, the distribution. Of the functions
+it has the workers, the founding drafts', and the modules in `STAYING`. All others are in a nested stack by
+their API. A new file or module needs no entry here.
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from murmuration.endpoint import Function
+
+Division = Literal["", "Clients", "Federation"]
+NESTED: tuple[Division, ...] = ("Clients", "Federation")
+"""The nested stacks, in the order in which they are made and changed."""
+
+STAYING = frozenset(f"client_server.{module}" for module in ("account", "login", "media", "old_sync", "sync"))
+"""Modules of the client-server API that never moved, since concurrency is reserved for them.
+
+A function that moves exists twice while the stack is upgraded: CloudFormation makes what is new before it
+takes away what is old. There is not enough concurrency to reserve these parts twice.
+"""
+
+_NAMES = {"Clients": "client", "Federation": "federation"}
+"""What the names of a nested stack's functions have for their API: no function of the first stack had it."""
+
+
+def division_of(function: Function) -> Division:
+    """The nested stack that has a function; empty for the first stack."""
+    api = function.group.partition(".")[0]
+    if api == "server_server":
+        return "Federation"
+    return "Clients" if api == "client_server" and function.group not in STAYING else ""
+
+
+def api_name(function: Function) -> str:
+    """What a function's physical name has for its API; with `-*` behind it, it stands for all of that API.
+
+    Functions of nested stacks are named otherwise than when they were in the first one, so that both can be
+    there during an upgrade.
+    """
+    division = division_of(function)
+    return _NAMES[division] if division else function.name.partition("-")[0]

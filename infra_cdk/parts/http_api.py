@@ -1,0 +1,96 @@
+"""The HTTP APIs: what REST APIs do for functions' routes, for two sevenths of the price.
+
+An HTTP API decodes the path before it finds a route, so the viewer function writes each `%` as `%25`. It
+knows no slash at a path's end, so the viewer function takes that off. It takes bodies for text by their
+content type, so the viewer function tells that in another header. Its own answers can't be reworded.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-vs-rest.html
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+
+Its events have format 1.0, which is that of REST APIs. Each path has the fallback function for the methods
+that it lacks, as in the REST APIs.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from aws_cdk import Stack
+from aws_cdk import aws_apigatewayv2 as apigatewayv2
+
+from infra_cdk.modules import GATEWAY_SECONDS
+from infra_cdk.names import logical_id
+from infra_cdk.parts.api import INVOKER, Api, burst, invocation_uri, methods_by_path
+from infra_cdk.parts.functions import DeploymentError
+from infra_cdk.settings import Settings
+from infra_shared.apis import Part
+from murmuration.endpoint import Function
+
+MOST_ROUTES = 300
+"""The default quota of routes in one API; that of integrations is the same, and can't be raised.
+
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+"""
+STAGE = "$default"
+"""The stage that adds nothing to the paths."""
+
+
+def http_openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
+    """The document of one of the APIs; see `infra_cdk.parts.api.openapi`."""
+    paths = methods_by_path(functions, part)
+    integrations: dict[str, Any] = {}
+
+    def operation(function: Function) -> dict[str, Any]:
+        name = logical_id(function.name)
+        integrations[name] = {
+            "type": "AWS_PROXY",
+            "httpMethod": "POST",
+            "uri": invocation_uri(settings, function),
+            "credentials": {"Fn::GetAtt": [INVOKER, "Arn"]},
+            "payloadFormatVersion": "1.0",
+            "timeoutInMillis": GATEWAY_SECONDS * 1000,
+        }
+        reference = {"$ref": f"#/components/x-amazon-apigateway-integrations/{name}"}
+        return {"responses": {}, "x-amazon-apigateway-integration": reference}
+
+    document = {
+        path: {method: operation(function) for method, function in methods.items()}
+        for path, methods in paths.items()
+    }
+    routes = sum(map(len, document.values()))
+    if routes > MOST_ROUTES:
+        raise DeploymentError(
+            f"{routes} routes, and an HTTP API may have {MOST_ROUTES}: see infra_shared/apis"
+        )
+    return {
+        "openapi": "3.0.1",
+        "info": {"title": settings.prefix, "version": "1"},
+        "paths": document,
+        "components": {"x-amazon-apigateway-integrations": integrations},
+    }
+
+
+def make_http_api(stack: Stack, settings: Settings, functions: Iterable[Function], part: Part = "") -> Api:
+    """An API with its one stage, which shows a deployment, a copy of the API, as with REST APIs."""
+    body = http_openapi(settings, functions, part)
+    rate = settings.federation_requests_per_second if part == "Federation" else settings.requests_per_second
+    api = apigatewayv2.CfnApi(stack, f"{part}HttpApi", body=body)
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    deployment = apigatewayv2.CfnDeployment(
+        stack, f"{part}HttpDeployment{digest[:16]}", api_id=api.ref, description=f"routes {digest[:16]}"
+    )
+    stage = apigatewayv2.CfnStage(
+        stack,
+        f"{part}HttpStage",
+        api_id=api.ref,
+        deployment_id=deployment.ref,
+        stage_name=STAGE,
+        auto_deploy=False,
+        default_route_settings=apigatewayv2.CfnStage.RouteSettingsProperty(
+            throttling_rate_limit=rate, throttling_burst_limit=burst(rate)
+        ),
+    )
+    return Api(api.ref, "", deployment, stage)

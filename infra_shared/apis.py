@@ -1,0 +1,34 @@
+"""Which API has a path: CloudFront chooses one by these patterns.
+
+An API has room for so many paths only (`infra_cdk.parts.api`). A pattern is CloudFront's: `*` stands for any
+characters, `/` among them. The first pattern that fits counts, here as there.
+https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/DownloadDistValuesCacheBehavior.html
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Literal
+
+Part = Literal["", "Drafts", "Federation", "Keys", "Media", "Rooms"]
+"""The APIs of the founding drafts, other servers, keys, media and rooms, and the one for all the rest."""
+
+PATTERNS: tuple[tuple[str, Part], ...] = (
+    ("/_matrix/federation/*", "Federation"),
+    ("/_matrix/key/*", "Federation"),
+    ("/_matrix/client/api/*", "Drafts"),
+    ("/_matrix/client/v2/*", "Drafts"),
+    ("/_matrix/media/*", "Media"),
+    # What the viewer function makes of large uploads below /_matrix/media: they stay with that path's origin.
+    ("/uploads*", "Media"),
+    ("/_matrix/client/*/media/*", "Media"),
+    ("/_matrix/client/*/rooms/*", "Rooms"),
+    ("/_matrix/client/*/keys/*", "Keys"),
+    ("/_matrix/client/*/room_keys/*", "Keys"),
+)
+PARTS: tuple[Part, ...] = ("", "Drafts", "Federation", "Keys", "Media", "Rooms")
+
+
+def part_of(path: str) -> Part:
+    """The API that has a path, or a route's path with its parameters in braces."""
+    return next((part for pattern, part in PATTERNS if fnmatchcase(path, pattern)), "")

@@ -1,0 +1,100 @@
+"""Metrics of requests and workers, in the functions' logs, where the setting `metrics` is on.
+
+CloudWatch makes metrics of log lines in the embedded metric format. It asks $0.30 a month for each metric and
+each set of dimensions. So there is one dimension, the deployment. Route, error code and worker are
+properties of the line, which queries of the log find.
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.settings import settings
+
+NAMESPACE = "Murmuration"
+_COUNT = "Count"
+_MILLISECONDS = "Milliseconds"
+_SENDING = ("/send/", "/state/")
+
+
+@contextmanager
+def request_metrics(event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Write the metrics of a request when the block ends; it puts the proxy response into what it is given.
+
+    They are `Requests`, `ClientErrors` and `ServerErrors`, `Latency`, and `SendLatency` of requests that send
+    events.
+    """
+    answer: dict[str, Any] = {}
+    if not settings().metrics:
+        yield answer
+        return
+    started = time.monotonic()
+    try:
+        yield answer
+    finally:
+        method, resource = str(event.get("httpMethod")), str(event.get("resource"))
+        took = (time.monotonic() - started) * 1000
+        status = int(answer.get("statusCode", 500))
+        values = {
+            "Requests": (_COUNT, 1.0),
+            "ClientErrors": (_COUNT, float(400 <= status < 500)),
+            "ServerErrors": (_COUNT, float(status >= 500)),
+            "Latency": (_MILLISECONDS, took),
+        }
+        if method == "PUT" and any(part in resource for part in _SENDING):
+            values["SendLatency"] = (_MILLISECONDS, took)
+        properties = {"route": f"{method} {resource}", "status": status, "errcode": _error_code(answer)}
+        _write(values, {name: value for name, value in properties.items() if value})
+
+
+def worker_metrics(source: str, event: Mapping[str, Any]) -> None:
+    """Write how many records a worker was brought, and how long the oldest of them has waited.
+
+    They are `Records` and `WorkerLag`.
+    """
+    if not settings().metrics:
+        return
+    records = event["Records"]
+    times = [at for record in records if (at := _written_ms(record)) is not None]
+    values = {"Records": (_COUNT, float(len(records)))}
+    if times:
+        values["WorkerLag"] = (_MILLISECONDS, max(0.0, now_ms() - min(times)))
+    _write(values, {"worker": source})
+
+
+def _written_ms(record: Mapping[str, Any]) -> float | None:
+    """When a record of a stream or a queue was written."""
+    if "dynamodb" in record:
+        at = record["dynamodb"].get("ApproximateCreationDateTime")
+        return None if at is None else float(at) * 1000
+    sent = record.get("attributes", {}).get("SentTimestamp")
+    return None if sent is None else float(sent)
+
+
+def _error_code(answer: Mapping[str, Any]) -> str | None:
+    from murmuration.protocol.bodies import parse_json
+    from murmuration.protocol.errors import MatrixError
+
+    if int(answer.get("statusCode", 500)) < 400 or answer.get("isBase64Encoded"):
+        return None
+    try:
+        body = parse_json(str(answer.get("body", "")).encode())
+    except MatrixError:
+        return None
+    return str(body["errcode"]) if isinstance(body, dict) and "errcode" in body else None
+
+
+def _write(values: Mapping[str, tuple[str, float]], properties: Mapping[str, Any]) -> None:
+    from aws_lambda_powertools.metrics import EphemeralMetrics
+
+    metrics = EphemeralMetrics(namespace=NAMESPACE, service=settings().prefix)
+    for name, (unit, value) in values.items():
+        metrics.add_metric(name=name, unit=unit, value=value)
+    for name, value in properties.items():
+        metrics.add_metadata(key=name, value=value)
+    metrics.flush_metrics()

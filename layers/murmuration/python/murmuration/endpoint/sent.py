@@ -1,0 +1,50 @@
+"""What a request was when it was sent, where the gateway hands it on otherwise.
+
+An HTTP API decodes the path before it finds a route, and parameters before a function has them. It takes a
+body for text if its content type says so. So CloudFront's viewer function tells the exact URI and the content
+type in headers of its own (`infra_shared/viewer.js`).
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+URI_HEADER = "x-murmuration-uri"
+TYPE_HEADER = "x-murmuration-content-type"
+
+
+def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
+    """Header values by lower-case name, the content type as it was sent."""
+    found = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    if TYPE_HEADER in found:
+        found["content-type"] = found.pop(TYPE_HEADER)
+    return found
+
+
+def path_parameters(event: Mapping[str, Any], uri: str | None) -> Mapping[str, str]:
+    """The path parameters as they were sent, percent-encoding kept.
+
+    `uri` is what the viewer function tells, if it does: it is taken where it fits the route that the gateway
+    chose. Whoever comes past CloudFront may tell anything, but only ask for what this route serves.
+    """
+    if uri is not None:
+        found = _fitted(str(event["resource"]), uri.partition("?")[0])
+        if found is not None:
+            return found
+    return event.get("pathParameters") or {}
+
+
+def _fitted(route: str, path: str) -> dict[str, str] | None:
+    """The parameters of a route's path in another; None where they don't fit each other."""
+    names, values = route.strip("/").split("/"), path.strip("/").split("/")
+    if len(names) != len(values) or route.endswith("+}"):
+        return None
+    found = {}
+    for name, value in zip(names, values, strict=True):
+        if name.startswith("{"):
+            found[name[1:-1]] = value
+        elif name != value:
+            return None
+    return found

@@ -1,0 +1,60 @@
+"""Questions about keys to many servers at once, each on its own: one that fails or hangs spoils no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from murmuration.federation.devices.failures import unavailable
+from murmuration.federation.requests import client, health
+from murmuration.federation.requests.errors import RequestFailed
+from murmuration.federation.requests.threads import side_by_side
+from murmuration.protocol.errors import MatrixError
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import TransportError
+
+MOST_THREADS = 64
+MOST_ANSWER_BYTES = 8_388_608
+USERS_AT_ONCE = 200
+
+Take = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+"""What is done with an answer: it gets the users that were asked about, and the answer."""
+
+
+def ask_all(
+    by_server: Mapping[str, Mapping[str, Any]], path: tuple[str, ...], name: str, seconds: float, take: Take
+) -> dict[str, dict[str, Any]]:
+    """Ask each server about its users, as the object `name` of a POST; returns the failures by server.
+
+    `take` gets each answer, in the thread in which it came. All are asked at the same time, and `seconds` is
+    for all of it.
+    """
+    deadline = Deadline(seconds)
+    failures: dict[str, dict[str, Any]] = {}
+    health.learn(by_server)
+    questions = [(server, part) for server, users in by_server.items() for part in _parts(users)]
+
+    def ask(question: tuple[str, Mapping[str, Any]]) -> None:
+        server, users = question
+        try:
+            answer = client.request(
+                server,
+                "POST",
+                client.path("_matrix", "federation", "v1", *path),
+                body={name: users},
+                seconds=deadline.left(seconds),
+                max_bytes=MOST_ANSWER_BYTES,
+                for_user=True,
+            )
+        except (RequestFailed, TransportError, MatrixError) as error:
+            failures[server] = unavailable(str(error) or type(error).__name__)
+        else:
+            take(users, answer)
+
+    side_by_side(ask, questions, most=MOST_THREADS)
+    return failures
+
+
+def _parts(users: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = list(users.items())
+    return [dict(listed[start : start + USERS_AT_ONCE]) for start in range(0, len(listed), USERS_AT_ONCE)]

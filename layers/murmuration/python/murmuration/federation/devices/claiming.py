@@ -1,0 +1,68 @@
+"""A client's /keys/claim: local devices from the tables, others from their servers.
+
+https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.aws import concurrency
+from murmuration.federation.devices.failures import seconds_of
+from murmuration.keys.claim import claim_local, parse_claims
+from murmuration.keys.query import split_by_server
+
+MOST_KEY_BYTES = 8_192
+
+Claims = Mapping[str, Mapping[str, str]]
+Keys = dict[str, dict[str, dict[str, Any]]]
+
+
+def claim_keys(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A key of each device that `body["one_time_keys"]` names, as the response.
+
+    A server that can't be asked is named in `failures`. Raises MissingParam, BadJson, InvalidParam.
+    """
+    wanted = parse_claims(body)
+    seconds = seconds_of(body)
+    local, by_server = split_by_server(wanted)
+    if not by_server:
+        return {"one_time_keys": claim_local(local), "failures": {}}
+    claimed, (remote, failures) = concurrency.gather(
+        functools.partial(claim_local, local), functools.partial(_claim_remote, by_server, seconds)
+    )
+    return {"one_time_keys": {**claimed, **remote}, "failures": failures}
+
+
+def _claim_remote(by_server: Mapping[str, Claims], seconds: float) -> tuple[Keys, dict[str, dict[str, Any]]]:
+    """Keys that other servers gave, and the failures by server."""
+    from murmuration.federation.devices.asking import ask_all
+
+    keys: Keys = {}
+
+    def take(users: Claims, answer: Mapping[str, Any]) -> None:
+        for user_id, by_device in users.items():
+            for device_id, algorithm in by_device.items():
+                key = _key(answer, user_id, device_id, algorithm)
+                if key:
+                    keys.setdefault(user_id, {})[device_id] = key
+
+    failures = ask_all(by_server, ("user", "keys", "claim"), "one_time_keys", seconds, take)
+    return keys, failures
+
+
+def _key(answer: Mapping[str, Any], user_id: str, device_id: str, algorithm: str) -> dict[str, Any]:
+    """The key that an answer has for a device, by its ID; empty where there is none of that algorithm."""
+    from murmuration.federation.devices.contents import fits
+
+    value: Any = answer
+    for name in ("one_time_keys", user_id, device_id):
+        value = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return {}
+    for key_id, key in value.items():
+        if key_id.startswith(f"{algorithm}:") and isinstance(key, str | dict) and fits(key, MOST_KEY_BYTES):
+            return {key_id: key}
+    return {}

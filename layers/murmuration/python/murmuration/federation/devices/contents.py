@@ -1,0 +1,112 @@
+"""What other servers tell of their users' keys, checked, and cut to what this server keeps.
+
+A single key or device that is wrong is left out, and the rest counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import BadJson
+from murmuration.protocol.identifiers import is_valid_device_id
+from murmuration.storage.keys.remote_devices import RemoteDevices
+
+MOST_DEVICES = 500
+"""Of one user. Others' servers allow some hundred."""
+MOST_DEVICE_BYTES = 8_192
+MOST_KEY_BYTES = 16_384
+MOST_NAME = 256
+
+KeyObject = dict[str, Any]
+
+
+def from_device_list(user_id: str, answer: Mapping[str, Any]) -> tuple[RemoteDevices, int | None]:
+    """A user's devices and the stream ID, of an answer to `GET /user/devices`."""
+    devices, names = {}, {}
+    listed = answer.get("devices")
+    for entry in listed[:MOST_DEVICES] if isinstance(listed, list) else ():
+        if not isinstance(entry, dict):
+            continue
+        device_id = entry.get("device_id")
+        keys = device_keys(user_id, device_id, entry.get("keys"))
+        if keys is not None and isinstance(device_id, str):
+            devices[device_id] = keys
+            if name := display_name(entry.get("device_display_name")):
+                names[device_id] = name
+    stream_id = answer.get("stream_id")
+    return (
+        RemoteDevices(
+            devices,
+            names,
+            signing_key(user_id, answer.get("master_key"), "master"),
+            signing_key(user_id, answer.get("self_signing_key"), "self_signing"),
+        ),
+        stream_id if is_stream_id(stream_id) else None,
+    )
+
+
+def from_query(user_id: str, answer: Mapping[str, Any]) -> RemoteDevices:
+    """A user's devices, of an answer to `POST /user/keys/query`; none if the answer doesn't name the user."""
+    devices, names = {}, {}
+    for device_id, value in list(_of(user_id, answer, "device_keys").items())[:MOST_DEVICES]:
+        keys = device_keys(user_id, device_id, value)
+        if keys is not None:
+            devices[device_id] = keys
+            unsigned = value.get("unsigned")
+            name = unsigned.get("device_display_name") if isinstance(unsigned, dict) else None
+            if shown := display_name(name):
+                names[device_id] = shown
+    return RemoteDevices(
+        devices,
+        names,
+        signing_key(user_id, _of(user_id, answer, "master_keys"), "master"),
+        signing_key(user_id, _of(user_id, answer, "self_signing_keys"), "self_signing"),
+    )
+
+
+def _of(user_id: str, answer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    by_user = answer.get(name)
+    value = by_user.get(user_id) if isinstance(by_user, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def device_keys(user_id: str, device_id: object, value: object) -> KeyObject | None:
+    """A device's keys without `unsigned`; None for what isn't that device's, or is too large."""
+    if not isinstance(value, dict) or not isinstance(device_id, str) or not is_valid_device_id(device_id):
+        return None
+    if (value.get("user_id"), value.get("device_id")) != (user_id, device_id):
+        return None
+    if not isinstance(value.get("keys"), dict) or not isinstance(value.get("algorithms"), list):
+        return None
+    keys = {name: each for name, each in value.items() if name != "unsigned"}
+    return keys if fits(keys, MOST_DEVICE_BYTES) else None
+
+
+def signing_key(user_id: str, value: object, usage: str) -> KeyObject | None:
+    """A cross-signing key for this usage; None for what isn't one of that user's, or is too large."""
+    if not isinstance(value, dict) or value.get("user_id") != user_id:
+        return None
+    usages, keys = value.get("usage"), value.get("keys")
+    if not isinstance(usages, list) or usage not in usages or not isinstance(keys, dict) or len(keys) != 1:
+        return None
+    return value if fits(value, MOST_KEY_BYTES) else None
+
+
+def display_name(value: object) -> str | None:
+    """The name of a device, cut to its length; None for what isn't one."""
+    return value[:MOST_NAME] if isinstance(value, str) and fits(value, 16 * MOST_NAME) else None
+
+
+def is_stream_id(value: object) -> bool:
+    """Whether a value can be the ID of an update."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def fits(value: object, most_bytes: int) -> bool:
+    """Whether a value has JSON of at most so many bytes."""
+    try:
+        return len(canonical_json.encode(value, strict=False)) <= most_bytes
+    except BadJson:
+        return False

@@ -1,0 +1,26 @@
+"""What is said of a server that couldn't be asked, and how long servers have for their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.protocol.errors import BadJson
+
+DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 10.0, 1.0, 22.0
+"""The client's own wish is between the last two: a function has 29 seconds for everything."""
+
+
+def unavailable(message: str) -> dict[str, Any]:
+    """What `failures` says of a server."""
+    return {"errcode": "M_UNAVAILABLE", "error": message[:200]}
+
+
+def seconds_of(body: Mapping[str, Any]) -> float:
+    """How long other servers have, by the request's `timeout` in milliseconds. Raises BadJson."""
+    timeout = body.get("timeout")
+    if timeout is None:
+        return DEFAULT_SECONDS
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise BadJson("timeout must be a number of milliseconds")
+    return min(max(timeout / 1000, LEAST_SECONDS), MOST_SECONDS)

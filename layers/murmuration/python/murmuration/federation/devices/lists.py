@@ -1,0 +1,144 @@
+"""Tracking the devices of other servers' users: looked up when a client asks, kept until something changes.
+
+- A client's question makes its user an observer, and is answered from the list if that is fresh. Else the
+  user's server is asked. What it says is kept if the asker shares an encrypted room with the user: only then
+  does this server hear of changes.
+- An update that follows the last one is applied at once. Anything else makes the list stale, and a worker
+  asks for all of it (`resyncing`).
+- Whenever what is known has changed, each observer's devices are told, once: to be told of the next change,
+  they ask anew, as clients do that are told.
+
+https://spec.matrix.org/v1.19/server-server-api/#device-management
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from murmuration.aws import concurrency
+from murmuration.aws.reads import Batch
+from murmuration.clock import now_ms
+from murmuration.federation.devices.contents import from_query
+from murmuration.federation.devices.sharing import sharing_encrypted_room
+from murmuration.storage.keys import remote_devices
+from murmuration.storage.keys.device_lists import record_private_change
+from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
+
+FRESH_MS = 7 * 24 * 3_600_000
+"""A list of which nothing was heard for so long is asked for anew: an update may have been lost."""
+Wanted = Mapping[str, Collection[str]]
+
+
+def look_up(
+    requester_id: str, by_server: Mapping[str, Wanted], seconds: float
+) -> tuple[dict[str, RemoteDevices], dict[str, dict[str, Any]]]:
+    """The devices of other servers' users, and the failures by server.
+
+    Of a user whose server fails, what was known last is given. One round trip for users whose lists are
+    fresh and who were asked for before.
+    """
+    users = [user_id for wanted in by_server.values() for user_id in wanted]
+    known = _observed(requester_id, users)
+    now = now_ms()
+    found = {
+        user_id: one.content
+        for user_id, one in known.items()
+        if one.content is not None and one.is_fresh and one.confirmed_ms > now - FRESH_MS
+    }
+    asked = {
+        server: missing
+        for server, wanted in by_server.items()
+        if (missing := [user_id for user_id in wanted if user_id not in found])
+    }
+    if not asked:
+        return found, {}
+    answers, failures = _ask(requester_id, asked, seconds)
+    stale = {user_id: one.content for user_id, one in known.items() if one.content is not None}
+    return {**stale, **found, **answers}, failures
+
+
+def _observed(requester_id: str, users: Collection[str]) -> dict[str, DeviceList]:
+    """The lists of these users, whose changes the requester is told of from now on."""
+    batch = Batch()
+    lists = batch.add_all([remote_devices.list_read(user_id) for user_id in users])
+    watched = batch.add_all([remote_devices.observer_read(user_id, requester_id) for user_id in users])
+    batch.fetch()
+    known = {user_id: it.value for user_id, it in zip(users, lists, strict=True) if it.value is not None}
+    unwatched = [
+        user_id
+        for user_id, it in zip(users, watched, strict=True)
+        if not it.value and user_id in known and known[user_id].is_fresh
+    ]
+    if unwatched:
+        concurrency.parallel(
+            *(functools.partial(remote_devices.observe, it, requester_id) for it in unwatched)
+        )
+        known |= remote_devices.read_lists(unwatched)
+    return known
+
+
+def _ask(
+    requester_id: str, asked: Mapping[str, Collection[str]], seconds: float
+) -> tuple[dict[str, RemoteDevices], dict[str, dict[str, Any]]]:
+    """What the servers say of these users, which is kept of those with whom the requester shares a room."""
+    from murmuration.federation.devices.asking import ask_all
+
+    users = [user_id for some in asked.values() for user_id in some]
+    shared = sharing_encrypted_room(requester_id, users)
+
+    def begin(user_id: str) -> DeviceList:
+        remote_devices.observe(user_id, requester_id)
+        return remote_devices.begin(user_id)
+
+    begun = dict(
+        zip(shared, concurrency.parallel(*(functools.partial(begin, it) for it in shared)), strict=True)
+    )
+    answers: dict[str, RemoteDevices] = {}
+
+    def take(part: Wanted, answer: Mapping[str, Any]) -> None:
+        answers.update({user_id: from_query(user_id, answer) for user_id in part})
+
+    wanted: dict[str, Wanted] = {server: {user_id: [] for user_id in some} for server, some in asked.items()}
+    failures = ask_all(wanted, ("user", "keys", "query"), "device_keys", seconds, take)
+    concurrency.parallel(
+        *(
+            functools.partial(keep, before, answers[user_id], ())
+            for user_id, before in begun.items()
+            if user_id in answers
+        )
+    )
+    return answers, failures
+
+
+def keep(before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int]) -> bool:
+    """Store what a server said, and tell the observers if it is new; False if `before` is out of date."""
+    # Before anything was stored somebody may have been given what was true until an update came.
+    untold = before.content != content if before.content is not None else before.revision > 0
+    if not remote_devices.store(before, content, stream_ids, now_ms=now_ms(), untold=untold):
+        return False
+    if untold or before.is_untold:
+        tell(before.user_id, before.revision + 1)
+    return True
+
+
+def tell(user_id: str, revision: int) -> None:
+    """Tell the observers that a user's devices changed. May be done twice.
+
+    Each is told before they are dismissed, and dismissed only if they haven't asked anew since.
+    """
+
+    def tell_one(observer: str, nonce: str) -> None:
+        record_private_change(observer, user_id)
+        remote_devices.dismiss(user_id, observer, nonce)
+
+    observers = remote_devices.read_observers(user_id)
+    concurrency.parallel(*(functools.partial(tell_one, *each) for each in observers))
+    remote_devices.note_told(user_id, revision)
+
+
+def finish_telling(found: DeviceList) -> None:
+    """Tell those whom a worker that stopped halfway has left out."""
+    if found.is_untold:
+        tell(found.user_id, found.revision)

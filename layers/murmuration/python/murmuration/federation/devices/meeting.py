@@ -1,0 +1,112 @@
+"""What follows for device lists when somebody comes into a room or leaves it, across servers.
+
+- Another server's user who comes or goes: their list, if it is tracked, may have changed while nobody here
+  shared a room with them, so it is asked for anew, or forgotten.
+- The first local user in an encrypted room: the same for all who are there already.
+- A new server in an encrypted room is told of the devices of the local users there; and a local user who
+  comes there has all servers told of theirs. One update is enough for each user: a server that knows less
+  asks for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.settings import settings
+from murmuration.storage.rooms import local_members, member_index
+from murmuration.storage.rooms.local_members import Servers
+from murmuration.storage.rooms.member_index import is_local, server_of
+
+MOST_TOLD = 100
+"""Of how many local users a new server is told. In a larger room it asks when it needs their keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    room_id: str
+    user_id: str
+    has_come: bool
+    servers: Servers
+
+
+def note_members(items: Iterable[Mapping[str, Any]]) -> None:
+    """Do what follows from new entries of rooms' logs. May be done twice.
+
+    Costs nothing for rooms without other servers but what the Streams worker knows of them anyway.
+    """
+    if not settings().federation:
+        return
+    changes = [change for item in items if (change := _change(item)) is not None]
+    remote = {change.user_id for change in changes if not is_local(change.user_id)}
+    if remote:
+        _make_stale(remote)
+    for change in changes:
+        if change.has_come and change.servers.head is not None and _is_encrypted(change.servers):
+            _meet(change)
+
+
+def _change(item: Mapping[str, Any]) -> _Change | None:
+    """Whom an entry has come or go; None for any other, and where there is no other server."""
+    user_id = item.get("member")
+    if not user_id or "filled_below" in item:
+        return None
+    after = json.loads(item["json"])["content"].get("membership")
+    before = json.loads(item["replaced"])["content"].get("membership") if "replaced" in item else None
+    if (after == "join") == (before == "join"):
+        return None
+    root = None if item.get("resolved") else item.get("room_root") or item["state_root"]
+    servers = local_members.servers_at(item["room_id"], root)
+    if servers.head is None and is_local(user_id):
+        return None
+    return _Change(item["room_id"], user_id, after == "join", servers)
+
+
+def _make_stale(users: Iterable[str]) -> None:
+    from murmuration.federation.devices.resyncing import make_stale
+    from murmuration.storage.keys import remote_devices
+
+    make_stale(remote_devices.read_lists(sorted(users)))
+
+
+def _is_encrypted(servers: Servers) -> bool:
+    from murmuration.federation.devices.sharing import ENCRYPTION
+    from murmuration.rooms.room import Room
+
+    return servers.head is not None and Room(servers.head).event(*ENCRYPTION) is not None
+
+
+def _meet(change: _Change) -> None:
+    head = change.servers.head
+    if head is None:
+        return
+    if not is_local(change.user_id):
+        server = server_of(change.user_id)
+        if change.servers.joined.get(server) == 1:
+            members = local_members.members_at(head.room_id, head.state_root, head)
+            _tell(members[:MOST_TOLD], [server])
+        return
+    _tell([change.user_id], list(change.servers.joined))
+    if head.local_joined == 1:
+        others = [it for it in member_index.read_present(head) if not is_local(it)]
+        _make_stale(others)
+
+
+def _tell(users: Iterable[str], servers: list[str]) -> None:
+    """Have servers told of the newest change of these users' devices, of those that have any."""
+    from murmuration.aws.reads import fetch_all
+    from murmuration.federation.outbound import pokes
+    from murmuration.storage.keys import device_changes
+
+    names, now = list(users), now_ms()
+    heads = fetch_all([device_changes.head_read(user_id) for user_id in names])
+    messages = [
+        message
+        for user_id, head in zip(names, heads, strict=True)
+        if head.stream_id
+        for message in pokes.new_events(user_id, [head.stream_id], servers, now)
+    ]
+    pokes.order(messages)

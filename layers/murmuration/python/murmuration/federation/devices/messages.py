@@ -1,0 +1,142 @@
+"""Messages from device to device across servers: `m.direct_to_device`, both ways.
+
+Out: a message is stored before its sender's request is answered, and until the other server has confirmed it.
+In: it is stored before the other server's transaction is answered, once for each message ID of that server.
+https://spec.matrix.org/v1.19/server-server-api/#send-to-device-messaging
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from murmuration.aws import concurrency
+from murmuration.clock import now_ms
+from murmuration.federation.names import policy
+from murmuration.identity import rate_limits
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
+from murmuration.protocol.errors import BadJson
+from murmuration.protocol.identifiers import is_valid_device_id, is_valid_user_id
+from murmuration.storage.live import to_device
+from murmuration.storage.live.to_device import Sending, Target
+from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.servers import outgoing_messages
+from murmuration.storage.servers.outgoing_messages import TRANSACTION_MESSAGES, Outgoing
+
+Contents = Sequence[dict[str, Any]]
+PART_BYTES = 60_000
+"""Of the messages in one EDU; a single message may have more."""
+MOST_EVENT_BYTES = 65_536
+MOST_ID = 32
+MOST_TYPE_BYTES = 255
+_PART_BITS = 20
+"""A message's place: its time, 8 bits of a hash that tells requests apart, 12 of the number of its part."""
+
+
+# -- Out -------------------------------------------------------------------------------------------------
+
+
+def send(
+    transaction: str, sender: str, event_type: str, events: Mapping[Target, Any], received_ms: int
+) -> None:
+    """Keep messages for devices of other servers, by their contents, and have them sent.
+
+    It is done once for each `transaction`. `received_ms` is when the client's request came: messages to a
+    server go out in that order. Servers that the operator excludes get nothing.
+    """
+    from murmuration.federation.outbound import pokes
+
+    by_server: dict[str, dict[Target, Any]] = {}
+    for (user_id, device_id), content in events.items():
+        if policy.is_allowed(server_of(user_id)):
+            by_server.setdefault(server_of(user_id), {})[user_id, device_id] = content
+
+    def keep(server: str) -> None:
+        edus = _edus(transaction.rpartition("#")[2], sender, event_type, by_server[server])
+        _keep(server, f"{transaction}#{server}", edus, received_ms)
+
+    concurrency.parallel(*(functools.partial(keep, server) for server in by_server))
+    # For a repetition too: the first attempt may have stopped before this.
+    pokes.order([pokes.messages_to(server) for server in sorted(by_server)])
+
+
+def _keep(server: str, claim: str, edus: Iterator[str], received_ms: int) -> None:
+    first = received_ms << _PART_BITS | int(hashlib.sha256(claim.encode()).hexdigest()[:2], 16) << 12
+    messages = [Outgoing(first + number, edu) for number, edu in enumerate(edus)]
+    for start in range(0, len(messages), TRANSACTION_MESSAGES):
+        some = messages[start : start + TRANSACTION_MESSAGES]
+        outgoing_messages.put(server, some, f"{claim}#{start}")
+
+
+def _edus(digest: str, sender: str, event_type: str, events: Mapping[Target, Any]) -> Iterator[str]:
+    """The contents of the EDUs, as JSON: as many messages in each as fit."""
+    for number, messages in enumerate(_parts(events)):
+        message_id = encode_urlsafe(
+            hashlib.sha256(json.dumps([digest, sorted(messages), number]).encode()).digest()
+        )[:MOST_ID]
+        content = {"sender": sender, "type": event_type, "message_id": message_id, "messages": messages}
+        yield canonical_json.encode(content, strict=False).decode()
+
+
+def _parts(events: Mapping[Target, Any]) -> Iterator[dict[str, dict[str, Any]]]:
+    part: dict[str, dict[str, Any]] = {}
+    left = PART_BYTES
+    for (user_id, device_id), content in events.items():
+        size = len(canonical_json.encode(content, strict=False))
+        if part and size > left:
+            yield part
+            part, left = {}, PART_BYTES
+        part.setdefault(user_id, {})[device_id] = content
+        left -= size
+    if part:
+        yield part
+
+
+# -- In --------------------------------------------------------------------------------------------------
+
+
+def take_messages(origin: str, contents: Contents) -> None:
+    """Put a server's messages into the inboxes of the devices that they are for, in order, each once.
+
+    What is malformed, or from another server's user, is left out. Raises LimitExceeded, Unavailable.
+    """
+    received_ms = now_ms()
+    found = [_sending(origin, content, received_ms) for content in contents]
+    sendings = [sending for sending in found if sending is not None]
+    if sendings:
+        rate_limits.check("federation_to_device", origin, len(sendings))
+        to_device.send_in_order(sendings)
+
+
+def _sending(origin: str, content: Mapping[str, Any], received_ms: int) -> Sending | None:
+    sender, event_type, message_id = (content.get(name) for name in ("sender", "type", "message_id"))
+    messages = content.get("messages")
+    if not isinstance(sender, str) or not is_valid_user_id(sender) or server_of(sender) != origin:
+        return None
+    if not isinstance(message_id, str) or not 0 < len(message_id) <= MOST_ID:
+        return None
+    if not isinstance(event_type, str) or not isinstance(messages, dict):
+        return None
+    events: dict[Target, str] = {}
+    try:
+        if len(event_type.encode()) > MOST_TYPE_BYTES:
+            return None
+        for user_id, by_device in messages.items():
+            for device_id, message in by_device.items() if _is_reachable(user_id, by_device) else ():
+                event = {"type": event_type, "sender": sender, "content": message}
+                encoded = canonical_json.encode(event, strict=False)
+                fits = len(encoded) <= MOST_EVENT_BYTES
+                if fits and isinstance(message, dict) and is_valid_device_id(device_id):
+                    events[user_id, device_id] = encoded.decode()
+        key = to_device.message_key(origin, message_id)
+    except (BadJson, UnicodeEncodeError):
+        return None
+    return Sending(key, events, received_ms) if events else None
+
+
+def _is_reachable(user_id: str, by_device: object) -> bool:
+    return isinstance(by_device, dict) and is_valid_user_id(user_id) and is_local(user_id)

@@ -1,0 +1,104 @@
+"""What other servers ask of local users' devices and keys.
+
+https://spec.matrix.org/v1.19/server-server-api/#device-management
+https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from murmuration.federation.devices.sharing import shares_room
+from murmuration.identity import rate_limits
+from murmuration.keys.claim import claim_local, parse_claims
+from murmuration.keys.query import parse_query, query_local
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, TooLarge
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.protocol.sizes import LIST_BYTES
+from murmuration.settings import settings
+from murmuration.storage.keys import device_changes
+
+MOST = 2_000
+"""Of how many users, or devices, one request may ask."""
+T = TypeVar("T")
+
+
+def get_user_devices(origin: str, user_id: str) -> dict[str, Any]:
+    """A local user's devices that have keys, and the stream ID of the newest change, for who shares a room.
+
+    Raises InvalidParam, NotFound for other servers' users, Forbidden, LimitExceeded, TooLarge.
+    """
+    if parse_user_id(user_id).server_name != settings().server_name:
+        raise NotFound("The user is not of this server")
+    rate_limits.check("federation_keys", origin)
+    if not shares_room(user_id, origin):
+        raise Forbidden("Your server shares no room with the user")
+    # Before the devices: what is read after it may be newer, and is told again by the next update.
+    stream_id = device_changes.read_head(user_id).stream_id
+    found = query_local({user_id: []}, requester_id=None)
+    answer: dict[str, Any] = {"user_id": user_id, "stream_id": stream_id}
+    answer["devices"] = [
+        _device(device_id, keys) for device_id, keys in found.device_keys.get(user_id, {}).items()
+    ]
+    for name, keys in (("master_key", found.master_keys), ("self_signing_key", found.self_signing_keys)):
+        if user_id in keys:
+            answer[name] = keys[user_id]
+    return _bounded(answer)
+
+
+def _device(device_id: str, keys: Mapping[str, Any]) -> dict[str, Any]:
+    device = {
+        "device_id": device_id,
+        "keys": {name: value for name, value in keys.items() if name != "unsigned"},
+    }
+    name = keys["unsigned"].get("device_display_name")
+    return {**device, "device_display_name": name} if name else device
+
+
+def query_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of those local users and devices that `body["device_keys"]` names; others are left out.
+
+    Signatures are those that everybody may see. Raises MissingParam, BadJson, InvalidParam, LimitExceeded,
+    TooLarge.
+    """
+    wanted = _local(parse_query(body))
+    _take(origin, len(wanted))
+    found = query_local(wanted, requester_id=None)
+    return _bounded(
+        {
+            "device_keys": found.device_keys,
+            "master_keys": found.master_keys,
+            "self_signing_keys": found.self_signing_keys,
+        }
+    )
+
+
+def claim_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A one-time key, or else the fallback key, of each device of local users that `body` names.
+
+    Raises MissingParam, BadJson, InvalidParam, LimitExceeded.
+    """
+    wanted = _local(parse_claims(body))
+    _take(origin, sum(map(len, wanted.values())))
+    return {"one_time_keys": claim_local(wanted)}
+
+
+def _bounded(answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, if it fits. Raises TooLarge: other servers fetch nothing from a bucket."""
+    if len(canonical_json.encode(answer, strict=False)) > LIST_BYTES:
+        raise TooLarge("The answer is too large: ask about fewer users")
+    return answer
+
+
+def _local(wanted: Mapping[str, T]) -> dict[str, T]:
+    own = settings().server_name
+    return {user_id: value for user_id, value in wanted.items() if parse_user_id(user_id).server_name == own}
+
+
+def _take(origin: str, count: int) -> None:
+    if count > MOST:
+        raise InvalidParam(f"A request may be about {MOST} users or devices")
+    if count:
+        rate_limits.check("federation_keys", origin, count)

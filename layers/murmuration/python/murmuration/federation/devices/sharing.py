@@ -1,0 +1,40 @@
+"""Who shares a room with whom, across servers: by local users' memberships and the rooms' member indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms.member_index import server_of
+from murmuration.storage.users import memberships
+
+ENCRYPTION = ("m.room.encryption", "")
+MOST_READS = 2_000
+"""How many places of users in rooms are looked at; of whom nothing is known then counts as sharing none."""
+
+
+def shares_room(user_id: str, server: str) -> bool:
+    """Whether a server has somebody in a room of a local user's, or somebody who invited them. Two reads."""
+    rows = memberships.read_memberships(user_id)
+    if any(row.membership == "invite" and server_of(row.sender) == server for row in rows):
+        return True
+    joined = [row.room_id for row in rows if row.membership == "join"]
+    return bool(member_index.rooms_joined_by_server(server, joined))
+
+
+def sharing_encrypted_room(user_id: str, others: Collection[str]) -> set[str]:
+    """Those of other servers' users who are in an encrypted room together with a local user."""
+    rooms = memberships.read_joined_rooms(user_id)
+    encrypted = sorted(room_items.read_rooms_with_state(rooms, ENCRYPTION)) if rooms and others else []
+    left, found, reads = set(others), set[str](), 0
+    for some in _batches(encrypted, max(1, 400 // max(len(left), 1))):
+        reads += len(some) * len(left)
+        if not left or reads > MOST_READS:
+            break
+        found |= member_index.read_joined_among(some, sorted(left))
+        left -= found
+    return found
+
+
+def _batches(rooms: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [rooms[start : start + size] for start in range(0, len(rooms), size)]

@@ -1,0 +1,117 @@
+"""Updates of device lists that other servers send, applied to the lists that are tracked.
+
+`m.device_list_update` is applied if it follows what is known. Else the whole list is asked for.
+`m.signing_key_update` replaces the cross-signing keys. Of users whom nobody here tracks nothing is kept.
+https://spec.matrix.org/v1.19/server-server-api/#definition-mdevice_list_update
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from murmuration.aws import concurrency
+from murmuration.federation.devices import resyncing
+from murmuration.federation.devices.contents import device_keys, display_name, is_stream_id, signing_key
+from murmuration.federation.devices.lists import finish_telling, keep
+from murmuration.protocol.identifiers import is_valid_device_id, is_valid_user_id
+from murmuration.storage.keys import remote_devices
+from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
+from murmuration.storage.live.streams import pause
+from murmuration.storage.rooms.member_index import server_of
+
+Contents = Sequence[dict[str, Any]]
+Known = tuple[RemoteDevices, list[int]]
+"""Devices, and the stream IDs of the updates that are in them."""
+Apply = Callable[[Known, Mapping[str, Any]], Known | None]
+ATTEMPTS = 10
+
+
+def take_device_updates(origin: str, contents: Contents) -> None:
+    """Apply the `m.device_list_update`s of a server's users: one round trip where none of them is tracked."""
+    _take(origin, contents, _with_update)
+
+
+def take_signing_key_updates(origin: str, contents: Contents) -> None:
+    """Apply the `m.signing_key_update`s of a server's users, in the same way."""
+    _take(origin, contents, _with_signing_keys)
+
+
+def _take(origin: str, contents: Contents, apply: Apply) -> None:
+    by_user: dict[str, list[dict[str, Any]]] = {}
+    for content in contents:
+        user_id = content.get("user_id")
+        if isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin:
+            by_user.setdefault(user_id, []).append(content)
+    tracked = remote_devices.read_lists(list(by_user)) if by_user else {}
+    concurrency.parallel(
+        *(functools.partial(_apply, found, by_user[user_id], apply) for user_id, found in tracked.items())
+    )
+
+
+def _apply(found: DeviceList, updates: Contents, apply: Apply) -> None:
+    """Apply updates of one user in their order, or have the whole list asked for."""
+    for attempt in range(ATTEMPTS):
+        finish_telling(found)
+        known = _after(found, updates, apply)
+        if known is None:
+            break
+        content, stream_ids = known
+        if (content, tuple(stream_ids)) == (found.content, found.stream_ids):
+            return  # all of it was known
+        if keep(found, content, stream_ids):
+            return
+        pause(attempt)
+        newer = remote_devices.read_lists([found.user_id]).get(found.user_id)
+        if newer is None:
+            return
+        found = newer
+    resyncing.make_stale([found.user_id])
+
+
+def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
+    """What is known after the updates; None if that can't be told."""
+    if found.content is None or not found.is_fresh:
+        return None
+    known: Known | None = (found.content, list(found.stream_ids))
+    for update in updates:
+        known = apply(known, update) if known is not None else None
+    return known
+
+
+def _with_update(known: Known, update: Mapping[str, Any]) -> Known | None:
+    """What is known after one update of a device; None if it doesn't follow what is known."""
+    content, stream_ids = known
+    stream_id, device_id, before = update.get("stream_id"), update.get("device_id"), update.get("prev_id")
+    if stream_id in stream_ids and is_stream_id(stream_id):
+        return known
+    if not is_stream_id(stream_id) or not isinstance(device_id, str) or not is_valid_device_id(device_id):
+        return None
+    if not isinstance(before, list) or not before or any(each not in stream_ids for each in before):
+        return None
+    devices = {name: keys for name, keys in content.devices.items() if name != device_id}
+    names = {name: shown for name, shown in content.names.items() if name != device_id}
+    keys = device_keys(update["user_id"], device_id, update.get("keys"))
+    if update.get("deleted") is not True and keys is not None:
+        devices[device_id] = keys
+        if shown := display_name(update.get("device_display_name")):
+            names[device_id] = shown
+    return replace(content, devices=devices, names=names), [*stream_ids, int(str(stream_id))]
+
+
+def _with_signing_keys(known: Known, update: Mapping[str, Any]) -> Known | None:
+    """What is known after an update of the cross-signing keys. With another master key the old keys go."""
+    content, stream_ids = known
+    user_id = update["user_id"]
+    master = signing_key(user_id, update.get("master_key"), "master")
+    self_signing = signing_key(user_id, update.get("self_signing_key"), "self_signing")
+    if master is None and self_signing is None:
+        return None
+    if master is not None:
+        is_same = content.master is not None and content.master["keys"] == master["keys"]
+        content = replace(content, master=master, self_signing=content.self_signing if is_same else None)
+    if self_signing is not None:
+        content = replace(content, self_signing=self_signing)
+    return content, stream_ids

@@ -1,0 +1,155 @@
+"""Typing notifications and receipts of other servers' users.
+
+Each counts for a room that this server is in, whose ACL allows the sender's server, and which the user is in.
+Typing is kept only while a local user of the room waits for news. Receipts are kept in small rooms only: in a
+large one each of them would cost as much as a message, and a first sync would bring all of them.
+https://spec.matrix.org/v1.19/server-server-api/#typing-notifications
+https://spec.matrix.org/v1.19/server-server-api/#receipts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from murmuration.clock import now_ms
+from murmuration.federation.inbound import acls
+from murmuration.identity import rate_limits
+from murmuration.protocol.errors import LimitExceeded, NotFound, TooLarge
+from murmuration.protocol.identifiers import is_valid_user_id
+from murmuration.rooms.ephemeral import receipts, typing
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.room import Room
+from murmuration.storage.live import listeners
+from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms.local_members import members_at
+from murmuration.storage.rooms.member_index import server_of
+
+Contents = Sequence[dict[str, Any]]
+TYPING_MS = 60_000
+"""For how long somebody types who doesn't say that they stopped; their servers say it anew before."""
+RECEIPTS_ROOM = 50
+"""Members of a room up to which receipts of other servers' users are kept."""
+MOST_RECEIPTS = 200
+"""Of one transaction."""
+MOST_ASKED = 100
+"""Of how many local members it is asked whether they wait."""
+
+
+def take_typing(origin: str, contents: Contents) -> None:
+    """Take a transaction's `m.typing`: of each user and room the last one."""
+    newest: dict[tuple[str, str], bool] = {}
+    for content in contents:
+        room_id, user_id, is_typing = (content.get(name) for name in ("room_id", "user_id", "typing"))
+        if not isinstance(room_id, str) or not isinstance(is_typing, bool) or not _is_of(user_id, origin):
+            continue
+        newest[room_id, str(user_id)] = is_typing
+    for (room_id, user_id), is_typing in newest.items():
+        room = _room(room_id, origin)
+        if room is None or not _is_joined(room, [user_id]) or not _somebody_waits(room):
+            continue
+        if _may_go_on(origin, 1):
+            typing.set_remote_typing(room_id, user_id, typing=is_typing, timeout_ms=TYPING_MS)
+
+
+def _somebody_waits(room: Room) -> bool:
+    members = members_at(room.room_id, room.head.state_root, room.head)
+    items = listeners.read_items(members[:MOST_ASKED])
+    return any(listeners.waits_in(items)) or any(listeners.sockets_in(items))
+
+
+@dataclass(frozen=True, slots=True)
+class _Receipt:
+    user_id: str
+    event_id: str
+    thread_id: str | None
+    ts: int
+
+
+def take_receipts(origin: str, contents: Contents) -> None:
+    """Take a transaction's `m.receipt`: those that are for events which this server has."""
+    by_room: dict[str, list[_Receipt]] = {}
+    left = MOST_RECEIPTS
+    for content in contents:
+        for room_id, of_room in content.items():
+            found = list(_receipts(origin, of_room))[:left]
+            left -= len(found)
+            if found:
+                by_room.setdefault(room_id, []).extend(found)
+    for room_id, some in by_room.items():
+        room = _room(room_id, origin)
+        if room is not None and room.head.joined <= RECEIPTS_ROOM:
+            _move(room, origin, some)
+
+
+def _receipts(origin: str, of_room: object) -> Iterator[_Receipt]:
+    """The read receipts of a server's users, out of what an EDU says of a room."""
+    read = of_room.get("m.read") if isinstance(of_room, dict) else None
+    for user_id, receipt in read.items() if isinstance(read, dict) else ():
+        if not _is_of(user_id, origin) or not isinstance(receipt, dict):
+            continue
+        event_ids, data = receipt.get("event_ids"), receipt.get("data")
+        data = data if isinstance(data, dict) else {}
+        thread_id, ts = data.get("thread_id"), data.get("ts")
+        if thread_id is not None and not (isinstance(thread_id, str) and thread_id and fits_id(thread_id)):
+            continue
+        now = now_ms()
+        for event_id in event_ids[:1] if isinstance(event_ids, list) else ():
+            if isinstance(event_id, str) and fits_id(event_id):
+                yield _Receipt(user_id, event_id, thread_id, ts if _is_past(ts, now) else now)
+
+
+def _is_past(ts: object, now: int) -> TypeGuard[int]:
+    return isinstance(ts, int) and not isinstance(ts, bool) and 0 < ts < now
+
+
+def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
+    joined = _is_joined(room, sorted({receipt.user_id for receipt in some}))
+    places = room_items.locate(sorted({receipt.event_id for receipt in some}))
+    known = [
+        (receipt, int(place["ordinal"]))
+        for receipt in some
+        if receipt.user_id in joined
+        and (place := places.get(receipt.event_id, {})).get("room_id") == room.room_id
+        and "ordinal" in place
+    ]
+    if not known or not _may_go_on(origin, len(known)):
+        return
+    for receipt, ordinal in known:
+        try:
+            receipts.move_receipt(
+                receipt.user_id, room.room_id, receipts.READ, receipt.event_id, ordinal, receipt.thread_id,
+                ts=receipt.ts,
+            )  # fmt: skip
+        except TooLarge:
+            continue  # receipts of too many threads
+
+
+def _is_of(user_id: object, origin: str) -> bool:
+    return isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin
+
+
+def _room(room_id: str, origin: str) -> Room | None:
+    """A room that this server is in and whose ACL allows the other server; None for any other."""
+    if not fits_id(room_id):
+        return None
+    try:
+        room = Room.load(room_id)
+        room.require_residency()
+    except NotFound:
+        return None
+    return room if acls.is_allowed(room, origin) else None
+
+
+def _is_joined(room: Room, users: Sequence[str]) -> set[str]:
+    return member_index.read_joined_among([room.room_id], users)
+
+
+def _may_go_on(origin: str, count: int) -> bool:
+    """Whether a server hasn't sent too much of this lately; what is too much is dropped."""
+    try:
+        rate_limits.check("federation_ephemera", origin, count)
+    except LimitExceeded:
+        return False
+    return True

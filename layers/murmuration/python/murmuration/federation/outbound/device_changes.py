@@ -1,0 +1,121 @@
+"""Changes of local users' devices, as other servers are told of them, and who is told.
+
+Each change of a device is an `m.device_list_update`, whose stream ID is the change's number in the user's log
+and which names the update before it. A server that was out of reach gets the newest change of each device,
+in a chain that begins at the last one that it got. What the EDU says of a device is read when it is sent.
+https://spec.matrix.org/v1.19/server-server-api/#device-management
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from murmuration.keys.query import query_local
+from murmuration.storage.keys import device_changes
+from murmuration.storage.keys.device_changes import Change
+from murmuration.storage.keys.device_lists import changes_in
+
+MOST_EDU_BYTES = 9_000
+"""What one change counts as: device keys have 4 KB, signatures come in addition."""
+
+
+def order_device_changes(items: Iterable[Mapping[str, Any]]) -> None:
+    """Have other servers told of changes of devices, by new items of their users' streams.
+
+    All servers that share a room with the user are told.
+    """
+    found = [change for item in items if (change := changes_in(item)) is not None]
+    if not found or not _federates():
+        return
+    from murmuration.clock import now_ms
+    from murmuration.federation.outbound import pokes
+
+    now = now_ms()
+    for user_id, first, last in found:
+        servers = servers_of(user_id)
+        pokes.order(list(pokes.new_events(user_id, range(first, last + 1), servers, now)))
+
+
+def _federates() -> bool:
+    from murmuration.settings import settings
+
+    return settings().federation
+
+
+def servers_of(user_id: str) -> set[str]:
+    """The other servers that share a room with a local user."""
+    import functools
+
+    from murmuration.aws import concurrency
+    from murmuration.storage.rooms import member_index, room_items
+    from murmuration.storage.users import memberships
+
+    rooms = memberships.read_joined_rooms(user_id)
+    heads = room_items.read_heads(rooms).values() if rooms else ()
+    federated = [head for head in heads if head.federated or not head.is_indexed]
+    found = concurrency.parallel(*(functools.partial(member_index.read_servers, it) for it in federated))
+    return {server for servers in found for server in servers}
+
+
+def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], int]:
+    """The changes that a server is to get, from a number on, and up to where these were looked through.
+
+    Of each device it is the newest. A server that shares no room with the user any more gets none.
+    """
+    from murmuration.federation.devices.sharing import shares_room
+
+    changes = device_changes.read(user_id, since)
+    if not changes or not shares_room(user_id, server_name):
+        return [], since
+    newest = {change.device_id: change.number for change in changes}
+    return sorted(newest.values()), changes[-1].number + 1
+
+
+def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[dict[str, Any]]:
+    """The EDUs of these changes, in order, for a server that was told of all before `since`."""
+    if not numbers:
+        return []
+    first = since or numbers[0]
+    changes = device_changes.read(user_id, first, numbers[-1])
+    prev = next((change.prev for change in changes if change.device_id is not None), 0)
+    wanted = frozenset(numbers)
+    found = query_local({user_id: []}, requester_id=None)
+    devices = found.device_keys.get(user_id, {})
+    edus: list[dict[str, Any]] = []
+    for change in changes:
+        if change.number not in wanted:
+            continue
+        if change.device_id is None:
+            edus += _signing_key_updates(user_id, found.master_keys, found.self_signing_keys)
+            continue
+        edus.append(_device_update(user_id, change, prev, devices.get(change.device_id)))
+        prev = change.number
+    return edus
+
+
+def _device_update(user_id: str, change: Change, prev: int, keys: Mapping[str, Any] | None) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "user_id": user_id,
+        "device_id": change.device_id,
+        "stream_id": change.number,
+        "prev_id": [prev],
+    }
+    if keys is None:
+        content["deleted"] = True
+    else:
+        name = keys["unsigned"].get("device_display_name")
+        content["keys"] = {field: value for field, value in keys.items() if field != "unsigned"}
+        content |= {"device_display_name": name} if name else {}
+    return {"edu_type": "m.device_list_update", "content": content}
+
+
+def _signing_key_updates(
+    user_id: str, masters: Mapping[str, Any], self_signings: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    content = {"user_id": user_id}
+    for name, keys in (("master_key", masters), ("self_signing_key", self_signings)):
+        if user_id in keys:
+            content[name] = keys[user_id]
+    names = ("m.signing_key_update", "org.matrix.signing_key_update")
+    return [{"edu_type": name, "content": content} for name in names] if len(content) > 1 else []

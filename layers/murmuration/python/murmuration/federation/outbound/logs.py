@@ -1,0 +1,106 @@
+"""The logs of which something may be owed to a server, each known by an ID:
+
+- a room's log, by the room's ID: events (`room_logs`)
+- the changes of a local user's devices, by the user's ID (`device_changes`)
+- what waits for the server from device to device, by TO_DEVICE (`storage.servers.outgoing_messages`)
+
+A transaction names places in them, and its content is read each time that it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.federation.outbound import device_changes, room_logs
+from murmuration.federation.outbound.transactions import MOST_BYTES, MOST_EDUS, Part, size
+from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.events import Event
+from murmuration.storage.servers import outgoing_messages
+from murmuration.storage.servers.backlogs import Owed
+
+TO_DEVICE = ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What a server is to get of a log: the places in order, each with its size in bytes.
+
+    All before `until` is looked through, and if `is_all` the whole log. `first_ms` is the time of the first
+    event, 0 for what is none: it goes first. `since` is from where the log was looked through.
+    """
+
+    log_id: str
+    places: Sequence[tuple[int, int]]
+    until: int
+    is_all: bool
+    first_ms: int = 0
+    since: int = 0
+
+    @property
+    def has_edus(self) -> bool:
+        """Whether it is EDUs that are pending, and not events."""
+        return not is_room(self.log_id)
+
+
+@dataclass(slots=True)
+class Content:
+    """What is in a transaction."""
+
+    events: list[Event] = field(default_factory=list)
+    edus: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.events and not self.edus
+
+
+def is_room(log_id: str) -> bool:
+    """Whether a log is a room's."""
+    return log_id.startswith("!")
+
+
+def read_pending(server_name: str, owed: Owed, *, only_newest: bool) -> Pending:
+    """What a server is to get of a log. `only_newest`: of a room the newest event alone."""
+    if owed.room_id == TO_DEVICE:
+        return _pending_messages(server_name)
+    if not is_room(owed.room_id):
+        changes, until = device_changes.read_owed(server_name, owed.room_id, owed.ordinal)
+        places = [(number, device_changes.MOST_EDU_BYTES) for number in changes]
+        return Pending(owed.room_id, places, until, True, since=owed.ordinal)
+    found = room_logs.read_owed(server_name, owed.room_id, owed.ordinal, only_newest=only_newest)
+    places = [(entry.ordinal, size(entry.event)) for entry in found.entries]
+    return Pending(owed.room_id, places, found.until, found.is_all, found.first_ms)
+
+
+def _pending_messages(server_name: str) -> Pending:
+    messages, is_all = outgoing_messages.read(server_name, limit=MOST_EDUS, most_bytes=MOST_BYTES)
+    places = [(message.place, len(message.edu.encode()) + 60) for message in messages]
+    return Pending(TO_DEVICE, places, places[-1][0] + 1 if places else 0, is_all)
+
+
+def read_content(server_name: str, parts: Sequence[Part]) -> Content:
+    """What is at the places of a transaction's parts, as far as it is still there."""
+    content = Content()
+    for part in parts:
+        if part.room_id == TO_DEVICE:
+            messages = outgoing_messages.read_some(server_name, part.ordinals)
+            content.edus += [direct_to_device(message.edu) for message in messages]
+        elif is_room(part.room_id):
+            content.events += room_logs.read_events(part.room_id, part.ordinals)
+        else:
+            content.edus += device_changes.read_edus(part.room_id, part.ordinals, part.since)
+    return content
+
+
+def direct_to_device(encoded: str) -> dict[str, Any]:
+    """The EDU of a message, whose content is given as JSON."""
+    return {"edu_type": "m.direct_to_device", "content": canonical_json.loads(encoded)}
+
+
+def confirm(server_name: str, parts: Sequence[Part]) -> None:
+    """The server has what is in these parts: messages from device to device are kept no longer."""
+    for part in parts:
+        if part.room_id == TO_DEVICE:
+            outgoing_messages.remove(server_name, part.ordinals)

@@ -1,0 +1,283 @@
+"""A request of sliding sync, in the form of today's clients and in that of the accepted MSC4186.
+
+Nothing is remembered of a request: each one has all lists, subscriptions and extensions. The two forms
+differ in names and places; a request is taken for one of the newer form if it has anything of that.
+https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.protocol.bodies import object_of, strings_of
+from murmuration.protocol.errors import BadJson, InvalidParam
+from murmuration.protocol.presence import ONLINE, TODAYS
+from murmuration.protocol.sliding import required_state
+from murmuration.protocol.sliding.required_state import RequiredState
+
+MOST_LISTS = 100
+MOST_SUBSCRIPTIONS = 500
+"""MSC4186 has a limit of 100; today's apps add each room that was opened, and have no answer to an error."""
+MOST_RANGES = 20
+MOST_NAMES = 100
+"""How many strings a filter, or an extension, may list."""
+MOST_NAME_BYTES = 255
+MOST_TIMELINE = 100
+"""How many events of a room come at once, whatever was asked for."""
+ALL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomConfig:
+    """What is wanted of a room."""
+
+    timeline_limit: int
+    required: RequiredState
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which rooms a list has; None where it doesn't matter."""
+
+    is_dm: bool | None = None
+    is_encrypted: bool | None = None
+    is_invite: bool | None = None
+    room_types: tuple[str | None, ...] | None = None
+    not_room_types: tuple[str | None, ...] = ()
+    spaces: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
+    not_tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RoomList:
+    """A list: what is wanted of which rooms. `ranges` are inclusive; None for all rooms that pass."""
+
+    config: RoomConfig
+    filters: Filters
+    ranges: tuple[tuple[int, int], ...] | None
+
+    def has_place(self, index: int) -> bool:
+        """Whether the room at this place of the list is asked for."""
+        return self.ranges is None or any(first <= index <= last for first, last in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class RoomScope:
+    """The rooms that an extension is for: those in these lists, and these subscriptions."""
+
+    lists: frozenset[str]
+    rooms: frozenset[str]
+
+    def has(self, lists: frozenset[str], room_id: str, *, is_subscribed: bool) -> bool:
+        """Whether a room is among them that is in `lists`."""
+        if is_subscribed and (ALL in self.rooms or room_id in self.rooms):
+            return True
+        return bool(lists) and (ALL in self.lists or bool(lists & self.lists))
+
+
+@dataclass(frozen=True, slots=True)
+class SlidingRequest:
+    """What a client asks for; an extension that isn't enabled is None or False.
+
+    `to_device_since` is the place in the device's messages, "" for none yet. `is_merged` says that the answer
+    is to be in the form of the accepted MSC.
+    """
+
+    conn_id: str = ""
+    pos: str | None = None
+    timeout_ms: int = 0
+    set_presence: str = ONLINE
+    lists: Mapping[str, RoomList] = field(default_factory=dict)
+    subscriptions: Mapping[str, RoomConfig] = field(default_factory=dict)
+    to_device: bool = False
+    to_device_since: str = ""
+    to_device_limit: int = 100
+    e2ee: bool = False
+    account_data: RoomScope | None = None
+    receipts: RoomScope | None = None
+    typing: RoomScope | None = None
+    is_merged: bool = False
+
+
+def parse(
+    body: Mapping[str, Any], query: Mapping[str, str], user_id: str, *, is_merged: bool
+) -> SlidingRequest:
+    """The request that a body and the query are. Raises BadJson, InvalidParam."""
+    lists = object_of(_given(body, "lists", {}), "lists")
+    subscriptions = object_of(_given(body, "room_subscriptions", {}), "room_subscriptions")
+    extensions = object_of(_given(body, "extensions", {}), "extensions")
+    if len(lists) > MOST_LISTS:
+        raise InvalidParam(f"A request may have {MOST_LISTS} lists")
+    if len(subscriptions) > MOST_SUBSCRIPTIONS:
+        raise InvalidParam(f"A request may have {MOST_SUBSCRIPTIONS} subscriptions")
+    to_device = _extension(extensions, "to_device")
+    return SlidingRequest(
+        conn_id=_name(_given(body, "conn_id", ""), "conn_id"),
+        pos=_text(query.get("pos") or _given(body, "pos", None), "pos"),
+        timeout_ms=_timeout(query.get("timeout", _given(body, "timeout", 0))),
+        set_presence=_presence(query.get("set_presence", _given(body, "set_presence", ONLINE))),
+        lists={_name(name, "A list's name"): _list(value, user_id) for name, value in lists.items()},
+        subscriptions={room_id: _config(value, user_id) for room_id, value in subscriptions.items()},
+        to_device=to_device is not None,
+        to_device_since=_text((to_device or {}).get("since"), "since") or "",
+        to_device_limit=_whole((to_device or {}).get("limit", 100), "limit"),
+        e2ee=_extension(extensions, "e2ee") is not None,
+        account_data=_scope(extensions, "account_data"),
+        receipts=_scope(extensions, "receipts"),
+        typing=_scope(extensions, "typing"),
+        is_merged=is_merged or _looks_merged(body, [*lists.values(), *subscriptions.values()]),
+    )
+
+
+def _looks_merged(body: Mapping[str, Any], configs: list[Any]) -> bool:
+    return (
+        "pos" in body
+        or "timeout" in body
+        or any("range" in each or isinstance(each.get("required_state"), dict) for each in configs)
+    )
+
+
+def _given(values: Mapping[str, Any], name: str, default: Any) -> Any:
+    """A property; null is as good as none."""
+    value = values.get(name)
+    return default if value is None else value
+
+
+def _text(value: Any, name: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise BadJson(f"{name} must be a string")
+    return value or None
+
+
+def _name(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise BadJson(f"{what} must be a string")
+    if len(value.encode()) > MOST_NAME_BYTES:
+        raise InvalidParam(f"{what} may have {MOST_NAME_BYTES} bytes")
+    return value
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BadJson(f"{name} must be a whole number")
+    if value < 0:
+        raise InvalidParam(f"{name} must be at least 0")
+    return value
+
+
+def _timeout(value: Any) -> int:
+    """A number of the body, or digits of the query."""
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit()):
+            raise InvalidParam("timeout must be a whole number of milliseconds")
+        return int(value[:12])
+    return _whole(value, "timeout")
+
+
+def _presence(value: Any) -> str:
+    if value not in TODAYS:
+        raise InvalidParam(f"set_presence must be one of {', '.join(TODAYS)}")
+    return str(value)
+
+
+# -- Rooms -----------------------------------------------------------------------------------------------
+
+
+def _config(value: Any, user_id: str) -> RoomConfig:
+    value = object_of(value, "What is asked for of a room")
+    limit = _whole(_given(value, "timeline_limit", 0), "timeline_limit")
+    required = required_state.parse(_given(value, "required_state", []), user_id)
+    return RoomConfig(min(limit, MOST_TIMELINE), required)
+
+
+def _list(value: Any, user_id: str) -> RoomList:
+    config = _config(value, user_id)
+    ranges: tuple[tuple[int, int], ...] | None = None
+    if (given := value.get("ranges")) is not None:
+        if not isinstance(given, list):
+            raise BadJson("ranges must be a list of pairs")
+        if len(given) > MOST_RANGES:
+            raise InvalidParam(f"A list may have {MOST_RANGES} ranges")
+        ranges = tuple(_range(each) for each in given)
+    elif value.get("range") is not None:
+        ranges = (_range(value["range"]),)
+    elif isinstance(value.get("required_state"), list) and not value.get("slow_get_all_rooms"):
+        ranges = ()
+    if value.get("slow_get_all_rooms") is True:
+        ranges = None
+    return RoomList(config, _filters(_given(value, "filters", {})), ranges)
+
+
+def _range(value: Any) -> tuple[int, int]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise BadJson("A range is a pair of whole numbers")
+    first, last = (_whole(each, "A range's end") for each in value)
+    if first > last:
+        raise InvalidParam("A range must not end before it begins")
+    return first, last
+
+
+def _filters(value: Any) -> Filters:
+    value = object_of(value, "filters")
+    return Filters(
+        is_dm=_flag(value, "is_dm"),
+        is_encrypted=_flag(value, "is_encrypted"),
+        is_invite=_flag(value, "is_invite" if "is_invite" in value else "is_invited"),
+        room_types=_types(value, "room_types"),
+        not_room_types=_types(value, "not_room_types") or (),
+        spaces=_strings(value, "spaces"),
+        tags=_strings(value, "tags"),
+        not_tags=_strings(value, "not_tags") or (),
+    )
+
+
+def _flag(values: Mapping[str, Any], name: str) -> bool | None:
+    value = values.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BadJson(f"{name} must be true or false")
+    return value
+
+
+def _strings(values: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    if values.get(name) is None:
+        return None
+    found = strings_of(values[name], name)
+    if len(found) > MOST_NAMES:
+        raise InvalidParam(f"{name} may have {MOST_NAMES} entries")
+    return tuple(found)
+
+
+def _types(values: Mapping[str, Any], name: str) -> tuple[str | None, ...] | None:
+    """Types of rooms; null stands for rooms without one."""
+    if values.get(name) is None:
+        return None
+    given = values[name]
+    if not isinstance(given, list) or not all(each is None or isinstance(each, str) for each in given):
+        raise BadJson(f"{name} must be a list of strings, or null for rooms without a type")
+    if len(given) > MOST_NAMES:
+        raise InvalidParam(f"{name} may have {MOST_NAMES} entries")
+    return tuple(given)
+
+
+# -- Extensions ------------------------------------------------------------------------------------------
+
+
+def _extension(extensions: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """What an extension is asked for; None where it isn't enabled."""
+    if extensions.get(name) is None:
+        return None
+    value = object_of(extensions[name], name)
+    return value if _flag(value, "enabled") else None
+
+
+def _scope(extensions: Mapping[str, Any], name: str) -> RoomScope | None:
+    value = _extension(extensions, name)
+    if value is None:
+        return None
+    lists, rooms = _strings(value, "lists"), _strings(value, "rooms")
+    return RoomScope(
+        frozenset((ALL,) if lists is None else lists), frozenset((ALL,) if rooms is None else rooms)
+    )

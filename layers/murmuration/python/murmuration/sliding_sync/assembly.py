@@ -1,0 +1,395 @@
+"""One look of a sliding sync: all that is new for a connection, and where its client stands with that."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from murmuration.aws import concurrency
+from murmuration.clock import now_ms
+from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
+from murmuration.protocol.sliding import required_state
+from murmuration.protocol.sliding.requests import RoomScope, SlidingRequest
+from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
+from murmuration.rooms.reading.visibility import ignored_users
+from murmuration.rooms.room import Room
+from murmuration.sliding_sync import devices, lists, other_rooms, rooms
+from murmuration.sliding_sync.devices import KeyCounts
+from murmuration.sliding_sync.lists import InSight, Wish
+from murmuration.sliding_sync.look import DIRECT, Look
+from murmuration.sliding_sync.rooms import Asked, RoomPart
+from murmuration.storage.live.positions import mark
+from murmuration.storage.live.sliding_positions import ConnectionState
+from murmuration.storage.live.to_device import Inbox
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import account_data
+from murmuration.storage.users.memberships import Membership
+from murmuration.sync import account, joined, waiting
+from murmuration.sync.account import IGNORED_USERS
+from murmuration.sync.context import Context, DeviceLists
+from murmuration.sync.unread import rule_digests
+from murmuration.sync.unread.rule_digests import Outdated
+
+ROOMS_AT_ONCE = 50
+"""The sections of so many rooms are made side by side, before it is known which of them fit."""
+LONGEST_S = 8.0
+"""How long rooms are added to an answer; what is left comes with the next one."""
+SETTLING_MS = 1000
+"""How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
+RESERVED_BYTES = 400_000
+LEAST_ROOM_BYTES = 1_000_000
+"""What the rooms may have in any case."""
+
+
+@dataclass
+class SlidingAnswer:
+    """An answer in the making; `state` is where the client stands with it.
+
+    `is_new` says that there is something which the client waits for. `again_ms` is when to look again at
+    what was left for later, without anybody who would ring; 0 for nothing.
+    """
+
+    state: ConnectionState
+    counts: dict[str, int] = field(default_factory=dict)
+    rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    extensions: dict[str, Any] = field(default_factory=dict)
+    is_new: bool = False
+    again_ms: int = 0
+
+    @property
+    def changes_ms(self) -> int:
+        """When the next look may find something by the time alone; 0 for never."""
+        ends = (self.again_ms, waiting.typing_end_ms(self.state.positions))
+        return min((end for end in ends if end), default=0)
+
+    def as_json(self, pos: str) -> dict[str, Any]:
+        counts = {name: {"count": count} for name, count in self.counts.items()}
+        return {"pos": pos, "lists": counts, "rooms": self.rooms, "extensions": self.extensions}
+
+    def for_rooms(self, name: str) -> dict[str, Any]:
+        """The part of an extension that goes by room."""
+        section: dict[str, Any] = self.extensions.setdefault(name, {}).setdefault("rooms", {})
+        return section
+
+
+def assemble(
+    request: SlidingRequest,
+    look: Look,
+    *,
+    late: bool = False,
+    beside: Sequence[Callable[[], object]] = (),
+) -> SlidingAnswer:
+    """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
+
+    What is in `beside` is called at the same time. Raises InvalidParam for a `since` that isn't one.
+    """
+    return _Assembly(request, look, late=late).run(beside)
+
+
+class _Assembly:
+    """The making of one answer."""
+
+    def __init__(self, request: SlidingRequest, look: Look, *, late: bool) -> None:
+        self.request = request
+        self.look = look
+        self.late = late
+        self.began = time.monotonic()
+        self.before = look.place.state if look.place is not None else None
+        self.answer = SlidingAnswer(look.state())
+        self.state = self.answer.state
+        contents = look.facts.contents
+        self.direct = _direct_rooms(contents.get(DIRECT, {}))
+        self.ctx = Context(
+            requester=look.requester,
+            filter=look.first.filter,
+            base=look.first.base,
+            now_ms=now_ms(),
+            push_changes=look.first.push_changes,
+            ignored=frozenset(ignored_users(contents.get(IGNORED_USERS)) - {look.requester.user_id}),
+        )
+        self.rows = self._visible_rows(blocks_invites(contents.get(INVITE_PERMISSION, {})))
+
+    def _visible_rows(self, no_invites: bool) -> list[Membership]:
+        """The user's memberships but for invites that aren't shown to them."""
+        return [
+            row
+            for row in self.look.facts.memberships
+            if row.membership != "invite" or not (no_invites or row.sender in self.ctx.ignored)
+        ]
+
+    def run(self, beside: Sequence[Callable[[], object]]) -> SlidingAnswer:
+        request, state = self.request, self.state
+        since = devices.place_in_messages(request.to_device_since)
+        left = [row for row in self.rows if lists.is_news(state, row)]
+        others = [row for row in self.rows if row.membership != "join" and lists.is_listed(row)]
+        others = [row for row in others if not self._is_told(row)]
+        wanted = [row.room_id for row in self.rows if row.membership == "join"]
+        wanted += [row.room_id for row in {row.room_id: row for row in (*others, *left)}.values()]
+        wanted += devices.left_key_rooms(self.before, self.rows) if request.e2ee else []
+        found, changes, (inbox, key_counts, _) = concurrency.gather(
+            functools.partial(self._rooms, wanted),
+            functools.partial(account.changes, self.look.first, to_device=False, keys=False),
+            functools.partial(self._read_device, since, beside),
+        )
+        self.found: Mapping[str, Room] = found
+        self._take_user_stream(changes)
+        if inbox is not None:
+            self._add_messages(inbox)
+        if request.e2ee:
+            self._add_keys(key_counts, changes.own_devices)
+        sight = lists.in_sight(request, self.rows, found, self.direct)
+        self.answer.counts = state.counts = sight.counts
+        self.answer.is_new |= self.before is not None and self.before.counts != sight.counts
+        budget = Budget(
+            max(LEAST_ROOM_BYTES, LIST_BYTES - RESERVED_BYTES - json_bytes(self.answer.extensions))
+        )
+        self._add_rooms(sight, budget)
+        self._add_others(sight, left, budget)
+        self._forget_gone()
+        self.answer.is_new |= bool(self.answer.rooms)
+        return self.answer
+
+    def _is_told(self, row: Membership) -> bool:
+        return self.state.positions.others.get(self.ctx.hash(row.room_id)) == mark(row.event_id)
+
+    def _rooms(self, room_ids: Sequence[str]) -> dict[str, Room]:
+        heads = room_items.read_heads(room_ids, eventual=self.late)
+        return {name: Room(head) for name, head in heads.items()}
+
+    def _read_device(
+        self, since: int, beside: Sequence[Callable[[], object]]
+    ) -> tuple[Inbox | None, KeyCounts | None, object]:
+        """The device's messages and counts of keys, where they are asked for; and what goes beside."""
+        request, look = self.request, self.look
+        return concurrency.gather(
+            lambda: (
+                devices.read_messages(look, since, request.to_device_limit) if request.to_device else None
+            ),
+            lambda: devices.read_key_counts(look) if request.e2ee else None,
+            lambda: concurrency.parallel(*beside),
+        )
+
+    # -- The user's and the device's streams -------------------------------------------------------------
+
+    def _take_user_stream(self, changes: account.Changes) -> None:
+        """The account's data, and what changed of the user's data about rooms."""
+        state, scope = self.state, self.request.account_data
+        state.positions.user = changes.user_position
+        self.ctx.room_data = dict(changes.by_room)
+        items = list(changes.account_items)
+        if scope is None:
+            if items:
+                state.account_data_from = ""
+        elif state.account_data_from is not None:
+            first = state.account_data_from
+            stored, state.account_data_from = account_data.read_account(
+                self.ctx.user_id, first, account.ACCOUNT_BYTES
+            )
+            items = [*stored, *items]
+            self._add_account_data(replace(changes, account_items=items), is_first=first == "")
+        else:
+            self._add_account_data(changes, is_first=False)
+
+    def _add_account_data(self, changes: account.Changes, *, is_first: bool) -> None:
+        """Push rules come first of all, even where the user has changed none."""
+        ctx = replace(self.ctx, base=None) if is_first else self.ctx
+        if events := account.account_events(ctx, changes):
+            self.answer.extensions.setdefault("account_data", {})["global"] = events
+            self.answer.is_new = True
+
+    def _add_messages(self, inbox: Inbox) -> None:
+        self.answer.extensions["to_device"] = devices.messages_section(inbox)
+        self.state.positions.unacknowledged = bool(inbox.events)
+        self.answer.is_new |= bool(inbox.events)
+
+    def _add_keys(self, counts: KeyCounts | None, own_devices: set[str]) -> None:
+        """Whose devices changed, and the counts of keys: news where they aren't as in the last answer."""
+        positions = self.state.positions
+        follows = self.before is not None and self.before.key_rooms is not None
+        if counts is not None:
+            before = positions.one_time_keys, positions.fallback_keys
+            positions.one_time_keys, positions.fallback_keys = counts
+            positions.device = self.look.facts.device_head
+            self.answer.is_new |= follows and before != counts
+        found: DeviceLists = devices.device_changes(self.ctx, self.state, self.rows, self.found, own_devices)
+        self.answer.is_new |= bool(found.changed or found.left)
+        self.answer.extensions["e2ee"] = devices.keys_section(self.state, found)
+
+    # -- Joined rooms ------------------------------------------------------------------------------------
+
+    def _add_rooms(self, sight: InSight, budget: Budget) -> None:
+        """The joined rooms in sight. What doesn't fit is left for the next answer, which comes at once."""
+        self._note_rules()
+        rows = {row.room_id: row for row in self.rows if row.membership == "join"}
+        told: set[str] = set()
+        looks: list[tuple[Room, Membership, Asked]] = []
+        for room_id, wish in sight.wishes.items():
+            row, room = rows.get(room_id), self.found.get(room_id)
+            if row is None or room is None:
+                continue
+            asked = self._asked(room, wish)
+            if room.head.unsettled is not None:
+                self.answer.again_ms = self.ctx.now_ms + SETTLING_MS
+            elif rooms.needs_look(self.ctx, room, row, asked, self.state):
+                looks.append((room, row, asked))
+        for start in range(0, len(looks), ROOMS_AT_ONCE):
+            if start and time.monotonic() - self.began > LONGEST_S:
+                self.answer.is_new = True
+                break
+            some = looks[start : start + ROOMS_AT_ONCE]
+            if not self._add_some(some, told, budget):
+                break
+        self._note_untold(told)
+
+    def _asked(self, room: Room, wish: Wish) -> Asked:
+        name = self.ctx.hash(room.room_id)
+        shown = self.state.shown.get(name)
+        known = self.state.configs.get(shown.config, "[]") if shown is not None else "[]"
+        return Asked(
+            wish=wish,
+            shown=shown,
+            known=required_state.load(known),
+            is_direct=room.room_id in self.direct,
+            with_receipts=_has(self.request.receipts, wish, room.room_id),
+            with_typing=_has(self.request.typing, wish, room.room_id),
+            with_data=_has(self.request.account_data, wish, room.room_id),
+            is_merged=self.request.is_merged,
+            told_ms=self.before.written_ms if self.before is not None else None,
+        )
+
+    def _add_some(
+        self, some: Sequence[tuple[Room, Membership, Asked]], told: set[str], budget: Budget
+    ) -> bool:
+        """Tell of some rooms; whether there is room for more."""
+        new = [(room, asked) for room, row, asked in some if self._is_unknown(room, row, asked)]
+        about = [
+            room.room_id for room, row, asked in some if asked.with_data and self._is_behind(room, row, asked)
+        ]
+        data, ahead = concurrency.gather(
+            functools.partial(account_data.read_about_rooms, self.ctx.user_id, about),
+            functools.partial(rooms.read_ahead, self.ctx, new),
+        )
+        self.ctx.room_data = {**self.ctx.room_data, **data}
+        prepared = {room.room_id: asked for (room, _), asked in zip(new, ahead, strict=True)}
+        some = [(room, row, prepared.get(room.room_id, asked)) for room, row, asked in some]
+        parts = concurrency.parallel(
+            *(functools.partial(rooms.joined_room, self.ctx, *each) for each in some)
+        )
+        for (room, _, asked), part in zip(some, parts, strict=True):
+            if part is None:
+                continue
+            if not budget.take(json_bytes([part.section, part.receipts, part.account_data])):
+                self.answer.is_new = True
+                return False
+            told.add(room.room_id)
+            self._add_part(room, asked, part)
+        return True
+
+    def _is_unknown(self, room: Room, row: Membership, asked: Asked) -> bool:
+        return asked.shown is None or joined.known_position(self.ctx, room, row) is None
+
+    def _is_behind(self, room: Room, row: Membership, asked: Asked) -> bool:
+        return self._is_unknown(room, row, asked) or (asked.shown is not None and asked.shown.is_behind)
+
+    def _add_part(self, room: Room, asked: Asked, part: RoomPart) -> None:
+        """Tell of a joined room. It becomes the last in the order of the rooms that were told of."""
+        name, state = self.ctx.hash(room.room_id), self.state
+        config = part.config
+        state.forget(name)
+        state.positions.rooms[name] = part.position
+        state.shown[name] = replace(
+            part.shown,
+            config=state.config_number(required_state.dump(config)),
+            is_behind=not asked.with_data and (part.shown.is_behind or room.room_id in self.ctx.room_data),
+        )
+        state.positions.others.pop(name, None)
+        if part.typing_until_ms:
+            state.positions.typing_until_ms[name] = part.typing_until_ms
+        if part.section is not None:
+            self.answer.rooms[room.room_id] = part.section
+        for extension, content in (
+            ("receipts", part.receipts),
+            ("typing", part.typing),
+            ("account_data", part.account_data),
+        ):
+            if content is not None:
+                self.answer.for_rooms(extension)[room.room_id] = content
+                self.answer.is_new = True
+
+    def _note_rules(self) -> None:
+        """Learn of which rooms the unread counts are to be counted anew, as rules have changed."""
+        positions = self.state.positions
+        counted_by = rule_digests.digests_of(self.ctx.user_id, self.ctx.push_changes, self.ctx.ignored)
+        outdated = rule_digests.outdated(positions.counted_by, counted_by)
+        before = frozenset(name for name, shown in self.state.shown.items() if shown.is_miscounted)
+        self.ctx.outdated = Outdated(outdated.every_room, outdated.rooms | before)
+        positions.counted_by = counted_by
+
+    def _note_untold(self, told: set[str]) -> None:
+        """Remember of rooms that weren't told of what changed meanwhile beside their logs."""
+        hashes = {self.ctx.hash(room_id) for room_id in told}
+        changed = {self.ctx.hash(room_id) for room_id in self.ctx.room_data} - hashes
+        for name, shown in self.state.shown.items():
+            miscounted = name not in hashes and self.ctx.outdated.has(name)
+            behind = shown.is_behind or name in changed
+            if (behind, miscounted) != (shown.is_behind, shown.is_miscounted):
+                self.state.shown[name] = replace(shown, is_behind=behind, is_miscounted=miscounted)
+
+    # -- Other rooms -------------------------------------------------------------------------------------
+
+    def _add_others(self, sight: InSight, left: Sequence[Membership], budget: Budget) -> None:
+        """Invites and knocks in sight, rooms that others removed the user from, and rooms that were left."""
+        kept = {row.room_id: row for row in self.rows if row.membership != "join"}
+        in_sight = [kept[room_id] for room_id in sight.wishes if room_id in kept]
+        rows = {row.room_id: row for row in (*left, *in_sight) if not self._is_told(row)}
+        for row in rows.values():
+            section = self._other_section(row, sight.wishes.get(row.room_id))
+            if section is None:
+                continue
+            if not budget.take(json_bytes(section)):
+                self.answer.is_new = True
+                break
+            if self.request.is_merged:
+                section |= rooms.merged_fields(row, sight.wishes.get(row.room_id))
+            name = self.ctx.hash(row.room_id)
+            self.answer.rooms[row.room_id] = section
+            self.state.forget(name)
+            self.state.positions.others[name] = mark(row.event_id)
+
+    def _other_section(self, row: Membership, wish: Wish | None) -> dict[str, Any] | None:
+        """What is told of a room that the user isn't in; None where it is left for the next look."""
+        room, is_merged = self.found.get(row.room_id), self.request.is_merged
+        if row.membership in ("invite", "knock"):
+            return other_rooms.from_outside(self.ctx, room, row, is_merged=is_merged)
+        if row.is_outside:
+            return other_rooms.left_outside(row, is_merged=is_merged)
+        if room is None or (self.late and room.head.ordinal < (row.ordinal or 0)):
+            return None
+        required, limit = (wish.required, wish.timeline_limit) if wish is not None else ((), 1)
+        return other_rooms.left_room(self.ctx, room, row, required, limit)
+
+    def _forget_gone(self) -> None:
+        """Keep nothing about rooms that the user has no membership in any more."""
+        kept = {self.ctx.hash(row.room_id) for row in self.look.facts.memberships}
+        positions = self.state.positions
+        for name in [each for each in positions.rooms if each not in kept]:
+            self.state.forget(name)
+        positions.others = {name: value for name, value in positions.others.items() if name in kept}
+
+
+def _has(scope: RoomScope | None, wish: Wish, room_id: str) -> bool:
+    return scope is not None and scope.has(wish.lists, room_id, is_subscribed=wish.is_subscribed)
+
+
+def _direct_rooms(content: Mapping[str, Any]) -> set[str]:
+    """The rooms that the user's m.direct lists."""
+    return {
+        room_id
+        for room_ids in content.values()
+        if isinstance(room_ids, list)
+        for room_id in room_ids
+        if isinstance(room_id, str)
+    }

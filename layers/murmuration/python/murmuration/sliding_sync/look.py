@@ -1,0 +1,80 @@
+"""A sliding sync's first round trip: who asks, where their connection stands, their rooms and streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.filters import SyncFilter
+from murmuration.protocol.sliding.requests import SlidingRequest
+from murmuration.rooms.membership.invitees import INVITE_PERMISSION
+from murmuration.storage.live import sliding_positions
+from murmuration.storage.live.positions import Positions
+from murmuration.storage.live.sliding_positions import Connection, ConnectionState, Place
+from murmuration.sync.account import IGNORED_USERS
+from murmuration.sync.first_look import PUSH_RULES, Facts, FirstLook, Identity, read_facts
+
+DIRECT = "m.direct"
+TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)
+"""The account data that decide what is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found; `place` is None for a connection that begins."""
+
+    facts: Facts
+    connection: Connection
+    place: Place | None
+    first: FirstLook
+
+    @property
+    def requester(self) -> Requester:
+        return self.first.requester
+
+    @property
+    def listener(self) -> Mapping[str, Any] | None:
+        return self.first.identity.listener
+
+    def state(self) -> ConnectionState:
+        """Return a copy of where the client stands; one who begins has seen the user's stream so far."""
+        if self.place is not None:
+            return self.place.state.copy()
+        return ConnectionState(Positions(user=self.facts.user_head))
+
+
+def look(token: AccessToken, request: SlidingRequest, known: Look | None = None) -> Look:
+    """Read it all at once; for one who is `known`, verify the token again and read the rest.
+
+    Raises UnknownToken, UnknownPos, Unavailable.
+    """
+    user_id, device_id = token.user_id, token.device_id
+    if request.pos is not None:
+        row = sliding_positions.row_key(user_id, device_id, request.pos)
+    else:
+        row = sliding_positions.numbers_key(user_id, device_id)
+    facts = read_facts(token, row, is_known=known is not None, types=TYPES)
+    if known is not None:
+        return Look(facts, known.connection, known.place, _first(facts, known.first.identity))
+    place = None
+    if request.pos is not None:
+        place = sliding_positions.place_of(facts.row, user_id, device_id, request.conn_id, request.pos)
+        connection = place.connection
+    else:
+        connection = sliding_positions.begin(user_id, device_id, request.conn_id, facts.row)
+    base = place.state.positions if place is not None else Positions(user=facts.user_head)
+    return Look(facts, connection, place, _first(facts, Identity(facts.requester, base, facts.listener)))
+
+
+def _first(facts: Facts, identity: Identity) -> FirstLook:
+    return FirstLook(
+        identity=identity,
+        filter=SyncFilter(),
+        memberships=facts.memberships,
+        user_head=facts.user_head,
+        device_head=facts.device_head,
+        push_changes=facts.contents.get(PUSH_RULES, {}),
+        presence=facts.presence,
+    )

@@ -1,0 +1,69 @@
+"""Rooms in a sliding sync that the user isn't in: invites, knocks, and those they left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.protocol.events import Event
+from murmuration.protocol.filters import EventFilter
+from murmuration.protocol.sliding import required_state
+from murmuration.protocol.sliding.required_state import Required
+from murmuration.rooms.reading import client_events, pagination
+from murmuration.rooms.room import Room
+from murmuration.sliding_sync.lists import activity_ms
+from murmuration.storage.users.memberships import Membership
+from murmuration.sync import joined
+from murmuration.sync.context import Context
+from murmuration.sync.other_rooms import last_window, without_erased
+
+LEAST_TIMELINE = 1
+"""A room that was left is shown with the leaving, whatever limit was asked for."""
+
+
+def from_outside(ctx: Context, room: Room | None, row: Membership, *, is_merged: bool) -> dict[str, Any]:
+    """A room that the user is invited to, or knocks on."""
+    row = without_erased(ctx, room, row)
+    section: dict[str, Any] = {"initial": True, "bump_stamp": activity_ms(row, None)}
+    section["stripped_state" if is_merged else "invite_state"] = list(row.stripped_state)
+    return section
+
+
+def left_outside(row: Membership, *, is_merged: bool) -> dict[str, Any]:
+    """A room that this server isn't in, where an invite or a knock of the user's is over."""
+    events = [] if row.forgotten else [event for event in row.stripped_state if "event_id" in event]
+    section: dict[str, Any] = {"bump_stamp": activity_ms(row, None)}
+    if is_merged:
+        section["stripped_state"] = events
+    else:
+        section |= {"required_state": events, "timeline": events, "limited": False, "num_live": len(events)}
+    return section
+
+
+def left_room(ctx: Context, room: Room, row: Membership, required: Required, limit: int) -> dict[str, Any]:
+    """A room that the user left or was removed from: what happened up to that."""
+    position = ctx.position(room.room_id)
+    after = position.ordinal if position is not None else None
+    wanted = EventFilter(limit=max(limit, LEAST_TIMELINE))
+    viewer, window = last_window(ctx, room, row, after, wanted)
+    window, events = joined.fitting_timeline(ctx, viewer, window)
+    own = joined.own_pair(ctx)
+    state: Mapping[tuple[str, str], Event] = {
+        pair: entry.event
+        for entry in window.entries
+        if (pair := entry.event.state_pair) is not None
+        and (pair == own or required_state.admits(required, pair))
+    }
+    section: dict[str, Any] = {
+        "timeline": events,
+        "limited": window.limited,
+        "num_live": len(events),
+        "prev_batch": pagination.position_token(window.before_first),
+        "required_state": [
+            client_events.state_event(event, viewer, with_room_id=False) for event in state.values()
+        ],
+        "bump_stamp": activity_ms(row, None),
+    }
+    if position is None:
+        section["initial"] = True
+    return section

@@ -1,0 +1,145 @@
+"""The state of a joined room that a sliding sync tells: at first all that is wanted, later what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.sliding import required_state
+from murmuration.protocol.sliding.required_state import Required
+from murmuration.rooms.reading import past_state
+from murmuration.rooms.room import Room
+from murmuration.storage.live.positions import RoomPosition, mark
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import StateEntry
+from murmuration.sync import timeline
+from murmuration.sync.timeline import MEMBER, Window
+
+FEW = 8
+"""So many pairs of a type and a state key are read one by one, rather than all of a room's state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What changed of a room's state since the client was told of it; `state` is None where all is new."""
+
+    state: Mapping[StateKey, Event] | None
+
+    @property
+    def is_all(self) -> bool:
+        return self.state is None
+
+    def concerns(self, pair: StateKey) -> bool:
+        return self.state is None or pair in self.state
+
+    @property
+    def has_members(self) -> bool:
+        """Whether somebody's membership may have changed."""
+        return self.state is None or any(event_type == MEMBER for event_type, _ in self.state)
+
+
+def changes_since(room: Room, position: RoomPosition, window: Window) -> Change:
+    """What changed of the state since a position, by the log's newest events if these are all there are."""
+    new = [entry for entry in window.passed if entry.ordinal > position.ordinal]
+    if window.start > position.ordinal + 1 or any(entry.resolved for entry in new):
+        return Change(timeline.state_delta(room, position.ordinal, room.head.state_root))
+    return Change({pair: entry.event for entry in new if (pair := entry.event.state_pair) is not None})
+
+
+def members_needed(window: Window) -> set[str]:
+    """Whose member events a client needs for what it is shown: senders, and those whose membership it is."""
+    events = [entry.event for entry in window.entries]
+    targets = {event.state_key or "" for event in events if event.type == MEMBER and event.is_state}
+    return {event.sender for event in events} | targets
+
+
+def wants_few(required: Required) -> bool:
+    """Whether what is required is a few exact pairs, besides members that are loaded lazily."""
+    pairs = _exact(required)
+    return pairs is not None and len(pairs) <= FEW
+
+
+def wanted_state(
+    room: Room,
+    required: Required,
+    change: Change,
+    needed: Collection[str],
+    *,
+    known: Required = (),
+    current: Sequence[StateEntry] | None = None,
+    is_whole: bool,
+) -> dict[StateKey, Event]:
+    """The state events to tell.
+
+    Of new state what is `required`; of all members' changes those that `is_whole`, as nothing in between is
+    left out; of the state from before what is required now and wasn't `known` to be. `needed` are the users
+    whose member events the client lacks, `current` the room's state but for members, where it was read.
+    """
+    if change.state is None:
+        return _read(room, required, needed, current)
+    lazy = required_state.is_lazy(required)
+    found = {
+        pair: event
+        for pair, event in change.state.items()
+        if required_state.admits(required, pair) or (lazy and is_whole and pair[0] == MEMBER)
+    }
+    if not required_state.covers(known, required):
+        state = _read(room, required, (), current)
+        found = {
+            pair: event for pair, event in state.items() if not required_state.admits(known, pair)
+        } | found
+    if lacking := [user_id for user_id in needed if (MEMBER, user_id) not in found]:
+        found |= _at_head(room, [(MEMBER, user_id) for user_id in lacking])
+    return found
+
+
+def _exact(required: Required) -> set[StateKey] | None:
+    """The required pairs of a type and a state key; None where something else is required."""
+    found: set[StateKey] = set()
+    for each in required:
+        pairs = each.exact
+        if pairs is None:
+            return None
+        found |= pairs
+    return found
+
+
+def _read(
+    room: Room, required: Required, needed: Collection[str], current: Sequence[StateEntry] | None = None
+) -> dict[StateKey, Event]:
+    """The state that is required, and these users' member events; as it was at the room's head."""
+    exact, members = _exact(required), required_state.members_of(required)
+    root, before = room.head.state_root, room.head.ordinal + 1
+    if exact is not None and len(exact) <= FEW:
+        state = _at_head(room, [*exact, *((MEMBER, user_id) for user_id in needed)])
+    elif members is None or current is None:
+        wanted = None if members is None else {*members, *needed}
+        state = past_state.full_state(room, root, before, members=wanted)
+    else:
+        pairs = [(MEMBER, user_id) for user_id in {*members, *needed}]
+        state = past_state.state_at(room, root, before, [*current, *room.entries(pairs).values()])
+    return {
+        pair: event
+        for pair, event in state.items()
+        if required_state.admits(required, pair) or (pair[0] == MEMBER and pair[1] in needed)
+    }
+
+
+def read_current(room: Room, pairs: Iterable[StateKey]) -> list[StateEntry]:
+    """Read a room's state but for members; the room then knows of these `pairs` whether they are there."""
+    entries = room_items.read_state_but_members(room.room_id, room.version)
+    found = {pair: entry for entry in entries if (pair := entry.event.state_pair) is not None}
+    room.remember({pair: found.get(pair) for pair in pairs})
+    return entries
+
+
+def _at_head(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
+    entries = room.entries(pairs).values()
+    return past_state.state_at(room, room.head.state_root, room.head.ordinal + 1, entries)
+
+
+def lacking(needed: Collection[str], position: RoomPosition | None) -> set[str]:
+    """Those among the users whose member events the client wasn't sent."""
+    known = set(position.members) if position is not None else set()
+    return {user_id for user_id in needed if mark(user_id) not in known}

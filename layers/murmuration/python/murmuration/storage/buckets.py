@@ -1,0 +1,102 @@
+"""Buckets that fill again by themselves: of requests, or of money (table `transient`).
+
+What is stored of a bucket is the time at which it will be full (the generic cell rate algorithm), in one item
+that expires then. Whoever takes from it says how long the taken amount needs to come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.reads import Read
+
+TABLE = "transient"
+_KEPT_S = 3600
+
+
+class Changed(Exception):
+    """The bucket didn't stand as its taker thought, or hadn't got enough.
+
+    `full_ms` is when it will be full; 0 if it is.
+    """
+
+    def __init__(self, full_ms: int) -> None:
+        super().__init__("the bucket has changed")
+        self.full_ms = full_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """One bucket. All its writes are conditional: takers at once take no more than there is."""
+
+    name: str
+
+    @property
+    def key(self) -> dict[str, str]:
+        """The key of its item."""
+        return {"id": f"limit#{self.name}"}
+
+    def read(self) -> Read[int | None]:
+        """When it will be full; None if nobody has taken anything."""
+        return Read(TABLE, self.key, full_ms_of)
+
+    def take(self, amount_ms: int, now: int, *, full_ms: int, most_ms: int | None) -> int:
+        """Take what needs `amount_ms` to come back, and return when the bucket will be full. One write.
+
+        `full_ms` is the taker's guess of when it will be full. `most_ms` is the latest time that it may
+        be full at before this taking; None: it may go into debt. Raises Changed.
+        """
+        values = {":now": now, ":expires": (max(full_ms, now) + amount_ms) // 1000 + _KEPT_S}
+        if full_ms <= now:
+            expression = "SET full_ms = :full, expires = :expires"
+            values[":full"] = now + amount_ms
+            condition = "attribute_not_exists(full_ms) OR full_ms <= :now"
+        else:
+            expression = "SET full_ms = full_ms + :amount, expires = :expires"
+            values[":amount"] = amount_ms
+            condition = "full_ms > :now"
+            if most_ms is not None:
+                values[":most"] = most_ms
+                condition += " AND full_ms <= :most"
+        write = dynamodb.update(
+            TABLE, self.key, expression, values=values, condition=condition, return_old=True
+        )
+        try:
+            return full_ms_of(dynamodb.execute(write, returning="UPDATED_NEW")) or 0
+        except ConditionFailed as error:
+            raise Changed(full_ms_of(error.item()) or 0) from None
+
+    def put_back(self, amount_ms: int, now: int) -> int | None:
+        """Put back what was taken, and return when the bucket will be full; None if it is full already."""
+        write = dynamodb.update(
+            TABLE,
+            self.key,
+            "SET full_ms = full_ms - :amount",
+            values={":amount": amount_ms, ":now": now},
+            condition="full_ms > :now",
+        )
+        try:
+            return full_ms_of(dynamodb.execute(write, returning="UPDATED_NEW"))
+        except ConditionFailed:
+            return None
+
+    def replace(self, before: int | None, full_ms: int) -> Write:
+        """The write that moves the bucket from `before` (what `read` brought) to `full_ms`, to go along."""
+        values = {":full": full_ms, ":expires": full_ms // 1000 + _KEPT_S}
+        return dynamodb.update(
+            TABLE,
+            self.key,
+            "SET full_ms = :full, expires = :expires",
+            values=values if before is None else {**values, ":before": before},
+            condition="attribute_not_exists(full_ms)" if before is None else "full_ms = :before",
+            return_old=True,
+        )
+
+
+def full_ms_of(item: Mapping[str, Any] | None) -> int | None:
+    """When a bucket will be full, by its item; None without one."""
+    return int(item["full_ms"]) if item else None

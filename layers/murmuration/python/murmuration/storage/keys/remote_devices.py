@@ -1,0 +1,218 @@
+"""Device lists of other servers' users, as far as users of this server have asked for them (table `keys`).
+
+    list                 what is known of a user's devices, and whether that is all there is
+    observer#<user>      a user of this server who was given the list, and is to be told of a change
+
+A list has a `revision`, which moves with everything that is learnt. Whoever asks the other server notes the
+revision before, and stores the answer only if it is still the same: so an update that came meanwhile isn't
+lost. An observer is told once, and watches again by asking anew.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.reads import Read, fetch_all
+
+TABLE = "keys"
+LIST, OBSERVER = "list", "observer#"
+MOST_BYTES = 300_000
+"""Of a compressed list. A device with its signatures takes some 700; an item may have 400 KB."""
+
+KEPT_STREAM_IDS = 30
+
+KeyObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteDevices:
+    """What a server shows of a user: the keys of devices by ID, their names, two cross-signing keys."""
+
+    devices: Mapping[str, KeyObject] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    master: KeyObject | None = None
+    self_signing: KeyObject | None = None
+
+    def encode(self) -> bytes:
+        """The compressed form in which it is stored."""
+        value = [self.devices, self.names, self.master, self.self_signing]
+        return zlib.compress(json.dumps(value, separators=(",", ":"), sort_keys=True).encode())
+
+    @classmethod
+    def decode(cls, data: bytes) -> RemoteDevices:
+        """What `encode` made."""
+        return cls(*json.loads(zlib.decompress(data)))
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceList:
+    """A user's list. `is_fresh`: as far as this server knows there is nothing newer.
+
+    `stream_ids` are those of the newest updates that are in it, as far as the other server said. `content` is
+    None while nothing was learnt yet. `is_untold` says that observers may not have been told of it.
+    `confirmed_ms` is when the other server last said something of the user.
+    """
+
+    user_id: str
+    revision: int
+    is_fresh: bool
+    stream_ids: tuple[int, ...]
+    content: RemoteDevices | None
+    confirmed_ms: int
+    is_untold: bool
+
+
+def _key(user_id: str, sk: str = LIST) -> dict[str, str]:
+    return {"user_id": user_id, "sk": sk}
+
+
+def _parse(item: Item | None) -> DeviceList | None:
+    return _parse_list(item) if item is not None else None
+
+
+def _parse_list(item: Item) -> DeviceList:
+    data = item.get("devices")
+    return DeviceList(
+        item["user_id"],
+        item["revision"],
+        item.get("fresh", False),
+        tuple(item.get("stream_ids", ())),
+        RemoteDevices.decode(bytes(data)) if data is not None else None,
+        item.get("confirmed_ms", 0),
+        item.get("untold", False),
+    )
+
+
+# -- Reading ---------------------------------------------------------------------------------------------
+
+
+def list_read(user_id: str) -> Read[DeviceList | None]:
+    """Read a user's list; None for one that nobody here has asked for."""
+    return Read(TABLE, _key(user_id), _parse)
+
+
+def read_lists(user_ids: Sequence[str]) -> dict[str, DeviceList]:
+    """The lists that there are of these users; one round trip for 100."""
+    found = fetch_all([list_read(user_id) for user_id in user_ids])
+    return {each.user_id: each for each in found if each is not None}
+
+
+def observer_read(user_id: str, observer: str) -> Read[bool]:
+    """Read whether a user of this server is to be told of changes of another's devices."""
+    return Read(TABLE, _key(user_id, OBSERVER + observer), lambda item: item is not None)
+
+
+def read_observers(user_id: str) -> list[tuple[str, str]]:
+    """Who is to be told of changes of a user's devices, each with what `dismiss` needs."""
+    items = dynamodb.query(
+        TABLE,
+        "user_id = :user AND begins_with(sk, :prefix)",
+        {":user": user_id, ":prefix": OBSERVER},
+    )
+    return [(item["sk"].removeprefix(OBSERVER), item["nonce"]) for item in items]
+
+
+# -- Writing ---------------------------------------------------------------------------------------------
+
+
+def observe(user_id: str, observer: str) -> None:
+    """Have a user of this server told of the next change. To be called before the list is read."""
+    item = {**_key(user_id, OBSERVER + observer), "nonce": secrets.token_hex(8)}
+    dynamodb.execute(dynamodb.put(TABLE, item))
+
+
+def dismiss(user_id: str, observer: str, nonce: str) -> None:
+    """An observer was told; nothing happens if they have asked anew since."""
+    write = dynamodb.delete(
+        TABLE, _key(user_id, OBSERVER + observer), condition="nonce = :nonce", values={":nonce": nonce}
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return
+
+
+def begin(user_id: str) -> DeviceList:
+    """The list, which is made if there is none: so an update that comes from now on is noticed."""
+    write = dynamodb.update(TABLE, _key(user_id), "ADD revision :zero", values={":zero": 0})
+    return _parse_list(dynamodb.execute(write, returning="ALL_NEW") or {})
+
+
+def mark_stale(user_id: str) -> bool:
+    """Note that the list may lack something; False if there is no list of the user."""
+    write = dynamodb.update(
+        TABLE,
+        _key(user_id),
+        "SET fresh = :no ADD revision :one",
+        values={":no": False, ":one": 1},
+        condition="attribute_exists(revision)",
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def store(
+    before: DeviceList, content: RemoteDevices, stream_ids: Sequence[int], *, now_ms: int, untold: bool
+) -> bool:
+    """Store what is known now, as fresh; False if something else was learnt since `before` was read.
+
+    `untold`: observers are to be told. A list that is too large isn't kept, and stays stale.
+    """
+    data = content.encode()
+    item: dict[str, Any] = {**_key(before.user_id), "revision": before.revision + 1, "confirmed_ms": now_ms}
+    if len(data) <= MOST_BYTES:
+        item |= {"fresh": True, "devices": data, "stream_ids": list(stream_ids)[-KEPT_STREAM_IDS:]}
+    if untold or before.is_untold:
+        item["untold"] = True
+    write = dynamodb.put(
+        TABLE,
+        item,
+        condition="revision = :revision",
+        values={":revision": before.revision},
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def note_told(user_id: str, revision: int) -> None:
+    """All observers were told of this revision; nothing happens if there is a newer one."""
+    write = dynamodb.update(
+        TABLE,
+        _key(user_id),
+        "REMOVE untold",
+        condition="revision = :revision",
+        values={":revision": revision},
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return
+
+
+def forget(before: DeviceList, observers: Sequence[tuple[str, str]]) -> None:
+    """Keep nothing of a user with whom nobody shares a room, unless something was learnt since."""
+    for observer, nonce in observers:
+        dismiss(before.user_id, observer, nonce)
+    write = dynamodb.delete(
+        TABLE,
+        _key(before.user_id),
+        condition="revision = :revision",
+        values={":revision": before.revision},
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return

@@ -1,0 +1,55 @@
+"""Claims of transaction IDs: what a client's repeated request answers with (table `transient`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Write
+from murmuration.aws.reads import Read
+from murmuration.clock import now_ms
+
+TABLE = "transient"
+LIFETIME_S = 86_400
+CLAIM = "claim"
+"""The name of a write that claims a transaction ID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a transaction ID stands for: an event, and the events that it was sent together with."""
+
+    event_id: str
+    batch: tuple[str, ...] = ()
+
+
+def read(name: str) -> Read[Claimed | None]:
+    """What the claim of this name stands for; None if nobody made it."""
+    return Read(TABLE, _key(name), parse)
+
+
+def write(name: str, event_id: str, *, batch: Sequence[str] = ()) -> Write:
+    """Claim a transaction ID for an event; refused if it was claimed in the last day.
+
+    `batch` are the events that it was sent together with, itself included.
+    """
+    now = now_ms() // 1000
+    item = {**_key(name), "event_id": event_id, "expires": now + LIFETIME_S}
+    return dynamodb.put(
+        TABLE,
+        {**item, "events": list(batch)} if batch else item,
+        condition="attribute_not_exists(id) OR expires < :now",
+        values={":now": now},
+        return_old=True,
+    ).named(CLAIM)
+
+
+def parse(item: Mapping[str, Any] | None) -> Claimed | None:
+    """What a claim's item says."""
+    return Claimed(str(item["event_id"]), tuple(item.get("events", ()))) if item else None
+
+
+def _key(name: str) -> dict[str, str]:
+    return {"id": f"txn#{name}"}

@@ -1,0 +1,337 @@
+"""Where the connections of sliding sync stand: each `pos` names one stored row, which never changes.
+
+A connection has a few slots, and each answer that moves it is written into one that nothing needs any more:
+so neither their number nor their size grows. `generation` orders the rows of a connection: an answer's is one
+more than that of the row which its request came with. Only rows of an earlier generation than the request's
+are overwritten. So a row stays until its client has gone on from a later one, however often the client gives
+up a request and repeats it.
+
+A device has a few connections. Which `conn_id` has which number is one item; a connection too many takes the
+number of the one that began the longest ago, whose client is told to begin anew.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import zlib
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.clock import now_ms
+from murmuration.protocol.errors import Unavailable, UnknownPos
+from murmuration.storage.live.positions import Positions
+
+TABLE = "sync-tokens"
+LIFETIME_S = 30 * 86_400
+CONNECTIONS = 8
+"""How many connections a device may have."""
+SLOTS = 6
+"""How many rows of a connection are kept at a time."""
+MOST_BYTES = 300_000
+"""What a row may have. Of the rooms that don't fit the client is told anew, as if it had never seen them."""
+MOST_CONFIGS = 8
+_POS = re.compile(r"l(?P<number>\d)\.(?P<slot>\d)\.(?P<nonce>[\w-]{12})", re.ASCII)
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a client has of a joined room, beside its position.
+
+    It has the newest `limit` events, or all of them if it `is_whole`. Its state is of `state_version`, as
+    far as the required state number `config` goes. While the room was out of the client's sight, the user's
+    data about it may have changed (`is_behind`), or what its unread counts go by (`is_miscounted`).
+    """
+
+    limit: int
+    config: int
+    state_version: int
+    is_dm: bool = False
+    is_whole: bool = False
+    is_behind: bool = False
+    is_miscounted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPosition:
+    """Up to where a room was read for changes of its members' devices; `ordinal` is of its state version."""
+
+    ordinal: int
+    seq: int
+    state_version: int
+
+
+@dataclass(slots=True)
+class ConnectionState:
+    """All that the client of a connection has been shown.
+
+    `positions` are those of the joined rooms that it was shown, and of the user's stream. `shown` has one
+    entry for each of these rooms. `key_rooms` are all joined rooms, None before the client asked for changes
+    of devices. `counts` are those of the lists in the last answer. The account's data are
+    to be told from the type `account_data_from` on; None where the client has them, as of the user's stream.
+    `written_ms` is when this was stored.
+    """
+
+    positions: Positions = field(default_factory=Positions)
+    shown: dict[str, Shown] = field(default_factory=dict)
+    configs: dict[int, str] = field(default_factory=dict)
+    key_rooms: dict[str, KeyPosition] | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    account_data_from: str | None = ""
+    written_ms: int = 0
+
+    def copy(self) -> ConnectionState:
+        """Return a copy that may be moved without moving this one."""
+        return replace(
+            self,
+            positions=self.positions.copy(),
+            shown=dict(self.shown),
+            configs=dict(self.configs),
+            key_rooms=dict(self.key_rooms) if self.key_rooms is not None else None,
+            counts=dict(self.counts),
+        )
+
+    def config_number(self, config: str) -> int:
+        """Return the number of a required state, which is remembered; the oldest of too many is forgotten."""
+        for number, known in self.configs.items():
+            if known == config:
+                return number
+        number = max(self.configs, default=0) + 1
+        self.configs[number] = config
+        while len(self.configs) > MOST_CONFIGS:
+            del self.configs[min(self.configs)]
+        return number
+
+    def forget(self, name: str) -> None:
+        """Forget a room, by its hash: the client is told of it as if for the first time."""
+        self.positions.rooms.pop(name, None)
+        self.positions.typing_until_ms.pop(name, None)
+        self.shown.pop(name, None)
+
+    def dump(self) -> bytes:
+        """Return the compact stored form, of which the rooms told of the longest ago may be left out."""
+        data = self._dump()
+        while len(data) > MOST_BYTES and self.positions.rooms:
+            names = list(self.positions.rooms)
+            for name in names[: len(names) // 8 + 1]:
+                self.forget(name)
+            data = self._dump()
+        return data
+
+    def _dump(self) -> bytes:
+        shown = [
+            [
+                name,
+                one.limit,
+                one.config,
+                one.state_version,
+                one.is_dm | one.is_whole << 1 | one.is_behind << 2 | one.is_miscounted << 3,
+            ]
+            for name, one in self.shown.items()
+        ]
+        keys = None
+        if self.key_rooms is not None:
+            keys = [[name, one.ordinal, one.seq, one.state_version] for name, one in self.key_rooms.items()]
+        fields = [
+            self.positions.as_fields(),
+            shown,
+            list(self.configs.items()),
+            keys,
+            self.counts,
+            self.account_data_from,
+        ]
+        return zlib.compress(json.dumps(fields, separators=(",", ":")).encode())
+
+    @classmethod
+    def load(cls, data: bytes, written_ms: int) -> ConnectionState:
+        """Return what `dump` wrote."""
+        positions, shown, configs, keys, counts, account_data_from = json.loads(zlib.decompress(data))
+        return cls(
+            positions=Positions.from_fields(positions),
+            shown={
+                name: Shown(*numbers, *(bool(flags & bit) for bit in (1, 2, 4, 8)))
+                for name, *numbers, flags in shown
+            },
+            configs=dict(configs),
+            key_rooms={name: KeyPosition(*numbers) for name, *numbers in keys} if keys is not None else None,
+            counts=counts,
+            account_data_from=account_data_from,
+            written_ms=written_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One of a device's connections: the client's name for it, and its number."""
+
+    user_id: str
+    device_id: str
+    conn_id: str
+    number: int
+
+    def row_key(self, slot: int) -> dict[str, str]:
+        return {"user_id": self.user_id, "token": f"{_prefix(self.device_id)}{self.number}.{slot}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stored row: which of a connection's it is, and what it says."""
+
+    connection: Connection
+    slot: int
+    generation: int
+    pos: str
+    state: ConnectionState
+
+
+# -- Positions -------------------------------------------------------------------------------------------
+
+
+def row_key(user_id: str, device_id: str, pos: str) -> dict[str, str]:
+    """Return the key of the row that a `pos` names. Raises UnknownPos for what was never one."""
+    found = _POS.fullmatch(pos)
+    if found is None:
+        raise _unknown()
+    return Connection(user_id, device_id, "", int(found["number"])).row_key(int(found["slot"]))
+
+
+def place_of(row: Item | None, user_id: str, device_id: str, conn_id: str, pos: str) -> Place:
+    """Return the place that a device's `pos` names, of which `row` was read. Raises UnknownPos."""
+    found = _POS.fullmatch(pos)
+    if (
+        found is None
+        or row is None
+        or row["expires"] <= now_ms() // 1000
+        or (row["nonce"], row["conn_id"]) != (found["nonce"], conn_id)
+    ):
+        raise _unknown()
+    connection = Connection(user_id, device_id, conn_id, int(found["number"]))
+    state = ConnectionState.load(row["state"], row["generation_ms"])
+    return Place(connection, int(found["slot"]), row["generation"], pos, state)
+
+
+def _unknown() -> UnknownPos:
+    return UnknownPos("This place in the connection is not known any more: begin without pos")
+
+
+def write(connection: Connection, base: Place | None, state: ConnectionState) -> str:
+    """Store where the connection stands after an answer to a request that came with `base`; its new `pos`.
+
+    One write, unless answers to the same place were given up. Raises UnknownPos where the client has gone
+    on meanwhile and no slot is free: it doesn't wait for this answer any more.
+    """
+    now = now_ms()
+    nonce = secrets.token_urlsafe(9)
+    generation = base.generation + 1 if base is not None else now
+    first = (base.slot + 1) % SLOTS if base is not None else 0
+    item = {
+        "nonce": nonce,
+        "conn_id": connection.conn_id,
+        "device_id": connection.device_id,
+        "generation": generation,
+        "generation_ms": now,
+        "state": state.dump(),
+        "expires": now // 1000 + LIFETIME_S,
+    }
+    # An earlier generation first; where all are heirs of the same place, one of those.
+    limits = [generation - 1] * SLOTS + [generation]
+    for attempt, limit in enumerate(limits):
+        slot = (first + attempt) % SLOTS
+        try:
+            dynamodb.execute(
+                dynamodb.put(
+                    TABLE,
+                    {**connection.row_key(slot), **item},
+                    condition="attribute_not_exists(user_id) OR generation < :limit"
+                    + (" OR generation = :heir" if limit == generation else ""),
+                    values={":limit": limit, ":heir": generation}
+                    if limit == generation
+                    else {":limit": limit},
+                )
+            )
+        except ConditionFailed:
+            continue
+        return f"l{connection.number}.{slot}.{nonce}"
+    raise _unknown()
+
+
+# -- Connections -----------------------------------------------------------------------------------------
+
+
+def numbers_key(user_id: str, device_id: str) -> dict[str, str]:
+    """Return the key of the item that says which connections a device has."""
+    return {"user_id": user_id, "token": f"{_prefix(device_id)}numbers"}
+
+
+def begin(user_id: str, device_id: str, conn_id: str, numbers: Mapping[str, Any] | None) -> Connection:
+    """Return the device's connection of this name, which has a number from now on.
+
+    `numbers` is the item of `numbers_key`, as it was a moment ago. No write for a name that has one.
+    Raises Unavailable.
+    """
+    for _ in range(_ATTEMPTS):
+        taken = {
+            int(name[1:]): value for name, value in (numbers or {}).items() if re.fullmatch(r"c\d", name)
+        }
+        known = next((number for number, value in taken.items() if value["conn_id"] == conn_id), None)
+        if known is not None:
+            return Connection(user_id, device_id, conn_id, known)
+        free = [number for number in range(CONNECTIONS) if number not in taken]
+        number = free[0] if free else min(taken, key=lambda each: int(taken[each]["since_ms"]))
+        done, numbers = _claim(user_id, device_id, conn_id, number, taken.get(number))
+        if done:
+            return Connection(user_id, device_id, conn_id, number)
+    raise Unavailable("Too many connections begin at once; try again")
+
+
+def _claim(
+    user_id: str, device_id: str, conn_id: str, number: int, before: Mapping[str, Any] | None
+) -> tuple[bool, Item | None]:
+    now = now_ms()
+    condition, values = "attribute_not_exists(#number)", {}
+    if before is not None:
+        condition, values = "#number.conn_id = :before", {":before": before["conn_id"]}
+    try:
+        dynamodb.execute(
+            dynamodb.update(
+                TABLE,
+                numbers_key(user_id, device_id),
+                "SET #number = :value, expires = :expires",
+                names={"#number": f"c{number}"},
+                values={
+                    ":value": {"conn_id": conn_id, "since_ms": now},
+                    ":expires": now // 1000 + LIFETIME_S,
+                    **values,
+                },
+                condition=condition,
+                return_old=True,
+            )
+        )
+    except ConditionFailed as error:
+        return False, error.item()
+    return True, None
+
+
+def end_all(user_id: str, device_id: str) -> None:
+    """End a device's connections."""
+    found = dynamodb.query(
+        TABLE,
+        "user_id = :user AND begins_with(#token, :prefix)",
+        {":user": user_id, ":prefix": _prefix(device_id)},
+        names={"#token": "token"},
+        attributes=("user_id", "token"),
+    )
+    dynamodb.batch_write([dynamodb.delete(TABLE, key) for key in found])
+
+
+def _prefix(device_id: str) -> str:
+    """What the keys of a device's rows begin with: no other device's do."""
+    digest = blake2b(device_id.encode(), digest_size=9).digest()
+    return f"l_{urlsafe_b64encode(digest).decode()}."

@@ -1,0 +1,64 @@
+"""Device lists of other servers' users that can't be had yet, until they are tried again (table `parked`)."""
+
+from __future__ import annotations
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+from murmuration.storage.servers.parked_pdus import BY_DUE, TABLE
+
+FIRST_MS = 60_000
+LONGEST_MS = 6 * 3_600_000
+KEPT_MS = 7 * 24 * 3_600_000
+"""For how long a list is tried. After that a client's question or the next update begins anew."""
+_LISTS = "device-lists"
+
+
+def park(user_id: str) -> None:
+    """Have a user's list tried again, each time twice as late: one read and one write."""
+    now, item = now_ms(), dynamodb.get(TABLE, _key(user_id))
+    attempts = item["attempts"] if item is not None else 0
+    parked = {
+        **_key(user_id),
+        "attempts": attempts + 1,
+        "due_ms": now + min(FIRST_MS << min(attempts, 10), LONGEST_MS),
+        "expires": item["expires"] if item is not None else (now + KEPT_MS) // 1000,
+    }
+    dynamodb.execute(dynamodb.put(TABLE, parked))
+
+
+def read_due(limit: int) -> list[tuple[str, int]]:
+    """The users whose lists are to be tried now, with the time at which they were due."""
+    items = dynamodb.query(
+        TABLE,
+        "pk = :pk AND due_ms <= :now",
+        {":pk": _LISTS, ":now": now_ms()},
+        index=BY_DUE,
+        limit=limit,
+    )
+    return [(item["sk"], item["due_ms"]) for item in items if item["expires"] * 1000 > now_ms()]
+
+
+def postpone(user_id: str, due_ms: int) -> bool:
+    """Put an attempt off while a worker is called for it; False if somebody else did."""
+    write = dynamodb.update(
+        TABLE,
+        _key(user_id),
+        "SET due_ms = :next",
+        values={":next": now_ms() + LONGEST_MS, ":due": due_ms},
+        condition="due_ms = :due",
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def remove(user_id: str) -> None:
+    """The list was had, or isn't wanted any more."""
+    dynamodb.execute(dynamodb.delete(TABLE, _key(user_id)))
+
+
+def _key(user_id: str) -> dict[str, str]:
+    return {"pk": _LISTS, "sk": user_id}

@@ -1,0 +1,43 @@
+"""Profiles of other servers' users, for some minutes after they were asked for (table `transient`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import Read, fetch
+from murmuration.clock import now_ms
+
+TABLE = "transient"
+KEPT_MS = 5 * 60_000
+
+
+def read(user_id: str) -> Mapping[str, Any] | None:
+    """What the user's server said lately: the fields, none for an unknown user; None if it wasn't asked."""
+    return fetch(Read(TABLE, _key(user_id), _parse, eventual=True))
+
+
+def _parse(item: Item | None) -> Mapping[str, Any] | None:
+    if item is None or item["until_ms"] <= now_ms():
+        return None
+    fields: Mapping[str, Any] = json.loads(item["fields"])
+    return fields
+
+
+def write(user_id: str, fields: Mapping[str, Any]) -> None:
+    """Keep what the user's server said."""
+    until_ms = now_ms() + KEPT_MS
+    item = {
+        **_key(user_id),
+        "fields": json.dumps(fields),
+        "until_ms": until_ms,
+        "expires": until_ms // 1000 + 1,
+    }
+    dynamodb.execute(dynamodb.put(TABLE, item))
+
+
+def _key(user_id: str) -> dict[str, str]:
+    return {"id": f"profile#{user_id}"}

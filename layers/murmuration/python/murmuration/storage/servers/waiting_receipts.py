@@ -1,0 +1,77 @@
+"""Receipts of local users in large rooms, until they are sent to other servers (table `destinations`).
+
+In the partition `#receipts`, which is no server's name, a room has one item: an attribute for each user and
+thread, with the newest receipt. `version` counts the changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+
+TABLE = "destinations"
+PARTITION = "#receipts"
+_RECEIPT = "r_"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The receipts of a room that wait."""
+
+    room_id: str
+    receipts: list[dict[str, Any]]
+    version: int
+
+
+def _key(room_id: str) -> dict[str, str]:
+    return {"server_name": PARTITION, "sk": room_id}
+
+
+def add(room_id: str, receipt: Mapping[str, Any]) -> None:
+    """Have a receipt sent with the next ones of its room; it replaces an older one of its user and thread."""
+    name = json.dumps([receipt["user_id"], receipt.get("thread_id")])
+    attribute = _RECEIPT + hashlib.sha256(name.encode()).hexdigest()[:24]
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            _key(room_id),
+            "SET #receipt = :receipt ADD version :one",
+            names={"#receipt": attribute},
+            values={":receipt": json.dumps(receipt), ":one": 1},
+        )
+    )
+
+
+def read(limit: int) -> list[Waiting]:
+    """The receipts that wait, by room. Eventually consistent."""
+    items = dynamodb.query(
+        TABLE, "server_name = :receipts", {":receipts": PARTITION}, consistent=False, limit=limit
+    )
+    return [
+        Waiting(
+            item["sk"],
+            [json.loads(value) for name, value in item.items() if name.startswith(_RECEIPT)],
+            item["version"],
+        )
+        for item in items
+    ]
+
+
+def remove(waiting: Waiting) -> None:
+    """A room's receipts are on their way; if one came meanwhile, they stay for the next time."""
+    write = dynamodb.delete(
+        TABLE,
+        _key(waiting.room_id),
+        condition="version = :version",
+        values={":version": waiting.version},
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return

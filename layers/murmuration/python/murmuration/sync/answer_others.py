@@ -1,0 +1,67 @@
+"""Adds to a sync's answer the rooms that the user isn't in."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from murmuration.aws import concurrency
+from murmuration.protocol.sizes import Budget, json_bytes
+from murmuration.rooms.room import Room
+from murmuration.sync import other_rooms
+from murmuration.sync.answer import Answer
+from murmuration.sync.context import Context
+from murmuration.sync.device_lists import after_leaving
+
+ROOMS_AT_ONCE = 100
+"""The sections of so many rooms are made side by side, before it is known which of them fit."""
+
+
+def add_others(
+    ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room], budget: Budget
+) -> set[str]:
+    """The sections of the rooms that the user isn't in. Which were left for the next look."""
+    refused: set[str] = set()
+    invited = [row for row in others.invited if row.sender not in ctx.ignored]
+    if answer.positions.blocks_invites:
+        invited = []
+    for kind, members in (("invite", invited), ("knock", others.knocked)):
+        for each in members:
+            row = other_rooms.without_erased(ctx, rooms.get(each.room_id), each)
+            section = (
+                ctx.reader.outside(row)
+                if ctx.reader is not None
+                else other_rooms.stripped_room(row, f"{kind}_state")
+            )
+            if section is not None and not budget.take(json_bytes(section)):
+                refused.add(row.room_id)
+            elif section is not None:
+                answer.rooms.setdefault(kind, {})[row.room_id] = section
+    for row in (row for row in others.left if row.is_outside):
+        section = ctx.reader.outside(row) if ctx.reader is not None else other_rooms.left_outside(ctx, row)
+        if section is not None:
+            answer.rooms.setdefault("leave", {})[row.room_id] = section
+    left = [row for row in others.left if row.room_id in rooms and not row.is_outside]
+    left_room = ctx.reader.left if ctx.reader is not None else other_rooms.left_room
+    for start in range(0, len(left), ROOMS_AT_ONCE):
+        some = left[start : start + ROOMS_AT_ONCE]
+        calls = [functools.partial(left_room, ctx, rooms[row.room_id], row) for row in some]
+        for row, section in zip(some, concurrency.parallel(*calls), strict=True):
+            if section is not None and not budget.take(json_bytes(section)):
+                refused.add(row.room_id)
+            else:
+                _add_left(ctx, answer, rooms[row.room_id], section)
+        if refused:
+            refused |= {row.room_id for row in left[start + ROOMS_AT_ONCE :]}
+            break
+    return refused
+
+
+def _add_left(ctx: Context, answer: Answer, room: Room, section: dict[str, Any] | None) -> None:
+    name = ctx.hash(room.room_id)
+    if section is not None:
+        answer.rooms.setdefault("leave", {})[room.room_id] = section
+    if ctx.reader is None and ctx.base is not None and name in ctx.base.rooms:
+        answer.device_lists |= after_leaving(ctx, room)
+    answer.positions.rooms.pop(name, None)
+    answer.positions.typing_until_ms.pop(name, None)

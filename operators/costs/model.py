@@ -1,0 +1,39 @@
+"""What operations ask for, as a function of how many rooms each is in, and how many people are in one.
+
+Counted with 20 and 40 rooms, and with 5, 20 and 50 people. `make bill` counts anew.
+"""
+
+from __future__ import annotations
+
+from operators.costs.counts import Counts, Op
+
+SMALL = 10
+"""Members of a room up to which typing, receipts and presence ring."""
+STAY = Op(invocations=1, writes=1)
+"""A look notes that a device is still there. The worker of streams sees it, and tells nobody."""
+LATE_NOTE = Op(writes=1, queue=1)
+"""A late ring is ordered that comes to nothing, as something urgent is first."""
+
+
+def counts(rooms: float, people: float) -> Counts:
+    """What each operation asks for where all are in so many rooms, and talk in one of so many people."""
+    return Counts(
+        send=Op(1, 2, 3.3 + people, 12),
+        typing=Op(1, 2, 5 + min(people, SMALL) / 2, 7.8),
+        receipt=Op(1, 2, 8 + min(people, SMALL), 7.6),
+        wake=Op(1, 1, 9 + 1.1 * rooms, 3.2, 1),
+        late_wake=Op(1, 1, 9 + 1.1 * rooms, 3.5, 1),
+        wakes_per_message=2,
+        renewal=Op(1, 1, 8 + 1.1 * rooms, 1),
+        coming=Op(0, 1, 2 + 1.8 * rooms, 1),
+        told=Op(0, 0.25, 0, 10),
+        start=Op(9, 9, 30 + 2.6 * rooms, 7),
+        login=Op(3, 5, 67 + 8 * rooms, 119),
+        to_device=Op(1 / 3, 2 / 3, 4, 10.7),
+        backup=Op(1, 1, 4, 4),
+        upload=Op(1, 1, 1, 4),
+        download=Op(1, 1, 2, 0),
+        held_wait=Op(1, 1, 20 + 1.4 * rooms, 1, 1),
+        held_wake=Op(1, 1, 20 + 2.5 * rooms, 3.2, 3),
+        push=Op(0, 1, 17 + 2 * rooms, 3, 3),
+    )

@@ -1,0 +1,1 @@
+"""Encryption across servers, and what passes between them beside events."""

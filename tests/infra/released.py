@@ -1,0 +1,88 @@
+"""What an upgrade must respect of an earlier release's template: a small digest of it, recorded.
+
+`python -m tests.infra.released TEMPLATE` writes the digest of a synthesised template (and of the nested ones
+beside it) into `released.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.infra.conftest import Synthesised, read
+
+RECORDED = Path(__file__).with_name("released.json")
+NAMES = {
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::Lambda::LayerVersion": "LayerName",
+    "AWS::Events::Rule": "Name",
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::CloudFront::Function": "Name",
+}
+"""The property that names a resource of a type: no two may have one name, in any stack of the account."""
+FIXED = {
+    "AWS::DynamoDB::Table": ("AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes"),
+    "AWS::SQS::Queue": ("FifoQueue",),
+}
+"""Properties whose change would replace the resource, with its data; new indexes' attributes too."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource: its nested stack (empty: the first stack), type and name, and what may not change."""
+
+    stack: str = ""
+    kind: str = ""
+    name: str = ""
+    reserved: int = 0
+    fixed: Any = None
+
+
+def digest(found: Synthesised) -> dict[str, Resource]:
+    """The resources of all stacks, by their logical IDs."""
+    return {
+        logical_id: _resource(stack.partition("NestedStack")[0], resource)
+        for stack, template in [("", found.template), *found.nested.items()]
+        for logical_id, resource in template["Resources"].items()
+    }
+
+
+def _resource(stack: str, resource: Mapping[str, Any]) -> Resource:
+    kind, properties = resource["Type"], resource.get("Properties", {})
+    name = properties.get(NAMES.get(kind, ""), "")
+    fixed = {part: properties[part] for part in FIXED.get(kind, ()) if part in properties}
+    return Resource(
+        stack,
+        kind,
+        name if isinstance(name, str) else json.dumps(name, sort_keys=True),
+        properties.get("ReservedConcurrentExecutions", 0),
+        fixed or None,
+    )
+
+
+def recorded() -> dict[str, Resource]:
+    """The digest of the earlier release."""
+    found = json.loads(RECORDED.read_text())
+    return {name: Resource(**values) for name, values in found.items()}
+
+
+def main() -> None:
+    found = digest(read(Path(sys.argv[1])))
+    lines = [
+        f"{json.dumps(name)}: {json.dumps({key: value for key, value in vars(each).items() if value})}"
+        for name, each in sorted(found.items())
+    ]
+    RECORDED.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()

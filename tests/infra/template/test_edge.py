@@ -1,0 +1,80 @@
+"""What the template says of CloudFront, through which everybody comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra_cdk.names import distribution_comment
+from infra_cdk.settings import Settings
+from tests.infra.conftest import Synthesised
+
+pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
+
+
+def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
+    """Those that CloudFront keeps by itself, whatever the cache policy and the origin say."""
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    kept = {
+        error["ErrorCode"]: error["ErrorCachingMinTTL"]
+        for error in distribution["DistributionConfig"]["CustomErrorResponses"]
+    }
+    assert kept == dict.fromkeys((400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0)
+
+
+def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
+    """CloudFront has one list of names for all regions of an account."""
+    names = [found["Name"] for found in stack.properties("AWS::CloudFront::Function")]
+    for kind, config in (
+        ("CachePolicy", "CachePolicyConfig"),
+        ("OriginRequestPolicy", "OriginRequestPolicyConfig"),
+        ("ResponseHeadersPolicy", "ResponseHeadersPolicyConfig"),
+    ):
+        names += [found[config]["Name"] for found in stack.properties(f"AWS::CloudFront::{kind}")]
+    assert len(names) == 5
+    assert all("${AWS::Region}" in name["Fn::Sub"] for name in names)
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    assert "${AWS::Region}" in distribution["DistributionConfig"]["Comment"]["Fn::Sub"]
+
+
+@pytest.mark.parametrize("length", [11, 100, 230])
+def test_the_distributions_comment_is_as_long_as_cloudfront_takes_it(length: int) -> None:
+    from aws_cdk import Stack
+
+    server_name = "a." * ((length - 10) // 2) + "a" * (length % 2) + "example.org"[-10:]
+    settings = Settings(server_name=server_name, stage="a-very-long-name")
+    text = Stack().resolve(distribution_comment(settings))["Fn::Sub"]
+    assert len(text.replace("${AWS::Region}", "ap-southeast-1")) <= 128
+    assert text.endswith((f": {server_name}", "..."))
+
+
+def test_browsers_are_told_to_come_by_https_alone(stack: Synthesised) -> None:
+    policies = stack.of_type("AWS::CloudFront::ResponseHeadersPolicy")
+    for resource in policies.values():
+        security = resource["Properties"]["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+        assert security["StrictTransportSecurity"] == {
+            "AccessControlMaxAgeSec": 31_536_000,
+            "IncludeSubdomains": False,
+            "Override": True,
+            "Preload": False,
+        }
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    for behaviour in (config["DefaultCacheBehavior"], *config["CacheBehaviors"]):
+        assert behaviour["ResponseHeadersPolicyId"]["Ref"] in policies
+        assert behaviour["ViewerProtocolPolicy"] == "https-only"
+
+
+def test_large_answers_come_from_the_bucket_without_the_clients_token(stack: Synthesised) -> None:
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    (origin,) = [each for each in config["Origins"] if each["Id"] == "answers"]
+    assert origin["DomainName"] == {"Fn::GetAtt": ["MediaBucket", "RegionalDomainName"]}
+    (behaviour,) = [each for each in config["CacheBehaviors"] if each["TargetOriginId"] == "answers"]
+    assert behaviour["PathPattern"] == "/answers/*"
+    (policy,) = stack.properties("AWS::CloudFront::OriginRequestPolicy")
+    forwarded = policy["OriginRequestPolicyConfig"]
+    assert forwarded["HeadersConfig"] == {"HeaderBehavior": "none"}
+    assert forwarded["QueryStringsConfig"] == {"QueryStringBehavior": "all"}
+    (bucket,) = stack.properties("AWS::S3::Bucket")
+    rules = {rule.get("Prefix"): rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+    assert rules["answers/"]["ExpirationInDays"] == 1

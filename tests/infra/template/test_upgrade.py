@@ -1,0 +1,63 @@
+"""An upgrade from an earlier release's template: what holds data stays, and nothing is in its own way.
+
+CloudFormation makes what is new before it takes away what is old, so for a while both are there.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from infra_cdk.modules import LEAST_UNRESERVED
+from infra_cdk.settings import Settings
+from tests.infra.conftest import StackWith
+from tests.infra.released import Resource, digest, recorded
+
+pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
+HOLDS_DATA = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue", "Custom::Secrets")
+
+
+@pytest.fixture(scope="module", params=["rest", "http"])
+def upgraded(request: pytest.FixtureRequest, stack_with: StackWith) -> dict[str, Resource]:
+    return digest(stack_with(**({"api": "http"} if request.param == "http" else {})))
+
+
+@pytest.fixture(scope="module")
+def before() -> dict[str, Resource]:
+    return recorded()
+
+
+def test_what_was_recorded_is_a_whole_deployment(before: dict[str, Resource]) -> None:
+    kinds = [each.kind for each in before.values()]
+    assert kinds.count("AWS::DynamoDB::Table") > 10
+    assert kinds.count("AWS::Lambda::Function") > 240
+
+
+def test_what_holds_data_stays_as_it_is(before: dict[str, Resource], upgraded: dict[str, Resource]) -> None:
+    held = {name: found for name, found in before.items() if found.kind in HOLDS_DATA}
+    assert {name: upgraded.get(name) for name in held} == held
+
+
+def test_addresses_stay(before: dict[str, Resource], upgraded: dict[str, Resource]) -> None:
+    """CloudFront's, and the sockets' API, to which clients are connected."""
+    for name in ("Distribution", "SocketApi"):
+        assert upgraded[name] == before[name]
+
+
+def test_no_new_resource_has_the_name_of_one_that_is_still_there(
+    before: dict[str, Resource], upgraded: dict[str, Resource]
+) -> None:
+    taken = {(each.kind, each.name): (each.stack, name) for name, each in before.items() if each.name}
+    for name, each in upgraded.items():
+        at = taken.get((each.kind, each.name), (each.stack, name))
+        assert at == (each.stack, name), f"{each.name} is still there as {at} when {name} is made"
+
+
+def test_there_is_concurrency_for_old_and_new(
+    before: dict[str, Resource], upgraded: dict[str, Resource]
+) -> None:
+    """A function that moved holds its part twice until the old one is gone."""
+    gone = {each.name: each.reserved for each in before.values() if each.reserved}
+    now = {each.name: each.reserved for each in upgraded.values() if each.reserved}
+    together = gone | now
+    quota = Settings(server_name="example.org").account_concurrency
+    assert quota - sum(together.values()) >= LEAST_UNRESERVED
