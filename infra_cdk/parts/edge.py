@@ -13,7 +13,7 @@ from aws_cdk import aws_s3 as s3
 from infra_cdk.names import distribution_comment, global_name
 from infra_cdk.parts import api as rest
 from infra_cdk.parts.dns import make_certificate, make_records
-from infra_cdk.parts.media_headers import HSTS_SECONDS, any_origin, make_media_headers
+from infra_cdk.parts.media_bucket import HSTS_SECONDS, any_origin, make_media_headers
 from infra_cdk.settings import Settings
 from infra_shared.apis import PATTERNS, Part, part_of
 from infra_shared.parking import TEMPLATES

@@ -15,9 +15,6 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 A function is called with at most 6 MB, of which Base64 takes a third; the rest is room for headers.
 """
 
-MAX_UPLOAD_BYTES = 10_000_000
-"""What an upload may have at most: API Gateway's own limit is 10 MB."""
-
 GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, Any]]] = MappingProxyType(
     {
         "DEFAULT_4XX": (400, {"errcode": "M_UNRECOGNIZED", "error": "The request can't be understood"}),
@@ -29,8 +26,7 @@ GATEWAY_ANSWERS: Mapping[str, tuple[int, Mapping[str, Any]]] = MappingProxyType(
             413,
             {
                 "errcode": "M_TOO_LARGE",
-                "error": f"The request is too large: its body may have {MAX_REQUEST_BYTES} bytes, "
-                f"a file {MAX_UPLOAD_BYTES}",
+                "error": f"The request is too large: its body may have {MAX_REQUEST_BYTES} bytes",
             },
         ),
         "THROTTLED": (
