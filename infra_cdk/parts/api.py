@@ -93,12 +93,8 @@ def make_uploader(stack: Stack, bucket_arn: str) -> None:
 
 def _stored(path: str) -> dict[str, Any]:
     """The operation of a route whose body goes into the bucket."""
-    uri = {
-        "Fn::Sub": [
-            "arn:${AWS::Partition}:apigateway:${AWS::Region}:s3:path/${Bucket}/{folder}/{media}/{name}",
-            {"Bucket": {"Ref": "MediaBucket"}},
-        ]
-    }
+    key = "{folder}/{media}/{name}"
+    uri = {"Fn::Sub": f"arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:s3:path/${{MediaBucket}}/{key}"}
     return uploads.operation(path, uri, {"Fn::GetAtt": [UPLOADER, "Arn"]}, CORS_HEADERS)
 
 
