@@ -13,7 +13,7 @@ WORKERS ?= 2
 COVERED ?= 97
 
 .DEFAULT_GOAL := help
-.PHONY: help bill cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live soak attack fuzz cold deploy-local synth synapse lock clean
+.PHONY: help bill cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live interop soak attack fuzz cold deploy-local synth synapse lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +51,9 @@ test: $(SET_UP) lint types  ## Run lint, types and the tests but for the long on
 	@echo "Running the tests ..."
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not long' $(TESTS)
 
+# The scenarios with Synapse are skipped, with the reason, where it can't be installed.
 test-long: $(SET_UP)
+	@$(BIN)/python -m tests.interop.setup_synapse || echo "Synapse can't be installed: going on without it"
 	@echo "Running the long tests ..."
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long $(TESTS)
 
@@ -113,6 +115,9 @@ deploy-local: $(SET_UP)  ## Deploy, change, restore and destroy in a simulated a
 
 synapse: $(SET_UP)  ## Install Synapse beside the project, for interoperability tests and benchmarks
 	@$(BIN)/python -m tests.interop.setup_synapse
+
+interop: $(SET_UP) synapse  ## Let one of ours and a Synapse share rooms; TESTS=… runs some of it
+	@$(BIN)/python -m pytest -p no:xdist $(if $(filter-out tests,$(TESTS)),$(TESTS),tests/interop)
 
 bench-core: $(SET_UP) synapse  ## Time the protocol core against Synapse's
 	@$(BIN)/python -m benchmarks.core

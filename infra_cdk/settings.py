@@ -133,6 +133,10 @@ class Settings(BaseModel):
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
     default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
     """The version of rooms whose creators ask for none. Some clients can't send into version 12 yet."""
+    event_delay_max: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400
+    """How many seconds before its time an event may be scheduled; 0 for no delayed events."""
+    livekit_service_url: Annotated[str, Field(pattern="^(https://.+)?$")] = ""
+    """The service that gives clients tokens for calls by LiveKit, as Element Call needs it."""
     federation: bool = True
     """Whether there are rooms shared with other servers."""
     federation_allow: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()

@@ -149,6 +149,8 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "TURN_URIS": ",".join(settings.turn_uris),
         "TURN_TTL": str(settings.turn_ttl),
         "DEFAULT_ROOM_VERSION": settings.default_room_version,
+        "EVENT_DELAY_MAX": str(settings.event_delay_max),
+        "LIVEKIT_SERVICE_URL": settings.livekit_service_url,
         "HOURLY_BUDGET": str(settings.hourly_budget),
         "METRICS": "on" if settings.metrics else "",
         "EMPTY_ROOM_DAYS": str(settings.empty_room_days),

@@ -50,8 +50,8 @@ class Config:
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
     waiting: Literal["held", "parked"] = "parked"
-    dynamodb: str = "dynoxide"
     api: Api = "rest"
+    dynamodb: str = "dynoxide"
     functions: str = "functions"
     chaos: Chaos = "none"
     meter: bool = False

@@ -90,6 +90,9 @@ def operate(args: argparse.Namespace, command: Callable[[Server], int]) -> int:
 @contextlib.contextmanager
 def connected(data: Path | None, prefix: str | None) -> Iterator[Server]:
     """This process set up to work on a server, until the block ends. Raises NotOperable."""
+    from murmuration.endpoint.ports import connect_ports
+
+    connect_ports()
     with _deployed(prefix) if prefix else _local((data or Path(".murmuration")).resolve()) as server:
         yield server
 

@@ -335,3 +335,31 @@ def alice_is_an_administrator(scene: Scene) -> None:
     from murmuration.accounts.management import set_admin
 
     scene.act(set_admin, scene.user_id("alice"), True)
+
+
+@plot("Bob's client has his farewell to a call sent in twenty seconds.", "alice_and_bob_in_a_public_room")
+def bob_hangs_up_later(scene: Scene) -> None:
+    from murmuration.storage.users import delayed_events
+
+    bob = scene.requester("bob")
+    delay_id = delayed_events.make_delay_id(bob.user_id, b"a secret of the fixtures")
+    event = delayed_events.DelayedEvent(
+        delay_id,
+        bob.user_id,
+        bob.device_id,
+        scene.names["lounge"],
+        "org.example.call",
+        None,
+        {"leave_reason": {"code": "delayed_leave"}},
+        20_000,
+        scene.clock,
+    )
+    scene.act(delayed_events.schedule, event)
+    scene.names["delay"] = delay_id
+
+
+@plot("Bob's client cancelled it.", "bob_hangs_up_later")
+def bob_cancelled_his_farewell(scene: Scene) -> None:
+    from murmuration.rooms.delayed import managing
+
+    scene.act(managing.manage, scene.requester("bob"), scene.names["delay"], "cancel", unstable=False)

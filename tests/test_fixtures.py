@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -68,7 +69,7 @@ def exchange(event: Any, outcome: Outcome) -> openapi.Exchange:
     """A replayed request and its answer, to be held to the specification."""
     return openapi.Exchange(
         event["httpMethod"],
-        event["path"],
+        f"{event['path']}?{urlencode(event.get('multiValueQueryStringParameters') or {}, doseq=True)}",
         base64.b64decode(event["body"] or ""),
         outcome.status or 0,
         outcome.headers,

@@ -71,6 +71,11 @@ OURS = {
     ("GET", "/_matrix/client/{version}/account/3pid/email/submitToken"): "where links in mails lead to",
     ("POST", "/_matrix/client/{version}/account/3pid/email/submitToken"): "what that page's button does",
     ("GET", "/_matrix/client/{version}/pushrules/global/{kind}"): "Synapse has it, and clients ask for it",
+    ("PUT", "/_matrix/client/{version}/rooms/{roomId}/delayed_event/{eventType}/{txnId}"): "MSC4140",
+    ("GET", "/_matrix/client/{version}/delayed_events"): "MSC4140",
+    ("GET", "/_matrix/client/{version}/delayed_events/{delayId}"): "MSC4140",
+    ("POST", "/_matrix/client/{version}/delayed_events/{delayId}/{action}"): "MSC4140",
+    ("GET", "/_matrix/client/{version}/rtc/transports"): "MSC4143",
     ("GET", "/_matrix/static/client/login"): "the specification has it in its text",
     ("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"): "sliding sync, as apps know it",
     ("GET", "/"): "the page for people who open the server's address",
@@ -300,8 +305,12 @@ def test_importing_has_no_effect() -> None:
 
 
 ENDPOINT_STATEMENTS = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.FunctionDef, ast.Expr, ast.Assign)
-SPECIFICATIONS = ("https://spec.matrix.org/v1.19/", "https://github.com/matrix-org/matrix-spec/blob/")
-"""Today's, and the repository with its founding drafts."""
+SPECIFICATIONS = (
+    "https://spec.matrix.org/v1.19/",
+    "https://github.com/matrix-org/matrix-spec/blob/",
+    "https://github.com/matrix-org/matrix-spec-proposals/pull/",
+)
+"""Today's, the repository with its founding drafts, and proposals that apps rely on already."""
 UNSPECIFIED = ("functions.workers", "functions.websocket")
 """What the specification knows nothing of."""
 

@@ -22,8 +22,11 @@ from murmuration.endpoint.http import CORS_HEADERS
 VIEWER = TEMPLATES.with_name("viewer.js")
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 SOCKET_PATHS = ("/ws", "/_matrix/client/??/stream")
-CACHED_PATHS = ("/.well-known/matrix/*", "/_matrix/client/versions", "/_matrix/key/v2/server*")
-"""What is the same for everybody, and what each client or server asks for first. Keys count for 5 minutes."""
+CACHED_PATHS = ("/", "/.well-known/matrix/*", "/_matrix/client/versions", "/_matrix/key/v2/server*")
+"""What is the same for everybody: what each client or server asks for first, and the page for people.
+
+Keys count for 5 minutes.
+"""
 
 # CloudFront's own policies, by the IDs that it publishes.
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"

@@ -20,12 +20,17 @@ RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
     "threads:side_by_side.run": ("", "it is that of a context of contextvars"),
     "well_known:fetch.read": ("", "it is that of an answer of another server's"),
     "remote_requests:_follow.chunks": ("", "it is that of an answer of another server's"),
+    "memberships:read_kinds.membership": ("", "it is a field of a membership"),
     "local_users:user_with_power.membership": ("", "it is a property of an event"),
 }
 """By function and method: the classes whose method may be meant, separated by spaces; none if empty."""
 
+DELIVERED = (
+    "only who sends delayed events makes such an object, which others know as `transactions.Once` alone"
+)
 STAGES_BY_MAIL = "stages by mail are in the flows of logins, and the first draft's API alone offers those"
 ENTERED_BY: Final[Mapping[str, tuple[str, str]]] = {
+    "rooms.delayed.delivery:*": ("client_server.delayed_events workers.delayed_events", DELIVERED),
     "interactive_auth:_email_code": ("client_v1.login", STAGES_BY_MAIL),
     "interactive_auth:_email_url": ("client_v1.login", STAGES_BY_MAIL),
     "interactive_auth:_oauth2": (
@@ -58,13 +63,14 @@ NEVER: Final[Mapping[tuple[str, str], tuple[str, str]]] = {
     ),
     ("streams:append_writes", "update streams"): ("client_server.typing client_v2.receipts", OF_ROOMS),
     ("budgets:_move_back", "update transient"): ("workers.queues", UNBILLED),
-    ("budgets:_draw_write", "update transient"): ("workers.queues", UNBILLED),
-    ("transactions:Claim.earlier", "get transient"): (
-        "client_server.room_membership client_server.rooms",
+    ("live.claims:read", "get transient"): (
+        "client_server.delayed_events client_server.room_membership client_server.rooms "
+        "workers.delayed_events",
         UNCLAIMED,
     ),
-    ("transactions:Claim.write", "put transient"): (
-        "client_server.room_membership client_server.rooms",
+    ("live.claims:write", "put transient"): (
+        "client_server.delayed_events client_server.room_membership client_server.rooms "
+        "workers.delayed_events",
         UNCLAIMED,
     ),
 }

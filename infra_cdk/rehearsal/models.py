@@ -250,7 +250,7 @@ class Api(Kept, CloudFormationModel):
         body = self.properties.get("Body")
         self.api = apigatewayv2_backends[self.account][self.region].create_api(
             api_key_selection_expression="",
-            cors_configuration=None,  # moto answers with it as it is
+            cors_configuration=None,  # type: ignore[arg-type]  # moto answers with it as it is
             description="",
             disable_schema_validation="",
             disable_execute_api_endpoint="",

@@ -23,12 +23,16 @@ GRANTS: Mapping[str, Grant] = {
         mail={"*": "send"},
         secrets={"viewer-secret": "get"},
         tables={
-            "directory": "get",
-            "keys": "batch_write query",
-            "streams": "batch_write query",
+            "directory": "delete get put",
+            "keys": "batch_write delete get put query",
+            "listeners": "update",
+            "parked": "delete update",
+            "parked/by-due": "query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
             "sync-tokens": "batch_write query",
             "transient": "delete get put update",
-            "users": "batch_get check get put query update",
+            "users": "batch_get batch_write check get put query update",
         },
     ),
     "client_v1.old_sync": Grant(
@@ -60,12 +64,16 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.registration": Grant(
         secrets={"viewer-secret": "get"},
         tables={
-            "directory": "get put",
-            "keys": "batch_write query",
-            "streams": "batch_write query",
+            "directory": "delete get put",
+            "keys": "batch_write delete get put query",
+            "listeners": "update",
+            "parked": "delete update",
+            "parked/by-due": "query",
+            "rooms": "get update",
+            "streams": "batch_get batch_write get put query update",
             "sync-tokens": "batch_write query",
             "transient": "delete get put update",
-            "users": "batch_get check get put query update",
+            "users": "batch_get batch_write check get put query update",
         },
     ),
     "client_v1.room_membership": Grant(
@@ -86,6 +94,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.room_send": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "destinations": "delete get update",
             "events": "batch_get put",
             "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
@@ -119,6 +128,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_v2.account": Grant(
         secrets={"viewer-secret": "get"},
@@ -126,6 +136,8 @@ GRANTS: Mapping[str, Grant] = {
             "directory": "delete put",
             "keys": "batch_write delete get put query",
             "listeners": "update",
+            "parked": "delete update",
+            "parked/by-due": "query",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
             "sync-tokens": "batch_write query",
@@ -171,7 +183,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.room_membership": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
             "destinations": "delete get update",
@@ -190,6 +202,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.room_send": Grant(
         secrets={"signing-key": "get"},
         tables={
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "room-log": "batch_get put update",
@@ -197,7 +210,7 @@ GRANTS: Mapping[str, Grant] = {
             "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "sync-tokens": "get update",
-            "transient": "batch_get put update",
+            "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
     ),
@@ -216,6 +229,7 @@ GRANTS: Mapping[str, Grant] = {
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
+        queues={"dead-letters": "find send"},
     ),
     "client_v2.sync": Grant(
         objects=ANSWERS,

@@ -14,6 +14,7 @@ GRANTS: Mapping[str, Grant] = {
         sockets={"*": "manage"},
         tables={
             "connections": "delete get put",
+            "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
             "listeners": "batch_get update",
@@ -25,6 +26,27 @@ GRANTS: Mapping[str, Grant] = {
             "sync-tokens": "batch_get get",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put query update",
+        },
+    ),
+    "workers.delayed_events": Grant(
+        queues={
+            "delayed-events": "find send",
+        },
+        secrets={
+            "signing-key": "get",
+        },
+        tables={
+            "directory": "get",
+            "events": "batch_get put",
+            "parked": "batch_get batch_write delete get update",
+            "parked/by-due": "query",
+            "room-log": "batch_get put query update",
+            "rooms": "batch_get check delete get put query update",
+            "snapshots": "batch_get batch_write delete put",
+            "streams": "batch_get",
+            "transient": "batch_get get put update",
+            "users": "batch_get delete get put update",
+            "destinations": "delete get update",
         },
     ),
     "workers.joins": Grant(
@@ -55,7 +77,11 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.queues": Grant(
-        queues={"room-pdus": "find send", "socket-pushes": "find send"},
+        queues={
+            "dead-letters": "find send",
+            "room-pdus": "find send",
+            "socket-pushes": "find send",
+        },
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
@@ -74,7 +100,7 @@ GRANTS: Mapping[str, Grant] = {
         queues={"room-pdus": "find send"},
         tables={
             "directory": "delete",
-            "events": "batch_write",
+            "events": "batch_get batch_write",
             "parked": "delete update",
             "parked/by-due": "query",
             "room-log": "batch_write query",
@@ -99,8 +125,8 @@ GRANTS: Mapping[str, Grant] = {
     "workers.streams": Grant(
         queues={
             "dead-letters": "find send",
-            "outbound": "find send",
             "gateway-pushes": "find send",
+            "outbound": "find send",
             "socket-pushes": "find send",
             "wake-*": "create send",
             "room-pdus": "find send",

@@ -49,6 +49,10 @@ RECEIVING: Mapping[str, str] = {
 """The tables for taking events of other servers, and asking about them; `parked` is the worker's."""
 
 GRANTS: Mapping[str, Grant] = {
+    "server_server.directory": Grant(
+        secrets=SECRETS,
+        tables={**SIGNED, "directory": "query", "rooms": "batch_get get query"},
+    ),
     "server_server.invites": Grant(
         secrets=SECRETS,
         tables={
@@ -58,9 +62,9 @@ GRANTS: Mapping[str, Grant] = {
             "users": "get put",
         },
     ),
-    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP),
-    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP),
-    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP),
+    "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
+    "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
+    "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
     "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
     "server_server.event_auth": Grant(
         secrets=SECRETS,
@@ -94,7 +98,6 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},
     ),
-    "server_server.third_party_invite": Grant(secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}),
     "server_server.openid": Grant(tables={"transient": "get"}),
     "server_server.user_devices": Grant(
         secrets=SECRETS,
@@ -114,6 +117,9 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "batch_get put update",
             "users": "query",
         },
+    ),
+    "server_server.third_party_invite": Grant(
+        secrets=SECRETS, tables={**MEMBERSHIP, "streams": "batch_get"}, queues={"dead-letters": "find send"}
     ),
     "server_server.version": Grant(),
     "server_server.well_known": Grant(),

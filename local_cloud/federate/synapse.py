@@ -70,10 +70,33 @@ class Synapse:
             "enable_registration_without_verification": True,
             "report_stats": False,
             "presence": {"enabled": False},
-            "rc_message": {"per_second": 1000, "burst_count": 1000},
-            "rc_registration": {"per_second": 1000, "burst_count": 1000},
+            **_without_limits(),
         }
         (self.folder / "homeserver.yaml").write_text(json.dumps(config, indent=1))
+
+
+def _without_limits() -> dict[str, object]:
+    """Settings by which nobody is slowed down, and a server that was away is soon asked again."""
+    none = {"per_second": 10_000, "burst_count": 10_000}
+    flat = ("rc_message", "rc_registration", "rc_admin_redaction", "rc_3pid_validation", "rc_joins_per_room")
+    return {
+        **dict.fromkeys(flat, none),
+        "rc_login": {"address": none, "account": none, "failed_attempts": none},
+        "rc_joins": {"local": none, "remote": none},
+        "rc_invites": {"per_room": none, "per_user": none, "per_issuer": none},
+        "rc_federation": {
+            "window_size": 1000,
+            "sleep_limit": 10_000,
+            "reject_limit": 10_000,
+            "concurrent": 50,
+        },
+        "bcrypt_rounds": 4,
+        "federation": {
+            "destination_min_retry_interval": "2s",
+            "destination_retry_multiplier": 1,
+            "destination_max_retry_interval": "5s",
+        },
+    }
 
 
 def _listener(port: int, resource: str) -> dict[str, object]:

@@ -23,6 +23,14 @@ from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
 from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
+from tests.accounts.limits_elsewhere import (
+    find_alias_elsewhere,
+    list_children,
+    list_rooms,
+    list_rooms_elsewhere,
+    list_space_elsewhere,
+    summarise_elsewhere,
+)
 from tests.accounts.limits_of_servers import (
     ask_for_devices,
     ask_for_keys,
@@ -43,6 +51,7 @@ from tests.accounts.limits_of_servers import (
     send_message_to_device,
 )
 from tests.in_process import Answer, Client, segment
+from tests.rooms import delayed
 from tests.rooms.people import V3, create_room, invite, join, path, send
 
 pytestmark = pytest.mark.usefixtures("deployment")
@@ -75,6 +84,8 @@ NUMBERS = {
     "pusher": (0.1, 20),
     "user_directory": (1, 50),
     "search": (0.2, 20),
+    "delayed_event": (0.5, 20),
+    "delayed_event_action": (1, 60),
     "openid_token": (0.05, 20),
     "federation_membership": (5, 200),
     "federation_pdu": (10, 500),
@@ -88,6 +99,9 @@ NUMBERS = {
     "federation_ephemera": (20, 1_000),
     "federation_keys": (20, 4_000),
     "profile_query": (1, 60),
+    "federation_directory": (2, 60),
+    "remote_question": (0.5, 30),
+    "remote_question_from": (0.2, 10),
 }
 """Requests a second, and at once."""
 PUSHER = {
@@ -235,6 +249,33 @@ def knock(stage: Stage) -> Answer:
 
 
 ROWS = [
+    Row("federation_directory", "federation.finding.public_rooms.serve_public_rooms", by_server, list_rooms),
+    Row("federation_directory", "federation.serving.hierarchy.get_hierarchy", by_server, list_children),
+    Row(
+        "remote_question",
+        "federation.finding.public_rooms.get_public_rooms",
+        by_user,
+        list_rooms_elsewhere,
+    ),
+    Row("remote_question", "spaces.looking_ahead._look_elsewhere", by_user, list_space_elsewhere),
+    Row(
+        "remote_question",
+        "spaces.summaries._take",
+        by_user,
+        lambda stage: summarise_elsewhere(stage.alice),
+    ),
+    Row(
+        "remote_question_from",
+        "spaces.summaries._take",
+        by_address,
+        lambda stage: summarise_elsewhere(stage.stranger),
+    ),
+    Row(
+        "remote_question_from",
+        "federation.finding.aliases.get_room_id_by_alias",
+        by_address,
+        find_alias_elsewhere,
+    ),
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
     Row(
         "federation_membership",
@@ -376,6 +417,9 @@ ROWS = [
         by_user,
         lambda stage: stage.alice.post(f"{V3}/user_directory/search", {"search_term": "a"}),
     ),
+    Row("delayed_event", "rooms.delayed.scheduling._schedule", by_user, delayed.scheduling_one),
+    Row("delayed_event_action", "rooms.delayed.managing.manage", by_user, delayed.managing_one("restart")),
+    Row("message", "rooms.delayed.delivery._send", by_user, delayed.managing_one("send")),
     Row("registration", "accounts.registration.register", by_address, register),
     Row("registration", "drafts.v1.logins.register", by_address, register_by_token),
     Row(
@@ -487,7 +531,7 @@ def remove(place: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
             super().__init__(name, key, 0 if (called_from(), name) == (place, kind) else count)
 
     monkeypatch.setattr(rate_limits, "check", passing)
-    for module in ("rooms.writing.sending", "drafts.v2.actions"):
+    for module in ("rooms.writing.sending", "rooms.delayed.delivery", "drafts.v2.actions"):
         monkeypatch.setattr(f"murmuration.{module}.Taking", Passing)
 
 

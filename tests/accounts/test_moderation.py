@@ -14,7 +14,20 @@ from murmuration.accounts.sessions import SessionRequest
 from murmuration.protocol.errors import UserLocked
 from murmuration.storage.users import accounts
 from tests.in_process import Client, segment
-from tests.rooms.people import V1, V3, create_room, invite, join, leave, ok, path, redact, refused, send
+from tests.rooms.people import (
+    V1,
+    V3,
+    create_room,
+    invite,
+    join,
+    leave,
+    ok,
+    path,
+    redact,
+    refused,
+    send,
+    set_state,
+)
 
 Make = Callable[..., Client]
 PROFILE = "displayname"
@@ -90,7 +103,9 @@ def test_a_suspended_user_reads_and_leaves_but_does_not_speak(
     bob = make_client("bob")
     room_id = create_room(bob, preset="public_chat")
     join(alice, room_id)
-    event_id = send(alice, room_id)
+    event_id, bobs = send(alice, room_id), send(bob, room_id)
+    levels = ok(bob.get(path(room_id, "state", "m.room.power_levels", "")))
+    set_state(bob, room_id, "m.room.power_levels", {**levels, "users_default": 50})
     other = create_room(bob, preset="public_chat")
     invited = create_room(bob)
     invite(bob, invited, alice)
@@ -99,6 +114,7 @@ def test_a_suspended_user_reads_and_leaves_but_does_not_speak(
     for answer in (
         alice.put(path(room_id, "send", "m.room.message", "x"), {"msgtype": "m.text", "body": "x"}),
         alice.put(path(room_id, "state", "m.room.topic"), {"topic": "x"}),
+        alice.put(path(room_id, "redact", bobs, "y"), {}),
         alice.post(path(other, "join")),
         alice.post(f"{V3}/join/{segment(invited)}"),
         alice.post(path(room_id, "invite"), {"user_id": admin.user_id}),

@@ -6,18 +6,28 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from local_cloud.aws.sqs import Sqs
 from murmuration.identity import budgets as identity_budgets
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
+from murmuration.rooms.delayed.orders import QUEUE
 from murmuration.settings import settings
 from tests.budgets.meter import Spent
 from tests.budgets.operations import BUDGETS, Budget
+from tests.budgets.today import TODAY
 from tests.in_process import Client
 
 ATTEMPTS = 3
 """On a busy machine requests made at once may miss each other; the least counted is what was asked for."""
 
-pytestmark = pytest.mark.usefixtures("sqs", "parked")
+pytestmark = pytest.mark.usefixtures("sqs", "parked", "delays")
+
+
+@pytest.fixture
+def delays(sqs: Sqs) -> None:
+    """The queue of delayed events."""
+    make = sqs.operations()["CreateQueue"]
+    make({"QueueName": settings().queue(QUEUE)})
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +47,7 @@ def _limits_on(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     settings.cache_clear()
 
 
-@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.name)
+@pytest.mark.parametrize("budget", [*BUDGETS, *TODAY], ids=lambda budget: budget.name)
 def test_budget(
     budget: Budget, make_client: Callable[..., Client], report: Callable[[Budget, Spent], None]
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fixtures_cases import Cases
+from tests.fixtures_cases import UNKNOWN_TOKEN, Cases
 
 CASES = Cases("client_server")
 
@@ -42,6 +42,33 @@ CASES.add(
     headers={"Origin": "https://app.example.com", "Access-Control-Request-Method": "POST"},
 )
 
+CALLS = {"livekit_service_url": "https://rtc.example.org/livekit/jwt"}
+CASES.add(
+    "voip/get_rtc_transports/good",
+    "Calls go by LiveKit; apps ask without a token, too.",
+    "GET /_matrix/client/unstable/org.matrix.msc4143/rtc/transports",
+    settings=CALLS,
+)
+CASES.add(
+    "voip/get_rtc_transports/none",
+    "There is no server for calls.",
+    "GET /_matrix/client/v1/rtc/transports",
+    by="alice",
+    worlds=("alice",),
+)
+CASES.add(
+    "voip/get_rtc_transports/unknown_token",
+    "A token that is there must be good.",
+    "GET /_matrix/client/v1/rtc/transports",
+    headers={"Authorization": f"Bearer {UNKNOWN_TOKEN}"},
+    expect="401 M_UNKNOWN_TOKEN",
+)
+CASES.add(
+    "well_known/get_wellknown/good_with_calls",
+    "Where the homeserver is, and by which servers calls go.",
+    "GET /.well-known/matrix/client",
+    settings=CALLS,
+)
 TURN = {"turn_uris": "turn:turn.example.org?transport=udp,turns:turn.example.org"}
 CASES.add(
     "voip/get_turn_server/good",

@@ -142,6 +142,45 @@ CASES.add(
     expect="404 M_NOT_FOUND",
 )
 
+DIRECTORY = Cases("server_server/directory", "erin_at_the_door")
+DIRECTORY.add("get_public_rooms/good", "The published rooms.", f"GET {V1}/publicRooms?limit=10", server=OTHER)
+DIRECTORY.add(
+    "get_public_rooms/wrong_token",
+    "No page goes on there.",
+    f"GET {V1}/publicRooms?since=x",
+    server=OTHER,
+    expect="400 M_INVALID_PARAM",
+)
+DIRECTORY.add(
+    "query_public_rooms/good",
+    "Rooms by a word.",
+    f"POST {V1}/publicRooms",
+    {"filter": {"generic_search_term": "lounge"}},
+    server=OTHER,
+)
+DIRECTORY.add(
+    "query_public_rooms/wrong_filter",
+    "A filter is an object.",
+    f"POST {V1}/publicRooms",
+    {"filter": "lounge"},
+    server=OTHER,
+    expect="400 M_BAD_JSON",
+)
+DIRECTORY.add(
+    "get_space_hierarchy/good",
+    "The lounge is open to all, and no space.",
+    f"GET {V1}/hierarchy/{{{{lounge}}}}",
+    server=OTHER,
+)
+DIRECTORY.add(
+    "get_space_hierarchy/unknown_room",
+    "There is no such room here.",
+    f"GET {V1}/hierarchy/!nowhere:example.org",
+    server=OTHER,
+    expect="404 M_NOT_FOUND",
+)
+CASES += DIRECTORY
+
 
 def salon_invite(names: Mapping[str, str]) -> Any:
     signed = json.loads(names["salon_signed"])

@@ -8,9 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from murmuration import account_data as tags
+from murmuration.accounts import devices
+from murmuration.accounts.login import begin_session
+from murmuration.accounts.sessions import SessionRequest
 from murmuration.clock import now_ms
 from murmuration.identity.rate_limits import LIMITS
-from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.errors import LimitExceeded, TooLarge
 from murmuration.protocol.push_rules import ruleset
 from murmuration.rooms.ephemeral import receipts
 from murmuration.settings import settings
@@ -18,8 +21,9 @@ from murmuration.storage.keys import key_backups
 from murmuration.storage.live import listeners
 from murmuration.storage.live.listeners import Socket
 from murmuration.storage.rooms import directory
-from murmuration.storage.users import account_data, filters
+from murmuration.storage.users import account_data, accounts, filters
 from tests.in_process import Client, segment
+from tests.logged_in import log_in
 from tests.rooms.people import V3, create_room, ok, path, refused
 
 Make = Callable[..., Client]
@@ -181,3 +185,76 @@ def test_openid_tokens(make_client: Make, monkeypatch: pytest.MonkeyPatch):
         settings.cache_clear()
     assert statuses[:-2] == [200] * LIMITS["openid_token"].burst
     assert statuses[-1] == 429
+
+
+def test_bytes_of_account_data(make_client: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(account_data, "MOST_BYTES", 1_000)
+    user = make_client()
+
+    def put(name: str, size: int, *within: str):
+        return user.put(own(user, *within, "account_data", name), {"a": "x" * (size - 8)})
+
+    ok(put("m.a", 400))
+    ok(put("m.b", 400, "rooms", ROOM))
+    refused(put("m.c", 201), 413, "M_TOO_LARGE")
+    ok(put("m.c", 200))
+    refused(put("m.a", 401), 413, "M_TOO_LARGE")
+    ok(put("m.a", 400))
+    ok(put("m.b", 100, "rooms", ROOM))
+    ok(put("m.a", 700))
+    refused(user.put(own(user, "rooms", ROOM, "tags", "m.favourite"), {"order": 0.5}), 413, "M_TOO_LARGE")
+    assert len(ok(user.get(own(user, "account_data", "m.a")))["a"]) == 692
+
+
+def test_bytes_of_account_data_that_are_written_at_once(make_client: Make, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(account_data, "MOST_BYTES", 1_000)
+    user = make_client()
+    with ThreadPoolExecutor(4) as pool:
+        work = [
+            pool.submit(user.put, own(user, "account_data", f"m.{number % 2}"), {"a": "x" * (92 + number)})
+            for number in range(12)
+        ]
+    assert {each.result().status for each in work} == {200}
+    sizes = [len(ok(user.get(own(user, "account_data", f"m.{number}")))["a"]) + 8 for number in range(2)]
+    left = 1_000 - sum(sizes)
+    refused(user.put(own(user, "account_data", "m.more"), {"a": "x" * (left - 7)}), 413, "M_TOO_LARGE")
+    ok(user.put(own(user, "account_data", "m.more"), {"a": "x" * (left - 8)}))
+
+
+DAY_MS = 86_400_000
+
+
+def devices_of(user_id: str) -> list[str]:
+    return [accounts.device_id_of(item) for item in accounts.read_devices(user_id)]
+
+
+def test_a_login_too_many_ends_what_was_unused_for_longest(
+    make_client: Make, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(devices, "MOST", MOST)
+    user_id = make_client().user_id
+    now = now_ms()
+    for name, days in (("OLD", 40), ("OLDER", 50)):
+        log_in(user_id, name)
+        accounts.update_device(user_id, name, {"last_seen_ms": now - days * DAY_MS})
+    accounts.update_device(user_id, "DEVICE", {"last_seen_ms": now})
+    begin = SessionRequest("NEW", None, False, "198.51.100.1")
+    begin_session(user_id, begin, [accounts.check_active(user_id)])
+    assert devices_of(user_id) == ["DEVICE", "NEW", "OLD"]
+    begin_session(user_id, begin, [accounts.check_active(user_id)])
+    assert devices_of(user_id) == ["DEVICE", "NEW", "OLD"], "a device that is there is none more"
+    accounts.update_device(user_id, "OLD", {"last_seen_ms": now - 29 * DAY_MS})
+    with pytest.raises(TooLarge):
+        begin_session(user_id, SessionRequest(None, None, False, ""), [accounts.check_active(user_id)])
+    assert devices_of(user_id) == ["DEVICE", "NEW", "OLD"], "what is used isn't ended"
+
+
+def test_more_devices_than_there_may_be_are_taken_back(make_client: Make, monkeypatch: pytest.MonkeyPatch):
+    user_id = make_client().user_id
+    for number in range(6):
+        log_in(user_id, f"OLD{number}")
+        accounts.update_device(user_id, f"OLD{number}", {"last_seen_ms": 1_000 + number})
+    monkeypatch.setattr(devices, "MOST", MOST)
+    begin_session(user_id, SessionRequest("NEW", None, False, ""), [accounts.check_active(user_id)])
+    assert len(devices_of(user_id)) == MOST
+    assert "NEW" in devices_of(user_id)

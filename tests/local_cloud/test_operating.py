@@ -153,6 +153,24 @@ def test_destinations(command, folder: Path) -> None:
     assert command("destinations", "list")[1] == ""
 
 
+def test_a_room_is_rejoined(command, monkeypatch) -> None:
+    from murmuration.federation.membership import repairing
+
+    asked: list[Any] = []
+
+    def note(*words: Any) -> list[str]:
+        asked.append(words)
+        return ["@alice:example.org"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repairing, "rejoin_room", note)
+        status, out, _ = command("room", "rejoin", "!a:b.example", "--via", "c.example", "--via", "d.example")
+    assert (status, asked) == (0, [("!a:b.example", ["c.example", "d.example"])])
+    assert out == "@alice:example.org is in the room.\n"
+    status, _, error = command("room", "rejoin", "!unknown:b.example")
+    assert (status, error) == (1, "Room !unknown:b.example is not known\n")
+
+
 def test_keys_of_another_server_are_fetched(command, monkeypatch) -> None:
     from murmuration.federation.keys import fetching
     from murmuration.federation.requests.errors import Unreachable as NoAnswer

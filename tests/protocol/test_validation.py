@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from murmuration.protocol.auth_rules import AuthRuleViolation
-from murmuration.protocol.errors import BadJson, TooLarge
+from murmuration.protocol.errors import BadJson, Forbidden, MatrixError, TooLarge
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.keys import KeyRing, VerifyKey
 from murmuration.protocol.pdus.signing import InvalidSignature, SigningKey, sign_event
 from murmuration.protocol.pdus.validation import (
     Outcome,
     PolicyServer,
+    Undecided,
     authorising_server,
     check_against_auth_events,
     check_against_current_state,
@@ -295,6 +296,7 @@ class Known:
         self.now: Mapping[StateKey, Event] = dict(room.state)
         self.rejected: set[str] = set()
         self.policy: PolicyServer | None = None
+        self.answer: MatrixError | SigningKey = Undecided("Nobody answers")
         self.asked: list[str] = []
 
     def keys(self, event: Event) -> KeyRing:
@@ -316,6 +318,12 @@ class Known:
     def policy_server(self, event: Event) -> PolicyServer | None:
         self.asked.append("policy_server")
         return self.policy
+
+    def ask_policy_server(self, server: PolicyServer, event: Event) -> Event:
+        self.asked.append("ask_policy_server")
+        if isinstance(self.answer, MatrixError):
+            raise self.answer
+        return also_signed(event, server.server_name, self.answer)
 
 
 ALL = ["keys", "auth_events", "state_before", "current_state", "policy_server"]
@@ -391,9 +399,18 @@ def test_what_rejects_and_what_soft_fails(version: RoomVersion) -> None:
     by_policy.policy = POLICY_SERVER
     judgement = check_on_receipt(event.pdu, version, by_policy)
     assert judgement.outcome is Outcome.SOFT_FAILED
-    assert isinstance(judgement.reason, InvalidSignature)
+    assert isinstance(judgement.reason, Undecided)
+    assert by_policy.asked == [*ALL, "ask_policy_server"]
+    by_policy.answer = Forbidden("Spam")
+    judgement = check_on_receipt(event.pdu, version, by_policy)
+    assert (judgement.outcome, judgement.reason) == (Outcome.SOFT_FAILED, by_policy.answer)
     signed = also_signed(event, POLICY_SERVER.server_name, POLICY_KEY)
+    by_policy.asked.clear()
     assert check_on_receipt(signed.pdu, version, by_policy).outcome is Outcome.ACCEPTED
+    assert by_policy.asked == ALL, "who has signed isn't asked again"
+    by_policy.answer = POLICY_KEY
+    judgement = check_on_receipt(event.pdu, version, by_policy)
+    assert (judgement.outcome, judgement.event.pdu) == (Outcome.ACCEPTED, signed.pdu)
 
 
 def test_a_create_event_of_version_12_with_a_room_id_is_rejected() -> None:

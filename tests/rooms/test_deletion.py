@@ -134,7 +134,7 @@ def test_nothing_stays(alice: Client, bob: Client, left: str, clock: Clock) -> N
     clock.pass_days(1)
     assert run() > 30
     assert traces(left) == set()
-    assert room_items.locate(event_ids) == {}
+    assert room_items.locate(event_ids, left) == {}
     assert run() == 0
 
 
@@ -489,7 +489,7 @@ def test_events_outside_the_log_go_too(alice: Client, clock: Clock) -> None:
     run()
     clock.pass_days(1)
     run()
-    assert room_items.locate(kept) == {}
+    assert room_items.locate(kept, mirror.room_id) == {}
     assert traces(mirror.room_id) == set()
 
 

@@ -48,7 +48,7 @@ def head(mirror: Mirror) -> room_items.RoomHead:
 
 
 def stored(mirror: Mirror, event: Event) -> event_store.StoredEvent | None:
-    return event_store.read([event.event_id], mirror.version).get(event.event_id)
+    return event_store.read([event.event_id], mirror.version, mirror.room_id).get(event.event_id)
 
 
 @pytest.mark.parametrize("version", list(ROOM_VERSIONS))

@@ -93,7 +93,7 @@ def test_soft_failed_target_keeps_nothing_either(alice: Client) -> None:
     mirror, ban, topic = soft_failed_fork(alice, "1")
     gone = redaction(mirror, alice.user_id, topic, after=ban)
     assert mirror.kinds(ban, topic, gone) == ["accepted", "soft_failed", "accepted"]
-    kept = event_store.read([topic.event_id], mirror.version)[topic.event_id]
+    kept = event_store.read([topic.event_id], mirror.version, mirror.room_id)[topic.event_id]
     assert (kept.kind, kept.event.content) == ("soft_failed", {})
     merge = mirror.message(CAROL, "saw both", after=[gone, topic])
     assert mirror.kinds(merge) == ["accepted"]

@@ -215,7 +215,7 @@ def test_a_redaction_leaves_nothing_of_the_content(alice, bob, room_id):
     event = ok(alice.get(path(room_id, "event", event_id)))
     assert event["content"] == {}
     assert event["unsigned"]["redacted_because"]["event_id"] == redaction
-    place = room_items.locate([event_id])[event_id]
+    place = room_items.locate([event_id], room_id)[event_id]
     item = dynamodb.get("room-log", {"room_id": room_id, "ordinal": place["ordinal"]})
     assert "secret" not in str(item)
 

@@ -12,7 +12,7 @@ from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.positions import Positions, RoomPosition
 from murmuration.storage.live.sliding_positions import (
     CONNECTIONS,
-    SLOTS,
+    ROWS,
     ConnectionState,
     KeyPosition,
     Shown,
@@ -41,7 +41,7 @@ class TestPlaces:
         sliding = Sliding(alice)
         sliding.sync()
         send(alice, room_id, "one")
-        for _ in range(3 * SLOTS):
+        for _ in range(3 * ROWS):
             assert bodies(sliding.peek()["rooms"][room_id]) == ["one"]
         send(alice, room_id, "two")
         section = sliding.room(room_id)
@@ -53,7 +53,7 @@ class TestPlaces:
         sliding = Sliding(alice)
         old = sliding.sync()["pos"]
         send(alice, room_id, "one")
-        for number in range(2 * SLOTS):
+        for number in range(2 * ROWS):
             sliding.ask(pos=old)
             send(alice, room_id, str(number))
             assert bodies(sliding.room(room_id)) == [str(number)]
@@ -106,10 +106,10 @@ class TestBounds:
         slidings = [Sliding(alice, f"c{number}") for number in range(CONNECTIONS + 3)]
         for sliding in slidings:
             sliding.sync()
-        for _ in range(SLOTS + 2):
+        for _ in range(ROWS + 2):
             send(alice, room_id, "x")
             slidings[-1].sync()
-        assert len(rows_of(alice)) <= CONNECTIONS * SLOTS + 1
+        assert len(rows_of(alice)) <= CONNECTIONS * ROWS + 1
         refused(slidings[0].ask(), 400, "M_UNKNOWN_POS")
         slidings[-2].sync()
 

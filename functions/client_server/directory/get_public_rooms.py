@@ -1,4 +1,4 @@
-"""List the published rooms.
+"""List the published rooms: this server's for anybody, those of another server for users.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.lifecycle import public_rooms
+from murmuration.federation.finding import public_rooms
+from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
 
 
 @endpoint(
@@ -19,9 +20,12 @@ from murmuration.rooms.lifecycle import public_rooms
     also=("/_matrix/client/api/v1/publicRooms",),
 )
 def handler(request: Request) -> dict[str, Any]:
-    wanted = public_rooms.DirectoryRequest(
+    wanted = DirectoryRequest(
         limit=request.query_int("limit", 0),
         since=request.query.get("since"),
         server=request.query.get("server"),
     )
-    return public_rooms.get_public_rooms(wanted)
+    if not public_rooms.is_elsewhere(wanted.server):
+        return public_rooms.get_public_rooms(wanted)
+    request.authenticate(Auth.ACCESS_TOKEN)
+    return public_rooms.get_public_rooms(wanted, request.requester.user_id)

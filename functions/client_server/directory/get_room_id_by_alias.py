@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.lifecycle import aliases
+from murmuration.federation.finding import aliases
 
 
 @endpoint(
@@ -22,4 +22,4 @@ from murmuration.rooms.lifecycle import aliases
     ),
 )
 def handler(request: Request) -> dict[str, Any]:
-    return aliases.get_room_id_by_alias(request.params["roomAlias"])
+    return aliases.get_room_id_by_alias(request.params["roomAlias"], address=lambda: request.source_ip)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.lifecycle import public_rooms
+from murmuration.federation.finding import public_rooms
+from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
 
 
 @endpoint("POST", "/_matrix/client/{version}/publicRooms", versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    wanted = public_rooms.DirectoryRequest.from_body(
-        request.fields(optional=True), server=request.query.get("server")
-    )
-    return public_rooms.get_public_rooms(wanted)
+    wanted = DirectoryRequest.from_body(request.fields(optional=True), server=request.query.get("server"))
+    return public_rooms.get_public_rooms(wanted, request.requester.user_id)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.inbound.scrollback import get_event_by_timestamp
 from murmuration.protocol.errors import MissingParam
-from murmuration.rooms.reading.by_timestamp import get_event_by_timestamp
 
 
 @endpoint(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.rooms.delayed.delays import refuse_delay
 from murmuration.rooms.writing.sending import redact_event
 
 
@@ -22,6 +23,7 @@ from murmuration.rooms.writing.sending import redact_event
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params
+    refuse_delay(request.query_values)
     event_id = redact_event(
         request.requester,
         params["roomId"],

@@ -1,4 +1,4 @@
-"""Send a message event to a room.
+"""Send a message event to a room, or schedule that.
 
 https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.writing.sending import send_message
+from murmuration.rooms.delayed.scheduling import send_or_schedule
 
 
 @endpoint(
@@ -21,11 +21,11 @@ from murmuration.rooms.writing.sending import send_message
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params
-    event_id = send_message(
+    return send_or_schedule(
         request.access_token,
         params["roomId"],
         params["eventType"],
         params["txnId"],
         request.json_object(),
+        request.query_values,
     )
-    return {"event_id": event_id}

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
-from murmuration.rooms.writing.sending import set_state
+from murmuration.federation.membership.states import set_state
+from murmuration.rooms.delayed.scheduling import set_or_schedule
 
 
 @endpoint(
@@ -20,5 +21,12 @@ from murmuration.rooms.writing.sending import set_state
 )
 def handler(request: Request) -> dict[str, Any]:
     params = request.params
-    event_id = set_state(request.requester, params["roomId"], params["eventType"], "", request.json_object())
-    return {"event_id": event_id}
+    return set_or_schedule(
+        request.requester,
+        params["roomId"],
+        params["eventType"],
+        "",
+        request.json_object(),
+        request.query_values,
+        set_state=set_state,
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import Auth, Request, endpoint
-from murmuration.rooms.reading import summaries
+from murmuration.spaces import summaries
 
 
 @endpoint(
@@ -24,4 +24,9 @@ from murmuration.rooms.reading import summaries
     ),
 )
 def handler(request: Request) -> dict[str, Any]:
-    return summaries.get_room_summary(request.optional_requester, request.params["roomIdOrAlias"])
+    return summaries.get_room_summary(
+        request.optional_requester,
+        request.params["roomIdOrAlias"],
+        request.query_all("via"),
+        address=lambda: request.source_ip,
+    )

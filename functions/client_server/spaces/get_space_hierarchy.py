@@ -1,4 +1,4 @@
-"""List the rooms of a space.
+"""List the rooms of a space. `via` is not the specification's: it names servers that know the space.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy
 """
@@ -21,4 +21,5 @@ def handler(request: Request) -> dict[str, Any]:
         max_depth=depth,
         suggested_only=request.query_bool("suggested_only"),
         start=request.query.get("from"),
+        via=request.query_all("via"),
     )

@@ -18,7 +18,7 @@ MERGED = "/_matrix/client/v4/sync"
     "POST",
     "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync",
     auth=Auth.DEFERRED_ACCESS_TOKEN,
-    also=(f"POST {MERGED}",),
+    also=("POST /_matrix/client/v4/sync",),
 )
 def handler(request: Request) -> dict[str, Any]:
     token = request.access_token

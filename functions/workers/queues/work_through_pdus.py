@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from murmuration.endpoint.billing import server_billing
 from murmuration.endpoint.workers import queue_worker
 from murmuration.federation.inbound.transactions.queueing import QUEUE
 from murmuration.federation.inbound.transactions.working import work
@@ -11,4 +12,5 @@ from murmuration.federation.inbound.transactions.working import work
 
 @queue_worker(QUEUE, batch_size=1)
 def handler(message: dict[str, Any]) -> None:
-    work(message)
+    with server_billing(message["origin"], QUEUE):
+        work(message)

@@ -91,6 +91,19 @@ def test_many_and_large_messages_are_cut_to_what_a_transaction_takes(
     assert len(set(ids)) == len(ids)
 
 
+def test_a_worker_leaves_the_rest_to_another(
+    alice: Client, elsewhere: Elsewhere, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fan_out, "BUDGET_MS", -1)
+    for number in range(120):
+        send(alice, {elsewhere.bob: {"PHONE": {"n": number}}})
+    (record, *_) = workers.messages()
+    workers.handle(record)
+    assert len(got(elsewhere)) == 100
+    workers.run()
+    assert [part[elsewhere.bob]["PHONE"]["n"] for part in got(elsewhere)] == list(range(120))
+
+
 def test_an_outage_loses_nothing(alice: Client, elsewhere: Elsewhere, workers: Workers) -> None:
     elsewhere.silent = True
     for number in range(3):

@@ -90,7 +90,7 @@ def test_an_event_with_a_bad_signature_is_not_pulled_again(alice: Client, peer: 
         worker.run()
     assert peer.asked.count("get_missing_events") == 1
     assert sorted(said(alice, mirror)) == ["m0", "m1", "m2"]
-    assert event_store.read([bad.event_id], mirror.version) == {}
+    assert event_store.read([bad.event_id], mirror.version, mirror.room_id) == {}
 
 
 def test_state_by_ids_fetches_only_what_is_unknown(alice: Client, peer: Peer, worker: Worker) -> None:
@@ -222,7 +222,9 @@ def test_lying_servers(alice: Client, peer: Peer, worker: Worker, lie: Any) -> N
     peer.send(after)
     worker.run()
     assert (current_state(mirror.room_id), said(alice, mirror)) == (before, [])
-    assert after.event_id not in event_store.read([after.event_id], mirror.version), "it isn't rejected"
+    assert after.event_id not in event_store.read([after.event_id], mirror.version, mirror.room_id), (
+        "it isn't rejected"
+    )
     assert len(peer.asked) < 200
     asked = len(peer.asked)
     peer.send(after)

@@ -9,9 +9,9 @@ from murmuration.storage.servers import unobtainable
 from tests.federation.inbound.test_transactions import said
 from tests.federation.network import Reply
 from tests.federation.peers import Peer, Worker, share_room
-from tests.in_process import Client
+from tests.in_process import Client, segment
 from tests.rooms.other_servers import log_ids
-from tests.rooms.people import bodies, messages, send
+from tests.rooms.people import bodies, messages, ok, send
 
 
 class Clock:
@@ -86,3 +86,58 @@ def test_what_is_no_part_of_the_past_is_not_taken(alice: Client, peer: Peer, wor
     before = log_ids(mirror.room_id)
     said(alice, mirror)
     assert log_ids(mirror.room_id) == before
+
+
+def test_a_long_past_comes_page_by_page(alice: Client, peer: Peer, worker: Worker) -> None:
+    """Each page may ask: nobody waits between them."""
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    sent = [mirror.message(bob, f"m{number}") for number in range(130)]
+    peer.lies["get_missing_events"] = {"events": []}
+    peer.send(sent[-1])
+    worker.run()
+    found: list[str] = []
+    start: dict[str, str] = {}
+    for _ in range(10):
+        page = messages(alice, mirror.room_id, limit=60, **start)
+        found += bodies(page["chunk"])
+        if "end" not in page:
+            break
+        start = {"from": page["end"]}
+    assert found[::-1] == [f"m{number}" for number in range(130)]
+    assert peer.asked.count("backfill") == 2
+
+
+def test_who_comes_while_another_asks_comes_again(alice: Client, peer: Peer, worker: Worker) -> None:
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    mirror.message(bob, "missed")
+    peer.lies["get_missing_events"] = {"events": []}
+    peer.send(mirror.message(bob, "new"))
+    worker.run()
+    newest = messages(alice, mirror.room_id, limit=1)
+    assert bodies(newest["chunk"]) == ["new"]
+    assert unobtainable.claim_backfill(mirror.room_id, 60_000)
+    peer.lies["backfill"] = {"pdus": []}
+    asked = peer.asked.count("backfill")
+    page = messages(alice, mirror.room_id, limit=1, **{"from": newest["end"]})
+    assert "end" in page
+    assert peer.asked.count("backfill") == asked
+
+
+@pytest.mark.parametrize("direction", ["f", "b"])
+def test_the_event_of_a_time_in_a_gap(alice: Client, peer: Peer, worker: Worker, direction: str) -> None:
+    """The events of that time are fetched first."""
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    sent = [mirror.message(bob, f"m{number}") for number in range(20)]
+    peer.lies["get_missing_events"] = {"events": []}
+    peer.send(sent[-1])
+    worker.run()
+    wanted = sent[10]
+    where = f"/_matrix/client/v1/rooms/{segment(mirror.room_id)}/timestamp_to_event"
+    found = ok(alice.get(where, ts=str(wanted.origin_server_ts), dir=direction))
+    assert found == {"event_id": wanted.event_id, "origin_server_ts": wanted.origin_server_ts}
+    assert peer.asked.count("backfill") == 1
+    told = peer.get("timestamp_to_event", mirror.room_id, ts=str(wanted.origin_server_ts), dir=direction)
+    assert ok(told)["event_id"] == wanted.event_id, "another server is told the same"

@@ -149,7 +149,7 @@ def test_rooms_that_are_not_ours(alice: Client, peer: Peer, worker: Worker) -> N
     foreign = {**left.pdu, "room_id": "!unknown:elsewhere.example"}
     assert peer.send(left, foreign).json == {"pdus": {}}
     assert worker.run() == 0
-    assert event_store.read([left.event_id], mirror.version) == {}
+    assert event_store.read([left.event_id], mirror.version, mirror.room_id) == {}
     # One that was queued while somebody was still there isn't taken either.
     counts = working.work({"origin": peer.name, "room_id": mirror.room_id, "pdus": [left.pdu]})
     assert counts == {"not_our_room": 1}
@@ -187,7 +187,7 @@ def test_another_servers_signature_is_not_the_senders(
     third.send(forged if isinstance(forged, dict) else pdu)
     worker.run()
     assert said(alice, mirror) == []
-    assert event_store.read([genuine.event_id], mirror.version) == {}
+    assert event_store.read([genuine.event_id], mirror.version, mirror.room_id) == {}
 
 
 @pytest.mark.parametrize("signatures", [{}, {"nobody.example": {"ed25519:1": "x" * 86}}])
@@ -199,7 +199,7 @@ def test_without_the_senders_signature_nothing_is_taken(
     peer.send({**event.pdu, "signatures": signatures})
     worker.run()
     assert said(alice, mirror) == []
-    assert event_store.read([event.event_id], mirror.version) == {}
+    assert event_store.read([event.event_id], mirror.version, mirror.room_id) == {}
 
 
 def test_wrong_signature(alice: Client, peer: Peer, worker: Worker) -> None:
@@ -218,7 +218,7 @@ def test_wrong_content_hash_keeps_the_redacted_form(alice: Client, peer: Peer, w
     changed = {**event.pdu, "content": {"msgtype": "m.text", "body": "changed on the way"}}
     peer.send(changed)
     worker.run()
-    stored = event_store.read([event.event_id], mirror.version)[event.event_id]
+    stored = event_store.read([event.event_id], mirror.version, mirror.room_id)[event.event_id]
     assert (stored.kind, stored.event.content) == ("accepted", {})
 
 
@@ -233,7 +233,7 @@ def test_what_the_rules_forbid_is_rejected(alice: Client, peer: Peer, worker: Wo
     peer.send(wrong, stranger, fine)
     worker.run()
     assert said(alice, mirror) == ["fine"]
-    kinds = event_store.read([wrong.event_id, stranger.event_id], mirror.version)
+    kinds = event_store.read([wrong.event_id, stranger.event_id], mirror.version, mirror.room_id)
     assert [it.kind for it in kinds.values()] == ["rejected"] * 2
 
 

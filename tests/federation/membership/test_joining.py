@@ -246,7 +246,7 @@ def test_single_bad_events_are_left_out(alice: Client, host: Host, network: Netw
     ok(join(alice, room.room_id, host.remote.name))
     ours = Room.load(room.room_id)
     assert ours.membership(user) is None
-    assert room_items.locate([forged.event_id]) == {}
+    assert room_items.locate([forged.event_id], room.room_id) == {}
     name = ours.event("m.room.name")
     assert name is not None
     assert name.content == {"name": "Tea"}
@@ -254,7 +254,7 @@ def test_single_bad_events_are_left_out(alice: Client, host: Host, network: Netw
     assert kept is not None
     assert (kept.event_id, kept.content) == (topic.event_id, {})  # redacted, as its hash is wrong
     assert ours.event("org.example.x") is not None
-    assert needs_it.event_id in room_items.locate([needs_it.event_id])
+    assert needs_it.event_id in room_items.locate([needs_it.event_id], room.room_id)
 
 
 def test_an_event_that_comes_back_changed_is_not_taken(alice: Client, host: Host) -> None:

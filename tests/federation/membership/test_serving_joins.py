@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from murmuration.endpoint import Request
+from murmuration.federation.serving import answers
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.protocol.pdus.signing import SigningKey, verify_event
@@ -284,3 +286,32 @@ def test_another_server_s_signature_counts_for_nothing(
     event = Peer(other).complete(made)
     refused(peer.send("join", room_id, event), 400, "M_INVALID_PARAM")
     assert members(room_id) == {alice.user_id}
+
+
+@pytest.mark.parametrize("api", ["v1", "v2"])
+def test_a_large_answer_is_compressed(
+    alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch, api: str
+) -> None:
+    monkeypatch.setattr(answers, "PLAIN_BYTES", 100)
+    monkeypatch.setattr(Request, "accepts_gzip", True)
+    room_id = create_room(alice, preset="public_chat")
+    event = peer.complete(peer.make("join", room_id, peer.user()))
+    answer = peer.send("join", room_id, event, api=api)
+    assert answer.headers["Content-Encoding"] == "gzip"
+    told = body_of(answer)
+    assert (told[1] if api == "v1" else told)["event"]["content"] == {"membership": "join"}
+
+
+@pytest.mark.parametrize("limit", ["MOST_PLAIN_BYTES", "MOST_PACKED_BYTES"])
+def test_a_join_whose_answer_would_be_too_large_is_not_taken(
+    alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(answers, "MOST_PACKED_BYTES", 300 if limit == "MOST_PACKED_BYTES" else 4_200_000)
+    monkeypatch.setattr(answers, "MOST_PLAIN_BYTES", 700)
+    monkeypatch.setattr(Request, "accepts_gzip", limit == "MOST_PACKED_BYTES")
+    room_id = create_room(alice, preset="public_chat", name="Tea")
+    event = peer.complete(peer.make("join", room_id, peer.user()))
+    refused(peer.send("join", room_id, event), 503, "M_UNKNOWN")
+    assert members(room_id) == {alice.user_id}
+    assert body_of(peer.send("join", room_id, event, omit_members="true"))["members_omitted"]
+    assert members(room_id) == {alice.user_id, peer.user()}

@@ -31,7 +31,17 @@ UNSTABLE_FEATURES = {
 
 def get_versions() -> dict[str, Any]:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions"""
-    return {"versions": list(SPEC_VERSIONS), "unstable_features": dict(UNSTABLE_FEATURES)}
+    return {"versions": list(SPEC_VERSIONS), "unstable_features": UNSTABLE_FEATURES | _features_by_settings()}
+
+
+def _features_by_settings() -> dict[str, bool]:
+    """What clients look for and only some deployments have."""
+    delays, calls = bool(settings().event_delay_max), bool(settings().livekit_service_url)
+    return {
+        "org.matrix.msc4140": delays,  # delayed events
+        "org.matrix.msc4140.stable": delays,
+        "org.matrix.msc4143": calls,  # servers for calls
+    }
 
 
 def get_wellknown() -> dict[str, Any]:
@@ -40,7 +50,19 @@ def get_wellknown() -> dict[str, Any]:
     found: dict[str, Any] = {"m.homeserver": {"base_url": config.public_url}}
     if config.identity_server_url:
         found["m.identity_server"] = {"base_url": config.identity_server_url}
+    if transports := _rtc_transports():
+        found["org.matrix.msc4143.rtc_foci"] = transports
     return found
+
+
+def get_rtc_transports() -> dict[str, Any]:
+    """Return by which servers calls go. https://github.com/matrix-org/matrix-spec-proposals/pull/4143"""
+    return {"rtc_transports": _rtc_transports()}
+
+
+def _rtc_transports() -> list[dict[str, str]]:
+    url = settings().livekit_service_url
+    return [{"type": "livekit", "livekit_service_url": url}] if url else []
 
 
 def get_wellknown_support() -> dict[str, Any]:
@@ -82,6 +104,15 @@ def get_capabilities(requester: Requester) -> dict[str, Any]:
             "m.get_login_token": {"enabled": member},
             "m.profile_fields": profile_fields,
             "m.forget_forced_upon_leave": {"enabled": False},
+            **_delayed_events_capability(),
             **({"m.account_moderation": {"lock": True, "suspend": True}} if requester.is_admin else {}),
         }
     }
+
+
+def _delayed_events_capability() -> dict[str, Any]:
+    """How long an event may be delayed, and how many a user may have scheduled, under both names."""
+    from murmuration.storage.users.delayed_events import MOST
+
+    limits = {"max_delay_ms": settings().event_delay_max * 1000, "max_scheduled": MOST}
+    return dict.fromkeys(("m.delayed_events", "org.matrix.msc4140.delayed_events"), limits)

@@ -39,11 +39,11 @@ class Settings:
     microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
     bound. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept for
     `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
-    on. Media that were uploaded before
-    `unauthenticated_media_before_ms` can be read without a token.
-    Rooms whose creators name no version have `default_room_version`. With `metrics` the functions write
-    metrics into their logs. `api` is the kind of API in front of the functions: a REST API compresses
-    answers and stores large uploads, an HTTP API does neither.
+    on. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+    Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
+    `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
+    `metrics` the functions write metrics into their logs. `api` is the kind of API in front of the functions:
+    a REST API compresses answers and stores large uploads, an HTTP API does neither.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -84,6 +84,8 @@ class Settings:
     socket_endpoint: str = ""
     empty_room_days: int = 30
     default_room_version: str = DEFAULT_ROOM_VERSION
+    event_delay_max: int = 86_400
+    livekit_service_url: str = ""
     hourly_budget: int = 240_000
     metrics: bool = False
     federation: bool = True
@@ -176,6 +178,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         support_page=value("SUPPORT_PAGE", ""),
         socket_endpoint=value("SOCKET_ENDPOINT", ""),
         default_room_version=choice("DEFAULT_ROOM_VERSION", DEFAULT_ROOM_VERSION, ROOM_VERSIONS),
+        event_delay_max=number("EVENT_DELAY_MAX", 86_400),
+        livekit_service_url=value("LIVEKIT_SERVICE_URL", ""),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
         hourly_budget=number("HOURLY_BUDGET", 240_000),
         metrics=choice("METRICS", "off", ("on", "off")) == "on",

@@ -9,10 +9,16 @@ from typing import Any
 from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.sessions import check_display_name
 from murmuration.aws import concurrency
+from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound
+from murmuration.protocol.errors import BadJson, Forbidden, MissingParam, NotFound, TooLarge
 from murmuration.storage.live import streams
-from murmuration.storage.users import accounts, pushers
+from murmuration.storage.users import accounts, delayed_events, pushers
+
+MOST = 200
+"""How many devices a user may have."""
+UNUSED_MS = 30 * 86_400_000
+"""After this time without a request, a device may be ended to make room for another."""
 
 
 def get_devices(requester: Requester) -> dict[str, Any]:
@@ -101,6 +107,8 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
 def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     """Delete devices with their tokens, keys, pushers and messages; those that aren't there are no error.
 
+    Events that a device scheduled to be sent later are cancelled.
+
     What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on. It goes
     once more after the device: a device may upload keys until it is gone, and then no upload is taken.
     """
@@ -120,8 +128,32 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
 def _purge(user_id: str, device_ids: Sequence[str]) -> None:
     concurrency.parallel(
         functools.partial(pushers.remove_of_devices, user_id, device_ids),
+        functools.partial(delayed_events.cancel_of_devices, user_id, device_ids),
         *(functools.partial(accounts.purge_device_data, user_id, each) for each in device_ids),
     )
+
+
+def make_room(user_id: str) -> None:
+    """End devices that nobody used for long, the oldest first, where one more would be too many.
+
+    Logins at the same time may each make one more than there may be; the next login takes them back. Raises
+    TooLarge if all devices are in use.
+    """
+    found = accounts.read_devices(user_id)
+    excess = len(found) + 1 - MOST
+    if excess <= 0:
+        return
+    used_ms = {accounts.device_id_of(item): _last_used_ms(item) for item in found}
+    unused = sorted(
+        (each for each, at in used_ms.items() if at <= now_ms() - UNUSED_MS), key=used_ms.__getitem__
+    )
+    if len(unused) < excess:
+        raise TooLarge(f"An account may have {MOST} devices: log out of some that you don't use")
+    remove_devices(user_id, unused[:excess])
+
+
+def _last_used_ms(item: Mapping[str, Any]) -> int:
+    return int(item.get("last_seen_ms", item.get("created_ms", 0)))
 
 
 def prepare_device_id(user_id: str, device_id: str) -> None:

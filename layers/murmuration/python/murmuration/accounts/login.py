@@ -86,7 +86,7 @@ def begin_session(
     """Give a device new tokens, and take back all others of it; the device is made if it isn't there.
 
     `conditions` have to hold of the account in the same transaction. Raises Forbidden where they don't, and
-    for a device ID that is a cross-signing key's.
+    for a device ID that is a cross-signing key's; TooLarge where the account has too many devices in use.
     """
     device_id = request.device_id or sessions.new_device_id()
     for race in range(ATTEMPTS):
@@ -94,6 +94,8 @@ def begin_session(
         if account is None or "deactivated_ms" in account:
             raise UserDeactivated("This account has been deactivated")
         check_device(account)
+        if device is None:
+            devices.make_room(user_id)
         if device is None and request.device_id is not None:
             devices.prepare_device_id(user_id, device_id)
         now = now_ms()

@@ -27,7 +27,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
 from murmuration.settings import settings
-from murmuration.storage.users import accounts, subjects
+from murmuration.storage.users import accounts, delayed_events, subjects
 
 
 def change_password(requester: Requester | None, attempt: Attempt) -> dict[str, Any]:
@@ -106,6 +106,7 @@ def close_account(user_id: str, *, erase: bool = False, last_device: str | None 
     binding.remove_all(user_id)
     accounts.purge_user_data(user_id)
     devices.remove_all_devices(user_id)
+    delayed_events.purge(user_id)
 
 
 def reset_password(user_id: str, password: str) -> None:

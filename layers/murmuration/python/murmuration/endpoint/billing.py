@@ -1,7 +1,7 @@
 """The one place where requests are billed: who pays, what is taken before the work, what is settled after.
 
 Users pay for what they prove to be theirs; `accounts.authentication` names them as soon as a token is
-verified. Whoever has no token, or a wrong one, pays by their network address.
+verified. Whoever has no token, or a wrong one, pays by their network address. Other servers pay by name.
 """
 
 from __future__ import annotations
@@ -39,6 +39,21 @@ def socket_billing(route: str) -> Iterator[None]:
         settle(bill, lambda: None)
 
 
+@contextmanager
+def server_billing(server_name: str, route: str) -> Iterator[None]:
+    """Bill a worker's work on what another server sent to that server.
+
+    The work is done already, so it is never refused: where the bucket goes into debt, the server's next
+    requests are.
+    """
+    with budgets.billing(route) as bill:
+        try:
+            yield
+        finally:
+            if bill is not None:
+                settle(bill, lambda: budgets.server_owner(server_name))
+
+
 def settle(bill: budgets.Bill, find_owner: Callable[[], str | None]) -> None:
     """Settle a bill. A failure is logged: the answer is made already, and stays as it is."""
     try:
@@ -54,6 +69,11 @@ def charge_address(request: Request, route: Http) -> None:
     needs_none = route.auth in (Auth.NONE, Auth.OPTIONAL_ACCESS_TOKEN)
     if needs_none and request.optional_requester is None and budgets.is_billing():
         budgets.charge_to(_address(request))
+
+
+def charge_server(origin: str) -> None:
+    """Charge a request to the server that signed it. Raises LimitExceeded."""
+    budgets.charge_to(budgets.server_owner(origin))
 
 
 def add_answer(response: Mapping[str, Any]) -> None:

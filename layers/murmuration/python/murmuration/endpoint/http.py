@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from murmuration.clock import now_ms
-from murmuration.endpoint.billing import add_answer, billing, charge_address
+from murmuration.endpoint.billing import add_answer, billing, charge_address, charge_server
 from murmuration.endpoint.metrics import request_metrics
+from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.endpoint.sent import URI_HEADER, headers_of, path_parameters
 from murmuration.protocol.bodies import Fields, parse_json
@@ -97,6 +98,11 @@ class Request:
         return str(self.event["path"])
 
     @property
+    def is_unstable(self) -> bool:
+        """Whether the client uses the name that an endpoint has while it is proposed."""
+        return self.path.startswith("/_matrix/client/unstable/")
+
+    @property
     def resource(self) -> str:
         """The path of the route that the gateway chose, in API Gateway's syntax."""
         return str(self.event["resource"])
@@ -121,7 +127,12 @@ class Request:
 
     def query_all(self, name: str) -> list[str]:
         """Each value of the query parameter `name`, in the order sent."""
-        return list((self.event.get("multiValueQueryStringParameters") or {}).get(name) or ())
+        return list(self.query_values.get(name) or ())
+
+    @property
+    def query_values(self) -> Mapping[str, Sequence[str]]:
+        """All values of each query parameter, empty ones too."""
+        return self.event.get("multiValueQueryStringParameters") or {}
 
     def query_required(self, name: str) -> str:
         """The value of a query parameter that must be there. Raises MissingParam."""
@@ -302,6 +313,7 @@ class Request:
         self._origin, self._content = authenticate(
             signatures, self.method, self.sent_uri, self.body, address=lambda: self.source_ip
         )
+        charge_server(self._origin)
 
     @property
     def origin(self) -> str:
@@ -345,6 +357,7 @@ class Handler:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+        connect_ports()
         request = Request(event, context)
         with request_metrics(event) as measured:
             with billing(request, self.route), _refusing(self.route):

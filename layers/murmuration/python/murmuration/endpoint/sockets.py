@@ -10,6 +10,7 @@ from typing import Any
 
 from murmuration.endpoint.billing import socket_billing
 from murmuration.endpoint.http import query_of
+from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import WebSocket
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import MatrixError, MissingToken
@@ -70,6 +71,7 @@ class SocketHandler:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        connect_ports()
         with socket_billing(self.route.key):
             return self._respond(event)
 

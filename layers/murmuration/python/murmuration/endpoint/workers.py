@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from murmuration.endpoint.metrics import worker_metrics
+from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Queue, Schedule, Stream
 
 
@@ -39,6 +40,7 @@ class StreamWorker:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        connect_ports()
         worker_metrics(self.route.table, event)
         records = [record for record in event["Records"] if self._concerns(record)]
         if not records:
@@ -144,6 +146,7 @@ class QueueWorker:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+        connect_ports()
         worker_metrics(self.route.name, event)
         failed: list[str] = []
         groups: set[str | None] = set()
@@ -186,6 +189,7 @@ class ScheduleWorker:
         self.__doc__ = function.__doc__
 
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> None:  # noqa: ARG002
+        connect_ports()
         self.function()
 
 

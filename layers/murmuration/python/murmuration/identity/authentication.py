@@ -55,7 +55,18 @@ def verify(
     moderation.check_device(device, even_locked=even_locked)
     budgets.charge_to(token.user_id)
     _record_use(token, device, is_next, now, address)
-    return Requester(token.user_id, token.device_id, bool(device.get("guest")), bool(device.get("admin")))
+    return requester_of(token.user_id, token.device_id, device)
+
+
+def requester_of(user_id: str, device_id: str, device: Mapping[str, Any]) -> Requester:
+    """Who a device's item says that its user is."""
+    return Requester(
+        user_id,
+        device_id,
+        is_guest=bool(device.get("guest")),
+        is_admin=bool(device.get("admin")),
+        is_suspended=bool(device.get(moderation.SUSPENDED)),
+    )
 
 
 def _record_use(

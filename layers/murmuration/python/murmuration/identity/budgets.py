@@ -1,4 +1,4 @@
-"""Budgets: what a user, or an address without an account, may cost, in dollars and not in calls.
+"""Budgets: what a user, a server, or an address without an account may cost, in dollars and not in calls.
 
 Each owner has one bucket that fills at the setting `hourly_budget` and holds what comes in `BURST_MS`. It is
 the item `limit#budget#<owner>` of the table `transient`. The endpoint layer opens a `Bill` for each request.
@@ -224,6 +224,11 @@ def add(microdollars: float) -> None:
 def address_owner(address: str) -> str:
     """The owner of the bucket of an address without an account: a whole /64 of IPv6."""
     return f"address {network(address)}"
+
+
+def server_owner(server_name: str) -> str:
+    """The owner of the bucket of another server, for its requests and for work on what it sent."""
+    return f"server {server_name}"
 
 
 # -- Buckets ---------------------------------------------------------------------------------------------

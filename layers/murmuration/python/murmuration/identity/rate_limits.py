@@ -94,9 +94,17 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_to_device": Limit(20, 2_000),
         "federation_ephemera": Limit(20, 1_000),
         "federation_keys": Limit(20, 4_000),
+        # By server: pages of the directory, and rooms of spaces.
+        "federation_directory": Limit(2, 60),
+        # By user, or by address for those without a token: what other servers are asked for them.
+        "remote_question": Limit(0.5, 30),
+        "remote_question_from": Limit(0.2, 10),
         "pusher": Limit(0.1, 20),
         "user_directory": Limit(1, 50),
         "search": Limit(0.2, 20),
+        "delayed_event": Limit(0.5, 20),
+        # Restarts, sends and cancellations of delayed events, by the user whose events they are.
+        "delayed_event_action": Limit(1, 60),
     }
 )
 """What may be limited, and how; the keys are chosen so that honest clients never notice."""
@@ -112,6 +120,7 @@ BY_ADDRESS = frozenset(
         "key_fetch",
         "key_query",
         "profile_query",
+        "remote_question_from",
     )
 )
 """The kinds whose key is the address that a request came from."""

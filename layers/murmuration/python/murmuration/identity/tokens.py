@@ -35,6 +35,7 @@ class Requester:
     device_id: str
     is_guest: bool = False
     is_admin: bool = False
+    is_suspended: bool = False
 
     def require_self(self, user_id: str) -> None:
         """Raises Forbidden unless `user_id`, whose data is asked for, is the requester's own."""

@@ -37,16 +37,24 @@ class Page:
 
 
 def page(
-    title: str, content: str, *, script: str = "", data: Any = None, status: int = 200, cookie: str = ""
+    title: str,
+    content: str,
+    *,
+    script: str = "",
+    data: Any = None,
+    status: int = 200,
+    cookie: str = "",
+    kept_s: int = 0,
 ) -> Page:
     """A page with HTML of ours in it, `title` being plain text.
 
     `script` is the name of a file beside this one, which finds `data`, any JSON value, in the element `data`.
+    A page that is the same for everybody may be kept by caches for `kept_s` seconds; it sends nothing.
     """
-    style = _file("page.css")
+    style, target = _file("page.css"), "'none'" if kept_s else "'self'"
     policy = [
-        "default-src 'none'", f"style-src '{_digest(style)}'", "connect-src 'self'", "form-action 'self'",
-        "base-uri 'none'", "frame-ancestors 'none'",
+        "default-src 'none'", f"style-src '{_digest(style)}'", f"connect-src {target}",
+        f"form-action {target}", "base-uri 'none'", "frame-ancestors 'none'",
     ]  # fmt: skip
     scripts = ""
     if script:
@@ -60,6 +68,8 @@ def page(
         f"<body><main><h1>{escape(title)}</h1>{content}</main>{scripts}</body></html>"
     )
     headers = {**HEADERS, "Content-Security-Policy": "; ".join(policy)}
+    if kept_s:
+        headers["Cache-Control"] = f"public, max-age={kept_s}"
     return Page(text.encode(), status, headers | ({"Set-Cookie": cookie} if cookie else {}))
 
 

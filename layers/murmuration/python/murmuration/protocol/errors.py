@@ -300,6 +300,24 @@ class TooLargeToServe(TooLarge):
     status = 502
 
 
+class Conflict(MatrixError):
+    """What the request is about has come to another end already."""
+
+    status = 409
+
+
+class DelayTooLarge(MatrixError):
+    """An event is to be sent later than the server allows."""
+
+    errcode = "M_DELAY_TOO_LARGE"
+
+
+class UnstableDelayTooLarge(DelayTooLarge):
+    """The same, for clients that use the proposal's names."""
+
+    errcode = "ORG.MATRIX.MSC4140_DELAY_TOO_LARGE"
+
+
 class UnknownPos(MatrixError):
     """The place in a sliding sync isn't known any more: the client begins its connection anew."""
 

@@ -23,7 +23,7 @@ def find_entry(room: Room, event_id: str) -> LogEntry | None:
 
 def find_entries(room: Room, event_ids: Sequence[str]) -> dict[str, LogEntry]:
     """`find_entry` for several events."""
-    places = room_items.locate([event_id for event_id in event_ids if fits_id(event_id)])
+    places = room_items.locate([event_id for event_id in event_ids if fits_id(event_id)], room.room_id)
     keys = [
         (room.room_id, place["ordinal"])
         for place in places.values()

@@ -81,6 +81,12 @@ class Room:
             _servers.put(key, known)
         return known
 
+    @property
+    def federates(self) -> bool:
+        """Whether users of other servers may take part."""
+        create = self.event("m.room.create")
+        return create is not None and create.content.get("m.federate") is not False
+
     def require_residency(self) -> None:
         """Raises NotFound unless somebody of this server is in the room: else its events are not for us."""
         if not self.head.is_resident:

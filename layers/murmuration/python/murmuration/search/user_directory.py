@@ -6,6 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#user-directory
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from murmuration.aws.reads import Batch, fetch_all
@@ -69,12 +70,15 @@ def _rank(user_id: str, fields: Mapping[str, str], term: str) -> tuple[bool, boo
 
 
 def _profiles(user_ids: Iterable[str]) -> Found:
-    """The profiles of those local users whose accounts are in use; one round trip a hundred items."""
+    """The profiles of those local users whose accounts are in use; one round trip a hundred items.
+
+    What changed a moment ago may not show yet: that costs half as much.
+    """
     batch = Batch()
     answers = {
         user_id: (
-            batch.add(accounts.is_findable_read(user_id)),
-            batch.add(profiles.member_fields_read(user_id)),
+            batch.add(replace(accounts.is_findable_read(user_id), eventual=True)),
+            batch.add(replace(profiles.member_fields_read(user_id), eventual=True)),
         )
         for user_id in user_ids
     }

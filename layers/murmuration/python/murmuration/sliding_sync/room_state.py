@@ -89,7 +89,7 @@ def wanted_state(
         found = {
             pair: event for pair, event in state.items() if not required_state.admits(known, pair)
         } | found
-    if lacking := [user_id for user_id in needed if (MEMBER, user_id) not in found]:
+    if lacking := [user_id for user_id in sorted(needed) if (MEMBER, user_id) not in found]:
         found |= _at_head(room, [(MEMBER, user_id) for user_id in lacking])
     return found
 
@@ -112,12 +112,12 @@ def _read(
     exact, members = _exact(required), required_state.members_of(required)
     root, before = room.head.state_root, room.head.ordinal + 1
     if exact is not None and len(exact) <= FEW:
-        state = _at_head(room, [*exact, *((MEMBER, user_id) for user_id in needed)])
+        state = _at_head(room, [*sorted(exact), *((MEMBER, user_id) for user_id in sorted(needed))])
     elif members is None or current is None:
-        wanted = None if members is None else {*members, *needed}
+        wanted = None if members is None else sorted({*members, *needed})
         state = past_state.full_state(room, root, before, members=wanted)
     else:
-        pairs = [(MEMBER, user_id) for user_id in {*members, *needed}]
+        pairs = [(MEMBER, user_id) for user_id in sorted({*members, *needed})]
         state = past_state.state_at(room, root, before, [*current, *room.entries(pairs).values()])
     return {
         pair: event

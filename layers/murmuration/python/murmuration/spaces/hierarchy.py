@@ -1,6 +1,6 @@
 """The hierarchy of a space: its rooms, depth first, page by page.
 
-Rooms that this server doesn't take part in are left out.
+Of rooms that this server isn't in, others are asked.
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy
 """
 
@@ -9,26 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from murmuration.aws.reads import fetch_all
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import Forbidden, InvalidParam
-from murmuration.protocol.events import Event
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.reading import summaries
-from murmuration.rooms.room import Room, prefetch
-from murmuration.storage.rooms import hierarchy_places, room_items
-from murmuration.storage.rooms.hierarchy_places import Walk
+from murmuration.spaces.looking_ahead import Lookout
+from murmuration.storage.rooms import hierarchy_places
+from murmuration.storage.rooms.hierarchy_places import Place, Walk
+from murmuration.transport.deadlines import Deadline
 
-CHILD, SPACE = "m.space.child", "m.space"
 DEFAULT, MOST = 50, 100
 DEEPEST = 20
-MOST_CHILDREN = 1_000
-"""How many children of one space are looked at."""
 MOST_ROOMS = 2_000
 """How many rooms a walk looks at, over all its pages."""
 AHEAD = 50
-"""How many rooms are read together."""
+"""How many rooms are looked at together."""
+MOST_VIA = 5
+"""How many servers are remembered for a room."""
+SECONDS = 18.0
+"""How long other servers are waited for; then the page ends."""
 
 
 def get_space_hierarchy(
@@ -39,109 +38,62 @@ def get_space_hierarchy(
     max_depth: int | None,
     suggested_only: bool,
     start: str | None,
+    via: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return a page of the rooms below a space that the requester may know of, the space first.
 
+    `via` are servers that know the space: the IDs of newer rooms name none.
+
     Raises Forbidden for a space they may not know of, InvalidParam for an unknown token, or if `max_depth` or
-    `suggested_only` changed since the first page.
+    `suggested_only` changed since the first page; LimitExceeded.
     """
     depth = DEEPEST if max_depth is None else min(max_depth, DEEPEST)
-    walk = _begin(requester, room_id, depth, suggested_only, start)
-    rooms: dict[str, Room | None] = {}
-    found: list[dict[str, Any]] = []
+    walk = _begin(requester, Place(room_id, 0, via[:MOST_VIA]), depth, suggested_only, start)
+    deadline = Deadline(SECONDS)
+    lookout = Lookout(requester, deadline, suggested_only=suggested_only)
+    found: list[Mapping[str, Any]] = []
     budget = Budget(LIST_BYTES)
     while walk.stack and len(found) < limit:
-        current, level = walk.stack[-1]
-        if current not in rooms:
-            rooms = _load(requester, [each for each, _ in walk.stack[: -AHEAD - 1 : -1]])
-        room = rooms.get(current)
-        shown = _entry(requester, room, suggested_only) if room is not None else None
+        place = walk.stack[-1]
+        if not lookout.knows(place.room_id):
+            lookout.look(walk.stack[: -min(AHEAD, limit - len(found)) - 1 : -1])
+        if not lookout.knows(place.room_id):
+            break  # there was no time for it
+        shown = lookout.entry(place.room_id)
         if shown is not None and not budget.take(json_bytes(shown) + 1):
             break
         walk.stack.pop()
         if shown is None:
-            if level == 0:
+            if place.level == 0:
                 raise Forbidden("You may not know of this room, or there is none")
             continue
         found.append(shown)
-        if level < depth:
-            _push_children(walk, shown["children_state"], level + 1)
+        if place.level < depth:
+            _push_children(walk, shown["children_state"], place)
     more = {"next_batch": hierarchy_places.write(requester.user_id, walk)} if walk.stack else {}
     return {"rooms": found, **more}
 
 
-def _begin(requester: Requester, room_id: str, depth: int, suggested_only: bool, start: str | None) -> Walk:
+def _begin(requester: Requester, root: Place, depth: int, suggested_only: bool, start: str | None) -> Walk:
     if start is None:
-        if not fits_id(room_id):
+        if not fits_id(root.room_id):
             raise Forbidden("You may not know of this room, or there is none")
-        return Walk(room_id, depth, suggested_only, [(room_id, 0)], {room_id})
+        return Walk(root.room_id, depth, suggested_only, [root], {root.room_id})
     walk = hierarchy_places.read(requester.user_id, start)
-    if walk is None or walk.root != room_id:
+    if walk is None or walk.root != root.room_id:
         raise InvalidParam("from is not a token of this hierarchy, or has expired")
     if (walk.depth, walk.suggested_only) != (depth, suggested_only):
         raise InvalidParam("suggested_only and max_depth can't change from page to page")
     return walk
 
 
-def _load(requester: Requester, room_ids: Sequence[str]) -> dict[str, Room | None]:
-    """Rooms with what their summaries need, in two round trips; None for those that aren't known."""
-    heads = fetch_all([room_items.head_read(room_id) for room_id in room_ids])
-    rooms = {
-        room_id: Room(head) if head is not None else None
-        for room_id, head in zip(room_ids, heads, strict=True)
-    }
-    known = [room for room in rooms.values() if room is not None]
-    prefetch(known, [*summaries.SUMMARISED, ("m.room.member", requester.user_id)])
-    return rooms
-
-
-def _entry(requester: Requester, room: Room, suggested_only: bool) -> dict[str, Any] | None:
-    """A room as the hierarchy shows it; None if it isn't for the requester to know of."""
-    membership = room.membership(requester.user_id)
-    if membership == "ban" or not summaries.may_know(requester, room, membership):
-        return None
-    shown = summaries.summary(room)
-    children = _children(room, suggested_only) if shown.get("room_type") == SPACE else []
-    return {**shown, "children_state": [_stripped(event) for event in children]}
-
-
-def _children(room: Room, suggested_only: bool) -> list[Event]:
-    """The events that name a space's children, in their order."""
-    entries = room_items.read_state_of_type(room.room_id, room.version, CHILD)
-    events = [entry.event for entry in entries if _is_child(entry.event.content, suggested_only)]
-    return sorted(events, key=_order)[:MOST_CHILDREN]
-
-
-def _is_child(content: Mapping[str, Any], suggested_only: bool) -> bool:
-    via = content.get("via")
-    is_valid = isinstance(via, list) and bool(via) and all(isinstance(each, str) for each in via)
-    return is_valid and (not suggested_only or content.get("suggested") is True)
-
-
-def _order(event: Event) -> tuple[bool, str, int, str]:
-    """Children with a valid `order` first, by that; then by their events' times, and IDs."""
-    order = event.content.get("order")
-    if not isinstance(order, str) or len(order) > 50 or not all(" " <= each <= "~" for each in order):
-        return True, "", event.origin_server_ts, str(event.state_key)
-    return False, order, event.origin_server_ts, str(event.state_key)
-
-
-def _stripped(event: Event) -> dict[str, Any]:
-    return {
-        "type": event.type,
-        "state_key": event.state_key,
-        "content": event.content,
-        "sender": event.sender,
-        "origin_server_ts": event.origin_server_ts,
-    }
-
-
-def _push_children(walk: Walk, children: Sequence[Mapping[str, Any]], level: int) -> None:
+def _push_children(walk: Walk, children: Sequence[Mapping[str, Any]], parent: Place) -> None:
     """Have the children come next, the first on top; a room comes once."""
     new = []
     for child in children:
         room_id = child["state_key"]
         if room_id not in walk.seen and len(walk.seen) < MOST_ROOMS and fits_id(room_id):
             walk.seen.add(room_id)
-            new.append((room_id, level))
+            via = [server for server in child["content"]["via"] if len(server) <= 255][:MOST_VIA]
+            new.append(Place(room_id, parent.level + 1, via, parent.room_id))
     walk.stack.extend(reversed(new))

@@ -173,7 +173,7 @@ class Destinations(Model):
 
 
 class ByDue(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
-    """Parked PDUs in the order in which they are tried again."""
+    """What is parked, in the order of its times."""
 
     class Meta:
         index_name = "by-due"
@@ -184,7 +184,7 @@ class ByDue(LocalSecondaryIndex[Any]):  # type: ignore[no-untyped-call]
 
 
 class Parked(Model):
-    """PDUs of other servers that can't be judged yet."""
+    """What waits for its time: PDUs that can't be judged yet, events to be sent later."""
 
     class Meta:
         table_name = "parked"

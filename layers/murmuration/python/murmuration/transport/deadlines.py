@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from murmuration.transport.errors import TransportError
+from murmuration.transport.errors import TimedOut
 
 
 class Deadline:
@@ -20,8 +20,8 @@ class Deadline:
         return time.monotonic() >= self._end
 
     def left(self, most: float | None = None) -> float:
-        """The seconds left, at most `most`. Raises TransportError once there are none."""
+        """The seconds left, at most `most`. Raises TimedOut once there are none."""
         left = self._end - time.monotonic()
         if left <= 0:
-            raise TransportError("the time for the request is over")
+            raise TimedOut("the time for the request is over")
         return left if most is None else min(left, most)

@@ -7,6 +7,10 @@ class TransportError(Exception):
     """The other server wasn't reached, or didn't answer as it should."""
 
 
+class TimedOut(TransportError):
+    """The time for the request was over before the answer was there."""
+
+
 class NotConnected(TransportError):
     """No connection was made, so nothing of the request was sent."""
 

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from murmuration.transport.connections import KEPT_CONNECTIONS, Connection, Peer
 from murmuration.transport.deadlines import Deadline
-from murmuration.transport.errors import AnswerTooLarge, TransportError
+from murmuration.transport.errors import AnswerTooLarge, TimedOut, TransportError
 
 _CHUNK = 65_536
 
@@ -69,7 +69,8 @@ class Exchange:
             while piece := self._response.read(_CHUNK):
                 yield piece
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise TransportError(f"{self._peer.host} broke off its answer: {type(error).__name__}") from error
+            kind = TimedOut if isinstance(error, TimeoutError) else TransportError
+            raise kind(f"{self._peer.host} broke off its answer: {type(error).__name__}") from error
         if self._response.length:
             raise TransportError(f"{self._peer.host} cut its answer short")
         self._complete = True
@@ -140,7 +141,8 @@ def _send_on(
         raise TransportError(f"{peer.host} was not reached: {type(error).__name__}") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         connection.end()
-        raise TransportError(f"{peer.host} was not reached: {type(error).__name__}") from error
+        kind = TimedOut if isinstance(error, TimeoutError) else TransportError
+        raise kind(f"{peer.host} was not reached: {type(error).__name__}") from error
     except BaseException:
         connection.end()
         raise

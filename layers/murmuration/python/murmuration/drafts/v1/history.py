@@ -63,10 +63,8 @@ def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> d
 
 def get_event(token: AccessToken, event_id: str, form: Form) -> dict[str, Any]:
     """One event, whichever room it is in. Raises UnknownToken, NotFound where they may not see it."""
-    place = room_items.locate([event_id] if fits_id(event_id) else []).get(event_id)
-    if place is None:
-        open_view(token, "!nowhere", otherwise=NotFound)
-    view = open_view(token, place["room_id"], otherwise=NotFound)  # type: ignore[index]
+    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    view = open_view(token, room_id or "!nowhere", otherwise=NotFound)
     seen = view.find(event_id)
     return form(client_event(seen.entry, view.viewer, membership=seen.membership))
 

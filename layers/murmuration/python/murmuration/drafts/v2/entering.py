@@ -104,7 +104,7 @@ def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[st
 def _invited_to(requester: Requester, event_id: str) -> str:
     """The room that the requester was invited to by this event, if they didn't leave it since."""
     room_id = room_of_event(event_id)
-    invite = room_items.read_events([event_id], Room.load(room_id).version).get(event_id)
+    invite = room_items.read_events([event_id], Room.load(room_id).version, room_id).get(event_id)
     row = memberships.read_membership(requester.user_id, room_id)
     if invite is None or (invite.state_key, invite.membership) != (requester.user_id, "invite"):
         raise NotFound("There is no such invite")

@@ -304,6 +304,6 @@ def _last_before(event: Event) -> str | None:
     previous = event.prev_events
     if len(previous) == 1:
         return previous[0]
-    places = room_items.locate(previous)
+    places = room_items.locate(previous, event.room_id)
     known = [event_id for event_id in previous if "ordinal" in places.get(event_id, {})]
     return max(known, key=lambda event_id: places[event_id]["ordinal"], default=None)

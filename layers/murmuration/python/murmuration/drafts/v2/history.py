@@ -201,8 +201,8 @@ def _newest_replies(
 
 def _open_view_of(token: AccessToken, event_id: str) -> View:
     """The room that an event is in. Raises UnknownToken, NotFound."""
-    place = room_items.locate([event_id] if fits_id(event_id) else []).get(event_id)
-    return open_view(token, place["room_id"] if place else "", otherwise=NotFound)
+    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    return open_view(token, room_id or "", otherwise=NotFound)
 
 
 def _rendered(view: View, seen: Sequence[Seen], reading: Reading) -> list[dict[str, Any]]:

@@ -64,10 +64,10 @@ def reject_invite(requester: Requester, event_id: str, action_id: str | None) ->
 
 def room_of_event(event_id: str) -> str:
     """The room that an event is in. Raises NotFound."""
-    place = room_items.locate([event_id] if fits_id(event_id) else []).get(event_id)
-    if place is None:
+    room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
+    if room_id is None:
         raise NotFound("There is no such event")
-    return str(place["room_id"])
+    return room_id
 
 
 def _claim(operation: str, requester: Requester, room_id: str, action_id: str | None) -> Claim | None:

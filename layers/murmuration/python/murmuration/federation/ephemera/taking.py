@@ -106,7 +106,7 @@ def _is_past(ts: object, now: int) -> TypeGuard[int]:
 
 def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
     joined = _is_joined(room, sorted({receipt.user_id for receipt in some}))
-    places = room_items.locate(sorted({receipt.event_id for receipt in some}))
+    places = room_items.locate(sorted({receipt.event_id for receipt in some}), room.room_id)
     known = [
         (receipt, int(place["ordinal"]))
         for receipt in some

@@ -6,8 +6,8 @@ from murmuration.cache import LruCache
 from murmuration.protocol.server_acl import ServerAcl
 from murmuration.rooms.room import Room
 
-_acls: LruCache[str, ServerAcl] = LruCache(256)
-"""Compiled ACLs by event ID: not even a redaction changes an ACL."""
+_acls: LruCache[tuple[str, str], ServerAcl] = LruCache(256)
+"""Compiled ACLs by room and event ID: not even a redaction changes an ACL."""
 
 
 def is_allowed(room: Room, server_name: str) -> bool:
@@ -15,8 +15,9 @@ def is_allowed(room: Room, server_name: str) -> bool:
     event = room.event("m.room.server_acl")
     if event is None:
         return True
-    acl = _acls.get(event.event_id)
+    key = (room.room_id, event.event_id)
+    acl = _acls.get(key)
     if acl is None:
         acl = ServerAcl(event.content)
-        _acls.put(event.event_id, acl)
+        _acls.put(key, acl)
     return acl.allows(server_name)

@@ -88,7 +88,7 @@ class Asking:
 
     def events_between(self, event: Event, known: Sequence[str]) -> Sequence[Pdu]:
         """Events before `event` and after the `known` ones; empty if all that is missing failed lately."""
-        found = event_store.read(event.prev_events, self.version)
+        found = event_store.read(event.prev_events, self.version, self.room_id)
         missing = [it for it in event.prev_events if it not in found or not found[it].is_placed]
         if not unobtainable.askable(self.room_id, missing):
             return []
@@ -159,7 +159,7 @@ class Asking:
         if not self._vain:
             return
         ids = [it for it in self._vain if " " not in it]
-        found = event_store.read(ids, self.version) if ids else {}
+        found = event_store.read(ids, self.version, self.room_id) if ids else {}
         vain = [it for it in self._vain if it not in found]
         unobtainable.remember(self.room_id, vain)
         self._vain.clear()

@@ -97,6 +97,6 @@ def _judge(forks: Forks, event: Event, known: Mapping[str, StoredEvent], keys: K
 
 def keep_outlier(outlier: StoredEvent) -> None:
     """Store it, unless it became known meanwhile."""
-    (write,) = event_store.keep_writes(outlier)
     with suppress(ConditionFailed):
-        dynamodb.execute(write)
+        for write in event_store.keep_writes(outlier):
+            dynamodb.execute(write)

@@ -48,7 +48,7 @@ class Forks:
         wanted = list(dict.fromkeys(event_ids))
         missing = [event_id for event_id in wanted if event_id not in self._known]
         if missing:
-            self._known.update(event_store.read(missing, self.version))
+            self._known.update(event_store.read(missing, self.version, self.room_id))
         return {event_id: self._known[event_id] for event_id in wanted if event_id in self._known}
 
     def events(self, event_ids: Iterable[str]) -> dict[str, Event]:

@@ -12,10 +12,13 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.federation.inbound.elsewhere import Pdu, RemoteServers
 from murmuration.federation.inbound.extremities import join_extremities
 from murmuration.federation.inbound.reception import Received, Reception
+from murmuration.federation.policy.asking import Asked
 from murmuration.protocol.errors import InvalidParam, Unavailable
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.validation import check_format, check_on_receipt
@@ -27,17 +30,24 @@ ATTEMPTS = 60
 
 
 def receive(
-    room_id: str, pdu: Pdu, remote: RemoteServers, room: Room | None = None, *, relayed: bool = False
+    room_id: str,
+    pdu: Pdu,
+    remote: RemoteServers,
+    room: Room | None = None,
+    *,
+    relayed: bool = False,
+    again: bool = False,
 ) -> Received:
     """Take a PDU that is new to the room; what became of it, also when that was before.
 
     `room`, settled, spares its reading. `relayed` says that this server tells the others of the event.
+    With `again` an event of which the room's policy server didn't decide is judged anew.
 
     Raises the MatrixError for which it is dropped, NotFound for an unknown room or one in which nobody of
     this server is, MissingEvents where what it refers to can't be had, Unavailable when the room stays
     contended.
     """
-    return _receive(room_id, pdu, remote, fill_gaps=True, known=room, relayed=relayed)
+    return _receive(room_id, pdu, remote, fill_gaps=True, known=room, relayed=relayed, again=again)
 
 
 def _receive(
@@ -48,9 +58,16 @@ def _receive(
     fill_gaps: bool,
     known: Room | None = None,
     relayed: bool = False,
+    again: bool = False,
 ) -> Received:
+    asked = Asked()
+    undecided: dict[str, Pdu] = {}
+
     def receive_earlier(event: Event) -> Received:
-        return _receive(room_id, event.pdu, remote, fill_gaps=False)
+        earlier = _receive(room_id, event.pdu, remote, fill_gaps=False)
+        if earlier.undecided:
+            undecided[event.event_id] = event.pdu
+        return earlier
 
     for attempt in range(ATTEMPTS):
         room = known if known is not None and attempt == 0 else settle(Room.load(room_id))
@@ -59,13 +76,16 @@ def _receive(
         if event.room_id != room_id:
             raise InvalidParam("The event is of another room")
         reception = Reception(room, event, remote, receive_earlier if fill_gaps else None)
-        reception.relayed = relayed
+        reception.relayed, reception.asked = relayed, asked
         if (stored := reception.look_up()) is not None:
-            return Received(event.event_id, stored.kind, stored.reason)
+            if not (again and stored.undecided):
+                return Received(event.event_id, stored.kind, stored.reason)
+            reception.judge_again(stored)
         if event.is_create:
             raise InvalidParam("The room has begun already")
         try:
             received = reception.conclude(check_on_receipt(pdu, room.version, reception))
+            received = replace(received, undecided_before=list(undecided.values()))
             if reception.leaves_many_extremities:
                 join_extremities(room_id)
             return received

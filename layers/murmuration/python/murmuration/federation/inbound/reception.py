@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT
+from murmuration.federation.inbound import resets
 from murmuration.federation.inbound.auth_chains import authorising_ids, bring_in, signing_times, valid_events
-from murmuration.federation.inbound.elsewhere import MissingEvents, RemoteServers
+from murmuration.federation.inbound.elsewhere import MissingEvents, Pdu, RemoteServers
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.inbound.graph import ancestors_first
+from murmuration.federation.policy.asking import Asked
 from murmuration.protocol import state_trie
 from murmuration.protocol.auth_rules import auth_state_types_of
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.keys import KeyRing
-from murmuration.protocol.pdus.validation import (
-    Judgement,
-    Outcome,
-    PolicyServer,
-    policy_server_of,
-)
+from murmuration.protocol.pdus.validation import POLICY, Judgement, Outcome, PolicyServer, Undecided
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import EXTREMITIES_LIMIT
@@ -33,14 +30,14 @@ from murmuration.rooms.writing.changes import (
     visibility_by,
 )
 from murmuration.rooms.writing.gaps import Places
+from murmuration.rooms.writing.policy_servers import policy_server_in_use
 from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store, snapshots
+from murmuration.storage.rooms import event_store, room_items, snapshots
 from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, EVENTS, ROOMS, LogEntry
 
 ATTEMPTS = 60
-_POLICY = ("m.room.policy", "")
 CREATE = ("m.room.create", "")
 _LACKING_SHARE = 0.1
 """The largest share of another server's state that may be unobtainable."""
@@ -56,6 +53,10 @@ class Received:
     event_id: str
     kind: Kind
     reason: str = ""
+    undecided: bool = False
+    """Whether the room's policy server gave no answer, so that the event is to be judged again later."""
+    undecided_before: Sequence[Pdu] = ()
+    """Events before it that were fetched, and of which the same is true."""
 
 
 class Reception:
@@ -80,6 +81,9 @@ class Reception:
         self.gaps: list[str] = []
         self.leaves_many_extremities = False
         self.relayed = False
+        self.asked = Asked()
+        self.reset: Mapping[StateKey, tuple[Event, Event | None]] = {}
+        self._promoted = False
 
     def look_up(self) -> StoredEvent | None:
         """The event, if it has its place already. Reads along what it refers to: two round trips."""
@@ -87,15 +91,20 @@ class Reception:
         wanted = {self.event_id, *event.prev_events, *authorising_ids(event), *filter(None, [event.redacts])}
         found = dynamodb.batch_get(
             {
-                EVENTS: [{"event_id": event_id} for event_id in wanted],
+                EVENTS: room_items.place_keys(wanted, room_id),
                 ROOMS: event_store.awaited_keys(room_id, self.event_id),
             }
         )
         self.awaited = event_store.awaited_from(found[ROOMS])
-        places = {item["event_id"]: item for item in found[EVENTS]}
+        places = room_items.places_among(found[EVENTS], wanted, room_id)
         self.forks.learn(event_store.complete(places, self.room.version))
         known = self.forks.known(self.event_id)
         return known if known is not None and known.is_placed else None
+
+    def judge_again(self, stored: StoredEvent) -> None:
+        """Have an event that was left undecided enter the log, if the checks allow it by now."""
+        self._root = stored.state_root
+        self._promoted = True
 
     # -- The facts ---------------------------------------------------------------------------------------
 
@@ -121,7 +130,7 @@ class Reception:
         return self.state_at(self.root_before(event), _state_about(event))
 
     def current_state(self, event: Event) -> Mapping[StateKey, Event]:
-        pairs = [*_state_about(event), _POLICY]
+        pairs = [*_state_about(event), POLICY]
         if not self.gaps:
             return self.room.events(pairs)
         # What happened in the gap had no chance to become current: else who joined there would not be heard.
@@ -129,11 +138,10 @@ class Reception:
         return self.forks.state(root, pairs)
 
     def policy_server(self, event: Event) -> PolicyServer | None:  # noqa: ARG002 - it is the room's
-        server = policy_server_of(self.room.event(*_POLICY))
-        if server is None:
-            return None
-        present = self.room.is_server_joined(server.server_name)
-        return server if present else None
+        return policy_server_in_use(self.room, self.room.event(*POLICY))
+
+    def ask_policy_server(self, server: PolicyServer, event: Event) -> Event:
+        return self.asked.ask_to_sign(server, event)
 
     def state_at(self, root: NodeId, pairs: Iterable[StateKey]) -> Mapping[StateKey, Event]:
         return self.room.events(pairs) if root == self.room.head.state_root else self.forks.state(root, pairs)
@@ -230,14 +238,18 @@ class Reception:
         if judgement.outcome is Outcome.ACCEPTED:
             self._accept(event, self.root_before(event))
             return Received(self.event_id, "accepted")
+        undecided = isinstance(judgement.reason, Undecided)
         kind: Kind = "rejected" if judgement.outcome is Outcome.REJECTED else "soft_failed"
+        if self._promoted:
+            return Received(self.event_id, "soft_failed", reason, undecided)
         if self._redaction_of(event) is not None:
             event = event.redacted()
         # For a rejected event nobody is asked about those before it, so its place may stay unknown.
         root = None if self._root is None and self._missing(event) else self.root_before(event)
         if root is not None or self.forks.known(self.event_id) is None:
-            self.keep(StoredEvent(event, self.room.room_id, kind, root, reason=reason))
-        return Received(self.event_id, kind, reason)
+            kept = StoredEvent(event, self.room.room_id, kind, root, reason=reason, undecided=undecided)
+            self.keep(kept)
+        return Received(self.event_id, kind, reason, undecided)
 
     def keep(self, stored: StoredEvent) -> None:
         """Keep an event outside the log."""
@@ -253,7 +265,7 @@ class Reception:
     def _accept(self, event: Event, root: NodeId) -> None:
         if self.awaited.follower is not None and self._fill_in(event, self.awaited.follower):
             return
-        changes = Changes(self.room.version, self.room)
+        changes = self._changes()
         if self.gaps:
             changes.leave_gap()
         followed = self._followed(event)
@@ -262,14 +274,22 @@ class Reception:
         current = self.room.head.state_root
         self._put_on_top(changes, replace(entry, room_root=current if root != current else None), followed)
         after = changes.commit()
+        if self.reset:
+            resets.tell(self.room.room_id, self.event_id, self.reset)
         self.leaves_many_extremities = len(after.head.extremities) > EXTREMITIES_LIMIT
+
+    def _changes(self) -> Changes:
+        changes = Changes(self.room.version, self.room)
+        if self._promoted:
+            changes.promote(self.event_id)
+        return changes
 
     def _fill_in(self, event: Event, follower: Follower) -> bool:
         """Put an event that comes late into its place, where it changes nothing; False if none is left."""
         ordinal = Places(self.room.room_id).before(follower)
         if ordinal is None:
             return False
-        changes = Changes(self.room.version, self.room)
+        changes = self._changes()
         entry = self.make_entry(changes, event, ordinal, below=follower.below)
         known = event_store.read_followers(self.room.room_id, self.gaps)
         place = Follower(ordinal, follower.below)
@@ -344,11 +364,14 @@ class Reception:
         else:
             after = head.state_root
         expected = self.forks.after(replace(own, state_root=head.state_root))
+        differences = self.forks.differences(head.state_root, after)
+        if after != expected:
+            self.reset = resets.find_reset(self.forks, head, entry.event, differences)
         changes.merge(
             replace(entry, resolved=after != expected),
             after,
             self.forks.unstored([entry.state_root, after]),
-            self.forks.differences(head.state_root, after),
+            differences,
         )
         changes.also(*self.forks.resolution_writes([entry.state_root, after]))
 

@@ -3,7 +3,8 @@
 - A new room begins with the join, behind a gap. Its state is a snapshot, its events are outliers.
 - A room that this server was in before goes on with the join, behind a gap. What its newest events were is
   forgotten, as the state that was told has followed them.
-- A room that this server is in takes the join as a fork.
+- A room that this server is in takes the join as a fork. Where it is rejoined, it goes on as if this server
+  had been away.
 
 Events and nodes are stored first, and harm nobody before the head leads to them. Then one transaction moves
 the head. A large state's items follow by `settle`, which goes on where another attempt stopped.
@@ -39,8 +40,12 @@ ATTEMPTS = 60
 SETTLING_MS = 600_000
 
 
-def enter(entry: Entry) -> None:
-    """Write the room with the join. Doing it again changes nothing. Raises Unavailable."""
+def enter(entry: Entry, *, afresh: bool = False) -> None:
+    """Write the room with the join. Doing it again changes nothing. Raises Unavailable.
+
+    `afresh` treats a room that this server is in like one that it wasn't in for a while: the state that was
+    told takes the place of what is known here, instead of being resolved with it.
+    """
     room_id, version = entry.join.room_id, entry.join.room_version
     _keep_events(entry)
     for attempt in range(ATTEMPTS):
@@ -50,11 +55,11 @@ def enter(entry: Entry) -> None:
         forks.learn(
             {event_id: StoredEvent(event, room_id, "outlier") for event_id, event in entry.events.items()}
         )
-        placed = event_store.read([entry.join.event_id], version).get(entry.join.event_id)
+        placed = event_store.read([entry.join.event_id], version, room_id).get(entry.join.event_id)
         if placed is not None and placed.is_placed and room is not None:
             return
         try:
-            _changes(room, forks, entry).commit()
+            _changes(room, forks, entry, afresh=afresh).commit()
         except (ConditionFailed, Unavailable):
             # Another writer was quicker, or it is written and the state's items are still on their way.
             pause(attempt)
@@ -64,14 +69,14 @@ def enter(entry: Entry) -> None:
 def _keep_events(entry: Entry) -> None:
     """Store the events that aren't known yet, as outliers."""
     room_id = entry.join.room_id
-    known = room_items.locate(list(entry.events))
+    known = room_items.locate(entry.events, room_id)
     fresh = [event for event_id, event in entry.events.items() if event_id not in known]
     concurrency.parallel(
         *(functools.partial(keep_outlier, StoredEvent(event, room_id, "outlier")) for event in fresh)
     )
 
 
-def _changes(room: Room | None, forks: Forks, entry: Entry) -> Changes:
+def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> Changes:
     """The join on top of the room, with the state that was told before it."""
     join, room_id = entry.join, entry.join.room_id
     changes = Changes(join.room_version, room, room_id)
@@ -104,7 +109,7 @@ def _changes(room: Room | None, forks: Forks, entry: Entry) -> Changes:
         changes.merge(logged, after, forks.unstored([root, after]), differences)
     else:
         head = room.head
-        if head.is_stale:
+        if head.is_stale or afresh:
             changes.follow(head.extremities)
         else:
             others = [event_id for event_id in head.extremities if event_id not in join.prev_events]

@@ -81,12 +81,11 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
     return room_id
 
 
-def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> None:
-    """Invite a user of any server with this content. Raises as `invite_user` does."""
+def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> str:
+    """Invite a user of any server with this content; the event's ID. Raises as `invite_user` does."""
     if member_index.is_local(user_id):
         check_takes_invites(user_id)
-        append(room_id, lambda batch: batch.add(Draft(MEMBER, sender, content, user_id)))
-        return
+        return append(room_id, lambda batch: batch.add(Draft(MEMBER, sender, content, user_id))).event_id
     server = member_index.server_of(user_id)
     policy.require_allowed(server)
     try:
@@ -94,8 +93,8 @@ def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any
     except NotFound as error:
         raise unknown_room(room_id) from error
     event, state = _build(room, sender, user_id, content)
-    if event is None:
-        return
+    if state is None:
+        return event.event_id
     try:
         signed = _ask(server, event, state)
     except RequestFailed as error:
@@ -106,14 +105,15 @@ def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any
         raise Unavailable("The room changed too much meanwhile; try again") from error
     if received.kind != "accepted":
         raise Forbidden(received.reason or "The room does not allow the invite")
+    return event.event_id
 
 
 def _build(
     room: Room, sender: str, user_id: str, content: Mapping[str, Any]
-) -> tuple[Event | None, list[dict[str, Any]]]:
+) -> tuple[Event, list[dict[str, Any]] | None]:
     """The invite, which isn't part of the room yet, and what the user is shown of the room.
 
-    None where the user is invited just so already.
+    Returns the invite that they have, and None, where they are invited just so already.
     """
     batch = Append(room.version, room)
     state = batch.state([_CREATE, _ACL, (MEMBER, sender), (MEMBER, user_id)])
@@ -123,7 +123,7 @@ def _build(
     if member is not None and member.membership == "join":
         raise Forbidden(f"{user_id} is in the room already")
     if member is not None and (member.sender, member.content) == (sender, content):
-        return None, []
+        return member, None
     if state[_CREATE].content.get("m.federate") is False:
         raise Forbidden("This room is for users of one server only")
     require_acl(member_index.server_of(user_id), room)

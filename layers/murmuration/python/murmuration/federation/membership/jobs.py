@@ -5,6 +5,7 @@ Each step can be done twice: a server takes the same user's join again, what is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -33,15 +34,19 @@ def run(user_id: str, room_id: str) -> None:
     job = join_jobs.claim(user_id, room_id, now, now + CLAIM_MS)
     if job is None:
         return
+    log = logging.getLogger("murmuration.federation")
+    log.warning("join begun: room=%s servers=%d", room_id, len(job.servers))
     try:
         join(job)
     except MatrixError as error:
+        log.warning("join failed: room=%s ms=%d error=%s", room_id, now_ms() - now, error)
         join_jobs.finish(job, "failed", {"status": error.status, "body": error.body()})
     except Exception:
         body = {"errcode": "M_UNKNOWN", "error": "The room could not be joined"}
         join_jobs.finish(job, "failed", {"status": 500, "body": body})
         raise
     else:
+        log.warning("join done: room=%s ms=%d", room_id, now_ms() - now)
         join_jobs.finish(job, "joined")
 
 
@@ -66,7 +71,7 @@ def join(job: Job) -> None:
     create = entry.events[entry.state[CREATE]]
     if "predecessor" in create.content:
         follow_upgrade(job.user_id, create)
-    enter(entry)
+    enter(entry, afresh=job.afresh)
 
 
 def _leave(servers: Sequence[str], job: Job) -> None:

@@ -126,8 +126,13 @@ def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str
     return handshakes.candidates(room_id, via, invited_by, known)
 
 
-def join_elsewhere(user_id: str, room_id: str, servers: Sequence[str], request: JoinRequest) -> str:
-    """Join a room by others' servers; its ID. Raises what `join_room` does."""
+def join_elsewhere(
+    user_id: str, room_id: str, servers: Sequence[str], request: JoinRequest, *, afresh: bool = False
+) -> str:
+    """Join a room by others' servers; its ID. Raises what `join_room` does.
+
+    With `afresh` the state that they tell takes the place of what is known here.
+    """
     for server in servers:
         if policy.is_allowed(server):
             break
@@ -139,7 +144,8 @@ def join_elsewhere(user_id: str, room_id: str, servers: Sequence[str], request: 
     content = member_content(user_id, "join", reason=request.reason, **more)
     content |= {name: value for name, value in request.custom.items() if name not in OURS}
     limit_size(content, "A membership", MAX_MEMBER_BYTES)
-    job = Job(user_id, room_id, [server for server in servers if policy.is_allowed(server)], content)
+    allowed = [server for server in servers if policy.is_allowed(server)]
+    job = Job(user_id, room_id, allowed, content, afresh=afresh)
     if join_jobs.begin(job, now_ms()):
         queues.send(QUEUE, {"user_id": user_id, "room_id": room_id})
     return _wait(job)

@@ -20,6 +20,8 @@ from murmuration.storage.servers.backlogs import Backlog, Owed
 
 SECONDS = 20.0
 """What a server has for its answer: the others of its group wait so long at most."""
+BUDGET_MS = 40_000
+"""How long a worker sends messages to one server; after that another goes on."""
 PASSING_SECONDS = 8.0
 PASSED_MS = 60_000
 """After so long nobody needs to know who typed."""
@@ -73,7 +75,7 @@ def send_messages(server_name: str) -> None:
     behind = backlogs.read_all([server_name])
     if behind and not _owe(logs.TO_DEVICE, 0, behind):
         return
-    owed = Owed(logs.TO_DEVICE, 0, 0)
+    owed, started_ms = Owed(logs.TO_DEVICE, 0, 0), now_ms()
     while (pending := logs.read_pending(server_name, owed, only_newest=False)).places:
         places = tuple(place for place, _ in pending.places)
         transaction = Transaction(now_ms(), (Part(logs.TO_DEVICE, places, pending.until),))
@@ -82,6 +84,9 @@ def send_messages(server_name: str) -> None:
         if not _send(server_name, transaction, content):
             return
         logs.confirm(server_name, transaction.parts)
+        if now_ms() - started_ms > BUDGET_MS:
+            pokes.order([pokes.messages_to(server_name)])
+            return
 
 
 def send_passing(edus: Sequence[Mapping[str, Any]], servers: Sequence[str], made_ms: int) -> None:

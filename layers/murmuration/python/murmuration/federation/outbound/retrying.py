@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from murmuration.clock import now_ms
 from murmuration.federation.outbound import pokes
 from murmuration.settings import settings
@@ -17,5 +19,10 @@ def retry_due() -> None:
     if not settings().federation:
         return
     now = now_ms()
-    due = sorted((due_ms, name) for name, due_ms in backlogs.read_waiting() if due_ms <= now)[:MOST]
+    waiting = list(backlogs.read_waiting())
+    due = sorted((due_ms, name) for name, due_ms in waiting if due_ms <= now)[:MOST]
     pokes.resume([name for due_ms, name in due if backlogs.postpone(name, due_ms, now + AGAIN_MS)])
+    if due:
+        logging.getLogger("murmuration.federation").warning(
+            "destinations behind: waiting=%d due=%d", len(waiting), len(due)
+        )

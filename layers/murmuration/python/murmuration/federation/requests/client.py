@@ -20,6 +20,7 @@ from murmuration.federation.requests.errors import (
     Malformed,
     RateLimited,
     Refused,
+    TimedOut,
     Unreachable,
 )
 from murmuration.federation.requests.targets import Query, path, target
@@ -27,6 +28,7 @@ from murmuration.protocol import x_matrix
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import NotJson
 from murmuration.settings import settings
+from murmuration.transport import errors
 from murmuration.transport.errors import AnswerTooLarge, NotConnected, TransportError
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class Answer:
             raise Malformed(str(error)) from error
         except TransportError as error:
             health.failed(self._destination, self._started_ms)
-            raise Unreachable(str(error)) from error
+            raise _unreachable(str(error), error) from error
 
     def json(self, max_bytes: int) -> Any:
         """The body as JSON. Raises Unreachable, Malformed."""
@@ -88,8 +90,8 @@ def request(
 
     `of_path` is percent-encoded, as `path` makes it. Each of `tries` may take `seconds`. `for_user` says that
     somebody waits, so that a server which failed over a minute ago is tried again. Raises Unreachable
-    (BackingOff if it wasn't asked), Refused, RateLimited, Malformed; Forbidden for a server that the
-    operator's lists exclude.
+    (BackingOff if it wasn't asked, TimedOut if it took too long), Refused, RateLimited, Malformed; Forbidden
+    for a server that the operator's lists exclude.
     """
     value = request_value(
         destination, method, of_path, query=query, body=body, seconds=seconds, tries=tries,
@@ -211,7 +213,12 @@ def _send(
                 failure = error
     except (NoRoute, TransportError) as error:
         failure = error
-    raise Unreachable(f"{destination}: {failure}") from failure
+    raise _unreachable(f"{destination}: {failure}", failure) from failure
+
+
+def _unreachable(message: str, failure: Exception | None) -> Unreachable:
+    kind = TimedOut if isinstance(failure, errors.TimedOut) else Unreachable
+    return kind(message)
 
 
 def _peer(route: Route) -> Peer:

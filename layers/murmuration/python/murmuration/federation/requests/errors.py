@@ -13,6 +13,10 @@ class Unreachable(RequestFailed):
     """The server wasn't reached, or a proxy before it says that it isn't there. Counts as its failure."""
 
 
+class TimedOut(Unreachable):
+    """The server was reached, but did not answer in time."""
+
+
 class BackingOff(Unreachable):
     """The server failed lately and isn't asked before `retry_at_ms`: nothing was sent."""
 

@@ -39,7 +39,7 @@ def open_event(event_id: str, origin: str) -> tuple[Room, StoredEvent]:
 
 def find_event(room: Room, event_id: str) -> StoredEvent:
     """An event of the room, if it isn't a rejected one. Raises NotFound."""
-    found = event_store.read([event_id], room.version) if fits_id(event_id) else {}
+    found = event_store.read([event_id], room.version, room.room_id) if fits_id(event_id) else {}
     stored = found.get(event_id)
     if stored is None or stored.room_id != room.room_id or stored.kind == "rejected":
         raise NotFound("There is no such event in this room")

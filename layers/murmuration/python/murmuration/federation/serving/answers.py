@@ -14,6 +14,8 @@ PLAIN_BYTES = 1_000_000
 MOST_PLAIN_BYTES = 5_500_000
 MOST_PACKED_BYTES = 4_200_000
 """What becomes less than 6 MB in Base64."""
+COMPRESSED_TO = 2
+"""How much smaller events become at least: their signatures and hashes hardly do."""
 MOST_RAW_BYTES = 32_000_000
 
 
@@ -25,7 +27,7 @@ class Packed:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def packed(value: Mapping[str, Any], *, gzip: bool) -> Packed:
+def packed(value: Any, *, gzip: bool) -> Packed:
     """An answer, compressed where it is large and the asking server takes `gzip`.
 
     Raises Unavailable if it doesn't fit.
@@ -44,6 +46,14 @@ def packed(value: Mapping[str, Any], *, gzip: bool) -> Packed:
     if len(content) > MOST_PACKED_BYTES:
         raise Unavailable("The answer is too large to be sent by this server")
     return Packed(content, {**headers, "Content-Encoding": "gzip"})
+
+
+def require_room_for(number: int, *, gzip: bool) -> None:
+    """Raises Unavailable where an answer of about so many bytes wouldn't fit. To be called beforehand."""
+    if not gzip and number * 4 // 3 > MOST_PLAIN_BYTES:
+        raise Unavailable("The answer would be too large to be sent uncompressed: ask for gzip")
+    if number > MOST_PACKED_BYTES * COMPRESSED_TO:
+        raise Unavailable("The answer would be too large to be sent by this server")
 
 
 class Size:

@@ -9,8 +9,7 @@ from typing import Any
 
 from murmuration.federation.serving.access import open_room
 from murmuration.protocol.errors import NotFound
-from murmuration.rooms.reading.by_timestamp import WINDOW, narrow
-from murmuration.storage.rooms import room_items
+from murmuration.rooms.reading.by_timestamp import around, narrow
 
 
 def get_event_by_timestamp(origin: str, room_id: str, ts: int, *, forward: bool) -> dict[str, Any]:
@@ -22,7 +21,7 @@ def get_event_by_timestamp(origin: str, room_id: str, ts: int, *, forward: bool)
     room = open_room(room_id, origin)
     head = room.head
     low, high = narrow(room, head.oldest, head.ordinal, ts)
-    entries = room_items.read_log(room_id, room.version, after=low - 1 - WINDOW, before=high + WINDOW + 1)
+    entries = around(room, low, high, head.ordinal)
     shown = [it.event for it in entries if not it.withheld]
     found = [it for it in shown if (it.origin_server_ts >= ts if forward else it.origin_server_ts <= ts)]
     if not found:

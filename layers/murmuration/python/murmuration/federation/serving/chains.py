@@ -29,7 +29,7 @@ def auth_chain(
         if not level:
             break
         unread = [event_id for event_id in level if event_id not in at_hand]
-        read = event_store.read(unread, room.version) if unread else {}
+        read = event_store.read(unread, room.version, room.room_id) if unread else {}
         events_read = {it: stored.event for it, stored in read.items() if stored.room_id == room.room_id}
         both = {**events_read, **at_hand} if events_read else at_hand
         found = {event_id: both[event_id] for event_id in level if event_id in both}

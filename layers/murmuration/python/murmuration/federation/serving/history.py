@@ -105,7 +105,7 @@ class _Walk:
         unknown = [event_id for event_id in wanted if event_id not in self._known]
         if unknown and self._reads < _MOST_READS:
             self._reads += 1
-            read = event_store.read(unknown, self.room.version)
+            read = event_store.read(unknown, self.room.version, self.room.room_id)
             here = {it: stored for it, stored in read.items() if self._belongs(stored)}
             self._known |= here
             lowest = [stored.entry.ordinal for stored in here.values() if stored.entry is not None]

@@ -56,6 +56,6 @@ def state_events(room: Room, root: NodeId) -> list[Event]:
         entries = room_items.read_state_of_type(room.room_id, room.version)
         found = {it.event.event_id: it.event for it in entries if it.event.event_id in wanted}
     missing = [event_id for event_id in ids.values() if event_id not in found]
-    read = event_store.read(missing, room.version) if missing else {}
+    read = event_store.read(missing, room.version, room.room_id) if missing else {}
     found |= {event_id: stored.event for event_id, stored in read.items()}
     return [found[event_id] for event_id in ids.values() if event_id in found]

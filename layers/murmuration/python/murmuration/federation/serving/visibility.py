@@ -72,7 +72,7 @@ def _visibility(room: Room, stored: StoredEvent) -> Any:
         return "joined"
     fetch = snapshots.fetch_from(room.room_id)
     event_id = state_trie.get(stored.state_root, [_VISIBILITY], fetch).get(_VISIBILITY)
-    events = room_items.read_events([event_id], room.version) if event_id is not None else {}
+    events = room_items.read_events([event_id], room.version, room.room_id) if event_id is not None else {}
     return visibility_of(events[event_id].content if event_id in events else None)
 
 
@@ -103,7 +103,7 @@ def _memberships(room: Room, origin: str, roots: Iterable[NodeId]) -> dict[NodeI
 def _said(room: Room, by_root: dict[NodeId, dict[StateKey, str]]) -> dict[NodeId, set[str]]:
     """What the member events of each state say."""
     ids = list(dict.fromkeys(event_id for state in by_root.values() for event_id in state.values()))
-    events = room_items.read_events(ids, room.version) if ids else {}
+    events = room_items.read_events(ids, room.version, room.room_id) if ids else {}
     said = {event_id: event.membership or "leave" for event_id, event in events.items()}
     return {
         root: {said[event_id] for event_id in state.values() if event_id in said}

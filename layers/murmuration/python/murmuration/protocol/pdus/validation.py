@@ -8,7 +8,8 @@ https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-
 4. `check_against_auth_events`: its own auth events allow it, or it is rejected.
 5. `check_against_state_before`: the state before it allows it, or it is rejected.
 6. `check_against_current_state`: the room's current state allows it, or it is soft-failed.
-7. `check_policy_server_signature`: the room's policy server, if any, has signed it, or it is soft-failed.
+7. `check_policy_server_signature`: the room's policy server, if any, has signed it, or does so now when it
+   is asked, or the event is soft-failed.
 
 A check raises a MatrixError where the event fails it; what becomes of the event then is the caller's, who
 may do the checks one by one as the facts arrive, or all of them with `check_on_receipt`.
@@ -33,8 +34,8 @@ from murmuration.protocol.room_versions import RoomVersion
 
 State = Mapping[StateKey, Event]
 
-_POLICY: StateKey = ("m.room.policy", "")
-_POLICY_SERVER_KEY_ID = "ed25519:policy_server"
+POLICY: StateKey = ("m.room.policy", "")
+POLICY_SERVER_KEY_ID = "ed25519:policy_server"
 
 
 # Check 1
@@ -81,7 +82,7 @@ def keys_to_look_up(event: Event) -> set[tuple[str, str]]:
         (server_name, key_id)
         for server_name in servers
         for key_id in key_ids_of(event.pdu, server_name)
-        if key_id != _POLICY_SERVER_KEY_ID
+        if key_id != POLICY_SERVER_KEY_ID
     }
 
 
@@ -166,6 +167,10 @@ class PolicyServer(NamedTuple):
     public_key: str
 
 
+class Undecided(MatrixError):
+    """The policy server gave no answer: it may sign the event when it is asked again."""
+
+
 def policy_server_of(policy: Event | None) -> PolicyServer | None:
     """The policy server that the room's m.room.policy state event names, if it is valid.
 
@@ -187,13 +192,13 @@ def check_policy_server_signature(event: Event, policy_server: PolicyServer | No
     The room's m.room.policy event itself needs no such signature.
     https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures
     """
-    if policy_server is None or event.state_pair == _POLICY:
+    if policy_server is None or event.state_pair == POLICY:
         return
     try:
         public_key = unpadded_base64.decode(policy_server.public_key)
     except ValueError as error:
         raise InvalidSignature("The policy server's key is not Base64") from error
-    verify_event(event.pdu, policy_server.server_name, _POLICY_SERVER_KEY_ID, public_key, event.room_version)
+    verify_event(event.pdu, policy_server.server_name, POLICY_SERVER_KEY_ID, public_key, event.room_version)
 
 
 # All of them
@@ -209,7 +214,10 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The event (redacted, if its content hash was wrong), what becomes of it, and why if not accepted."""
+    """The event, what becomes of it, and why if not accepted.
+
+    It is redacted if its content hash was wrong, and has the policy server's signature if that was asked.
+    """
 
     event: Event
     outcome: Outcome
@@ -235,6 +243,12 @@ class RoomFacts(Protocol):
     def policy_server(self, event: Event) -> PolicyServer | None:
         """The policy server that the room uses now."""
 
+    def ask_policy_server(self, server: PolicyServer, event: Event) -> Event:
+        """The event with a new signature of the policy server.
+
+        Raises the MatrixError by which it refuses, Undecided where it doesn't answer.
+        """
+
 
 def check_on_receipt(
     pdu: object, version: RoomVersion, facts: RoomFacts, *, limit_references: bool = True
@@ -252,10 +266,25 @@ def check_on_receipt(
         return Judgement(event, Outcome.REJECTED, reason)
     try:
         check_against_current_state(event, facts.current_state(event))
-        check_policy_server_signature(event, facts.policy_server(event))
+        event = _recommended(event, facts)
     except MatrixError as reason:
         return Judgement(event, Outcome.SOFT_FAILED, reason)
     return Judgement(event, Outcome.ACCEPTED)
+
+
+def _recommended(event: Event, facts: RoomFacts) -> Event:
+    """Check 7. The event, with a new signature of the policy server where it lacked a valid one.
+
+    A signature that isn't valid counts as none: the policy server's key may have changed since.
+    """
+    server = facts.policy_server(event)
+    if server is None:
+        return event
+    try:
+        check_policy_server_signature(event, server)
+    except InvalidSignature:
+        return facts.ask_policy_server(server, event)
+    return event
 
 
 def _check_signatures_of(server_name: str, event: Event, keys: KeyRing) -> None:

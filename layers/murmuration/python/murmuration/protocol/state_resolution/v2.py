@@ -69,7 +69,7 @@ class _Resolution:
 
     def outcome(self) -> dict[StateKey, str]:
         """The steps of the algorithm, as the specification numbers them; `load_auth_events` comes first."""
-        power_events = self._with_conflicted_chain(filter(_is_power_event, self._events.values()))  # 1
+        power_events = self._with_conflicted_chain(filter(is_power_event, self._events.values()))  # 1
         self._check_iteratively(by_power(power_events, self._known, self._create_of))  # 1, 2
         others = [event for event_id, event in self._events.items() if event_id not in power_events]  # 3
         self._check_iteratively(by_mainline(others, self._entry(_POWER_LEVELS), self._known))  # 3, 4
@@ -138,7 +138,7 @@ class _Resolution:
         return next((auth_event for auth_event in cited if auth_event.state_pair == _CREATE), None)
 
 
-def _is_power_event(event: Event) -> bool:
+def is_power_event(event: Event) -> bool:
     """Whether the event might remove someone's ability to do something in the room."""
     if event.type == "m.room.member":
         return event.membership in ("leave", "ban") and event.sender != event.state_key

@@ -198,7 +198,7 @@ def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -
     def make(before: dict[str, Any] | None) -> dict[str, Any] | None:
         current = before.get("event_id") if before else None
         if isinstance(current, str):
-            place = room_items.locate([current]).get(current, {})
+            place = room_items.locate([current], room_id).get(current, {})
             if place.get("room_id") == room_id and place.get("ordinal", ordinal - 1) >= ordinal:
                 return None
         return {"event_id": event_id}

@@ -29,16 +29,22 @@ _Rank = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class DirectoryRequest:
-    """What a client asks of the directory. `room_types` None means all; None in it, rooms without a type."""
+    """What a client or a server asks of the directory.
+
+    `room_types` None means all; None in it, rooms without a type. `network` and `all_networks` name rooms of
+    bridges, of which this server has none.
+    """
 
     limit: int | None = None
     since: str | None = None
     server: str | None = None
     search_term: str | None = None
     room_types: Collection[str | None] | None = None
+    network: str | None = None
+    all_networks: bool = False
 
     @classmethod
-    def from_body(cls, body: Fields, *, server: str | None) -> DirectoryRequest:
+    def from_body(cls, body: Fields, *, server: str | None = None) -> DirectoryRequest:
         """Raises BadJson."""
         sieve = Fields(body.object("filter"))
         types = sieve.values.get("room_types")
@@ -50,21 +56,25 @@ class DirectoryRequest:
             server=server,
             search_term=sieve.optional_string("generic_search_term"),
             room_types=types,
+            network=body.optional_string("third_party_instance_id"),
+            all_networks=body.values.get("include_all_networks") is True,
         )
 
 
-def get_public_rooms(request: DirectoryRequest) -> dict[str, Any]:
+def get_public_rooms(request: DirectoryRequest, *, federated: bool = False) -> dict[str, Any]:
     """A page of the directory, the rooms with the most members first.
 
-    Raises NotFound for another server's directory, InvalidParam for a token that isn't one.
+    With `federated` those rooms of the page are left out that users of other servers can't join. Raises
+    NotFound for another server's directory, InvalidParam for a token that isn't one.
     """
     backward, after = _parse_token(request.since) if request.since else (False, None)
     matching = find_public_rooms(request)
     limit = min(request.limit or MAX_LIMIT, MAX_LIMIT)
     begin, end = _slice([_rank(room) for room in matching], after, limit, backward=backward)
-    page = matching[begin:end]
+    page: list[Room] = matching[begin:end]
     prefetch(page, SUMMARISED)
     listed = [listing(room) for room in page]
+    hidden = {room.room_id for room in page if federated and not room.federates}
     if backward:
         count = count_fitting(listed[::-1], Budget(LIST_BYTES))
         begin, page, listed = end - count, page[len(page) - count :], listed[len(listed) - count :]
@@ -72,7 +82,7 @@ def get_public_rooms(request: DirectoryRequest) -> dict[str, Any]:
         count = count_fitting(listed, Budget(LIST_BYTES))
         end, page, listed = begin + count, page[:count], listed[:count]
     answer: dict[str, Any] = {
-        "chunk": listed,
+        "chunk": [shown for shown in listed if shown["room_id"] not in hidden],
         "total_room_count_estimate": len(matching),
     }
     if page and end < len(matching):
@@ -93,9 +103,9 @@ def find_public_rooms(request: DirectoryRequest) -> list[Room]:
 
 
 def _rooms() -> list[Room]:
-    """The published rooms that anyone is in."""
+    """The published rooms that somebody of this server is in: of others it doesn't know how they are now."""
     heads = room_items.read_heads(directory.read_published(), eventual=True)
-    return [Room(head) for head in heads.values() if head.joined > 0]
+    return [Room(head) for head in heads.values() if head.is_resident]
 
 
 def _rank(room: Room) -> _Rank:

@@ -1,4 +1,4 @@
-"""Who may be invited: users of this server, as other servers are not reached yet, who want to be."""
+"""Whom of this server may be invited. `federation.membership.inviting` invites users of other servers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_invitees(inviter: str, user_ids: Iterable[str]) -> None:
     invited = list(dict.fromkeys(user_ids))
     for user_id in invited:
         if parse_user_id(user_id).server_name != settings().server_name:
-            raise Forbidden(f"{user_id} is on another homeserver, which this one can't reach")
+            raise Forbidden(f"{user_id} is on another homeserver, whose users can't be invited in this way")
         if user_id == inviter:
             raise Forbidden("You can't invite yourself")
     if not invited:

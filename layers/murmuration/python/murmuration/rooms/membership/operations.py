@@ -22,7 +22,7 @@ from murmuration.rooms.membership.restricted_joins import authorising_user
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append, Draft, append, append_known
-from murmuration.rooms.writing.transactions import Claim
+from murmuration.rooms.writing.transactions import Claim, Once
 from murmuration.storage.users import memberships, profiles
 from murmuration.storage.users.profiles import read_member_fields
 
@@ -38,6 +38,7 @@ JOIN_STATE = [
         "m.room.join_rules",
         "m.room.power_levels",
         "m.room.history_visibility",
+        "m.room.policy",
     )
 ]
 """What decides whether and how someone may join."""
@@ -235,21 +236,26 @@ def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
     concurrency.parallel(*(functools.partial(carry, room_id) for room_id in joined))
 
 
-def set_membership(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> Event | None:
-    """The state endpoint's way to change a membership: the event, or None where nothing changes.
+def set_membership(
+    sender: str, room_id: str, user_id: str, content: Mapping[str, Any], *, once: Once | None = None
+) -> Event:
+    """Change a membership the state endpoint's way; return the event, or the current one if it says the same.
 
-    Raises InvalidParam for a membership that doesn't exist or what isn't a user, Forbidden.
+    The event is sent for `once`. Raises InvalidParam for a membership that doesn't exist and for what is no
+    user, Forbidden.
     """
     checked = checked_content(sender, user_id, content)
 
-    def plan(batch: Append) -> Event | None:
+    def plan(batch: Append) -> Event:
         own = authorised(batch, user_id, checked)
         event = batch.state([(MEMBER, user_id)]).get((MEMBER, user_id))
         draft = Draft(MEMBER, sender, own, user_id)
         if event is not None and event.content == own:
             batch.check(draft)
             return event
-        return batch.add(draft)
+        added = batch.add(once.mark(draft) if once else draft)
+        batch.writes = once.writes(added.event_id) if once else []
+        return added
 
     return append_known(room_id, plan)
 

@@ -10,30 +10,40 @@ from murmuration.aws import concurrency
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
-from murmuration.rooms.reading.timeline import Scan
+from murmuration.rooms.reading.timeline import Fill, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.room_items import LogEntry
 
 _PROBES = 15
 _NEVER = 2**63
 _RUNS = 10
+_MOST_FILLS = 3
 WINDOW = 50
-"""How many events out of place, to either side, don't keep the closest one from being found."""
+"""How many events out of place, to either side, don't keep the closest one from being found.
+
+Events and not ordinals, as what is filled into a gap has its ordinals far apart.
+"""
 
 
-def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> dict[str, Any]:
+def get_event_by_timestamp(
+    token: AccessToken, room_id: str, ts: int, *, forward: bool, fill: Fill | None = None
+) -> dict[str, Any]:
     """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
 
     The order of the log is taken to be, within a window, that of the events' timestamps, which are their
-    senders' word. Raises UnknownToken, Forbidden, NotFound.
+    senders' word. Where events are missing around that time, `fill` is called to fetch them, a few times at
+    most. Raises UnknownToken, Forbidden, NotFound.
     """
     view = open_view(token, room_id)
+    if fill is not None and view.room.head.federated:
+        for _ in range(_MOST_FILLS):
+            if not _fill_around(view, ts, fill):
+                break
+            view = open_view(token, room_id)
     low, high = narrow(view.room, view.room.head.oldest, view.horizon(), ts)
-    room = view.room
-    entries = room_items.read_log(
-        room_id, room.version, after=low - 1 - WINDOW, before=min(high + WINDOW, view.horizon()) + 1
-    )
+    entries = around(view.room, low, high, view.horizon())
     times = {seen.entry.event.event_id: seen.entry.event.origin_server_ts for seen in view.see(entries)}
     found = {event_id: at for event_id, at in times.items() if (at >= ts if forward else at <= ts)}
     if not found:
@@ -42,6 +52,25 @@ def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward
         raise NotFound(f"There is no event {'after' if forward else 'before'} {ts} that you may see")
     event_id = (min if forward else max)(found, key=lambda each: found[each])
     return {"event_id": event_id, "origin_server_ts": found[event_id]}
+
+
+def around(room: Room, low: int, high: int, horizon: int) -> list[LogEntry]:
+    """The events between two bounds that `narrow` found, and `WINDOW` more on either side."""
+    room_id, version = room.room_id, room.version
+    below = room_items.read_log(room_id, version, before=low, limit=WINDOW, forward=False)
+    most = high - low + 1 + WINDOW
+    return [
+        *below[::-1],
+        *room_items.read_log(room_id, version, after=low - 1, before=horizon + 1, limit=most),
+    ]
+
+
+def _fill_around(view: View, ts: int, fill: Fill) -> bool:
+    """Fetch what is missing around `ts`; whether any came."""
+    room = view.room
+    low, high = narrow(room, room.head.oldest, view.horizon(), ts)
+    behind = room_items.read_log(room.room_id, room.version, after=high, limit=1)  # a gap may lie between
+    return fill(room, low - 1 - WINDOW, max([high, *(it.ordinal for it in behind)]) + WINDOW) == "filled"
 
 
 def narrow(room: Room, low: int, high: int, ts: int) -> tuple[int, int]:

@@ -61,6 +61,8 @@ def client_event(
         unsigned["membership"] = membership
     if entry.txn_id is not None and (viewer.user_id, viewer.device_id) == (event.sender, entry.device_id):
         unsigned["transaction_id"] = entry.txn_id
+    if entry.delay_id is not None and viewer.user_id == event.sender:
+        unsigned |= {"delay_id": entry.delay_id, "org.matrix.msc4140.delay_id": entry.delay_id}
     if entry.replaced is not None:
         unsigned["replaces_state"] = entry.replaced["event_id"]
         unsigned["prev_sender"] = entry.replaced["sender"]

@@ -60,7 +60,7 @@ def state_at(room: Room, root: NodeId, before: int, current: Iterable[StateEntry
 
 def read_state_events(room: Room, event_ids: Mapping[StateKey, str]) -> dict[StateKey, Event]:
     """The events of a state map."""
-    events = room_items.read_events(list(event_ids.values()), room.version)
+    events = room_items.read_events(event_ids.values(), room.version, room.room_id)
     return {pair: events[event_id] for pair, event_id in event_ids.items() if event_id in events}
 
 

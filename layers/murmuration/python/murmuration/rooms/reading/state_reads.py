@@ -52,7 +52,7 @@ def get_room_state_with_key(
 
 def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
     """The event with what only the log knows of it."""
-    place = room_items.locate([event.event_id]).get(event.event_id, {})
+    place = room_items.locate([event.event_id], view.room.room_id).get(event.event_id, {})
     if "ordinal" not in place:
         return state_event(event, view.viewer)
     versions = {view.room.room_id: view.room.version}

@@ -5,13 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#room-summaries
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.errors import NotFound
+from murmuration.protocol.events import Event
 from murmuration.protocol.visibility import visibility_of
-from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.membership.joining import resolve
 from murmuration.rooms.membership.restricted_joins import allowed_rooms, is_in_any
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
@@ -31,8 +30,8 @@ SUMMARISED = tuple(
     )
 )
 """The state that a summary is made of."""
-
-
+OPEN_RULES = ("public", "knock", "knock_restricted")
+"""Join rules of rooms that anyone may know of."""
 SHORTENED = ("name", "topic")
 """What is shortened if it is too long; the rest is left out."""
 MOST_CHARACTERS = {
@@ -61,11 +60,16 @@ def listing(room: Room) -> dict[str, Any]:
         "num_joined_members": room.head.joined,
         "world_readable": visibility_of(contents["history_visibility"]) == "world_readable",
         "guest_can_join": contents["guest_access"].get("guest_access") == "can_join",
-        **{
-            name: _shortened(value, MOST_CHARACTERS[name])
-            for name, value in fields.items()
-            if isinstance(value, str) and value and (name in SHORTENED or len(value) <= MOST_CHARACTERS[name])
-        },
+        **texts_of(fields),
+    }
+
+
+def texts_of(fields: Mapping[str, object]) -> dict[str, str]:
+    """Those of a room's fields (of `MOST_CHARACTERS`) that are texts to be shown: not empty, not too long."""
+    return {
+        name: _shortened(value, most)
+        for name, most in MOST_CHARACTERS.items()
+        if isinstance(value := fields.get(name), str) and value and (name in SHORTENED or len(value) <= most)
     }
 
 
@@ -77,7 +81,7 @@ def summary(room: Room) -> dict[str, Any]:
     """What a room summary says of a room."""
     contents = _contents(room)
     algorithm = contents["encryption"].get("algorithm")
-    allowed = _allowed_rooms(room)
+    allowed = allowed_of(room)
     return {
         **listing(room),
         "room_version": room.version.id,
@@ -103,36 +107,80 @@ def _plain_topic(content: dict[str, Any]) -> object:
     return content.get("topic")
 
 
-def _allowed_rooms(room: Room) -> list[str]:
+def allowed_of(room: Room) -> list[str]:
+    """The rooms whose members may join a restricted room; none for another."""
     rules = room.event("m.room.join_rules")
     if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
         return []
     return allowed_rooms(rules.content.get("allow"))
 
 
-def get_room_summary(requester: Requester | None, room_id_or_alias: str) -> dict[str, Any]:
-    """The summary of a room, with the requester's membership.
-
-    Raises InvalidParam, NotFound for a room that is unknown or none of the requester's business.
-    """
-    if not fits_id(room_id_or_alias):
-        raise NotFound("There is no such room")
-    room_id = resolve(room_id_or_alias)
-    head = room_items.read_head(room_id)
-    if head is None:
-        raise NotFound("There is no such room")
-    room = Room(head)
-    membership = room.membership(requester.user_id) if requester else None
-    if not may_know(requester, room, membership):
-        raise NotFound("There is no such room")
-    return summary(room) | ({"membership": membership or "leave"} if requester else {})
-
-
 def may_know(requester: Requester | None, room: Room, membership: str | None) -> bool:
     """Return whether the room is open to the requester, or they have part in it."""
-    found = listing(room)
-    if membership in ("join", "invite", "knock"):
+    if membership in ("join", "invite", "knock") or is_open(room):
         return True
-    if found["world_readable"] or found.get("join_rule") in ("public", "knock", "knock_restricted"):
-        return True
-    return requester is not None and is_in_any(requester.user_id, _allowed_rooms(room))
+    return requester is not None and is_in_any(requester.user_id, allowed_of(room))
+
+
+def is_open(room: Room) -> bool:
+    """Whether anyone may know of the room: join it, knock on it, or read it."""
+    return is_open_listing(listing(room))
+
+
+def is_open_listing(listed: Mapping[str, Any]) -> bool:
+    """`is_open` by what is listed of a room."""
+    return listed["world_readable"] is True or listed.get("join_rule") in OPEN_RULES
+
+
+# -- Spaces: https://spec.matrix.org/v1.19/client-server-api/#mspacechild-relationship ----------------------
+
+CHILD, SPACE = "m.space.child", "m.space"
+MOST_CHILDREN = 1_000
+"""How many children of one space are looked at."""
+
+
+def is_child(content: Mapping[str, Any], *, suggested_only: bool) -> bool:
+    """Whether the content of an m.space.child event names a child: it has servers by which to join it."""
+    via = content.get("via")
+    is_valid = isinstance(via, list) and bool(via) and all(isinstance(each, str) for each in via)
+    return is_valid and (not suggested_only or content.get("suggested") is True)
+
+
+def in_order(children: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Stripped m.space.child events as clients show them, the first `MOST_CHILDREN`.
+
+    Those with a valid `order` come first, by that; then all by their events' times, and room IDs.
+    """
+    return sorted(children, key=_order)[:MOST_CHILDREN]
+
+
+def _order(child: Mapping[str, Any]) -> tuple[bool, str, int, str]:
+    order = child["content"].get("order")
+    if not isinstance(order, str) or len(order) > 50 or not all(" " <= each <= "~" for each in order):
+        return True, "", child["origin_server_ts"], child["state_key"]
+    return False, order, child["origin_server_ts"], child["state_key"]
+
+
+def summary_with_children(room: Room, *, suggested_only: bool) -> dict[str, Any]:
+    """A room's summary with `children_state`, which is empty for a room that is no space."""
+    shown = summary(room)
+    children = _children(room, suggested_only) if shown.get("room_type") == SPACE else []
+    return {**shown, "children_state": children}
+
+
+def _children(room: Room, suggested_only: bool) -> list[Mapping[str, Any]]:
+    entries = room_items.read_state_of_type(room.room_id, room.version, CHILD)
+    events = [
+        entry.event for entry in entries if is_child(entry.event.content, suggested_only=suggested_only)
+    ]
+    return in_order(_stripped(event) for event in events)
+
+
+def _stripped(event: Event) -> dict[str, Any]:
+    return {
+        "type": event.type,
+        "state_key": event.state_key,
+        "content": event.content,
+        "sender": event.sender,
+        "origin_server_ts": event.origin_server_ts,
+    }

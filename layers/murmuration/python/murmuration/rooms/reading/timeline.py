@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from murmuration.aws.concurrency import parallel
 from murmuration.identity.tokens import AccessToken
@@ -58,8 +58,10 @@ def parse_filter(text: str | None) -> EventFilter:
     return parse_room_event_filter(value)
 
 
-Fill = Callable[[Room, int, int], bool]
-"""Fetches what is missing between two ordinals of a room's log; returns whether the log has more now."""
+Filling = Literal["filled", "later", "nothing"]
+Fill = Callable[[Room, int, int], Filling]
+"""Fetches what is missing between two ordinals of a room's log: "filled" if the log has more now, "later" if
+another request is at it."""
 
 
 def get_messages(
@@ -68,7 +70,8 @@ def get_messages(
     """A page of the timeline: `chunk`, `start`, `end` where there may be more, `state`.
 
     Where the way back comes to the log's beginning or over a gap, `fill` is called once to fetch what is
-    missing there, and the page is read anew.
+    missing there, and the page is read anew if it fetched any. If another request does that at the time, an
+    empty page has an `end` too, so that the client comes again.
 
     Three round trips in the usual case: the token together with the room, the log, what relates to its
     events. Raises UnknownToken, Forbidden, InvalidParam for tokens that aren't.
@@ -76,14 +79,15 @@ def get_messages(
     view, start, scan = _read_page(token, room_id, request)
     meets_gap = not request.forward and (scan.passed_gap or scan.exhausted)
     may_lack = meets_gap and view.room.head.federated
-    if fill is not None and may_lack and fill(view.room, scan.position, start):
+    filling: Filling = fill(view.room, scan.position, start) if fill is not None and may_lack else "nothing"
+    if filling == "filled":
         view, start, scan = _read_page(token, room_id, request)
     events, state = _render(view, scan.found, request.filter)
     chunk = scan.keep(events, Budget(LIST_BYTES // 2 if state else LIST_BYTES))
     state = _of_senders(state, chunk)
     page: dict[str, Any] = {"chunk": chunk, "start": request.start or position_token(start)}
     # Like other servers, an `end` with all that isn't empty: a client that gets none is done.
-    if chunk or not scan.exhausted:
+    if chunk or not scan.exhausted or filling == "later":
         page["end"] = position_token(scan.position)
     return page | ({"state": state} if state else {})
 

@@ -126,8 +126,8 @@ def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | Non
         event_id = state_trie.get(entries[0].current_root, [pair], fetch).get(pair)
         if event_id is None:
             return None
-        place = room_items.locate([event_id]).get(event_id, {})
-        if _membership_by_id([event_id], version).get(event_id) == "join":
+        place = room_items.locate([event_id], membership.room_id).get(event_id, {})
+        if _membership_by_id([event_id], version, membership.room_id).get(event_id) == "join":
             return ordinal
         ordinal = place.get("ordinal")
     return None
@@ -210,26 +210,26 @@ def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_
     roots = list(by_root)
     maps = state_trie.get_many([(root, [pair]) for root in roots], snapshots.fetch_from(some.room_id))
     event_ids = [found.get(pair) for found in maps]
-    says = _membership_by_id([event_id for event_id in event_ids if event_id], some.event.room_version)
+    says = _membership_by_id(filter(None, event_ids), some.event.room_version, some.room_id)
     return {
         root: says.get(event_id) if event_id else None
         for root, event_id in zip(roots, event_ids, strict=True)
     }
 
 
-def _membership_by_id(event_ids: Iterable[str], version: RoomVersion) -> dict[str, str]:
-    """What member events say, by event ID."""
+def _membership_by_id(event_ids: Iterable[str], version: RoomVersion, room_id: str) -> dict[str, str]:
+    """What a room's member events say, by event ID."""
     found: dict[str, str] = {}
     missing = []
     for event_id in dict.fromkeys(event_ids):
-        said = _memberships.get(event_id)
+        said = _memberships.get(room_items.place_key(event_id, room_id))
         if said is None:
             missing.append(event_id)
         else:
             found[event_id] = said
-    for event_id, event in room_items.read_events(missing, version).items():
+    for event_id, event in room_items.read_events(missing, version, room_id).items():
         found[event_id] = event.membership or "leave"
-        _memberships.put(event_id, found[event_id])
+        _memberships.put(room_items.place_key(event_id, room_id), found[event_id])
     return found
 
 

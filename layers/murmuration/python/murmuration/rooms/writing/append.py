@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from murmuration.aws.dynamodb import ConditionFailed
@@ -18,6 +18,8 @@ from murmuration.protocol.errors import MalformedEvent, NotFound, TooLarge, Unav
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.building import build_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
+from murmuration.protocol.pdus.validation import POLICY
+from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.changes import (
@@ -27,6 +29,7 @@ from murmuration.rooms.writing.changes import (
     state_bytes,
     visibility_by,
 )
+from murmuration.rooms.writing.policy_servers import endorsed
 from murmuration.rooms.writing.settling import settle
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
@@ -62,7 +65,10 @@ EXTREMITIES_LIMIT = 10
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event to be: what its sender decides of it. `device_id` and `txn_id` are the sending client's."""
+    """An event to be: what its sender decides of it.
+
+    `device_id` and `txn_id` are the sending client's, `delay_id` is that of a delayed event.
+    """
 
     type: str
     sender: str
@@ -72,19 +78,25 @@ class Draft:
     origin_server_ts: int | None = None
     device_id: str | None = None
     txn_id: str | None = None
+    delay_id: str | None = None
 
 
 @dataclass
 class Append(Changes):
     """New events of this server on top of a room, growing until they're committed together."""
 
+    signed: dict[int, tuple[NodeId, Event]] = field(default_factory=dict)
+    """What a policy server signed, by the event's place among those that are added, with the state before."""
+
     def add(self, draft: Draft) -> Event:
         """Build and authorise the next event.
 
         Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson, NotFound where this server's
         knowledge of the room is stale: somebody else's server has to help. Only leaving needs nobody's help.
+        Raises what the room's policy server refuses the event with, BadGateway if it gives no answer.
         """
         event, state = self._authorised(draft)
+        event = self._endorsed(event, state)
         self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
         return event
 
@@ -104,6 +116,23 @@ class Append(Changes):
         pdu = unsigned_pdu(room_version=self.version, **parts)
         auth_rules.check_auth(Event(pdu, self.version, "$proposed"), state, template=True)
         return pdu
+
+    def _endorsed(self, event: Event, state: Mapping[StateKey, Event]) -> Event:
+        """The event, signed by the room's policy server if there is one.
+
+        What it signed in an attempt that lost a race is taken as it is, if the state is still the same: the
+        event then is one of several newest. Else a busy room would ask again and again.
+        """
+        if self.room is None:
+            return event
+        place = len(self.entries)
+        earlier = self.signed.get(place)
+        if earlier is not None and earlier[0] == self.root and _is_alike(earlier[1], event, place):
+            return earlier[1]
+        signed = endorsed(self.room, state.get(POLICY), event)
+        if signed is not event:
+            self.signed[place] = (self.root, signed)
+        return signed
 
     def _authorised(self, draft: Draft) -> tuple[Event, Mapping[StateKey, Event]]:
         """The next event, not yet added, and the state that it was judged by."""
@@ -134,7 +163,7 @@ class Append(Changes):
         pairs = auth_rules.auth_event_types(
             self.version, draft.type, draft.sender, draft.state_key, draft.content
         )
-        wanted = [*pairs, HISTORY_VISIBILITY, ("m.room.create", "")]
+        wanted = [*pairs, HISTORY_VISIBILITY, POLICY, ("m.room.create", "")]
         if draft.state_key is not None:
             wanted.append((draft.type, draft.state_key))
         self.preload(wanted, changes_state=draft.state_key is not None)
@@ -189,7 +218,7 @@ class Append(Changes):
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
         }
         missing = [event_id for event_id in prev_events if event_id not in at_hand]
-        at_hand |= room_items.read_events(missing, self.version)
+        at_hand |= room_items.read_events(missing, self.version, self.room_id)
         return {event_id: reference_hash(event.pdu, self.version) for event_id, event in at_hand.items()}
 
     def _take(self, event: Event, draft: Draft, visibility: str) -> None:
@@ -203,6 +232,7 @@ class Append(Changes):
                 visibility=visibility,
                 device_id=draft.device_id,
                 txn_id=draft.txn_id,
+                delay_id=draft.delay_id,
                 replaced=replaced_by(previous),
                 withheld=event.type == DUMMY_EVENT,
             )
@@ -216,9 +246,10 @@ def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = Non
     an unknown room, ConditionFailed where a write that the plan added refuses, Unavailable when the room
     stays contended.
     """
+    signed: dict[int, tuple[NodeId, Event]] = {}
     for attempt in range(ATTEMPTS):
         room = settle(room or Room.load(room_id))
-        batch = Append(room.version, room)
+        batch = Append(room.version, room, signed=signed)
         result = plan(batch)
         if not batch.entries:
             return result
@@ -241,6 +272,17 @@ def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
     except NotFound as error:
         raise unknown_room(room_id) from error
     return append(room_id, plan, room=room)
+
+
+def _is_alike(earlier: Event, event: Event, place: int) -> bool:
+    """Whether an event of an earlier attempt may stand for this one.
+
+    It says the same and cites the same authority; only the first may follow other events.
+    """
+    compared = ["type", "sender", "state_key", "content", "redacts", "auth_events"]
+    if place:
+        compared.append("prev_events")
+    return all(earlier.pdu.get(name) == event.pdu.get(name) for name in compared)
 
 
 def _is_leaving(draft: Draft) -> bool:

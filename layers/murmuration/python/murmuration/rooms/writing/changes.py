@@ -24,7 +24,14 @@ from murmuration.rooms.writing.gaps import GAP, GAPS_UNTIL
 from murmuration.rooms.writing.settling import settle
 from murmuration.rooms.writing.state_changes import has_rows, membership_row, row_write, state_item_write
 from murmuration.rooms.writing.succession import successor_of
-from murmuration.storage.rooms import empty_rooms, member_index, relations, room_items, snapshots
+from murmuration.storage.rooms import (
+    empty_rooms,
+    event_store,
+    member_index,
+    relations,
+    room_items,
+    snapshots,
+)
 from murmuration.storage.rooms.room_heads import BUMPS
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead, StateEntry
 from murmuration.storage.rooms.snapshots import Stray
@@ -96,6 +103,7 @@ class Changes:
     _skipped: int = 0
     _extremities_gone: frozenset[str] = frozenset()
     _now_ms: int = field(default_factory=now_ms)
+    _promoted: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         if self.room is not None:
@@ -174,6 +182,11 @@ class Changes:
         """
         self._extremities_gone = self._extremities_gone.union(event_ids)
 
+    def promote(self, event_id: str) -> None:
+        """Have an event that was soft-failed take its place in the log, if it is still kept outside of it."""
+        self._promoted.add(event_id)
+        self._others.append(event_store.kept_removal(self.room_id, event_id))
+
     def also(self, *writes: Write) -> None:
         """Write this as well; where it refuses, the room counts as moved on."""
         self._others += writes
@@ -245,7 +258,7 @@ class Changes:
         """The ordinals of those events that are in the room's log; one read for what isn't known yet."""
         wanted = set(event_ids)
         if self.room is not None and (missing := wanted - self._places.keys()):
-            found = room_items.locate(list(missing))
+            found = room_items.locate(missing, self.room_id)
             here = {name: place for name, place in found.items() if place["room_id"] == self.room_id}
             self._places |= {
                 name: here[name]["ordinal"] if "ordinal" in here.get(name, ()) else None for name in missing
@@ -339,7 +352,8 @@ class Changes:
         added = [*self._older, *self.entries]
         for entry in added:
             whole = relations.with_children(entry, added)
-            writes += [room_items.log_write(whole), room_items.pointer_write(entry)]
+            promoted = entry.event.event_id in self._promoted
+            writes += [room_items.log_write(whole), *room_items.pointer_writes(entry, promoted=promoted)]
         writes += relations.relation_writes(added, self.places(relations.parents_of(added)))
         writes += self._others
         if self._state_follows:

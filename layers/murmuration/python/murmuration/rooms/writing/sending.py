@@ -18,6 +18,7 @@ from murmuration.protocol.errors import (
     Forbidden,
     InvalidParam,
     NotFound,
+    UserSuspended,
 )
 from murmuration.protocol.events import Event
 from murmuration.rooms.membership.operations import MEMBER, set_membership
@@ -27,9 +28,11 @@ from murmuration.rooms.writing import transactions
 from murmuration.rooms.writing.append import Append, Draft, append, append_known
 from murmuration.rooms.writing.redactions import REDACTION_STATE, has_power, takes_effect
 from murmuration.rooms.writing.relation_checks import check_relation
+from murmuration.rooms.writing.transactions import Once
 from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
+REDACTION = "m.room.redaction"
 LASTING = ("m.room.create", "m.room.server_acl")
 """Without their content a room is of another version, or shuts out every server."""
 
@@ -42,52 +45,54 @@ def send_message(
     Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
     Forbidden, BadJson, TooLarge, LimitExceeded.
     """
-    if event_type == "m.room.redaction" and isinstance(content.get("redacts"), str):
+    if event_type == REDACTION and isinstance(content.get("redacts"), str):
         requester, _ = open_room(token, room_id)
         sending = transactions.Claim("send", requester, room_id, txn_id, event_type)
-        return redact_event(requester, room_id, content["redacts"], txn_id, content, claim=sending)
+        return redact_event(requester, room_id, content["redacts"], txn_id, content, once=sending)
     taking = Taking("message", token.user_id)
     requester, room = open_room(token, room_id, taking)
-    return _send(requester, room, Draft(event_type, requester.user_id, content), txn_id, taking)
+    claim = transactions.Claim("send", requester, room.room_id, txn_id, event_type)
+    return append_message(room, Draft(event_type, requester.user_id, content), claim, taking)
 
 
-def _send(requester: Requester, room: Room, draft: Draft, txn_id: str, taking: Taking) -> str:
-    claim = transactions.Claim("send", requester, room.room_id, txn_id, draft.type)
+def append_message(room: Room, draft: Draft, once: Once, taking: Taking) -> str:
+    """Send a message event that is no redaction, and return its ID. Raises what `send_message` raises."""
 
     def plan(batch: Append) -> str:
         check_relation(batch, draft)
-        event = batch.add(claim.mark(draft))
-        batch.writes = [claim.write(event.event_id), *taking.writes()]
+        event = batch.add(once.mark(draft))
+        batch.writes = [*once.writes(event.event_id), *taking.writes()]
         return event.event_id
 
     def send() -> str:
         return taking.settle(lambda: append(room.room_id, plan, room=room))
 
     try:
-        return claim.settle(send)
+        return once.settle(send)
     except DuplicateAnnotation:
-        if (earlier := claim.earlier()) is not None:
+        if (earlier := once.earlier()) is not None:
             return earlier
         raise
 
 
 def set_state(
-    requester: Requester, room_id: str, event_type: str, state_key: str, content: Mapping[str, Any]
+    requester: Requester,
+    room_id: str,
+    event_type: str,
+    state_key: str,
+    content: Mapping[str, Any],
+    *,
+    once: Once | None = None,
 ) -> str:
     """Set a piece of state; the event's ID, that of the current event if it says the same already.
 
-    Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
+    The event is sent for `once`. Raises Forbidden, BadJson, InvalidParam, TooLarge, BadAlias.
     """
     sender = requester.user_id
-    if event_type == "m.room.redaction":
-        # Clients would take it for one, and do as it says, that nobody has checked.
-        raise InvalidParam("A redaction is no state")
+    check_state_type(event_type)
     rate_limits.check("message", sender)
     if event_type == MEMBER:
-        event = set_membership(sender, room_id, state_key, content)
-        if event is None:
-            raise InvalidParam("The membership did not change")
-        return event.event_id
+        return set_membership(sender, room_id, state_key, content, once=once).event_id
 
     def plan(batch: Append) -> str:
         current = batch.state([(event_type, state_key)])
@@ -97,9 +102,17 @@ def set_state(
         if same is not None and same.content == content:
             batch.check(draft)
             return same.event_id
-        return batch.add(draft).event_id
+        event = batch.add(once.mark(draft) if once else draft)
+        batch.writes = once.writes(event.event_id) if once else []
+        return event.event_id
 
     return append_known(room_id, plan)
+
+
+def check_state_type(event_type: str) -> None:
+    """Raises InvalidParam for a redaction: clients would do as it says, though nobody checked that."""
+    if event_type == REDACTION:
+        raise InvalidParam("A redaction is no state")
 
 
 def check_canonical_alias(room_id: str, content: Mapping[str, Any], current: Event | None) -> None:
@@ -134,33 +147,35 @@ def redact_event(
     txn_id: str,
     content: Mapping[str, Any],
     *,
-    claim: transactions.Claim | None = None,
+    once: Once | None = None,
 ) -> str:
-    """Redact an event; the redaction's ID, the same for each repetition of `txn_id`, or of `claim`.
+    """Redact an event; the redaction's ID, the same for each repetition of `txn_id`, or for `once`.
 
-    Raises NotFound for an unknown event, Forbidden, LimitExceeded.
+    Raises NotFound for an unknown event, Forbidden, UserSuspended, LimitExceeded.
     """
     rate_limits.check("redaction", requester.user_id)
-    claim = claim or transactions.Claim("redact", requester, room_id, txn_id, event_id)
+    once = once or transactions.Claim("redact", requester, room_id, txn_id, event_id)
 
     def plan(batch: Append) -> str:
         sender = requester.user_id
-        draft = Draft("m.room.redaction", sender, {**content}, redacts=event_id)
-        redaction = batch.add(claim.mark(draft))
+        draft = Draft(REDACTION, sender, {**content}, redacts=event_id)
+        redaction = batch.add(once.mark(draft))
         target = _target(batch, event_id)
+        if requester.is_suspended and target.event.sender != requester.user_id:
+            raise UserSuspended("This account is suspended: it can redact its own events only")
         if target.event.type in LASTING:
             raise Forbidden(f"{target.event.type} can't be redacted: the room would be broken")
         if not may_redact(batch, requester, redaction, target.event):
             raise Forbidden("You may not redact this event")
         batch.redact(target, redaction)
-        batch.writes = [claim.write(redaction.event_id)]
+        batch.writes = once.writes(redaction.event_id)
         return redaction.event_id
 
-    return claim.settle(lambda: append_known(room_id, plan))
+    return once.settle(lambda: append_known(room_id, plan))
 
 
 def _target(batch: Append, event_id: str) -> LogEntry:
-    place = room_items.locate([event_id]).get(event_id)
+    place = room_items.locate([event_id], batch.room_id).get(event_id)
     if place is None or place["room_id"] != batch.room_id or "ordinal" not in place:
         raise NotFound("There is no such event in this room")
     versions = {batch.room_id: batch.version}

@@ -83,7 +83,7 @@ def _settle(head: RoomHead, deadline: int) -> None:
 
 def _read_events(head: RoomHead, changes: Sequence[_Change]) -> dict[str, Event]:
     wanted = {event_id for _, pair in changes for event_id in pair if event_id is not None}
-    return room_items.read_events(sorted(wanted), head.version)
+    return room_items.read_events(sorted(wanted), head.version, head.room_id)
 
 
 def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[str, Event]) -> list[Write]:
@@ -94,7 +94,7 @@ def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[str, Eve
     def state(pairs: Iterable[StateKey]) -> Mapping[StateKey, Event]:
         ids = state_trie.get(head.state_root, pairs, fetch)
         missing = [event_id for event_id in ids.values() if event_id not in events]
-        found = {**events, **room_items.read_events(missing, version)}
+        found = {**events, **room_items.read_events(missing, version, room_id)}
         return {pair: found[event_id] for pair, event_id in ids.items() if event_id in found}
 
     writes: list[Write] = []

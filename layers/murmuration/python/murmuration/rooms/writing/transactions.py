@@ -1,5 +1,6 @@
-"""Transaction IDs: a client's repeated request answers with the first one's event.
+"""What makes sending an event happen once: transaction IDs, and what else may be spent by it.
 
+A client's repeated request answers with the first one's event.
 https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers
 """
 
@@ -10,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
@@ -18,6 +20,22 @@ from murmuration.identity.tokens import Requester
 from murmuration.rooms.writing.append import Append, Draft
 from murmuration.storage.live import claims
 from murmuration.storage.live.claims import Claimed
+
+
+class Once(Protocol):
+    """What an event is sent for, once: a transaction ID, or a delayed event."""
+
+    def mark(self, draft: Draft) -> Draft:
+        """Return the draft with what its sender will be shown of this."""
+
+    def writes(self, event_id: str) -> list[Write]:
+        """Return the writes to commit with the event; they are refused if an event was sent before."""
+
+    def settle(self, send: Callable[[], str]) -> str:
+        """Return what `send` returns, or the event that was sent before; `send` must commit the writes."""
+
+    def earlier(self) -> str | None:
+        """Return the event that was sent before; None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +80,10 @@ class Claim:
         `batch` are the events that it was sent together with, itself included.
         """
         return claims.write(self._name, event_id, batch=batch)
+
+    def writes(self, event_id: str) -> list[Write]:
+        """The claim for an event, as the writes of `Once`."""
+        return [self.write(event_id)]
 
     def settle(self, send: Callable[[], str]) -> str:
         """Return what `send` returns, or the event that the transaction ID stands for already.

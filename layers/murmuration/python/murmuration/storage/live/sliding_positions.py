@@ -1,6 +1,6 @@
 """Where the connections of sliding sync stand: each `pos` names one stored row, which never changes.
 
-A connection has a few slots, and each answer that moves it is written into one that nothing needs any more:
+A connection has a few rows, and each answer that moves it is written over one that nothing needs any more:
 so neither their number nor their size grows. `generation` orders the rows of a connection: an answer's is one
 more than that of the row which its request came with. Only rows of an earlier generation than the request's
 are overwritten. So a row stays until its client has gone on from a later one, however often the client gives
@@ -32,12 +32,12 @@ TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
 CONNECTIONS = 8
 """How many connections a device may have."""
-SLOTS = 6
+ROWS = 6
 """How many rows of a connection are kept at a time."""
 MOST_BYTES = 300_000
 """What a row may have. Of the rooms that don't fit the client is told anew, as if it had never seen them."""
 MOST_CONFIGS = 8
-_POS = re.compile(r"l(?P<number>\d)\.(?P<slot>\d)\.(?P<nonce>[\w-]{12})", re.ASCII)
+_POS = re.compile(r"l(?P<number>\d)\.(?P<row>\d)\.(?P<nonce>[\w-]{12})", re.ASCII)
 _ATTEMPTS = 8
 
 
@@ -176,8 +176,8 @@ class Connection:
     conn_id: str
     number: int
 
-    def row_key(self, slot: int) -> dict[str, str]:
-        return {"user_id": self.user_id, "token": f"{_prefix(self.device_id)}{self.number}.{slot}"}
+    def row_key(self, row_number: int) -> dict[str, str]:
+        return {"user_id": self.user_id, "token": f"{_prefix(self.device_id)}{self.number}.{row_number}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Place:
     """A stored row: which of a connection's it is, and what it says."""
 
     connection: Connection
-    slot: int
+    row_number: int
     generation: int
     pos: str
     state: ConnectionState
@@ -199,7 +199,7 @@ def row_key(user_id: str, device_id: str, pos: str) -> dict[str, str]:
     found = _POS.fullmatch(pos)
     if found is None:
         raise _unknown()
-    return Connection(user_id, device_id, "", int(found["number"])).row_key(int(found["slot"]))
+    return Connection(user_id, device_id, "", int(found["number"])).row_key(int(found["row"]))
 
 
 def place_of(row: Item | None, user_id: str, device_id: str, conn_id: str, pos: str) -> Place:
@@ -214,7 +214,7 @@ def place_of(row: Item | None, user_id: str, device_id: str, conn_id: str, pos: 
         raise _unknown()
     connection = Connection(user_id, device_id, conn_id, int(found["number"]))
     state = ConnectionState.load(row["state"], row["generation_ms"])
-    return Place(connection, int(found["slot"]), row["generation"], pos, state)
+    return Place(connection, int(found["row"]), row["generation"], pos, state)
 
 
 def _unknown() -> UnknownPos:
@@ -225,12 +225,12 @@ def write(connection: Connection, base: Place | None, state: ConnectionState) ->
     """Store where the connection stands after an answer to a request that came with `base`; its new `pos`.
 
     One write, unless answers to the same place were given up. Raises UnknownPos where the client has gone
-    on meanwhile and no slot is free: it doesn't wait for this answer any more.
+    on meanwhile and no row is free: it doesn't wait for this answer any more.
     """
     now = now_ms()
     nonce = secrets.token_urlsafe(9)
     generation = base.generation + 1 if base is not None else now
-    first = (base.slot + 1) % SLOTS if base is not None else 0
+    first = (base.row_number + 1) % ROWS if base is not None else 0
     item = {
         "nonce": nonce,
         "conn_id": connection.conn_id,
@@ -240,25 +240,23 @@ def write(connection: Connection, base: Place | None, state: ConnectionState) ->
         "state": state.dump(),
         "expires": now // 1000 + LIFETIME_S,
     }
-    # An earlier generation first; where all are heirs of the same place, one of those.
-    limits = [generation - 1] * SLOTS + [generation]
-    for attempt, limit in enumerate(limits):
-        slot = (first + attempt) % SLOTS
+    # One of an earlier generation; where all are heirs of the same place, any of those.
+    rows = [(number, generation - 1) for number in range(ROWS)]
+    rows.append((secrets.randbelow(ROWS - 1), generation + 1))
+    for number, limit in rows:
+        row_number = (first + number) % ROWS
         try:
             dynamodb.execute(
                 dynamodb.put(
                     TABLE,
-                    {**connection.row_key(slot), **item},
-                    condition="attribute_not_exists(user_id) OR generation < :limit"
-                    + (" OR generation = :heir" if limit == generation else ""),
-                    values={":limit": limit, ":heir": generation}
-                    if limit == generation
-                    else {":limit": limit},
+                    {**connection.row_key(row_number), **item},
+                    condition="attribute_not_exists(user_id) OR generation < :limit",
+                    values={":limit": limit},
                 )
             )
         except ConditionFailed:
             continue
-        return f"l{connection.number}.{slot}.{nonce}"
+        return f"l{connection.number}.{row_number}.{nonce}"
     raise _unknown()
 
 

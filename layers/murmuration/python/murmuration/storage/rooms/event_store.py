@@ -34,7 +34,10 @@ _KEPT, _REDACTIONS, _GAP = "kept#", "redactions-of#", "gap#"
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as it is kept; `state_root` is the snapshot of the state before it, None where unknown."""
+    """An event as it is kept; `state_root` is the snapshot of the state before it, None where unknown.
+
+    `undecided` says of a soft-failed one that the room's policy server had given no answer.
+    """
 
     event: Event
     room_id: str
@@ -42,6 +45,7 @@ class StoredEvent:
     state_root: NodeId | None = None
     entry: LogEntry | None = None
     reason: str = ""
+    undecided: bool = False
 
     @property
     def is_placed(self) -> bool:
@@ -49,14 +53,14 @@ class StoredEvent:
         return self.state_root is not None
 
 
-def read(event_ids: Collection[str], version: RoomVersion) -> dict[str, StoredEvent]:
-    """Those of the events that are known. Two round trips."""
-    return complete(room_items.locate(list(event_ids)), version)
+def read(event_ids: Collection[str], version: RoomVersion, room_id: str) -> dict[str, StoredEvent]:
+    """Those of a room's events that are known. Two round trips."""
+    return complete(room_items.locate(event_ids, room_id), version)
 
 
-def placed_among(event_ids: Collection[str]) -> set[str]:
-    """Those of the events that have their place in a room's graph. One round trip."""
-    places = room_items.locate(list(event_ids))
+def placed_among(event_ids: Collection[str], room_id: str) -> set[str]:
+    """Those of the events that have their place in the room's graph. One round trip."""
+    places = room_items.locate(event_ids, room_id)
     return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
 
 
@@ -69,6 +73,7 @@ def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredE
             kind=place["kind"],
             state_root=place.get("state_root"),
             reason=place.get("reason", ""),
+            undecided=place.get("undecided", False),
         )
         for event_id, place in places.items()
         if "json" in place
@@ -85,27 +90,35 @@ def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredE
 def keep_writes(stored: StoredEvent) -> list[Write]:
     """Keep an event outside the log; fails if it has its place already, or as an outlier if it is known."""
     event_id = stored.event.event_id
+    note = room_items.room_note_writes(event_id, stored.room_id)
     item: Item = {
-        "event_id": event_id,
+        "event_id": room_items.place_key(event_id, stored.room_id),
         "room_id": stored.room_id,
         "kind": stored.kind,
         "json": stored.event.to_json(),
     }
     if stored.reason:
         item["reason"] = stored.reason
+    if stored.undecided:
+        item["undecided"] = True
     if stored.state_root is None:
-        return [dynamodb.put(EVENTS, item, condition="attribute_not_exists(event_id)")]
+        return [dynamodb.put(EVENTS, item, condition="attribute_not_exists(event_id)"), *note]
     item["state_root"] = stored.state_root
     kept: Item = {"room_id": stored.room_id, "sk": _KEPT + event_id, "state_root": stored.state_root}
     names = {"#ordinal": "ordinal"}
-    return [dynamodb.put(EVENTS, item, condition=UNPLACED, names=names), dynamodb.put(ROOMS, kept)]
+    return [dynamodb.put(EVENTS, item, condition=UNPLACED, names=names), dynamodb.put(ROOMS, kept), *note]
+
+
+def kept_removal(room_id: str, event_id: str) -> Write:
+    """An event is in the log now, which knows what snapshot it needs."""
+    return dynamodb.delete(ROOMS, {"room_id": room_id, "sk": _KEPT + event_id})
 
 
 def redact_write(stored: StoredEvent) -> Write:
     """Keep no more than the redacted form of an event outside the log; fails if it is in the log now."""
     return dynamodb.update(
         EVENTS,
-        {"event_id": stored.event.event_id},
+        {"event_id": room_items.place_key(stored.event.event_id, stored.room_id)},
         "SET #json = :json",
         names={"#json": "json"},
         values={":json": stored.event.redacted().to_json()},

@@ -5,34 +5,53 @@ from __future__ import annotations
 import json
 import secrets
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
 
 TABLE = "transient"
 LIFETIME_S = 3600
+MOST_BYTES = 300_000
+"""How large a walk may get, packed; a larger one is kept without the servers of its rooms."""
+
+
+class Place(NamedTuple):
+    """A room that a walk comes to: its depth, servers that know it, and the space that it is a child of."""
+
+    room_id: str
+    level: int
+    via: Sequence[str] = ()
+    parent: str = ""
 
 
 @dataclass(slots=True)
 class Walk:
-    """A walk from a root: its filters, the rooms to come (the next last) with depth, and all that came."""
+    """A walk from a root: its filters, the rooms to come (the next last), and all that came."""
 
     root: str
     depth: int
     suggested_only: bool
-    stack: list[tuple[str, int]]
+    stack: list[Place]
     seen: set[str]
 
 
 def write(user_id: str, walk: Walk) -> str:
     """Keep a user's walk, and return its name."""
     name = secrets.token_urlsafe(12)
-    value = [walk.root, walk.depth, walk.suggested_only, walk.stack, sorted(walk.seen)]
-    packed = zlib.compress(json.dumps(value, separators=(",", ":")).encode())
+    packed = _pack(walk, walk.stack)
+    if len(packed) > MOST_BYTES:
+        packed = _pack(walk, [place._replace(via=()) for place in walk.stack])
     item = {"id": f"hierarchy#{name}", "user_id": user_id, "walk": packed}
     dynamodb.execute(dynamodb.put(TABLE, {**item, "expires": now_ms() // 1000 + LIFETIME_S}))
     return name
+
+
+def _pack(walk: Walk, stack: Sequence[Place]) -> bytes:
+    value = [walk.root, walk.depth, walk.suggested_only, stack, sorted(walk.seen)]
+    return zlib.compress(json.dumps(value, separators=(",", ":")).encode())
 
 
 def read(user_id: str, name: str) -> Walk | None:
@@ -41,4 +60,4 @@ def read(user_id: str, name: str) -> Walk | None:
     if item is None or item["user_id"] != user_id or item["expires"] * 1000 <= now_ms():
         return None
     root, depth, suggested_only, stack, seen = json.loads(zlib.decompress(item["walk"]))
-    return Walk(root, depth, suggested_only, [(room, level) for room, level in stack], set(seen))
+    return Walk(root, depth, suggested_only, [Place(*each) for each in stack], set(seen))

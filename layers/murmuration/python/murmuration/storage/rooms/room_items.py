@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
+from murmuration.settings import settings
 from murmuration.storage.rooms.room_heads import (
     HEAD,
     ROOMS,
@@ -68,14 +69,14 @@ class LogEntry:
     `state_root` is the snapshot of the state before it, as the events that it follows have it; `room_root`
     that of the state which the room was in when the event came, where it's another. `resolved` says that the
     event left the room in a state which isn't just that with the event on top. `withheld` hides it from
-    clients. `visibility` is the history visibility in force,
-    `device_id` and `txn_id` the sending client's. `replaced` is {event_id, sender, content} of the state
+    clients. `visibility` is the history visibility in force, `device_id` and `txn_id` the sending client's;
+    `delay_id` names the delayed event that it was. `replaced` is {event_id, sender, content} of the state
     event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
     relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
     `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
     was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
-    that this server distributes an event of another server's user, such as a join by its help;
-    `distributed` that another server does so with one of this server's, such as a join by that one's help.
+    that this server distributes an event of another server's user, such as a join by its help; `distributed`
+    that another server does so with one of this server's, such as a join by that one's help.
     """
 
     ordinal: int
@@ -84,6 +85,7 @@ class LogEntry:
     visibility: str
     device_id: str | None = None
     txn_id: str | None = None
+    delay_id: str | None = None
     replaced: Mapping[str, Any] | None = None
     redacted_because: Mapping[str, Any] | None = None
     groups: frozenset[str] = frozenset()
@@ -161,6 +163,7 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         visibility=item["visibility"],
         device_id=item.get("device_id"),
         txn_id=item.get("txn_id"),
+        delay_id=item.get("delay_id"),
         replaced=json.loads(replaced) if replaced else None,
         redacted_because=json.loads(because) if because else None,
         groups=item.get("groups", frozenset()),
@@ -219,6 +222,7 @@ def log_write(entry: LogEntry) -> Write:
     for name, value in (
         ("device_id", entry.device_id),
         ("txn_id", entry.txn_id),
+        ("delay_id", entry.delay_id),
         ("replaced", _dump(entry.replaced)),
         ("redacted_because", _dump(entry.redacted_because)),
         # Whom the Streams worker wakes beside the members.
@@ -242,10 +246,39 @@ def _dump(value: Any) -> str | None:
     return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def pointer_write(entry: LogEntry) -> Write:
-    """Claim the event's ID for its place in the log; fails if the event has its place already."""
-    item = {"event_id": entry.event.event_id, "room_id": entry.room_id, "ordinal": entry.ordinal}
-    return dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
+def pointer_writes(entry: LogEntry, *, promoted: bool = False) -> list[Write]:
+    """Claim the event's ID for its place in the log; the first fails if the event has its place already.
+
+    A `promoted` event was soft-failed: it has its place in the graph, and fails if it has one in the log.
+    """
+    event_id, room_id = entry.event.event_id, entry.room_id
+    item = {"event_id": place_key(event_id, room_id), "room_id": room_id, "ordinal": entry.ordinal}
+    if promoted:
+        claim = dynamodb.put(EVENTS, item, condition="kind = :kind", values={":kind": "soft_failed"})
+    else:
+        claim = dynamodb.put(EVENTS, item, condition=UNPLACED, names={"#ordinal": "ordinal"})
+    return [claim, *room_note_writes(event_id, room_id)]
+
+
+def room_note_writes(event_id: str, room_id: str) -> list[Write]:
+    """Note in which room an event is whose ID doesn't lead to its place without the room; else none.
+
+    Where two rooms have an event with this ID, the later one is noted.
+    """
+    if place_key(event_id, room_id) == event_id:
+        return []
+    return [dynamodb.put(EVENTS, {"event_id": event_id, "room_id": room_id})]
+
+
+def place_key(event_id: str, room_id: str) -> str:
+    """The key in the table `events` of what is known of an event.
+
+    That is its ID, if no other event can have it: it is a hash, or this server made it. In room versions 1
+    and 2 other servers choose the IDs of their events, and may choose one that another room has. Such an ID
+    counts in its room alone.
+    """
+    server = event_id.partition(":")[2]
+    return f"{event_id} {room_id}" if server and server != settings().server_name else event_id
 
 
 def state_write(room_id: str, entry: StateEntry) -> Write:
@@ -425,23 +458,38 @@ def read_log_entries(keys: Sequence[tuple[str, int]], versions: Mapping[str, Roo
     return [log_entry_from_item(item, versions[item["room_id"]]) for item in items]
 
 
-def locate(event_ids: Sequence[str]) -> dict[str, Item]:
-    """Where events are, by ID: {room_id, ordinal}, or {room_id, kind, json} for those in no timeline."""
+def locate(event_ids: Collection[str], room_id: str) -> dict[str, Item]:
+    """Where a room's events are, by ID: {room_id, ordinal}, or {room_id, kind, json} outside its timeline.
+
+    What is found may be of another room where the ID says so.
+    """
     if not event_ids:
         return {}
-    items = dynamodb.batch_get({EVENTS: [{"event_id": event_id} for event_id in event_ids]})[EVENTS]
-    return {item["event_id"]: item for item in items}
+    items = dynamodb.batch_get({EVENTS: place_keys(event_ids, room_id)})[EVENTS]
+    return places_among(items, event_ids, room_id)
+
+
+def place_keys(event_ids: Collection[str], room_id: str) -> list[dict[str, str]]:
+    """The keys in the table `events` of a room's events."""
+    return [{"event_id": place_key(event_id, room_id)} for event_id in dict.fromkeys(event_ids)]
+
+
+def places_among(items: Collection[Item], event_ids: Collection[str], room_id: str) -> dict[str, Item]:
+    """The items at `place_keys`, by event ID."""
+    by_key = {item["event_id"]: item for item in items}
+    keys = {event_id: place_key(event_id, room_id) for event_id in event_ids}
+    return {event_id: by_key[key] for event_id, key in keys.items() if key in by_key}
 
 
 def read_room_of(event_id: str) -> str | None:
     """The ID of the room that an event is in; None for an unknown event."""
-    place = locate([event_id]).get(event_id)
-    return place["room_id"] if place is not None else None
+    items = dynamodb.batch_get({EVENTS: [{"event_id": event_id}]})[EVENTS]
+    return items[0]["room_id"] if items else None
 
 
-def read_events(event_ids: Sequence[str], version: RoomVersion) -> dict[str, Event]:
-    """Events by ID, wherever they're kept: those known. Two round trips."""
-    places = locate(event_ids)
+def read_events(event_ids: Collection[str], version: RoomVersion, room_id: str) -> dict[str, Event]:
+    """A room's events by ID, wherever they're kept: those known. Two round trips."""
+    places = locate(event_ids, room_id)
     found = {
         event_id: Event.from_json(place["json"], version, event_id)
         for event_id, place in places.items()

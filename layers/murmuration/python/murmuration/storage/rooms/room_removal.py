@@ -16,7 +16,7 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.settings import settings
 from murmuration.storage.live import streams
-from murmuration.storage.rooms import directory, snapshots
+from murmuration.storage.rooms import directory, room_items, snapshots
 from murmuration.storage.rooms.room_items import EVENTS, HEAD, LOG, ROOMS, state_prefix
 from murmuration.storage.users.memberships import removal_write
 
@@ -94,7 +94,7 @@ def _kept_by(user_id: str, room_id: str) -> list[Write]:
 def remove_log(room_id: str) -> Iterator[int]:
     """Its timeline, and where the events of it are said to be."""
     for items in _pages(LOG, "room_id = :room", {":room": room_id}, ("room_id", "ordinal", "event_id")):
-        dynamodb.batch_write(_deletions(EVENTS, [{"event_id": item["event_id"]} for item in items]))
+        dynamodb.batch_write(_deletions(EVENTS, _places(room_id, [item["event_id"] for item in items])))
         keys = [{"room_id": room_id, "ordinal": item["ordinal"]} for item in items]
         dynamodb.batch_write(_deletions(LOG, keys))
         yield 2 * len(items)
@@ -104,9 +104,18 @@ def remove_kept_events(room_id: str) -> Iterator[int]:
     """The events outside its timeline, but for outliers: nothing in the room says which there are."""
     for items in _room_items(room_id, "kept#"):
         event_ids = [item["sk"].removeprefix("kept#") for item in items]
-        dynamodb.batch_write(_deletions(EVENTS, [{"event_id": event_id} for event_id in event_ids]))
+        dynamodb.batch_write(_deletions(EVENTS, _places(room_id, event_ids)))
         dynamodb.batch_write(_deletions(ROOMS, items))
         yield 2 * len(items)
+
+
+def _places(room_id: str, event_ids: Sequence[str]) -> list[dict[str, str]]:
+    """The keys of where events are, and of the notes in which room they are."""
+    keys = room_items.place_keys(event_ids, room_id)
+    if notes := [event_id for event_id in event_ids if room_items.room_note_writes(event_id, room_id)]:
+        found = dynamodb.batch_get({EVENTS: [{"event_id": event_id} for event_id in notes]})[EVENTS]
+        keys += [{"event_id": item["event_id"]} for item in found if item["room_id"] == room_id]
+    return keys
 
 
 def remove_snapshots(room_id: str) -> Iterator[int]:

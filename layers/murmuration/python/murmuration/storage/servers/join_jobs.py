@@ -24,6 +24,8 @@ LIFETIME_S = 3600
 class Job:
     """Who is to join which room by which servers; `content` is what the join is to say.
 
+    `afresh` has the state that those servers tell take the place of what is known here.
+
     `outcome` is "" while it isn't over, then "joined" or "failed"; `error` has the status and the body of
     the failure.
     """
@@ -35,6 +37,7 @@ class Job:
     begun_ms: int = 0
     outcome: str = ""
     error: Mapping[str, Any] = field(default_factory=dict)
+    afresh: bool = False
 
 
 def _key(user_id: str, room_id: str) -> dict[str, str]:
@@ -50,6 +53,7 @@ def _job(item: Item) -> Job:
         item["begun_ms"],
         item.get("outcome", ""),
         json.loads(item.get("error", "{}")),
+        item.get("afresh", False),
     )
 
 
@@ -64,6 +68,7 @@ def begin(job: Job, now_ms: int) -> bool:
         "begun_ms": now_ms,
         "until_ms": now_ms + QUEUED_MS,
         "expires": now_ms // 1000 + LIFETIME_S,
+        **({"afresh": True} if job.afresh else {}),
     }
     try:
         dynamodb.execute(

@@ -73,6 +73,11 @@ def claim_backfill(room_id: str, wait_ms: int) -> bool:
     return True
 
 
+def end_backfill(room_id: str) -> None:
+    """Let others backfill the room. One write."""
+    dynamodb.execute(dynamodb.delete(TABLE, {"id": f"backfill#{room_id}"}))
+
+
 def _write(item: Item) -> None:
     dynamodb.execute(dynamodb.put(TABLE, item))
 

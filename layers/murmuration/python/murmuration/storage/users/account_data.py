@@ -10,8 +10,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from murmuration.aws import concurrency
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws import concurrency, dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, TooLarge
@@ -29,6 +29,8 @@ MAX_CONTENT_BYTES = 350_000
 """What an item, limited to 400 KB, holds beside its key."""
 MOST = 10_000
 """How many pieces a user may have: each is a type, of the account or of one room."""
+MOST_BYTES = 10_000_000
+"""How many bytes the contents of all pieces may have."""
 
 
 def data_key(room_id: str, data_type: str) -> str:
@@ -105,10 +107,8 @@ def content_of(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(user_id: str, room_id: str, data_type: str, content: Mapping[str, Any]) -> None:
-    """Set the content. Raises TooLarge, also for one type too many, BadJson, InvalidParam."""
-    item = _item(room_id, data_type, content)
-    is_new = streams.get(streams.user_stream(user_id), item["sk"]) is None
-    _append(user_id, lambda: [item], lambda: is_new)
+    """Set the content. Raises TooLarge, also for a type or a byte too many, BadJson, InvalidParam."""
+    change(user_id, room_id, data_type, lambda _: content)
 
 
 def change(
@@ -122,33 +122,50 @@ def change(
     Of changes at the same time none is lost: each is made of what the one before left behind. Raises
     TooLarge, BadJson, InvalidParam, and what `make` raises.
     """
-
-    is_new = False
+    stream = streams.user_stream(user_id)
+    counting: list[Write] = []
 
     def items() -> list[dict[str, Any]]:
-        nonlocal is_new
-        before = read(user_id, room_id, data_type)
-        is_new = before is None
-        content = make(before)
-        return [] if content is None else [_item(room_id, data_type, content)]
+        before = streams.get(stream, data_key(room_id, data_type))
+        content = make(content_of(before) if before else None)
+        if content is None:
+            return []
+        item = _item(room_id, data_type, content)
+        growth = len(item["content"].encode()) - (len(before["content"].encode()) if before else 0)
+        counting[:] = _count_writes(stream, growth, is_new=before is None)
+        return [item]
 
-    _append(user_id, items, lambda: is_new)
-
-
-def _append(user_id: str, items: Callable[[], list[dict[str, Any]]], is_new: Callable[[], bool]) -> None:
-    """Append to the user's stream, and count what `is_new`. Raises TooLarge for one too many."""
-    stream = streams.user_stream(user_id)
-    key = {"stream_id": stream, "sk": counts.SK}
     try:
-        streams.append(
-            stream,
-            items,
-            more=lambda: [counts.count_write(streams.TABLE, key, "data", MOST)] if is_new() else [],
-        )
+        streams.append(stream, items, more=lambda: counting)
     except ConditionFailed as error:
         if not error.refused(counts.COUNT):
             raise
-        raise TooLarge(f"An account may have {MOST} pieces of account data") from error
+        raise TooLarge(
+            f"An account may have {MOST} pieces of account data, and {MOST_BYTES} bytes in all"
+        ) from error
+
+
+def _count_writes(stream: str, growth: int, *, is_new: bool) -> list[Write]:
+    """Count a piece that is new, and the bytes that there are more; both are numbers of one item."""
+    if not is_new and not growth:
+        return []
+    conditions, values = [], {":new": int(is_new), ":growth": growth}
+    if is_new:
+        conditions.append("(attribute_not_exists(#data) OR #data < :most)")
+        values[":most"] = MOST
+    if growth > 0:
+        conditions.append("(attribute_not_exists(data_bytes) OR data_bytes <= :left)")
+        values[":left"] = MOST_BYTES - growth
+    return [
+        dynamodb.update(
+            streams.TABLE,
+            {"stream_id": stream, "sk": counts.SK},
+            "ADD #data :new, data_bytes :growth",
+            names={"#data": "data"},
+            values=values,
+            condition=" AND ".join(conditions) or None,
+        ).named(counts.COUNT)
+    ]
 
 
 def _item(room_id: str, data_type: str, content: Mapping[str, Any]) -> dict[str, Any]:

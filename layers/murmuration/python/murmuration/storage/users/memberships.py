@@ -9,7 +9,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
-from murmuration.aws.reads import Read, fetch
+from murmuration.aws.reads import Read, fetch, fetch_all
 
 TABLE = "users"
 PREFIX = "membership#"
@@ -82,6 +82,12 @@ def _unless_forgotten(item: Item | None) -> Membership | None:
 def read_membership(user_id: str, room_id: str) -> Membership | None:
     """Return the user's membership: None if they have none, or forgot the room."""
     return fetch(membership_read(user_id, room_id))
+
+
+def read_kinds(user_id: str, room_ids: Sequence[str]) -> dict[str, str]:
+    """How a user stands in each of these rooms that they have a membership in; one round trip."""
+    rows = fetch_all([membership_read(user_id, room_id) for room_id in room_ids])
+    return {row.room_id: row.membership for row in rows if row is not None}
 
 
 def read_row(user_id: str, room_id: str) -> Membership | None:

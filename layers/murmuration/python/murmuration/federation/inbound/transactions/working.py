@@ -2,7 +2,8 @@
 
 - Known events are passed over, with one read for all.
 - The keys for all signatures are looked up together, then each event is received (`receiving`).
-- What can't be judged now, as keys or other events can't be had, is parked and tried again later.
+- What can't be judged now, as keys or other events can't be had, is parked and tried again later. So is what
+  the room's policy server gave no answer about, which is soft-failed until then.
 - Everything else that is wrong with an event has it dropped, and the others go on.
 
 A worker may stop anywhere and run twice: each event is recognised by its ID, and the message comes again.
@@ -10,6 +11,7 @@ A worker may stop anywhere and run twice: each event is recognised by its ID, an
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -87,6 +89,8 @@ def retry_parked() -> int:
         elif parked_pdus.postpone(parked):
             queueing.put(parked.origin, {parked.room_id: [parked.pdu]}, parked=True)
             retried += 1
+    if retried:
+        logging.getLogger("murmuration.federation").warning("parked PDUs: retried=%d", retried)
     return retried
 
 
@@ -95,15 +99,20 @@ class _Outcomes:
 
     def __init__(self, room_id: str, origin: str, parked: bool) -> None:
         self.counts: Counter[str] = Counter()
-        self._room_id = room_id
+        self.room_id = room_id
         self._origin = origin
         self._parked = parked
+
+    @property
+    def is_retry(self) -> bool:
+        """Whether the PDUs were parked, and are tried again."""
+        return self._parked
 
     def judged(self, event_id: str, kind: str) -> None:
         """An event is done with, in one way or another."""
         self.counts[kind] += 1
         if self._parked:
-            parked_pdus.remove(self._room_id, event_id)
+            parked_pdus.remove(self.room_id, event_id)
 
     def park(self, event_id: str, pdu: Any) -> None:
         """Try an event again later, unless its server has had many parked lately."""
@@ -113,8 +122,13 @@ class _Outcomes:
             except LimitExceeded:
                 self.counts["too_many_parked"] += 1
                 return
-            parked_pdus.park(self._room_id, event_id, self._origin, pdu)
+            parked_pdus.park(self.room_id, event_id, self._origin, pdu)
         self.counts["parked"] += 1
+
+    def park_also(self, event_id: str, pdu: Any) -> None:
+        """Try an event again later that came along with one of the message's."""
+        if parked_pdus.park(self.room_id, event_id, self._origin, pdu):
+            self.counts["parked"] += 1
 
     def drop_all(self, pdus: Sequence[Any], reason: str) -> Counter[str]:
         """None of the PDUs is for this server. A parked one that isn't any more expires by itself."""
@@ -172,7 +186,7 @@ class _Work:
         """The events that have no place yet. A single one is looked up when it is received."""
         if len(events) < 2:
             return events
-        known = event_store.placed_among(list(events))
+        known = event_store.placed_among(events, self.outcomes.room_id)
         for event_id in known:
             self.outcomes.judged(event_id, "known")
         return {event_id: event for event_id, event in events.items() if event_id not in known}
@@ -182,7 +196,8 @@ class _Work:
             self.outcomes.park(event.event_id, event.pdu)
             return
         try:
-            received = receive(self.room.room_id, event.pdu, self.remote, room)
+            again = self.outcomes.is_retry
+            received = receive(self.room.room_id, event.pdu, self.remote, room, again=again)
         except MissingEvents:
             self.outcomes.park(event.event_id, event.pdu)
         except Unavailable:
@@ -190,7 +205,13 @@ class _Work:
         except MatrixError:
             self.outcomes.judged(event.event_id, "dropped")
         else:
-            self.outcomes.judged(event.event_id, received.kind)
+            for earlier in received.undecided_before:
+                parsed = parse_pdu(earlier, self.room.version)
+                self.outcomes.park_also(parsed.event_id, parsed.pdu)
+            if received.undecided:
+                self.outcomes.park(event.event_id, event.pdu)
+            else:
+                self.outcomes.judged(event.event_id, received.kind)
 
     def _queue_again(self, events: Sequence[Event]) -> None:
         self.outcomes.counts["queued_again"] += len(events)

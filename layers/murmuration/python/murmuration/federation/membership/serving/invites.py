@@ -76,7 +76,10 @@ def _invite(
         shown = stripped.received_state(state, version, room_id)
         _record(origin, event, shown)
     else:
-        require_acl(origin, Room(head))
+        room = Room(head)
+        require_acl(origin, room)
+        if not room.federates:
+            raise Forbidden("This room is for users of one server only")
     signed = sign_event(event.pdu, settings().server_name, signing_key(), version)
     unsigned = pdu.get("unsigned")
     return {**signed, **({"unsigned": unsigned} if isinstance(unsigned, dict) else {})}

@@ -12,6 +12,7 @@ from murmuration.federation.inbound.auth_chains import authorising_ids
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.membership.serving.access import MEMBER
 from murmuration.federation.membership.serving.taking import take
+from murmuration.federation.serving.answers import require_room_for
 from murmuration.protocol import state_trie
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event, StateKey
@@ -22,17 +23,27 @@ from murmuration.storage.rooms import member_index
 
 _NAMES = (("m.room.name", ""), ("m.room.canonical_alias", ""))
 HEROES = 5
+MEMBER_BYTES = 760
+"""What a member event takes of an answer."""
 
 
 def send_join(
-    origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False
+    origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False, gzip: bool = False
 ) -> dict[str, Any]:
     """Take a join; the state before it, the auth chains, and the event as all others get it.
 
     With `omit_members` the state has no members but the heroes of a room without a name, and the chains have
-    nothing that is in the state. Raises what `taking.take` does.
+    nothing that is in the state. `gzip` says that the answer may be compressed.
+
+    Raises what `taking.take` does; Unavailable, before anything is taken, for a room whose state is too large
+    to be told.
     """
-    room, event = take(origin, room_id, event_id, pdu, "join")
+
+    def check_size(room: Room) -> None:
+        if not omit_members:
+            require_room_for((room.head.joined + room.head.invited) * MEMBER_BYTES, gzip=gzip)
+
+    room, event = take(origin, room_id, event_id, pdu, "join", check_size)
     forks = Forks(room_id, room.version)
     placed = forks.stored([event_id]).get(event_id)
     if placed is None or placed.state_root is None:

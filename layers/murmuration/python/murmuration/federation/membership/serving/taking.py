@@ -6,6 +6,7 @@ with the same outcome. https://spec.matrix.org/v1.19/server-server-api/#joining-
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from murmuration.federation.inbound.elsewhere import MissingEvents
@@ -14,7 +15,7 @@ from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership.serving.access import MEMBER, KeysAlone, asked_room, is_ours
 from murmuration.federation.membership.serving.restricted import require_condition
 from murmuration.identity import rate_limits
-from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError
+from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, Unavailable
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
@@ -28,16 +29,25 @@ from murmuration.server_keys import signing_key
 from murmuration.settings import settings
 
 
-def take(origin: str, room_id: str, event_id: str, pdu: Any, membership: str) -> tuple[Room, Event]:
+def take(
+    origin: str,
+    room_id: str,
+    event_id: str,
+    pdu: Any,
+    membership: str,
+    check_room: Callable[[Room], None] = lambda _: None,
+) -> tuple[Room, Event]:
     """Take an event by which a user of `origin` changes their own membership; the room before it, the event.
 
-    A join for which a user of this server vouches gets this server's signature.
+    A join for which a user of this server vouches gets this server's signature. `check_room` may refuse
+    before.
 
     Raises NotFound, InvalidParam for an event that isn't what it must be, Forbidden where the room doesn't
     allow it, UnableToAuthoriseJoin, LimitExceeded, Unavailable.
     """
     rate_limits.check("federation_membership", origin)
     room = asked_room(origin, room_id)
+    check_room(room)
     event = checked_event(pdu, room.version, room_id, event_id, membership)
     if event.state_key != event.sender:
         raise InvalidParam("The state_key is not the sender")
@@ -49,6 +59,8 @@ def take(origin: str, room_id: str, event_id: str, pdu: Any, membership: str) ->
         received = receive(room_id, event.pdu, KeysAlone(), relayed=True)
     except MissingEvents as error:
         raise InvalidParam("The event refers to events that are not known here") from error
+    if received.undecided:
+        raise Unavailable("The room's policy server gave no answer; try again later")
     if received.kind != "accepted":
         raise Forbidden(received.reason or "The room does not allow the event")
     return room, event

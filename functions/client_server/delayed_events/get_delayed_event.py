@@ -1,0 +1,21 @@
+"""Look up one of the requester's delayed events, scheduled or finalised.
+
+https://github.com/matrix-org/matrix-spec-proposals/pull/4140
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.rooms.delayed import managing
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/delayed_events/{delayId}",
+    versions=("v1", "unstable"),
+    also=("/_matrix/client/{version}/org.matrix.msc4140/delayed_events/{delayId}",),
+)
+def handler(request: Request) -> dict[str, Any]:
+    return managing.get_delayed_event(request.requester, request.params["delayId"])

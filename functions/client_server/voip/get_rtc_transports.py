@@ -1,0 +1,22 @@
+"""Tell by which servers calls go. Apps ask without a token, too.
+
+https://github.com/matrix-org/matrix-spec-proposals/pull/4143
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration import server_discovery
+from murmuration.endpoint import Auth, Request, endpoint
+
+
+@endpoint(
+    "GET",
+    "/_matrix/client/{version}/rtc/transports",
+    auth=Auth.OPTIONAL_ACCESS_TOKEN,
+    versions=("v1", "unstable"),
+    also=("/_matrix/client/{version}/org.matrix.msc4143/rtc/transports",),
+)
+def handler(_request: Request) -> dict[str, Any]:
+    return server_discovery.get_rtc_transports()

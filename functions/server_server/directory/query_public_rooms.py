@@ -1,0 +1,18 @@
+"""Give another server a page of those rooms of this server's directory that pass a filter.
+
+https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1publicrooms
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.federation.finding.public_rooms import serve_public_rooms
+from murmuration.protocol.bodies import Fields
+from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
+
+
+@endpoint("POST", "/_matrix/federation/v1/publicRooms", auth=Auth.SERVER)
+def handler(request: Request) -> dict[str, Any]:
+    return serve_public_rooms(request.origin, DirectoryRequest.from_body(Fields(request.content_object)))

@@ -1,0 +1,60 @@
+"""Rooms as other servers tell of them: what the specification has of a room, checked and bounded, no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from murmuration.protocol.identifiers import is_valid_room_id
+from murmuration.rooms.reading.summaries import texts_of
+
+MOST_ALLOWED = 20
+"""How many rooms whose members may join are looked at."""
+
+
+def is_sendable(text: object) -> TypeGuard[str]:
+    """Whether it is a string with a form in UTF-8: JSON of others may have half surrogate pairs."""
+    if not isinstance(text, str):
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def listing_of(told: object) -> dict[str, Any] | None:
+    """A room of another server's directory; None for what is no such thing."""
+    if not isinstance(told, dict):
+        return None
+    room_id, joined = told.get("room_id"), told.get("num_joined_members")
+    if not is_sendable(room_id) or not is_valid_room_id(room_id):
+        return None
+    is_count = isinstance(joined, int) and not isinstance(joined, bool) and joined >= 0
+    return {
+        "room_id": room_id,
+        "num_joined_members": joined if is_count else 0,
+        "world_readable": told.get("world_readable") is True,
+        "guest_can_join": told.get("guest_can_join") is True,
+        **_texts(told),
+    }
+
+
+def summary_of(told: object) -> dict[str, Any] | None:
+    """A room's summary as another server gives it; None for what is none."""
+    listed = listing_of(told)
+    if listed is None or not isinstance(told, dict):
+        return None
+    allowed = told.get("allowed_room_ids")
+    rooms = [each for each in allowed if is_sendable(each)] if isinstance(allowed, list) else []
+    known = [each for each in dict.fromkeys(rooms) if is_valid_room_id(each)][:MOST_ALLOWED]
+    words = {
+        name: value
+        for name in ("room_version", "encryption")
+        if is_sendable(value := told.get(name)) and 0 < len(value) <= 255
+    }
+    return listed | words | ({"allowed_room_ids": known} if known else {})
+
+
+def _texts(told: Mapping[str, object]) -> dict[str, str]:
+    return {name: text for name, text in texts_of(told).items() if is_sendable(text)}

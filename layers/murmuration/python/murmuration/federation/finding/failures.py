@@ -1,0 +1,14 @@
+"""What a client is told when the server that its question is about gives no answer."""
+
+from __future__ import annotations
+
+from murmuration.federation.membership.failures import passed_on
+from murmuration.federation.requests.errors import RequestFailed, TimedOut
+from murmuration.protocol.errors import GatewayTimeout, MatrixError
+
+
+def told(server: str, error: RequestFailed) -> MatrixError:
+    """The error for the client: 504 if the server took too long, else 502 or what it refused with."""
+    if isinstance(error, TimedOut):
+        return GatewayTimeout(f"{server} did not answer in time")
+    return passed_on(error)

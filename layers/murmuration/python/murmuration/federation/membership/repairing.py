@@ -1,0 +1,60 @@
+"""An operator's repairs: giving a room up, and getting it again from other servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from murmuration.aws import dynamodb
+from murmuration.federation.membership.joining import join_elsewhere, servers_for
+from murmuration.federation.membership.leaving import leave_room
+from murmuration.protocol.errors import Forbidden, MatrixError, NotFound
+from murmuration.rooms.membership.joining import JoinRequest
+from murmuration.rooms.room import Room
+from murmuration.storage.rooms import member_index
+from murmuration.storage.users import memberships
+
+PRESENT = ("join", "invite", "knock")
+
+
+def forget_room(room_id: str) -> Iterator[tuple[str, str]]:
+    """Have all users of this server leave a room and forget it.
+
+    Nothing more is taken of it then, and it is deleted when the time for empty rooms is over. Yields each
+    user and the error for which they couldn't leave, or "". Running it again goes on. Raises NotFound.
+    """
+    head = Room.load(room_id).head
+    for user_id in member_index.read_local(head, memberships=PRESENT):
+        try:
+            leave_room(user_id, room_id)
+            row = memberships.read_membership(user_id, room_id)
+            if row is not None and row.membership in ("leave", "ban"):
+                dynamodb.execute(memberships.forget_write(row))
+        except (MatrixError, dynamodb.ConditionFailed) as error:
+            yield user_id, str(error) or "the membership changed meanwhile"
+        else:
+            yield user_id, ""
+
+
+def rejoin_room(room_id: str, via: Sequence[str] = ()) -> list[str]:
+    """Get a room again from other servers, whose state takes the place of what is known here.
+
+    One of this server's users joins anew by a server in the room, `via` first. Then do those whom that server
+    doesn't know as joined. Returns the users who are joined afterwards. The log stays, with a gap in it.
+
+    Raises Forbidden where nobody of ours is joined, NotFound for an unknown room or where no other server is
+    known, and what those answer.
+    """
+    users = member_index.read_local(Room.load(room_id).head)
+    if not users:
+        raise Forbidden("Nobody of this server is in the room")
+    joined: list[str] = []
+    for user_id in users:
+        if joined and Room.load(room_id).membership(user_id) == "join":
+            joined.append(user_id)
+            continue
+        servers = servers_for(user_id, room_id, via)
+        if not servers:
+            raise NotFound("No other server is known to be in the room: name one")
+        join_elsewhere(user_id, room_id, servers, JoinRequest(room_id), afresh=not joined)
+        joined.append(user_id)
+    return joined

@@ -1,0 +1,85 @@
+"""Setting state of a room, memberships among it, wherever the room or the user is.
+
+The state endpoint changes memberships as the endpoints for it do. An invite of another server's user is
+signed by that server first. A join or leave of a room that this server isn't in goes to a server that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.identifiers import parse_user_id
+from murmuration.rooms.writing import sending
+from murmuration.storage.rooms import member_index
+from murmuration.storage.users import memberships
+from murmuration.storage.users.memberships import Membership
+
+MEMBER = "m.room.member"
+
+
+def set_state(
+    requester: Requester, room_id: str, event_type: str, state_key: str, content: Mapping[str, Any]
+) -> str:
+    """Set a piece of state; the event's ID. Raises what `sending.set_state` and the invited server do."""
+    if event_type == MEMBER:
+        event_id = _elsewhere(requester.user_id, room_id, state_key, content)
+        if event_id is not None:
+            return event_id
+    return sending.set_state(requester, room_id, event_type, state_key, content)
+
+
+def _elsewhere(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> str | None:
+    """Change a membership for which another server is needed; None where none is."""
+    membership = content.get("membership")
+    if membership == "invite":
+        parse_user_id(user_id)
+        return None if member_index.is_local(user_id) else _invite(sender, room_id, user_id, content)
+    if user_id != sender or membership not in ("join", "leave"):
+        return None
+    row = memberships.read_membership(sender, room_id)
+    if row is None or not row.is_outside or row.membership not in ("invite", "knock"):
+        return None
+    if membership == "leave":
+        return _leave(row, content)
+    return _join(row, content) if row.membership == "invite" else None
+
+
+def _invite(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> str:
+    from murmuration.federation.membership import inviting
+    from murmuration.identity import rate_limits
+    from murmuration.protocol.bodies import limit_size
+    from murmuration.rooms.writing.append import MAX_MEMBER_BYTES
+
+    limit_size(content, "A membership", MAX_MEMBER_BYTES)
+    rate_limits.check("invite", sender)
+    return inviting.invite_by(sender, room_id, user_id, content)
+
+
+def _leave(row: Membership, content: Mapping[str, Any]) -> str:
+    """End an invite or knock; the event's ID."""
+    from murmuration.federation.membership.leaving import leave_room
+
+    reason = content.get("reason")
+    leave_room(row.user_id, row.room_id, reason=reason if isinstance(reason, str) else None)
+    return _event_id_of(row)
+
+
+def _join(row: Membership, content: Mapping[str, Any]) -> str:
+    """Join the room of an invite; the event's ID."""
+    from murmuration.federation.membership.joining import join_elsewhere, servers_for
+    from murmuration.rooms.membership.joining import JoinRequest
+    from murmuration.rooms.membership.operations import OURS
+
+    reason = content.get("reason")
+    custom = {name: value for name, value in content.items() if name not in OURS}
+    request = JoinRequest(row.room_id, reason if isinstance(reason, str) else None, custom=custom)
+    join_elsewhere(row.user_id, row.room_id, servers_for(row.user_id, row.room_id), request)
+    return _event_id_of(row)
+
+
+def _event_id_of(before: Membership) -> str:
+    """The event that made the user's membership what it is now."""
+    row = memberships.read_row(before.user_id, before.room_id)
+    return row.event_id if row is not None else before.event_id

@@ -1,0 +1,93 @@
+"""The delay that a request asks for, and how long one may be.
+
+Clients ask in two ways: by a query parameter of the ordinary endpoints, as today's apps do, or by an endpoint
+of its own. A delay that this server doesn't understand is always refused. If it were ignored, the event would
+be sent at once: a client's farewell to a call, for instance, at the moment in which it joins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from murmuration.protocol.bodies import required
+from murmuration.protocol.errors import (
+    DelayTooLarge,
+    Forbidden,
+    InvalidParam,
+    Unknown,
+    UnstableDelayTooLarge,
+)
+from murmuration.settings import settings
+
+UNSTABLE = "org.matrix.msc4140"
+NAMES = (f"{UNSTABLE}.delay", "delay")
+"""The query parameters that ask for a delay in milliseconds."""
+_DIGITS = 15
+
+
+def max_delay_ms() -> int:
+    """Return the longest delay that is taken; 0 if there are no delayed events."""
+    return settings().event_delay_max * 1000
+
+
+def delay_in_query(query: Mapping[str, Sequence[str]]) -> int | None:
+    """Return the delay that the query parameters ask for; None if they ask for none.
+
+    Raises InvalidParam for what isn't understood, Forbidden, Unknown for too long a delay.
+    """
+    about = {name: values for name, values in query.items() if _is_about_delays(name)}
+    if not about:
+        return None
+    if unknown := sorted(set(about) - set(NAMES)):
+        raise InvalidParam(f"The query parameter {unknown[0][:80]} is not supported")
+    values = [value for each in about.values() for value in each]
+    if len(values) != 1:
+        raise InvalidParam("The delay must be given once")
+    text = values[0]
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise InvalidParam("The delay must be a whole number of milliseconds")
+    delay_ms = _positive(int(text))
+    if delay_ms > (longest := max_delay_ms()):
+        raise Unknown(_too_long(), **_told(longest), **{f"{UNSTABLE}.errcode": "M_MAX_DELAY_EXCEEDED"})
+    return delay_ms
+
+
+def refuse_delay(query: Mapping[str, Sequence[str]]) -> None:
+    """Raises InvalidParam if the query parameters of an endpoint without delays ask for one."""
+    if any(map(_is_about_delays, query)):
+        raise InvalidParam("This endpoint does not support delayed events")
+
+
+def delay_in_body(body: Mapping[str, Any], *, unstable: bool) -> int:
+    """Return the delay that the body of the endpoint for delayed events asks for.
+
+    Raises MissingParam, InvalidParam, Forbidden, DelayTooLarge by the spelling that the client uses.
+    """
+    value = required(body, "delay_ms")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidParam("delay_ms must be a whole number of milliseconds")
+    delay_ms = _positive(value)
+    if delay_ms > (longest := max_delay_ms()):
+        raise (UnstableDelayTooLarge if unstable else DelayTooLarge)(_too_long(), **_told(longest))
+    return delay_ms
+
+
+def _is_about_delays(name: str) -> bool:
+    return name.startswith((f"{UNSTABLE}.", "delay_")) or name in ("delay", "parent_delay_id")
+
+
+def _positive(delay_ms: int) -> int:
+    if not max_delay_ms():
+        raise Forbidden("This server has no delayed events")
+    if delay_ms <= 0:
+        raise InvalidParam("The delay must be more than 0 milliseconds")
+    return delay_ms
+
+
+def _too_long() -> str:
+    return f"A delay may have {max_delay_ms()} milliseconds"
+
+
+def _told(longest: int) -> dict[str, Any]:
+    return {f"{UNSTABLE}.max_delay": longest}

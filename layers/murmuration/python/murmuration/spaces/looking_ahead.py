@@ -1,0 +1,150 @@
+"""The rooms that a walk comes to next, read and asked for together.
+
+What this server is in it knows best itself; other rooms are what others tell of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from murmuration.aws.reads import fetch_all
+from murmuration.federation.finding import spaces
+from murmuration.federation.finding.spaces import RemoteSpace
+from murmuration.federation.membership import joining
+from murmuration.federation.membership.handshakes import candidates
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.reading import summaries
+from murmuration.rooms.reading.summaries import SPACE
+from murmuration.rooms.room import Room, prefetch
+from murmuration.settings import settings
+from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms.hierarchy_places import Place
+from murmuration.storage.users import memberships
+from murmuration.transport.deadlines import Deadline
+
+Entry = Mapping[str, Any]
+
+
+class Lookout:
+    """What a user may know of rooms, each looked at once."""
+
+    def __init__(self, requester: Requester, deadline: Deadline, *, suggested_only: bool = False) -> None:
+        self._requester = requester
+        self._deadline = deadline
+        self._suggested_only = suggested_only
+        self._rooms: dict[str, Room] = {}
+        self._told: dict[str, RemoteSpace | None] = {}
+        self._entries: dict[str, Entry | None] = {}
+
+    def knows(self, room_id: str) -> bool:
+        return room_id in self._entries or room_id in self._rooms
+
+    def entry(self, room_id: str) -> Entry | None:
+        """A room with `children_state` as the hierarchy shows it; None if the user may not know of it."""
+        room = self._rooms.get(room_id)
+        if room is None:
+            return self._entries.get(room_id)
+        membership = room.membership(self._requester.user_id)
+        if membership == "ban" or not summaries.may_know(self._requester, room, membership):
+            return None
+        return summaries.summary_with_children(room, suggested_only=self._suggested_only)
+
+    def look(self, places: Sequence[Place]) -> None:
+        """Get to know the rooms at these places, as far as there is time; the first one comes first.
+
+        Raises LimitExceeded for a user for whom other servers were asked too often.
+        """
+        wanted = {place.room_id: place for place in places if fits_id(place.room_id)}
+        self._entries |= {place.room_id: None for place in places if not fits_id(place.room_id)}
+        heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
+        here = {head.room_id: Room(head) for head in heads if head is not None and not head.is_stale}
+        prefetch(list(here.values()), [*summaries.SUMMARISED, ("m.room.member", self._requester.user_id)])
+        self._rooms |= here
+        elsewhere = [place for room_id, place in wanted.items() if room_id not in here]
+        if not settings().federation:
+            self._entries |= {place.room_id: None for place in elsewhere}
+        elif elsewhere:
+            self._look_elsewhere(elsewhere)
+
+    def _look_elsewhere(self, places: Sequence[Place]) -> None:
+        parents = [place.parent for place in places if place.parent and place.parent not in self._told]
+        unknown = [place.room_id for place in places if place.room_id not in self._told]
+        self._told |= spaces.known_spaces([*parents, *unknown])
+        for place in places:
+            if place.via and not place.parent and self._told.get(place.room_id) is None:
+                self._told.pop(place.room_id, None)  # the client names servers: they may know
+        hints = {place.room_id: self._hint(place) for place in places}
+        todo = [
+            place
+            for place in places
+            if place.room_id not in self._told and _needs_asking(hints[place.room_id])
+        ]
+        wanted = {place.room_id: self._servers(place) for place in todo}
+        self._told |= {room_id: None for room_id, servers in wanted.items() if not servers}
+        if askable := {room_id: servers for room_id, servers in wanted.items() if servers}:
+            rate_limits.check("remote_question", self._requester.user_id)
+            self._told |= spaces.ask(askable, self._deadline)
+        shown: dict[str, Entry | None] = {}
+        for place in places:
+            told, hint = self._told.get(place.room_id), hints[place.room_id]
+            if told is not None:
+                shown[place.room_id] = told.room
+            elif place.room_id in self._told or not _needs_asking(hint):
+                shown[place.room_id] = {**hint, "children_state": []} if hint else None
+        allowed = visible_to(self._requester, [it for it in shown.values() if it is not None])
+        self._entries |= {
+            room_id: self._sieved(it) if it is not None and room_id in allowed else None
+            for room_id, it in shown.items()
+        }
+
+    def _hint(self, place: Place) -> Entry | None:
+        """What the answer about the space above says of a room: a summary, nothing, or that it is hidden."""
+        above = self._told.get(place.parent)
+        if above is None:
+            return None
+        return _HIDDEN if place.room_id in above.inaccessible else above.children.get(place.room_id)
+
+    def _servers(self, place: Place) -> list[str]:
+        if not place.parent:
+            return joining.servers_for(self._requester.user_id, place.room_id, place.via)
+        return candidates(place.room_id, place.via)
+
+    def _sieved(self, entry: Entry) -> Entry:
+        children = [
+            child
+            for child in entry["children_state"]
+            if summaries.is_child(child["content"], suggested_only=self._suggested_only)
+        ]
+        return {**entry, "children_state": children}
+
+
+_HIDDEN: Entry = {}
+"""The hint for a room that is for nobody of this server."""
+
+
+def _needs_asking(hint: Entry | None) -> bool:
+    """Whether a room must be asked about: nothing is known of it, or it is a space, whose children aren't."""
+    return hint is None or hint.get("room_type") == SPACE
+
+
+def visible_to(requester: Requester | None, entries: Iterable[Entry]) -> set[str]:
+    """Which of these rooms of other servers are open to a user, or ones that they have part in. One read."""
+    rooms = {entry["room_id"]: entry for entry in entries}
+    if requester is None:
+        return {room_id for room_id, entry in rooms.items() if summaries.is_open_listing(entry)}
+    allowed = {each for entry in rooms.values() for each in entry.get("allowed_room_ids", ())}
+    wanted = list(rooms.keys() | allowed)
+    found = memberships.read_kinds(requester.user_id, wanted)
+    return {
+        room_id
+        for room_id, entry in rooms.items()
+        if found.get(room_id) != "ban"
+        and (
+            found.get(room_id) in ("join", "invite", "knock")
+            or summaries.is_open_listing(entry)
+            or any(found.get(each) == "join" for each in entry.get("allowed_room_ids", ()))
+        )
+    }

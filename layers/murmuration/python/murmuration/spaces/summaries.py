@@ -1,0 +1,111 @@
+"""The summary of one room, for those who aren't in it; of a room of others, what they tell.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from murmuration.federation.finding import spaces
+from murmuration.federation.membership import joining
+from murmuration.federation.membership.handshakes import candidates
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
+from murmuration.protocol.errors import BadGateway, Forbidden, NotFound
+from murmuration.rooms.lookup import fits_id
+from murmuration.rooms.membership.joining import resolve
+from murmuration.rooms.reading import summaries
+from murmuration.rooms.room import Room
+from murmuration.settings import settings
+from murmuration.spaces.looking_ahead import visible_to
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import memberships
+from murmuration.transport.deadlines import Deadline
+
+SECONDS = 15.0
+
+
+def get_room_summary(
+    requester: Requester | None,
+    room_id_or_alias: str,
+    via: Sequence[str] = (),
+    *,
+    address: Callable[[], str],
+) -> dict[str, Any]:
+    """The summary of a room, with the requester's membership.
+
+    `via` are servers that know the room, `address` is where the question comes from. Raises InvalidParam,
+    LimitExceeded, NotFound for a room that is unknown or none of the requester's business.
+    """
+    if not fits_id(room_id_or_alias):
+        raise NotFound("There is no such room")
+    servers = list(via)
+    taken = False
+    if joining.is_elsewhere(room_id_or_alias) and settings().federation:
+        _take(requester, address)
+        taken = True
+        room_id, more = _find(room_id_or_alias)
+        servers += more
+    else:
+        room_id = resolve(room_id_or_alias)
+    head = room_items.read_head(room_id)
+    if head is not None and not head.is_stale:
+        return _own_summary(requester, Room(head))
+    if not settings().federation:
+        raise NotFound("There is no such room")
+    return _others_summary(requester, room_id, servers, None if taken else address)
+
+
+def _find(alias: str) -> tuple[str, list[str]]:
+    """The room of another server's alias. Raises NotFound, also where that server doesn't answer."""
+    try:
+        return joining.find_alias(alias)
+    except (BadGateway, Forbidden) as error:
+        raise NotFound(f"The room of {alias} can't be found: {error.message}") from error
+
+
+def _own_summary(requester: Requester | None, room: Room) -> dict[str, Any]:
+    membership = room.membership(requester.user_id) if requester else None
+    if not summaries.may_know(requester, room, membership):
+        raise NotFound("There is no such room")
+    return summaries.summary(room) | ({"membership": membership or "leave"} if requester else {})
+
+
+def _others_summary(
+    requester: Requester | None, room_id: str, via: Sequence[str], address: Callable[[], str] | None
+) -> dict[str, Any]:
+    """What others tell of a room that this server isn't in. `address` is None where that is counted."""
+    known = spaces.known_spaces([room_id])
+    if known.get(room_id) is None:  # other servers may be named now than when nobody had an answer
+        servers = _servers(requester, room_id, via)
+        if servers and address is not None:
+            _take(requester, address)
+        known = spaces.ask({room_id: servers}, Deadline(SECONDS)) if servers else {}
+    told = known.get(room_id)
+    if told is None or not visible_to(requester, [told.room]):
+        raise NotFound("There is no such room, or no server that was asked tells of it")
+    shown = _without_children(told.room)
+    if requester is None:
+        return shown
+    row = memberships.read_membership(requester.user_id, room_id)
+    return {**shown, "membership": row.membership if row is not None else "leave"}
+
+
+def _servers(requester: Requester | None, room_id: str, via: Sequence[str]) -> list[str]:
+    if requester is None:
+        return candidates(room_id, via)
+    return joining.servers_for(requester.user_id, room_id, via)
+
+
+def _without_children(room: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in room.items() if name != "children_state"}
+
+
+def _take(requester: Requester | None, address: Callable[[], str]) -> None:
+    """Count a question that other servers are asked for somebody. Raises LimitExceeded."""
+    if requester is not None:
+        rate_limits.check("remote_question", requester.user_id)
+    else:
+        rate_limits.check("remote_question_from", address())

@@ -1,0 +1,26 @@
+"""What the operator was told of lately: items `notice#<what>` of `transient`."""
+
+from __future__ import annotations
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+
+TABLE = "transient"
+
+
+def claim(what: str, quiet_ms: int) -> bool:
+    """Whether the operator is to be told of something now; if so, not again for `quiet_ms`. One write."""
+    now = now_ms()
+    item = {"id": f"notice#{what}", "until_ms": now + quiet_ms, "expires": (now + quiet_ms) // 1000 + 60}
+    write = dynamodb.put(
+        TABLE,
+        item,
+        condition="attribute_not_exists(until_ms) OR until_ms <= :now",
+        values={":now": now},
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True

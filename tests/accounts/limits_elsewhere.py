@@ -1,0 +1,41 @@
+"""Requests of the table of limits that have to do with other servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.accounts.limits_of_servers import by_server, called
+from tests.in_process import Answer, Client, segment
+from tests.rooms.people import V3, path
+
+
+def list_rooms(stage: Any) -> Answer:
+    from murmuration.federation.finding import public_rooms
+    from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
+
+    return called(lambda: public_rooms.serve_public_rooms(by_server(stage), DirectoryRequest(limit=1)))
+
+
+def list_children(stage: Any) -> Answer:
+    from murmuration.federation.serving import hierarchy
+
+    return called(lambda: hierarchy.get_hierarchy(by_server(stage), stage.room, suggested_only=False))
+
+
+def list_rooms_elsewhere(stage: Any) -> Answer:
+    alice: Client = stage.alice
+    return alice.get(f"{V3}/publicRooms", server="nowhere.invalid")
+
+
+def find_alias_elsewhere(stage: Any) -> Answer:
+    stranger: Client = stage.stranger
+    return stranger.get(f"{V3}/directory/room/{segment('#a:nowhere.invalid')}")
+
+
+def list_space_elsewhere(stage: Any) -> Answer:
+    alice: Client = stage.alice
+    return alice.get(path("!a:nowhere.invalid", "hierarchy", version="/_matrix/client/v1"))
+
+
+def summarise_elsewhere(client: Client) -> Answer:
+    return client.get(f"/_matrix/client/v1/room_summary/{segment('!a:nowhere.invalid')}")

@@ -1,0 +1,1 @@
+"""Scenarios by clients' own libraries, and a phone with a push gateway."""

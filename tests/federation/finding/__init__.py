@@ -1,0 +1,1 @@
+"""Tests of finding rooms that other servers have."""

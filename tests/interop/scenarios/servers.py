@@ -1,0 +1,124 @@
+"""A Synapse and one of ours that federate over TLS on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from local_cloud.database.dynoxide import free_port
+from local_cloud.federate.certificates import Authority
+from local_cloud.federate.synapse import Synapse
+from local_cloud.testing import LocalCloud
+
+from .people import Person
+
+SYNAPSE_START_S = 120
+
+
+class Homeserver(Protocol):
+    """A server that can be stopped and started again over its data."""
+
+    @property
+    def server_name(self) -> str: ...
+
+    def person(self, name: str = "p") -> Person:
+        """A new user."""
+
+    def stop(self) -> None: ...
+
+    def start(self) -> None: ...
+
+
+class Ours:
+    """A local cloud with a federation port."""
+
+    def __init__(self, folder: Path, authority: Authority) -> None:
+        certificate, key = authority.files("localhost", "127.0.0.1")
+        port = free_port()
+        options = {
+            "server-name": f"localhost:{port}",
+            "federation-port": str(port),
+            "tls-cert": str(certificate),
+            "tls-key": str(key),
+            "ca": str(authority.ca),
+            "allow-loopback": "on",
+        }
+        self.cloud = LocalCloud(folder, options, environment={"MURMURATION_PASSWORD_COST": "4"})
+
+    @property
+    def server_name(self) -> str:
+        return self.cloud.server_name
+
+    def person(self, name: str = "p") -> Person:
+        return Person(self.cloud.url, self.server_name, name)
+
+    def stop(self) -> None:
+        self.cloud.stop()
+
+    def start(self) -> None:
+        self.cloud.start()
+
+
+class Theirs:
+    """A Synapse."""
+
+    def __init__(self, python: Path, folder: Path, authority: Authority) -> None:
+        certificate, key = authority.files("localhost", "127.0.0.1")
+        self._synapse = Synapse(python, folder, free_port(), free_port(), certificate, key, authority.ca)
+        self._synapse.configure()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def server_name(self) -> str:
+        return self._synapse.server_name
+
+    @property
+    def log(self) -> Path:
+        return self._synapse.folder / "homeserver.log"
+
+    def person(self, name: str = "p") -> Person:
+        return Person(f"http://127.0.0.1:{self._synapse.port}", self.server_name, name)
+
+    def start(self) -> None:
+        """Start it and wait until it listens. Raises AssertionError with the end of its log."""
+        output = (self._synapse.folder / "output.log").open("ab")
+        self._process = subprocess.Popen(self._synapse.command, stdout=output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + SYNAPSE_START_S
+        ports = (self._synapse.port, self._synapse.federation_port)
+        while not all(_listens(port) for port in ports):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                said = Path(output.name).read_text()[-2000:]
+                raise AssertionError(f"Synapse did not start:\n{said}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextlib.contextmanager
+def stopped(server: Homeserver) -> Iterator[None]:
+    """The server is away within the block."""
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
