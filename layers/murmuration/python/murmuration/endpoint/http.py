@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 VIEWER_SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 
-SIZE_HEADER = "x-murmuration-size"
 CORS_HEADERS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
@@ -203,10 +202,9 @@ class Request:
     @property
     def coming_bytes(self) -> int:
         """The size of a body that the gateway stores, as the viewer side read it. Raises MissingParam."""
-        text = self.headers.get(SIZE_HEADER, "") if self._came_through_viewer() else ""
-        if text.isdecimal() and len(text) < 16:
-            return int(text)
-        raise MissingParam("The request doesn't say how many bytes it has")
+        from murmuration.endpoint.uploads import size_of
+
+        return size_of(self.headers if self._came_through_viewer() else {})
 
     def _came_through_viewer(self) -> bool:
         """Whether the request bears the secret that the viewer side alone puts on requests."""
@@ -363,10 +361,10 @@ class Handler:
             with billing(request, self.route), _refusing(self.route):
                 response = self._respond(request)
             measured.update(response)
-        if self.route.stores_body and event.get("type") == "REQUEST":
-            from murmuration.endpoint.uploads import placing
+        if self.route.stores_body:
+            from murmuration.endpoint.uploads import of_gateway
 
-            return placing(event, response)
+            return of_gateway(event, response)
         return response
 
     def _respond(self, request: Request) -> dict[str, Any]:
@@ -427,16 +425,9 @@ def error_response(error: MatrixError) -> Response:
 
 
 def _unexpected(event: Mapping[str, Any], context: Any) -> Response:
-    from murmuration.endpoint.logging import logger
+    from murmuration.endpoint.logging import log_unexpected
 
-    logger().exception(
-        "unexpected error",
-        extra={
-            "method": event.get("httpMethod"),
-            "resource": event.get("resource"),
-            "request_id": getattr(context, "aws_request_id", None),
-        },
-    )
+    log_unexpected(event, context)
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
@@ -495,8 +486,7 @@ def endpoint(
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
     `also` are older paths of the same endpoint; one with another method has it in front: `PUT /path`. An
-    endpoint that browsers come to is `for_people`; one that `refuses_suspended` isn't for suspended users.
-    One that `stores_body` answers where the body is to be stored: see `endpoint.uploads`.
+    endpoint that browsers come to is `for_people`; one that `refuses_suspended` isn't for suspended users; of one that `stores_body` see `endpoint.uploads`.
     """
     older = tuple((method, one) if one.startswith("/") else _split(one) for one in also)
 

@@ -12,8 +12,24 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration.protocol.errors import MissingParam
+
+SIZE_HEADER = "x-murmuration-size"
 REFUSED = "refused"
 """The first part of a key to which the gateway has no permission."""
+
+
+def size_of(headers: Mapping[str, str]) -> int:
+    """The size that the viewer side noted of a body. Raises MissingParam."""
+    text = headers.get(SIZE_HEADER, "")
+    if text.isdecimal() and len(text) < 16:
+        return int(text)
+    raise MissingParam("The request doesn't say how many bytes it has")
+
+
+def of_gateway(event: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """An endpoint's answer in the form in which the gateway asks for it."""
+    return placing(event, answer) if event.get("type") == "REQUEST" else answer
 
 
 def placing(event: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
