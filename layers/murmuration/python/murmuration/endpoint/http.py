@@ -485,10 +485,11 @@ def endpoint(
 ) -> Callable[[Callable[[Request], Any]], Handler]:
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
-    `also` are older paths of the same endpoint; one with another method has it in front: `PUT /path`. An
-    endpoint that browsers come to is `for_people`; one that `refuses_suspended` isn't for suspended users; of one that `stores_body` see `endpoint.uploads`.
+    `also` are older paths of it; one with another method has that in front: `PUT /path`. Browsers come to
+    what is `for_people`, suspended users don't to what `refuses_suspended`; `stores_body`: see `endpoint.uploads`.
     """
-    older = tuple((method, one) if one.startswith("/") else _split(one) for one in also)
+    given = (one.rpartition(" ") for one in also)
+    older = tuple((other or method, where) for other, _, where in given)
 
     def decorate(function: Callable[[Request], Any]) -> Handler:
         return Handler(
@@ -496,8 +497,3 @@ def endpoint(
         )
 
     return decorate
-
-
-def _split(route: str) -> tuple[str, str]:
-    method, _, path = route.partition(" ")
-    return method, path
