@@ -486,7 +486,8 @@ def endpoint(
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
     `also` are older paths of it; one with another method has that in front: `PUT /path`. Browsers come to
-    what is `for_people`, suspended users don't to what `refuses_suspended`; `stores_body`: see `endpoint.uploads`.
+    what is `for_people`, suspended users don't to what `refuses_suspended`.
+    What `stores_body` says where: see `endpoint.uploads`.
     """
     given = (one.rpartition(" ") for one in also)
     older = tuple((other or method, where) for other, _, where in given)
