@@ -60,9 +60,14 @@ SHARES: Mapping[str, int] = {
     "client_server.media.get_content_thumbnail_authed": 5,
     "client_server.media.get_content_thumbnail": 1,
     "client_server.media.get_content_authed": 5,
-    "client_server.media.get_content": 2,
-    "client_server.media.get_content_override_name_authed": 3,
+    "client_server.media.get_content": 1,
+    "client_server.media.get_content_override_name_authed": 2,
     "client_server.media.get_content_override_name": 1,
+    "server_server.media.get_content": 1,
+    "server_server.media.get_content_thumbnail": 1,
+    # They wait up to 10 s for web sites.
+    "client_server.url_previews.get_url_preview_authed": 1,
+    "client_server.url_previews.get_url_preview": 1,
     # They hash passwords, for anybody.
     "client_server.login.login": 3,
     "client_server.account.change_password": 1,

@@ -91,10 +91,16 @@ class Settings(BaseModel):
     """
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
-    media_max_bytes: Annotated[int, Field(ge=65_536, le=4_194_304)] = 4_194_304
-    """The largest upload. An answer through Lambda holds 6 MB, of which Base64 takes a third."""
+    media_max_bytes: Annotated[int, Field(ge=65_536, le=10_000_000)] = 10_000_000
+    """The largest upload: API Gateway takes 10 MB."""
     media_quota_bytes: Annotated[int, Field(ge=0)] = 5_000_000_000
     """What one user may upload in all; 0 for no bound."""
+    remote_media_max_bytes: Annotated[int, Field(ge=65_536, le=209_715_200)] = 104_857_600
+    """The largest file of another server that is fetched: in 24 s, by way of a function's disk of 512 MB."""
+    remote_media_days: Annotated[int, Field(ge=2, le=3_650)] = 30
+    """How long other servers' media are kept after they were last used."""
+    url_previews: bool = True
+    """Whether clients may have the server look at a URL, so that they can show what is there."""
     unauthenticated_media_before: Annotated[str, AfterValidator(_moment)] = ""
     """Media uploaded before this time, such as 2026-01-31T12:00:00Z, stay readable without a token."""
     turn_uris: Annotated[tuple[str, ...], BeforeValidator(_list)] = ()

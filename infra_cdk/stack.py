@@ -10,7 +10,7 @@ from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack
 from infra_cdk import acknowledgements
 from infra_cdk.division import NESTED, Division, division_of
 from infra_cdk.layers import Layers
-from infra_cdk.parts.api import make_api, make_invoker, make_parking, make_waiter
+from infra_cdk.parts.api import make_api, make_invoker, make_parking, make_uploader, make_waiter
 from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
@@ -51,6 +51,8 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     invoker = make_invoker(stack, settings, functions)
     if settings.waiting == "parked":
         make_waiter(stack, settings)
+    if settings.api == "rest":
+        make_uploader(stack, bucket.attr_arn)
     make = make_http_api if settings.api == "http" else make_api
     apis = {part: make(stack, settings, functions, part) for part in PARTS}
     parking = make_parking(stack, settings) if settings.parks_apart else None
@@ -139,6 +141,9 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "API": settings.api,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
+        "REMOTE_MEDIA_MAX_BYTES": str(settings.remote_media_max_bytes),
+        "REMOTE_MEDIA_DAYS": str(settings.remote_media_days),
+        "URL_PREVIEWS": "on" if settings.url_previews else "off",
         "UNAUTHENTICATED_MEDIA_BEFORE": settings.unauthenticated_media_before,
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
         "TURN_URIS": ",".join(settings.turn_uris),

@@ -19,6 +19,8 @@ PATTERNS: tuple[tuple[str, Part], ...] = (
     ("/_matrix/client/api/*", "Drafts"),
     ("/_matrix/client/v2/*", "Drafts"),
     ("/_matrix/media/*", "Media"),
+    # What the viewer function makes of large uploads below /_matrix/media: they stay with that path's origin.
+    ("/uploads*", "Media"),
     ("/_matrix/client/*/media/*", "Media"),
     ("/_matrix/client/*/rooms/*", "Rooms"),
     ("/_matrix/client/*/keys/*", "Keys"),

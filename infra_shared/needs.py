@@ -98,6 +98,7 @@ _OBJECT_ACTIONS: Final = {
     "GetObject": "get",
     "HeadObject": "get",
     "PutObject": "put",
+    "CopyObject": "put",
     "CreateMultipartUpload": "put",
     "UploadPart": "put",
     "CompleteMultipartUpload": "put",
@@ -171,4 +172,12 @@ def _object_needs(operation: str, parameters: Mapping[str, Any]) -> Iterator[Nee
     else:
         keys = [parameters["Prefix"] if operation == "ListObjectsV2" else parameters["Key"]]
     for key in keys:
-        yield Need(OBJECTS, f"{key.partition('/')[0]}/*", _OBJECT_ACTIONS[operation])
+        resource = f"{key.partition('/')[0]}/*"
+        if operation == "CopyObject":
+            yield Need(OBJECTS, f"{_copied_key(parameters['CopySource']).partition('/')[0]}/*", "get")
+        yield Need(OBJECTS, resource, _OBJECT_ACTIONS[operation])
+
+
+def _copied_key(source: Any) -> str:
+    """The key in a CopySource, which botocore makes a path of."""
+    return str(source["Key"]) if isinstance(source, Mapping) else str(source).lstrip("/").partition("/")[2]

@@ -9,6 +9,9 @@
 // of a function, unless it asks for something else than the answer that brought the mark, or may not wait, or
 // stayed away for so long that a ring may be gone. Nobody else comes to the queues' path: it doesn't exist outside.
 //
+// An upload that is too large for a function goes to the path at which API Gateway puts bodies into the bucket, with
+// its size in a header of ours: it doesn't exist outside either. Only a REST API does that.
+//
 // An HTTP API decodes the path before it finds a route: it is given each `%` as `%25`. It knows no slash at the
 // end of a path, and takes a body for text by its type: the functions get that in a header of ours, too. It has
 // no queues, so who may wait is sent to another origin. What it would refuse for its size is refused here.
@@ -35,7 +38,11 @@ const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
 const MARKED =
     /^(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
 const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
-const PARKED = 'parked';
+const INTERNAL = ['parked', 'uploads'];
+const SIZE_HEADER = 'x-murmuration-size';
+const UPLOAD_PATH = /^\/_matrix\/media\/(?:r0|v3|v1)\/upload(\/[^/]+\/[^/]+)?$/;
+const LARGE_BYTES = 4194304;
+const BUCKET_PATH = /^\/(?:answers|media|remote)\//;
 const LONGEST_WAIT = 20;
 const LONGEST_ABSENCE = 45000;
 
@@ -66,7 +73,7 @@ function parked(request, now) {
     return { queue: mark[3], wait: String(wait), keep: mark[1], call: 'c_' + mark[2], keys: mark[6] };
 }
 
-// Whether a path is that of the queues, in any way in which somebody behind us may read it.
+// Whether a path is that of the queues or of uploads, in any way in which somebody behind us may read it.
 function isInternal(uri) {
     let path = uri;
     for (let round = 0; round < 3; round++) {
@@ -84,7 +91,7 @@ function isInternal(uri) {
             parts.push(part);
         }
     });
-    return parts.length > 0 && parts[0].toLowerCase() === PARKED;
+    return parts.length > 0 && INTERNAL.indexOf(parts[0].toLowerCase()) !== -1;
 }
 
 function park(request) {
@@ -106,6 +113,18 @@ function park(request) {
         }
     }
     return found !== null;
+}
+
+function upload(request) {
+    const found = HTTP_APIS ? null : UPLOAD_PATH.exec(request.uri);
+    const length = request.headers['content-length'];
+    if (!found || !length || !(Number(length.value) > LARGE_BYTES)) {
+        return;
+    }
+    if (request.method === (found[1] ? 'PUT' : 'POST')) {
+        request.headers[SIZE_HEADER] = { value: length.value };
+        request.uri = '/uploads' + (found[1] || '');
+    }
 }
 
 function refuse(status, description, errcode, error) {
@@ -131,7 +150,7 @@ function tooLarge(request, query) {
 
 // A request as an HTTP API hands it on unchanged. Signed paths of the bucket stay as they are.
 function prepare(request) {
-    if (request.uri.startsWith('/answers/')) {
+    if (BUCKET_PATH.test(request.uri)) {
         return;
     }
     request.uri = request.uri.replace(/%/g, '%25');
@@ -163,6 +182,8 @@ function handler(event) {
     if (query !== undefined || !PLAIN_PATH.test(request.uri)) {
         request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };
     }
+    delete request.headers[SIZE_HEADER];
+    upload(request);
     if (SOCKET_PATH.test(request.uri)) {
         request.uri = '/ws';
     } else if (HTTP_APIS) {

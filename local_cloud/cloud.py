@@ -26,6 +26,7 @@ from local_cloud.gateway.answers import Answers
 from local_cloud.gateway.http import HttpGateway
 from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
+from local_cloud.gateway.uploads import Uploads
 from local_cloud.gateway.websocket import Sockets, WebSocketGateway
 from local_cloud.lambdas import Function, Lambdas
 from local_cloud.meter import Meter
@@ -305,6 +306,7 @@ class Cloud:
                 viewer_secret,
                 self._parking(),
                 Answers(self.s3, environment.MEDIA_BUCKET),
+                Uploads(self.s3, environment.MEDIA_BUCKET),
                 api=self.config.api,
             ),
             WebSocketGateway(socket_routes, self.lambdas, self.sockets, limits, viewer_secret),

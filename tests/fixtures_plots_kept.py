@@ -112,6 +112,16 @@ def alice_with_media(scene: Scene) -> None:
     scene.names["pending_media"] = uri.rpartition("/")[2]
 
 
+@plot("Somebody has asked for a preview of a page a moment ago.", "alice")
+def a_preview(scene: Scene) -> None:
+    from murmuration.media.previews import KEPT_MS, digest_of
+    from murmuration.storage import previews
+
+    properties = {"og:title": "Tea", "og:description": "All about tea"}
+    digest = digest_of("https://tea.example/")
+    scene.act(previews.write, digest, properties, expires_ms=scene.clock + KEPT_MS)
+
+
 # -- Syncs ---------------------------------------------------------------------------------------------------
 
 

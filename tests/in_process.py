@@ -17,7 +17,7 @@ from typing import Any, cast
 from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from local_cloud.config import Limits
-from local_cloud.gateway.answers import PREFIX, Answers
+from local_cloud.gateway.answers import PREFIXES, Answers
 from local_cloud.gateway.http import response_of
 from local_cloud.gateway.routes import Routes
 from local_cloud.permissions import acting_for, module_of
@@ -107,7 +107,7 @@ class Client:
             answer = function.handler(event, None)
         _, _, content = response_of(answer, _LIMIT)
         status, headers = answer["statusCode"], dict(answer["headers"])
-        if headers.get("Location", "").startswith(PREFIX):
+        if headers.get("Location", "").startswith(PREFIXES):
             status, found, content = _stored(headers["Location"])
             headers |= {name.decode().title(): value.decode() for name, value in found}
         if headers.get("Content-Encoding") == "gzip":

@@ -79,6 +79,8 @@ OURS = {
     ("GET", "/_matrix/static/client/login"): "the specification has it in its text",
     ("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"): "sliding sync, as apps know it",
     ("GET", "/"): "the page for people who open the server's address",
+    ("POST", "/uploads"): "where the viewer function sends large uploads of /_matrix/media/v3/upload",
+    ("PUT", "/uploads/{serverName}/{mediaId}"): "the same of /_matrix/media/v3/upload/{serverName}/{mediaId}",
     ("ANY", "/{proxy+}"): "what nothing else serves is answered in Matrix's words",
 }
 """Routes that aren't the specification's, and why."""

@@ -25,9 +25,9 @@ from infra_cdk.names import function_name
 from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.parts.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
-from infra_shared import parking
+from infra_shared import parking, uploads
 from infra_shared.apis import Part, part_of
-from murmuration.endpoint import Function, http_routes
+from murmuration.endpoint import Function, Http, http_routes
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
@@ -44,6 +44,7 @@ SMALLEST_COMPRESSED = 1024
 FALLBACK_PATH = "/{proxy+}"
 INVOKER = "ApiInvokerRole"
 WAITER = "ApiWaiterRole"
+UPLOADER = "ApiUploaderRole"
 ANY = "x-amazon-apigateway-any-method"
 
 
@@ -80,6 +81,23 @@ def make_waiter(stack: Stack, settings: Settings) -> None:
     )
 
 
+def make_uploader(stack: Stack, bucket_arn: str) -> None:
+    """The role by which API Gateway stores uploads: below their folder, and nowhere else."""
+    iam.CfnRole(
+        stack,
+        UPLOADER,
+        assume_role_policy_document=assumed_by("apigateway"),
+        policies=inline([allow(["s3:PutObject"], [f"{bucket_arn}/{uploads.FOLDER}/*"])]),
+    )
+
+
+def _stored(path: str) -> dict[str, Any]:
+    """The operation of a route whose body goes into the bucket."""
+    key = "{folder}/{media}/{name}"
+    uri = {"Fn::Sub": f"arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:s3:path/${{MediaBucket}}/{key}"}
+    return uploads.operation(path, uri, {"Fn::GetAtt": [UPLOADER, "Arn"]}, CORS_HEADERS)
+
+
 def _parked(settings: Settings) -> dict[str, Any]:
     queue = f"{settings.prefix}-{parking.QUEUE_PREFIX}{{queue}}"
     uri = {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:sqs:path/${AWS::AccountId}/" + queue}
@@ -105,7 +123,15 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
     `part` says which. Raises DeploymentError for routes that API Gateway would refuse.
     """
 
-    def operation(function: Function) -> dict[str, Any]:
+    schemes: dict[str, Any] = {}
+
+    def operation(function: Function, path: str = "", method: str = "") -> dict[str, Any]:
+        if isinstance(function.route, Http) and function.route.stores_body:
+            name = f"{uploads.AUTHORIZER}-{method}"
+            schemes[name] = uploads.security_scheme(
+                invocation_uri(settings, function), {"Fn::GetAtt": [INVOKER, "Arn"]}
+            )
+            return {**_stored(path), "security": [{name: []}]}
         return {
             "responses": {},
             "x-amazon-apigateway-integration": {
@@ -120,14 +146,15 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
 
     found = methods_by_path(functions, part)
     paths: dict[str, dict[str, Any]] = {
-        path: {method: operation(function) for method, function in methods.items()}
+        path: {method: operation(function, path, method) for method, function in methods.items()}
         for path, methods in found.items()
     }
     if settings.waiting == "parked" and not part:
         paths[parking.PATH] = {"get": _parked(settings), ANY: operation(found[FALLBACK_PATH][ANY])}
     if (nodes := count_nodes(paths)) > MOST_RESOURCES:
         raise DeploymentError(f"the routes make {nodes} resources, and an API may have {MOST_RESOURCES}")
-    return _document(settings, paths)
+    document = _document(settings, paths)
+    return {**document, "components": {"securitySchemes": schemes}} if schemes else document
 
 
 def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict[str, Function]]:

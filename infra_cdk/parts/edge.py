@@ -13,6 +13,7 @@ from aws_cdk import aws_s3 as s3
 from infra_cdk.names import distribution_comment, global_name
 from infra_cdk.parts import api as rest
 from infra_cdk.parts.dns import make_certificate, make_records
+from infra_cdk.parts.media_bucket import HSTS_SECONDS, any_origin, make_media_headers
 from infra_cdk.settings import Settings
 from infra_shared.apis import PATTERNS, Part, part_of
 from infra_shared.parking import TEMPLATES
@@ -38,13 +39,14 @@ One user's 404 would be the answer to another, who asks by the same path.
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
 """
 
-HSTS_SECONDS = 31_536_000
 PARKING = "parking"
 """The origin that has the queues, where functions' routes have HTTP APIs."""
 REST_APIS = "const HTTP_APIS = false;"
 """The line of the viewer function that says which kind of API there is."""
 ANSWERS_PATH = "/answers/*"
 """Where functions put answers that are too large for them. The paths are signed as the bucket wants it."""
+MEDIA_PATHS = ("/media/*", "/remote/*")
+"""The same for media of this server, and of others that it keeps for a while."""
 
 _METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"]
 _LONGEST_WAIT = 60
@@ -126,8 +128,9 @@ def make_edge(
         **behaviour("answers", CACHING_DISABLED),
         "allowed_methods": ["GET", "HEAD", "OPTIONS"],
         "origin_request_policy_id": _make_answers_policy(stack, settings).ref,
-        "response_headers_policy_id": _make_headers_policy(stack, settings, "answers", _any_origin()).ref,
+        "response_headers_policy_id": _make_headers_policy(stack, settings, "answers", any_origin()).ref,
     }
+    media = {**answers, "response_headers_policy_id": make_media_headers(stack, settings).ref}
     config = cloudfront.CfnDistribution.DistributionConfigProperty(
         comment=distribution_comment(settings),
         enabled=True,
@@ -153,9 +156,10 @@ def make_edge(
         ]
         + [
             cloudfront.CfnDistribution.CacheBehaviorProperty(
-                path_pattern=ANSWERS_PATH,
-                **answers,  # type: ignore[arg-type]
+                path_pattern=path,
+                **of_bucket,  # type: ignore[arg-type]
             )
+            for path, of_bucket in ((ANSWERS_PATH, answers), *((path, media) for path in MEDIA_PATHS))
         ],
     )
     distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
@@ -279,20 +283,6 @@ def _functions_cors() -> cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty:
             items=items("Expose-Headers")
         ),
         origin_override=False,
-    )
-
-
-def _any_origin() -> cloudfront.CfnResponseHeadersPolicy.CorsConfigProperty:
-    """Let any web page read an answer, as the specification wants it of a homeserver."""
-    policy = cloudfront.CfnResponseHeadersPolicy
-    return policy.CorsConfigProperty(
-        access_control_allow_credentials=False,
-        access_control_allow_headers=policy.AccessControlAllowHeadersProperty(items=["*"]),
-        access_control_allow_methods=policy.AccessControlAllowMethodsProperty(
-            items=["GET", "HEAD", "OPTIONS"]
-        ),
-        access_control_allow_origins=policy.AccessControlAllowOriginsProperty(items=["*"]),
-        origin_override=True,
     )
 
 

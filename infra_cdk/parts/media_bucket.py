@@ -1,13 +1,24 @@
-"""The bucket of media and large answers: private, reached over TLS alone, encrypted with S3's own keys."""
+"""The bucket of media and large answers, and the headers with which CloudFront brings what is in it.
+
+It is private, reached over TLS alone, and encrypted with S3's own keys.
+"""
 
 from __future__ import annotations
 
 from aws_cdk import Stack
+from aws_cdk import aws_cloudfront as cloudfront
 from aws_cdk import aws_s3 as s3
 
+from infra_cdk.names import global_name
 from infra_cdk.parts.policies import document
 from infra_cdk.parts.tables import keep
 from infra_cdk.settings import Settings
+from murmuration.media.headers import SANDBOX
+
+Policy = cloudfront.CfnResponseHeadersPolicy
+HSTS_SECONDS = 31_536_000
+_SECURITY = ("Content-Security-Policy", "X-Content-Type-Options")
+"""CloudFront has settings of their own for these."""
 
 
 def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
@@ -55,6 +66,13 @@ def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
                 s3.CfnBucket.RuleProperty(
                     id="large-answers", status="Enabled", prefix="answers/", expiration_in_days=1
                 ),
+                # What is used is copied onto itself before this is over, and so counts as new.
+                s3.CfnBucket.RuleProperty(
+                    id="media-of-others",
+                    status="Enabled",
+                    prefix="remote/",
+                    expiration_in_days=settings.remote_media_days + 1,
+                ),
             ]
         ),
     )
@@ -76,3 +94,47 @@ def make_media_bucket(stack: Stack, settings: Settings) -> s3.CfnBucket:
         ),
     )
     return bucket
+
+
+def make_media_headers(stack: Stack, settings: Settings) -> Policy:
+    """Media of strangers are sandboxed wherever they come from; any web page may show them."""
+    others = {name: value for name, value in SANDBOX.items() if name not in _SECURITY}
+    return Policy(
+        stack,
+        "MediaResponsePolicy",
+        response_headers_policy_config=Policy.ResponseHeadersPolicyConfigProperty(
+            name=global_name(settings, "media"),
+            cors_config=any_origin(),
+            custom_headers_config=Policy.CustomHeadersConfigProperty(
+                items=[
+                    Policy.CustomHeaderProperty(header=name, value=value, override=True)
+                    for name, value in others.items()
+                ]
+            ),
+            security_headers_config=Policy.SecurityHeadersConfigProperty(
+                content_security_policy=Policy.ContentSecurityPolicyProperty(
+                    content_security_policy=SANDBOX["Content-Security-Policy"], override=True
+                ),
+                content_type_options=Policy.ContentTypeOptionsProperty(override=True),
+                strict_transport_security=Policy.StrictTransportSecurityProperty(
+                    access_control_max_age_sec=HSTS_SECONDS,
+                    include_subdomains=False,
+                    preload=False,
+                    override=True,
+                ),
+            ),
+        ),
+    )
+
+
+def any_origin() -> Policy.CorsConfigProperty:
+    """Let any web page read an answer, as the specification wants it of a homeserver."""
+    return Policy.CorsConfigProperty(
+        access_control_allow_credentials=False,
+        access_control_allow_headers=Policy.AccessControlAllowHeadersProperty(items=["*"]),
+        access_control_allow_methods=Policy.AccessControlAllowMethodsProperty(
+            items=["GET", "HEAD", "OPTIONS"]
+        ),
+        access_control_allow_origins=Policy.AccessControlAllowOriginsProperty(items=["*"]),
+        origin_override=True,
+    )

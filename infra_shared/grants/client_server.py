@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra_shared.grants.grant import ANSWERS, Grant
-from infra_shared.grants.server_server import RECEIVING
+from infra_shared.grants.server_server import RECEIVING, REQUESTS, SECRETS
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
@@ -142,9 +142,14 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.media": Grant(
-        objects={"media/*": "delete get put", "thumbnail/*": "get put"},
-        secrets={"viewer-secret": "get"},
-        tables={"media": "get put update", "transient": "update", "users": "get update"},
+        objects={"media/*": "delete get put", "remote/*": "delete get put", "thumbnail/*": "get put"},
+        secrets=SECRETS,
+        tables={
+            **REQUESTS,
+            "media": "get put update",
+            "transient": "get put update",
+            "users": "get update",
+        },
     ),
     "client_server.old_sync": Grant(
         objects=ANSWERS,
@@ -162,6 +167,11 @@ GRANTS: Mapping[str, Grant] = {
             "sync-tokens": "batch_get get put",
             "users": "batch_get get query update",
         },
+    ),
+    "client_server.url_previews": Grant(
+        objects={"remote/*": "put"},
+        secrets={"viewer-secret": "get"},
+        tables={"media": "get put", "transient": "update", "users": "get update"},
     ),
     "client_server.mutual_rooms": Grant(
         secrets={"viewer-secret": "get"},

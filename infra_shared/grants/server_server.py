@@ -89,6 +89,11 @@ GRANTS: Mapping[str, Grant] = {
         secrets=SECRETS,
         tables={**SIGNED, "remote-keys": "put query"},
     ),
+    "server_server.media": Grant(
+        objects={"media/*": "get", "thumbnail/*": "get put"},
+        secrets=SECRETS,
+        tables={**SIGNED, "media": "get put update"},
+    ),
     "server_server.query": Grant(
         secrets=SECRETS,
         tables={**SIGNED, "directory": "get", "rooms": "get query", "users": "get"},

@@ -1,4 +1,4 @@
-"""CloudFront's way to the bucket: large answers under the paths that functions signed.
+"""CloudFront's way to the bucket: large answers and media under the paths that functions signed.
 
 The bucket's part is to check the signature and its time, as S3 does with a presigned URL.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
@@ -17,10 +17,19 @@ from urllib.parse import parse_qsl, quote
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.s3 import S3
 from murmuration.endpoint.http import CORS_HEADERS
+from murmuration.media.headers import SANDBOX
 
-PREFIX = "/answers/"
+ANSWERS = "/answers/"
+MEDIA = ("/media/", "/remote/")
+PREFIXES = (ANSWERS, *MEDIA)
 Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 _ORIGIN = (b"access-control-allow-origin", b"*")
+_OVERRIDES = {
+    "response-content-type": b"content-type",
+    "response-content-disposition": b"content-disposition",
+    "response-cache-control": b"cache-control",
+}
+"""https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html"""
 
 
 class Answers:
@@ -30,22 +39,41 @@ class Answers:
         self._s3 = s3
         self._bucket = bucket
 
-    def serve(self, method: str, path: str, query: str) -> Response:
-        """The response to a request for a path below `/answers/`."""
+    def serve(self, method: str, path: str, query: str, wanted_range: str = "") -> Response:
+        """The response to a request for a path below one of PREFIXES."""
         if method == "OPTIONS":
             headers = [(name.lower().encode(), value.encode()) for name, value in CORS_HEADERS.items()]
             return 204, headers, b""
-        if method != "GET" or not is_signed(path, dict(parse_qsl(query)), self._bucket, datetime.now(UTC)):
-            return 403, [_ORIGIN], b""
+        more = _policy(path)
+        pairs = dict(parse_qsl(query))
+        if method != "GET" or not is_signed(path, pairs, self._bucket, datetime.now(UTC)):
+            return 403, more, b""
+        asked = {"Bucket": self._bucket, "Key": path[1:]}
+        if wanted_range.startswith("bytes=") and "," not in wanted_range:
+            asked["Range"] = wanted_range
         try:
-            found = self._s3.get_object({"Bucket": self._bucket, "Key": path[1:]})
-        except AwsError:
-            return 404, [_ORIGIN], b""
-        headers = [_ORIGIN, (b"content-type", str(found["ContentType"]).encode())]
+            found = self._s3.get_object(asked)
+        except AwsError as error:
+            return (416 if error.code == "InvalidRange" else 404), more, b""
+        described = {
+            b"content-type": str(found["ContentType"]).encode(),
+            b"accept-ranges": b"bytes",
+            b"etag": str(found["ETag"]).encode(),
+        }
         if encoding := found.get("ContentEncoding"):
-            headers.append((b"content-encoding", str(encoding).encode()))
+            described[b"content-encoding"] = str(encoding).encode()
+        described |= {_OVERRIDES[name]: value.encode() for name, value in pairs.items() if name in _OVERRIDES}
+        if "ContentRange" in found:
+            described[b"content-range"] = str(found["ContentRange"]).encode()
         body: Any = found["Body"]
-        return 200, headers, body.read()
+        return (206 if "ContentRange" in found else 200), [*more, *described.items()], body.read()
+
+
+def _policy(path: str) -> list[tuple[bytes, bytes]]:
+    """The headers that CloudFront adds to everything below a path."""
+    if not path.startswith(MEDIA):
+        return [_ORIGIN]
+    return [_ORIGIN, *((name.lower().encode(), value.encode()) for name, value in SANDBOX.items())]
 
 
 def is_signed(path: str, query: Mapping[str, str], bucket: str, now: datetime) -> bool:

@@ -18,10 +18,11 @@ from typing import Any
 
 from local_cloud.config import Api, Limits
 from local_cloud.gateway import http_api
-from local_cloud.gateway.answers import PREFIX, Answers
+from local_cloud.gateway.answers import PREFIXES, Answers
 from local_cloud.gateway.events import HttpRequest, header_bytes, http_event
 from local_cloud.gateway.parking import Parking, is_internal
-from local_cloud.gateway.routes import Routes
+from local_cloud.gateway.routes import Match, Routes
+from local_cloud.gateway.uploads import Uploads, authorizer_event, forwarded
 from local_cloud.lambdas import Function, FunctionError, Lambdas
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
@@ -65,6 +66,7 @@ class HttpGateway:
         viewer_secret: str,
         parking: Parking | None = None,
         answers: Answers | None = None,
+        uploads: Uploads | None = None,
         *,
         api: Api = "rest",
     ) -> None:
@@ -72,6 +74,7 @@ class HttpGateway:
         self._api = api
         self._parking = parking
         self._answers = answers
+        self._uploads = uploads
         self._lambdas = lambdas
         self._limits = limits
         self._viewer_secret = viewer_secret
@@ -99,20 +102,24 @@ class HttpGateway:
         if self._parking is not None and (place := self._parking.place(request)) is not None:
             await _send(send, *await self._parking.wait(place))
             return
-        if self._answers is not None and request.path.startswith(PREFIX):
+        if self._answers is not None and request.path.startswith(PREFIXES):
             loop = asyncio.get_running_loop()
             found = await loop.run_in_executor(
-                None, self._answers.serve, request.method, request.path, request.query
+                None, self._answers.serve, request.method, request.path, request.query, _range(request)
             )
             await _send(send, *found)
             return
         if is_internal(request.path):
             await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
+        request = request if of_http_api else forwarded(request)
         path = http_api.path_seen(request.path) if of_http_api else request.path
         match = self._routes.match(path, request.method)
         if match is None or match.function is None:
             await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
+            return
+        if getattr(match.function.route, "stores_body", False):
+            await self._upload(send, request_id, request, match, body)
             return
         make_event = http_api.http_event if of_http_api else http_event
         event = make_event(request, match, body, self._viewer_secret)
@@ -128,6 +135,23 @@ class HttpGateway:
             await self._refuse(send, request_id, "INTEGRATION_TIMEOUT")
         else:
             await self._answer(send, request_id, match.function, answer)
+
+    async def _upload(
+        self, send: Send, request_id: bytes, request: HttpRequest, match: Match, body: bytes
+    ) -> None:
+        """Ask the route's authorizer, and have the bucket take the body."""
+        if self._uploads is None or match.function is None:
+            await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
+            return
+        event = authorizer_event(request, match, self._viewer_secret)
+        try:
+            granted = await self._invoke(match.function, event)
+        except (FunctionError, TimeoutError):
+            await self._refuse(send, request_id, "DEFAULT_5XX")
+            return
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(None, self._uploads.store, granted, body)
+        await _send(send, *found)
 
     async def _refuse(
         self,
@@ -219,6 +243,10 @@ async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], con
     headers = [*headers, (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
+
+
+def _range(request: HttpRequest) -> str:
+    return next((value.decode("latin-1") for name, value in request.headers if name == b"range"), "")
 
 
 def request_of(scope: Message) -> HttpRequest:

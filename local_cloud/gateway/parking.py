@@ -36,7 +36,7 @@ _MARKED = re.compile(
     r"(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})", re.ASCII
 )
 _PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
-PARKED = "parked"
+INTERNAL = ("parked", "uploads")
 _LONGEST_WAIT = 20
 _LONGEST_ABSENCE_MS = 45_000
 
@@ -75,7 +75,7 @@ def place_of(request: HttpRequest, now_ms: int) -> Place | None:
 
 
 def is_internal(path: str) -> bool:
-    """Whether a path is that of the queues, however somebody may read it: it isn't for clients."""
+    """Whether a path is that of the queues or of uploads, however somebody reads it: not for clients."""
     for _ in range(3):
         path = unquote(path)
     parts: list[str] = []
@@ -84,7 +84,7 @@ def is_internal(path: str) -> bool:
             del parts[-1:]
         elif part not in ("", "."):
             parts.append(part)
-    return bool(parts) and parts[0].lower() == PARKED
+    return bool(parts) and parts[0].lower() in INTERNAL
 
 
 class Parking:
@@ -194,9 +194,19 @@ def _parsed(template: str) -> Any:
     return parsed
 
 
-def render(template: str, parameters: Mapping[str, str], began_ms: int, body: str) -> str:
-    """A mapping template's text for a request's `parameters`, or for an integration's answer `body`."""
+def render(
+    template: str,
+    parameters: Mapping[str, str],
+    began_ms: int,
+    body: str,
+    context: dict[str, Any] | None = None,
+) -> str:
+    """A mapping template's text for a request's `parameters`, or for an integration's answer `body`.
+
+    `context` is more of `$context`, in which the template may set what it overrides.
+    """
+    known = {"requestTimeEpoch": str(began_ms)} if context is None else context
     found: str = _parsed(template).merge(
-        {"input": _Input(parameters, body), "util": _Util(), "context": {"requestTimeEpoch": str(began_ms)}}
+        {"input": _Input(parameters, body), "util": _Util(), "context": known}
     )
     return found

@@ -21,6 +21,7 @@ import murmuration
 from murmuration import clock
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import LIMITS
+from tests.accounts import media_requests
 from tests.accounts.conftest import PASSWORD, password_auth
 from tests.accounts.limits_elsewhere import (
     find_alias_elsewhere,
@@ -90,6 +91,10 @@ NUMBERS = {
     "federation_pdu": (10, 500),
     "federation_parked": (0.1, 200),
     "federation_state": (0.5, 30),
+    "federation_media": (2, 1000),
+    "media_fetch": (1, 200),
+    "url_preview": (1, 50),
+    "media_fetch_megabytes": (0.5, 1000),
     "federation_to_device": (20, 2_000),
     "federation_ephemera": (20, 1_000),
     "federation_keys": (20, 4_000),
@@ -239,11 +244,6 @@ def submit_page(stage: Stage) -> Answer:
     return stage.stranger.request("POST", where, b"token=x", session=session)
 
 
-def wait_for_media(stage: Stage) -> Answer:
-    uri = stage.alice.post("/_matrix/media/v1/create").json["content_uri"].removeprefix("mxc://")
-    return stage.alice.get(f"/_matrix/client/v1/media/download/{uri}")
-
-
 def knock(stage: Stage) -> Answer:
     return stage.alice.post(f"{V3}/knock/{segment(stage.room)}")
 
@@ -299,6 +299,10 @@ ROWS = [
     Row("federation_pdu", "federation.inbound.transactions.taking.take_transaction", by_server, send_events),
     Row("federation_parked", "federation.inbound.transactions.working.park", by_server, park_event),
     Row("federation_state", "federation.serving.access.take_state_request", by_server, ask_for_state),
+    Row("federation_media", "media.federating._answer", by_server, media_requests.send_media),
+    Row("media_fetch", "media.remote._fetch_or_wait", by_user, media_requests.fetch_media),
+    Row("url_preview", "media.previews.get_url_preview", by_user, media_requests.preview),
+    Row("media_fetch_megabytes", "media.remote._take", by_server, media_requests.take_megabytes),
     Row(
         "federation_to_device", "federation.devices.messages.take_messages", by_server, send_message_to_device
     ),
@@ -376,15 +380,15 @@ ROWS = [
     ),
     Row(
         "media_upload",
-        "media.repository._check_upload",
+        "media.repository.check_upload",
         by_user,
         lambda stage: stage.alice.post("/_matrix/media/v3/upload", b"x"),
     ),
     Row(
         "media_wait",
-        "media.repository._await_content",
+        "media.finding._await_content",
         by_user,
-        wait_for_media,
+        media_requests.wait_for_media,
         refusal=(504, "M_NOT_YET_UPLOADED"),
     ),
     Row(
@@ -484,7 +488,7 @@ def stage(
     event = send(alice, room)
     monkeypatch.setattr("murmuration.aws.mail.send", lambda *mail: None)
     monkeypatch.setattr("murmuration.aws.objects.put", lambda *what: None)
-    monkeypatch.setattr("murmuration.media.repository.time.sleep", _fail_to_wait)
+    monkeypatch.setattr("murmuration.media.finding.time.sleep", _fail_to_wait)
     monkeypatch.setattr(
         "murmuration.accounts.sso.login.request_uri", lambda *_, **__: "https://acme.example/"
     )

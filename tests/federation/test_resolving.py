@@ -12,6 +12,7 @@ from murmuration.federation.names import resolving, well_known
 from murmuration.federation.names.resolving import NoRoute
 from murmuration.federation.requests import client, health
 from murmuration.federation.requests.errors import Unreachable
+from murmuration.transport import following
 from tests.federation.conftest import Clock
 from tests.federation.network import Network, Received, Reply, TlsServer
 
@@ -145,7 +146,7 @@ def test_a_wrong_delegation_counts_as_none(network: Network, fresh_name: str, ca
     network.at(fresh_name, 443, host)
     (route,) = resolving.resolve(fresh_name)
     assert (route.host, route.port, route.host_header) == (fresh_name, 8448, fresh_name)
-    assert len(host.received) <= well_known.MAX_REDIRECTS + 1
+    assert len(host.received) <= following.MOST_REDIRECTS + 1
 
 
 def test_redirects_are_followed_five_times(network: Network, fresh_name: str) -> None:

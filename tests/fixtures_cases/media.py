@@ -95,6 +95,45 @@ CASES.add(
     expect="403 M_FORBIDDEN",
 )
 
+PLACE = "POST /uploads"
+LARGE = {**PNG, "x-murmuration-size": "6000000"}
+CASES.add(
+    "place_content/good",
+    "Alice begins a large upload: where its body goes, and what she is told then.",
+    f"{PLACE}?filename=dot.png",
+    by="alice",
+    headers=LARGE,
+)
+CASES.add(
+    "place_content/too_large",
+    "More than this server takes.",
+    PLACE,
+    by="alice",
+    headers={**LARGE, "x-murmuration-size": "10000001"},
+    expect="413 M_TOO_LARGE",
+)
+CASES.add(
+    "place_content/no_size", "The body's size isn't told.", PLACE, by="alice", headers=PNG,
+    expect="400 M_MISSING_PARAM",
+)  # fmt: skip
+CASES.add("place_content/missing_token", "Nobody's.", PLACE, headers=LARGE, expect="401 M_MISSING_TOKEN")
+PLACE_LATER = "PUT /uploads"
+CASES.add(
+    "place_content_to_mxc/good",
+    "The same, to an ID that Alice created.",
+    f"{PLACE_LATER}/{PENDING}",
+    by="alice",
+    headers=LARGE,
+)
+CASES.add(
+    "place_content_to_mxc/uploaded_already",
+    "What an ID names never changes.",
+    f"{PLACE_LATER}/{PICTURE}",
+    by="alice",
+    headers=LARGE,
+    expect="409 M_CANNOT_OVERWRITE_MEDIA",
+)
+
 for operation, request in (("get_config", f"GET {OLD}/config"), ("get_config_authed", f"GET {NEW}/config")):
     CASES.add(f"{operation}/good", "How large an upload may be.", request, by="alice")
     CASES.add(f"{operation}/missing_token", "Nobody is told.", request, expect="401 M_MISSING_TOKEN")

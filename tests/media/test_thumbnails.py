@@ -107,8 +107,7 @@ def test_bad_requests_are_refused(alice, query, errcode, base):
 
 def test_media_that_are_not_there_have_no_thumbnail(alice):
     query = "width=32&height=32&timeout_ms=0"
-    for name in ("example.org/none", "remote.example.com/abc"):
-        assert thumbnail(alice, name, query).json["errcode"] == "M_NOT_FOUND"
+    assert thumbnail(alice, "example.org/none", query).json["errcode"] == "M_NOT_FOUND"
     answer = thumbnail(alice, create(alice), query)
     assert (answer.status, answer.json["errcode"]) == (504, "M_NOT_YET_UPLOADED")
 

@@ -6,8 +6,8 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownload
 from __future__ import annotations
 
 from murmuration.endpoint import Request, Response, endpoint
-from murmuration.media.headers import file_headers
-from murmuration.media.repository import DEFAULT_WAIT_MS, get_content
+from murmuration.media.asking import Asked
+from murmuration.media.finding import get_content
 
 
 @endpoint(
@@ -17,10 +17,6 @@ from murmuration.media.repository import DEFAULT_WAIT_MS, get_content
 )
 def handler(request: Request) -> Response:
     params = request.params
-    file = get_content(
-        params["serverName"],
-        params["mediaId"],
-        reader=request.requester,
-        timeout_ms=request.query_int("timeout_ms", DEFAULT_WAIT_MS),
-    )
-    return Response(file.data, headers=file_headers(file.content_type, params["fileName"]))
+    asked = Asked.by_user(request.requester, request.query, request.headers)
+    served = get_content(params["serverName"], params["mediaId"], asked, params["fileName"])
+    return Response(served.data, served.status, served.headers)

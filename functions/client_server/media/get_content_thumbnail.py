@@ -6,8 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3thumbnailserve
 from __future__ import annotations
 
 from murmuration.endpoint import Auth, Request, Response, endpoint
-from murmuration.media.headers import file_headers
-from murmuration.media.repository import DEFAULT_WAIT_MS
+from murmuration.media.asking import Asked
 from murmuration.media.thumbnails import Wanted, get_content_thumbnail
 
 
@@ -19,11 +18,8 @@ from murmuration.media.thumbnails import Wanted, get_content_thumbnail
 )
 def handler(request: Request) -> Response:
     params = request.params
-    file = get_content_thumbnail(
-        params["serverName"],
-        params["mediaId"],
-        Wanted.parse(request.query),
-        reader=None,
-        timeout_ms=request.query_int("timeout_ms", DEFAULT_WAIT_MS),
+    asked = Asked.by_anyone(request.query, request.headers)
+    served = get_content_thumbnail(
+        params["serverName"], params["mediaId"], Wanted.parse(request.query), asked
     )
-    return Response(file.data, headers=file_headers(file.content_type, file.file_name))
+    return Response(served.data, served.status, served.headers)

@@ -6,19 +6,15 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediathumbnai
 from __future__ import annotations
 
 from murmuration.endpoint import Request, Response, endpoint
-from murmuration.media.headers import file_headers
-from murmuration.media.repository import DEFAULT_WAIT_MS
+from murmuration.media.asking import Asked
 from murmuration.media.thumbnails import Wanted, get_content_thumbnail
 
 
 @endpoint("GET", "/_matrix/client/{version}/media/thumbnail/{serverName}/{mediaId}", versions=("v1",))
 def handler(request: Request) -> Response:
     params = request.params
-    file = get_content_thumbnail(
-        params["serverName"],
-        params["mediaId"],
-        Wanted.parse(request.query),
-        reader=request.requester,
-        timeout_ms=request.query_int("timeout_ms", DEFAULT_WAIT_MS),
+    asked = Asked.by_user(request.requester, request.query, request.headers)
+    served = get_content_thumbnail(
+        params["serverName"], params["mediaId"], Wanted.parse(request.query), asked
     )
-    return Response(file.data, headers=file_headers(file.content_type, file.file_name))
+    return Response(served.data, served.status, served.headers)

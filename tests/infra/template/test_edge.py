@@ -6,6 +6,7 @@ import pytest
 
 from infra_cdk.names import distribution_comment
 from infra_cdk.settings import Settings
+from murmuration.media.headers import SANDBOX
 from tests.infra.conftest import Synthesised
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
@@ -30,7 +31,7 @@ def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
         ("ResponseHeadersPolicy", "ResponseHeadersPolicyConfig"),
     ):
         names += [found[config]["Name"] for found in stack.properties(f"AWS::CloudFront::{kind}")]
-    assert len(names) == 5
+    assert len(names) == 6
     assert all("${AWS::Region}" in name["Fn::Sub"] for name in names)
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     assert "${AWS::Region}" in distribution["DistributionConfig"]["Comment"]["Fn::Sub"]
@@ -69,8 +70,9 @@ def test_large_answers_come_from_the_bucket_without_the_clients_token(stack: Syn
     config = distribution["DistributionConfig"]
     (origin,) = [each for each in config["Origins"] if each["Id"] == "answers"]
     assert origin["DomainName"] == {"Fn::GetAtt": ["MediaBucket", "RegionalDomainName"]}
-    (behaviour,) = [each for each in config["CacheBehaviors"] if each["TargetOriginId"] == "answers"]
-    assert behaviour["PathPattern"] == "/answers/*"
+    behaviours = [each for each in config["CacheBehaviors"] if each["TargetOriginId"] == "answers"]
+    assert [each["PathPattern"] for each in behaviours] == ["/answers/*", "/media/*", "/remote/*"]
+    assert {str(each["OriginRequestPolicyId"]) for each in behaviours} == {str({"Ref": "AnswersPolicy"})}
     (policy,) = stack.properties("AWS::CloudFront::OriginRequestPolicy")
     forwarded = policy["OriginRequestPolicyConfig"]
     assert forwarded["HeadersConfig"] == {"HeaderBehavior": "none"}
@@ -78,3 +80,17 @@ def test_large_answers_come_from_the_bucket_without_the_clients_token(stack: Syn
     (bucket,) = stack.properties("AWS::S3::Bucket")
     rules = {rule.get("Prefix"): rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
     assert rules["answers/"]["ExpirationInDays"] == 1
+    assert rules["remote/"]["ExpirationInDays"] == 31
+
+
+def test_media_are_sandboxed_by_cloudfront_too(stack: Synthesised) -> None:
+    """Whatever a function says of media, CloudFront says of what it brings from the bucket itself."""
+    policies = stack.properties("AWS::CloudFront::ResponseHeadersPolicy")
+    configs = [policy["ResponseHeadersPolicyConfig"] for policy in policies]
+    (config,) = [each for each in configs if "CustomHeadersConfig" in each]
+    security = config["SecurityHeadersConfig"]
+    found = {item["Header"]: item["Value"] for item in config["CustomHeadersConfig"]["Items"]}
+    found["Content-Security-Policy"] = security["ContentSecurityPolicy"]["ContentSecurityPolicy"]
+    found["X-Content-Type-Options"] = "nosniff" if security["ContentTypeOptions"]["Override"] else ""
+    assert found == SANDBOX
+    assert config["CorsConfig"]["AccessControlAllowOrigins"] == {"Items": ["*"]}

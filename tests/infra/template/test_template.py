@@ -36,11 +36,23 @@ def routed_paths(stack: Synthesised) -> dict[tuple[str, str], str]:
     for path, methods in [entry for paths in bodies for entry in paths.items()]:
         for method, operation in methods.items():
             uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+            if ":s3:path/" in uri:
+                uri = _authorizer(stack, operation)
             if name := re.search(r":function:([^/]+)/invocations$", uri):
                 found[(path, method)] = name[1]
             else:
                 assert path == "/parked/{queue}", f"{uri} is no function"
     return found
+
+
+def _authorizer(stack: Synthesised, operation: dict[str, Any]) -> str:
+    """The URI of the function that is asked before the gateway stores a body."""
+    (name,) = operation["security"][0]
+    for api in stack.properties("AWS::ApiGateway::RestApi"):
+        schemes = api["Body"].get("components", {}).get("securitySchemes", {})
+        if name in schemes:
+            return str(schemes[name]["x-amazon-apigateway-authorizer"]["authorizerUri"]["Fn::Sub"])
+    raise AssertionError(f"no API has the authorizer {name}")
 
 
 # -- Functions and routes --------------------------------------------------------------------------------
@@ -289,7 +301,7 @@ def test_a_small_account_reserves_nothing(quota: int, held: bool, reserves: bool
 
 def test_a_function_that_waits_or_decodes_has_a_share() -> None:
     """What waits for news, an upload or another server can be held by those who call it."""
-    waits = re.compile(r"sync\.engine|event_stream|drafts\.v1\.stream|media\.(repository|thumbnails)")
+    waits = re.compile(r"sync\.engine|event_stream|drafts\.v1\.stream|media\.(finding|federating|thumbnails)")
     names = {
         ".".join(path.with_suffix("").parts[1:])
         for path in FUNCTION_FILES

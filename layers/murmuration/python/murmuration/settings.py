@@ -37,11 +37,13 @@ class Settings:
     have left is deleted after
     `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
     microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
-    bound. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
+    bound. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept for
+    `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
+    on. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
     `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
     `metrics` the functions write metrics into their logs. `api` is the kind of API in front of the functions:
-    a REST API compresses answers, an HTTP API leaves that to them.
+    a REST API compresses answers and stores large uploads, an HTTP API does neither.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -60,8 +62,11 @@ class Settings:
     api: Literal["http", "rest"] = "rest"
     queue_urls: str = ""
     media_bucket: str = ""
-    media_max_bytes: int = 4_194_304
+    media_max_bytes: int = 10_000_000
     media_quota_bytes: int = 5_000_000_000
+    remote_media_max_bytes: int = 104_857_600
+    remote_media_days: int = 30
+    url_previews: bool = True
     unauthenticated_media_before_ms: int = 0
     viewer_secret_parameter: str = ""
     turn_uris: tuple[str, ...] = ()
@@ -152,8 +157,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         api=choice("API", "rest", ("http", "rest")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
-        media_max_bytes=number("MEDIA_MAX_BYTES", 4_194_304),
+        media_max_bytes=number("MEDIA_MAX_BYTES", 10_000_000),
         media_quota_bytes=number("MEDIA_QUOTA_BYTES", 5_000_000_000),
+        remote_media_max_bytes=number("REMOTE_MEDIA_MAX_BYTES", 104_857_600),
+        remote_media_days=number("REMOTE_MEDIA_DAYS", 30),
+        url_previews=choice("URL_PREVIEWS", "on", ("on", "off")) == "on",
         unauthenticated_media_before_ms=moment_ms("UNAUTHENTICATED_MEDIA_BEFORE"),
         viewer_secret_parameter=value("VIEWER_SECRET_PARAMETER", ""),
         turn_uris=tuple(uri for uri in value("TURN_URIS", "").split(",") if uri),

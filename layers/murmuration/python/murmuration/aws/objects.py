@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 from murmuration.aws.calls import count_object
 from murmuration.settings import settings
+
+RESPONSE_HEADERS = {
+    "Content-Type": "response-content-type",
+    "Content-Disposition": "response-content-disposition",
+    "Cache-Control": "response-cache-control",
+}
+"""The headers that a signed path can set, and the parameters that do it.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +41,13 @@ def put(key: str, data: bytes | IO[bytes], content_type: str, *, encoding: str =
     client().put_object(Bucket=settings().media_bucket, Key=key, Body=data, ContentType=content_type, **more)
 
 
-def signed_path(key: str, seconds: int) -> str:
+def signed_path(key: str, seconds: int, *, headers: Mapping[str, str] | None = None) -> str:
     """The path, with its query, by which anybody may read an object from the bucket's own host for a while.
 
-    CloudFront passes it on to that host, so clients use it at the server's address.
+    CloudFront passes it on to that host, so clients use it at the server's address. The bucket answers with
+    those of `headers` that are in RESPONSE_HEADERS, in place of the object's own.
     """
-    from urllib.parse import urlsplit
+    from urllib.parse import quote, urlencode, urlsplit
 
     from botocore.auth import S3SigV4QueryAuth
     from botocore.awsrequest import AWSRequest
@@ -44,10 +55,49 @@ def signed_path(key: str, seconds: int) -> str:
     from murmuration.aws.clients import session
 
     region = client().meta.region_name
-    request = AWSRequest("GET", f"https://{settings().media_bucket}.s3.{region}.amazonaws.com/{key}")
+    wanted = headers or {}
+    more = {said: wanted[name] for name, said in RESPONSE_HEADERS.items() if wanted.get(name)}
+    query = f"?{urlencode(more, quote_via=quote, safe='')}" if more else ""
+    url = f"https://{settings().media_bucket}.s3.{region}.amazonaws.com/{key}{query}"
+    request = AWSRequest("GET", url)
     S3SigV4QueryAuth(session().get_credentials(), "s3", region, expires=seconds).add_auth(request)
     parts = urlsplit(request.url)
     return f"{parts.path}?{parts.query}"
+
+
+def renew(key: str, content_type: str) -> bool:
+    """Copy an object onto itself, so that the bucket's rules count its age from now; False if it's gone."""
+    count_object(0)
+    bucket, s3 = settings().media_bucket, client()
+    try:
+        s3.copy_object(
+            Bucket=bucket,
+            Key=key,
+            CopySource={"Bucket": bucket, "Key": key},
+            ContentType=content_type,
+            MetadataDirective="REPLACE",
+        )
+    except s3.exceptions.ClientError as error:
+        if _is_missing(error):
+            return False
+        raise
+    return True
+
+
+def size_of(key: str) -> int | None:
+    """The bytes of the object with `key`; None if there is none."""
+    count_object()
+    s3 = client()
+    try:
+        return int(s3.head_object(Bucket=settings().media_bucket, Key=key)["ContentLength"])
+    except s3.exceptions.ClientError as error:
+        if _is_missing(error):
+            return None
+        raise
+
+
+def _is_missing(error: Any) -> bool:
+    return error.response["Error"]["Code"] in ("404", "NoSuchKey")
 
 
 def _size(file: IO[bytes]) -> int:

@@ -199,6 +199,13 @@ class Request:
             return hops[-2]
         return str(self.event["requestContext"]["identity"]["sourceIp"])
 
+    @property
+    def coming_bytes(self) -> int:
+        """The size of a body that the gateway stores, as the viewer side read it. Raises MissingParam."""
+        from murmuration.endpoint.uploads import size_of
+
+        return size_of(self.headers if self._came_through_viewer() else {})
+
     def _came_through_viewer(self) -> bool:
         """Whether the request bears the secret that the viewer side alone puts on requests."""
         shown = self.headers.get(VIEWER_SECRET_HEADER, "")
@@ -354,6 +361,10 @@ class Handler:
             with billing(request, self.route), _refusing(self.route):
                 response = self._respond(request)
             measured.update(response)
+        if self.route.stores_body:
+            from murmuration.endpoint.uploads import of_gateway
+
+            return of_gateway(event, response)
         return response
 
     def _respond(self, request: Request) -> dict[str, Any]:
@@ -414,16 +425,9 @@ def error_response(error: MatrixError) -> Response:
 
 
 def _unexpected(event: Mapping[str, Any], context: Any) -> Response:
-    from murmuration.endpoint.logging import logger
+    from murmuration.endpoint.logging import log_unexpected
 
-    logger().exception(
-        "unexpected error",
-        extra={
-            "method": event.get("httpMethod"),
-            "resource": event.get("resource"),
-            "request_id": getattr(context, "aws_request_id", None),
-        },
-    )
+    log_unexpected(event, context)
     return Response({"errcode": "M_UNKNOWN", "error": "Internal server error"}, 500)
 
 
@@ -477,20 +481,20 @@ def endpoint(
     also: tuple[str, ...] = (),
     for_people: bool = False,
     refuses_suspended: bool = False,
+    stores_body: bool = False,
 ) -> Callable[[Callable[[Request], Any]], Handler]:
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
-    `also` are older paths of the same endpoint; one with another method has it in front: `PUT /path`. An
-    endpoint that browsers come to is `for_people`; one that `refuses_suspended` isn't for suspended users.
+    `also` are older paths of it; one with another method has that in front: `PUT /path`. Browsers come to
+    what is `for_people`, suspended users don't to what `refuses_suspended`.
+    What `stores_body` says where: see `endpoint.uploads`.
     """
-    older = tuple((method, one) if one.startswith("/") else _split(one) for one in also)
+    given = (one.rpartition(" ") for one in also)
+    older = tuple((other or method, where) for other, _, where in given)
 
     def decorate(function: Callable[[Request], Any]) -> Handler:
-        return Handler(function, Http(method, path, auth, versions, older, for_people, refuses_suspended))
+        return Handler(
+            function, Http(method, path, auth, versions, older, for_people, refuses_suspended, stores_body)
+        )
 
     return decorate
-
-
-def _split(route: str) -> tuple[str, str]:
-    method, _, path = route.partition(" ")
-    return method, path

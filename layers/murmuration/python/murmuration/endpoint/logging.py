@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -15,3 +16,15 @@ def logger() -> Logger:
     from aws_lambda_powertools import Logger
 
     return Logger(service="murmuration", level="INFO")
+
+
+def log_unexpected(event: Mapping[str, Any], context: Any) -> None:
+    """Log the exception that is being handled, with the request that met it."""
+    logger().exception(
+        "unexpected error",
+        extra={
+            "method": event.get("httpMethod"),
+            "resource": event.get("resource"),
+            "request_id": getattr(context, "aws_request_id", None),
+        },
+    )

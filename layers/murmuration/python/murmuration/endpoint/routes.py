@@ -28,7 +28,8 @@ class Http:
     """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take.
 
     `also` are older routes to the same endpoint, as (method, path). What is `for_people` tells its errors as
-    a page to whoever accepts HTML. What `refuses_suspended` isn't for users whose account is suspended.
+    a page to whoever accepts HTML. What `refuses_suspended` isn't for users whose account is suspended. Of a
+    route that `stores_body` the function says where the gateway is to put the body, which it never gets.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Http:
     also: tuple[tuple[str, str], ...] = ()
     for_people: bool = False
     refuses_suspended: bool = False
+    stores_body: bool = False
 
     @property
     def all(self) -> tuple[tuple[str, str], ...]:

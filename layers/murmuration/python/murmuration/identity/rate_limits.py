@@ -77,6 +77,10 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "media_upload": Limit(0.5, 20),
         # Requests that wait for media which are not uploaded yet.
         "media_wait": Limit(1 / 15, 4),
+        "url_preview": Limit(1, 50),
+        # Files of other servers that are fetched for a user; and their megabytes, by server.
+        "media_fetch": Limit(1, 200),
+        "media_fetch_megabytes": Limit(0.5, 1000),
         "report": Limit(1, 5),
         # By server: joins, leaves, knocks and invites of its users.
         "federation_membership": Limit(5, 200),
@@ -84,6 +88,8 @@ LIMITS: Mapping[str, Limit] = MappingProxyType(
         "federation_pdu": Limit(10, 500),
         "federation_parked": Limit(0.1, 200),
         "federation_state": Limit(0.5, 30),
+        # By server: megabytes of media that it is sent.
+        "federation_media": Limit(2, 1000),
         # By server: messages from device to device that it sends, typing and receipts, questions for keys.
         "federation_to_device": Limit(20, 2_000),
         "federation_ephemera": Limit(20, 1_000),

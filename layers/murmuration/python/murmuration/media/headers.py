@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 OCTET_STREAM = "application/octet-stream"
 
-SERVING = {
+SANDBOX = {
     "Content-Security-Policy": (
         "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; "
         "style-src 'unsafe-inline'; object-src 'self';"
@@ -15,6 +15,11 @@ SERVING = {
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow, noarchive, noimageindex",
+}
+"""What keeps media from doing harm. CloudFront adds them to what comes from the bucket."""
+
+SERVING = {
+    **SANDBOX,
     # An ID's content never changes; caches that several users share must not keep it.
     "Cache-Control": "private, max-age=31536000, immutable",
 }
@@ -53,6 +58,10 @@ INLINE_TYPES = frozenset(
 """What browsers show without running anything in it."""
 
 _TYPE = re.compile(r"[\w.+-]+/[\w.+-]+ *(?:;[ -~]*)?", re.ASCII)
+_NAME = re.compile(r';\s*filename=(?:"((?:[^"\\]|\\.)*)"|([^;"]+))', re.IGNORECASE)
+_ENCODED_NAME = re.compile(r";\s*filename\*=utf-8'[^']*'([^;]+)", re.IGNORECASE)
+_ESCAPED = re.compile(r"\\(.)")
+MAX_FILE_NAME_BYTES = 1_024
 _PLAIN_NAME = re.compile(r"[\w .()+@,=-]+", re.ASCII)
 
 
@@ -60,6 +69,18 @@ def content_type_of(header: str | None) -> str:
     """The content type that an upload declares, if it may stand in a header."""
     declared = (header or "").strip()
     return declared if len(declared) <= 255 and _TYPE.fullmatch(declared) else OCTET_STREAM
+
+
+def file_name_of(header: str) -> str | None:
+    """The file name that a Content-Disposition of a stranger's has, if it has one of a size to be kept."""
+    if found := _ENCODED_NAME.search(header):
+        name = unquote(found[1], errors="replace")
+    elif found := _NAME.search(header):
+        name = found[2] if found[1] is None else _ESCAPED.sub(r"\1", found[1])
+    else:
+        return None
+    name = "".join(character for character in name if character.isprintable()).strip()
+    return name if name and len(name.encode()) <= MAX_FILE_NAME_BYTES else None
 
 
 def disposition(content_type: str, file_name: str | None) -> str:

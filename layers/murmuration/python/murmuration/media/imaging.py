@@ -68,6 +68,20 @@ def make_thumbnail(data: bytes, size: Size, method: Method, *, animated: bool) -
         return _checked(_still(image, size, method))
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What an image's first bytes say of it."""
+
+    content_type: str
+    size: Size
+
+
+def describe(data: bytes) -> Described:
+    """The type and the size of an image, without decoding it. Raises Unknown for what is none, TooLarge."""
+    with _decoding(data) as image:
+        return Described(TYPES[str(image.format)], image.size)
+
+
 @contextmanager
 def _decoding(data: bytes) -> Iterator[Image.Image]:
     """The image in `data`, not decoded yet. Raises Unknown, TooLarge; within, turns errors into Unknown."""

@@ -1,12 +1,10 @@
-"""Uploads and downloads. https://spec.matrix.org/v1.19/client-server-api/#content-repository"""
+"""Uploads. https://spec.matrix.org/v1.19/client-server-api/#content-repository"""
 
 from __future__ import annotations
 
-import re
 import secrets
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from murmuration.aws import objects
@@ -15,30 +13,25 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
-from murmuration.media.headers import content_type_of
+from murmuration.media.finding import find_own_media
+from murmuration.media.headers import MAX_FILE_NAME_BYTES, content_type_of
 from murmuration.protocol.errors import (
     CannotOverwriteMedia,
     Forbidden,
     InvalidParam,
     LimitExceeded,
     NotFound,
-    NotYetUploaded,
     TooLarge,
     Unavailable,
 )
-from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.settings import settings
 from murmuration.storage import media as storage
 from murmuration.storage.media import Content, Media
 
+MAX_FUNCTION_BYTES = 4_194_304
 PENDING_MS = 86_400_000
 PENDING_LIMIT = 10
 """How many created IDs a user may have that wait for their content."""
-MAX_FILE_NAME_BYTES = 1_024
-DEFAULT_WAIT_MS = 20_000
-MAX_WAIT_MS = 15_000
-WAIT_STEP_MS = 400
-_MEDIA_ID = re.compile("[A-Za-z0-9_-]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +43,6 @@ class Upload:
     file_name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """Media as they were uploaded."""
-
-    data: bytes
-    content_type: str
-    file_name: str | None
-
-
 # -- Uploading -------------------------------------------------------------------------------------------
 
 
@@ -67,11 +51,11 @@ def upload_content(requester: Requester, upload: Upload) -> str:
 
     Forbidden is for guests, and for a user who has uploaded as much as the deployment lets them.
     """
-    _check_upload(requester, upload)
-    media_id = _new_media_id()
-    with _counted(requester, upload):
+    check_upload(requester, len(upload.data), upload.file_name)
+    media_id = new_media_id()
+    with counted(requester, len(upload.data)):
         storage.create(media_id, requester.user_id, _store(media_id, upload))
-    return _uri(media_id)
+    return mxc_uri(media_id)
 
 
 def create_content(requester: Requester) -> tuple[str, int]:
@@ -81,7 +65,7 @@ def create_content(requester: Requester) -> tuple[str, int]:
     """
     _forbid_guests(requester)
     now = now_ms()
-    media_id, until = _new_media_id(), now + PENDING_MS
+    media_id, until = new_media_id(), now + PENDING_MS
     try:
         first_end = storage.create_pending(
             media_id, requester.user_id, now_ms=now, until_ms=until, limit=PENDING_LIMIT
@@ -90,7 +74,7 @@ def create_content(requester: Requester) -> tuple[str, int]:
         raise Unavailable("Too many uploads are created at once; try again") from error
     if first_end is not None:
         raise LimitExceeded("Upload what you created first", retry_after_ms=first_end - now)
-    return _uri(media_id), until
+    return mxc_uri(media_id), until
 
 
 def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str, upload: Upload) -> None:
@@ -99,13 +83,10 @@ def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str,
     Raises NotFound where there's no such URI any more, Forbidden where it's another user's or the requester
     has no room for it, CannotOverwriteMedia, TooLarge, InvalidParam, LimitExceeded.
     """
-    media = _read(server_name, media_id)
-    if media.user_id != requester.user_id:
-        raise Forbidden("This media ID was created by another user")
-    _check_upload(requester, upload)
-    if media.content is not None:
-        raise CannotOverwriteMedia("The media were uploaded already")
-    with _counted(requester, upload):
+    media = find_pending(requester, server_name, media_id)
+    check_upload(requester, len(upload.data), upload.file_name)
+    refuse_overwriting(media)
+    with counted(requester, len(upload.data)):
         content = _store(media_id, upload)
         try:
             storage.complete(media, content)
@@ -114,31 +95,49 @@ def upload_content_to_mxc(requester: Requester, server_name: str, media_id: str,
             raise CannotOverwriteMedia("The media were uploaded already") from error
 
 
+def find_pending(requester: Requester, server_name: str, media_id: str) -> Media:
+    """An ID that the requester created. Raises NotFound, Forbidden."""
+    if server_name != settings().server_name:
+        raise NotFound("Only media of this server can be uploaded to it")
+    media = find_own_media(media_id)
+    if media.user_id != requester.user_id:
+        raise Forbidden("This media ID was created by another user")
+    return media
+
+
+def refuse_overwriting(media: Media) -> None:
+    """Raises CannotOverwriteMedia for an ID that has its content, or may get it any moment."""
+    if media.content is not None or media.begun is not None:
+        raise CannotOverwriteMedia("The media were uploaded already")
+
+
 def upload_limit() -> int:
-    """The size of the largest upload, in bytes."""
-    return settings().media_max_bytes
+    """The size of the largest upload, in bytes. An HTTP API hands all of it to a function."""
+    most = settings().media_max_bytes
+    return most if settings().api == "rest" else min(most, MAX_FUNCTION_BYTES)
 
 
-def _check_upload(requester: Requester, upload: Upload) -> None:
+def check_upload(requester: Requester, size: int, file_name: str | None) -> None:
+    """Raises what the limits of an upload want, before anything of it is stored."""
     _forbid_guests(requester)
-    if len(upload.data) > upload_limit():
+    if size > upload_limit():
         raise TooLarge(
-            f"An upload may have {upload_limit():,} bytes; this one has {len(upload.data):,}. "
+            f"An upload may have {upload_limit():,} bytes; this one has {size:,}. "
             "The server can't take larger ones"
         )
-    if upload.file_name is not None and len(upload.file_name.encode()) > MAX_FILE_NAME_BYTES:
+    if file_name is not None and len(file_name.encode()) > MAX_FILE_NAME_BYTES:
         raise InvalidParam(f"filename has at most {MAX_FILE_NAME_BYTES} bytes")
     rate_limits.check("media_upload", requester.user_id)
 
 
 @contextmanager
-def _counted(requester: Requester, upload: Upload) -> Iterator[None]:
+def counted(requester: Requester, size: int) -> Iterator[None]:
     """Take an upload's bytes from the user's quota while it is stored; give them back if that fails.
 
     They stay counted where it's not known whether the media were stored: where the database's answer is lost
     or the function is stopped. Raises Forbidden where there's no room.
     """
-    quota, size = settings().media_quota_bytes, len(upload.data)
+    quota = settings().media_quota_bytes
     if not quota:
         yield
         return
@@ -171,67 +170,9 @@ def _store(media_id: str, upload: Upload) -> Content:
     return content
 
 
-def _new_media_id() -> str:
+def new_media_id() -> str:
     return secrets.token_urlsafe(18)
 
 
-def _uri(media_id: str) -> str:
+def mxc_uri(media_id: str) -> str:
     return f"mxc://{settings().server_name}/{media_id}"
-
-
-# -- Downloading -----------------------------------------------------------------------------------------
-
-
-def get_content(server_name: str, media_id: str, *, reader: Requester | None, timeout_ms: int) -> File:
-    """Media as they were uploaded; see `find_content`. Raises NotFound, NotYetUploaded."""
-    return read_file(find_content(server_name, media_id, reader=reader, timeout_ms=timeout_ms))
-
-
-def find_content(server_name: str, media_id: str, *, reader: Requester | None, timeout_ms: int) -> Content:
-    """What is known about uploaded media, after waiting up to `timeout_ms` for a pending upload.
-
-    Without a `reader` nothing is waited for, and media that were uploaded since the deployment's freeze
-    aren't there. A reader who waits for many media at once is told immediately that they aren't uploaded, as
-    each wait holds a function. Raises NotFound, NotYetUploaded.
-    https://spec.matrix.org/v1.19/client-server-api/#content-repository
-    """
-    content = _read(server_name, media_id).content
-    if content is None and reader is not None and timeout_ms > 0:
-        content = _await_content(server_name, media_id, reader, timeout_ms)
-    if content is None:
-        raise NotYetUploaded("The media have not been uploaded yet")
-    if reader is None and content.uploaded_ms >= settings().unauthenticated_media_before_ms:
-        raise NotFound("These media are given to who has an access token, by the paths of today")
-    return content
-
-
-def _await_content(server_name: str, media_id: str, reader: Requester, timeout_ms: int) -> Content | None:
-    """What was uploaded while this waited; None where nothing was, or the user waits too often."""
-    with suppress(LimitExceeded):
-        rate_limits.check("media_wait", reader.user_id)
-        deadline = time.monotonic() + min(timeout_ms, MAX_WAIT_MS) / 1000
-        while (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(left, WAIT_STEP_MS / 1000))
-            if (content := _read(server_name, media_id).content) is not None:
-                return content
-    return None
-
-
-def read_file(content: Content) -> File:
-    """The bytes of uploaded media. Raises NotFound where the bucket has lost them."""
-    found = objects.get(content.object)
-    if found is None:
-        raise NotFound("The media are gone")
-    return File(found.data, content.content_type, content.file_name)
-
-
-def _read(server_name: str, media_id: str) -> Media:
-    """Raises NotFound, also for an ID whose time to be uploaded is over."""
-    if not is_valid_server_name(server_name) or not _MEDIA_ID.fullmatch(media_id):
-        raise NotFound("This is not the name of any media")
-    if server_name != settings().server_name:
-        raise NotFound(f"The media are on {server_name}, and this server doesn't federate yet")
-    media = storage.read(media_id)
-    if media is None or (media.content is None and (media.pending_until_ms or 0) <= now_ms()):
-        raise NotFound("There are no such media")
-    return media

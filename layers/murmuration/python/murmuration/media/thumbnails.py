@@ -8,15 +8,26 @@ https://spec.matrix.org/v1.19/client-server-api/#thumbnails
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from murmuration.aws import objects
 from murmuration.clock import now_ms
-from murmuration.identity.tokens import Requester
-from murmuration.media.repository import File, find_content, read_file
-from murmuration.protocol.errors import InvalidParam, LimitExceeded, MissingParam, TooLarge, Unknown
+from murmuration.media.asking import Asked
+from murmuration.media.finding import find_again, find_content, find_own_content
+from murmuration.media.serving import File, Served, serve, serve_file
+from murmuration.protocol.errors import (
+    InvalidParam,
+    LimitExceeded,
+    MatrixError,
+    MissingParam,
+    NotFound,
+    TooLarge,
+    Unknown,
+)
+from murmuration.settings import settings
 from murmuration.storage import media as storage
+from murmuration.storage.media import Content
 
 if TYPE_CHECKING:
     from murmuration.media.imaging import Method, Size
@@ -32,6 +43,8 @@ TRYING_MS = 60_000
 AT_ONCE = 30
 """How many attempts may begin in that time."""
 BUSY_MS = 2_000
+MAX_SOURCE_BYTES = 30_000_000
+"""What an image may have that is decoded, as it is held in a function's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +75,6 @@ class Wanted:
         width, height = self.size
         return f"{self.method}-{width}x{height}{'-animated' * self.animated}"
 
-    def key(self, media_id: str) -> str:
-        """The thumbnail's key in the bucket."""
-        return f"thumbnail/{media_id}/{self.name}"
-
 
 def _edge(query: Mapping[str, str], name: str) -> int:
     text = query.get(name)
@@ -90,29 +99,86 @@ def _rounded(sizes: Sequence[Size], width: int, height: int) -> Size:
     return next((size for size in sizes if size[0] >= width and size[1] >= height), sizes[-1])
 
 
-def get_content_thumbnail(
-    server_name: str, media_id: str, wanted: Wanted, *, reader: Requester | None, timeout_ms: int
-) -> File:
-    """A thumbnail, or the image itself where it is no larger than that.
+def get_content_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> Served:
+    """Answer with a thumbnail, or with the image itself where it is no larger than that.
 
-    `reader` is who asks; see `find_content`. Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and
-    Unknown for what is no image.
+    Raises what `find_thumbnail` raises.
     """
-    content = find_content(server_name, media_id, reader=reader, timeout_ms=timeout_ms)
-    if kept := objects.get(wanted.key(media_id)):
+    found = find_thumbnail(server_name, media_id, wanted, asked)
+    if isinstance(found, File):
+        return serve_file(found, asked)
+    try:
+        return serve(found, asked)
+    except NotFound:
+        again = find_again(server_name, media_id, asked, found)
+        return serve(replace(again, content_type=found.content_type, file_name=found.file_name), asked)
+
+
+def find_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
+    """A thumbnail, of another server's image too; or what is known of the image where that itself does.
+
+    Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and Unknown for what is no image.
+    """
+    if server_name == settings().server_name:
+        return find_own_thumbnail(media_id, wanted, asked)
+    from murmuration.media import remote
+
+    content = find_content(server_name, media_id, asked)
+    # Thumbnails of other servers' images are kept beside them, and end with them.
+    image = _Image(remote.folder(server_name, media_id), f"{server_name}/{media_id}")
+    try:
+        return _find(image, content, wanted)
+    except _Lost:
+        return _find(image, find_again(server_name, media_id, asked, content), wanted)
+
+
+def find_own_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
+    """The same for images of this server alone."""
+    content = find_own_content(media_id, asked)
+    # Those of what is kept for a while, such as images of previews, are kept beside it.
+    folder = "thumbnail" if content.object.startswith("media/") else "remote"
+    return _find(_Image(f"{folder}/{media_id}", media_id), content, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """Where an image's thumbnails are kept, and what their attempts are counted by."""
+
+    folder: str
+    counted_as: str
+
+
+class _Lost(NotFound):
+    """The bucket has lost the image."""
+
+
+def _find(image: _Image, content: Content, wanted: Wanted) -> File | Content:
+    """A thumbnail that is kept, or one that is made now. Raises _Lost and what `find_thumbnail` raises."""
+    if kept := objects.get(f"{image.folder}/{wanted.name}"):
         return _file(kept.data, kept.content_type)
-    whole = _begin(media_id, wanted)
-    original = read_file(content)
-    return _file(original.data, whole) if whole else _make(media_id, wanted, original.data)
+    if whole := _begin(image, wanted):
+        return replace(content, content_type=whole, file_name=_file_name(whole))
+    if content.size > MAX_SOURCE_BYTES:
+        raise _refuse(image, wanted, TooLarge(f"A file of {content.size:,} bytes is too large for that"))
+    original = objects.get(content.object)
+    if original is None:
+        raise _Lost("The media are gone")
+    return _make(image, wanted, content, original.data)
 
 
-def _begin(media_id: str, wanted: Wanted) -> str:
+def _begin(image: _Image, wanted: Wanted) -> str:
     """Count an attempt; the image's type where the image itself is known to do.
 
     Raises what an attempt before raised, Unknown if several came to nothing, LimitExceeded.
     """
     now = now_ms()
-    making = storage.begin_thumbnail(media_id, wanted.name, now_ms=now, lapsed_ms=now - REMEMBERED_MS)
+    making = storage.begin_thumbnail(
+        image.counted_as,
+        wanted.name,
+        now_ms=now,
+        lapsed_ms=now - REMEMBERED_MS,
+        expires_ms=now + 2 * REMEMBERED_MS,
+    )
     if making.refusal:
         refused = TooLarge if making.refusal == TooLarge.errcode else Unknown
         raise refused(making.message)
@@ -123,21 +189,30 @@ def _begin(media_id: str, wanted: Wanted) -> str:
     return making.whole
 
 
-def _make(media_id: str, wanted: Wanted, data: bytes) -> File:
+def _make(image: _Image, wanted: Wanted, content: Content, data: bytes) -> File | Content:
     """Make a thumbnail and keep it, or remember why there is none to keep."""
     from murmuration.media.imaging import make_thumbnail
 
     try:
         made = make_thumbnail(data, wanted.size, wanted.method, animated=wanted.animated)
     except (TooLarge, Unknown) as error:
-        storage.refuse_thumbnail(media_id, wanted.name, refusal=error.errcode, message=error.message)
-        raise
+        raise _refuse(image, wanted, error) from error
     if made.data is data:
-        storage.keep_whole(media_id, wanted.name, made.content_type)
-    else:
-        objects.put(wanted.key(media_id), made.data, made.content_type)
+        storage.keep_whole(image.counted_as, wanted.name, made.content_type)
+        return replace(content, content_type=made.content_type, file_name=_file_name(made.content_type))
+    objects.put(f"{image.folder}/{wanted.name}", made.data, made.content_type)
     return _file(made.data, made.content_type)
 
 
+def _refuse(image: _Image, wanted: Wanted, error: MatrixError) -> MatrixError:
+    """Remember an error, so that the next request is refused without the work; returns it."""
+    storage.refuse_thumbnail(image.counted_as, wanted.name, refusal=error.errcode, message=error.message)
+    return error
+
+
 def _file(data: bytes, content_type: str) -> File:
-    return File(data, content_type, f"thumbnail.{content_type.partition('/')[2]}")
+    return File(data, content_type, _file_name(content_type))
+
+
+def _file_name(content_type: str) -> str:
+    return f"thumbnail.{content_type.partition('/')[2]}"

@@ -294,6 +294,12 @@ class TooLarge(MatrixError):
     errcode = "M_TOO_LARGE"
 
 
+class TooLargeToServe(TooLarge):
+    """Media that can't be sent in the way that is asked for, or that another server has too large."""
+
+    status = 502
+
+
 class Conflict(MatrixError):
     """What the request is about has come to another end already."""
 

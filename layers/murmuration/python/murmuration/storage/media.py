@@ -31,27 +31,46 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An ID: its owner, and the content or until when that may be uploaded."""
+    """An ID: its owner, and the content or until when that may be uploaded.
+
+    `begun` is content whose upload was begun, and which may be in the bucket by now.
+    """
 
     media_id: str
     user_id: str
     content: Content | None
     pending_until_ms: int | None
+    begun: Content | None = None
 
 
 def read(media_id: str) -> Media | None:
     item = dynamodb.get(TABLE, {"media_id": media_id})
     if item is None:
         return None
-    content = None
-    if "object" in item:
-        content = Content(
-            item["object"], item["content_type"], item["file_name"], item["size"], item["uploaded_ms"]
-        )
-    return Media(media_id, item["user_id"], content, item.get("pending_until_ms"))
+    return Media(
+        media_id,
+        item["user_id"],
+        content_of(item),
+        item.get("pending_until_ms"),
+        content_of(item.get("begun", {})),
+    )
 
 
-def _content_attributes(content: Content) -> dict[str, Any]:
+def content_of(item: Mapping[str, Any]) -> Content | None:
+    """The content that an item tells of; None if it tells of none."""
+    if "object" not in item:
+        return None
+    return Content(
+        item["object"],
+        item["content_type"],
+        item.get("file_name"),
+        int(item["size"]),
+        int(item["uploaded_ms"]),
+    )
+
+
+def content_attributes(content: Content) -> dict[str, Any]:
+    """The attributes by which an item tells of content."""
     return {
         "object": content.object,
         "content_type": content.content_type,
@@ -63,7 +82,7 @@ def _content_attributes(content: Content) -> dict[str, Any]:
 
 def create(media_id: str, user_id: str, content: Content) -> None:
     """Add an ID with its content; again is no error. Raises ConditionFailed where the ID is taken."""
-    item = {"media_id": media_id, "user_id": user_id, **_content_attributes(content)}
+    item = {"media_id": media_id, "user_id": user_id, **content_attributes(content)}
     dynamodb.execute(
         dynamodb.put(
             TABLE,
@@ -71,6 +90,44 @@ def create(media_id: str, user_id: str, content: Content) -> None:
             condition="attribute_not_exists(media_id) OR #object = :object",
             names={"#object": "object"},
             values={":object": content.object},
+        )
+    )
+
+
+def begin(media_id: str, user_id: str, content: Content, *, until_ms: int) -> None:
+    """Add an ID whose content is to be in the bucket by `until_ms`. Raises ConditionFailed if it's taken."""
+    begun = content_attributes(content)
+    item = {"media_id": media_id, "user_id": user_id, "pending_until_ms": until_ms, "begun": begun}
+    dynamodb.transact([dynamodb.put(TABLE, item, condition="attribute_not_exists(media_id)")])
+
+
+def begin_pending(media: Media, content: Content) -> None:
+    """Note that the upload to a pending ID begins. Raises ConditionFailed where it has begun, or is over."""
+    dynamodb.transact(
+        [
+            dynamodb.update(
+                TABLE,
+                {"media_id": media.media_id},
+                "SET begun = :begun",
+                values={":begun": content_attributes(content)},
+                condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
+            ),
+            _unlist(media),
+        ]
+    )
+
+
+def complete_begun(media: Media, content: Content) -> None:
+    """Note that what was begun has arrived. Raises ConditionFailed where that was noted before."""
+    attributes = content_attributes(content)
+    dynamodb.execute(
+        dynamodb.update(
+            TABLE,
+            {"media_id": media.media_id},
+            f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms, begun",
+            names={f"#{name}": name for name in attributes},
+            values={f":{name}": value for name, value in attributes.items()},
+            condition="attribute_exists(begun)",
         )
     )
 
@@ -131,10 +188,11 @@ class Making:
     whole: str = ""
 
 
-def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int) -> Making:
+def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int, expires_ms: int) -> Making:
     """Count an attempt before it is made, unless it's known what comes of it; how the making goes.
 
-    What is known from before `lapsed_ms` counts no more. One write, two where it has lapsed.
+    What is known from before `lapsed_ms` counts no more. One write, two where it has lapsed. The table
+    deletes the item some time after `expires_ms`.
     """
     key = _thumbnail_key(media_id, name)
     try:
@@ -142,8 +200,8 @@ def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int) ->
             dynamodb.update(
                 TABLE,
                 key,
-                "SET since_ms = if_not_exists(since_ms, :now) ADD tries :one",
-                values={":now": now_ms, ":one": 1, ":lapsed": lapsed_ms},
+                "SET since_ms = if_not_exists(since_ms, :now), expires = :expires ADD tries :one",
+                values={":now": now_ms, ":one": 1, ":lapsed": lapsed_ms, ":expires": expires_ms // 1000},
                 condition="attribute_not_exists(since_ms) OR (since_ms >= :lapsed"
                 " AND attribute_not_exists(refusal) AND attribute_not_exists(whole))",
                 return_old=True,
@@ -154,7 +212,7 @@ def begin_thumbnail(media_id: str, name: str, *, now_ms: int, lapsed_ms: int) ->
         item = error.item()
     if item is None or item["since_ms"] < lapsed_ms:
         item = {"tries": 1, "since_ms": now_ms}
-        dynamodb.execute(dynamodb.put(TABLE, {**key, **item}))
+        dynamodb.execute(dynamodb.put(TABLE, {**key, **item, "expires": expires_ms // 1000}))
     return Making(
         item.get("tries", 0),
         item["since_ms"],
@@ -227,7 +285,7 @@ def complete(media: Media, content: Content) -> None:
     A transaction, as one of those may be sent twice: a lone write whose answer was lost would then be refused
     for what it did itself.
     """
-    attributes = _content_attributes(content)
+    attributes = content_attributes(content)
     dynamodb.transact(
         [
             dynamodb.update(
@@ -236,16 +294,21 @@ def complete(media: Media, content: Content) -> None:
                 f"SET {', '.join(f'#{name} = :{name}' for name in attributes)} REMOVE pending_until_ms",
                 names={f"#{name}": name for name in attributes},
                 values={f":{name}": value for name, value in attributes.items()},
-                condition="attribute_exists(pending_until_ms)",
+                condition="attribute_exists(pending_until_ms) AND attribute_not_exists(begun)",
             ),
-            dynamodb.update(
-                TABLE,
-                _list_key(media.user_id),
-                "REMOVE pending.#media_id",
-                names={"#media_id": media.media_id},
-                condition="attribute_exists(media_id)",
-            ),
+            _unlist(media),
         ]
+    )
+
+
+def _unlist(media: Media) -> Write:
+    """Take an ID off the list of its user's pending ones."""
+    return dynamodb.update(
+        TABLE,
+        _list_key(media.user_id),
+        "REMOVE pending.#media_id",
+        names={"#media_id": media.media_id},
+        condition="attribute_exists(media_id)",
     )
 
 

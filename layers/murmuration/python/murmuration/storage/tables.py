@@ -271,7 +271,7 @@ TABLES: tuple[Table, ...] = (
     Table(Transient, ttl="expires"),
     Table(Directory),
     Table(Keys),
-    Table(Media),
+    Table(Media, ttl="expires"),
     Table(RemoteKeys),
     Table(Destinations),
     Table(Parked, ttl="expires", indexes=(ByDue,)),

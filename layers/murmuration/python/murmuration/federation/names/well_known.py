@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urljoin, urlsplit
 
 from murmuration.federation.names import policy
 from murmuration.protocol.encoding import canonical_json
@@ -20,13 +19,11 @@ from murmuration.transport.errors import AnswerTooLarge, TransportError
 
 PATH = "/.well-known/matrix/server"
 MAX_BYTES = 50 * 1024
-MAX_REDIRECTS = 5
 SECONDS = 6.0
 """For all redirects together."""
 DEFAULT_S = 24 * 3600
 SHORTEST_S = 5 * 60
 LONGEST_S = 48 * 3600
-_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class WellKnownError(Exception):
@@ -47,22 +44,20 @@ class Delegation:
 
 def fetch(hostname: str) -> Delegation:
     """The host's delegation. Follows redirects, of which each is checked. Raises WellKnownError."""
-    deadline = Deadline(SECONDS)
-    url = f"https://{hostname}{PATH}"
-    for _ in range(MAX_REDIRECTS + 1):
-        try:
-            status, headers, body = _ask(_split(url), deadline)
-        except AnswerTooLarge as error:
-            raise WellKnownError(str(error)) from error
-        except TransportError as error:
-            raise WellKnownError(str(error), passing=True) from error
-        if status in _REDIRECTS and (location := headers.get("location")):
-            url = _next(url, location)
-            continue
-        if status != 200:
-            raise WellKnownError(f"{hostname} answered {status}", passing=status >= 500 or status == 429)
-        return Delegation(_delegate(body), lifetime(headers))
-    raise WellKnownError(f"{hostname} redirects more than {MAX_REDIRECTS} times")
+    from murmuration.transport import following
+
+    way = following.Way(policy.reach(), ca_file=settings().federation_ca)
+    url, headers = f"https://{hostname}{PATH}", {"Accept": "application/json"}
+    try:
+        with following.get(url, way, Deadline(SECONDS), headers=headers) as (_, answer):
+            if answer.status != 200:
+                passing = answer.status >= 500 or answer.status == 429
+                raise WellKnownError(f"{hostname} answered {answer.status}", passing=passing)
+            return Delegation(_delegate(answer.read(MAX_BYTES)), lifetime(answer.headers))
+    except (AnswerTooLarge, following.BadUrl) as error:
+        raise WellKnownError(str(error)) from error
+    except TransportError as error:
+        raise WellKnownError(str(error), passing=True) from error
 
 
 def lifetime(headers: Mapping[str, str], now_s: float | None = None) -> int:
@@ -86,45 +81,6 @@ def _until(date: str, now_s: float | None) -> int:
         return int(parsedate_to_datetime(date).timestamp() - (time.time() if now_s is None else now_s))
     except (ValueError, TypeError, OverflowError):
         return 0
-
-
-def _ask(parts: SplitResult, deadline: Deadline) -> tuple[int, Mapping[str, str], bytes]:
-    from murmuration.transport.connections import Peer
-    from murmuration.transport.exchanges import send
-
-    hostname = parts.hostname or ""
-    host = f"[{hostname}]" if ":" in hostname else hostname
-    peer = Peer(hostname, parts.port or 443, hostname, policy.reach(), ca_file=settings().federation_ca)
-    headers = {
-        "Host": f"{host}:{parts.port}" if parts.port else host,
-        "Accept": "application/json",
-        "User-Agent": "Murmuration",
-    }
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    with send(peer, "GET", target, headers, None, deadline) as answer:
-        # The body of a redirect says nothing; to read it would be to wait for it.
-        body = answer.read(MAX_BYTES) if answer.status == 200 else b""
-        return answer.status, answer.headers, body
-
-
-def _next(url: str, location: str) -> str:
-    """Where a redirect leads. Raises WellKnownError."""
-    try:
-        found = urljoin(url, location.strip())
-        _split(found)
-        found.encode("ascii")
-    except ValueError as error:
-        raise WellKnownError("a redirect leads to what is no URL") from error
-    return found.partition("#")[0]
-
-
-def _split(url: str) -> SplitResult:
-    """The parts of a URL that may be asked. Raises WellKnownError, ValueError."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname or parts.username is not None:
-        raise WellKnownError("a redirect leads to a URL that isn't https, or has credentials")
-    _ = parts.port
-    return parts
 
 
 def _delegate(body: bytes) -> str:

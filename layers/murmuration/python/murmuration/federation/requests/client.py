@@ -40,6 +40,7 @@ __all__ = ["Answer", "path", "request", "request_value", "stream"]
 SECONDS = 30.0
 MAX_BYTES = 4 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
+JSON = "application/json"
 _GONE = (502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 530)
 """What proxies answer for a server that isn't there."""
 
@@ -142,10 +143,15 @@ def stream(
     for_user: bool = False,
     signed: bool = True,
     failures: Container[int] = (),
+    answers: Container[int] = (),
+    refusals: Container[int] = (),
+    accept: str = JSON,
 ) -> Iterator[Answer]:
     """An answer of status 200 to 299 as it arrives, for bodies too large to be held. Raises as `request`.
 
-    `failures` are further statuses that count as the server's failure, as if it weren't there.
+    `failures` are further statuses that count as the server's failure, as if it weren't there; `answers` are
+    further ones that are no error. `refusals` are those of a missing server's (502 and the like) that count
+    as the server's own answer if an errcode comes with them. `accept` is the type of body that is asked for.
     """
     policy.require_allowed(destination)
     if destination == settings().server_name:
@@ -157,7 +163,7 @@ def stream(
     uri = target(of_path, query)
     for left in range(tries - 1, -1, -1):
         try:
-            exchange = _send(destination, method, uri, body, seconds, signed)
+            exchange = _send(destination, method, uri, body, seconds, signed, accept)
             break
         except Unreachable:
             if left:
@@ -166,7 +172,8 @@ def stream(
             raise
     with exchange:
         try:
-            _check_status(destination, exchange, failures)
+            if exchange.status not in answers:
+                _check_status(destination, exchange, failures, refusals)
         except RateLimited as error:
             health.held(destination, error.retry_after_ms)
             raise
@@ -180,14 +187,16 @@ def stream(
         yield Answer(destination, exchange, started_ms)
 
 
-def _send(destination: str, method: str, uri: str, body: Any, seconds: float, signed: bool) -> Exchange:
+def _send(
+    destination: str, method: str, uri: str, body: Any, seconds: float, signed: bool, accept: str
+) -> Exchange:
     """The exchange over the first route that connects. Raises Unreachable."""
     from murmuration.transport.deadlines import Deadline
     from murmuration.transport.exchanges import send
 
     deadline = Deadline(seconds)
     content = None if body is x_matrix.ABSENT else canonical_json.encode(body, strict=False)
-    headers = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "Murmuration"}
+    headers = {"Accept": accept, "Accept-Encoding": "gzip", "User-Agent": "Murmuration"}
     if content is not None:
         headers["Content-Type"] = "application/json"
     if signed:
@@ -220,11 +229,15 @@ def _peer(route: Route) -> Peer:
     )
 
 
-def _check_status(destination: str, exchange: Exchange, failures: Container[int]) -> None:
+def _check_status(
+    destination: str, exchange: Exchange, failures: Container[int], refusals: Container[int]
+) -> None:
     """Raises Unreachable, RateLimited, Refused for an answer that isn't a success."""
     status = exchange.status
     if 200 <= status < 300:
         return
+    if status in refusals and (said := _error_body(exchange)).get("errcode"):
+        raise Refused(status, said)
     if status in _GONE or status in failures:
         raise Unreachable(f"{destination} answered {status}")
     body = _error_body(exchange)

@@ -1,0 +1,19 @@
+"""Say where a large upload to an mxc: URI created before is to be stored, and begin it.
+
+https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadservernamemediaid
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.media.placing import Coming, place_content_to_mxc
+
+
+@endpoint("PUT", "/uploads/{serverName}/{mediaId}", refuses_suspended=True, stores_body=True)
+def handler(request: Request) -> dict[str, Any]:
+    coming = Coming(request.coming_bytes, request.headers.get("content-type"), request.query.get("filename"))
+    params = request.params
+    key = place_content_to_mxc(request.requester, params["serverName"], params["mediaId"], coming)
+    return {"object": key, "answer": {}}

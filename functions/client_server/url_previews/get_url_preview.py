@@ -1,0 +1,18 @@
+"""Tell what is at a URL, by the old path.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixmediav3preview_url
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.endpoint import Request, endpoint
+from murmuration.media.previews import get_url_preview
+
+
+@endpoint("GET", "/_matrix/media/{version}/preview_url", versions=("r0", "v3", "v1"))
+def handler(request: Request) -> Mapping[str, Any]:
+    request.query_int("ts", 0)
+    return get_url_preview(request.requester, request.query_required("url"))

@@ -1,0 +1,17 @@
+"""Give another server media of this one.
+
+https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid
+"""
+
+from __future__ import annotations
+
+from murmuration.endpoint import Auth, Request, Response, endpoint
+from murmuration.media.asking import Asked
+from murmuration.media.federating import get_content
+
+
+@endpoint("GET", "/_matrix/federation/v1/media/download/{mediaId}", auth=Auth.SERVER)
+def handler(request: Request) -> Response:
+    asked = Asked.by_server(request.origin, request.query)
+    parts = get_content(request.params["mediaId"], asked)
+    return Response(parts.body, headers={"Content-Type": parts.content_type})

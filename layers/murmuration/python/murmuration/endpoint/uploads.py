@@ -1,0 +1,61 @@
+"""Uploads that are too large for a function: API Gateway puts their bodies into the bucket.
+
+The function of such a route is the gateway's authorizer. It sees everything of the request but the body, and
+answers with the object's key and with what the client is told once that is stored; or with an error, and then
+with a key that the gateway may not write to. `infra_shared.uploads` has the gateway's part.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-use-lambda-authorizer.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from murmuration.protocol.errors import MissingParam
+
+SIZE_HEADER = "x-murmuration-size"
+REFUSED = "refused"
+"""The first part of a key to which the gateway has no permission."""
+
+
+def size_of(headers: Mapping[str, str]) -> int:
+    """The size that the viewer side noted of a body. Raises MissingParam."""
+    text = headers.get(SIZE_HEADER, "")
+    if text.isdecimal() and len(text) < 16:
+        return int(text)
+    raise MissingParam("The request doesn't say how many bytes it has")
+
+
+def of_gateway(event: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    """An endpoint's answer in the form in which the gateway asks for it."""
+    return placing(event, answer) if event.get("type") == "REQUEST" else answer
+
+
+def placing(event: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
+
+    Every request is allowed, as a refusal by the gateway itself would have no status and words of ours.
+    """
+    status, body = int(answer["statusCode"]), str(answer["body"])
+    folder, media, name = REFUSED, "-", "-"
+    if status == 200:
+        found = json.loads(body)
+        folder, media, name = found["object"].split("/")
+        body = json.dumps(found["answer"])
+    statement = {
+        "Action": "execute-api:Invoke",
+        "Effect": "Allow",
+        "Resource": event["methodArn"],
+    }
+    return {
+        "principalId": "client",
+        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        "context": {
+            "folder": folder,
+            "media": media,
+            "name": name,
+            "status": str(status),
+            "body": body,
+        },
+    }

@@ -1,0 +1,118 @@
+"""Finds what an mxc: URI names: media of this server, or of another one that has them.
+
+https://spec.matrix.org/v1.19/client-server-api/#content-repository
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+from murmuration.aws import objects
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
+from murmuration.media.asking import Asked
+from murmuration.media.serving import Served, serve
+from murmuration.protocol.errors import LimitExceeded, NotFound, NotYetUploaded
+from murmuration.protocol.identifiers import is_valid_server_name
+from murmuration.settings import settings
+from murmuration.storage import media as storage
+from murmuration.storage.media import Content, Media
+
+MAX_WAIT_MS = 15_000
+WAIT_STEP_MS = 400
+_MEDIA_ID = re.compile("[A-Za-z0-9_-]{1,255}")
+
+
+def get_content(server_name: str, media_id: str, asked: Asked, file_name: str | None = None) -> Served:
+    """Answer with media as they were uploaded; see `find_content` and `serve`, also for errors."""
+    content = find_content(server_name, media_id, asked)
+    try:
+        return serve(content, asked, file_name)
+    except NotFound:
+        return serve(find_again(server_name, media_id, asked, content), asked, file_name)
+
+
+def find_again(server_name: str, media_id: str, asked: Asked, lost: Content) -> Content:
+    """What replaces media that the bucket has lost: another server has them still. Raises NotFound."""
+    if server_name == settings().server_name:
+        raise NotFound("The media are gone")
+    from murmuration.media import remote
+
+    return remote.replace_lost(server_name, media_id, asked, lost)
+
+
+def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
+    """What is known about media, after waiting for what is yet to be uploaded or fetched.
+
+    Nobody in particular waits for nothing, and gets only what was here before the deployment's freeze.
+    Somebody who waits for many media at once is told immediately that they aren't uploaded, as each wait
+    holds a function. Raises NotFound, NotYetUploaded, LimitExceeded, and what `remote.find_content` raises.
+    """
+    if server_name == settings().server_name:
+        return find_own_content(media_id, asked)
+    check_name(server_name, media_id)
+    from murmuration.media import remote
+
+    return _unless_frozen(remote.find_content(server_name, media_id, asked), asked)
+
+
+def find_own_content(media_id: str, asked: Asked) -> Content:
+    """The same for media of this server alone. Raises NotFound, NotYetUploaded."""
+    content = find_own_media(media_id).content
+    if content is None and asked.asker and asked.timeout_ms > 0:
+        content = _await_content(media_id, asked)
+    if content is None:
+        raise NotYetUploaded("The media have not been uploaded yet")
+    return _unless_frozen(content, asked)
+
+
+def _unless_frozen(content: Content, asked: Asked) -> Content:
+    if not asked.asker and content.uploaded_ms >= settings().unauthenticated_media_before_ms:
+        raise NotFound("These media are given to who has an access token, by the paths of today")
+    return content
+
+
+def check_name(server_name: str, media_id: str) -> None:
+    """Raises NotFound for what can't be the name of media."""
+    if not is_valid_server_name(server_name) or not _MEDIA_ID.fullmatch(media_id):
+        raise NotFound("This is not the name of any media")
+
+
+def find_own_media(media_id: str) -> Media:
+    """An ID of this server's. Raises NotFound, also for one whose time to be uploaded is over.
+
+    An upload that was begun is complete once its body is in the bucket; the first who looks finds that out.
+    """
+    check_name(settings().server_name, media_id)
+    media = storage.read(media_id)
+    if media is not None and media.content is None and media.begun is not None:
+        media = _look_for(media, media.begun)
+    if media is None or (media.content is None and (media.pending_until_ms or 0) <= now_ms()):
+        raise NotFound("There are no such media")
+    return media
+
+
+def _look_for(media: Media, begun: Content) -> Media:
+    size = objects.size_of(begun.object)
+    if size is None:
+        return media
+    content = replace(begun, size=size)
+    with suppress(ConditionFailed):  # somebody else has noted the same
+        storage.complete_begun(media, content)
+    return replace(media, content=content, begun=None)
+
+
+def _await_content(media_id: str, asked: Asked) -> Content | None:
+    """What was uploaded while this waited; None where nothing was, or the asker waits too often."""
+    with suppress(LimitExceeded):
+        rate_limits.check("media_wait", asked.asker)
+        deadline = time.monotonic() + min(asked.timeout_ms, MAX_WAIT_MS) / 1000
+        while (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, WAIT_STEP_MS / 1000))
+            if (content := find_own_media(media_id).content) is not None:
+                return content
+    return None

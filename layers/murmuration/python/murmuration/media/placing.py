@@ -1,0 +1,94 @@
+"""Uploads whose bodies API Gateway puts into the bucket, as they are too large for a function.
+
+What an upload is refused for is known before its body is stored: the function that says where it is to be
+stored is asked first. Nobody tells when the body has arrived. So an ID whose upload was begun is looked for
+in the bucket by whoever wants its content first, and is complete from then on (`finding.find_own_media`).
+The gateway stores an object only where there is none, so two uploads to one ID can't both succeed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.clock import now_ms
+from murmuration.identity import budgets
+from murmuration.identity.tokens import Requester
+from murmuration.media.headers import content_type_of
+from murmuration.media.repository import (
+    check_upload,
+    counted,
+    find_pending,
+    mxc_uri,
+    new_media_id,
+    refuse_overwriting,
+)
+from murmuration.protocol.errors import CannotOverwriteMedia
+from murmuration.storage import media as storage
+from murmuration.storage.media import Content
+
+COMING_MS = 900_000
+"""Until when an upload that was begun may arrive; the gateway takes half a minute at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """What is known of an upload before its body comes; `content_type` is the header as it came."""
+
+    size: int
+    content_type: str | None
+    file_name: str | None
+
+
+def place_content(requester: Requester, coming: Coming) -> tuple[str, str]:
+    """Begin an upload: the key under which its body is to be stored, and its mxc: URI.
+
+    Raises what `repository.upload_content` raises.
+    """
+    check_upload(requester, coming.size, coming.file_name)
+    media_id = new_media_id()
+    content = _content(media_id, coming)
+    with counted(requester, coming.size):
+        _pay(coming)
+        storage.begin(media_id, requester.user_id, content, until_ms=now_ms() + COMING_MS)
+    return content.object, mxc_uri(media_id)
+
+
+def place_content_to_mxc(requester: Requester, server_name: str, media_id: str, coming: Coming) -> str:
+    """Begin the upload to an ID created before: the key under which its body is to be stored.
+
+    Again is no error while nothing has arrived: the key stays what it was. Raises what
+    `repository.upload_content_to_mxc` raises.
+    """
+    media = find_pending(requester, server_name, media_id)
+    check_upload(requester, coming.size, coming.file_name)
+    if media.content is not None:
+        refuse_overwriting(media)
+    if media.begun is not None:
+        return media.begun.object
+    content = _content(media_id, coming)
+    with counted(requester, coming.size):
+        _pay(coming)
+        try:
+            storage.begin_pending(media, content)
+        except ConditionFailed as error:
+            raise CannotOverwriteMedia("The media are being uploaded already") from error
+    return content.object
+
+
+def _content(media_id: str, coming: Coming) -> Content:
+    return Content(
+        object=f"media/{media_id}/{secrets.token_urlsafe(9)}",
+        content_type=content_type_of(coming.content_type),
+        file_name=coming.file_name or None,
+        size=coming.size,
+        uploaded_ms=now_ms(),
+    )
+
+
+def _pay(coming: Coming) -> None:
+    """Take what storing the body costs, which no call of the function's shows. Raises LimitExceeded."""
+    cost = budgets.OBJECT_PUT + coming.size / 1024 * budgets.OBJECT_KB
+    budgets.expect(cost)
+    budgets.add(cost)

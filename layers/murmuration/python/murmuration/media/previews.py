@@ -1,0 +1,197 @@
+"""Previews of URLs: what the page there says of itself, and its image.
+
+The URL is a stranger's, and so is each redirect: only public addresses are asked, by HTTP or HTTPS, without
+credentials, for a bounded time and size. The functions of previews have a role of their own, which reaches no
+more than what previews are kept in. What was found is kept for an hour, and a failure for some minutes; one
+request at a time asks a URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+
+from murmuration.aws import objects
+from murmuration.clock import now_ms
+from murmuration.identity import rate_limits
+from murmuration.identity.tokens import Requester
+from murmuration.media import pages
+from murmuration.protocol.addresses import parse_address
+from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
+from murmuration.protocol.errors import (
+    BadGateway,
+    Forbidden,
+    InvalidParam,
+    LimitExceeded,
+    MatrixError,
+    Refusal,
+    Unrecognized,
+)
+from murmuration.settings import settings
+from murmuration.storage import previews as storage
+from murmuration.storage.media import Content
+from murmuration.storage.remote_media import Failure
+from murmuration.transport import following
+from murmuration.transport.addresses import Reach
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import AddressRefused, TransportError
+
+if TYPE_CHECKING:
+    from murmuration.transport.exchanges import Exchange
+
+SECONDS = 10.0
+"""For the page, its redirects and its image together."""
+MAX_IMAGE_BYTES = 5_000_000
+KEPT_MS = 3_600_000
+FAILED_MS = 300_000
+CLAIM_MS = 15_000
+WAIT_STEP_S = 0.3
+DAY_MS = 86_400_000
+IMAGE_PREFIX = "preview-"
+"""What the media IDs of images begin with: they end with the bucket's rule for what isn't ours."""
+HEADERS = {
+    "Accept": "text/html,application/xhtml+xml,image/*;q=0.8,*/*;q=0.1",
+    "Accept-Encoding": "gzip",
+    "Accept-Language": "en;q=0.8,*;q=0.5",
+    "User-Agent": "Mozilla/5.0 (compatible; Murmuration; URL preview)",
+}
+
+
+def get_url_preview(requester: Requester, url: str) -> Mapping[str, Any]:
+    """The properties of what is at a URL; empty if that says nothing of itself.
+
+    Raises Unrecognized where the operator has previews off, InvalidParam for what can't be asked, Forbidden
+    for an address that isn't public, BadGateway where the URL doesn't answer, LimitExceeded.
+    """
+    if not settings().url_previews:
+        raise Unrecognized("This server has no URL previews")
+    rate_limits.check("url_preview", requester.user_id)
+    asked = _normalized(url)
+    digest = digest_of(asked)
+    deadline = time.monotonic() + SECONDS
+    while True:
+        now = now_ms()
+        known = storage.read(digest, now_ms=now)
+        if known is not None and known.failure is not None:
+            raise Refusal(known.failure.status, known.failure.errcode, known.failure.message)
+        if known is not None and known.properties is not None:
+            return known.properties
+        if known is None and storage.claim(digest, now_ms=now, until_ms=now + CLAIM_MS):
+            return _ask(digest, asked)
+        if time.monotonic() > deadline:
+            raise LimitExceeded("The URL is being asked already", retry_after_ms=CLAIM_MS)
+        time.sleep(WAIT_STEP_S)
+
+
+def digest_of(url: str) -> str:
+    """What a URL's preview is kept by."""
+    return encode_urlsafe(hashlib.sha256(url.encode()).digest())
+
+
+def _normalized(url: str) -> str:
+    """The URL in ASCII, as it is asked. Raises InvalidParam."""
+    try:
+        parts = urlsplit(url.strip().partition("#")[0])
+        if parts.scheme.lower() not in ("http", "https"):
+            raise ValueError("only http and https are asked")
+        host = (parts.hostname or "").encode("idna").decode() if ":" not in (parts.hostname or "") else ""
+        netloc = f"{host}:{parts.port}" if host and parts.port else host or parts.netloc
+        if parts.username is not None:
+            raise ValueError("it has a user's name before the host")
+        path, query = (quote(part, safe="%/:=&?~+!$,;'@()*[]|") for part in (parts.path, parts.query))
+        return parse_address(urlunsplit((parts.scheme.lower(), netloc, path or "/", query, ""))).url
+    except ValueError as error:
+        raise InvalidParam(f"No preview can be had of this URL: {error}") from error
+
+
+def _ask(digest: str, url: str) -> Mapping[str, Any]:
+    """Ask the URL, and remember what came of it."""
+    try:
+        found = _look_at(url, Deadline(SECONDS))
+    except MatrixError as error:
+        failure = Failure(error.status, error.errcode, error.message)
+        storage.write_failure(digest, failure, expires_ms=now_ms() + FAILED_MS)
+        raise
+    storage.write(digest, found, expires_ms=now_ms() + KEPT_MS)
+    return found
+
+
+def _look_at(url: str, deadline: Deadline) -> dict[str, Any]:
+    try:
+        with following.get(url, _way(), deadline, headers=HEADERS) as (final, answer):
+            if not 200 <= answer.status < 300:
+                raise BadGateway(f"The URL answered with the status {answer.status}")
+            kind = answer.headers.get("content-type", "")
+            essence = kind.partition(";")[0].strip().lower()
+            if essence.startswith("image/"):
+                return _image(_read(answer, MAX_IMAGE_BYTES))
+            if essence not in ("text/html", "application/xhtml+xml"):
+                return {}
+            data = _beginning(answer, pages.MAX_PAGE_BYTES)
+    except AddressRefused as error:
+        raise Forbidden("The URL leads to an address that isn't public") from error
+    except TransportError as error:
+        raise BadGateway("The URL didn't answer, or not properly") from error
+    said: dict[str, Any] = dict(pages.read_page(data, kind))
+    source = said.pop("og:image", "") or said.get("og:image:url", "") or said.get("og:image:secure_url", "")
+    kept = {name: value for name, value in said.items() if not name.startswith("og:image")}
+    return {**kept, **(_image_at(urljoin(final, source), deadline) if source else {})}
+
+
+def _image_at(url: str, deadline: Deadline) -> dict[str, Any]:
+    """The properties of a page's image; none where there is no image that can be shown."""
+    try:
+        asked = _normalized(url)
+        with following.get(asked, _way(), deadline, headers=HEADERS) as (_, answer):
+            return _image(_read(answer, MAX_IMAGE_BYTES)) if answer.status == 200 else {}
+    except (TransportError, InvalidParam):
+        return {}
+
+
+def _way() -> following.Way:
+    """Public addresses, by TLS or without; the loopback where a setting for tests has it."""
+    config = settings()
+    reach = Reach(loopback=config.federation_loopback)
+    return following.Way(reach, reach, config.federation_ca)
+
+
+def _read(answer: Exchange, most: int) -> bytes:
+    """The whole body; nothing of one that is too large."""
+    data = _beginning(answer, most + 1)
+    return data if len(data) <= most else b""
+
+
+def _beginning(answer: Exchange, most: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    for piece in answer.chunks(1 << 40):
+        pieces.append(piece)
+        size += len(piece)
+        if size >= most:
+            break
+    return b"".join(pieces)[:most]
+
+
+def _image(data: bytes) -> dict[str, Any]:
+    """Keep an image, which its bytes must show it to be, whatever its header says; its properties."""
+    from murmuration.media.imaging import describe
+
+    try:
+        described = describe(data)
+    except MatrixError:
+        return {}
+    media_id = IMAGE_PREFIX + encode_urlsafe(hashlib.sha256(data).digest())[:32]
+    now = now_ms()
+    content = Content(f"remote/{media_id}/image", described.content_type, None, len(data), now)
+    objects.put(content.object, data, content.content_type)
+    storage.write_image(media_id, content, expires_ms=now + settings().remote_media_days * DAY_MS)
+    return {
+        "og:image": f"mxc://{settings().server_name}/{media_id}",
+        "og:image:type": described.content_type,
+        "og:image:width": described.size[0],
+        "og:image:height": described.size[1],
+        "matrix:image:size": len(data),
+    }

@@ -1,0 +1,215 @@
+"""Asks another server for a file of its own: by the federation's endpoint, else by the old one.
+
+https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import IO
+
+from murmuration.federation.names import policy
+from murmuration.federation.requests import client
+from murmuration.federation.requests.errors import Malformed, RateLimited, Refused, Unreachable
+from murmuration.media.headers import content_type_of, file_name_of
+from murmuration.protocol.encoding.multipart import MultipartError, Reader, boundary_of
+from murmuration.protocol.errors import (
+    BadGateway,
+    LimitExceeded,
+    MatrixError,
+    NotFound,
+    NotYetUploaded,
+    TooLargeToServe,
+)
+from murmuration.settings import settings
+
+MULTIPART_OVERHEAD = 65_536
+"""What a multipart body may have besides the file."""
+REDIRECTS = (307, 308)
+OWN_ANSWERS = (502, 504)
+"""Statuses by which a server itself says that a file is too large, or isn't uploaded yet."""
+OLD_PATHS = ("v3", "r0")
+UNKNOWN = "M_UNRECOGNIZED"
+
+TakeBytes = Callable[[int], None]
+"""Called with the number of bytes to come before they are read; it raises what the limits want."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a file is, as its server says; the bytes are in the file that was given."""
+
+    content_type: str
+    file_name: str | None
+    size: int
+
+
+class _Sink:
+    """Writes to a file up to a limit, and takes the bytes from the limits a part at a time."""
+
+    STEP = 1_000_000
+
+    def __init__(self, file: IO[bytes], most: int, take: TakeBytes) -> None:
+        self._file = file
+        self._most = most
+        self._take = take
+        self._taken = 0
+        self.size = 0
+        self.body_limit = most + MULTIPART_OVERHEAD
+        """What a body may have at all; `write` says in better words that a file is too large."""
+
+    def expect(self, size: str) -> None:
+        """Note a Content-Length. Raises TooLargeToServe, LimitExceeded."""
+        if size.isdecimal() and len(size) < 18:
+            self._allow(int(size))
+
+    def write(self, pieces: Iterable[bytes]) -> None:
+        """Write what comes. Raises TooLargeToServe, LimitExceeded."""
+        for piece in pieces:
+            self.size += len(piece)
+            self._allow(self.size)
+            self._file.write(piece)
+
+    def _allow(self, size: int) -> None:
+        if size > self._most:
+            raise TooLargeToServe(f"The media are larger than the {self._most:,} bytes that are fetched")
+        if size > self._taken:
+            more = max(size - self._taken, self.STEP)
+            self._take(more)
+            self._taken += more
+
+
+def fetch(
+    server_name: str,
+    media_id: str,
+    file: IO[bytes],
+    *,
+    most: int,
+    seconds: float,
+    timeout_ms: int,
+    take: TakeBytes,
+) -> Fetched:
+    """Write a file of another server's to `file`; what it is.
+
+    Raises NotFound, NotYetUploaded, LimitExceeded, TooLargeToServe, and BadGateway if the server can't be
+    reached or answers badly; Forbidden for a server that the operator's lists exclude.
+    """
+    from murmuration.transport.deadlines import Deadline
+    from murmuration.transport.errors import TransportError
+
+    deadline, sink = Deadline(seconds), _Sink(file, most, take)
+    try:
+        try:
+            return _by_federation(server_name, media_id, sink, deadline.left(), timeout_ms)
+        except Refused as error:
+            if not (error.status in (404, 405) and error.errcode == UNKNOWN):
+                raise
+        return _by_old_path(server_name, media_id, sink, deadline.left(), timeout_ms)
+    except Refused as error:
+        raise _refusal(server_name, error) from error
+    except Unreachable as error:
+        raise BadGateway(f"{server_name} can't be reached for its media") from error
+    except (Malformed, MultipartError, TransportError) as error:
+        raise BadGateway(f"{server_name} gave no proper answer when asked for media") from error
+
+
+def _by_federation(server_name: str, media_id: str, sink: _Sink, seconds: float, timeout_ms: int) -> Fetched:
+    path = client.path("_matrix", "federation", "v1", "media", "download", media_id)
+    with client.stream(
+        server_name,
+        "GET",
+        path,
+        query={"timeout_ms": timeout_ms},
+        seconds=seconds,
+        for_user=True,
+        refusals=OWN_ANSWERS,
+        accept="multipart/mixed",
+    ) as answer:
+        sink.expect(_less(answer.headers.get("content-length", ""), MULTIPART_OVERHEAD))
+        boundary = boundary_of(answer.headers.get("content-type", ""))
+        parts = Reader(boundary, answer.chunks(sink.body_limit))
+        parts.next_part()  # JSON, which says nothing yet
+        headers = parts.next_part()
+        if headers is None:
+            raise MultipartError("the answer has one part only")
+        if "location" not in headers:
+            sink.write(parts.body())
+            return _fetched(headers, sink)
+        location = headers["location"]
+    return _follow(server_name, "", location, sink, seconds)
+
+
+def _by_old_path(server_name: str, media_id: str, sink: _Sink, seconds: float, timeout_ms: int) -> Fetched:
+    """By the endpoints without authentication, which old servers have."""
+    for version in OLD_PATHS:
+        path = client.path("_matrix", "media", version, "download", server_name, media_id)
+        try:
+            with client.stream(
+                server_name,
+                "GET",
+                path,
+                query={"allow_remote": False, "allow_redirect": True, "timeout_ms": timeout_ms},
+                seconds=seconds,
+                for_user=True,
+                signed=False,
+                answers=REDIRECTS,
+                refusals=OWN_ANSWERS,
+                accept="*/*",
+            ) as answer:
+                if answer.status not in REDIRECTS:
+                    sink.expect(answer.headers.get("content-length", ""))
+                    sink.write(answer.chunks(sink.body_limit))
+                    return _fetched(answer.headers, sink)
+                location = answer.headers.get("location", "")
+        except Refused as error:
+            if error.errcode == UNKNOWN and version != OLD_PATHS[-1]:
+                continue
+            raise
+        return _follow(server_name, path, location, sink, seconds)
+    raise AssertionError("there is always a last path")
+
+
+def _follow(server_name: str, path: str, location: str, sink: _Sink, seconds: float) -> Fetched:
+    """The file at a URL that its server names. No credentials are sent, and addresses are checked."""
+    from murmuration.transport import following
+    from murmuration.transport.addresses import Reach
+    from murmuration.transport.deadlines import Deadline
+
+    config = settings()
+    plain = Reach(public=False, loopback=True) if config.federation_loopback else None
+    way = following.Way(policy.reach(), plain, config.federation_ca)
+    url = following.next_url(f"https://{server_name}{path}", location)
+    with following.get(url, way, Deadline(seconds), headers={"Accept-Encoding": "gzip"}) as (_, answer):
+        if answer.status != 200:
+            raise Malformed(f"the place that {server_name} named answered {answer.status}")
+        sink.expect(answer.headers.get("content-length", ""))
+        sink.write(answer.chunks(sink.body_limit))
+        return _fetched(answer.headers, sink)
+
+
+def _less(length: str, overhead: int) -> str:
+    return str(max(0, int(length) - overhead)) if length.isdecimal() and len(length) < 18 else ""
+
+
+def _fetched(headers: Mapping[str, str], sink: _Sink) -> Fetched:
+    return Fetched(
+        content_type_of(headers.get("content-type")),
+        file_name_of(headers.get("content-disposition", "")),
+        sink.size,
+    )
+
+
+def _refusal(server_name: str, error: Refused) -> MatrixError:
+    """What a client is told of another server's refusal."""
+    if isinstance(error, RateLimited):
+        return LimitExceeded(
+            f"{server_name} is asked too often for media", retry_after_ms=error.retry_after_ms
+        )
+    if error.errcode == NotYetUploaded.errcode:
+        return NotYetUploaded("The media have not been uploaded yet")
+    if error.errcode == TooLargeToServe.errcode:
+        return TooLargeToServe(f"The media are too large for {server_name} to serve")
+    if error.status in (400, 403, 404, 410):
+        return NotFound(f"{server_name} has no such media, or doesn't give them to this server")
+    return BadGateway(f"{server_name} answered {error.status} when asked for media")

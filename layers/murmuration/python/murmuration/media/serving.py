@@ -1,0 +1,111 @@
+"""How media are answered: with their bytes, with a range of them, or by a redirect to a signed URL.
+
+A function can answer 6 MB, which is 4 MiB as Base64. What is larger comes from the bucket by CloudFront, at
+the server's own address: see docs/limits.md. The bucket serves ranges itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from murmuration.aws import objects
+from murmuration.identity import budgets
+from murmuration.media.asking import Asked
+from murmuration.media.headers import file_headers
+from murmuration.protocol.errors import NotFound, TooLargeToServe
+from murmuration.storage.media import Content
+
+INLINE_BYTES = 4_194_304
+"""What a function sends itself."""
+SIGNED_S = 3600
+"""How long a signed URL is valid: a video is fetched by many ranges."""
+REDIRECT_CACHING = "private, max-age=600"
+"""A redirect may be used again for less time than its URL is valid: a player needn't ask each time."""
+_NOTHING_THERE = b'{"errcode":"M_UNKNOWN","error":"The file has nothing in this range"}'
+_JSON = {"Content-Type": "application/json"}
+_RANGE = re.compile(r"bytes\s*=\s*(\d{0,15})\s*-\s*(\d{0,15})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """Media that are small enough to be held."""
+
+    data: bytes
+    content_type: str
+    file_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An answer with media, or one that says where they are."""
+
+    data: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def serve(content: Content, asked: Asked, file_name: str | None = None) -> Served:
+    """Answer with what was uploaded, under its own name or `file_name`.
+
+    Raises NotFound if the bucket has lost it, TooLargeToServe if it's too large to be sent without
+    a redirect and there may be none.
+    """
+    name = file_name or content.file_name
+    if content.size <= INLINE_BYTES:
+        return serve_file(read_file(content, name), asked)
+    if not asked.may_redirect:
+        raise TooLargeToServe("This is too large to be sent without a redirect; allow one")
+    location = signed_path(content, file_headers(content.content_type, name))
+    return Served(b"", 307, {"Location": location, "Cache-Control": REDIRECT_CACHING})
+
+
+def serve_file(file: File, asked: Asked) -> Served:
+    """Answer with bytes, or with the range of them that is asked for."""
+    headers = {**file_headers(file.content_type, file.file_name), "Accept-Ranges": "bytes"}
+    size = len(file.data)
+    found = parse_range(asked.range, size)
+    if found is None:
+        return Served(file.data, 200, headers)
+    first, last = found
+    if first >= size:
+        return Served(_NOTHING_THERE, 416, {**_JSON, "Content-Range": f"bytes */{size}"})
+    return Served(
+        file.data[first : last + 1], 206, {**headers, "Content-Range": f"bytes {first}-{last}/{size}"}
+    )
+
+
+def parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """The first and last byte of a Range header; None without one that counts, or with several ranges.
+
+    The first is `size` or more where the range has nothing of the file.
+    https://www.rfc-editor.org/rfc/rfc9110#name-range
+    """
+    found = _RANGE.fullmatch(header)
+    if found is None or found[1] == found[2] == "":
+        return None
+    if not found[1]:
+        count = int(found[2])
+        return (max(0, size - count), size - 1) if count else (size, size)
+    first, last = int(found[1]), int(found[2]) if found[2] else size - 1
+    return None if found[2] and last < first else (first, min(last, size - 1))
+
+
+def read_file(content: Content, file_name: str | None = None) -> File:
+    """The bytes of media that are small enough. Raises NotFound where the bucket has lost them."""
+    found = objects.get(content.object)
+    if found is None:
+        raise NotFound("The media are gone")
+    return File(found.data, content.content_type, file_name or content.file_name)
+
+
+def signed_path(content: Content, headers: Mapping[str, str]) -> str:
+    """Where the bytes are to be had for an hour, with these headers. What is sent is paid for beforehand.
+
+    Raises LimitExceeded.
+    """
+    cost = content.size / 1024 * budgets.SENT_KB
+    budgets.expect(cost)
+    budgets.add(cost)
+    return objects.signed_path(content.object, SIGNED_S, headers=headers)

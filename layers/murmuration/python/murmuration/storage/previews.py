@@ -1,0 +1,79 @@
+"""What was found at URLs that clients asked for previews of: items of the table `media`, which expire.
+
+`preview#<digest of the URL>` is an answer (`json`), an error (`status`, `errcode`, `message`), or a claim
+(`claimed_until_ms`) of who asks the URL now.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.storage.media import TABLE, Content, content_attributes
+from murmuration.storage.remote_media import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What is known about a URL: its properties or why there are none; neither while it is being asked."""
+
+    properties: Mapping[str, Any] | None
+    failure: Failure | None
+
+
+def read(digest: str, *, now_ms: int) -> Preview | None:
+    """What is known about a URL, if anything is. One read."""
+    item = dynamodb.get(TABLE, _key(digest))
+    if item is None or item["expires"] * 1000 <= now_ms:
+        return None
+    failure = Failure(item["status"], item["errcode"], item["message"]) if "status" in item else None
+    return Preview(json.loads(item["json"]) if "json" in item else None, failure)
+
+
+def claim(digest: str, *, now_ms: int, until_ms: int) -> bool:
+    """Begin to ask a URL, unless somebody does or it is known; whether this is who asks."""
+    write = dynamodb.put(
+        TABLE,
+        {**_key(digest), "claimed_until_ms": until_ms, "expires": -(-until_ms // 1000)},
+        condition="attribute_not_exists(media_id) OR expires <= :seconds OR claimed_until_ms <= :now",
+        values={":seconds": now_ms // 1000, ":now": now_ms},
+    )
+    try:
+        dynamodb.transact([write])
+    except ConditionFailed:
+        return False
+    return True
+
+
+def write(digest: str, properties: Mapping[str, Any], *, expires_ms: int) -> None:
+    """Note what was found. The last who asked counts."""
+    _put(digest, {"json": json.dumps(dict(properties))}, expires_ms)
+
+
+def write_failure(digest: str, failure: Failure, *, expires_ms: int) -> None:
+    """Note why nothing was found."""
+    attributes = {"status": failure.status, "errcode": failure.errcode, "message": failure.message}
+    _put(digest, attributes, expires_ms)
+
+
+def _put(digest: str, attributes: Mapping[str, Any], expires_ms: int) -> None:
+    dynamodb.execute(dynamodb.put(TABLE, {**_key(digest), **attributes, "expires": expires_ms // 1000}))
+
+
+def write_image(media_id: str, content: Content, *, expires_ms: int) -> None:
+    """Give a preview's image a media ID, which nobody owns, for a while; again is no error."""
+    item = {
+        "media_id": media_id,
+        "user_id": "",
+        **content_attributes(content),
+        "expires": expires_ms // 1000,
+    }
+    dynamodb.execute(dynamodb.put(TABLE, item))
+
+
+def _key(digest: str) -> dict[str, str]:
+    return {"media_id": f"preview#{digest}"}

@@ -1,0 +1,135 @@
+"""Media of other servers that this one has fetched: items of the table `media`, which expire.
+
+`remote#<server>#<media ID>` is a file that was fetched (`object` and what is known of it), one that is
+being fetched (`claim`), or one that couldn't be (`status`, `errcode`, `message`). `used_ms` is when the file
+was last noted to be used. What expired may still be there for days, and counts as gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.storage.media import TABLE, Content, content_attributes, content_of
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a file couldn't be fetched, as clients are told."""
+
+    status: int
+    errcode: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteMedia:
+    """What is known about a file of another server's. `claimed_until_ms` is 0 if nobody fetches it."""
+
+    content: Content | None
+    failure: Failure | None
+    claimed_until_ms: int
+    used_ms: int
+
+
+UNKNOWN = RemoteMedia(None, None, 0, 0)
+
+
+def read(server_name: str, media_id: str, *, now_ms: int) -> RemoteMedia:
+    """One read."""
+    item = dynamodb.get(TABLE, _key(server_name, media_id))
+    return UNKNOWN if item is None or item["expires"] * 1000 <= now_ms else _parse(item)
+
+
+def _parse(item: Mapping[str, Any]) -> RemoteMedia:
+    failure = Failure(item["status"], item["errcode"], item["message"]) if "status" in item else None
+    return RemoteMedia(
+        content_of(item), failure, int(item.get("claimed_until_ms", 0)), int(item.get("used_ms", 0))
+    )
+
+
+def claim(server_name: str, media_id: str, token: str, *, now_ms: int, until_ms: int, lost: str = "") -> bool:
+    """Begin to fetch a file, unless somebody else does or has; whether this is who fetches it.
+
+    `lost` is an object that the bucket no longer has: an item that names it counts for nothing. The condition
+    guards against two fetches of one file at the same time; a claim that has lapsed is nobody's.
+    """
+    expires = until_ms // 1000 + 3600
+    item = {**_key(server_name, media_id), "claim": token, "claimed_until_ms": until_ms, "expires": expires}
+    unclaimed = "attribute_not_exists(claimed_until_ms) OR claimed_until_ms < :now"
+    free = f"(attribute_not_exists(#object) AND ({unclaimed}))"
+    write = dynamodb.put(
+        TABLE,
+        item,
+        condition=f"{free} OR #object = :lost OR expires <= :seconds",
+        names={"#object": "object"},
+        values={":now": now_ms, ":lost": lost or "none", ":seconds": now_ms // 1000},
+    )
+    try:
+        dynamodb.transact([write])
+    except ConditionFailed:
+        return False
+    return True
+
+
+def finish(
+    server_name: str, media_id: str, token: str, content: Content, *, now_ms: int, expires_ms: int
+) -> None:
+    """Note what was fetched. Raises ConditionFailed if the claim is somebody else's by now."""
+    _replace(
+        server_name,
+        media_id,
+        token,
+        {**content_attributes(content), "used_ms": now_ms, "expires": expires_ms // 1000},
+    )
+
+
+def fail(server_name: str, media_id: str, token: str, failure: Failure, *, expires_ms: int) -> None:
+    """Note that a file couldn't be fetched. Raises ConditionFailed if the claim is somebody else's by now."""
+    attributes = {"status": failure.status, "errcode": failure.errcode, "message": failure.message}
+    _replace(server_name, media_id, token, {**attributes, "expires": expires_ms // 1000})
+
+
+def _replace(server_name: str, media_id: str, token: str, attributes: Mapping[str, Any]) -> None:
+    """A transaction, which may be sent twice without being refused for what it did itself."""
+    write = dynamodb.put(
+        TABLE,
+        {**_key(server_name, media_id), **attributes},
+        condition="claim = :token",
+        values={":token": token},
+    )
+    dynamodb.transact([write])
+
+
+def note_use(
+    server_name: str, media_id: str, content: Content, *, before_ms: int, now_ms: int, expires_ms: int
+) -> bool:
+    """Note that a file is used, if that was last noted at `before_ms`; whether this did it.
+
+    The condition lets one of several readers at the same time do it.
+    """
+    write = dynamodb.update(
+        TABLE,
+        _key(server_name, media_id),
+        "SET used_ms = :now, expires = :expires",
+        names={"#object": "object"},
+        values={
+            ":now": now_ms,
+            ":expires": expires_ms // 1000,
+            ":before": before_ms,
+            ":object": content.object,
+        },
+        condition="#object = :object AND used_ms = :before",
+    )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _key(server_name: str, media_id: str) -> dict[str, str]:
+    return {"media_id": f"remote#{server_name}#{media_id}"}

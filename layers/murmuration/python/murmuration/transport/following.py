@@ -1,0 +1,101 @@
+"""A URL that others gave, asked with GET, and the redirects that it leads to.
+
+Each hop is a URL of its own: its scheme, host and address are checked anew, and no credentials are sent. So a
+redirect reaches nothing that the first URL couldn't have named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from murmuration.transport.deadlines import Deadline
+from murmuration.transport.errors import TransportError
+
+if TYPE_CHECKING:
+    from murmuration.transport.addresses import Reach
+    from murmuration.transport.connections import Peer
+    from murmuration.transport.exchanges import Exchange
+
+REDIRECTS = (301, 302, 303, 307, 308)
+MOST_REDIRECTS = 5
+USER_AGENT = "Murmuration"
+
+
+class BadUrl(TransportError):
+    """A URL, or one that a redirect leads to, may not be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Which addresses may be asked over TLS, and which by plain HTTP; `ca_file` names further authorities."""
+
+    reach: Reach
+    plain: Reach | None = None
+    ca_file: str = ""
+
+
+@contextmanager
+def get(
+    url: str, way: Way, deadline: Deadline, *, headers: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, Exchange]]:
+    """The URL that the redirects ended at, and its answer of any other status.
+
+    `headers` go to each hop, so they must hold no credentials. Raises BadUrl, TransportError.
+    """
+    from murmuration.transport.exchanges import send
+
+    for _ in range(MOST_REDIRECTS + 1):
+        parts = _split(url)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else str(parts.hostname)
+        sent = {
+            "Host": f"{host}:{parts.port}" if parts.port else host,
+            "User-Agent": USER_AGENT,
+            **(headers or {}),
+        }
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        with send(_peer(parts, way), "GET", target, sent, None, deadline) as exchange:
+            location = exchange.headers.get("location", "")
+            if exchange.status not in REDIRECTS or not location:
+                yield url, exchange
+                return
+        url = next_url(url, location)
+    raise BadUrl(f"it redirects more than {MOST_REDIRECTS} times")
+
+
+def next_url(url: str, location: str) -> str:
+    """Where a redirect of `url` leads, without a fragment. Raises BadUrl."""
+    try:
+        return urljoin(url, location.strip()).partition("#")[0]
+    except ValueError as error:
+        raise BadUrl("a redirect leads to what is no URL") from error
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL that can be asked. Raises BadUrl."""
+    try:
+        url.encode("ascii")
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise BadUrl("it is no URL") from error
+    if any(character <= " " or character in '\x7f\\<>"' for character in url):
+        raise BadUrl("it has characters that a URL can't have")
+    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username is not None:
+        raise BadUrl("it isn't https, has no host, or has credentials")
+    return parts
+
+
+def _peer(parts: SplitResult, way: Way) -> Peer:
+    """Raises BadUrl for plain HTTP where that isn't allowed."""
+    from murmuration.transport.connections import Peer
+
+    hostname = parts.hostname or ""
+    if parts.scheme == "https":
+        return Peer(hostname, parts.port or 443, hostname, way.reach, ca_file=way.ca_file)
+    if way.plain is None:
+        raise BadUrl("it isn't https")
+    return Peer(hostname, parts.port or 80, hostname, way.plain, tls=False)
