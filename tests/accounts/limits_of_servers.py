@@ -65,6 +65,14 @@ def invite_elsewhere(stage: Stage) -> Answer:
     return called(lambda: inviting.invite_user(stage.alice.user_id, "!none:example.org", "@a:b.example"))
 
 
+def set_invite_elsewhere(stage: Stage) -> Answer:
+    from murmuration.federation.membership import states
+
+    content = {"membership": "invite"}
+    alice = stage.alice.user_id
+    return called(lambda: states._invite(alice, "!none:example.org", "@a:b.example", content))
+
+
 def ask_for_template(stage: Stage) -> Answer:
     from murmuration.federation.membership.serving import templates
 

@@ -49,6 +49,7 @@ from tests.accounts.limits_of_servers import (
     send_ephemera,
     send_events,
     send_message_to_device,
+    set_invite_elsewhere,
 )
 from tests.in_process import Answer, Client, segment
 from tests.rooms import delayed
@@ -277,6 +278,7 @@ ROWS = [
         find_alias_elsewhere,
     ),
     Row("invite", "federation.membership.inviting.invite_user", by_user, invite_elsewhere),
+    Row("invite", "federation.membership.states._invite", by_user, set_invite_elsewhere),
     Row(
         "federation_membership",
         "federation.membership.serving.templates._make",

@@ -7,10 +7,10 @@ from typing import Any
 from murmuration.endpoint.billing import server_billing
 from murmuration.endpoint.workers import queue_worker
 from murmuration.federation.inbound.transactions.queueing import QUEUE
-from murmuration.federation.inbound.transactions.working import work
+from murmuration.federation.inbound.transactions.working import origin_of, work
 
 
 @queue_worker(QUEUE, batch_size=1)
 def handler(message: dict[str, Any]) -> None:
-    with server_billing(message["origin"], QUEUE):
+    with server_billing(origin_of(message), QUEUE):
         work(message)

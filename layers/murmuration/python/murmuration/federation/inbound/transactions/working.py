@@ -66,6 +66,13 @@ def work(message: Mapping[str, Any]) -> Counter[str]:
     return outcomes.finish()
 
 
+def origin_of(message: Mapping[str, Any]) -> str:
+    """The server that a message's work is for: the sender of the PDUs, or that of the device list's user."""
+    if "device_list" in message:
+        return str(message["device_list"]).partition(":")[2]
+    return str(message["origin"])
+
+
 def _end_invites(pdus: Sequence[Any], origin: str, outcomes: _Outcomes) -> Counter[str]:
     """What may concern a room that this server isn't in: the end of an invite or a knock of its users."""
     from murmuration.federation.membership.rescinding import take_leave
