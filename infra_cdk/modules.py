@@ -51,8 +51,8 @@ LEAST_UNRESERVED = 100
 
 SHARES: Mapping[str, int] = {
     # They wait for news: up to 25 s for each request.
-    "client_server.sync.sync": 17,
-    "client_server.sync.sliding_sync": 17,
+    "client_server.sync.sync": 16,
+    "client_server.sync.sliding_sync": 16,
     "client_server.old_sync.get_events": 3,
     "client_v1.old_sync.get_events": 3,
     "client_v2.sync.get_events": 3,

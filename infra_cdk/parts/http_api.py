@@ -39,8 +39,12 @@ STAGE = "$default"
 
 
 def http_openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
-    """The document of one of the APIs; see `infra_cdk.parts.api.openapi`."""
-    paths = methods_by_path(functions, part)
+    """The document of one of the APIs; see `infra_cdk.parts.api.openapi`.
+
+    It lacks the routes that put bodies into the bucket: an HTTP API can't.
+    """
+    served = [each for each in functions if not getattr(each.route, "stores_body", False)]
+    paths = methods_by_path(served, part)
     integrations: dict[str, Any] = {}
 
     def operation(function: Function) -> dict[str, Any]:

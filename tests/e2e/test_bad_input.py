@@ -130,8 +130,12 @@ def stranger(world: World, strangers: list[World]) -> World:
 
 @functools.cache
 def routes() -> list[Function]:
-    """Every HTTP function but the fallback."""
-    return [one for one in discover() if isinstance(one.route, Http) and one.route.method != "ANY"]
+    """Every HTTP function but the fallback, and those that no client reaches but by the viewer function."""
+    return [
+        one
+        for one in discover()
+        if isinstance(one.route, Http) and one.route.method != "ANY" and not one.route.stores_body
+    ]
 
 
 def parameters(function: Function) -> list[str]:

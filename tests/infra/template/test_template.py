@@ -284,7 +284,7 @@ def test_what_can_be_held_for_long_starves_nothing_else(stack: Synthesised) -> N
     assert found == modules.reserved(1_000, held=False)
     assert set(found) == set(modules.SHARES), "each share is of a function that there is"
     assert all(count >= 1 for count in found.values())
-    assert found["client_server.sync.sync"] == found["client_server.sync.sliding_sync"] == 170
+    assert found["client_server.sync.sync"] == found["client_server.sync.sliding_sync"] == 160
     assert 1_000 - sum(found.values()) >= 300, "the rest of the functions have a good part for themselves"
 
 
@@ -296,7 +296,7 @@ def test_a_small_account_reserves_nothing(quota: int, held: bool, reserves: bool
     found = modules.reserved(quota, held=held)
     assert bool(found) is reserves
     assert not found or quota - sum(found.values()) >= 100
-    assert not found or found["client_server.sync.sync"] == quota * (40 if held else 17) // 100
+    assert not found or found["client_server.sync.sync"] == quota * (40 if held else 16) // 100
 
 
 def test_a_function_that_waits_or_decodes_has_a_share() -> None:
