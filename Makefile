@@ -117,7 +117,7 @@ synapse: $(SET_UP)  ## Install Synapse beside the project, for interoperability 
 	@$(BIN)/python -m tests.interop.setup_synapse
 
 interop: $(SET_UP) synapse  ## Let one of ours and a Synapse share rooms; TESTS=… runs some of it
-	@$(BIN)/python -m pytest -p no:xdist $(if $(filter-out tests,$(TESTS)),$(TESTS),tests/interop)
+	@$(BIN)/python -m pytest -n 0 $(if $(filter-out tests,$(TESTS)),$(TESTS),tests/interop)
 
 bench-core: $(SET_UP) synapse  ## Time the protocol core against Synapse's
 	@$(BIN)/python -m benchmarks.core

@@ -208,7 +208,7 @@ class Fuzzer:
         self.report.statuses[answer.status] += 1
         if answer.seconds > SLOW_S:
             self.report.slow.append((answer.seconds, request))
-        if (answer.status >= 500 and not _is_awaited(answer)) or answer.traces:
+        if (answer.status >= 500 and not _is_meant(answer)) or answer.traces:
             trace = "\n".join(answer.traces)
             what = str(answer.status) if answer.status >= 500 else "a worker failed"
             finding = Finding(number, what, request, trace)
@@ -219,6 +219,9 @@ class Fuzzer:
             self.report.findings.append(finding)
 
 
-def _is_awaited(answer: Answer) -> bool:
-    """Whether it is the one answer of 5xx that the specification wants: media that aren't uploaded yet."""
-    return answer.status == 504 and b"M_NOT_YET_UPLOADED" in answer.body
+def _is_meant(answer: Answer) -> bool:
+    """Whether an answer of 5xx is meant: media to come, or another server's silence.
+
+    What the gateway itself says of a function that failed has no errcode.
+    """
+    return answer.status in (502, 504) and b'"errcode"' in answer.body

@@ -185,14 +185,14 @@ def target(folder: Path) -> Iterator[Target]:
     It takes this process for itself: settings and clients are kept in its caches.
     """
     import murmuration.drafts.v2.event_stream
-    import murmuration.media.repository
+    import murmuration.media.finding
     import murmuration.sync.engine
     from murmuration.endpoint.logging import logger
 
     waits = (
         (murmuration.sync.engine, "MAXIMUM_TIMEOUT_MS"),
         (murmuration.drafts.v2.event_stream, "MAXIMUM_TIMEOUT_MS"),
-        (murmuration.media.repository, "MAX_WAIT_MS"),
+        (murmuration.media.finding, "MAX_WAIT_MS"),
     )
     config = Config(
         port=free_port(),

@@ -65,9 +65,15 @@ def test_what_a_worker_logs_is_told_too() -> None:
     assert {finding.place for finding in report.findings} == {"murmuration/a.py:7:run KeyError: 1"}
 
 
-def test_the_answer_that_media_come_later_is_no_server_error() -> None:
-    assert not Fuzzer(Pretended(504, b'{"errcode": "M_NOT_YET_UPLOADED"}'), 1, untold).run(10).findings
-    assert Fuzzer(Pretended(504), 1, untold).run(10).findings
+@pytest.mark.parametrize("status", [502, 504])
+def test_what_another_server_or_an_upload_is_waited_for_is_no_server_error(status: int) -> None:
+    assert not Fuzzer(Pretended(status, b'{"errcode": "M_UNKNOWN"}'), 1, untold).run(10).findings
+    assert Fuzzer(Pretended(status), 1, untold).run(10).findings
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_other_server_errors_are_told_whatever_they_say(status: int) -> None:
+    assert Fuzzer(Pretended(status, b'{"errcode": "M_UNKNOWN"}'), 1, untold).run(10).findings
 
 
 def test_the_same_seed_makes_the_same_requests() -> None:
