@@ -85,7 +85,7 @@ def _receive(
             raise InvalidParam("The room has begun already")
         try:
             received = reception.conclude(check_on_receipt(pdu, room.version, reception))
-            received = replace(received, undecided_before=list(undecided.values()))
+            received = replace(received, undecided_before=tuple(undecided.values()))
             if reception.leaves_many_extremities:
                 join_extremities(room_id)
             return received
