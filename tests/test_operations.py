@@ -27,8 +27,6 @@ NOT_SERVED = {
     "pingAppservice": "no application services",
     "updateAppserviceRoomDirectoryVisibility": "no application services",
     "getWellknownPolicy": "this is no policy server",
-    "getUrlPreviewAuthed": "no previews yet",
-    "getUrlPreview": "deprecated, no previews yet",
 }
 """Each operation without a function of its own: the fallback answers 404 M_UNRECOGNIZED."""
 
