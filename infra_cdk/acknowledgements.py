@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from aws_cdk import Acknowledgment, Stack, Validations
+from aws_cdk import Acknowledgment, Names, Stack, Validations
 from aws_cdk import aws_iam as iam
 
 REASONS = {
@@ -46,6 +46,9 @@ WILDCARDS = (
 """Which wildcards in roles are meant, by the end of the ARN as cdk-nag writes it."""
 
 
+_REFERENCE = re.compile(r"<(\w+)(?:\.(\w+))?>")
+
+
 def acknowledge(stack: Stack) -> None:
     """Record the reasons. What has none stays a finding."""
     rules = [Acknowledgment(id=rule, reason=reason) for rule, reason in REASONS.items()]
@@ -69,7 +72,19 @@ def _resources(stack: Stack, role: iam.CfnRole) -> Iterator[str]:
     """The ARNs that a role's policies name, as cdk-nag writes them."""
     for policy in stack.resolve(role.policies):
         for statement in policy["policyDocument"]["Statement"]:
-            yield from (_text(resource) for resource in statement["Resource"])
+            for resource in statement["Resource"]:
+                yield re.sub(
+                    r"<(\w+)(?:\.(\w+))?>", lambda found: _as_seen_from(stack, found), _text(resource)
+                )
+
+
+def _as_seen_from(stack: Stack, found: re.Match[str]) -> str:
+    """A reference as a nested stack has it: to what is outside of it, by a parameter that CDK makes."""
+    parent = stack.nested_stack_parent
+    outside = parent.node.try_find_child(found[1]) if parent is not None else None
+    if outside is None or stack.node.try_find_child(found[1]) is not None:
+        return found[0]
+    return f"<referenceto{Names.node_unique_id(outside.node)}{found[2] or 'Ref'}>"
 
 
 def _text(value: Any) -> str:
