@@ -9,6 +9,10 @@ SERVER_NAME ?= example.org
 TESTS ?= tests
 # Two workers suit two cores; the suites need no more than that.
 WORKERS ?= 2
+# Two real servers share a machine there: what fails is tried once more, by itself, and then counts.
+SCENARIOS := tests/interop/scenarios
+SCENARIO_TESTS := $(BIN)/python -m pytest -n 1 --dist loadgroup $(SCENARIOS) || \
+	{ echo "Once more, those that failed ..."; $(BIN)/python -m pytest -n 0 --last-failed $(SCENARIOS); }
 # Percent of the package's lines that the tests must reach.
 COVERED ?= 97
 
@@ -55,7 +59,9 @@ test: $(SET_UP) lint types  ## Run lint, types and the tests but for the long on
 test-long: $(SET_UP)
 	@$(BIN)/python -m tests.interop.setup_synapse || echo "Synapse can't be installed or renewed here: its tests are skipped where it is missing"
 	@echo "Running the long tests ..."
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long --ignore $(SCENARIOS) $(TESTS)
+	@echo "Running the scenarios with Synapse ..."
+	@$(SCENARIO_TESTS)
 
 test-all: test test-long  ## Run those and the long ones: deployments, browsers, soak, crashes
 
