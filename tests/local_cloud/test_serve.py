@@ -171,7 +171,7 @@ def test_two_signals_at_once_stop_it_as_one_does(tmp_path, numbers):
     for number in numbers[:-1]:
         os.kill(cloud.pid, number)
     assert cloud._end(numbers[-1], 20) == 0
-    assert _refused(port)
+    until(lambda: _refused(port))
 
 
 def test_a_signal_while_it_starts_stops_it(tmp_path):
@@ -185,7 +185,7 @@ def test_a_signal_while_it_starts_stops_it(tmp_path):
         rest = process.stdout.read()
     assert process.returncode == 0
     assert "Stopping" in rest
-    assert _refused(_database_port(first))
+    until(lambda: _refused(_database_port(first)))
 
 
 def test_the_handler_of_a_signal_may_be_interrupted_by_the_next():
