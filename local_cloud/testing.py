@@ -41,6 +41,7 @@ class LocalCloud:
     ) -> None:
         self.data = data
         self.port = port or free_port()
+        self._may_move = not port
         self.options = {"registration": "open", "rate-limits": "off", **(options or {})}
         self.environment = dict(environment or {})
         self.output: list[str] = []
@@ -61,7 +62,24 @@ class LocalCloud:
         return self._process.pid
 
     def start(self, patience: float = 60.0) -> None:
-        """Start it and wait until it serves. Raises LocalCloudError."""
+        """Start it and wait until it serves. Raises LocalCloudError.
+
+        The first time it takes another port if somebody was faster to take the one that was free.
+        """
+        for _ in range(3):
+            try:
+                self._start(patience)
+            except LocalCloudError as error:
+                if not self._may_move or "Address already in use" not in str(error):
+                    raise
+                self.port = free_port()
+                self.output.clear()
+            else:
+                self._may_move = False
+                return
+        self._start(patience)
+
+    def _start(self, patience: float) -> None:
         options = {"port": str(self.port), "data": str(self.data), **self.options}
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
         told = threading.Event()  # of this process alone: what follows the last one may still be at it
