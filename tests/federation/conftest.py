@@ -11,8 +11,11 @@ from typing import Any
 import dns.resolver
 import pytest
 
+from local_cloud.database.dynoxide import DynoxideError, find_binary
 from local_cloud.federate.certificates import Authority
+from local_cloud.testing import LocalCloud
 from murmuration import clock
+from tests.federation.clouds import start
 from tests.federation.network import Network
 from tests.federation.outbound import Peer, Workers
 from tests.in_process import Client
@@ -26,6 +29,19 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def two(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LocalCloud]]:
+    """Two local clouds that federate with each other, for a whole file."""
+    try:
+        find_binary()
+    except DynoxideError as error:
+        pytest.skip(str(error))
+    clouds = [start(tmp_path_factory.mktemp("cloud"), authority) for _ in range(2)]
+    yield clouds
+    for cloud in clouds:
+        cloud.stop()
 
 
 @pytest.fixture

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 
-from local_cloud.database.dynoxide import DynoxideError, find_binary
-from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud
 from operators import cli, operating
 from tests.federation.membership.test_two_clouds import V3, User, said
-from tests.federation.test_two_servers import start
 from tests.local_cloud.waiting import until
 
 pytestmark = pytest.mark.long
-
-
-@pytest.fixture(scope="module")
-def two(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LocalCloud]]:
-    try:
-        find_binary()
-    except DynoxideError as error:
-        pytest.skip(str(error))
-    clouds = [start(tmp_path_factory.mktemp("cloud"), authority) for _ in range(2)]
-    yield clouds
-    for cloud in clouds:
-        cloud.stop()
 
 
 def where(room_id: str) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from local_cloud.database.dynoxide import DynoxideError, find_binary, free_port
+from local_cloud.database.dynoxide import DynoxideError, find_binary
 from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud, LocalCloudError
 from murmuration.protocol.pdus.keys import parse_server_keys
+from tests.federation.clouds import start
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,31 +24,6 @@ def _needs_dynoxide() -> None:
         find_binary()
     except DynoxideError as error:
         pytest.skip(str(error))
-
-
-def start(folder: Path, authority: Authority, **more: str) -> LocalCloud:
-    certificate, key = authority.files("localhost", "127.0.0.1")
-    port = free_port()
-    options = {
-        "server-name": f"localhost:{port}",
-        "federation-port": str(port),
-        "tls-cert": str(certificate),
-        "tls-key": str(key),
-        "ca": str(authority.ca),
-        "allow-loopback": "on",
-        **more,
-    }
-    cloud = LocalCloud(folder, options)
-    cloud.start()
-    return cloud
-
-
-@pytest.fixture(scope="module")
-def two(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LocalCloud]]:
-    clouds = [start(tmp_path_factory.mktemp("cloud"), authority) for _ in range(2)]
-    yield clouds
-    for cloud in clouds:
-        cloud.stop()
 
 
 class Peer:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from murmuration.aws.reads import fetch
+from murmuration.aws.reads import Read, fetch
 from murmuration.identity import budgets
 from murmuration.settings import settings
+from murmuration.storage.buckets import TABLE, full_ms_of
 
 
 def spent(owner: str, now: int) -> float:
     """The microdollars that are missing from a bucket, what this process has yet to move included."""
-    full_ms = fetch(budgets.bucket(owner).read()) or now
+    full_ms = fetch(Read(TABLE, budgets.bucket(owner).key, full_ms_of)) or now
     return max(0, full_ms - now) * settings().hourly_budget / budgets.HOUR_MS + budgets._parts.get(owner, 0.0)
 
 

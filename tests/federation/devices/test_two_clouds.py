@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -12,26 +12,11 @@ from urllib.parse import quote
 
 import pytest
 
-from local_cloud.database.dynoxide import DynoxideError, find_binary
-from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud
 from tests.federation.membership.test_two_clouds import User, said
-from tests.federation.test_two_servers import start
 
 V3 = "/_matrix/client/v3"
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def two(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LocalCloud]]:
-    try:
-        find_binary()
-    except DynoxideError as error:
-        pytest.skip(str(error))
-    clouds = [start(tmp_path_factory.mktemp("cloud"), authority, registration="open") for _ in range(2)]
-    yield clouds
-    for cloud in clouds:
-        cloud.stop()
 
 
 class Device(User):

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import json
 import urllib.error
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
 
-from local_cloud.database.dynoxide import DynoxideError, find_binary
-from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud
 from tests.federation.membership.test_two_clouds import V3, User, said
-from tests.federation.test_two_servers import start
 
 V1 = "/_matrix/client/v1"
-
-
-@pytest.fixture(scope="module")
-def two(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[LocalCloud]]:
-    try:
-        find_binary()
-    except DynoxideError as error:
-        pytest.skip(str(error))
-    clouds = [start(tmp_path_factory.mktemp("cloud"), authority) for _ in range(2)]
-    yield clouds
-    for cloud in clouds:
-        cloud.stop()
 
 
 def server_of(user: User) -> str:

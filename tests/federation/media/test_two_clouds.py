@@ -14,8 +14,8 @@ from PIL import Image
 from local_cloud.database.dynoxide import DynoxideError, find_binary
 from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud
+from tests.federation.clouds import start
 from tests.federation.media.test_fetching import picture
-from tests.federation.test_two_servers import start
 
 SECONDS = 60
 

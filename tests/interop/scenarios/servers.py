@@ -15,6 +15,7 @@ from local_cloud.database.dynoxide import free_port
 from local_cloud.federate.certificates import Authority
 from local_cloud.federate.synapse import Synapse
 from local_cloud.testing import LocalCloud
+from tests.federation.clouds import federating
 
 from .people import Person
 
@@ -39,17 +40,7 @@ class Ours:
     """A local cloud with a federation port."""
 
     def __init__(self, folder: Path, authority: Authority) -> None:
-        certificate, key = authority.files("localhost", "127.0.0.1")
-        port = free_port()
-        options = {
-            "server-name": f"localhost:{port}",
-            "federation-port": str(port),
-            "tls-cert": str(certificate),
-            "tls-key": str(key),
-            "ca": str(authority.ca),
-            "allow-loopback": "on",
-        }
-        self.cloud = LocalCloud(folder, options, environment={"MURMURATION_PASSWORD_COST": "4"})
+        self.cloud = LocalCloud(folder, federating(authority), environment={"MURMURATION_PASSWORD_COST": "4"})
 
     @property
     def server_name(self) -> str:

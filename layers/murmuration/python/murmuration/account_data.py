@@ -13,8 +13,7 @@ from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged, T
 from murmuration.protocol.identifiers import parse_room_id
 from murmuration.storage.users import account_data as storage
 
-PUSH_RULES = "m.push_rules"
-SERVER_MANAGED = ("m.fully_read", PUSH_RULES)
+SERVER_MANAGED = (storage.FULLY_READ, storage.PUSH_RULES)
 TAGS = "m.tag"
 MAX_TAG_BYTES = 255
 MAX_TAGS = 100
@@ -40,7 +39,7 @@ def set_account_data_per_room(
 def get_account_data(requester: Requester, user_id: str, data_type: str) -> dict[str, Any]:
     """Data of the account. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
-    if data_type == PUSH_RULES:
+    if data_type == storage.PUSH_RULES:
         from murmuration.push_rules import get_push_rules
 
         return get_push_rules(user_id)

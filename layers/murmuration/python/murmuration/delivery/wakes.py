@@ -16,12 +16,12 @@ from typing import Any
 from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import WAKE, charge
-from murmuration.settings import settings
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Socket, Wait
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
+from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.users.account_data import FULLY_READ
 
 EPHEMERAL_ROOM = 10
@@ -213,7 +213,7 @@ def wake(
             note(socket, of_connections, functools.partial(push_late, socket))
     concurrency.parallel(*calls)
     for cause, devices in rung.items():
-        if cause.partition(":")[2] == settings().server_name:
+        if is_local(cause):
             charge(cause, devices * WAKE)
     return listeners.with_pushers(items)
 

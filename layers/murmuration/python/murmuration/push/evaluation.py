@@ -79,7 +79,7 @@ class _Facts:
         self._ignored: dict[str, Answer[dict[str, Any] | None]] = {}
         self._unread: dict[str, Answer[tuple[Unread, int]]] = {}
         for user_id in user_ids:
-            self._rules[user_id] = batch.add(account_data.content_read(user_id, "", "m.push_rules"))
+            self._rules[user_id] = batch.add(account_data.content_read(user_id, "", account_data.PUSH_RULES))
             self._ignored[user_id] = batch.add(account_data.content_read(user_id, "", "m.ignored_user_list"))
             self._unread[user_id] = batch.add(unread_read(user_id))
         batch.fetch()

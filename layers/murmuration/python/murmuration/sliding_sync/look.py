@@ -13,8 +13,9 @@ from murmuration.rooms.membership.invitees import INVITE_PERMISSION
 from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.sliding_positions import Connection, ConnectionState, Place
+from murmuration.storage.users.account_data import PUSH_RULES
 from murmuration.sync.account import IGNORED_USERS
-from murmuration.sync.first_look import PUSH_RULES, Facts, FirstLook, Identity, read_facts
+from murmuration.sync.first_look import Facts, FirstLook, Identity, read_facts
 
 DIRECT = "m.direct"
 TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)

@@ -12,7 +12,6 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
-from murmuration.aws.reads import Read
 
 TABLE = "transient"
 _KEPT_S = 3600
@@ -39,10 +38,6 @@ class Bucket:
     def key(self) -> dict[str, str]:
         """The key of its item."""
         return {"id": f"limit#{self.name}"}
-
-    def read(self) -> Read[int | None]:
-        """When it will be full; None if nobody has taken anything."""
-        return Read(TABLE, self.key, full_ms_of)
 
     def take(self, amount_ms: int, now: int, *, full_ms: int, most_ms: int | None) -> int:
         """Take what needs `amount_ms` to come back, and return when the bucket will be full. One write.
@@ -85,7 +80,7 @@ class Bucket:
             return None
 
     def replace(self, before: int | None, full_ms: int) -> Write:
-        """The write that moves the bucket from `before` (what `read` brought) to `full_ms`, to go along."""
+        """The write that moves the bucket from `before` (None for no item) to `full_ms`, to go along."""
         values = {":full": full_ms, ":expires": full_ms // 1000 + _KEPT_S}
         return dynamodb.update(
             TABLE,

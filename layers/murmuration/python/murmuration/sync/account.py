@@ -14,6 +14,7 @@ from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
 from murmuration.storage.live import streams, to_device
 from murmuration.storage.users import account_data, presence
+from murmuration.storage.users.account_data import PUSH_RULES
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
 
@@ -21,7 +22,6 @@ MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
 """What of the user's stream one answer brings; the next one goes on."""
 IGNORED_USERS = "m.ignored_user_list"
-PUSH_RULES = "m.push_rules"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.users import account_data, memberships, presence
+from murmuration.storage.users.account_data import PUSH_RULES
 from murmuration.storage.users.memberships import Membership
 
-PUSH_RULES = "m.push_rules"
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 """Filters by user and ID, which names its content."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.settings import settings
+from murmuration.storage.rooms import member_index
 
 TYPING_SERVERS = 50
 RECEIPT_SERVERS = 20
@@ -44,7 +45,7 @@ def order_ephemera(items: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _is_local(user_id: object) -> bool:
-    return isinstance(user_id, str) and user_id.partition(":")[2] == settings().server_name
+    return isinstance(user_id, str) and member_index.is_local(user_id)
 
 
 def _order_typing(room_id: str, item: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.room import Room, advance
 from murmuration.rooms.writing.gaps import GAP, GAPS_UNTIL
 from murmuration.rooms.writing.settling import settle
-from murmuration.rooms.writing.state_changes import has_rows, membership_row, row_write, state_item_write
+from murmuration.rooms.writing.state_changes import membership_row, row_write, state_item_write
 from murmuration.rooms.writing.succession import successor_of
 from murmuration.storage.rooms import (
     empty_rooms,
@@ -205,7 +205,7 @@ class Changes:
         self._moves[pair[1]] = (self._moves.get(pair[1], (was, None))[0], now)
         self._joined += (now == "join") - (was == "join")
         self._invited += (now == "invite") - (was == "invite")
-        if not has_rows(pair[1]):
+        if not member_index.is_local(pair[1]):
             return
         row = membership_row(pair[1], after, was, ordinal, self.state) if after is not None else None
         earlier = self._memberships.get(pair[1])

@@ -8,8 +8,7 @@ from murmuration.aws.dynamodb import Write
 from murmuration.clock import now_ms
 from murmuration.protocol.events import Event, StateKey
 from murmuration.rooms.reading.stripped_state import stripped_state
-from murmuration.settings import settings
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
@@ -33,7 +32,7 @@ def membership_row_write(
     `event` is the member event that is current from `ordinal` on (None: there is none any more), `previous`
     the membership before.
     """
-    if not has_rows(user_id):
+    if not member_index.is_local(user_id):
         return None
     row = membership_row(user_id, event, previous, ordinal, state) if event is not None else None
     return row_write(room_id, user_id, row)
@@ -44,11 +43,6 @@ def row_write(room_id: str, user_id: str, row: Membership | None) -> Write:
     if row is None:
         return memberships.removal_write(user_id, room_id)
     return memberships.membership_write(row)
-
-
-def has_rows(user_id: str) -> bool:
-    """Whether it is a user of this server."""
-    return user_id.partition(":")[2] == settings().server_name
 
 
 def membership_row(

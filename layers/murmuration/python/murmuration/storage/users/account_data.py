@@ -22,6 +22,7 @@ PREFIX = "data#"
 FULLY_READ = "m.fully_read"
 """The type of a room's read marker."""
 TAG = "m.tag"
+PUSH_RULES = "m.push_rules"
 FEW_ROOMS, ITEMS_A_ROOM = 4, 10
 """Up to how many rooms are asked for one by one; how many items a room has that is like others."""
 MAX_KEY_BYTES = 1024

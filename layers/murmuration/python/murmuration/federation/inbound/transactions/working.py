@@ -33,7 +33,7 @@ from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.pdus.validation import required_signers
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store
+from murmuration.storage.rooms import event_store, member_index
 from murmuration.storage.servers import parked_pdus
 from murmuration.transport.deadlines import Deadline
 
@@ -69,7 +69,7 @@ def work(message: Mapping[str, Any]) -> Counter[str]:
 def origin_of(message: Mapping[str, Any]) -> str:
     """The server that a message's work is for: the sender of the PDUs, or that of the device list's user."""
     if "device_list" in message:
-        return str(message["device_list"]).partition(":")[2]
+        return member_index.server_of(message["device_list"])
     return str(message["origin"])
 
 
