@@ -96,7 +96,7 @@ def call_gateway(make_client: MakeClient) -> Spent:
 
 
 def pair(make_client: MakeClient) -> tuple[Client, Client, str]:
-    """Alice, Bob, and their room as a path has it."""
+    """Return Alice, Bob and the ID of their room, escaped for a path."""
     alice, bob = people(make_client, "alice", "bob")
     room = create(bob, preset="public_chat", name="Budgets")
     ok(alice, "POST", f"{V3}/rooms/{room}/join", {})

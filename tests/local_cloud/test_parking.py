@@ -181,7 +181,7 @@ def test_only_who_was_told_of_nothing_goes_on_waiting(name: str, encoded: bool) 
 
 @pytest.mark.parametrize("status", [200, 400, 403, 429, 500, 503])
 def test_one_response_takes_whatever_the_queue_answers(status: int) -> None:
-    """REST keeps one for each status code; a second for 200 would take the first one's place."""
+    """A REST API keeps one response for each status code. A second for 200 would replace the first."""
     document = operation("", "", {"Access-Control-Allow-Origin": "*"})["x-amazon-apigateway-integration"]
     responses = integration_responses(document)
     assert len(responses) == len(document["responses"])

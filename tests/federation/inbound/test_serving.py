@@ -166,7 +166,7 @@ def test_missing_events(alice: Client, peer: Peer) -> None:
 
 
 def test_history_before_the_servers_users_joined_is_redacted(alice: Client, peer: Peer, third: Peer) -> None:
-    """Where history is for those who were there, another server gets what came before without its content."""
+    """History visibility is `joined`: another server gets earlier events without their content."""
     initial = [
         {"type": "m.room.history_visibility", "state_key": "", "content": {"history_visibility": "joined"}}
     ]

@@ -157,7 +157,7 @@ def test_a_topic_of_yesterday(alice: Client, zoe: Client, version: str, letters:
 
 @pytest.mark.parametrize("version", BOTH)
 def test_clocks_that_are_wrong(alice: Client, zoe: Client, version: str, letters: list[Any]) -> None:
-    """A topic from the far future on a fork wins the race once, and the room goes on from it."""
+    """A fork has a topic with a timestamp in the far future. It wins once; later topics replace it."""
     mirror = shared(alice, zoe, version)
     assert mirror.kinds(give_power(mirror, alice.user_id, bob=50)) == ["accepted"]
     base = mirror.newest()
@@ -195,7 +195,7 @@ def test_who_was_banned_goes_on_from_before_the_ban(
 def test_an_ally_follows_what_was_soft_failed(
     alice: Client, zoe: Client, version: str, letters: list[Any]
 ) -> None:
-    """Somebody who may speak brings the fork of the banned user in: the ban still stands."""
+    """A member's message refers to the banned user's fork. The ban still stands after the merge."""
     mirror = shared(alice, zoe, version)
     assert mirror.kinds(give_power(mirror, alice.user_id, bob=50)) == ["accepted"]
     base = mirror.newest()

@@ -37,7 +37,7 @@ def get_content(server_name: str, media_id: str, asked: Asked, file_name: str | 
 
 
 def find_again(server_name: str, media_id: str, asked: Asked, lost: Content) -> Content:
-    """What replaces media that the bucket has lost: another server has them still. Raises NotFound."""
+    """Fetch media again from their server where the bucket has lost them. Raises NotFound."""
     if server_name == settings().server_name:
         raise NotFound("The media are gone")
     from murmuration.media import remote

@@ -1,1 +1,1 @@
-"""Simplified sliding sync (MSC4186): a window on a list of rooms, made of what /sync is made of."""
+"""Simplified sliding sync (MSC4186): a client sees a part of its list of rooms, read as /sync reads rooms."""

@@ -27,7 +27,7 @@ AHEAD = 50
 MOST_VIA = 5
 """How many servers are remembered for a room."""
 SECONDS = 18.0
-"""How long other servers are waited for; then the page ends."""
+"""How long a page waits for other servers."""
 
 
 def get_space_hierarchy(

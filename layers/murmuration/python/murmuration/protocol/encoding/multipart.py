@@ -13,7 +13,7 @@ _BOUNDARY = re.compile(r";\s*boundary=(?:\"([^\"\\]{1,200})\"|([^\s;\"]{1,200}))
 
 
 class MultipartError(ValueError):
-    """The body isn't what its header says."""
+    """The body does not have the form that its Content-Type names."""
 
 
 def boundary_of(content_type: str) -> bytes:
