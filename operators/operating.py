@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 PROBE = "client_server-sync"
-"""The function whose environment tells a deployment's settings: every deployment has it, by this name."""
+"""A function that every deployment has. Its environment tells the deployment's settings."""
 
 
 class NotOperable(Exception):

@@ -60,9 +60,9 @@ class Counts:
     wakes_per_message: float
     """How often a device is rung for one message with the typing before it, in a room where typing rings."""
     renewal: Op
-    """A mark is over without news: a function looks, and makes another."""
+    """A mark ends without news. A function looks and makes another."""
     coming: Op
-    """A user comes back after having been away: the looking for whom to tell."""
+    """A user comes back. The server looks for those to tell."""
     told: Op
     """It is told to one of those who are there, or to one room with somebody there."""
     start: Op
@@ -80,4 +80,4 @@ class Counts:
     held_wake: Op
     """The same, when something rings."""
     push: Op
-    """A connection of the WebSocket API is told something."""
+    """A WebSocket connection gets an update."""

@@ -129,7 +129,7 @@ class _Tally:
         self.causes.setdefault(cause, defaultdict(float))[name] += units
 
     def operations(self, cause: str, count: float, op: Op, *, functions: int = 2) -> None:
-        """`count` times what an operation asks for, whose invocations are of so many functions."""
+        """`count` times what an operation uses, with its invocations spread over so many functions."""
         self.edge(cause, count * op.requests, f"{self.setup.api}_requests")
         self.invoke(cause, count * op.invocations, functions=functions)
         self.add(cause, "dynamodb_reads", count * op.reads)

@@ -1,4 +1,4 @@
-"""Order delayed events anew whose message in the queue was lost."""
+"""Queue a new message for delayed events whose message was lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Try again what other servers were needed for: events that could not be judged, and device lists."""
+"""Try again what needs other servers: events that could not be judged, and device lists."""
 
 from __future__ import annotations
 

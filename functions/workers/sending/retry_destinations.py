@@ -1,4 +1,4 @@
-"""Have servers tried again to which something is owed, and receipts sent that wait."""
+"""Queue attempts for servers that are owed something, and the sending of receipts that wait."""
 
 from __future__ import annotations
 

@@ -234,7 +234,7 @@ def ring_late(wait: Wait) -> None:
 
 
 def push_late(socket: Socket) -> None:
-    """Have a worker look later whether there is something to tell a connection, and note that it will."""
+    """Order a later look for updates of a connection, and note the order."""
     order_push(socket.connection_id, delay_s=LATE_S)
     listeners.note_late_push(socket, now_ms() // 1000 + LATE_S)
 

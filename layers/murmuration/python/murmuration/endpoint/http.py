@@ -53,7 +53,7 @@ ABSENT_WHEN_EMPTY = frozenset(("after", "at", "before", "filter", "from", "serve
 """Query parameters that count as absent when their value is empty."""
 
 SMALLEST_COMPRESSED = 1_024
-"""Characters of JSON. What is shorter gains little."""
+"""JSON of fewer characters is not compressed, as that gains little."""
 LARGE_CHARACTERS = 1_400_000
 """How long JSON may be that certainly fits into a function's 6 MB, in UTF-8 and with its quotes escaped."""
 
@@ -400,7 +400,7 @@ class Handler:
 
 
 def _refusing(route: Http) -> AbstractContextManager[None]:
-    """Refuse suspended users, if the route does; wherever it is that the token is verified."""
+    """Refuse suspended users if the route does so. It holds wherever the token is verified."""
     if not route.refuses_suspended:
         return nullcontext()
     from murmuration.identity.moderation import refusing_suspended

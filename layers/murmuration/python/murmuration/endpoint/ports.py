@@ -1,4 +1,4 @@
-"""What lower parts need of higher ones: connected here, as the edge alone may know both."""
+"""Connects lower parts to the higher ones that they need. Only the edge may know both."""
 
 from __future__ import annotations
 

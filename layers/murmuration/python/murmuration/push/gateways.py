@@ -86,7 +86,7 @@ def _retry(user_id: str, digest: str, failures: int) -> None:
 
 
 def _tell(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> None:
-    """Tell a pusher something: at once, or with the next attempt where its gateway fails."""
+    """Send a notification to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
     failing = fetch(failing_read(user_id, pusher.digest))
     for _ in range(ATTEMPTS):
         if failing is None or failing.retry_at_ms <= now_ms():

@@ -360,7 +360,7 @@ class _Assembly:
             self.state.positions.others[name] = mark(row.event_id)
 
     def _other_section(self, row: Membership, wish: Wish | None) -> dict[str, Any] | None:
-        """What is told of a room that the user isn't in; None where it is left for the next look."""
+        """Return the answer's part for a room that the user isn't in; None to leave it for the next look."""
         room, is_merged = self.found.get(row.room_id), self.request.is_merged
         if row.membership in ("invite", "knock"):
             return other_rooms.from_outside(self.ctx, room, row, is_merged=is_merged)

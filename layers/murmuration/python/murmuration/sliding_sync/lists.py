@@ -52,7 +52,7 @@ def is_listed(row: Membership) -> bool:
 
 
 def is_news(state: ConnectionState, row: Membership) -> bool:
-    """Whether the client doesn't know yet that the user isn't in a room any more which it was shown."""
+    """Whether the client was shown a room that the user has left, and wasn't told of the leaving."""
     name = room_hash(row.user_id, row.room_id)
     if row.membership not in ("leave", "ban"):
         return False

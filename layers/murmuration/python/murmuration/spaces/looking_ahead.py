@@ -122,7 +122,7 @@ class Lookout:
 
 
 _HIDDEN: Entry = {}
-"""The hint for a room that is for nobody of this server."""
+"""The entry for a room that nobody of this server may see."""
 
 
 def _needs_asking(hint: Entry | None) -> bool:

@@ -118,7 +118,7 @@ def begin_pending(media: Media, content: Content) -> None:
 
 
 def complete_begun(media: Media, content: Content) -> None:
-    """Note that what was begun has arrived. Raises ConditionFailed where that was noted before."""
+    """Note that an upload has arrived. Raises ConditionFailed if that was noted before."""
     attributes = content_attributes(content)
     dynamodb.execute(
         dynamodb.update(

@@ -10,7 +10,7 @@ TABLE = "transient"
 
 
 def claim(what: str, quiet_ms: int) -> bool:
-    """Whether the operator is to be told of something now; if so, not again for `quiet_ms`. One write."""
+    """Whether to tell the operator now. A True answer makes it False for `quiet_ms`. One write."""
     now = now_ms()
     item = {"id": f"notice#{what}", "until_ms": now + quiet_ms, "expires": (now + quiet_ms) // 1000 + 60}
     write = dynamodb.put(

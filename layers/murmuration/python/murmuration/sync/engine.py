@@ -220,7 +220,7 @@ class _Sync:
         self.wait = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
 
     def _look_again(self, first: FirstLook) -> None:
-        """Note whether what was read side by side with the registration still is so after it."""
+        """Check after the registration whether what was read beside it has changed since."""
         self.looked_since = is_unchanged(first)
 
     def _register(self, identity: Identity) -> None:

@@ -105,7 +105,7 @@ def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | No
 
 
 def ensure_queue(wait: Wait) -> None:
-    """Make the queue of a wait anew if it is gone, as its client was called for nothing."""
+    """Create the queue of a wait again if it is gone, since its client was called without news."""
     wake_queues.ensure(wake_queues.id_of(wait.queue), known=wait.queue, doubtful=True)
 
 

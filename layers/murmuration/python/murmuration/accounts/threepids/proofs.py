@@ -59,7 +59,7 @@ def request_token(purpose: Purpose, body: Fields, *, source_ip: str) -> dict[str
 
 
 def refuse_phone_number() -> dict[str, Any]:
-    """Raises ThreepidDenied: this server sends no text messages, so it takes no phone numbers."""
+    """Refuse a phone number, as this server sends no text messages. Raises ThreepidDenied."""
     raise ThreepidDenied("This server takes no phone numbers")
 
 

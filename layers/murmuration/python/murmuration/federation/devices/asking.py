@@ -18,7 +18,7 @@ MOST_ANSWER_BYTES = 8_388_608
 USERS_AT_ONCE = 200
 
 Take = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
-"""What is done with an answer: it gets the users that were asked about, and the answer."""
+"""Takes an answer: the users that were asked about, and what the server said."""
 
 
 def ask_all(

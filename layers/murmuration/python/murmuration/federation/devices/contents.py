@@ -14,7 +14,7 @@ from murmuration.protocol.identifiers import is_valid_device_id
 from murmuration.storage.keys.remote_devices import RemoteDevices
 
 MOST_DEVICES = 500
-"""Of one user. Others' servers allow some hundred."""
+"""How many devices of one user are kept. Other servers allow some hundred."""
 MOST_DEVICE_BYTES = 8_192
 MOST_KEY_BYTES = 16_384
 MOST_NAME = 256

@@ -8,7 +8,7 @@ from typing import Any
 from murmuration.protocol.errors import BadJson
 
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 10.0, 1.0, 22.0
-"""The client's own wish is between the last two: a function has 29 seconds for everything."""
+"""A client's own `timeout` is held between the last two, since a function has 29 seconds."""
 
 
 def unavailable(message: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from murmuration.storage.keys.device_lists import record_private_change
 from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
 
 FRESH_MS = 7 * 24 * 3_600_000
-"""A list of which nothing was heard for so long is asked for anew: an update may have been lost."""
+"""A list without an update for so long is fetched anew, as an update may have been lost."""
 Wanted = Mapping[str, Collection[str]]
 
 
@@ -60,7 +60,7 @@ def look_up(
 
 
 def _observed(requester_id: str, users: Collection[str]) -> dict[str, DeviceList]:
-    """The lists of these users, whose changes the requester is told of from now on."""
+    """Return the device lists of these users. The requester is told of their changes from now on."""
     batch = Batch()
     lists = batch.add_all([remote_devices.list_read(user_id) for user_id in users])
     watched = batch.add_all([remote_devices.observer_read(user_id, requester_id) for user_id in users])

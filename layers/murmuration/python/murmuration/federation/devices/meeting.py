@@ -22,7 +22,7 @@ from murmuration.storage.rooms.local_members import Servers
 from murmuration.storage.rooms.member_index import is_local, server_of
 
 MOST_TOLD = 100
-"""Of how many local users a new server is told. In a larger room it asks when it needs their keys."""
+"""A new server is told of at most so many local users. It asks for others' keys when it needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def note_members(items: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _change(item: Mapping[str, Any]) -> _Change | None:
-    """Whom an entry has come or go; None for any other, and where there is no other server."""
+    """Which user joins or leaves by an entry; None for other entries and in rooms of this server alone."""
     user_id = item.get("member")
     if not user_id or "filled_below" in item:
         return None
@@ -96,7 +96,7 @@ def _meet(change: _Change) -> None:
 
 
 def _tell(users: Iterable[str], servers: list[str]) -> None:
-    """Have servers told of the newest change of these users' devices, of those that have any."""
+    """Order that servers are told of the newest change of these users' devices, if there was one."""
     from murmuration.aws.reads import fetch_all
     from murmuration.federation.outbound import pokes
     from murmuration.storage.keys import device_changes

@@ -29,7 +29,7 @@ SECONDS = 20.0
 MOST_BYTES = 4_194_304
 MOST_AT_ONCE = 200
 ORDER = "device_list"
-"""The field by which a message of the queue is known as an order of this kind."""
+"""The field that marks a message of the queue as an order to fetch a device list."""
 
 
 def order(user_ids: Iterable[str]) -> None:
@@ -42,7 +42,7 @@ def _order(user_id: str) -> None:
 
 
 def make_stale(user_ids: Iterable[str]) -> None:
-    """Note that the tracked lists among these users' may lack something, and have their servers asked."""
+    """Mark the tracked device lists of these users as stale, and order that their servers are asked."""
     users = list(user_ids)
     marked = concurrency.parallel(*(functools.partial(remote_devices.mark_stale, it) for it in users))
     order([user_id for user_id, is_tracked in zip(users, marked, strict=True) if is_tracked])
@@ -55,7 +55,7 @@ def retry_parked_lists() -> None:
 
 
 def resync(user_id: str) -> None:
-    """Ask for a user's whole list and keep it, unless it is up to date by now; what fails is parked."""
+    """Fetch a user's whole device list and store it, unless it is up to date. After a failure it waits."""
     before = remote_devices.read_lists([user_id]).get(user_id)
     if before is not None:
         finish_telling(before)
@@ -79,7 +79,7 @@ def resync(user_id: str) -> None:
 
 
 def _ask(user_id: str) -> tuple[RemoteDevices, int | None]:
-    """What the user's server says, by one of two ways. Raises RequestFailed, Forbidden."""
+    """Ask the user's server for the devices, in one of two ways. Raises RequestFailed, Forbidden."""
     server = server_of(user_id)
     try:
         path = client.path("_matrix", "federation", "v1", "user", "devices", user_id)

@@ -10,7 +10,7 @@ from murmuration.storage.users import memberships
 
 ENCRYPTION = ("m.room.encryption", "")
 MOST_READS = 2_000
-"""How many places of users in rooms are looked at; of whom nothing is known then counts as sharing none."""
+"""How many memberships are read at most. A user whose rooms were not reached counts as sharing none."""
 
 
 def shares_room(user_id: str, server: str) -> bool:

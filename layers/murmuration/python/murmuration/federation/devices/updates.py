@@ -72,7 +72,7 @@ def _apply(found: DeviceList, updates: Contents, apply: Apply) -> None:
 
 
 def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
-    """What is known after the updates; None if that can't be told."""
+    """Return what is known after the updates; None if the list is stale, or an update is missing."""
     if found.content is None or not found.is_fresh:
         return None
     known: Known | None = (found.content, list(found.stream_ids))
@@ -102,7 +102,7 @@ def _with_update(known: Known, update: Mapping[str, Any]) -> Known | None:
 
 
 def _with_signing_keys(known: Known, update: Mapping[str, Any]) -> Known | None:
-    """What is known after an update of the cross-signing keys. With another master key the old keys go."""
+    """Return the list after an update of the cross-signing keys. A new master key removes the old keys."""
     content, stream_ids = known
     user_id = update["user_id"]
     master = signing_key(user_id, update.get("master_key"), "master")

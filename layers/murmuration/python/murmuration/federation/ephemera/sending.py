@@ -15,8 +15,9 @@ from murmuration.settings import settings
 from murmuration.storage.rooms import member_index
 
 TYPING_SERVERS = 50
+"""Typing is sent in rooms of at most so many other servers."""
 RECEIPT_SERVERS = 20
-"""In how many other servers' rooms typing is sent at all, and receipts are sent at once."""
+"""Receipts are sent at once in rooms of at most so many other servers."""
 REMEMBERED_MS = 30_000
 MOST_ROOMS = 200
 MOST_EDUS = 100

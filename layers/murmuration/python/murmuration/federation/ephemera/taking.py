@@ -34,7 +34,7 @@ RECEIPTS_ROOM = 50
 MOST_RECEIPTS = 200
 """Of one transaction."""
 MOST_ASKED = 100
-"""Of how many local members it is asked whether they wait."""
+"""How many local members are asked for whether they wait."""
 
 
 def take_typing(origin: str, contents: Contents) -> None:
@@ -147,7 +147,7 @@ def _is_joined(room: Room, users: Sequence[str]) -> set[str]:
 
 
 def _may_go_on(origin: str, count: int) -> bool:
-    """Whether a server hasn't sent too much of this lately; what is too much is dropped."""
+    """Whether a server may still send this: what is over its limit is dropped."""
     try:
         rate_limits.check("federation_ephemera", origin, count)
     except LimitExceeded:

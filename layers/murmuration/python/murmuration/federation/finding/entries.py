@@ -1,4 +1,4 @@
-"""Rooms as other servers tell of them: what the specification has of a room, checked and bounded, no more."""
+"""Rooms in other servers' answers: the specification's fields alone, checked and bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client is told when the server that its question is about gives no answer."""
+"""The client's error where the server that it asks about does not answer."""
 
 from __future__ import annotations
 

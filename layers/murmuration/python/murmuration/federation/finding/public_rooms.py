@@ -79,7 +79,7 @@ def _ask(server: str, request: DirectoryRequest) -> Mapping[str, Any]:
 
 
 def _page(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Another server's page, with what the specification has of it. Raises Malformed for what is none."""
+    """Another server's page, reduced to the specification's fields. Raises Malformed if it is no page."""
     chunk = answer.get("chunk")
     if not isinstance(chunk, list):
         raise Malformed("The answer has no list of rooms")

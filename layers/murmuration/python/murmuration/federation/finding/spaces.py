@@ -27,7 +27,7 @@ from murmuration.transport.deadlines import Deadline
 LIFETIME_S = 300
 FAILURE_LIFETIME_S = 60
 SECONDS = 6.0
-"""For one server; then the next is asked."""
+"""How long one server may take before the next is asked."""
 MOST_SERVERS = 3
 """How many servers are asked about one room."""
 AT_ONCE = 10
@@ -105,7 +105,7 @@ def _ask_about(deadline: Deadline, wanted: tuple[str, Sequence[str]]) -> tuple[s
 
 
 def _parse(room_id: str, answer: Mapping[str, Any]) -> RemoteSpace:
-    """An answer with what the specification has of it. Raises Malformed for one about another room."""
+    """An answer, reduced to the specification's fields. Raises Malformed if it is about another room."""
     told = answer.get("room")
     room = summary_of(told)
     if room is None or not isinstance(told, dict) or room["room_id"] != room_id:

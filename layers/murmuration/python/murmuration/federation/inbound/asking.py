@@ -33,14 +33,14 @@ from murmuration.transport.errors import TransportError
 T = TypeVar("T")
 
 SECONDS = 25.0
-"""For all questions about one batch of events."""
+"""The time for all questions about one batch of events."""
 REQUEST_SECONDS = 8.0
 MOST_SERVERS = 3
 MOST_EVENTS_BETWEEN = 20
 MOST_SINGLE_EVENTS = 500
 SINGLE_AT_ONCE = 10
 FEW_EVENTS = 20
-"""So many events of a state are always fetched one by one."""
+"""Up to so many missing events of a state are fetched one by one."""
 WHOLE_STATE_SHARE = 0.2
 """If a larger share of a state's events is unknown, the whole state is fetched."""
 MOST_ID_BYTES = 255

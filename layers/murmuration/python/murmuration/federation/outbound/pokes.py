@@ -36,7 +36,7 @@ def new_events(
 
 
 def _by_group(servers: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Servers by the number of their group, up to SERVERS_AT_ONCE together."""
+    """Yield servers in batches of one group, at most SERVERS_AT_ONCE each, with the group's number."""
     groups: dict[int, list[str]] = {}
     for server in sorted(servers):
         groups.setdefault(group_of(server), []).append(server)

@@ -10,12 +10,12 @@ from typing import Any
 from murmuration.protocol.errors import Unavailable
 
 PLAIN_BYTES = 1_000_000
-"""Up to this size the edge takes care of everything."""
+"""Answers up to this size need no compression by the function."""
 MOST_PLAIN_BYTES = 5_500_000
 MOST_PACKED_BYTES = 4_200_000
-"""What becomes less than 6 MB in Base64."""
+"""Compressed bytes that stay below 6 MB in Base64."""
 COMPRESSED_TO = 2
-"""How much smaller events become at least: their signatures and hashes hardly do."""
+"""Compression makes events at least so many times smaller; signatures and hashes shrink little."""
 MOST_RAW_BYTES = 32_000_000
 
 

@@ -87,7 +87,7 @@ def _matching(pair: StateKey) -> tuple[Element, ...]:
 
 
 Required = tuple[RequiredState, ...]
-"""What all that match a room want together: what one of them admits."""
+"""What several lists and subscriptions require of one room: state that any one of them requires."""
 
 
 def admits(required: Required, pair: StateKey) -> bool:

@@ -30,7 +30,7 @@ from murmuration.storage.users import delayed_events as storage
 from murmuration.storage.users.delayed_events import DELAYED, DelayedEvent, Outcome, delayed_read
 
 RETRIED_MS = 7 * 86_400_000
-"""How long after its time an event is still tried that fails by no fault of its own."""
+"""How long after its time the server still tries to send an event that it couldn't send."""
 WATCHED_AT_ONCE = 100
 LOOK_MS = 15_000
 """How long one run looks after events; the next goes on."""

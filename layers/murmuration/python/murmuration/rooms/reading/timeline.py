@@ -125,7 +125,7 @@ class Scan:
     admits: Callable[[Event], bool] | None = None
     found: list[Seen] = field(default_factory=list)
     passed_gap: bool = False
-    """Whether something was missing before one of the events that it came along."""
+    """Whether an event was missing before one of those that came along."""
 
     @property
     def exhausted(self) -> bool:

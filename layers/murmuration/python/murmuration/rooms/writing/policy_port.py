@@ -34,5 +34,5 @@ def connect(make_client: Callable[[], PolicyClient]) -> None:
 
 
 def policy_client() -> PolicyClient | None:
-    """What asks policy servers; None where nothing is connected."""
+    """Return the client that asks policy servers; None where none is connected."""
     return _connected[0]() if _connected else None

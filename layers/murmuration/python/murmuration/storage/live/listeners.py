@@ -122,7 +122,7 @@ def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
 
 
 def register_unseen(wait: Wait) -> tuple[bool, Item]:
-    """Take a slot without having read the user's item: whether that worked, and the item as it was before."""
+    """Take a slot without reading the user's item first. Return whether it worked, and the item before."""
     try:
         return True, dynamodb.execute(_registration(wait, None), returning="ALL_OLD") or {}
     except ConditionFailed as error:

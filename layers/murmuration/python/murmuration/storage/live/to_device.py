@@ -29,7 +29,7 @@ PREFIX = "message#"
 TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
 TRANSACTION_MESSAGES = 20
-"""Of different senders, each with a claim of its own."""
+"""How many messages of different senders one transaction takes; each has its own claim."""
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
 """What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""

@@ -18,7 +18,7 @@ from murmuration.clock import now_ms
 TABLE = "destinations"
 MESSAGE, COUNT = "message#", "messages"
 MOST_WAITING = 2_000
-"""For one server. It doesn't answer for long, then; what comes in addition is dropped."""
+"""How many messages may wait for one server that doesn't answer. Further ones are dropped."""
 TRANSACTION_MESSAGES = 30
 CLAIM_SECONDS = 86_400
 _PLACES = 20

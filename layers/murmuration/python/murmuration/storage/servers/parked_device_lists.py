@@ -40,7 +40,7 @@ def read_due(limit: int) -> list[tuple[str, int]]:
 
 
 def postpone(user_id: str, due_ms: int) -> bool:
-    """Put an attempt off while a worker is called for it; False if somebody else did."""
+    """Postpone the next attempt while a worker makes this one; False if another caller did so first."""
     write = dynamodb.update(
         TABLE,
         _key(user_id),
