@@ -22,7 +22,7 @@ READ, FETCH = "Read", "fetch"
 """A read as a value, which goes into a batch; and the function that reads one alone."""
 VALUES: Final = "reads"
 """The module of reads as values, which speaks to AWS by another one."""
-CARRIED_OUT: Final = frozenset(("transact", "execute"))
+CARRIED_OUT: Final = frozenset(("transact", "execute", "try_execute"))
 WRITES: Final = frozenset(("put", "delete"))
 WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
     "dynamodb": {
@@ -38,6 +38,7 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
         "batch_write": (),
         "transact": (),
         "execute": (),
+        "try_execute": (),
     },
     "reads": {READ: (Need(TABLES, "", READ),), FETCH: (), "fetch_all": (), "Batch": ()},
     "queues": {

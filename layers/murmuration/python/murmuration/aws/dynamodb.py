@@ -383,6 +383,15 @@ def execute(write: Write, *, returning: str = "NONE") -> Item | None:
     return _patiently(attempt)
 
 
+def try_execute(write: Write) -> bool:
+    """Carry out one write; False if its own condition refused it. Raises Unavailable as `execute` does."""
+    try:
+        execute(write)
+    except ConditionFailed:
+        return False
+    return True
+
+
 def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool = True) -> None:
     """Carry out up to 100 writes, all or none.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 
 TABLE = "transient"
@@ -19,8 +18,4 @@ def claim(what: str, quiet_ms: int) -> bool:
         condition="attribute_not_exists(until_ms) OR until_ms <= :now",
         values={":now": now},
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)

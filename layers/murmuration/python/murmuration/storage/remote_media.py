@@ -124,11 +124,7 @@ def note_use(
         },
         condition="#object = :object AND used_ms = :before",
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def _key(server_name: str, media_id: str) -> dict[str, str]:

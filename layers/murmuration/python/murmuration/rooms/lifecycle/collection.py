@@ -91,8 +91,4 @@ def _references(room_id: str) -> set[NodeId]:
 
 
 def _delete(room_id: str, node: StoredNode) -> bool:
-    try:
-        dynamodb.execute(snapshots.node_removal(room_id, node))
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(snapshots.node_removal(room_id, node))

@@ -57,18 +57,14 @@ def count_try(session: str, kind: str, *, most: int) -> Item | None:
 
 def take(item: Mapping[str, Any]) -> bool:
     """Use up what a mail has in it; False if somebody was quicker."""
-    try:
-        dynamodb.execute(
-            dynamodb.delete(
-                TABLE,
-                {"id": item["id"]},
-                condition="kind = :kind AND user_id = :user",
-                values={":kind": item["kind"], ":user": item["user_id"]},
-            )
+    return dynamodb.try_execute(
+        dynamodb.delete(
+            TABLE,
+            {"id": item["id"]},
+            condition="kind = :kind AND user_id = :user",
+            values={":kind": item["kind"], ":user": item["user_id"]},
         )
-    except ConditionFailed:
-        return False
-    return True
+    )
 
 
 def _key(session: str) -> dict[str, str]:

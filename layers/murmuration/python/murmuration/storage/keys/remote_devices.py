@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
 
 TABLE = "keys"
@@ -133,10 +133,7 @@ def dismiss(user_id: str, observer: str, nonce: str) -> None:
     write = dynamodb.delete(
         TABLE, _key(user_id, OBSERVER + observer), condition="nonce = :nonce", values={":nonce": nonce}
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return
+    dynamodb.try_execute(write)
 
 
 def begin(user_id: str) -> DeviceList:
@@ -154,11 +151,7 @@ def mark_stale(user_id: str) -> bool:
         values={":no": False, ":one": 1},
         condition="attribute_exists(revision)",
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def store(
@@ -180,11 +173,7 @@ def store(
         condition="revision = :revision",
         values={":revision": before.revision},
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def note_told(user_id: str, revision: int) -> None:
@@ -196,10 +185,7 @@ def note_told(user_id: str, revision: int) -> None:
         condition="revision = :revision",
         values={":revision": revision},
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return
+    dynamodb.try_execute(write)
 
 
 def forget(before: DeviceList, observers: Sequence[tuple[str, str]]) -> None:
@@ -212,7 +198,4 @@ def forget(before: DeviceList, observers: Sequence[tuple[str, str]]) -> None:
         condition="revision = :revision",
         values={":revision": before.revision},
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return
+    dynamodb.try_execute(write)

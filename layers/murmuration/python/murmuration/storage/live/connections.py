@@ -118,15 +118,9 @@ def _update(
     """Update a connection that is there; False where it is gone, or `condition` doesn't hold."""
     names = {"#since": "since"} if since else None
     there = f"attribute_exists(connection_id) AND {condition}"
-    try:
-        dynamodb.execute(
-            dynamodb.update(
-                TABLE, _key(connection_id), expression, values=values, names=names, condition=there
-            )
-        )
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(
+        dynamodb.update(TABLE, _key(connection_id), expression, values=values, names=names, condition=there)
+    )
 
 
 def _key(connection_id: str) -> dict[str, str]:

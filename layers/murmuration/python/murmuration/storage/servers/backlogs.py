@@ -315,11 +315,7 @@ def _set_due(server_name: str, due_ms: int, condition: str, values: Mapping[str,
         values={":due": due_ms, **values},
         condition=condition,
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def drop(server_name: str) -> int:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
 
 TABLE = "destinations"
 
@@ -62,11 +61,7 @@ def write_failure(server_name: str, found: Health, started_ms: int) -> bool:
         values=values,
         condition="attribute_not_exists(last_failure_ms) OR last_failure_ms < :started",
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def hold(server_name: str, retry_at_ms: int) -> None:

@@ -70,18 +70,14 @@ def begin(job: Job, now_ms: int) -> bool:
         "expires": now_ms // 1000 + LIFETIME_S,
         **({"afresh": True} if job.afresh else {}),
     }
-    try:
-        dynamodb.execute(
-            dynamodb.put(
-                TABLE,
-                item,
-                condition="attribute_not_exists(id) OR attribute_exists(outcome) OR until_ms < :now",
-                values={":now": now_ms},
-            )
+    return dynamodb.try_execute(
+        dynamodb.put(
+            TABLE,
+            item,
+            condition="attribute_not_exists(id) OR attribute_exists(outcome) OR until_ms < :now",
+            values={":now": now_ms},
         )
-    except ConditionFailed:
-        return False
-    return True
+    )
 
 
 def read(user_id: str, room_id: str) -> Job | None:

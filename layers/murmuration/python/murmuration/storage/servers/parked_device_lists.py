@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.storage.servers.parked_pdus import BY_DUE, TABLE
 
@@ -48,11 +47,7 @@ def postpone(user_id: str, due_ms: int) -> bool:
         values={":next": now_ms() + LONGEST_MS, ":due": due_ms},
         condition="due_ms = :due",
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def remove(user_id: str) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 
 TABLE = "parked"
@@ -53,11 +52,7 @@ def park(room_id: str, event_id: str, origin: str, pdu: Any) -> bool:
         "attempts": 0,
         "expires": (now + KEPT_MS) // 1000,
     }
-    try:
-        dynamodb.execute(dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)"))
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(dynamodb.put(TABLE, item, condition="attribute_not_exists(sk)"))
 
 
 def read_due(limit: int) -> list[ParkedPdu]:
@@ -85,11 +80,7 @@ def postpone(parked: ParkedPdu) -> bool:
         },
         condition="due_ms = :due",
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def remove(room_id: str, event_id: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from murmuration.aws import dynamodb
 from murmuration.aws.concurrency import parallel
-from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.pdus.keys import VerifyKey
 
 TABLE = "remote-keys"
@@ -99,10 +98,7 @@ def _write_one(stored: StoredKey) -> None:
     else:
         condition = f"attribute_not_exists(sk) OR ({better})"
     names = {"#source": "source"} if "#source" in condition else None
-    try:
-        dynamodb.execute(dynamodb.put(TABLE, item, condition=condition, values=values, names=names))
-    except ConditionFailed:
-        return
+    dynamodb.try_execute(dynamodb.put(TABLE, item, condition=condition, values=values, names=names))
 
 
 def write_asked(server_name: str, asked: Asked) -> None:

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Collection, Iterable, Mapping
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.clock import now_ms
 
@@ -59,18 +59,14 @@ def claim_backfill(room_id: str, wait_ms: int) -> bool:
     """Whether a room may be backfilled now; if so, it may not for `wait_ms`. One write."""
     now = now_ms()
     until = now + wait_ms
-    try:
-        dynamodb.execute(
-            dynamodb.put(
-                TABLE,
-                {"id": f"backfill#{room_id}", "until_ms": until, "expires": until // 1000 + 60},
-                condition="attribute_not_exists(until_ms) OR until_ms <= :now",
-                values={":now": now},
-            )
+    return dynamodb.try_execute(
+        dynamodb.put(
+            TABLE,
+            {"id": f"backfill#{room_id}", "until_ms": until, "expires": until // 1000 + 60},
+            condition="attribute_not_exists(until_ms) OR until_ms <= :now",
+            values={":now": now},
         )
-    except ConditionFailed:
-        return False
-    return True
+    )
 
 
 def end_backfill(room_id: str) -> None:

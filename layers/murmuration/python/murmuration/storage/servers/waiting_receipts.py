@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
 
 TABLE = "destinations"
 PARTITION = "#receipts"
@@ -71,7 +70,4 @@ def remove(waiting: Waiting) -> None:
         condition="version = :version",
         values={":version": waiting.version},
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return
+    dynamodb.try_execute(write)

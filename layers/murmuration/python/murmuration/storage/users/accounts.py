@@ -260,39 +260,31 @@ def promote_next_tokens(device: Mapping[str, Any], seen: Mapping[str, Any] | Non
     """Make the pair that waits the device's only one; False if the device moved on meanwhile."""
     promoted = {name.removeprefix("next_"): device[name] for name in NEXT[:3]}
     expression, names, values = _set({**promoted, **(seen or {})})
-    try:
-        dynamodb.execute(
-            dynamodb.update(
-                USERS,
-                {"user_id": device["user_id"], "sk": device["sk"]},
-                f"SET {expression} {REMOVE_NEXT}",
-                names=names,
-                values=values | {":next": device["next_access_hash"]},
-                condition="next_access_hash = :next",
-            )
+    return dynamodb.try_execute(
+        dynamodb.update(
+            USERS,
+            {"user_id": device["user_id"], "sk": device["sk"]},
+            f"SET {expression} {REMOVE_NEXT}",
+            names=names,
+            values=values | {":next": device["next_access_hash"]},
+            condition="next_access_hash = :next",
         )
-    except ConditionFailed:
-        return False
-    return True
+    )
 
 
 def update_device(user_id: str, device_id: str, attributes: Mapping[str, Any]) -> bool:
     """Set attributes of a device; False if there's no such device."""
     expression, names, values = _set(attributes)
-    try:
-        dynamodb.execute(
-            dynamodb.update(
-                USERS,
-                device_key(user_id, device_id),
-                f"SET {expression}",
-                names=names,
-                values=values,
-                condition="attribute_exists(user_id)",
-            )
+    return dynamodb.try_execute(
+        dynamodb.update(
+            USERS,
+            device_key(user_id, device_id),
+            f"SET {expression}",
+            names=names,
+            values=values,
+            condition="attribute_exists(user_id)",
         )
-    except ConditionFailed:
-        return False
-    return True
+    )
 
 
 def delete_device_items(user_id: str, device_ids: Iterable[str]) -> None:

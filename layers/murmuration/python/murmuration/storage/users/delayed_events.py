@@ -169,11 +169,7 @@ def restart(event: DelayedEvent) -> bool:
         values={":now": now, ":due": now + event.delay_ms},
         condition="attribute_exists(due_ms)",
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def finalise_writes(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = False) -> list[Write]:
@@ -257,10 +253,7 @@ def watch_again(event: DelayedEvent) -> None:
         values={":due": _watch_time(event.due_ms)},
         condition="attribute_exists(due_ms)",
     )
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return
+    dynamodb.try_execute(write)
 
 
 def _watch_write(delay_id: str, due_ms: int) -> Write:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 
@@ -70,11 +70,7 @@ def _unchanged(revision: int) -> dict[str, Any]:
 
 
 def _succeeds(write: dynamodb.Write) -> bool:
-    try:
-        dynamodb.execute(write)
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(write)
 
 
 def _key(user_id: str, digest: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import Item
 from murmuration.protocol.presence import Device, Presence
 from murmuration.storage.live import streams
 
@@ -74,11 +74,7 @@ def save(user_id: str, before: Mapping[str, Any] | None, after: Presence, writte
     condition, values = "attribute_not_exists(sk)", {}
     if before is not None:
         condition, values = "revision = :revision", {":revision": revision}
-    try:
-        dynamodb.execute(dynamodb.put(streams.TABLE, item, condition=condition, values=values))
-    except ConditionFailed:
-        return False
-    return True
+    return dynamodb.try_execute(dynamodb.put(streams.TABLE, item, condition=condition, values=values))
 
 
 def is_change(item: Mapping[str, Any]) -> bool:

@@ -96,23 +96,19 @@ def begin_validation(sid: str, attributes: Mapping[str, Any], *, send_attempt: i
         "send_attempt": send_attempt,
         "expires": now_ms() // 1000 + LIFETIME_S,
     }
-    try:
-        dynamodb.execute(
-            dynamodb.put(
-                TRANSIENT,
-                item,
-                condition="attribute_not_exists(id) OR expires <= :now"
-                " OR (send_attempt < :attempt AND attribute_not_exists(validated_ms)) OR token_hash = :token",
-                values={
-                    ":attempt": send_attempt,
-                    ":now": now_ms() // 1000,
-                    ":token": attributes["token_hash"],
-                },
-            )
+    return dynamodb.try_execute(
+        dynamodb.put(
+            TRANSIENT,
+            item,
+            condition="attribute_not_exists(id) OR expires <= :now"
+            " OR (send_attempt < :attempt AND attribute_not_exists(validated_ms)) OR token_hash = :token",
+            values={
+                ":attempt": send_attempt,
+                ":now": now_ms() // 1000,
+                ":token": attributes["token_hash"],
+            },
         )
-    except ConditionFailed:
-        return False
-    return True
+    )
 
 
 def take_back(sid: str, token_hash: str) -> None:
