@@ -7,6 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from local_cloud.testing import LocalCloud
+from murmuration.clock import now_ms
+from murmuration.federation.keys import fetching
+from murmuration.storage.servers import remote_keys
 from operators import cli, operating
 from tests.federation.membership.test_two_clouds import V3, User, said
 from tests.local_cloud.waiting import until
@@ -94,6 +97,13 @@ def test_both_wrote_while_they_were_apart(two: list[LocalCloud], version: str) -
     assert state(alice, room_id) == state(bob, room_id)
 
 
+def wait_to_ask_for_keys(asking: LocalCloud, asked: LocalCloud) -> None:
+    """Wait until a server may ask another for keys again: not within a minute of the last time."""
+    with operating.connected(asking.data, None):
+        last = remote_keys.read_many([(asked.server_name, "ed25519:any")])[1][asked.server_name]
+    until(lambda: now_ms() > last.at_ms + fetching.URGENT_MS, fetching.URGENT_MS / 1000 + 30, pause=0.2)
+
+
 def test_a_server_changes_its_key(two: list[LocalCloud]) -> None:
     """What it signed before counts for who joins afterwards, and what it signs from now on, too."""
     first, second = two
@@ -102,6 +112,7 @@ def test_a_server_changes_its_key(two: list[LocalCloud]) -> None:
     older = alice.call("POST", f"{V3}/createRoom", {"preset": "public_chat"})["room_id"]
     say(alice, room_id, "by the old key")
     bob.until(said(room_id, "by the old key"))
+    wait_to_ask_for_keys(second, first)
     assert cli.main(["keys", "rotate", "--data", str(first.data)]) == 0
     first.restart()
     say(alice, room_id, "by the new key")
