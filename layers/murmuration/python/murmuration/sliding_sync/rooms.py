@@ -201,7 +201,10 @@ def _section(
         position.members if position is not None else (), [key for kind, key in state if kind == MEMBER]
     )
     section: dict[str, Any] = _about(ctx, news, change, asked)
-    if shown := joined.shown_state(ctx, news.viewer, state):
+    shown = joined.shown_state(ctx, news.viewer, state)
+    if asked.is_merged:
+        shown += room_state.stubs(asked.wish.required, change)
+    if shown:
         section["required_state"] = shown
     if events or position is None or window.limited or section:
         section |= _timeline(news, asked, events)
