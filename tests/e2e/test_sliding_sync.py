@@ -202,7 +202,7 @@ def _is_called(app: App, bob: Raw, room_id: str) -> None:
     first = app.take("room-list", polls["room-list"].result(30))
     while _call_of(first, room_id) != {}:
         first = app.until("room-list", lambda answer: _call_of(answer, room_id) is not None)
-    messages = {app.person.user_id: {app.person.device_id: {"keys": {}}}}
+    messages: dict[str, Any] = {app.person.user_id: {app.person.device_id: {"keys": {}}}}
     bob.json("PUT", f"{V3}/sendToDevice/io.element.call.encryption_keys/w2", {"messages": messages})
     found = app.take("encryption", polls["encryption"].result(30))["extensions"]["to_device"]["events"]
     assert [event["type"] for event in found] == ["io.element.call.encryption_keys"]
