@@ -1,6 +1,6 @@
 """Builds a client on matrix-rust-sdk, the stack of Element X, outside of the tree: `make rust-client`.
 
-It takes Rust 1.95 and ten minutes of one processor the first time, and a minute after a change of its sources.
+It takes Rust 1.95, ten minutes of one processor the first time, and one minute after a change of its sources.
 So no test builds it: one that needs it is skipped where it isn't there.
 """
 
