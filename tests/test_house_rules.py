@@ -116,6 +116,23 @@ def test_imports_go_downward() -> None:
     assert not wrong
 
 
+NO_DOMAINS = ("aws", "storage", "protocol", "endpoint")
+RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_page|scan)\b|\bitem\[[\"']")
+"""What only `storage` does: it names a single operation on items, or takes an item apart."""
+
+
+def test_domains_leave_items_to_storage() -> None:
+    """A domain reads by functions of `storage`, so that it knows nothing of how an item is laid out."""
+    wrong = [
+        f"{name}: {line.strip()}"
+        for name, path in modules(PACKAGE, "murmuration")
+        if not within(name, *(f"murmuration.{part}" for part in NO_DOMAINS))
+        for line in path.read_text().splitlines()
+        if RAW.search(line)
+    ]
+    assert not wrong
+
+
 def test_the_protocol_is_pure() -> None:
     allowed = {*STANDARD_LIBRARY, "murmuration", "cryptography", "nacl"} - {
         "socket", "time", "datetime", "os", "random", "secrets", "threading", "subprocess", "pathlib", "io",

@@ -19,9 +19,9 @@ from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.events import Event
 from murmuration.push.evaluation import QUEUE
 from murmuration.push.pushers import check_gateway
-from murmuration.rooms.ephemeral.receipts import read_own
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
+from murmuration.storage.live.receipts import read_own
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import failing_pushers, pushers, unread
 from murmuration.storage.users.failing_pushers import Failing, failing_read
@@ -59,7 +59,7 @@ def _notify(user_id: str, note: Mapping[str, Any]) -> None:
     room_id, ordinal, thread = note["room_id"], int(note["ordinal"]), note["thread"]
     unread.add(user_id, room_id, ordinal, thread)
     receipts = read_own(user_id, room_id, [None, thread])
-    if any(ordinal <= int(item["ordinal"]) for item in receipts):
+    if any(ordinal <= receipt.ordinal for receipt in receipts):
         unread.mark_read(user_id, room_id, {thread: ordinal})
         return
     for pusher in found:

@@ -17,12 +17,12 @@ from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import compile_ruleset, evaluate
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
-from murmuration.rooms.ephemeral.receipts import read_own
 from murmuration.rooms.reading.client_events import bare_event, client_event
 from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.search.newest_first import NewestFirst
+from murmuration.storage.live.receipts import Receipt, read_own
 from murmuration.storage.rooms import scan_places
 from murmuration.storage.users import memberships
 
@@ -130,7 +130,7 @@ class _Context:
             self._note(read_own(self._user_id, self._room.room_id, unknown))
         return ordinal <= max(self._read[None], self._read[thread])
 
-    def _note(self, items: Iterable[Mapping[str, Any]]) -> None:
-        for item in items:
-            thread = item.get("thread_id")
-            self._read[thread] = max(self._read.get(thread, 0), int(item["ordinal"]))
+    def _note(self, receipts: Iterable[Receipt]) -> None:
+        for receipt in receipts:
+            thread = receipt.thread_id
+            self._read[thread] = max(self._read.get(thread, 0), receipt.ordinal)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency
+from murmuration.aws.reads import fetch_all
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
@@ -113,20 +114,18 @@ def begin(token: AccessToken, filter_text: str) -> str:
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
     """The token of one who has seen all that there is."""
-    stream = streams.user_stream(token.user_id)
-    keys = [
-        {"stream_id": stream, "sk": account_data.data_key("", data_type)}
-        for data_type in (IGNORED_USERS, INVITE_PERMISSION)
-    ]
+    types = (IGNORED_USERS, INVITE_PERMISSION)
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
     rooms, found = concurrency.gather(
         functools.partial(
             _rooms, [each for each in room_ids if first.filter.room.admits_room(each)], late=False
         ),
-        functools.partial(dynamodb.batch_get, {streams.TABLE: keys}),
+        functools.partial(
+            fetch_all, [account_data.content_read(token.user_id, "", data_type) for data_type in types]
+        ),
     )
-    contents = {item["type"]: account_data.content_of(item) for item in found[streams.TABLE]}
-    ignored = ignored_users(contents.get(IGNORED_USERS))
+    ignoring, permission = found
+    ignored = ignored_users(ignoring)
     positions = Positions(
         rooms={
             room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
@@ -136,7 +135,7 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
         others=_others(token.user_id, first.memberships),
         user=first.user_head,
         ignored=sorted(ignored - {token.user_id}),
-        blocks_invites=blocks_invites(contents.get(INVITE_PERMISSION, {})),
+        blocks_invites=blocks_invites(permission or {}),
     )
     return tokens.write(token.user_id, token.device_id, positions)
 
@@ -398,11 +397,11 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
         if before and before != (positions.one_time_keys, positions.fallback_keys):
             answer.sections["device_one_time_keys_count"] = positions.one_time_keys
     ctx.room_data = changes.by_room
-    for item in (*changes.account_items, *changes.decisive):
-        if item["type"] == IGNORED_USERS:
-            positions.ignored = sorted(ignored_users(account_data.content_of(item)) - {ctx.user_id})
-        elif item["type"] == INVITE_PERMISSION:
-            positions.blocks_invites = blocks_invites(account_data.content_of(item))
+    contents = account_data.contents_among((*changes.account_items, *changes.decisive))
+    if IGNORED_USERS in contents:
+        positions.ignored = sorted(ignored_users(contents[IGNORED_USERS]) - {ctx.user_id})
+    if INVITE_PERMISSION in contents:
+        positions.blocks_invites = blocks_invites(contents[INVITE_PERMISSION])
     ctx.ignored = frozenset(positions.ignored)
     events = account.account_events(ctx, changes)
     if events:
@@ -423,8 +422,8 @@ def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
 
 def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
     """Leave for the next look what changed of the user's data about rooms that this one leaves out."""
-    untold = [item["seq"] for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
-    answer.positions.user = min([answer.positions.user, *(seq - 1 for seq in untold)])
+    untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
+    answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
 
 
 def _add_joined(

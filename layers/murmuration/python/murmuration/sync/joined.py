@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import fetch
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.sizes import Budget, fit_events
 from murmuration.rooms.ephemeral import receipts, typing
@@ -17,6 +18,7 @@ from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
+from murmuration.storage.live.typing_users import typing_among, typing_read
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users import account_data, presence
@@ -349,17 +351,15 @@ def ephemeral_events(
     ctx: Context, room_id: str, items: Sequence[Item], position: RoomPosition | None
 ) -> tuple[list[dict[str, Any]], int]:
     """The ephemeral events, and when the typing they tell of ends (0: nobody types)."""
-    private = [item for item in ctx.room_data.get(room_id, ()) if "receipt_type" in item]
     events = []
-    read = receipts.receipt_event([*items, *private], ctx.user_id)
+    read = receipts.receipt_event([*items, *ctx.room_data.get(room_id, ())], ctx.user_id)
     if read is not None:
         events.append(read)
-    shown, until = typing.typing_event(items, ctx.now_ms)
+    shown, until = typing.typing_event(typing_among(items), ctx.now_ms)
     if shown is None and ctx.base is not None:
         until = ctx.base.typing_until_ms.get(ctx.hash(room_id), 0)
         if 0 < until <= ctx.now_ms:
-            item = streams.get(streams.room_stream(room_id), typing.KEY)
-            shown, until = typing.typing_event([item] if item else [], ctx.now_ms)
+            shown, until = typing.typing_event(fetch(typing_read(room_id)), ctx.now_ms)
     if shown is not None and (position is not None or shown["content"]["user_ids"]):
         events.append(shown)
     return [event for event in events if ctx.filter.room.ephemeral.matches(event, room_id)], until
@@ -368,8 +368,7 @@ def ephemeral_events(
 def room_account_data(ctx: Context, room_id: str) -> list[dict[str, Any]]:
     """What changed of the user's data about a room."""
     events = [
-        {"type": item["type"], "content": account_data.content_of(item)}
-        for item in ctx.room_data.get(room_id, ())
-        if "content" in item
+        {"type": data_type, "content": content}
+        for data_type, content in account_data.contents_among(ctx.room_data.get(room_id, ())).items()
     ]
     return [event for event in events if ctx.filter.room.account_data.matches(event, room_id)]

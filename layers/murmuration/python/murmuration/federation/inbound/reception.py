@@ -33,9 +33,9 @@ from murmuration.rooms.writing.gaps import Places
 from murmuration.rooms.writing.policy_servers import policy_server_in_use
 from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store, room_items, snapshots
+from murmuration.storage.rooms import event_store, snapshots
 from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
-from murmuration.storage.rooms.room_items import DUMMY_EVENT, EVENTS, ROOMS, LogEntry
+from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 ATTEMPTS = 60
 CREATE = ("m.room.create", "")
@@ -89,15 +89,10 @@ class Reception:
         """The event, if it has its place already. Reads along what it refers to: two round trips."""
         event, room_id = self._event, self.room.room_id
         wanted = {self.event_id, *event.prev_events, *authorising_ids(event), *filter(None, [event.redacts])}
-        found = dynamodb.batch_get(
-            {
-                EVENTS: room_items.place_keys(wanted, room_id),
-                ROOMS: event_store.awaited_keys(room_id, self.event_id),
-            }
+        stored, self.awaited = event_store.read_with_awaited(
+            wanted, self.room.version, room_id, self.event_id
         )
-        self.awaited = event_store.awaited_from(found[ROOMS])
-        places = room_items.places_among(found[EVENTS], wanted, room_id)
-        self.forks.learn(event_store.complete(places, self.room.version))
+        self.forks.learn(stored)
         known = self.forks.known(self.event_id)
         return known if known is not None and known.is_placed else None
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
 from murmuration.storage.live.positions import Positions, room_hash
@@ -39,6 +41,11 @@ def parse(text: str) -> str:
 
 def token_key(user_id: str, token: str) -> dict[str, str]:
     return {"user_id": user_id, "token": token}
+
+
+def row_read(key: Mapping[str, str], *, eventual: bool = False) -> Read[Item | None]:
+    """Read the item of this table at a key; an `eventual` read may miss what was written a moment ago."""
+    return Read(TABLE, key, lambda item: item, eventual=eventual)
 
 
 def write(user_id: str, device_id: str, positions: Positions) -> str:

@@ -18,10 +18,10 @@ from murmuration.aws import concurrency
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
-from murmuration.rooms.ephemeral import receipts as room_receipts
 from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, total
+from murmuration.storage.live.receipts import READ_TYPES, Receipt, read_own, receipts_among
 from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.sync.context import Context
@@ -39,7 +39,9 @@ Receipts = Mapping[str, int]
 def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
     """A room's unread counts after what is new in it."""
     room, position = news.room, news.position
-    moved: Receipts = receipts_of([*news.items, *ctx.room_data.get(room.room_id, ())], ctx.user_id)
+    moved: Receipts = receipts_of(
+        receipts_among([*news.items, *ctx.room_data.get(room.room_id, ())], READ_TYPES), ctx.user_id
+    )
     since = news.membership.since or 0
     if position is None:
         known = moved if ctx.base is None else _read_receipts(ctx, room)
@@ -70,12 +72,12 @@ def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
 def _read_receipts(ctx: Context, room: Room) -> Receipts:
     """All read receipts of the user in a room that may leave something unread; two round trips."""
     unthreaded, threads = concurrency.gather(
-        functools.partial(room_receipts.read_own, ctx.user_id, room.room_id, [None, MAIN]),
+        functools.partial(read_own, ctx.user_id, room.room_id, [None, MAIN]),
         functools.partial(relations.read_threads, room.room_id),
     )
     found = receipts_of(unthreaded, ctx.user_id)
     roots = [thread.root_id for thread in threads if thread.latest > found.get("", 0)][:MOST_COUNTED]
-    return found | receipts_of(room_receipts.read_own(ctx.user_id, room.room_id, roots), ctx.user_id)
+    return found | receipts_of(read_own(ctx.user_id, room.room_id, roots), ctx.user_id)
 
 
 def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: Sequence[LogEntry]) -> bool:
@@ -243,11 +245,11 @@ class _ContextMaker:
         )
 
 
-def receipts_of(items: Sequence[Mapping[str, Any]], user_id: str) -> dict[str, int]:
-    """The user's own read receipts among stream items: the furthest ordinal by thread."""
+def receipts_of(receipts: Iterable[Receipt], user_id: str) -> dict[str, int]:
+    """Return the furthest ordinal of the user's own among these receipts, by thread."""
     found: dict[str, int] = {}
-    for item in items:
-        if item.get("user_id") == user_id and item.get("receipt_type") in ("m.read", "m.read.private"):
-            thread = item.get("thread_id") or ""
-            found[thread] = max(found.get(thread, 0), item.get("ordinal", 0))
+    for receipt in receipts:
+        if receipt.user_id == user_id:
+            thread = receipt.thread_id or ""
+            found[thread] = max(found.get(thread, 0), receipt.ordinal)
     return found
