@@ -16,6 +16,7 @@ from typing import Any
 from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import WAKE, charge
+from murmuration.protocol.event_types import FULLY_READ
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
 from murmuration.storage.live.listeners import Socket, Wait
@@ -26,7 +27,6 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.users import presence
-from murmuration.storage.users.account_data import FULLY_READ
 
 EPHEMERAL_ROOM = 10
 """Members of a room up to which typing, receipts and presence ring those who wait.

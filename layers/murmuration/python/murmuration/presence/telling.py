@@ -16,6 +16,7 @@ from murmuration.aws import concurrency
 from murmuration.aws.calls import Usage, counting
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.rooms.room import Room
 from murmuration.storage.live import streams
@@ -60,7 +61,7 @@ def _tell_of_join(room_id: str, user_id: str) -> None:
     head = room_items.read_head(room_id)
     if head is None or head.joined < 2:
         return
-    member = Room(head).event("m.room.member", user_id)
+    member = Room(head).event(MEMBER, user_id)
     if member is None or member.membership != "join":
         return  # the user has left since
     is_large = head.joined > SMALL_ROOM

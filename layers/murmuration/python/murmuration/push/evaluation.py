@@ -13,6 +13,14 @@ from typing import Any
 from murmuration.aws import queues
 from murmuration.aws.reads import Answer, Batch
 from murmuration.identity.budgets import PUSH, charge
+from murmuration.protocol.event_types import (
+    CREATE_KEY,
+    ENCRYPTED,
+    IGNORED_USERS,
+    MEMBER,
+    POWER_LEVELS_KEY,
+    PUSH_RULES,
+)
 from murmuration.protocol.events import Event
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules import ruleset
@@ -32,8 +40,7 @@ from murmuration.storage.users.unread import Unread, unread_read
 
 QUEUE = "gateway-pushes"
 MOST_TWEAK_BYTES = 4096
-CREATE, LEVELS, MEMBER = ("m.room.create", ""), ("m.room.power_levels", ""), "m.room.member"
-URGENT = ("m.room.encrypted", "m.call.invite", "m.rtc.notification")
+URGENT = (ENCRYPTED, "m.call.invite", "m.rtc.notification")
 """Types of events that a phone is told of at once, though their rule makes no sound."""
 
 
@@ -70,14 +77,14 @@ class _Facts:
         self._head = batch.add(room_items.head_read(room_id))
         self._state = {
             pair: batch.add(room_items.stored_state_read(room_id, pair))
-            for pair in [CREATE, LEVELS, *((MEMBER, user_id) for user_id in user_ids)]
+            for pair in [CREATE_KEY, POWER_LEVELS_KEY, *((MEMBER, user_id) for user_id in user_ids)]
         }
         self._rules: dict[str, Answer[dict[str, Any] | None]] = {}
         self._ignored: dict[str, Answer[dict[str, Any] | None]] = {}
         self._unread: dict[str, Answer[tuple[Unread, int]]] = {}
         for user_id in user_ids:
-            self._rules[user_id] = batch.add(account_data.content_read(user_id, "", account_data.PUSH_RULES))
-            self._ignored[user_id] = batch.add(account_data.content_read(user_id, "", "m.ignored_user_list"))
+            self._rules[user_id] = batch.add(account_data.content_read(user_id, "", PUSH_RULES))
+            self._ignored[user_id] = batch.add(account_data.content_read(user_id, "", IGNORED_USERS))
             self._unread[user_id] = batch.add(unread_read(user_id))
         batch.fetch()
 
@@ -104,7 +111,7 @@ def _order_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) ->
     head = facts.head
     if head is None:
         return
-    levels = PowerLevels.from_state(facts.state(*CREATE), facts.state(*LEVELS), head.version)
+    levels = PowerLevels.from_state(facts.state(*CREATE_KEY), facts.state(*POWER_LEVELS_KEY), head.version)
     for user_id, entries in concerned.items():
         member = facts.state(MEMBER, user_id)
         name = member.content.get("displayname") if member is not None else None

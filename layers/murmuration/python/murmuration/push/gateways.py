@@ -16,6 +16,7 @@ from murmuration.aws import queues
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event
 from murmuration.push.evaluation import QUEUE
 from murmuration.push.pushers import check_gateway
@@ -208,15 +209,15 @@ def _content(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> dict[str,
 
 def _details(user_id: str, room: Room, event: Event) -> dict[str, Any]:
     """What is told of an event and its room."""
-    name, alias = ("m.room.name", ""), ("m.room.canonical_alias", "")
-    member = ("m.room.member", event.sender)
+    name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
+    member = (MEMBER, event.sender)
     state = room.events([name, alias, member])
     texts = {
         "sender_display_name": state[member].content.get("displayname") if member in state else None,
         "room_name": state[name].content.get("name") if name in state else None,
         "room_alias": state[alias].content.get("alias") if alias in state else None,
     }
-    is_target = event.type == "m.room.member" and event.state_key == user_id
+    is_target = event.type == MEMBER and event.state_key == user_id
     return {
         "type": event.type,
         "sender": event.sender,

@@ -10,19 +10,17 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import fetch_all
-from murmuration.rooms.membership.invitees import INVITE_PERMISSION
+from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
 from murmuration.storage.live import streams, to_device
 from murmuration.storage.users import account_data, presence, presence_lists
-from murmuration.storage.users.account_data import PUSH_RULES
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
 
 MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
 """What of the user's stream one answer brings; the next one goes on."""
-IGNORED_USERS = "m.ignored_user_list"
 
 
 @dataclass(frozen=True, slots=True)

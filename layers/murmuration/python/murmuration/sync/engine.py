@@ -20,8 +20,9 @@ from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
+from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION
 from murmuration.protocol.sizes import Budget, json_bytes
-from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
+from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners, streams
@@ -32,7 +33,6 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, other_rooms, presence, waiting
-from murmuration.sync.account import IGNORED_USERS
 from murmuration.sync.answer import Answer
 from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others
 from murmuration.sync.context import Context

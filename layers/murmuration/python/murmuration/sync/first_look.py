@@ -15,13 +15,13 @@ from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.users import account_data, accounts, memberships, presence
-from murmuration.storage.users.account_data import PUSH_RULES
 from murmuration.storage.users.memberships import Membership
 
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)

@@ -10,6 +10,16 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import fetch
+from murmuration.protocol.event_types import (
+    CANONICAL_ALIAS,
+    CANONICAL_ALIAS_KEY,
+    CREATE_KEY,
+    ENCRYPTION_KEY,
+    MEMBER,
+    NAME,
+    NAME_KEY,
+    POWER_LEVELS_KEY,
+)
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.sizes import Budget, fit_events
 from murmuration.rooms.ephemeral import receipts, typing
@@ -27,7 +37,7 @@ from murmuration.sync import timeline
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
 
 MEMBERS_REMEMBERED = 64
@@ -157,9 +167,8 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
         part.section = {**events, "summary": summary, **_unread_section(ctx, counts)}
 
 
-DECIDING = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]
+DECIDING = [CREATE_KEY, POWER_LEVELS_KEY, ENCRYPTION_KEY]
 """What push rules and device lists go by."""
-_NAME, _ALIAS = ("m.room.name", ""), ("m.room.canonical_alias", "")
 
 
 def own_pair(ctx: Context) -> StateKey:
@@ -168,7 +177,12 @@ def own_pair(ctx: Context) -> StateKey:
 
 def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
     """Read of many rooms at once what each one's section would read by itself."""
-    prefetch(rooms, [own_pair(ctx)] if ctx.reader is not None else [*DECIDING, _NAME, _ALIAS, own_pair(ctx)])
+    prefetch(
+        rooms,
+        [own_pair(ctx)]
+        if ctx.reader is not None
+        else [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY, own_pair(ctx)],
+    )
 
 
 def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
@@ -282,10 +296,10 @@ def _summary(
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
-    found = room.events([_NAME, _ALIAS])
+    found = room.events([NAME_KEY, CANONICAL_ALIAS_KEY])
     named = {pair: news.viewer.event_copy(event) for pair, event in found.items()}
-    if (_NAME in named and named[_NAME].content.get("name")) or (
-        _ALIAS in named and named[_ALIAS].content.get("alias")
+    if (NAME_KEY in named and named[NAME_KEY].content.get("name")) or (
+        CANONICAL_ALIAS_KEY in named and named[CANONICAL_ALIAS_KEY].content.get("alias")
     ):
         return summary, {}
     heroes = heroes_of(ctx, room)
@@ -293,7 +307,7 @@ def _summary(
     return summary, heroes
 
 
-_SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
+_SUMMARISED = frozenset({MEMBER, NAME, CANONICAL_ALIAS})
 _FEW = 20
 
 

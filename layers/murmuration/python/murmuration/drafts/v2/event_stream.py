@@ -20,6 +20,7 @@ from murmuration.drafts.v2.filters import Filter
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.visibility import Viewer, seen_by
@@ -120,11 +121,11 @@ def invitation(row: Membership) -> dict[str, Any]:
     """The user's invitation to a room, or their knock on it, with what it says of the room."""
     own, others = {}, []
     for event in row.stripped_state:
-        if event.get("type") == "m.room.member" and event.get("state_key") == row.user_id:
+        if event.get("type") == MEMBER and event.get("state_key") == row.user_id:
             own = dict(event)
         else:
             others.append(event)
-    default = {"type": "m.room.member", "sender": row.sender, "state_key": row.user_id}
+    default = {"type": MEMBER, "sender": row.sender, "state_key": row.user_id}
     content = own.get("content", {"membership": row.membership})
     return {
         **default,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.clock import now_ms
+from murmuration.protocol.event_types import ENCRYPTION_KEY
 from murmuration.settings import settings
 from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members, member_index
@@ -71,10 +72,9 @@ def _make_stale(users: Iterable[str]) -> None:
 
 
 def _is_encrypted(servers: Servers) -> bool:
-    from murmuration.federation.devices.sharing import ENCRYPTION
     from murmuration.rooms.room import Room
 
-    return servers.head is not None and Room(servers.head).event(*ENCRYPTION) is not None
+    return servers.head is not None and Room(servers.head).event(*ENCRYPTION_KEY) is not None
 
 
 def _meet(change: _Change) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from murmuration.cache import LruCache
 from murmuration.federation.inbound import acls
 from murmuration.federation.names import policy
+from murmuration.protocol.event_types import CREATE_KEY, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
@@ -17,7 +18,7 @@ from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 PAGE = 200
 PAGES_BACK = 5
 """How far back the newest of this server's events is looked for, in pages."""
-_ABOUT = [("m.room.create", ""), ("m.room.server_acl", "")]
+_ABOUT = [CREATE_KEY, SERVER_ACL_KEY]
 _events: LruCache[tuple[str, int], Event] = LruCache(64)
 
 

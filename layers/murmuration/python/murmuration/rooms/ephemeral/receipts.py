@@ -18,6 +18,7 @@ from murmuration.clock import now_ms
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge
+from murmuration.protocol.event_types import FULLY_READ
 from murmuration.rooms.lookup import find_entry, fits_id
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.reading.threads import is_in_thread
@@ -35,7 +36,6 @@ from murmuration.storage.live.receipts import (
 from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.users import account_data, accounts, memberships
 
-FULLY_READ = account_data.FULLY_READ
 TYPES = (READ, PRIVATE, FULLY_READ)
 DELIVERED = "m.delivered"
 """That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""

@@ -15,14 +15,11 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, TooLarge
+from murmuration.protocol.event_types import TAG
 from murmuration.storage import counts
 from murmuration.storage.live import streams
 
 PREFIX = "data#"
-FULLY_READ = "m.fully_read"
-"""The type of a room's read marker."""
-TAG = "m.tag"
-PUSH_RULES = "m.push_rules"
 FEW_ROOMS, ITEMS_A_ROOM = 4, 10
 """Up to how many rooms are asked for one by one; how many items a room has that is like others."""
 MAX_KEY_BYTES = 1024

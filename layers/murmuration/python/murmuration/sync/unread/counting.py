@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY, REDACTION
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
@@ -26,9 +27,8 @@ from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.sync.context import Context
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 
-LEVELS = ("m.room.power_levels", "")
 MOST_COUNTED = 1000
 """An unread stretch longer than this is counted from its newest events alone."""
 
@@ -88,11 +88,11 @@ def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: 
     joined_before = room.head.joined
     for entry in entries:
         event, pair = entry.event, entry.event.state_pair
-        if event.type == "m.room.redaction" and not entry.withheld and total(position.unread) != (0, 0):
+        if event.type == REDACTION and not entry.withheld and total(position.unread) != (0, 0):
             return True
         if pair is None:
             continue
-        if entry.resolved or pair == LEVELS or (pair == own and _renames(entry)):
+        if entry.resolved or pair == POWER_LEVELS_KEY or (pair == own and _renames(entry)):
             return True
         if event.type == MEMBER:
             was_joined = _replaced_content(entry).get("membership") == "join"
@@ -229,8 +229,8 @@ class _ContextMaker:
 
     def __call__(self, sender: str) -> PushContext:
         if self._levels is None:
-            create, levels = ("m.room.create", ""), ("m.room.power_levels", "")
-            member = ("m.room.member", self._ctx.user_id)
+            create, levels = CREATE_KEY, POWER_LEVELS_KEY
+            member = (MEMBER, self._ctx.user_id)
             state = self._room.events([create, levels, member])
             self._levels = PowerLevels.from_state(state.get(create), state.get(levels), self._room.version)
             self._notifications = self._levels.entry_levels("notifications")
