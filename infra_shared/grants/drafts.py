@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_shared.grants.grant import ANSWERS, Grant
+from infra_shared.grants.grant import ANSWERS, ENDING, READING, TAKING, WRITING, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "client_v1.history": Grant(
         objects=ANSWERS,
         tables={
-            "events": "batch_get",
-            "room-log": "batch_get query",
+            **READING,
             "rooms": "batch_get query",
-            "snapshots": "batch_get",
             "streams": "batch_get",
             "sync-tokens": "get",
             "users": "batch_get update",
@@ -23,14 +21,10 @@ GRANTS: Mapping[str, Grant] = {
         mail={"*": "send"},
         secrets={"viewer-secret": "get"},
         tables={
+            **ENDING,
             "directory": "delete get put",
-            "keys": "batch_write delete get put query",
-            "listeners": "update",
-            "parked": "delete update",
-            "parked/by-due": "query",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
-            "sync-tokens": "batch_write query",
             "transient": "delete get put update",
             "users": "batch_get batch_write check get put query update",
         },
@@ -40,12 +34,10 @@ GRANTS: Mapping[str, Grant] = {
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
+            **READING,
             "directory": "get query",
-            "events": "batch_get",
             "listeners": "batch_get update",
-            "room-log": "batch_get query",
             "rooms": "batch_get get query",
-            "snapshots": "batch_get",
             "streams": "batch_get batch_write get put query",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put",
@@ -64,14 +56,10 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.registration": Grant(
         secrets={"viewer-secret": "get"},
         tables={
+            **ENDING,
             "directory": "delete get put",
-            "keys": "batch_write delete get put query",
-            "listeners": "update",
-            "parked": "delete update",
-            "parked/by-due": "query",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
-            "sync-tokens": "batch_write query",
             "transient": "delete get put update",
             "users": "batch_get batch_write check get put query update",
         },
@@ -80,12 +68,8 @@ GRANTS: Mapping[str, Grant] = {
         queues={"remote-joins": "find send"},
         secrets={"signing-key": "get"},
         tables={
-            "destinations": "delete get update",
+            **WRITING,
             "directory": "get",
-            "events": "batch_get put",
-            "room-log": "batch_get put update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
             "streams": "get put update",
             "transient": "get put update",
             "users": "batch_get check delete get put update",
@@ -94,11 +78,8 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.room_send": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "destinations": "delete get update",
-            "events": "batch_get put",
+            **WRITING,
             "room-log": "batch_get put query update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
@@ -106,10 +87,8 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.room_state": Grant(
         objects=ANSWERS,
         tables={
-            "events": "batch_get",
-            "room-log": "batch_get query",
+            **READING,
             "rooms": "batch_get query",
-            "snapshots": "batch_get",
             "streams": "batch_get",
             "users": "batch_get update",
         },
@@ -117,15 +96,9 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "destinations": "delete get update",
+            **TAKING,
             "directory": "put",
-            "events": "batch_get put update",
-            "remote-keys": "batch_get put",
-            "room-log": "batch_get put query update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get",
-            "transient": "batch_get get put update",
             "users": "delete get put update",
         },
         queues={"dead-letters": "find send"},
@@ -133,14 +106,10 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.account": Grant(
         secrets={"viewer-secret": "get"},
         tables={
+            **ENDING,
             "directory": "delete put",
-            "keys": "batch_write delete get put query",
-            "listeners": "update",
-            "parked": "delete update",
-            "parked/by-due": "query",
             "rooms": "get update",
             "streams": "batch_get batch_write get put query update",
-            "sync-tokens": "batch_write query",
             "users": "batch_write get put query update",
         },
     ),
@@ -165,10 +134,8 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.history": Grant(
         objects=ANSWERS,
         tables={
-            "events": "batch_get",
-            "room-log": "batch_get query",
+            **READING,
             "rooms": "batch_get query",
-            "snapshots": "batch_get",
             "streams": "batch_get",
             "sync-tokens": "get",
             "users": "batch_get get update",
@@ -186,28 +153,18 @@ GRANTS: Mapping[str, Grant] = {
         queues={"dead-letters": "find send", "remote-joins": "find send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "destinations": "delete get update",
+            **TAKING,
             "directory": "get",
-            "events": "batch_get put update",
-            "remote-keys": "batch_get put",
-            "room-log": "batch_get put query update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get put update",
             "sync-tokens": "get update",
-            "transient": "batch_get get put update",
             "users": "batch_get check delete get put update",
         },
     ),
     "client_v2.room_send": Grant(
         secrets={"signing-key": "get"},
         tables={
-            "destinations": "delete get update",
+            **WRITING,
             "directory": "get",
-            "events": "batch_get put",
-            "room-log": "batch_get put update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "sync-tokens": "get update",
             "transient": "batch_get get put update",
@@ -217,16 +174,10 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.rooms": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
-            "destinations": "delete get update",
+            **TAKING,
             "directory": "put",
-            "events": "batch_get put update",
-            "remote-keys": "batch_get put",
-            "room-log": "batch_get put query update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete get put",
             "streams": "batch_get get",
             "sync-tokens": "get update",
-            "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
         },
         queues={"dead-letters": "find send"},
@@ -236,11 +187,9 @@ GRANTS: Mapping[str, Grant] = {
         queues={"wake-*": "create delay delete receive"},
         secrets={"signing-key": "get"},
         tables={
-            "events": "batch_get",
+            **READING,
             "listeners": "batch_get update",
-            "room-log": "batch_get query",
             "rooms": "batch_get get query",
-            "snapshots": "batch_get",
             "streams": "batch_get batch_write get put",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get put update",
