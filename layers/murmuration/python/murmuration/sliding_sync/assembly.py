@@ -30,6 +30,7 @@ from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, waiting
 from murmuration.sync.context import Context, DeviceLists
+from murmuration.sync.sections import SYNC
 from murmuration.sync.unread import rule_digests
 from murmuration.sync.unread.rule_digests import Outdated
 
@@ -108,6 +109,7 @@ class _Assembly:
             base=look.first.base,
             now_ms=now_ms(),
             push_changes=look.first.push_changes,
+            reader=SYNC,
             ignored=frozenset(ignored_users(contents.get(IGNORED_USERS)) - {look.requester.user_id}),
         )
         self.rows = self._visible_rows(blocks_invites(contents.get(INVITE_PERMISSION, {})))

@@ -38,6 +38,7 @@ from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook, Identity, is_unchanged, look
 from murmuration.sync.readers import Reader
+from murmuration.sync.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 MAXIMUM_TIMEOUT_MS = 25_000
@@ -53,9 +54,8 @@ class SyncRequest:
     """What a client asks for; `filter` is a filter's ID or its JSON.
 
     `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
-    Without `to_device` the device's messages stay where they are, unacknowledged. `founding` tells presence
-    in the founding documents' states, and in a section of its own who asks to see the user's. A `reader`
-    makes other sections of the rooms. An answer that is to be `whole` leaves no room for the next one. With
+    Without `to_device` the device's messages stay where they are, unacknowledged. The `reader`
+    makes the rooms' sections. An answer that is to be `whole` leaves no room for the next one. With
     `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be sent away
     to wait with a marked token.
     """
@@ -69,8 +69,7 @@ class SyncRequest:
     fingerprint: str = ""
     set_presence: str | None = "online"
     to_device: bool = True
-    founding: bool = False
-    reader: Reader | None = None
+    reader: Reader = SYNC
     whole: bool = False
 
 
@@ -176,7 +175,7 @@ class _Sync:
         except MatrixError:
             self._give_up()
             raise
-        if first.base is None and request.reader is not None and not request.reader.for_beginners:
+        if first.base is None and not request.reader.for_beginners:
             return {"next_batch": _begin(request.token, first), "begun": True}
         self.patient = self.patient and first.base is not None
         beside: list[Callable[[], object]] = [functools.partial(self._note_visit, first)]
@@ -308,7 +307,6 @@ def assemble(
         push_changes=first.push_changes,
         full_state=request.full_state,
         state_after=request.state_after,
-        founding=request.founding,
         reader=request.reader,
     )
     answer = Answer(first.base.copy() if first.base is not None else Positions())
@@ -320,24 +318,23 @@ def assemble(
         functools.partial(
             _rooms, [row.room_id for row in (*member_of, *others.left, *others.outside)], late=late
         ),
-        functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader is None),
+        functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
     )
-    if ctx.reader is not None:
-        ctx.reader.look()
+    ctx.reader.look()
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     _take_account(ctx, answer, changes)
     budget = Budget(sys.maxsize if request.whole else answer.bytes_for_rooms())
     counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
-    if ctx.reader is None and ctx.base is not None:
+    if ctx.reader.tracks and ctx.base is not None:
         ctx.outdated = rule_digests.outdated(ctx.base.counted_by, counted_by)
     told, present = _add_joined(
         ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms], budget
     )
     untold = {row.room_id for row in member_of} - told
     _keep_untold(ctx, answer, untold)
-    if ctx.reader is None and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
+    if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
         answer.positions.counted_by = counted_by
     overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
     known = {name: room for name, room in rooms.items() if name not in overlooked}
@@ -345,13 +342,12 @@ def assemble(
     _keep_untold(ctx, answer, refused)
     overlooked |= refused
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
-    if ctx.base is None and ctx.reader is None:
+    if ctx.base is None and ctx.reader.tracks:
         heads = [rooms[row.room_id].head for row in member_of if row.room_id in rooms]
         present |= presence.members_there(ctx, heads)
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
-    if ctx.founding and (invites := presence.invites(ctx, changes.asking)):
-        answer.sections[presence.INVITE] = {"events": invites}
+    answer.sections |= ctx.reader.asking(ctx, changes.asking)
     keep = {ctx.hash(row.room_id) for row in first.memberships}
     answer.positions.rooms = {
         room: position for room, position in answer.positions.rooms.items() if room in keep
@@ -409,7 +405,7 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
     positions.unacknowledged = bool(changes.to_device)
     if changes.to_device:
         answer.sections["to_device"] = {"events": changes.to_device}
-    if ctx.base is not None and ctx.reader is None:
+    if ctx.base is not None and ctx.reader.tracks:
         answer.device_lists.changed |= changes.own_devices
 
 
@@ -437,11 +433,10 @@ def _add_joined(
     told: set[str] = set()
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
-    if ctx.reader is not None:
-        wanted = [(room, row) for room, row in to_look_at if not _postponed(ctx, room, row)]
-        if len(wanted) < len(to_look_at):
-            answer.again_ms = ctx.now_ms + SETTLING_MS
-        to_look_at = wanted
+    wanted = [(room, row) for room, row in to_look_at if not _postponed(ctx, room, row)]
+    if len(wanted) < len(to_look_at):
+        answer.again_ms = ctx.now_ms + SETTLING_MS
+    to_look_at = wanted
     order = {name: number for number, name in enumerate(ctx.base.rooms if ctx.base is not None else ())}
     to_look_at.sort(key=lambda pair: order.get(ctx.hash(pair[0].room_id), -1))
     for start in range(0, len(to_look_at), ROOMS_AT_ONCE):
@@ -487,8 +482,8 @@ def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -
 
 
 def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
-    """Whether the reader leaves the room for another look."""
-    return ctx.reader is not None and ctx.reader.postpones(joined.known_position(ctx, room, row))
+    """Return whether the reader leaves the room for another look."""
+    return ctx.reader.postpones(joined.known_position(ctx, room, row))
 
 
 def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:

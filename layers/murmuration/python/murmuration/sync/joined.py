@@ -87,14 +87,13 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     may not be theirs to see, so the room is left for the next look, which the change itself will call for.
     """
     position = known_position(ctx, room, membership)
-    read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
     found = read_news(
         ctx,
         room,
         membership,
-        read_window,
+        functools.partial(ctx.reader.window, ctx),
         functools.partial(stream_items, room, position.seq if position else 0),
-        () if ctx.reader is not None else DECIDING,
+        ctx.reader.deciding,
     )
     if found is None:
         return None
@@ -102,14 +101,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     ephemeral, typing_until_ms = ephemeral_events(ctx, room.room_id, news.items, position)
     part = RoomPart(RoomPosition(room.head.ordinal, seq), typing_until_ms=typing_until_ms)
     part.presence = presence.marked(news.items)
-    if ctx.reader is not None:
-        part.section, present = concurrency.gather(
-            functools.partial(ctx.reader.joined, ctx, news, ephemeral),
-            functools.partial(ctx.reader.present, news),
-        )
-        part.presence |= present
-    else:
-        _tell(ctx, news, ephemeral, part)
+    ctx.reader.tell(ctx, news, ephemeral, part)
     return part
 
 
@@ -140,8 +132,8 @@ def read_news(
     return RoomNews(room, membership, viewer, position, window, items, entries), seq
 
 
-def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
-    """The room's section for /sync, if there is anything for one, and what goes with it."""
+def tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
+    """Put the room's section for /sync into `part`, if there is anything for one, and what goes with it."""
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
@@ -169,6 +161,8 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
 
 DECIDING = [CREATE_KEY, POWER_LEVELS_KEY, ENCRYPTION_KEY]
 """What push rules and device lists go by."""
+AHEAD = [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY]
+"""What a room's section is made of besides its log."""
 
 
 def own_pair(ctx: Context) -> StateKey:
@@ -177,15 +171,11 @@ def own_pair(ctx: Context) -> StateKey:
 
 def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
     """Read of many rooms at once what each one's section would read by itself."""
-    prefetch(
-        rooms,
-        [own_pair(ctx)]
-        if ctx.reader is not None
-        else [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY, own_pair(ctx)],
-    )
+    prefetch(rooms, [*ctx.reader.ahead, own_pair(ctx)])
 
 
-def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
+def window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
+    """Read the newest part of the log that the client hasn't seen, as its filter wants it."""
     after = position.ordinal if position is not None else None
     visible = functools.partial(visibility.seen_by, viewer)
     return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)

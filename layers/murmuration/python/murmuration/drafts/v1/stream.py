@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from murmuration.clock import now_ms
+from murmuration.drafts.reading import FoundingSections
 from murmuration.drafts.v1.events import Form
 from murmuration.drafts.v1.room_stream import get_room_events
 from murmuration.identity.tokens import AccessToken
@@ -29,6 +30,7 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.rooms import directory
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.presence import INVITE
+from murmuration.sync.sections import SYNC
 
 AT_ONCE = 100
 """How many events of one room an answer brings at most."""
@@ -63,7 +65,7 @@ def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> dict
         timeout_ms=timeout_ms,
         set_presence=None,
         to_device=False,
-        founding=form.founding,
+        reader=FoundingSections() if form.founding else SYNC,
     )
     if start is None:
         start = str(sync(replace(wanted, timeout_ms=0))["next_batch"])
@@ -215,7 +217,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> di
             state_after=True,
             set_presence=None,
             to_device=False,
-            founding=form.founding,
+            reader=FoundingSections() if form.founding else SYNC,
             whole=True,
         )
     )
