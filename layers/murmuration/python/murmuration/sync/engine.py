@@ -29,6 +29,7 @@ from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions, RoomPosition, mark, room_hash
+from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
@@ -158,7 +159,7 @@ class _Sync:
     def __init__(self, request: SyncRequest) -> None:
         self.request = request
         self.since = tokens.parse(request.since) if request.since is not None else None
-        self.called = request.since is not None and request.since.startswith(tokens.CALLED)
+        self.called = request.since is not None and request.since.startswith(CALLED)
         self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
         self.wait: Wait | None = None
