@@ -30,6 +30,7 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.gateway.events import HttpRequest, query_of
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX
+from murmuration.storage.live.token_forms import MARK
 
 _SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
 _MARKED = re.compile(MARK, re.ASCII)
