@@ -8,6 +8,8 @@ Of two requests that are made at about the same time the later one may be stored
 number in the device's stream. So each message has the time at which its request reached the gateway, and a
 reader puts the messages that it reads together in the order of those times. Positions are made of the
 numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
+A reader that finds a message whose request came just now waits for a moment and reads again: those that came
+with it, or before it, are stored by then.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +38,8 @@ READ_BYTES = 1_000_000
 """What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
 READ_AHEAD = 20
 """How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
+SETTLED_MS = 150
+"""How long after its request came a message is read: those that came before it are stored by then."""
 CLAIM_SECONDS = 86_400
 REMEMBERED_SECONDS = 7 * 86_400
 """How long a message of another server is recognised, should it come again."""
@@ -299,10 +304,12 @@ def _read_heads(names: Sequence[str]) -> dict[str, int]:
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
     """Up to `limit` messages, and up to about `READ_BYTES`, that arrived after `after_seq`.
 
-    They are in the order in which their requests reached the gateway.
+    They are in the order in which their requests reached the gateway. If the newest request came less than
+    `SETTLED_MS` ago, this waits until then and reads once more, for two round trips.
 
     `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
-    left for the next time: of two newcomers a query may see the second only.
+    left for the next time: of two newcomers a query may see the second only. After a wait it goes on, but
+    not past what isn't a message, as numbers of keys are: the caller may have read them before.
     """
     stream = streams.device_stream(user_id, device_id)
     if head is None:
@@ -311,6 +318,12 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
         return Inbox([], after_seq)
     most = limit + READ_AHEAD
     items = streams.read_after(stream, after_seq, limit=most)
+    if (young_ms := _unsettled_ms(items)) and len(items) < most:
+        time.sleep(young_ms / 1000)
+        known, head = head, streams.read_head(stream)
+        items = streams.read_after(stream, after_seq, limit=most)
+        others = [item["seq"] for item in items if item["seq"] > known and "event" not in item]
+        head = min([head, *(seq - 1 for seq in others)])
     found = [item for item in items if item["seq"] <= head]
     first = found[: _cut(found, limit)]
     is_all = len(first) == len(found) and len(items) < most
@@ -322,6 +335,13 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
 def _received_ms(item: Mapping[str, Any]) -> int:
     """When a message was sent. Those without a time were stored before messages had one."""
     return int(item.get("received_ms", 0))
+
+
+def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
+    """How long to wait until the newest message is settled; 0 where it is, and where its time is wrong."""
+    newest_ms = max(map(_received_ms, items), default=0)
+    left_ms = newest_ms + SETTLED_MS - now_ms()
+    return left_ms if 0 < left_ms <= SETTLED_MS else 0
 
 
 def _cut(items: Sequence[dynamodb.Item], limit: int) -> int:
