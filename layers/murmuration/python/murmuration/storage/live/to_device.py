@@ -14,6 +14,7 @@ with it, or before it, are stored by then.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -33,6 +34,8 @@ TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
 TRANSACTION_MESSAGES = 20
 """How many messages of different senders one transaction takes; each has its own claim."""
+LARGE = 1_000_000
+"""How many characters are so many that a server's repeated messages are told from new ones before."""
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
 """What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
@@ -112,39 +115,70 @@ def send(
     concurrency.parallel(*deliveries)
 
 
-def send_in_order(sendings: Sequence[Sending]) -> None:
+def send_in_order(sendings: Sequence[Sending], admit: Callable[[list[int]], None] = lambda _: None) -> None:
     """Put the events of several requests in their devices' streams, in their order, each exactly once.
 
     Requests for few devices go together into a transaction, in which each has its claim: of those that were
-    carried out before nothing is stored again. Raises TooLarge, Unavailable.
+    carried out before nothing is stored again. `admit` is told before each transaction of how many bytes its
+    devices get, and may raise; what was stored until then stays, and isn't admitted again if it is much.
+    A request that is too large at any time is left out: it would hold up the others for ever.
+    Raises Unavailable, and what else `admit` raises.
     """
     once = {sending.transaction: sending for sending in reversed(sendings)}
     sendings = [sending for sending in sendings if once[sending.transaction] is sending]
     there = _existing({target for sending in sendings for target in sending.events})
+    contents = (_event_for(target, each.events) for each in sendings for target in there)
+    if sum(len(content or "") for content in contents) > LARGE:
+        sendings = _not_begun(sendings)
     waiting: list[tuple[Sending, list[Target]]] = []
     devices = 0
     for sending in sendings:
         targets = [target for target in there if _event_for(target, sending.events) is not None]
         is_large = len(targets) > TRANSACTION_DEVICES
         if is_large or len(waiting) == TRANSACTION_MESSAGES or devices + len(targets) > TRANSACTION_DEVICES:
-            _deliver_together(waiting)
+            _deliver_together(waiting, admit)
             waiting, devices = [], 0
         if is_large:
-            send(
-                sending.transaction,
-                sending.events,
-                received_ms=sending.received_ms,
-                remembered_s=REMEMBERED_SECONDS,
-            )
+            with contextlib.suppress(TooLarge):
+                send(
+                    sending.transaction,
+                    sending.events,
+                    admit,
+                    received_ms=sending.received_ms,
+                    remembered_s=REMEMBERED_SECONDS,
+                )
         elif targets:
             waiting.append((sending, targets))
             devices += len(targets)
-    _deliver_together(waiting)
+    _deliver_together(waiting, admit)
 
 
-def _deliver_together(sendings: Sequence[tuple[Sending, list[Target]]]) -> None:
+def _not_begun(sendings: Sequence[Sending]) -> list[Sending]:
+    """Those of some requests that weren't carried out before, as a whole or in part with a plan."""
+    keys = [{"id": _claim_id(sending.transaction, 0)} for sending in sendings]
+    keys += [{"id": sending.transaction} for sending in sendings]
+    found = {item["id"] for item in dynamodb.batch_get({"transient": keys})["transient"]}
+    return [
+        sending
+        for sending in sendings
+        if sending.transaction in found or _claim_id(sending.transaction, 0) not in found
+    ]
+
+
+def _deliver_together(
+    sendings: Sequence[tuple[Sending, list[Target]]], admit: Callable[[list[int]], None]
+) -> None:
     """Put the events of these requests and their claims in one transaction; those taken are left out."""
     left = list(sendings)
+    if not left:
+        return
+    admit(
+        [
+            len((_event_for(target, sending.events) or "").encode())
+            for sending, targets in sendings
+            for target in targets
+        ]
+    )
     expires = now_ms() // 1000 + REMEMBERED_SECONDS
     for attempt in range(streams.ATTEMPTS):
         if not left:
