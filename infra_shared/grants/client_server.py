@@ -154,7 +154,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.old_sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
-        secrets={"signing-key": "get"},
+        secrets={"queue-secret": "get", "signing-key": "get"},
         tables={
             "directory": "get query",
             "events": "batch_get",
@@ -370,7 +370,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
-        secrets={"signing-key": "get"},
+        secrets={"queue-secret": "get", "signing-key": "get"},
         tables={
             "events": "batch_get",
             "listeners": "batch_get update",

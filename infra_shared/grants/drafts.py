@@ -38,7 +38,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.old_sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
-        secrets={"signing-key": "get"},
+        secrets={"queue-secret": "get", "signing-key": "get"},
         tables={
             "directory": "get query",
             "events": "batch_get",
@@ -234,7 +234,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
-        secrets={"signing-key": "get"},
+        secrets={"queue-secret": "get", "signing-key": "get"},
         tables={
             "events": "batch_get",
             "listeners": "batch_get update",

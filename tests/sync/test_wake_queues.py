@@ -46,7 +46,7 @@ def test_a_queue_is_made_once_for_all_processes(
     asked: list[str], sqs: Sqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = wake_queues.ensure(QUEUE)
-    assert url == f"{QUEUE_URLS}{settings().queue(wake_queues.PREFIX)}{QUEUE}"
+    assert url == f"{QUEUE_URLS}{settings().queue(wake_queues.prefix())}{QUEUE}"
     assert asked == ["CreateQueue"]
     for _ in range(3):
         start_anew(monkeypatch)
@@ -87,8 +87,11 @@ def test_other_queues_urls_are_not_asked_for_either(asked: list[str], sqs: Sqs) 
 
 def test_a_changed_attribute_needs_a_new_version() -> None:
     """SQS refuses to make a queue that exists with other attributes, so those are made under another name."""
-    assert (wake_queues.PREFIX, wake_queues._ATTRIBUTES) == ("wake-2-", {"MessageRetentionPeriod": "75"})
-    assert parking.QUEUE_PREFIX == wake_queues.PREFIX
+    assert (wake_queues.prefix(), wake_queues._attributes("q")) == (
+        "wake-2-",
+        {"MessageRetentionPeriod": "75"},
+    )
+    assert wake_queues.prefix() == parking.QUEUE_PREFIX
 
 
 def test_a_queue_with_other_attributes_can_not_be_made_again(sqs: Sqs) -> None:
