@@ -21,7 +21,6 @@ const HEADERS = {
     'access-control-allow-methods': 'GET, POST, PUT, DELETE, OPTIONS',
     'access-control-allow-headers': 'X-Requested-With, Content-Type, Authorization',
     'access-control-expose-headers': 'Retry-After',
-    'access-control-max-age': '86400',
 };
 
 // What the viewer function put into headers; or the same from the token, should the request be shown as it came.
