@@ -28,5 +28,6 @@ def handler(request: Request) -> dict[str, Any]:
             set_presence=request.query_choice("set_presence", TODAYS, ONLINE),
             timeout_ms=request.query_int("timeout", 0),
             fingerprint=fingerprint([request.headers.get("authorization", ""), *choices]) if parks else "",
+            takes_text=True,
         )
     )

@@ -114,7 +114,11 @@ def to_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Item:
-    return {name: deserialize(value) for name, value in attributes.items()}
+    item = {}
+    for name, attribute in attributes.items():
+        for kind, value in attribute.items():  # there is one; most are strings and numbers
+            item[name] = value if kind == "S" else int(value) if kind == "N" else deserialize(attribute)
+    return item
 
 
 # -- Reading ---------------------------------------------------------------------------------------------

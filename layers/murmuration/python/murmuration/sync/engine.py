@@ -54,9 +54,9 @@ class SyncRequest:
     `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
     Without `to_device` the device's messages stay where they are, unacknowledged. `founding` tells presence
     in the founding documents' states, and in a section of its own who asks to see the user's. A `reader`
-    makes other sections of the rooms. An answer that is to be `whole` leaves no room for the next one. With
-    `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be sent away
-    to wait with a marked token.
+    makes other sections of the rooms. An answer that is to be `whole` leaves no room for the next; one
+    that `takes_text` may have `RawJson` in it. With `fingerprint`, of all that makes the answer another one
+    (`marks.fingerprint`), the client may be sent away to wait.
     """
 
     token: AccessToken
@@ -71,6 +71,7 @@ class SyncRequest:
     founding: bool = False
     reader: Reader | None = None
     whole: bool = False
+    takes_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +115,8 @@ def begin(token: AccessToken, filter_text: str) -> str:
 def _begin(token: AccessToken, first: FirstLook) -> str:
     """The token of one who has seen all that there is."""
     stream = streams.user_stream(token.user_id)
-    keys = [
-        {"stream_id": stream, "sk": account_data.data_key("", data_type)}
-        for data_type in (IGNORED_USERS, INVITE_PERMISSION)
-    ]
+    types = (IGNORED_USERS, INVITE_PERMISSION)
+    keys = [{"stream_id": stream, "sk": account_data.data_key("", data_type)} for data_type in types]
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
     rooms, found = concurrency.gather(
         functools.partial(
@@ -311,6 +310,7 @@ def assemble(
         state_after=request.state_after,
         founding=request.founding,
         reader=request.reader,
+        takes_text=request.takes_text,
     )
     answer = Answer(first.base.copy() if first.base is not None else Positions())
     ctx.ignored = frozenset(answer.positions.ignored)

@@ -122,16 +122,15 @@ class LogEntry:
 class StateEntry:
     """A state event that is current, and since when: the ordinal of the event that made it so.
 
-    That is its own, unless the resolution of forks had to come first.
+    That is its own, unless the resolution of forks had to come first. `stored_bytes` is its JSON's length.
     """
 
     event: Event
     ordinal: int | None = field(default=None)
+    stored_bytes: int = field(default=0, compare=False)
 
 
 # -- Keys ------------------------------------------------------------------------------------------------
-
-
 def state_sk(pair: StateKey) -> str:
     """`state#<type>#<state key>`, with `#` in the type escaped, so that no two pairs share one."""
     event_type, state_key = pair
@@ -204,7 +203,8 @@ def stored_state_read(room_id: str, pair: StateKey) -> Read[Callable[[RoomVersio
 
 
 def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> StateEntry:
-    return StateEntry(Event.from_json(item["json"], version, item["event_id"]), item.get("ordinal"))
+    text = item["json"]
+    return StateEntry(Event.from_json(text, version, item["event_id"]), item.get("ordinal"), len(text))
 
 
 # -- Building writes -------------------------------------------------------------------------------------
