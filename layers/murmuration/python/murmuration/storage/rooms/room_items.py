@@ -76,7 +76,8 @@ class LogEntry:
     `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
     was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
     that this server distributes an event of another server's user, such as a join by its help; `distributed`
-    that another server does so with one of this server's, such as a join by that one's help.
+    that another server does so with one of this server's, such as a join by that one's help. Of one that was
+    `purged` no more is known than its place (`storage.rooms.retention`).
     """
 
     ordinal: int
@@ -97,6 +98,7 @@ class LogEntry:
     filled_below: int | None = None
     relayed: bool = False
     distributed: bool = False
+    purged: bool = False
 
     @property
     def is_past(self) -> bool:
@@ -174,6 +176,7 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         filled_below=item.get("filled_below"),
         relayed=item.get("relayed", False),
         distributed=item.get("distributed", False),
+        purged=item.get("purged", False),
     )
 
 
@@ -236,6 +239,7 @@ def log_write(entry: LogEntry) -> Write:
         ("filled_below", entry.filled_below),
         ("relayed", entry.relayed or None),
         ("distributed", entry.distributed or None),
+        ("purged", entry.purged or None),
     ):
         if value is not None:
             item[name] = value
@@ -426,13 +430,7 @@ def read_previous_ordinal(room_id: str, before: int) -> int | None:
     arguments = _log_range(room_id, None, before)
     if arguments is None:
         return None
-    page = dynamodb.query_page(
-        LOG,
-        *arguments,
-        names={"#ordinal": "ordinal"},
-        limit=1,
-        forward=False,
-    )
+    page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=1, forward=False)
     return next((item["ordinal"] for item in page.items), None)
 
 
