@@ -37,8 +37,8 @@ class Found:
 
 
 def is_ours(entry: LogEntry) -> bool:
-    """Whether this server distributes the event. What was filled in is never sent: it is of the past."""
-    if entry.is_past or entry.distributed:
+    """Whether this server distributes the event. What was filled in or purged is never sent."""
+    if entry.is_past or entry.distributed or entry.purged:
         return False
     return entry.relayed or entry.event.sender_server == settings().server_name
 
@@ -60,7 +60,8 @@ def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
         if head is None:
             return []
         for entry in room_items.read_log_entries([(room_id, it) for it in missing], {room_id: head.version}):
-            _events.put((room_id, entry.ordinal), entry.event)
+            if not entry.purged:
+                _events.put((room_id, entry.ordinal), entry.event)
     found = [_events.get((room_id, ordinal)) for ordinal in ordinals]
     return [event for event in found if event is not None]
 
