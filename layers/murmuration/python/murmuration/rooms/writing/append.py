@@ -209,7 +209,7 @@ class Append(Changes):
             last = self.entries[-1].event
             return [last.event_id], last.depth + 1
         if self.room is not None:
-            return list(self.room.head.extremities[-EXTREMITIES_LIMIT:]), self.room.head.depth + 1
+            return _to_follow(self.room.head.extremities), self.room.head.depth + 1
         return [], 1
 
     def _reference_hashes(self, prev_events: Sequence[str], auth_events: Sequence[Event]) -> dict[str, bytes]:
@@ -272,6 +272,17 @@ def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
     except NotFound as error:
         raise unknown_room(room_id) from error
     return append(room_id, plan, room=room)
+
+
+def _to_follow(extremities: Sequence[str]) -> list[str]:
+    """Which of a room's newest events the next one follows: where there are many, the first and the last.
+
+    So an event follows what its sender saw last, and none is left out for ever.
+    """
+    half = EXTREMITIES_LIMIT // 2
+    if len(extremities) <= EXTREMITIES_LIMIT:
+        return list(extremities)
+    return [*extremities[:half], *extremities[-half:]]
 
 
 def _is_alike(earlier: Event, event: Event, place: int) -> bool:
