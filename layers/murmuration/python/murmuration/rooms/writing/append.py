@@ -29,6 +29,7 @@ from murmuration.rooms.writing.changes import (
     state_bytes,
     visibility_by,
 )
+from murmuration.rooms.writing.invite_port import signed_by_invited
 from murmuration.rooms.writing.policy_servers import endorsed
 from murmuration.rooms.writing.settling import settle
 from murmuration.server_keys import signing_key
@@ -86,19 +87,28 @@ class Append(Changes):
     """New events of this server on top of a room, growing until they're committed together."""
 
     signed: dict[int, tuple[NodeId, Event]] = field(default_factory=dict)
-    """What a policy server signed, by the event's place among those that are added, with the state before."""
+    """What another server signed, by the event's place among those that are added, with the state before."""
 
     def add(self, draft: Draft) -> Event:
         """Build and authorise the next event.
 
         Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson, NotFound where this server's
         knowledge of the room is stale: somebody else's server has to help. Only leaving needs nobody's help.
-        Raises what the room's policy server refuses the event with, BadGateway if it gives no answer.
+        Raises what the room's policy server, or the server of the user whom it invites, refuses the event
+        with; BadGateway if one of them gives no answer.
         """
         event, state = self._authorised(draft)
-        event = self._endorsed(event, state)
+        event = self._signed_elsewhere(event, state, invites=True)
         self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
         return event
+
+    def offer(self, draft: Draft) -> Event:
+        """The next event, signed as by `add`, but not by an invited user's server; nothing is added.
+
+        Raises what `add` does.
+        """
+        event, state = self._authorised(draft)
+        return self._signed_elsewhere(event, state, invites=False)
 
     def check(self, draft: Draft) -> None:
         """Raise what `add` would raise, but add nothing.
@@ -117,10 +127,10 @@ class Append(Changes):
         auth_rules.check_auth(Event(pdu, self.version, "$proposed"), state, template=True)
         return pdu
 
-    def _endorsed(self, event: Event, state: Mapping[StateKey, Event]) -> Event:
-        """The event, signed by the room's policy server if there is one.
+    def _signed_elsewhere(self, event: Event, state: Mapping[StateKey, Event], *, invites: bool) -> Event:
+        """The event, signed by the room's policy server if there is one, and by that of an invited user.
 
-        What it signed in an attempt that lost a race is taken as it is, if the state is still the same: the
+        What they signed in an attempt that lost a race is taken as it is, if the state is still the same: the
         event then is one of several newest. Else a busy room would ask again and again.
         """
         if self.room is None:
@@ -130,6 +140,8 @@ class Append(Changes):
         if earlier is not None and earlier[0] == self.root and _is_alike(earlier[1], event, place):
             return earlier[1]
         signed = endorsed(self.room, state.get(POLICY), event)
+        if invites:
+            signed = signed_by_invited(self.room, signed)
         if signed is not event:
             self.signed[place] = (self.root, signed)
         return signed
