@@ -83,6 +83,7 @@ GRANTS: Mapping[str, Grant] = {
             "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
@@ -96,6 +97,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "destinations": "delete get update",
             "events": "batch_get put",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put query update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",
@@ -205,6 +207,7 @@ GRANTS: Mapping[str, Grant] = {
             "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put update",
             "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete put",

@@ -95,7 +95,7 @@ def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any
     event, is_new = _build(room, sender, user_id, content)
     if not is_new:
         return event.event_id
-    signed = InvitedServers().ask_to_sign(room, event)
+    signed = InvitedServers().ask_for_invite(room, event)
     try:
         received = receive(room_id, signed.pdu, KeysAlone())
     except MissingEvents as error:
@@ -135,7 +135,7 @@ def _require_federation(room: Room, server: str) -> None:
 class InvitedServers:
     """Asks the servers of invited users (`rooms.writing.invite_port.InviteClient`)."""
 
-    def ask_to_sign(self, room: Room, event: Event) -> Event:
+    def ask_for_invite(self, room: Room, event: Event) -> Event:
         """See `InviteClient`."""
         server = member_index.server_of(event.state_key or "")
         _require_federation(room, server)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class InviteClient(Protocol):
     """What asks the servers of invited users."""
 
-    def ask_to_sign(self, room: Room, event: Event) -> Event:
+    def ask_for_invite(self, room: Room, event: Event) -> Event:
         """The invite with the signature of the invited user's server.
 
         Raises MatrixError: Forbidden where the room or this server is not for that server's users, what that
@@ -33,16 +33,22 @@ def connect(make_client: Callable[[], InviteClient]) -> None:
     _connected[:] = [make_client]
 
 
+def invite_client() -> InviteClient | None:
+    """Return the client that asks the servers of invited users; None where none is connected."""
+    return _connected[0]() if _connected else None
+
+
 def signed_by_invited(room: Room, event: Event) -> Event:
     """The event, signed by another server if it invites a user of that one.
 
-    Raises what `InviteClient.ask_to_sign` does, Unavailable where nothing is connected that could ask.
+    Raises what `InviteClient.ask_for_invite` does, Unavailable where nothing is connected that could ask.
     """
     from murmuration.protocol.errors import Unavailable
     from murmuration.storage.rooms import member_index
 
     if event.membership != "invite" or member_index.is_local(event.state_key or ""):
         return event
-    if not _connected:
+    client = invite_client()
+    if client is None:
         raise Unavailable("Users of other servers can't be invited from here")
-    return _connected[0]().ask_to_sign(room, event)
+    return client.ask_for_invite(room, event)
