@@ -91,8 +91,8 @@ format: $(SET_UP)  ## Format the code and mend what lint can
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message
-	@$(BIN)/python -m tests.soak
+soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message; ARGS='--servers 2'
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 attack: $(SET_UP)  ## Attack a server with limits on; print what came of it, ARGS='--sections D'
 	@$(BIN)/python -m tests.attack $(ARGS)

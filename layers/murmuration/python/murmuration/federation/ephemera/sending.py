@@ -123,10 +123,12 @@ def _read_servers(room_id: str) -> frozenset[str]:
     joined = servers_at(room_id, head.state_root).joined
     if not joined:
         return frozenset()
+    from murmuration.federation.inbound import acls
     from murmuration.federation.outbound.room_logs import may_hear
     from murmuration.rooms.room import Room
 
-    return frozenset(may_hear(Room(head), sorted(joined)))
+    room = Room(head)
+    return frozenset(name for name in may_hear(room, sorted(joined)) if acls.is_allowed(room, name))
 
 
 def forget() -> None:
