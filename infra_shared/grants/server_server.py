@@ -80,6 +80,7 @@ GRANTS: Mapping[str, Grant] = {
             "events": "batch_get",
             "keys": "batch_get delete put query update",
             "listeners": "batch_get",
+            "room-log": "batch_get",
             "streams": "batch_get batch_write get put update",
             "streams/by-seq": "query",
             "transient": "batch_get get put update",
