@@ -41,10 +41,11 @@ class Homeserver(Protocol):
 
 
 class Ours:
-    """A local cloud with a federation port."""
+    """A local cloud with a federation port; `more` are options of it."""
 
-    def __init__(self, folder: Path, authority: Authority) -> None:
-        self.cloud = LocalCloud(folder, federating(authority), environment={"MURMURATION_PASSWORD_COST": "4"})
+    def __init__(self, folder: Path, authority: Authority, **more: str) -> None:
+        options = federating(authority, **more)
+        self.cloud = LocalCloud(folder, options, environment={"MURMURATION_PASSWORD_COST": "4"})
 
     @property
     def server_name(self) -> str:
