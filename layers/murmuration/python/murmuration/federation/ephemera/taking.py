@@ -23,7 +23,7 @@ from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners
 from murmuration.storage.live.receipts import READ
-from murmuration.storage.rooms import event_store, member_index
+from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import server_of
 
