@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sliding import required_state
@@ -18,7 +19,6 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined
 from murmuration.sync.context import Context
 from murmuration.sync.other_rooms import last_window, state_root_at, without_erased
-from murmuration.sync.timeline import MEMBER
 
 LEAST_TIMELINE = 1
 """A room that was left is shown with the leaving, whatever limit was asked for."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
+from murmuration.protocol.event_types import AVATAR_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sliding import required_state
@@ -28,12 +29,10 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined, timeline
 from murmuration.sync.context import Context
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
 
-NAME: StateKey = ("m.room.name", "")
-AVATAR: StateKey = ("m.room.avatar", "")
-DECIDING = (*joined.DECIDING, NAME, AVATAR)
+DECIDING = (*joined.DECIDING, NAME_KEY, AVATAR_KEY)
 """State that is read of each room: push rules and what is told of a room go by it."""
 NEWEST = 50
 """So many of the newest items of a room's stream are looked at for a client that doesn't know the room."""
@@ -250,11 +249,11 @@ def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> dict[s
     section: dict[str, Any] = {}
     if is_initial:
         section["initial"] = True
-    named = names_of(room.events([NAME, AVATAR]), news.viewer)
-    for pair, field in ((NAME, "name"), (AVATAR, "avatar")):
+    named = names_of(room.events([NAME_KEY, AVATAR_KEY]), news.viewer)
+    for pair, field in ((NAME_KEY, "name"), (AVATAR_KEY, "avatar")):
         if change.concerns(pair) and (field in named or not is_initial):
             section[field] = named.get(field)
-    if change.has_members or change.concerns(NAME):
+    if change.has_members or change.concerns(NAME_KEY):
         if "name" not in named:
             section["heroes"] = [_hero(event) for event in joined.heroes_of(ctx, room).values()]
         section["joined_count"], section["invited_count"] = room.head.joined, room.head.invited
@@ -265,8 +264,8 @@ def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> dict[s
 
 def names_of(state: Mapping[StateKey, Event], viewer: Viewer) -> dict[str, str]:
     """The room's name and picture, as far as there are any in its state."""
-    shown = {pair: viewer.event_copy(state[pair]) for pair in (NAME, AVATAR) if pair in state}
-    found = {"name": _text(shown.get(NAME), "name"), "avatar": _text(shown.get(AVATAR), "url")}
+    shown = {pair: viewer.event_copy(state[pair]) for pair in (NAME_KEY, AVATAR_KEY) if pair in state}
+    found = {"name": _text(shown.get(NAME_KEY), "name"), "avatar": _text(shown.get(AVATAR_KEY), "url")}
     return {field: value for field, value in found.items() if value is not None}
 
 

@@ -18,7 +18,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
 from murmuration.sync.context import Context
-from murmuration.sync.joined import fitting_timeline, room_account_data, shown_state
+from murmuration.sync.joined import fitting_timeline, room_account_data, state_section
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
             "limited": window.limited,
             "prev_batch": pagination.position_token(window.before_first, shown=shown),
         },
-        "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, viewer, state)},
+        "state_after" if ctx.state_after else "state": state_section(ctx, viewer, state),
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
 
