@@ -46,7 +46,7 @@ def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
     The room's ACL isn't asked: it is about what servers send, and those it denies still get events while they
     are in the room. https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
     """
-    create = room.event("m.room.create")
+    create = room.event(CREATE)
     if create is not None and create.content.get("m.federate") is False:
         return []
     return [name for name in servers if policy.is_allowed(name)]
