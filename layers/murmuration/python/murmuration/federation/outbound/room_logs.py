@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from murmuration.cache import LruCache
 from murmuration.federation.names import policy
+from murmuration.protocol.event_types import CREATE
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
