@@ -47,6 +47,7 @@ class Plan:
     socket_readers: int = 3
     chaos: str = "twice"
     waiting: str = "parked"
+    waits: str = "rest"
     kills: int = 2
     seed: int = 1
     servers: int = 1
@@ -94,7 +95,7 @@ async def soak(plan: Plan, data: Path) -> Report:
 
 
 def _clouds(plan: Plan, data: Path) -> list[LocalCloud]:
-    options = {"chaos": plan.chaos, "waiting": plan.waiting}
+    options = {"chaos": plan.chaos, "waiting": plan.waiting, "waits": plan.waits}
     environment = {"MURMURATION_PASSWORD_COST": "4"}
     if plan.servers == 1:
         return [LocalCloud(data, options, environment=environment)]

@@ -39,8 +39,6 @@ FORGERIES = {
 }
 WRONG: list[Any] = [{}, [], None, {"pdus": 7, "events": {}, "auth_chain": "x", "pdu_ids": [None]}]
 WHOLE = st.sampled_from(WRONG).map(lambda body: lambda _: copy.deepcopy(body))
-    lambda status: lambda _: Reply({"errcode": "M_UNKNOWN"}, status)
-)
 FORGED = st.tuples(st.sampled_from(sorted(FORGERIES)), st.integers(0, 9)).map(
     lambda drawn: lambda body: forge_in(body, *drawn)
 )

@@ -13,7 +13,7 @@ from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership.failures import passed_on
 from murmuration.federation.membership.handshakes import listed_answer
-from murmuration.federation.membership.serving.access import MEMBER, KeysAlone, require_acl
+from murmuration.federation.membership.serving.access import KeysAlone, require_acl
 from murmuration.federation.membership.stripped import full_state
 from murmuration.federation.names import policy
 from murmuration.federation.requests import client
@@ -22,6 +22,7 @@ from murmuration.federation.requests.threads import side_by_side
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound, Unavailable
+from murmuration.protocol.event_types import CREATE_KEY, MEMBER, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.pdus.event_format import parse_pdu
@@ -38,7 +39,6 @@ from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms import member_index
 
 SECONDS = 25.0
-_CREATE, _ACL = ("m.room.create", ""), ("m.room.server_acl", "")
 
 
 def invite_user(
@@ -111,7 +111,7 @@ def _build(room: Room, sender: str, user_id: str, content: Mapping[str, Any]) ->
     Also returns whether it is new.
     """
     batch = Append(room.version, room)
-    state = batch.state([_CREATE, _ACL, (MEMBER, sender), (MEMBER, user_id)])
+    state = batch.state([CREATE_KEY, SERVER_ACL_KEY, (MEMBER, sender), (MEMBER, user_id)])
     inviter, member = state.get((MEMBER, sender)), state.get((MEMBER, user_id))
     if inviter is None or inviter.membership != "join":
         raise unknown_room(room.room_id)
@@ -126,8 +126,8 @@ def _build(room: Room, sender: str, user_id: str, content: Mapping[str, Any]) ->
 def _require_federation(room: Room, server: str) -> None:
     """Raises Forbidden where a server's users can't be in the room."""
     policy.require_allowed(server)
-    state = room.events([_CREATE, _ACL])
-    if state[_CREATE].content.get("m.federate") is False:
+    state = room.events([CREATE_KEY, SERVER_ACL_KEY])
+    if state[CREATE_KEY].content.get("m.federate") is False:
         raise Forbidden("This room is for users of one server only")
     require_acl(server, room)
 

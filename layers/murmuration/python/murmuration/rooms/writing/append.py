@@ -15,20 +15,14 @@ from murmuration.clock import now_ms
 from murmuration.protocol import auth_rules
 from murmuration.protocol.bodies import limit_size
 from murmuration.protocol.errors import MalformedEvent, NotFound, TooLarge, Unavailable
+from murmuration.protocol.event_types import CREATE_KEY, HISTORY_VISIBILITY_KEY, MEMBER, POLICY_KEY, TOMBSTONE
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.building import build_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
-from murmuration.protocol.pdus.validation import POLICY
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
-from murmuration.rooms.writing.changes import (
-    HISTORY_VISIBILITY,
-    Changes,
-    replaced_by,
-    state_bytes,
-    visibility_by,
-)
+from murmuration.rooms.writing.changes import Changes, replaced_by, state_bytes, visibility_by
 from murmuration.rooms.writing.invite_port import signed_by_invited
 from murmuration.rooms.writing.policy_servers import endorsed
 from murmuration.rooms.writing.settling import settle
@@ -39,9 +33,7 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 T = TypeVar("T")
-TOMBSTONE = "m.room.tombstone"
 ATTEMPTS = 60
-MEMBER = "m.room.member"
 MAX_STATE_BYTES = 2_000_000
 """What the state of a room may have, without its members, for events of this server to add to it."""
 MAX_MEMBER_BYTES = 8_192
@@ -99,7 +91,7 @@ class Append(Changes):
         """
         event, state = self._authorised(draft)
         event = self._signed_elsewhere(event, state, invites=True)
-        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
+        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY_KEY)))
         return event
 
     def offer(self, draft: Draft) -> Event:
@@ -139,7 +131,7 @@ class Append(Changes):
         earlier = self.signed.get(place)
         if earlier is not None and earlier[0] == self.root and _is_alike(earlier[1], event, place):
             return earlier[1]
-        signed = endorsed(self.room, state.get(POLICY), event)
+        signed = endorsed(self.room, state.get(POLICY_KEY), event)
         if invites:
             signed = signed_by_invited(self.room, signed)
         if signed is not event:
@@ -175,7 +167,7 @@ class Append(Changes):
         pairs = auth_rules.auth_event_types(
             self.version, draft.type, draft.sender, draft.state_key, draft.content
         )
-        wanted = [*pairs, HISTORY_VISIBILITY, POLICY, ("m.room.create", "")]
+        wanted = [*pairs, HISTORY_VISIBILITY_KEY, POLICY_KEY, CREATE_KEY]
         if draft.state_key is not None:
             wanted.append((draft.type, draft.state_key))
         self.preload(wanted, changes_state=draft.state_key is not None)
@@ -311,4 +303,4 @@ def _is_alike(earlier: Event, event: Event, place: int) -> bool:
 def _is_leaving(draft: Draft) -> bool:
     """Whether somebody leaves by themselves: rejects an invite, or takes a knock back."""
     membership = draft.content.get("membership")
-    return draft.type == "m.room.member" and membership == "leave" and draft.state_key == draft.sender
+    return draft.type == MEMBER and membership == "leave" and draft.state_key == draft.sender
