@@ -27,7 +27,8 @@ from infra_cdk.parts.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
 from infra_shared import edge_waits, parking, uploads
 from infra_shared.apis import Part, part_of
-from murmuration.endpoint import Function, Http, http_routes
+from murmuration.endpoint import Function, http_routes
+from murmuration.endpoint.discovery import stores_body
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
@@ -132,7 +133,7 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
     schemes: dict[str, Any] = {}
 
     def operation(function: Function, path: str = "", method: str = "") -> dict[str, Any]:
-        if isinstance(function.route, Http) and function.route.stores_body:
+        if stores_body(function.route):
             name = f"{uploads.AUTHORIZER}-{method}"
             schemes[name] = uploads.security_scheme(
                 invocation_uri(settings, function), {"Fn::GetAtt": [INVOKER, "Arn"]}

@@ -30,11 +30,10 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.gateway.events import HttpRequest, query_of
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX
+from murmuration.storage.live.token_forms import MARK
 
 _SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
-_MARKED = re.compile(
-    r"(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})", re.ASCII
-)
+_MARKED = re.compile(MARK, re.ASCII)
 _PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 INTERNAL = ("parked", "uploads")
 _LONGEST_WAIT = 20
