@@ -22,7 +22,6 @@ from operators.costs.counts import Counts
 from operators.costs.lives import LIVES
 from operators.costs.usage import ASSUMPTIONS, WAITING, Life, Setup, estimate, estimate_causes
 
-
 EDGE = Setup(api="http", waits="edge")
 """What costs least of what is built."""
 
