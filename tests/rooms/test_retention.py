@@ -16,7 +16,7 @@ from murmuration.rooms.lifecycle import collection, retention
 from murmuration.rooms.lifecycle.retention import DAY_MS
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
-from murmuration.storage.rooms import retention as storage
+from murmuration.storage import retention as storage
 from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.people import (

@@ -77,7 +77,7 @@ class LogEntry:
     was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
     that this server distributes an event of another server's user, such as a join by its help; `distributed`
     that another server does so with one of this server's, such as a join by that one's help. Of one that was
-    `purged` no more is known than its place (`storage.rooms.retention`).
+    `purged` no more is known than its place (`storage.retention`).
     """
 
     ordinal: int
