@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency, dynamodb, packing
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.events import Event, StateKey
@@ -218,7 +218,7 @@ def log_write(entry: LogEntry) -> Write:
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
         "event_id": entry.event.event_id,
-        "json": entry.event.to_json(),
+        "json": packing.pack(entry.event.to_json()),
         "state_root": entry.state_root,
         "visibility": entry.visibility,
     }
