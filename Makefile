@@ -9,10 +9,12 @@ SERVER_NAME ?= example.org
 TESTS ?= tests
 # Two workers suit two cores; the suites need no more than that.
 WORKERS ?= 2
-# Two real servers share a machine there: what fails is tried once more, by itself, and then counts.
 SCENARIOS := tests/interop/scenarios
-SCENARIO_TESTS := $(BIN)/python -m pytest -n 1 --dist loadgroup $(SCENARIOS) || \
-	{ echo "Once more, those that failed ..."; $(BIN)/python -m pytest -n 0 --last-failed $(SCENARIOS); }
+# `make test-all` tries what fails once more, alone, and prints both runs: servers, browsers and databases
+# share a machine there for half an hour, and one slow answer shouldn't hide what all the others say.
+ONCE_MORE = { echo "Once more, those that failed ..."; $(BIN)/python -m pytest -n 0 --last-failed $(1); }
+NOT_LONG := -m 'not long' $(TESTS)
+LONG := -m long --ignore $(SCENARIOS) $(TESTS)
 # Percent of the package's lines that the tests must reach.
 COVERED ?= 97
 
@@ -53,16 +55,17 @@ federate: $(SET_UP) synapse  ## Run two of ours and a Synapse that share rooms; 
 
 test: $(SET_UP) lint types  ## Run lint, types and the tests but for the long ones
 	@echo "Running the tests ..."
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not long' $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(NOT_LONG) $(if $(TRY_AGAIN),|| $(call ONCE_MORE,$(NOT_LONG)))
 
 # The scenarios with Synapse are skipped, with the reason, where it can't be installed.
 test-long: $(SET_UP)
 	@$(BIN)/python -m tests.interop.setup_synapse || echo "Synapse can't be installed or renewed here: its tests are skipped where it is missing"
 	@echo "Running the long tests ..."
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long --ignore $(SCENARIOS) $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(LONG) || $(call ONCE_MORE,$(LONG))
 	@echo "Running the scenarios with Synapse ..."
-	@$(SCENARIO_TESTS)
+	@$(BIN)/python -m pytest -n 1 --dist loadgroup $(SCENARIOS) || $(call ONCE_MORE,$(SCENARIOS))
 
+test-all: TRY_AGAIN := yes
 test-all: test test-long  ## Run those and the long ones: deployments, browsers, soak, crashes
 
 coverage: $(SET_UP)  ## Run the tests but for the long ones, and count what of the package they reach
@@ -88,8 +91,8 @@ format: $(SET_UP)  ## Format the code and mend what lint can
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message
-	@$(BIN)/python -m tests.soak
+soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message; ARGS='--servers 2'
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 attack: $(SET_UP)  ## Attack a server with limits on; print what came of it, ARGS='--sections D'
 	@$(BIN)/python -m tests.attack $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import Required
@@ -14,7 +15,7 @@ from murmuration.storage.live.positions import RoomPosition, mark
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.sync import timeline
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 
 FEW = 8
 """So many pairs of a type and a state key are read one by one, rather than all of a room's state."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
-from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.event_types import AVATAR_KEY, MEMBER, NAME_KEY
+from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import Required
@@ -28,12 +29,10 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined, timeline
 from murmuration.sync.context import Context
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
 
-NAME: StateKey = ("m.room.name", "")
-AVATAR: StateKey = ("m.room.avatar", "")
-DECIDING = (*joined.DECIDING, NAME, AVATAR)
+DECIDING = (*joined.DECIDING, NAME_KEY, AVATAR_KEY)
 """State that is read of each room: push rules and what is told of a room go by it."""
 NEWEST = 50
 """So many of the newest items of a room's stream are looked at for a client that doesn't know the room."""
@@ -247,12 +246,17 @@ def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> dict[s
     section: dict[str, Any] = {}
     if is_initial:
         section["initial"] = True
-    state = {pair: news.viewer.event_copy(event) for pair, event in room.events([NAME, AVATAR]).items()}
-    name = _text(state.get(NAME), "name")
-    for pair, field, value in ((NAME, "name", name), (AVATAR, "avatar", _text(state.get(AVATAR), "url"))):
+    state = {
+        pair: news.viewer.event_copy(event) for pair, event in room.events([NAME_KEY, AVATAR_KEY]).items()
+    }
+    name = _text(state.get(NAME_KEY), "name")
+    for pair, field, value in (
+        (NAME_KEY, "name", name),
+        (AVATAR_KEY, "avatar", _text(state.get(AVATAR_KEY), "url")),
+    ):
         if change.concerns(pair) and (value is not None or not is_initial):
             section[field] = value
-    if change.has_members or change.concerns(NAME):
+    if change.has_members or change.concerns(NAME_KEY):
         if name is None:
             section["heroes"] = [_hero(event) for event in joined.heroes_of(ctx, room).values()]
         section["joined_count"], section["invited_count"] = room.head.joined, room.head.invited

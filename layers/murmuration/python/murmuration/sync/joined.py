@@ -9,6 +9,17 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import fetch
+from murmuration.protocol.event_types import (
+    CANONICAL_ALIAS,
+    CANONICAL_ALIAS_KEY,
+    CREATE_KEY,
+    ENCRYPTION_KEY,
+    MEMBER,
+    NAME,
+    NAME_KEY,
+    POWER_LEVELS_KEY,
+)
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.sizes import Budget, fit_events
 from murmuration.rooms import current_state
@@ -18,6 +29,7 @@ from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
+from murmuration.storage.live.typing_users import typing_among, typing_read
 from murmuration.storage.rooms import member_index
 from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users import account_data, presence
@@ -26,7 +38,7 @@ from murmuration.sync import timeline
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
 
 MEMBERS_REMEMBERED = 64
@@ -78,14 +90,13 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     may not be theirs to see, so the room is left for the next look, which the change itself will call for.
     """
     position = known_position(ctx, room, membership)
-    read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
     found = read_news(
         ctx,
         room,
         membership,
-        read_window,
+        functools.partial(ctx.reader.window, ctx),
         functools.partial(stream_items, room, position.seq if position else 0),
-        () if ctx.reader is not None else DECIDING,
+        ctx.reader.deciding,
     )
     if found is None:
         return None
@@ -93,14 +104,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     ephemeral, typing_until_ms = ephemeral_events(ctx, room.room_id, news.items, position)
     part = RoomPart(RoomPosition(room.head.ordinal, seq), typing_until_ms=typing_until_ms)
     part.presence = presence.marked(news.items)
-    if ctx.reader is not None:
-        part.section, present = concurrency.gather(
-            functools.partial(ctx.reader.joined, ctx, news, ephemeral),
-            functools.partial(ctx.reader.present, news),
-        )
-        part.presence |= present
-    else:
-        _tell(ctx, news, ephemeral, part)
+    ctx.reader.tell(ctx, news, ephemeral, part)
     return part
 
 
@@ -131,8 +135,8 @@ def read_news(
     return RoomNews(room, membership, viewer, position, window, items, entries), seq
 
 
-def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
-    """The room's section for /sync, if there is anything for one, and what goes with it."""
+def tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
+    """Put the room's section for /sync into `part`, if there is anything for one, and what goes with it."""
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
@@ -158,9 +162,10 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
         part.section = {**events, "summary": summary, **_unread_section(ctx, counts)}
 
 
-DECIDING = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]
+DECIDING = [CREATE_KEY, POWER_LEVELS_KEY, ENCRYPTION_KEY]
 """What push rules and device lists go by."""
-_NAME, _ALIAS = ("m.room.name", ""), ("m.room.canonical_alias", "")
+AHEAD = [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY]
+"""What a room's section is made of besides its log."""
 
 
 def own_pair(ctx: Context) -> StateKey:
@@ -169,10 +174,11 @@ def own_pair(ctx: Context) -> StateKey:
 
 def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
     """Read of many rooms at once what each one's section would read by itself."""
-    prefetch(rooms, [own_pair(ctx)] if ctx.reader is not None else [*DECIDING, _NAME, _ALIAS, own_pair(ctx)])
+    prefetch(rooms, [*ctx.reader.ahead, own_pair(ctx)])
 
 
-def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
+def window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
+    """Read the newest part of the log that the client hasn't seen, as its filter wants it."""
     after = position.ordinal if position is not None else None
     visible = functools.partial(visibility.seen_by, viewer)
     return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)
@@ -297,10 +303,10 @@ def _summary(
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
-    found = room.events([_NAME, _ALIAS])
+    found = room.events([NAME_KEY, CANONICAL_ALIAS_KEY])
     named = {pair: news.viewer.event_copy(event) for pair, event in found.items()}
-    if (_NAME in named and named[_NAME].content.get("name")) or (
-        _ALIAS in named and named[_ALIAS].content.get("alias")
+    if (NAME_KEY in named and named[NAME_KEY].content.get("name")) or (
+        CANONICAL_ALIAS_KEY in named and named[CANONICAL_ALIAS_KEY].content.get("alias")
     ):
         return summary, {}
     heroes = heroes_of(ctx, room)
@@ -308,7 +314,7 @@ def _summary(
     return summary, heroes
 
 
-_SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
+_SUMMARISED = frozenset({MEMBER, NAME, CANONICAL_ALIAS})
 _FEW = 20
 
 
@@ -366,17 +372,15 @@ def ephemeral_events(
     ctx: Context, room_id: str, items: Sequence[Item], position: RoomPosition | None
 ) -> tuple[list[dict[str, Any]], int]:
     """The ephemeral events, and when the typing they tell of ends (0: nobody types)."""
-    private = [item for item in ctx.room_data.get(room_id, ()) if "receipt_type" in item]
     events = []
-    read = receipts.receipt_event([*items, *private], ctx.user_id)
+    read = receipts.receipt_event([*items, *ctx.room_data.get(room_id, ())], ctx.user_id)
     if read is not None:
         events.append(read)
-    shown, until = typing.typing_event(items, ctx.now_ms)
+    shown, until = typing.typing_event(typing_among(items), ctx.now_ms)
     if shown is None and ctx.base is not None:
         until = ctx.base.typing_until_ms.get(ctx.hash(room_id), 0)
         if 0 < until <= ctx.now_ms:
-            item = streams.get(streams.room_stream(room_id), typing.KEY)
-            shown, until = typing.typing_event([item] if item else [], ctx.now_ms)
+            shown, until = typing.typing_event(fetch(typing_read(room_id)), ctx.now_ms)
     if shown is not None and (position is not None or shown["content"]["user_ids"]):
         events.append(shown)
     return [event for event in events if ctx.filter.room.ephemeral.matches(event, room_id)], until
@@ -385,8 +389,7 @@ def ephemeral_events(
 def room_account_data(ctx: Context, room_id: str) -> list[dict[str, Any]]:
     """What changed of the user's data about a room."""
     events = [
-        {"type": item["type"], "content": account_data.content_of(item)}
-        for item in ctx.room_data.get(room_id, ())
-        if "content" in item
+        {"type": data_type, "content": content}
+        for data_type, content in account_data.contents_among(ctx.room_data.get(room_id, ())).items()
     ]
     return [event for event in events if ctx.filter.room.account_data.matches(event, room_id)]

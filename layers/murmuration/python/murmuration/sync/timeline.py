@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sizes import Budget, json_bytes
@@ -27,7 +28,6 @@ STRETCH_BYTES = 1_500_000
 """What the events of one room may have in an answer of another API than /sync."""
 
 Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
-MEMBER = "m.room.member"
 
 
 @dataclass(frozen=True, slots=True)

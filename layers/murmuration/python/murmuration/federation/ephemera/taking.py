@@ -22,7 +22,8 @@ from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.live.receipts import READ
+from murmuration.storage.rooms import event_store, member_index
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import server_of
 
@@ -106,20 +107,18 @@ def _is_past(ts: object, now: int) -> TypeGuard[int]:
 
 def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
     joined = _is_joined(room, sorted({receipt.user_id for receipt in some}))
-    places = room_items.locate(sorted({receipt.event_id for receipt in some}), room.room_id)
+    ordinals = event_store.read_ordinals({receipt.event_id for receipt in some}, room.room_id)
     known = [
-        (receipt, int(place["ordinal"]))
+        (receipt, ordinals[receipt.event_id])
         for receipt in some
-        if receipt.user_id in joined
-        and (place := places.get(receipt.event_id, {})).get("room_id") == room.room_id
-        and "ordinal" in place
+        if receipt.user_id in joined and receipt.event_id in ordinals
     ]
     if not known or not _may_go_on(origin, len(known)):
         return
     for receipt, ordinal in known:
         try:
             receipts.move_receipt(
-                receipt.user_id, room.room_id, receipts.READ, receipt.event_id, ordinal, receipt.thread_id,
+                receipt.user_id, room.room_id, READ, receipt.event_id, ordinal, receipt.thread_id,
                 ts=receipt.ts,
             )  # fmt: skip
         except TooLarge:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from murmuration.cache import LruCache
-from murmuration.federation.inbound import acls
 from murmuration.federation.names import policy
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
@@ -17,7 +16,6 @@ from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 PAGE = 200
 PAGES_BACK = 5
 """How far back the newest of this server's events is looked for, in pages."""
-_ABOUT = [("m.room.create", ""), ("m.room.server_acl", "")]
 _events: LruCache[tuple[str, int], Event] = LruCache(64)
 
 
@@ -43,12 +41,15 @@ def is_ours(entry: LogEntry) -> bool:
 
 
 def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
-    """Those of the servers to which the events of a room may be sent: by its state, and by the operator."""
-    room.entries(_ABOUT)
-    create = room.event(*_ABOUT[0])
+    """Those of the servers to which the events of a room may be sent: by its creation, and by the operator.
+
+    The room's ACL isn't asked: it is about what servers send, and those it denies still get events while they
+    are in the room. https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
+    """
+    create = room.event("m.room.create")
     if create is not None and create.content.get("m.federate") is False:
         return []
-    return [name for name in servers if policy.is_allowed(name) and acls.is_allowed(room, name)]
+    return [name for name in servers if policy.is_allowed(name)]
 
 
 def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:

@@ -19,6 +19,7 @@ from murmuration.identity.authentication import requester_of
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import MatrixError, Unknown
+from murmuration.protocol.event_types import REDACTION
 from murmuration.rooms.delayed.orders import order
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
@@ -158,7 +159,7 @@ def _send(event: DelayedEvent, device: Item | None, *, unless_restarted: bool) -
         return once.settle(
             lambda: sending.set_state(requester, event.room_id, event.type, state_key, content, once=once)
         )
-    if event.type == sending.REDACTION and isinstance(content.get("redacts"), str):
+    if event.type == REDACTION and isinstance(content.get("redacts"), str):
         return sending.redact_event(requester, event.room_id, content["redacts"], "", content, once=once)
     taking = Taking("message", event.user_id)
     draft = Draft(event.type, event.user_id, content)

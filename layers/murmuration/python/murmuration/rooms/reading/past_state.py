@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms import current_state
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
-
-MEMBER = "m.room.member"
 
 
 def state_after(

@@ -10,6 +10,7 @@ from typing import Any
 
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.protocol.sizes import RawJson
 from murmuration.rooms import current_state
@@ -24,7 +25,6 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users import memberships
 
-MEMBER = "m.room.member"
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 

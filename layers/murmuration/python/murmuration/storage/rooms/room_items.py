@@ -14,6 +14,7 @@ from typing import Any
 from murmuration.aws import concurrency, dynamodb, packing
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.aws.reads import Read, fetch_all
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
@@ -336,7 +337,7 @@ def read_memberships_of(room_id: str) -> dict[str, str]:
 
     Only for a room whose member index isn't built: it reads every member.
     """
-    prefix = state_prefix("m.room.member")
+    prefix = state_prefix(MEMBER)
     items = dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",
@@ -352,7 +353,7 @@ def read_memberships_of(room_id: str) -> dict[str, str]:
 
 def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:
     """The current state without membership events, which in a large room are nearly all of it."""
-    members = state_prefix("m.room.member")
+    members = state_prefix(MEMBER)
     # "$" comes right after "#", which ends the prefix.
     ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
     pages = concurrency.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
