@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
-from murmuration.protocol.retention import Limits, lifetime_of
 from murmuration.rooms.lifecycle import collection, retention
+from murmuration.rooms.lifecycle.lifetimes import Limits, lifetime_of
 from murmuration.rooms.lifecycle.retention import DAY_MS
 from murmuration.rooms.room import Room
 from murmuration.settings import settings

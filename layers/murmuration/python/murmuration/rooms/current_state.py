@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from murmuration.cache import SizedCache
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import StateEntry
 
-MEMBER = "m.room.member"
 REMEMBERED_BYTES = 6_000_000
 """How much stored JSON of state is remembered at most; its objects take some five times the memory."""
 _OTHERS = ""

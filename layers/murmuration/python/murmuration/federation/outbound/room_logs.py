@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from murmuration.cache import LruCache
 from murmuration.federation.names import policy
+from murmuration.protocol.event_types import CREATE
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
@@ -46,7 +47,7 @@ def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
     The room's ACL isn't asked: it is about what servers send, and those it denies still get events while they
     are in the room. https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
     """
-    create = room.event("m.room.create")
+    create = room.event(CREATE)
     if create is not None and create.content.get("m.federate") is False:
         return []
     return [name for name in servers if policy.is_allowed(name)]

@@ -23,7 +23,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
-from murmuration.protocol.retention import RETENTION, Limits, lifetime_of
+from murmuration.rooms.lifecycle.lifetimes import RETENTION, Limits, lifetime_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage import retention
