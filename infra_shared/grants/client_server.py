@@ -350,7 +350,8 @@ GRANTS: Mapping[str, Grant] = {
         },
         secrets={"viewer-secret": "get"},
         tables={
-            "streams": "batch_get put update",
+            "streams": "batch_get batch_write put update",
+            "streams/by-seq": "query",
             "transient": "batch_get put",
             "users": "batch_get get query update",
             "destinations": "put update",

@@ -74,6 +74,8 @@ class Synapse:
             "enable_registration_without_verification": True,
             "report_stats": False,
             "presence": {"enabled": False},
+            "allow_public_rooms_over_federation": True,
+            "room_list_publication_rules": [{"action": "allow"}],
             **_without_limits(),
         }
         (self.folder / "homeserver.yaml").write_text(json.dumps(config, indent=1))

@@ -32,6 +32,10 @@ class Homeserver(Protocol):
     @property
     def server_name(self) -> str: ...
 
+    @property
+    def url(self) -> str:
+        """Where its clients ask."""
+
     def person(self, name: str = "p") -> Person:
         """A new user."""
 
@@ -41,10 +45,13 @@ class Homeserver(Protocol):
 
 
 class Ours:
-    """A local cloud with a federation port, reached by others through the wire if there is one."""
+    """A local cloud with a federation port, reached by others through the wire if there is one.
 
-    def __init__(self, folder: Path, authority: Authority, wire: Wire | None = None) -> None:
-        options = federating(authority)
+    `more` are options of it.
+    """
+
+    def __init__(self, folder: Path, authority: Authority, wire: Wire | None = None, **more: str) -> None:
+        options = federating(authority, **more)
         if wire is not None:
             options["server-name"] = wire.front(int(options["federation-port"]))
         self.cloud = LocalCloud(folder, options, environment={"MURMURATION_PASSWORD_COST": "4"})
@@ -53,8 +60,12 @@ class Ours:
     def server_name(self) -> str:
         return self.cloud.server_name
 
+    @property
+    def url(self) -> str:
+        return self.cloud.url
+
     def person(self, name: str = "p") -> Person:
-        return Person(self.cloud.url, self.server_name, name)
+        return Person(self.url, self.server_name, name)
 
     def stop(self) -> None:
         self.cloud.stop()
@@ -87,11 +98,15 @@ class Theirs:
         return self._synapse.server_name
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._synapse.port}"
+
+    @property
     def log(self) -> Path:
         return self._synapse.folder / "homeserver.log"
 
     def person(self, name: str = "p") -> Person:
-        return Person(f"http://127.0.0.1:{self._synapse.port}", self.server_name, name)
+        return Person(self.url, self.server_name, name)
 
     def start(self) -> None:
         """Start it and wait until it listens. Raises AssertionError with the end of its log."""

@@ -251,10 +251,10 @@ class _Sync:
     def _hold(self, answer: Answer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
         self.waited = True
-        heard = waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline) if self.wait else ""
-        if heard == "ring":
-            self.wait = None  # it was good for that; one whose queue had to be made is good still
-        return bool(heard) or time.monotonic() < self.deadline
+        if self.wait is None:
+            return time.monotonic() < self.deadline
+        goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+        return goes_on
 
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
