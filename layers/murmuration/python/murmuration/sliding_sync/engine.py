@@ -95,10 +95,10 @@ class _SlidingSync:
     def _hold(self, answer: SlidingAnswer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
         self.waited = True
-        if self.wait is not None and waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline):
-            self.wait = None
-            return True
-        return time.monotonic() < self.deadline
+        heard = waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline) if self.wait else ""
+        if heard == "ring":
+            self.wait = None  # it was good for that; one whose queue had to be made is good still
+        return bool(heard) or time.monotonic() < self.deadline
 
     def _pos(self, found: Look, answer: SlidingAnswer) -> str:
         """The answer's pos: that of the request, where the client stands where it stood."""
