@@ -119,7 +119,7 @@ def test_nothing_comes_until_the_timeout(people: tuple[Client, Client, str, Slid
 def test_the_first_wait_of_a_device_takes_one_slot(
     people: tuple[Client, Client, str, Sliding], sqs: Sqs
 ) -> None:
-    """Its queue isn't there, and is made by the wait. The registration is good still, so others may wait too."""
+    """Its queue is missing, and made by the wait. The registration is good still, so others may wait too."""
     *_, sliding = people
     genuine, taken = waiting.register, []
 
