@@ -10,7 +10,7 @@ from tests.attack.costs import SHORT
 from tests.attack.figures import COSTS
 from tests.attack.run import Plan, attack
 
-PLAN = Plan(events=10, requests=10, seconds=30, loops=SHORT)
+PLAN = Plan(events=10, requests=10, seconds=120, loops=SHORT)
 
 
 @pytest.mark.parametrize("section", "ABCD")
