@@ -149,24 +149,6 @@ def test_nothing_comes_until_the_timeout(people: tuple[Client, Client, str, Slid
     assert answer == {"pos": sliding.pos, "lists": {"all": {"count": 1}}, "rooms": {}, "extensions": {}}
 
 
-def test_the_first_wait_of_a_device_takes_one_slot(
-    people: tuple[Client, Client, str, Sliding], sqs: Sqs
-) -> None:
-    """Its queue is missing, and made by the wait. The registration is good still, so others may wait too."""
-    *_, sliding = people
-    genuine, taken = waiting.register, []
-
-    def register(*args: Any, **given: Any) -> Any:
-        taken.append(genuine(*args, **given))
-        sqs._queues.clear()
-        return taken[-1]
-
-    with mock.patch.object(waiting, "register", register):
-        answer = sliding.peek(timeout=300)
-    assert answer == {"pos": sliding.pos, "lists": {"all": {"count": 1}}, "rooms": {}, "extensions": {}}
-    assert len(taken) == 1
-
-
 def test_without_a_pos_the_answer_comes_at_once(people: tuple[Client, Client, str, Sliding]) -> None:
     _, bob, _, _ = people
     answer = Encryption(bob).peek(timeout=LONG)
