@@ -127,6 +127,8 @@ class Settings(BaseModel):
     """Who hears of alarms."""
     hourly_budget: Annotated[int, Field(ge=1_000, le=1_000_000_000)] = 240_000
     """What a user, or an address without an account, may cost an hour, in microdollars."""
+    federation_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    """What all other servers together may cost a month, in dollars; past it they wait; 0 for no bound."""
     metrics: bool = False
     """Whether the functions write metrics into their logs. CloudWatch asks $0.30 a month for each."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30

@@ -175,6 +175,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "IDENTITY_PROVIDERS": settings.identity_providers_text,
         "SSO_TRUSTED_CLIENTS": ",".join(settings.sso_trusted_clients),
         "FEDERATION": "on" if settings.federation else "off",
+        "FEDERATION_BUDGET": str(settings.federation_budget) if settings.federation_budget != 20 else "",
         "FEDERATION_ALLOW": ",".join(settings.federation_allow),
         "FEDERATION_DENY": ",".join(settings.federation_deny),
         "FEDERATION_MAX_MEMBERS": str(settings.federation_max_members),
