@@ -55,22 +55,22 @@ def _is_local(user_id: object) -> bool:
 def _order_typing(room_id: str, item: Mapping[str, Any]) -> None:
     from murmuration.rooms.ephemeral.typing import is_typing
 
-    servers, now = _servers_in(room_id), now_ms()
+    servers, now = servers_in(room_id), now_ms()
     if not 0 < len(servers) <= TYPING_SERVERS:
         return
     user_id = item["user_id"]
     content = {"room_id": room_id, "user_id": user_id, "typing": is_typing(item, user_id, now)}
-    _send([{"edu_type": "m.typing", "content": content}], servers, now)
+    send_edus([{"edu_type": "m.typing", "content": content}], servers, now)
 
 
 def _order_receipts(room_id: str, items: Sequence[Mapping[str, Any]]) -> None:
-    servers = _servers_in(room_id)
+    servers = servers_in(room_id)
     if not servers:
         return
     names = ("user_id", "event_id", "ts", "thread_id")
     receipts = [{name: item[name] for name in names if name in item} for item in items]
     if len(servers) <= RECEIPT_SERVERS:
-        _send(_receipt_edus(room_id, receipts), servers, now_ms())
+        send_edus(_receipt_edus(room_id, receipts), servers, now_ms())
         return
     from murmuration.storage.servers import waiting_receipts
 
@@ -85,8 +85,8 @@ def send_waiting_receipts() -> None:
     if not settings().federation:
         return
     for waiting in waiting_receipts.read(MOST_ROOMS):
-        servers = _servers_in(waiting.room_id)[:MOST_RECEIPT_SERVERS]
-        _send(_receipt_edus(waiting.room_id, waiting.receipts), servers, now_ms())
+        servers = servers_in(waiting.room_id)[:MOST_RECEIPT_SERVERS]
+        send_edus(_receipt_edus(waiting.room_id, waiting.receipts), servers, now_ms())
         waiting_receipts.remove(waiting)
 
 
@@ -104,7 +104,8 @@ def _receipt_edus(room_id: str, receipts: Sequence[Mapping[str, Any]]) -> list[d
     return [{"edu_type": "m.receipt", "content": {room_id: {"m.read": users}}} for users in edus]
 
 
-def _send(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: int) -> None:
+def send_edus(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: int) -> None:
+    """Have EDUs sent that are of no use later."""
     from murmuration.federation.outbound import pokes
 
     names = sorted(servers)
@@ -112,7 +113,7 @@ def _send(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: in
         pokes.order(list(pokes.passing(edus[start : start + MOST_EDUS], names, made_ms)))
 
 
-def _servers_in(room_id: str) -> tuple[str, ...]:
+def servers_in(room_id: str) -> tuple[str, ...]:
     """The other servers in a room that may be told of what happens there; most members first."""
     known, now = _servers.get(room_id), now_ms()
     if known is not None and now - known[0] < REMEMBERED_MS:
