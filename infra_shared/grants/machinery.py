@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra_shared.grants import server_server
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import WRITING, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "websocket": Grant(
@@ -13,14 +13,12 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
+            **WRITING,
             "connections": "delete get put",
-            "destinations": "delete get update",
             "directory": "get",
-            "events": "batch_get put",
             "listeners": "batch_get update",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put query update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get batch_write get put",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get",
@@ -36,28 +34,23 @@ GRANTS: Mapping[str, Grant] = {
             "signing-key": "get",
         },
         tables={
+            **WRITING,
             "directory": "get",
-            "events": "batch_get put",
             "parked": "batch_get batch_write delete get update",
             "parked/by-due": "query",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put query update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
-            "destinations": "delete get update",
         },
     ),
     "workers.joins": Grant(
         queues={"remote-joins": "find send"},
         secrets={"signing-key": "get"},
         tables={
-            "destinations": "delete get update",
-            "events": "batch_get put",
+            **WRITING,
             "remote-keys": "batch_get put",
-            "room-log": "batch_get put update",
-            "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete get put",
             "streams": "get put update",
             "transient": "get put update",
@@ -103,8 +96,8 @@ GRANTS: Mapping[str, Grant] = {
             "events": "batch_get batch_write",
             "parked": "delete update",
             "parked/by-due": "query",
-            "room-log": "batch_write query",
-            "rooms": "batch_write delete get put query update",
+            "room-log": "batch_write put query update",
+            "rooms": "batch_get batch_write delete get put query scan update",
             "snapshots": "batch_get batch_write delete query update",
             "streams": "batch_write query",
             "users": "batch_write",
@@ -131,6 +124,7 @@ GRANTS: Mapping[str, Grant] = {
             "wake-*": "create send",
             "room-pdus": "find send",
         },
+        secrets={"queue-secret": "get"},
         tables={
             "listeners": "batch_get update",
             "room-log": "query",

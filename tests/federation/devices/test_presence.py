@@ -200,14 +200,17 @@ def test_what_others_are_is_not_sent_on(
     assert len(told(elsewhere)) == before
 
 
+def _written(item: Any, user_id: str, minute: int) -> presence.NewPresence:
+    return presence.stored_of([{**item, "written_ms": item["changed_ms"] + minute * 60_000}])[user_id]
+
+
 def test_what_lasts_is_said_anew(alice: Client, wanted: None) -> None:
     """Whoever is there has their presence written every eleven minutes at least."""
     come(alice)
-    item = presence.read(str(alice.user_id))
+    user_id = str(alice.user_id)
+    item = presence.read(user_id)
     assert item is not None
     minutes = [
-        minute
-        for minute in range(0, 120, 10)
-        if across._is_told({**item, "written_ms": item["changed_ms"] + minute * 60_000})
+        minute for minute in range(0, 120, 10) if across._is_told(user_id, _written(item, user_id, minute))
     ]
     assert minutes == [0, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110]

@@ -30,7 +30,7 @@ class PolicyServer:
         self._context = ssl.create_default_context(cafile=str(authority.ca))
         self._front = TlsServer(authority, ("localhost", "127.0.0.1"), self._answer)
         self.name = f"localhost:{self._front.port}"
-        self.homeserver = Ours(folder, authority, **{"server-name": self.name})
+        self.homeserver = Ours(folder, authority, None, **{"server-name": self.name})
         self.judged: list[str] = []
 
     @property

@@ -15,9 +15,13 @@ from local_cloud.database.dynoxide import free_port
 from local_cloud.federate.certificates import Authority
 from local_cloud.federate.synapse import Synapse
 from local_cloud.testing import LocalCloud
+from murmuration.federation.requests import health
+from murmuration.storage.servers import backlogs, destinations
+from operators import operating
 from tests.federation.clouds import federating
 
 from .people import Person
+from .wire import Wire
 
 SYNAPSE_START_S = 120
 
@@ -41,10 +45,15 @@ class Homeserver(Protocol):
 
 
 class Ours:
-    """A local cloud with a federation port; `more` are options of it."""
+    """A local cloud with a federation port, reached by others through the wire if there is one.
 
-    def __init__(self, folder: Path, authority: Authority, **more: str) -> None:
+    `more` are options of it.
+    """
+
+    def __init__(self, folder: Path, authority: Authority, wire: Wire | None = None, **more: str) -> None:
         options = federating(authority, **more)
+        if wire is not None:
+            options["server-name"] = wire.front(int(options["federation-port"]))
         self.cloud = LocalCloud(folder, options, environment={"MURMURATION_PASSWORD_COST": "4"})
 
     @property
@@ -64,13 +73,23 @@ class Ours:
     def start(self) -> None:
         self.cloud.start()
 
+    def try_again(self, *servers: Homeserver) -> None:
+        """Forget that other servers didn't answer, and have what is owed to them sent now."""
+        with operating.connected(self.cloud.data, None):
+            health.forget()
+            for server in servers:
+                destinations.clear(server.server_name)
+                backlogs.hasten(server.server_name)
+
 
 class Theirs:
-    """A Synapse."""
+    """A Synapse, reached by others through the wire if there is one."""
 
-    def __init__(self, python: Path, folder: Path, authority: Authority) -> None:
+    def __init__(self, python: Path, folder: Path, authority: Authority, wire: Wire | None = None) -> None:
         certificate, key = authority.files("localhost", "127.0.0.1")
-        self._synapse = Synapse(python, folder, free_port(), free_port(), certificate, key, authority.ca)
+        port = free_port()
+        named_port = int(wire.front(port).rpartition(":")[2]) if wire is not None else port
+        self._synapse = Synapse(python, folder, free_port(), port, certificate, key, authority.ca, named_port)
         self._synapse.configure()
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -21,6 +21,7 @@ from murmuration.settings import settings
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.servers import remote_presence
 from murmuration.storage.users import memberships, presence
+from murmuration.storage.users.presence import NewPresence
 
 SERVERS = 50
 """Presence isn't told in rooms of more other servers."""
@@ -40,25 +41,24 @@ def order_presence(items: Iterable[Mapping[str, Any]]) -> None:
     config = settings()
     if not (config.federation and config.federated_presence):
         return
-    newest = {item["stream_id"].partition(":")[2]: item for item in items if _is_told(item)}
+    told = {user_id: new for user_id, new in presence.stored_of(items).items() if _is_told(user_id, new)}
     by_users: dict[tuple[str, ...], list[str]] = {}
     users: dict[str, list[str]] = {}
-    for user_id in sorted(newest):
+    for user_id in sorted(told):
         for server in _servers_of(user_id):
             users.setdefault(server, []).append(user_id)
     for server, some in users.items():
         by_users.setdefault(tuple(some), []).append(server)
     now = now_ms()
     for some_users, servers in by_users.items():
-        push = [_said(user_id, presence.from_item(newest[user_id]), now) for user_id in some_users]
+        push = [_said(user_id, told[user_id].presence, now) for user_id in some_users]
         send_edus([{"edu_type": "m.presence", "content": {"push": push}}], servers, now)
 
 
-def _is_told(item: Mapping[str, Any]) -> bool:
-    if item["sk"] != presence.KEY or not member_index.is_local(item["stream_id"].partition(":")[2]):
+def _is_told(user_id: str, new: NewPresence) -> bool:
+    if not member_index.is_local(user_id):
         return False
-    age = item["written_ms"] - item["changed_ms"]
-    return presence.is_change(item) or (age >= REPEATED_MS and age % REPEATED_MS < WINDOW_MS)
+    return new.changed or (new.age_ms >= REPEATED_MS and new.age_ms % REPEATED_MS < WINDOW_MS)
 
 
 def _said(user_id: str, one: Presence, now: int) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _said(user_id: str, one: Presence, now: int) -> dict[str, Any]:
 
 def _servers_of(user_id: str) -> Sequence[str]:
     """The servers that are told of a user, those in small rooms first."""
-    rooms = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
+    rooms = memberships.read_joined_rooms(user_id)
     heads = [head for head in room_items.read_heads(rooms[:MOST_ROOMS]).values() if head.federated]
     found: dict[str, None] = {}
     for head in sorted(heads, key=lambda head: head.joined):

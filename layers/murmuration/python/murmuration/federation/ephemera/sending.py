@@ -13,6 +13,9 @@ from typing import Any
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.settings import settings
+from murmuration.storage.live.receipts import READ, Receipt, receipts_among
+from murmuration.storage.live.streams import changes_among
+from murmuration.storage.live.typing_users import Typing, typing_among
 from murmuration.storage.rooms import member_index
 
 TYPING_SERVERS = 50
@@ -35,45 +38,37 @@ def order_ephemera(items: Iterable[Mapping[str, Any]]) -> None:
     """
     if not settings().federation:
         return
-    receipts: dict[str, list[Mapping[str, Any]]] = {}
-    for item in items:
-        kind, _, room_id = item["stream_id"].partition(":")
-        if kind != "room" or not _is_local(item.get("user_id")):
+    by_room: dict[str, list[Receipt]] = {}
+    for change in changes_among(items):
+        user_id = change.user_id
+        if change.kind != "room" or user_id is None or not member_index.is_local(user_id):
             continue
-        if item["sk"] == "typing":
-            _order_typing(room_id, item)
-        elif item.get("receipt_type") == "m.read":
-            receipts.setdefault(room_id, []).append(item)
-    for room_id, of_room in receipts.items():
+        if (typing := typing_among([change.item])) is not None:
+            _order_typing(change.owner, user_id, typing)
+        for receipt in receipts_among([change.item], (READ,)):
+            by_room.setdefault(change.owner, []).append(receipt)
+    for room_id, of_room in by_room.items():
         _order_receipts(room_id, of_room)
 
 
-def _is_local(user_id: object) -> bool:
-    return isinstance(user_id, str) and member_index.is_local(user_id)
-
-
-def _order_typing(room_id: str, item: Mapping[str, Any]) -> None:
-    from murmuration.rooms.ephemeral.typing import is_typing
-
+def _order_typing(room_id: str, user_id: str, typing: Typing) -> None:
     servers, now = servers_in(room_id), now_ms()
     if not 0 < len(servers) <= TYPING_SERVERS:
         return
-    user_id = item["user_id"]
-    content = {"room_id": room_id, "user_id": user_id, "typing": is_typing(item, user_id, now)}
+    content = {"room_id": room_id, "user_id": user_id, "typing": user_id in typing.running(now)}
     send_edus([{"edu_type": "m.typing", "content": content}], servers, now)
 
 
-def _order_receipts(room_id: str, items: Sequence[Mapping[str, Any]]) -> None:
+def _order_receipts(room_id: str, moved: Sequence[Receipt]) -> None:
     servers = servers_in(room_id)
     if not servers:
         return
-    names = ("user_id", "event_id", "ts", "thread_id")
-    receipts = [{name: item[name] for name in names if name in item} for item in items]
+    from murmuration.storage.servers import waiting_receipts
+
+    receipts = [waiting_receipts.as_waiting(receipt) for receipt in moved]
     if len(servers) <= RECEIPT_SERVERS:
         send_edus(_receipt_edus(room_id, receipts), servers, now_ms())
         return
-    from murmuration.storage.servers import waiting_receipts
-
     for receipt in receipts:
         waiting_receipts.add(room_id, receipt)
 
@@ -133,11 +128,13 @@ def _read_servers(room_id: str) -> tuple[str, ...]:
     joined = servers_at(room_id, head.state_root).joined
     if not joined:
         return ()
+    from murmuration.federation.inbound import acls
     from murmuration.federation.outbound.room_logs import may_hear
     from murmuration.rooms.room import Room
 
+    room = Room(head)
     by_members = sorted(joined, key=lambda name: (-joined[name], name))
-    return tuple(may_hear(Room(head), by_members))
+    return tuple(name for name in may_hear(room, by_members) if acls.is_allowed(room, name))
 
 
 def forget() -> None:

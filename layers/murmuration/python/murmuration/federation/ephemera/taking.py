@@ -22,7 +22,8 @@ from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.live.receipts import READ
+from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import server_of
 
@@ -108,13 +109,11 @@ def _is_past(ts: object, now: int) -> TypeGuard[int]:
 
 def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
     joined = _is_joined(room, sorted({receipt.user_id for receipt in some}))
-    places = room_items.locate(sorted({receipt.event_id for receipt in some}), room.room_id)
+    ordinals = event_store.read_ordinals({receipt.event_id for receipt in some}, room.room_id)
     known = [
-        (receipt, int(place["ordinal"]))
+        (receipt, ordinals[receipt.event_id])
         for receipt in some
-        if receipt.user_id in joined
-        and (place := places.get(receipt.event_id, {})).get("room_id") == room.room_id
-        and "ordinal" in place
+        if receipt.user_id in joined and receipt.event_id in ordinals
     ]
     if room.head.joined > RECEIPTS_ROOM:
         known = _of_our_events(room, known)
@@ -123,7 +122,7 @@ def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
     for receipt, ordinal in known:
         try:
             receipts.move_receipt(
-                receipt.user_id, room.room_id, receipts.READ, receipt.event_id, ordinal, receipt.thread_id,
+                receipt.user_id, room.room_id, READ, receipt.event_id, ordinal, receipt.thread_id,
                 ts=receipt.ts,
             )  # fmt: skip
         except TooLarge:
