@@ -99,6 +99,8 @@ class Settings(BaseModel):
     """The largest file of another server that is fetched: in 24 s, by way of a function's disk of 512 MB."""
     remote_media_days: Annotated[int, Field(ge=2, le=3_650)] = 30
     """How long other servers' media are kept after they were last used."""
+    federated_presence: bool = False
+    """Whether other servers are told who is online, and are believed: it costs more than all messages."""
     url_previews: bool = True
     """Whether clients may have the server look at a URL, so that they can show what is there."""
     unauthenticated_media_before: Annotated[str, AfterValidator(_moment)] = ""

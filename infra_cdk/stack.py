@@ -154,6 +154,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
         "REMOTE_MEDIA_MAX_BYTES": str(settings.remote_media_max_bytes),
         "REMOTE_MEDIA_DAYS": str(settings.remote_media_days),
+        "FEDERATED_PRESENCE": "on" if settings.federated_presence else "off",
         "URL_PREVIEWS": "on" if settings.url_previews else "off",
         "UNAUTHENTICATED_MEDIA_BEFORE": settings.unauthenticated_media_before,
         "VIEWER_SECRET_PARAMETER": parameter_name(settings, VIEWER_SECRET),
