@@ -97,7 +97,8 @@ class TestParked:
         read(alice, room_id, event_id)
         tell_of_stream(streams.room_stream(room_id))
         found = sqs.queue(wait.queue.rpartition("/")[2])
-        assert [message.body for message in found.receive(1, wait=10, visibility=0)] == [wait.nonce]
+        rung = [message.body for message in found.receive(1, wait=10, visibility=0)]
+        assert [body.partition(" ")[0] for body in rung] == [wait.nonce]
 
     def test_in_a_direct_chat_a_receipt_rings_at_once(self, make_client: Make, sqs: Sqs) -> None:
         alice, bob = make_client("alice"), make_client("bob")
