@@ -5,12 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.moderation import LOCKED, SUSPENDED
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, required
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.identifiers import is_valid_user_id
 from murmuration.storage.live import streams
@@ -18,7 +17,7 @@ from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.users import accounts
 
 
-def get_who_is(requester: Requester, user_id: str) -> dict[str, Any]:
+def get_who_is(requester: Requester, user_id: str) -> Answer:
     """Return when and from where each of a user's devices was seen last: one's own, or for an administrator.
 
     Raises Forbidden, InvalidParam, NotFound.

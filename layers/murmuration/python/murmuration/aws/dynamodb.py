@@ -20,6 +20,8 @@ from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
 
 Item = dict[str, Any]
+StoredItem = Mapping[str, Any]
+"""An item as it was read, which nobody changes."""
 Key = Mapping[str, Any]
 T = TypeVar("T")
 

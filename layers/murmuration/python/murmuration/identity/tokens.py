@@ -15,6 +15,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Any
 
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, UnknownToken
 from murmuration.settings import settings
 from murmuration.storage.users.accounts import device_key
@@ -128,7 +129,7 @@ class TokenPair:
             found[f"{prefix}refresh_hash"] = hash_secret(self.refresh_secret)
         return found
 
-    def answer(self, user_id: str, device_id: str, *, now: int) -> dict[str, Any]:
+    def answer(self, user_id: str, device_id: str, *, now: int) -> Answer:
         """What the client is told: `access_token`, and `refresh_token` with `expires_in_ms`."""
         found: dict[str, Any] = {"access_token": render_token(ACCESS, user_id, device_id, self.access_secret)}
         if self.refresh_secret is not None and self.access_expires_ms is not None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.calls import Usage, counting
+from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
 from murmuration.protocol.event_types import MEMBER
@@ -30,7 +30,7 @@ SMALL_ROOM = 20
 MARKERS_AT_ONCE = 50
 
 
-def tell(items: Iterable[Mapping[str, Any]]) -> None:
+def tell(items: Iterable[StoredItem]) -> None:
     """Tell of these new presences, by their items, at their users' expense. Repeating it does no harm."""
     for user_id, new in presence.newest_of(items).items():
         with counting(usage := Usage()):
@@ -38,7 +38,7 @@ def tell(items: Iterable[Mapping[str, Any]]) -> None:
         charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
-def tell_of_joins(items: Iterable[Mapping[str, Any]]) -> None:
+def tell_of_joins(items: Iterable[StoredItem]) -> None:
     """Tell those who by these new items of rooms' logs come to share a room who of them is there, both ways.
 
     In a large room only the others are told here: its stream has the markers of all who are there, which a

@@ -15,6 +15,7 @@ from typing import Any
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.protocol.event_types import MEMBER, MESSAGE, NAME, TOPIC
 from murmuration.protocol.events import Event
@@ -111,7 +112,7 @@ class _Hit:
     rank: float
 
 
-def search(requester: Requester, body: Fields, start: str | None) -> dict[str, Any]:
+def search(requester: Requester, body: Fields, start: str | None) -> Answer:
     """Return the events that have, for each word of the search term, one that begins so.
 
     Without `recent` a page's events are ordered by rank. `start` is a former answer's `next_batch`. Raises

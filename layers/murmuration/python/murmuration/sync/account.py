@@ -10,6 +10,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import fetch_all
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
@@ -115,7 +116,7 @@ def _key_counts(first: FirstLook, after: int, *, wanted: bool) -> tuple[dict[str
     return dict(counts.one_time), sorted(counts.unused_fallback)
 
 
-def account_events(ctx: Context, news: Changes) -> list[dict[str, Any]]:
+def account_events(ctx: Context, news: Changes) -> list[ClientEvent]:
     """The account data to show: at first, push rules too, even where the user has changed none."""
     from murmuration.push_rules import as_account_data
 

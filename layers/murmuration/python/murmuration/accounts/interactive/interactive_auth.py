@@ -28,6 +28,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.shapes import AuthFields, Body
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -63,7 +64,7 @@ class Attempt:
 
     method: str
     path: str
-    body: Mapping[str, Any]
+    body: Body
     source_ip: str = ""
 
     @property
@@ -153,46 +154,46 @@ class Standing:
         return list(dict.fromkeys(found))
 
 
-def _password(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _password(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.credentials import prove_by_password
 
     proof = prove_by_password(auth, source_ip=context.source_ip, expected=context.user_id)
     return {"user_id": proof.user_id}
 
 
-def _dummy(context: Context, auth: Mapping[str, Any]) -> Outcome:  # noqa: ARG001 - asks for nothing
+def _dummy(context: Context, auth: AuthFields) -> Outcome:  # noqa: ARG001 - asks for nothing
     return {}
 
 
-def _registration_token(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _registration_token(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.registration_tokens import claim
 
     return {"token": claim(auth.get("token"), context.session)}
 
 
-def _sso(context: Context, auth: Mapping[str, Any]) -> Outcome:  # noqa: ARG001 - its page completes it
+def _sso(context: Context, auth: AuthFields) -> Outcome:  # noqa: ARG001 - its page completes it
     return Begun()
 
 
-def _oauth2(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _oauth2(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.interactive.oauth2_stage import begin
 
     return begin(context, auth)
 
 
-def _email_identity(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _email_identity(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.threepids.proofs import prove_by_session
 
     return prove_by_session(context, auth)
 
 
-def _email_code(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _email_code(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.interactive.email_stages import prove_by_code
 
     return prove_by_code(context, auth)
 
 
-def _email_url(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _email_url(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.interactive.email_stages import prove_by_link
 
     return prove_by_link(context, auth)
@@ -374,7 +375,7 @@ def complete_stage(
     raise Unavailable("The session is in use by other requests; try again")
 
 
-def _check(kind: str, standing: Standing, context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _check(kind: str, standing: Standing, context: Context, auth: AuthFields) -> Outcome:
     if kind not in standing.following or kind not in STAGES:
         raise Forbidden(f"{kind[:80]} is not the next stage of a flow")
     return STAGES[kind](context, auth)

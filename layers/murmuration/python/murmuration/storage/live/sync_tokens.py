@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
@@ -59,7 +58,7 @@ def write(user_id: str, device_id: str, positions: Positions) -> str:
     return token
 
 
-def positions_of(item: Mapping[str, Any] | None, device_id: str) -> Positions | None:
+def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
     """The positions in a token's item; None for an unknown or expired token.
 
     Another device's token counts for rooms, but says nothing about this device's messages.

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.streams import device_stream, user_stream
@@ -40,7 +40,7 @@ def device_read(key: Mapping[str, str]) -> Read[Item | None]:
     return Read(USERS, key, lambda item: item)
 
 
-def device_id_of(item: Mapping[str, Any]) -> str:
+def device_id_of(item: StoredItem) -> str:
     """The ID of the device that a device's item is of."""
     return str(item["sk"]).removeprefix(DEVICE)
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY, REDACTION
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
@@ -108,8 +109,8 @@ def _renames(entry: LogEntry) -> bool:
     return entry.event.content.get("displayname") != _replaced_content(entry).get("displayname")
 
 
-def _replaced_content(entry: LogEntry) -> Mapping[str, Any]:
-    content: Mapping[str, Any] = entry.replaced["content"] if entry.replaced is not None else {}
+def _replaced_content(entry: LogEntry) -> Content:
+    content: Content = entry.replaced["content"] if entry.replaced is not None else {}
     return content
 
 
