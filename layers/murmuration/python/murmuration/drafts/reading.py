@@ -14,7 +14,7 @@ from murmuration.sync import presence
 from murmuration.sync.context import Context
 from murmuration.sync.joined import RoomPart
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.sections import SyncSections
+from murmuration.sync.readers.sections import SyncSections
 
 
 class FoundingPresence:

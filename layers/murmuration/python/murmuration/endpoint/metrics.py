@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from murmuration.clock import now_ms
-from murmuration.protocol.encoding.shapes import Answer, EventFields
+from murmuration.protocol.encoding.shapes import Answer, LambdaEvent
 from murmuration.settings import settings
 
 NAMESPACE = "Murmuration"
@@ -24,7 +24,7 @@ _SENDING = ("/send/", "/state/")
 
 
 @contextmanager
-def request_metrics(event: EventFields) -> Iterator[dict[str, Any]]:
+def request_metrics(event: LambdaEvent) -> Iterator[dict[str, Any]]:
     """Write the metrics of a request when the block ends; it puts the proxy response into what it is given.
 
     They are `Requests`, `ClientErrors` and `ServerErrors`, `Latency`, and `SendLatency` of requests that send
@@ -53,7 +53,7 @@ def request_metrics(event: EventFields) -> Iterator[dict[str, Any]]:
         _write(values, {name: value for name, value in properties.items() if value})
 
 
-def worker_metrics(source: str, event: EventFields) -> None:
+def worker_metrics(source: str, event: LambdaEvent) -> None:
     """Write how many records a worker was brought, and how long the oldest of them has waited.
 
     They are `Records` and `WorkerLag`.

@@ -13,14 +13,14 @@ from murmuration.endpoint.http import query_of
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import WebSocket
 from murmuration.identity.tokens import AccessToken
-from murmuration.protocol.encoding.shapes import EventFields
+from murmuration.protocol.encoding.shapes import LambdaEvent
 from murmuration.protocol.errors import MatrixError, MissingToken
 
 
 class SocketRequest:
     """An event of one connection: its handshake, a message, or its end."""
 
-    def __init__(self, event: EventFields) -> None:
+    def __init__(self, event: LambdaEvent) -> None:
         self.event = event
 
     @property
@@ -71,12 +71,12 @@ class SocketHandler:
         self.route = route
         self.__doc__ = function.__doc__
 
-    def __call__(self, event: EventFields, context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def __call__(self, event: LambdaEvent, context: Any = None) -> dict[str, Any]:  # noqa: ARG002
         connect_ports()
         with socket_billing(self.route.key):
             return self._respond(event)
 
-    def _respond(self, event: EventFields) -> dict[str, Any]:
+    def _respond(self, event: LambdaEvent) -> dict[str, Any]:
         try:
             headers = self.function(SocketRequest(event))
         except MatrixError as error:

@@ -31,7 +31,7 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.rooms import directory
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.presence import INVITE
-from murmuration.sync.sections import SYNC
+from murmuration.sync.readers.sections import SYNC
 
 AT_ONCE = 100
 """How many events of one room an answer brings at most."""
