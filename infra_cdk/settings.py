@@ -149,6 +149,12 @@ class Settings(BaseModel):
     """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
+    waits: Literal["edge", "rest"] = "rest"
+    """What stands between CloudFront and the queue of a client that is parked: a REST API, or nothing.
+
+    At the edge CloudFront asks SQS itself, which costs a fifth. Its requests aren't signed, so the queues let
+    everybody receive who knows a secret, and aren't encrypted. In them are numbers of registrations only.
+    """
     api: Literal["http", "rest"] = "rest"
     """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
@@ -230,8 +236,16 @@ class Settings(BaseModel):
 
     @property
     def parks_apart(self) -> bool:
-        """Whether the route onto wake queues has a REST API of its own: an HTTP API can't have it."""
-        return self.api == "http" and self.waiting == "parked"
+        """Whether the route onto wake queues has a REST API of its own.
+
+        An HTTP API can't have it. Where clients wait at the edge, it has SQS's own paths.
+        """
+        return self.waiting == "parked" and (self.api == "http" or self.waits_at_edge)
+
+    @property
+    def waits_at_edge(self) -> bool:
+        """Whether CloudFront asks the queues of parked clients itself."""
+        return self.waiting == "parked" and self.waits == "edge"
 
     @property
     def hosts(self) -> tuple[str, ...]:

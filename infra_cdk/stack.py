@@ -138,6 +138,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "REGISTRATION": settings.registration,
         "RATE_LIMITS": "on" if settings.rate_limits else "off",
         "WAITING": settings.waiting,
+        "WAITS": settings.waits,
         "API": settings.api,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),

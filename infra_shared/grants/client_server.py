@@ -130,7 +130,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.old_sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
-        secrets={"signing-key": "get"},
+        secrets={"queue-secret": "get", "signing-key": "get"},
         tables={
             **READING,
             "directory": "get query",
@@ -312,7 +312,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_server.sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
-        secrets={"signing-key": "get"},
+        secrets={"queue-secret": "get", "signing-key": "get"},
         tables={
             **READING,
             "listeners": "batch_get update",

@@ -32,7 +32,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v1.old_sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
-        secrets={"signing-key": "get"},
+        secrets={"queue-secret": "get", "signing-key": "get"},
         tables={
             **READING,
             "directory": "get query",
@@ -185,7 +185,7 @@ GRANTS: Mapping[str, Grant] = {
     "client_v2.sync": Grant(
         objects=ANSWERS,
         queues={"wake-*": "create delay delete receive"},
-        secrets={"signing-key": "get"},
+        secrets={"queue-secret": "get", "signing-key": "get"},
         tables={
             **READING,
             "listeners": "batch_get update",

@@ -122,6 +122,7 @@ GRANTS: Mapping[str, Grant] = {
             "wake-*": "create send",
             "room-pdus": "find send",
         },
+        secrets={"queue-secret": "get"},
         tables={
             "listeners": "batch_get update",
             "room-log": "query",

@@ -124,7 +124,7 @@ def test_the_secrets_are_made_and_shown_nobody(deployed: Deployed) -> None:
     ssm = deployed.account.client("ssm")
     found = {
         name: ssm.get_parameter(Name=f"/{PREFIX}/{name}", WithDecryption=True)["Parameter"]
-        for name in ("signing-key", "viewer-secret")
+        for name in ("signing-key", "viewer-secret", "queue-secret")
     }
     assert {parameter["Type"] for parameter in found.values()} == {"SecureString"}
     algorithm, _, seed = found["signing-key"]["Value"].split()

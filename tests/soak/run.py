@@ -32,6 +32,7 @@ class Plan:
     socket_readers: int = 3
     chaos: str = "twice"
     waiting: str = "parked"
+    waits: str = "rest"
     kills: int = 2
     seed: int = 1
 
@@ -65,7 +66,7 @@ class Report:
 
 async def soak(plan: Plan, data: Path) -> Report:
     """Run it all."""
-    options = {"chaos": plan.chaos, "waiting": plan.waiting}
+    options = {"chaos": plan.chaos, "waiting": plan.waiting, "waits": plan.waits}
     cloud = LocalCloud(data, options, environment={"MURMURATION_PASSWORD_COST": "4"})
     await asyncio.to_thread(cloud.start)
     try:

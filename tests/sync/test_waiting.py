@@ -380,7 +380,7 @@ class TestParked:
         queue = syncing.peek(timeout=LONG)["next_batch"].split(".")[2]
         send(alice, room_id)
         tell(room_id)
-        found = sqs.queue(settings().queue(wake_queues.PREFIX + queue))
+        found = sqs.queue(settings().queue(wake_queues.prefix() + queue))
         for _ in range(3):
             assert len(found.receive(1, wait=1, visibility=0)) == 1
 

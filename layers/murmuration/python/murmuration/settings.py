@@ -43,7 +43,8 @@ class Settings:
     Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
     `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
     `metrics` the functions write metrics into their logs. `api` is the kind of API in front of the functions:
-    a REST API compresses answers and stores large uploads, an HTTP API does neither.
+    a REST API compresses answers and stores large uploads, an HTTP API does neither. `waits` is what stands
+    between CloudFront and the queues of parked clients: a REST API, or at the `edge` nothing.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -59,6 +60,7 @@ class Settings:
     rate_limits: bool = True
     password_cost: int = 14
     waiting: Literal["held", "parked"] = "parked"
+    waits: Literal["edge", "rest"] = "rest"
     api: Literal["http", "rest"] = "rest"
     queue_urls: str = ""
     media_bucket: str = ""
@@ -154,6 +156,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
         password_cost=number("PASSWORD_COST", 14),
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
+        waits=choice("WAITS", "rest", ("edge", "rest")),  # type: ignore[arg-type]
         api=choice("API", "rest", ("http", "rest")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),

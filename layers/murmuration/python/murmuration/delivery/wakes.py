@@ -10,12 +10,13 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
-from murmuration.identity.budgets import WAKE, charge
+from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rings_owner
 from murmuration.protocol.event_types import FULLY_READ
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
@@ -25,7 +26,7 @@ from murmuration.storage.live.streams import Change
 from murmuration.storage.live.typing_users import typing_among
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import is_local
+from murmuration.storage.rooms.member_index import is_local, server_of
 from murmuration.storage.users import presence
 
 EPHEMERAL_ROOM = 10
@@ -40,6 +41,7 @@ LATE_S = 15
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
 EVERY_DEVICE = ""
+Call = Callable[[], None]
 Target = tuple[str, str]
 """A user ID, and a device ID or EVERY_DEVICE."""
 
@@ -153,6 +155,15 @@ def _changed_keys(items: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], s
     }
 
 
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """A wait or a socket that is to be called: who caused it, and how to call it at once and late."""
+
+    cause: str | None
+    now: Call | None
+    late: Call | None
+
+
 def wake(
     causes: Mapping[Target, str | None],
     *,
@@ -172,34 +183,60 @@ def wake(
     if not causes and not of_connections:
         return frozenset()
     items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *of_connections)}))
-    rung: Counter[str] = Counter()
-    calls: list[Callable[[], None]] = []
+    rings: list[_Ring] = []
 
     def concerns(one: Wait | Socket, targets: Mapping[Target, str | None]) -> bool:
         return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
 
-    def note(one: Wait | Socket, targets: Mapping[Target, str | None], call: Callable[[], None]) -> None:
+    def note(
+        one: Wait | Socket, targets: Mapping[Target, str | None], now: Call | None, late: Call | None
+    ) -> None:
         every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
-        if cause := targets[every if every in targets else single]:
-            rung[cause] += 1
-        calls.append(call)
+        if now is not None or late is not None:
+            rings.append(_Ring(targets[every if every in targets else single], now, late))
 
     for wait in listeners.waits_in(items):
+        later = functools.partial(ring_late, wait) if wait.kept and not wait.late else None
         if concerns(wait, causes):
             told = (keys or {}).get((wait.user_id, wait.device_id), "")
-            note(wait, causes, functools.partial(ring, wait, told))
-        elif concerns(wait, late) and wait.kept and not wait.late:
-            note(wait, late, functools.partial(ring_late, wait))
+            note(wait, causes, functools.partial(ring, wait, told), later)
+        elif concerns(wait, late):
+            note(wait, late, None, later)
     for socket in listeners.sockets_in(items):
+        push_later = functools.partial(push_late, socket) if not socket.late else None
         if concerns(socket, causes):
-            note(socket, causes, functools.partial(order_push, socket.connection_id))
-        elif concerns(socket, of_connections) and not socket.late:
-            note(socket, of_connections, functools.partial(push_late, socket))
+            note(socket, causes, functools.partial(order_push, socket.connection_id), push_later)
+        elif concerns(socket, of_connections):
+            note(socket, of_connections, None, push_later)
+    _ring_all(rings)
+    return listeners.with_pushers(items)
+
+
+def _ring_all(rings: Sequence[_Ring]) -> None:
+    """Ring, at once where that is due, and have those pay who caused it: users, and the servers of others'.
+
+    What users of another server do rings late once that server has spent what its rings may cost.
+    """
+    of_servers = Counter(
+        server_of(ring.cause) for ring in rings if ring.now and ring.cause and not is_local(ring.cause)
+    )
+    spent = {
+        server
+        for server, devices in of_servers.items()
+        if not affords(rings_owner(server), devices * REMOTE_WAKE)
+    }
+    rung: Counter[str] = Counter()
+    calls: list[Call] = []
+    for each in rings:
+        is_over = bool(each.cause) and server_of(each.cause or "") in spent
+        call = each.late if is_over or each.now is None else each.now
+        if call is not None:
+            calls.append(call)
+            if each.cause and is_local(each.cause):
+                rung[each.cause] += 1
     concurrency.parallel(*calls)
     for cause, devices in rung.items():
-        if is_local(cause):
-            charge(cause, devices * WAKE)
-    return listeners.with_pushers(items)
+        charge(cause, devices * WAKE)
 
 
 def ring(wait: Wait, keys: str = "") -> None:

@@ -19,6 +19,7 @@ from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.endpoint.sent import URI_HEADER, headers_of, path_parameters
 from murmuration.protocol.bodies import Fields, parse_json
+from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -140,8 +141,8 @@ class Request:
             raise MissingParam(f"The query parameter {name} is missing")
         return value
 
-    def query_int(self, name: str, default: int, *, low: int = 0, high: int | None = None) -> int:
-        """A whole number from the query, brought into `low`..`high`. Raises InvalidParam."""
+    def query_int(self, name: str, default: int, *, low: int = 0, high: int = MAX_INTEGER) -> int:
+        """A whole number from the query: at least `low`, and `high` for a larger one. Raises InvalidParam."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -151,7 +152,7 @@ class Request:
             raise InvalidParam(f"{name} must be a whole number, not {text[:40]!r}") from error
         if number < low:
             raise InvalidParam(f"{name} must be at least {low}")
-        return number if high is None else min(number, high)
+        return min(number, high)
 
     def query_bool(self, name: str, default: bool = False) -> bool:
         """`true` or `false` from the query. Raises InvalidParam."""
@@ -486,8 +487,7 @@ def endpoint(
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
     `also` are older paths of it; one with another method has that in front: `PUT /path`. Browsers come to
-    what is `for_people`, suspended users don't to what `refuses_suspended`.
-    What `stores_body` says where: see `endpoint.uploads`.
+    what is `for_people`, suspended users don't to what `refuses_suspended`. `stores_body`: see `uploads`.
     """
     given = (one.rpartition(" ") for one in also)
     older = tuple((other or method, where) for other, _, where in given)

@@ -12,7 +12,7 @@ from typing import Any
 
 from murmuration.aws import queues
 from murmuration.aws.reads import Answer, Batch
-from murmuration.identity.budgets import PUSH, charge
+from murmuration.identity.budgets import PUSH, charge, server_owner
 from murmuration.protocol.event_types import (
     CREATE_KEY,
     ENCRYPTED,
@@ -33,7 +33,7 @@ from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.live.receipts import READ_TYPES, receipts_among
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import is_local
+from murmuration.storage.rooms.member_index import is_local, server_of
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 from murmuration.storage.users import account_data
 from murmuration.storage.users.unread import Unread, unread_read
@@ -167,8 +167,7 @@ def _order_push(user_id: str, entry: LogEntry, outcome: Outcome) -> None:
         "prio": "high" if urgent else "low",
     }
     queues.send(QUEUE, {"user_id": user_id, "note": note})
-    if is_local(event.sender):
-        charge(event.sender, PUSH)
+    charge(event.sender if is_local(event.sender) else server_owner(server_of(event.sender)), PUSH)
 
 
 def note_receipts(items: Sequence[Mapping[str, Any]]) -> None:

@@ -32,9 +32,13 @@ OVERHANG_S = 60
 SHORTEST_TIMEOUT_MS = 1000
 
 
-def fingerprint(values: Sequence[str]) -> str:
-    """Twelve digits that differ where the texts do; the viewer function makes them in the same way."""
-    return hashlib.sha256("\n".join(values).encode()).hexdigest()[:12]
+def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
+    """Twelve digits that differ where the texts do; the viewer function makes them in the same way.
+
+    Those of clients that wait at the edge are others, so that no mark is good for both: the queues differ.
+    """
+    texts = [*values, "edge"] if at_edge else values
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
 def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: dict[str, Any]) -> str:
