@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from murmuration.aws.calls import ServiceError, call
+from murmuration.aws.calls import ServiceError, call, note_retry
 from murmuration.aws.concurrency import parallel
 from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
@@ -431,6 +431,7 @@ def _patiently(attempt: Callable[[], T]) -> T:
             if error.names:
                 raise
         if number < CONTENDED_ATTEMPTS:
+            note_retry()
             time.sleep(random.uniform(0, CONTENDED_PAUSE_S * 2**number))
     raise Unavailable("Too many requests are about the same at once; try again")
 
