@@ -86,12 +86,12 @@ changes_of_state = st.dictionaries(state_keys, st.one_of(event_ids, st.none()), 
 
 
 class TestAgainstADict:
-        @given(states)
+    @given(states)
     def test_what_is_built_can_be_read(self, state):
         store = Store()
         assert state_trie.items(store.build(state), store.fetch) == state
 
-        @given(states, st.lists(changes_of_state, max_size=4))
+    @given(states, st.lists(changes_of_state, max_size=4))
     def test_updates_do_as_a_dict_does_and_keep_the_form(self, state, rounds):
         store = Store()
         root = store.build(state)
@@ -101,14 +101,14 @@ class TestAgainstADict:
             assert state_trie.items(root, store.fetch) == state
             assert root == Store().build(state)
 
-        @given(states, st.lists(state_keys, max_size=20))
+    @given(states, st.lists(state_keys, max_size=20))
     def test_get_finds_what_is_there(self, state, keys):
         store = Store()
         root = store.build(state)
         keys += list(state)[:5]
         assert state_trie.get(root, keys, store.fetch) == {key: state[key] for key in keys if key in state}
 
-        @given(states, st.lists(changes_of_state, min_size=1, max_size=3), st.booleans())
+    @given(states, st.lists(changes_of_state, min_size=1, max_size=3), st.booleans())
     def test_conflicts_are_the_keys_that_differ(self, state, branches, unrelated):
         store = Store()
         maps = [state, *(({} if unrelated else state) | after({}, changes) for changes in branches)]
