@@ -140,6 +140,7 @@ def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[.
     """Makes local users who are logged in on one device, without the expense of a password."""
     from murmuration.aws import dynamodb
     from murmuration.identity.tokens import Requester, hash_secret
+    from murmuration.protocol.identifiers import DeviceId, UserId
     from murmuration.storage.users import profiles
     from murmuration.storage.users.accounts import device_key
 
@@ -154,7 +155,7 @@ def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[.
                 ),
             ]
         )
-        return Requester(user_id, device_id)
+        return Requester(UserId(user_id), DeviceId(device_id))
 
     return make
 

@@ -15,7 +15,6 @@ from murmuration.protocol import state_trie
 from murmuration.protocol.state_trie import EMPTY, NodeId, StateKey
 
 ROOM = "!room:example.org"
-# What takes long in these is the building of large rooms, on a machine that may be busy.
 
 
 class Store:

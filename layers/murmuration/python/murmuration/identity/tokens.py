@@ -17,6 +17,7 @@ from typing import Any
 
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, UnknownToken
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.settings import settings
 from murmuration.storage.users.accounts import device_key
 
@@ -32,8 +33,8 @@ ACCESS_LIFETIME_MS = 3_600_000
 class Requester:
     """Who makes a request: verified."""
 
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     is_guest: bool = False
     is_admin: bool = False
     is_suspended: bool = False
@@ -48,8 +49,8 @@ class Requester:
 class AccessToken:
     """A token as presented: whose it claims to be, and the secret that has to prove it."""
 
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     secret: str
 
     @classmethod
@@ -65,7 +66,7 @@ class AccessToken:
             localpart, device_id = (_decode(part) for part in parts[:2])
         except (ValueError, binascii.Error) as error:
             raise UnknownToken("The token is not known", soft_logout=False) from error
-        return cls(f"@{localpart}:{settings().server_name}", device_id, parts[2])
+        return cls(UserId(f"@{localpart}:{settings().server_name}"), DeviceId(device_id), parts[2])
 
     @property
     def key(self) -> dict[str, str]:

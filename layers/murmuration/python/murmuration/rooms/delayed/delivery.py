@@ -20,6 +20,7 @@ from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import MatrixError, Unknown
 from murmuration.protocol.event_types import REDACTION
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.rooms.delayed.orders import order
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
@@ -183,4 +184,4 @@ def _requester(event: DelayedEvent, device: Item | None) -> Requester:
         raise Ended
     with moderation.refusing_suspended():
         moderation.check_device(device)
-    return requester_of(event.user_id, event.device_id, device)
+    return requester_of(UserId(event.user_id), DeviceId(event.device_id), device)

@@ -16,6 +16,7 @@ from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import token_forms
 from murmuration.storage.live.positions import Positions, room_hash
 from murmuration.storage.live.token_forms import PLAIN
@@ -45,7 +46,7 @@ def row_read(key: Mapping[str, str], *, eventual: bool = False) -> Read[Item | N
     return Read(TABLE, key, lambda item: item, eventual=eventual)
 
 
-def write(user_id: str, device_id: str, positions: Positions) -> str:
+def write(user_id: UserId, device_id: DeviceId, positions: Positions) -> str:
     """Store positions; the token that names them."""
     token = f"{PLAIN}{secrets.token_urlsafe(9)}"
     item = {
