@@ -39,7 +39,10 @@ def get_who_is(requester: Requester, user_id: str) -> Answer:
 
 
 def get_lock(requester: Requester, user_id: str) -> dict[str, bool]:
-    """Return whether an account is locked. Raises what `_find` raises."""
+    """Return whether an account is locked.
+
+    Raises Forbidden, InvalidParam for another server's user, NotFound.
+    """
     return {LOCKED: _find(requester, user_id, LOCKED)}
 
 
@@ -50,7 +53,10 @@ def set_lock(requester: Requester, user_id: str, body: Fields) -> dict[str, bool
 
 
 def get_suspension(requester: Requester, user_id: str) -> dict[str, bool]:
-    """Return whether an account is suspended. Raises what `_find` raises."""
+    """Return whether an account is suspended.
+
+    Raises Forbidden, InvalidParam for another server's user, NotFound.
+    """
     return {SUSPENDED: _find(requester, user_id, SUSPENDED)}
 
 
@@ -76,7 +82,7 @@ def _set(requester: Requester, user_id: str, flag: str, on: bool) -> bool:
     """Set a flag of an account and then of its devices; stopped halfway, the same request goes on.
 
     The devices' flags are what each request is held against, without a further read. Whoever waits is called.
-    Raises what `_find` raises.
+    Raises Forbidden, InvalidParam for another server's user, NotFound.
     """
     _require_admin(requester)
     if user_id == requester.user_id:

@@ -38,7 +38,7 @@ class SocketRequest:
 
     @property
     def subprotocols(self) -> list[str]:
-        """Those that the client offers."""
+        """Return the WebSocket subprotocols that the client offers."""
         offered = self.headers.get("sec-websocket-protocol", "").split(",")
         return [name.strip() for name in offered if name.strip()]
 

@@ -223,7 +223,7 @@ def get_session_key(user_id: str, name: str | None, room_id: str, session_id: st
 def delete_keys(
     user_id: str, name: str | None, room_id: str | None = None, session_id: str | None = None
 ) -> Answer:
-    """Delete keys: all, those of a room, or the one of a session; the backup's count and etag.
+    """Delete all keys of a backup, those of a room, or that of a session. Return the new count and etag.
 
     Raises MissingParam, InvalidParam, NotFound for an unknown backup.
     """

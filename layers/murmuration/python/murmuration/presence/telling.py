@@ -39,10 +39,10 @@ def tell(items: Iterable[StoredItem]) -> None:
 
 
 def tell_of_joins(items: Iterable[StoredItem]) -> None:
-    """Tell those who by these new items of rooms' logs come to share a room who of them is there, both ways.
+    """Tell users who join a room of the members who are online, and those members of the users.
 
-    In a large room only the others are told here: its stream has the markers of all who are there, which a
-    sync reads when the user has joined. Repeating it does no harm.
+    `items` are new items of rooms' logs. In a large room only the members are told here: the room's stream
+    has markers of all who are online, which the joining user's next sync reads. Repeating it does no harm.
     """
     entries = new_entries(items)
     joined = {(entry.room_id, entry.member) for entry in entries if entry.member and _is_join(entry)}

@@ -39,9 +39,9 @@ _NAMESPACED = "[a-z][a-z0-9._-]{0,254}"
 UserId = NewType("UserId", str)
 RoomId = NewType("RoomId", str)
 DeviceId = NewType("DeviceId", str)
-# These are texts that are known to be identifiers: a token proved them, or an event has them. mypy finds two of
-# them that are swapped. What a client sends is a `str` until it is checked. The classes below are identifiers
-# taken apart.
+# These are texts that are known to be identifiers: a token proved them, or an event has them. mypy finds two
+# of them that are swapped. What a client sends is a `str` until it is checked. The classes below are
+# identifiers taken apart.
 
 
 class UserID(NamedTuple):

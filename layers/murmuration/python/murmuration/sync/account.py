@@ -53,7 +53,10 @@ def acknowledge(first: FirstLook) -> None:
 
 
 def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> Changes:
-    """Read what has moved, of to-device messages and key counts where they're wanted; one round trip."""
+    """Read what is new in the streams of the user and the device; one round trip.
+
+    To-device messages and key counts are read only if the arguments say so.
+    """
     base_user = first.base.user if first.base is not None else 0
     base_device = first.base.device if first.base is not None else 0
     (items, user_position), inbox, key_counts = concurrency.gather(

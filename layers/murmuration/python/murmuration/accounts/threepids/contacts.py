@@ -29,11 +29,11 @@ def add_address(requester: Requester, attempt: Attempt) -> Answer:
 
 
 def post_address(requester: Requester, attempt: Attempt) -> Answer:
-    """The same by the older endpoint: the proof is in `three_pid_creds`.
+    """Add an address as `add_address` does, for the older endpoint: the session is in `three_pid_creds`.
 
-    It takes the user's proof to be there, too: otherwise a stolen access token would be enough to add an
-    address, and by that to set a new password. Whether the address was proved is checked first, as old
-    clients don't expect to be asked for a proof here. Raises what `add_address` raises.
+    The user must authenticate here, too. Otherwise a stolen access token would be enough to add an address,
+    and with the address to set a new password. Old clients don't expect to be asked for that, so it is
+    checked first whether the address was proved. Raises what `add_address` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pid
     """
     body = Fields(attempt.body)

@@ -16,9 +16,10 @@ from murmuration.settings import settings
 
 
 def create_room(requester: Requester, body: Fields, txn_id: str | None) -> Answer:
-    """Create a room, once for a `txn_id`: public where nothing else is asked for, as the document has it.
+    """Create a room; a repetition with the same `txn_id` returns the room that was made before.
 
-    `room_id`, and `room_alias` where one was asked for. Raises what creating a room raises.
+    The room is public unless the request says otherwise. The answer has its `room_id`, and the `room_alias`
+    if one was asked for. Raises what creating a room raises.
     """
     wanted = RoomRequest.from_body(body, visibility="public", for_old_clients=True)
     answer = {"room_id": inviting.create_room(requester, wanted, txn_id=txn_id)}

@@ -262,7 +262,7 @@ class Pages(Sections):
         return section if told or not section["incremental"] else None
 
     def present(self, news: RoomNews, /) -> Mapping[str, str]:
-        """All members of a small room: what changed in one isn't noted while nobody is there."""
+        """Return all members of a small room, where changes aren't noted while nobody is online."""
         room = news.room
         if news.position is not None or not self.presence or not 1 < room.head.joined <= SMALL_ROOM:
             return {}

@@ -151,7 +151,7 @@ def set_flag(user_id: str, flag: str, on: bool) -> None:
 
 
 def copy_flags(user_id: str, flags: Sequence[str]) -> None:
-    """Have all devices of a user say of these flags what the account says."""
+    """Copy these flags of a user's account to the items of all their devices."""
     account = read_account(user_id) or {}
     now = {flag: bool(account.get(flag)) for flag in flags}
     for device in read_devices(user_id):

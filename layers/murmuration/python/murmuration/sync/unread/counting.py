@@ -115,7 +115,10 @@ def _replaced_content(entry: LogEntry) -> Content:
 
 
 def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Receipts) -> Counts:
-    """The notifications and highlights among `entries` that `receipts` leave unread; none if redacted."""
+    """Count the notifications and highlights among `entries` that `receipts` leave unread.
+
+    Redacted events don't count.
+    """
     counts: Counts = {}
     read_everywhere = receipts.get("", 0)
     context = _ContextMaker(ctx, room)
@@ -189,9 +192,10 @@ def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: st
 
 
 def unread_from(room: Room, receipts: Receipts, since: int) -> int:
-    """The ordinal behind which a first count begins, for a member `since` an ordinal.
+    """Return the ordinal after which events may be unread, for a user who is a member `since` an ordinal.
 
-    Reads the room's threads where the main timeline alone was read: they may have unread events before.
+    A thread may have unread events from before the receipt of the main timeline. So if there is such a
+    receipt, this reads the room's threads.
     """
     everywhere = max(receipts.get("", 0), since)
     main = max(everywhere, receipts.get(MAIN, 0))
