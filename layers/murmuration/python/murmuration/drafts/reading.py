@@ -18,7 +18,7 @@ from murmuration.sync.readers.sections import SyncSections
 
 
 class FoundingPresence:
-    """Tells presence in the founding documents' states, and of who asks to see the user's."""
+    """Tells presence in the founding documents' states, and which users ask to see the user's presence."""
 
     def presence_state(self, state: str, /) -> str:
         return state

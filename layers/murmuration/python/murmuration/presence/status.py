@@ -44,7 +44,7 @@ _acted: LruCache[str, int] = LruCache(1024)
 
 
 def set_status(user_id: str, device_id: str, state: str, status_msg: str | None) -> None:
-    """Have a device say outright how available its user is; a status message goes with it, or goes away.
+    """Set the presence that a device's user chose. Without a status message the old one is removed.
 
     Raises InvalidParam for a message of more than MOST_STATUS_CHARACTERS.
     """

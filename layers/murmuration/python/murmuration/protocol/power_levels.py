@@ -179,7 +179,7 @@ class PowerLevels:
         return level >= self.ban and self.user_level(target_id) < level
 
     def can_redact(self, user_id: str) -> bool:
-        """Return whether a user's level suffices to redact others' events. Sending m.room.redaction needs another."""
+        """Return whether a user's level suffices to redact others' events, apart from sending redactions."""
         return self.user_level(user_id) >= self.redact
 
     def can_notify(self, user_id: str, key: str) -> bool:

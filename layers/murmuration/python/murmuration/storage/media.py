@@ -160,7 +160,7 @@ def take_bytes(user_id: str, count: int, *, most: int) -> bool:
 
 
 def give_back_bytes(user_id: str, count: int) -> None:
-    """Count bytes no more that couldn't be stored."""
+    """Take back from the count the bytes that could not be stored."""
     dynamodb.transact(
         [dynamodb.update(TABLE, _bytes_key(user_id), "ADD used :count", values={":count": -count})]
     )

@@ -226,12 +226,12 @@ def authorise(
 ) -> Authorised:
     """Require that the client completed one of `flows` for this very operation.
 
-    `user_id` is who has to prove to be there; without it, the proofs tell. `bind_body=False` lets the body
-    change between a session's requests. A `repeatable` operation may be asked for again with a session that
-    is complete, its answer having been lost. `params` is what clients have to know for a stage, by type;
-    `purpose` what links in mails have to be for.
-    Raises UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden
-    for a session of another operation, and what a malformed stage raises.
+    `user_id` is the user who must authenticate; without it, the completed stages tell who it is.
+    `bind_body=False` lets the body change between a session's requests. A `repeatable` operation may be asked
+    for again with a completed session, as its answer may have been lost. `params` is what clients have to
+    know for a stage, by type. `purpose` is the purpose for which links in mails must have been sent. Raises
+    UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden for a
+    session of another operation, and what a malformed stage raises.
     """
     standing = advance(
         attempt, flows, user_id=user_id, bind_body=bind_body, repeatable=repeatable, purpose=purpose

@@ -45,10 +45,10 @@ def _parsed(token: str) -> re.Match[str]:
 def resolve_token(
     token: str, user_id: str, room_id: str, parse: Callable[[str], int] = parse_position
 ) -> int | None:
-    """The position that a pagination token, or a user's sync token, has in the room.
+    """Return the position in the room that a pagination token, or a user's sync token, stands for.
 
-    `parse` reads pagination tokens.
-    None for a sync token whose client is shown no more, or not yet, what happens there. Raises InvalidParam.
+    `parse` reads pagination tokens. Returns None for a sync token whose client isn't shown the room,
+    because the user joins later or has left. Raises InvalidParam.
     """
     if token.startswith(("s_", "p_", "c_")):
         from murmuration.storage.live.sync_tokens import room_position
