@@ -19,7 +19,7 @@ LONG := -m long --ignore $(SCENARIOS) $(TESTS)
 COVERED ?= 97
 
 .DEFAULT_GOAL := help
-.PHONY: help bill cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live interop soak attack fuzz cold deploy-local synth synapse lock clean
+.PHONY: help bill cost serve federate test test-all test-long coverage fixtures lint types format budgets bench-core bench-live interop soak attack fuzz cold deploy-local synth synapse rust-client lock clean
 
 help:  ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,8 +91,8 @@ format: $(SET_UP)  ## Format the code and mend what lint can
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message
-	@$(BIN)/python -m tests.soak
+soak: $(SET_UP)  ## Write, read and cause trouble for a minute; account for each message; ARGS='--servers 2'
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 attack: $(SET_UP)  ## Attack a server with limits on; print what came of it, ARGS='--sections D'
 	@$(BIN)/python -m tests.attack $(ARGS)
@@ -124,6 +124,9 @@ deploy-local: $(SET_UP)  ## Deploy, change, restore and destroy in a simulated a
 
 synapse: $(SET_UP)  ## Install Synapse beside the project, for interoperability tests and benchmarks
 	@$(BIN)/python -m tests.interop.setup_synapse
+
+rust-client: $(SET_UP)  ## Build a client on Element X's stack, for a long test; with Rust, ten minutes of a processor the first time
+	@$(BIN)/python -m tests.e2e.clients.rust_client
 
 interop: $(SET_UP) synapse  ## Let one of ours and a Synapse share rooms; TESTS=… runs some of it
 	@$(BIN)/python -m pytest -n 0 $(if $(filter-out tests,$(TESTS)),$(TESTS),tests/interop)

@@ -131,6 +131,14 @@ class Settings(BaseModel):
     """Whether the functions write metrics into their logs. CloudWatch asks $0.30 a month for each."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
+    retention: bool = False
+    """Whether messages are purged when they are as old as their room says (`m.room.retention`)."""
+    retention_default_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """How long rooms that say nothing keep their messages; 0 for ever."""
+    retention_shortest_days: Annotated[int, Field(ge=0, le=36_500)] = 1
+    """How long messages are kept at least, whatever their room says."""
+    retention_longest_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """How long messages are kept at most in rooms that say something; 0 for no bound."""
     default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
     """The version of rooms whose creators ask for none. Some clients can't send into version 12 yet."""
     event_delay_max: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400

@@ -73,6 +73,7 @@ GRANTS: Mapping[str, Grant] = {
             "streams": "get put update",
             "transient": "get put update",
             "users": "batch_get check delete get put update",
+            "remote-keys": "batch_get put",
         },
     ),
     "client_v1.room_send": Grant(
@@ -82,6 +83,7 @@ GRANTS: Mapping[str, Grant] = {
             "room-log": "batch_get put query update",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
+            "remote-keys": "batch_get put",
         },
     ),
     "client_v1.room_state": Grant(
@@ -145,7 +147,7 @@ GRANTS: Mapping[str, Grant] = {
         tables={
             "events": "batch_get",
             "rooms": "batch_get get update",
-            "streams": "get put update",
+            "streams": "batch_get get put update",
             "users": "batch_get update",
         },
     ),
@@ -169,6 +171,7 @@ GRANTS: Mapping[str, Grant] = {
             "sync-tokens": "get update",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
+            "remote-keys": "batch_get put",
         },
     ),
     "client_v2.rooms": Grant(

@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--waits", choices=("edge", "rest"), default="rest")
     parser.add_argument("--chaos", choices=("none", "twice", "pieces"), default="twice")
     parser.add_argument("--kills", type=int, default=2, help="how often everything is killed (2)")
+    parser.add_argument("--servers", type=int, default=1, help="how many of ours share the rooms (1)")
     given = parser.parse_args()
     plan = Plan(
         seconds=given.seconds,
@@ -27,6 +28,7 @@ def main() -> int:
         waits=given.waits,
         chaos=given.chaos,
         kills=given.kills,
+        servers=given.servers,
     )
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(soak(plan, Path(folder)))

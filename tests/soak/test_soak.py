@@ -24,3 +24,12 @@ def test_short_soak(tmp_path: Path, waiting: str, waits: str, chaos: str) -> Non
     assert report.is_clean, str(report)
     assert report.acknowledged == report.sent > 0
     assert report.delivered > report.acknowledged
+
+
+def test_short_soak_of_two_servers(tmp_path: Path) -> None:
+    """All is delivered on both."""
+    plan = Plan(**SHORT, servers=2, kills=0)  # type: ignore[arg-type]
+    report = asyncio.run(soak(plan, tmp_path))
+    assert report.is_clean, str(report)
+    assert report.acknowledged == report.sent > 0
+    assert report.delivered > report.acknowledged

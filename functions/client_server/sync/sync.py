@@ -28,5 +28,6 @@ def handler(request: Request) -> dict[str, Any]:
             set_presence=request.query_choice("set_presence", TODAYS, ONLINE),
             timeout_ms=request.query_int("timeout", 0),
             fingerprint=fingerprint(asked, at_edge=at_edge) if parks else "",
+            takes_text=True,
         )
     )

@@ -35,8 +35,11 @@ class Settings:
     gateways. The server's administrators are reached at `support_admin`, and who cares for its security at
     `support_security`, each a user ID or an address of mail; `support_page` helps its users. A room that all
     have left is deleted after
-    `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
-    microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
+    `empty_room_days`; with 0 it is kept. With `retention` messages are purged when they are as old as their
+    room says, brought into `retention_shortest_days`..`retention_longest_days` (0: no bound); rooms that say
+    nothing keep them for `retention_default_days` (0: for ever). A user, or an address without an account,
+    may cost `hourly_budget` microdollars an hour, while `rate_limits` hold. A user may upload
+    `media_quota_bytes` in all; 0 is no
     bound. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept for
     `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
     on. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
@@ -85,6 +88,10 @@ class Settings:
     support_page: str = ""
     socket_endpoint: str = ""
     empty_room_days: int = 30
+    retention: bool = False
+    retention_default_days: int = 0
+    retention_shortest_days: int = 1
+    retention_longest_days: int = 0
     default_room_version: str = DEFAULT_ROOM_VERSION
     event_delay_max: int = 86_400
     livekit_service_url: str = ""
@@ -184,6 +191,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         event_delay_max=number("EVENT_DELAY_MAX", 86_400),
         livekit_service_url=value("LIVEKIT_SERVICE_URL", ""),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
+        retention=choice("RETENTION", "off", ("on", "off")) == "on",
+        retention_default_days=number("RETENTION_DEFAULT_DAYS", 0),
+        retention_shortest_days=number("RETENTION_SHORTEST_DAYS", 1),
+        retention_longest_days=number("RETENTION_LONGEST_DAYS", 0),
         hourly_budget=number("HOURLY_BUDGET", 240_000),
         metrics=choice("METRICS", "off", ("on", "off")) == "on",
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",

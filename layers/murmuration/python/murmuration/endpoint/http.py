@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from murmuration.protocol.errors import (
     Unauthorized,
     Unrecognized,
 )
-from murmuration.protocol.sizes import JsonText
+from murmuration.protocol.sizes import JsonText, encode
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -447,7 +446,7 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
     headers.setdefault("Content-Type", "application/json")
     if isinstance(response.body, JsonText):
         return _large_response(response, response.body.pieces, headers, compressible, reads)
-    body = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False)
+    body = "".join(encode(response.body))
     if len(body) > (LARGE_CHARACTERS if compresses_itself() else SMALLEST_COMPRESSED):
         return _large_response(response, [body], headers, compressible, reads)
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}

@@ -23,7 +23,7 @@ class Event:
     unchecked, but for those inside `content`, where nothing can be relied on.
     """
 
-    __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "room_version")
+    __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "rendered", "room_version")
 
     def __init__(self, pdu: dict[str, Any], room_version: RoomVersion, event_id: str | None = None) -> None:
         """`event_id` spares its computation to one who knows it already."""
@@ -32,6 +32,8 @@ class Event:
         self._event_id = event_id
         self._prev_events: tuple[str, ...] | None = None
         self._auth_events: tuple[str, ...] | None = None
+        self.rendered: str | None = None
+        """What was rendered of the event, for whoever renders it again (`client_events`)."""
 
     @classmethod
     def from_json(cls, text: str | bytes, room_version: RoomVersion, event_id: str | None = None) -> Event:

@@ -40,8 +40,19 @@ from murmuration.storage.users.unread import Unread, unread_read
 
 QUEUE = "gateway-pushes"
 MOST_TWEAK_BYTES = 4096
-URGENT = (ENCRYPTED, "m.call.invite", "m.rtc.notification")
-"""Types of events that a phone is told of at once, though their rule makes no sound."""
+_RTC = "org.matrix.msc4075"
+URGENT = (
+    ENCRYPTED,
+    "m.call.invite",
+    f"{_RTC}.rtc.notification",
+    f"{_RTC}.call.notify",
+    "m.rtc.notification",
+    "m.rtc.invite",
+)
+"""Types of events that a phone is told of at once, though their rule makes no sound: calls among them.
+
+What calls of Element X ring by has had several names (MSC4075).
+"""
 
 
 def order_pushes(items: Sequence[Mapping[str, Any]], users: Iterable[str]) -> None:

@@ -371,7 +371,8 @@ class _Assembly:
         if room is None or (self.late and room.head.ordinal < (row.ordinal or 0)):
             return None
         required, limit = (wish.required, wish.timeline_limit) if wish is not None else ((), 1)
-        return other_rooms.left_room(self.ctx, room, row, required, limit)
+        told_ms = self.before.written_ms if self.before is not None else None
+        return other_rooms.left_room(self.ctx, room, row, required, limit, told_ms)
 
     def _forget_gone(self) -> None:
         """Keep nothing about rooms that the user has no membership in any more."""

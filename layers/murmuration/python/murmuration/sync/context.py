@@ -27,7 +27,7 @@ class Context:
 
     `room_data` are the changed items of the user's stream that belong to a room, by room ID. `reader` makes
     the rooms' sections. `outdated` are the rooms whose unread counts were
-    counted by other rules than those of now.
+    counted by other rules than those of now. Where the answer `takes_text`, parts of it may be `RawJson`.
     """
 
     requester: Requester
@@ -41,6 +41,7 @@ class Context:
     ignored: frozenset[str] = frozenset()
     room_data: Mapping[str, list[Item]] = field(default_factory=dict)
     outdated: Outdated = field(default_factory=Outdated)
+    takes_text: bool = False
 
     @property
     def user_id(self) -> str:

@@ -56,9 +56,9 @@ class SyncRequest:
 
     `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
     Without `to_device` the device's messages stay where they are, unacknowledged. The `reader`
-    makes the rooms' sections. An answer that is to be `whole` leaves no room for the next one. With
-    `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be sent away
-    to wait with a marked token.
+    makes the rooms' sections. An answer that is to be `whole` leaves no room for the next one; one
+    that `takes_text` may have `RawJson` in it. With `fingerprint`, of all that makes the answer another one
+    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
     """
 
     token: AccessToken
@@ -72,6 +72,7 @@ class SyncRequest:
     to_device: bool = True
     reader: Reader = SYNC
     whole: bool = False
+    takes_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +251,10 @@ class _Sync:
     def _hold(self, answer: Answer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
         self.waited = True
-        heard = waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline) if self.wait else ""
-        if heard == "ring":
-            self.wait = None  # it was good for that; one whose queue had to be made is good still
-        return bool(heard) or time.monotonic() < self.deadline
+        if self.wait is None:
+            return time.monotonic() < self.deadline
+        goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+        return goes_on
 
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
@@ -309,6 +310,7 @@ def assemble(
         full_state=request.full_state,
         state_after=request.state_after,
         reader=request.reader,
+        takes_text=request.takes_text,
     )
     answer = Answer(first.base.copy() if first.base is not None else Positions())
     ctx.ignored = frozenset(answer.positions.ignored)

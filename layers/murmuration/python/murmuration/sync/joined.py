@@ -22,6 +22,7 @@ from murmuration.protocol.event_types import (
 )
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.sizes import Budget, fit_events
+from murmuration.rooms import current_state
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.reading import aggregations, client_events, pagination, past_state, visibility
 from murmuration.rooms.reading.visibility import Viewer
@@ -29,7 +30,7 @@ from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
 from murmuration.storage.live.typing_users import typing_among, typing_read
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms import member_index
 from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users import account_data, presence
 from murmuration.storage.users.memberships import Membership
@@ -41,6 +42,8 @@ from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
 
 MEMBERS_REMEMBERED = 64
+MUCH_STATE = 10
+"""State of so many events goes into an answer as text."""
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
 """What the timeline of one room may have in an answer; the newest event comes in any case."""
@@ -150,7 +153,7 @@ def tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: Ro
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
         "timeline": _timeline(ctx, news, window, shown),
-        "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, news.viewer, state)},
+        "state_after" if ctx.state_after else "state": state_section(ctx, news.viewer, state),
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
@@ -267,9 +270,23 @@ def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -
     """State events as the filter wants them."""
     return [
         ctx.filter.project(client_events.state_event(event, viewer, with_room_id=False))
-        for event in state.values()
-        if ctx.filter.room.state.matches(event.pdu, event.room_id)
+        for event in _wanted(ctx, state)
     ]
+
+
+def _wanted(ctx: Context, state: Mapping[StateKey, Event]) -> Iterable[Event]:
+    wanted = ctx.filter.room.state
+    if wanted.admits_everything:
+        return state.values()
+    return [event for event in state.values() if wanted.matches(event.pdu, event.room_id)]
+
+
+def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> dict[str, Any]:
+    """State events as the filter wants them; much state is JSON text where the answer takes that."""
+    if not ctx.takes_text or len(state) < MUCH_STATE or ctx.filter.event_fields is not None:
+        return {"events": shown_state(ctx, viewer, state)}
+    events = list(_wanted(ctx, state))
+    return {"events": client_events.state_texts(events, viewer, with_room_id=False) if events else []}
 
 
 def _summary(
@@ -307,7 +324,7 @@ def heroes_of(ctx: Context, room: Room) -> dict[StateKey, Event]:
 
     Of a room with many members only a few are looked at: if those have left, a few others who are present.
     """
-    members = room_items.read_state_of_type(room.room_id, room.version, MEMBER, limit=_FEW)
+    members = current_state.read_some_members(room, _FEW)
     if len(members) == _FEW and sum(_is_present(entry) for entry in members) <= HEROES:
         present = member_index.read_present(room.head, memberships=("join", "invite"), limit=_FEW)
         members += room.entries([(MEMBER, user_id) for user_id in present]).values()

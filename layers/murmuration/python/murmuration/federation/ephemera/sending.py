@@ -1,7 +1,8 @@
 """Typing notifications and receipts of local users, for the other servers in their rooms.
 
-Typing goes to rooms of up to 50 servers. Receipts go at once to rooms of up to 20, and to larger ones once a
-minute, the newest of each user and thread. Servers that don't answer miss them.
+Typing goes to rooms of up to 50 servers. Receipts go at once to rooms of up to 20. In larger ones they go out
+once a minute, the newest of each user and thread, to the hundred servers with the most members. Servers that
+don't answer miss them.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ TYPING_SERVERS = 50
 """Typing is sent in rooms of at most so many other servers."""
 RECEIPT_SERVERS = 20
 """Receipts are sent at once in rooms of at most so many other servers."""
+MOST_RECEIPT_SERVERS = 100
+"""To how many servers of a room receipts go: those with the most members there."""
 REMEMBERED_MS = 30_000
 MOST_ROOMS = 200
 MOST_EDUS = 100
-_servers: LruCache[str, tuple[int, frozenset[str]]] = LruCache(512)
-"""The servers in a room to which something may be sent, and when they were read."""
+_servers: LruCache[str, tuple[int, tuple[str, ...]]] = LruCache(512)
+"""The servers in a room that may be told, those with the most members first, and when they were read."""
 
 
 def order_ephemera(items: Iterable[Mapping[str, Any]]) -> None:
@@ -77,7 +80,8 @@ def send_waiting_receipts() -> None:
     if not settings().federation:
         return
     for waiting in waiting_receipts.read(MOST_ROOMS):
-        _send(_receipt_edus(waiting.room_id, waiting.receipts), _servers_in(waiting.room_id), now_ms())
+        servers = _servers_in(waiting.room_id)[:MOST_RECEIPT_SERVERS]
+        _send(_receipt_edus(waiting.room_id, waiting.receipts), servers, now_ms())
         waiting_receipts.remove(waiting)
 
 
@@ -103,8 +107,8 @@ def _send(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: in
         pokes.order(list(pokes.passing(edus[start : start + MOST_EDUS], names, made_ms)))
 
 
-def _servers_in(room_id: str) -> frozenset[str]:
-    """The other servers in a room that may be told of what happens there."""
+def _servers_in(room_id: str) -> tuple[str, ...]:
+    """The other servers in a room that may be told of what happens there; most members first."""
     known, now = _servers.get(room_id), now_ms()
     if known is not None and now - known[0] < REMEMBERED_MS:
         return known[1]
@@ -113,20 +117,23 @@ def _servers_in(room_id: str) -> frozenset[str]:
     return found
 
 
-def _read_servers(room_id: str) -> frozenset[str]:
+def _read_servers(room_id: str) -> tuple[str, ...]:
     from murmuration.storage.rooms import room_items
     from murmuration.storage.rooms.local_members import servers_at
 
     head = room_items.read_head(room_id)
     if head is None:
-        return frozenset()
+        return ()
     joined = servers_at(room_id, head.state_root).joined
     if not joined:
-        return frozenset()
+        return ()
+    from murmuration.federation.inbound import acls
     from murmuration.federation.outbound.room_logs import may_hear
     from murmuration.rooms.room import Room
 
-    return frozenset(may_hear(Room(head), sorted(joined)))
+    room = Room(head)
+    by_members = sorted(joined, key=lambda name: (-joined[name], name))
+    return tuple(name for name in may_hear(room, by_members) if acls.is_allowed(room, name))
 
 
 def forget() -> None:

@@ -2,7 +2,8 @@
 
 Each new event is judged by the states after all of them, so many of them make every event dear, and others'
 servers meet them as well. Above a limit this server sends a dummy event, which follows several of them and
-which no client is shown. Other servers do the same.
+which no client is shown. Other servers do the same. Where nobody of ours may send one, the number is bounded
+by `reception.MOST_EXTREMITIES`.
 """
 
 from __future__ import annotations

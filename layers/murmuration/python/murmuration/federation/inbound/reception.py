@@ -35,6 +35,8 @@ from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 ATTEMPTS = 60
 _LACKING_SHARE = 0.1
 """The largest share of another server's state that may be unobtainable."""
+MOST_EXTREMITIES = 20
+"""How many newest events, which no other follows, a room may have by what other servers send."""
 _WALK_LIMIT = 50
 _STATE_LIMIT = 200_000
 """How many events of another server's state are taken into account."""
@@ -258,10 +260,14 @@ class Reception:
         if self.gaps:
             changes.leave_gap()
         followed = self._followed(event)
-        changes.follow([*followed, self.event_id] if self.awaited.is_followed else followed)
+        surplus = self._surplus(event, root, followed)
+        is_newest = not self.awaited.is_followed and self.event_id not in surplus
+        changes.follow(followed if is_newest else [*followed, self.event_id])
+        changes.retire(surplus)
         entry = self.make_entry(changes, event, changes.next_ordinal)
         current = self.room.head.state_root
-        self._put_on_top(changes, replace(entry, room_root=current if root != current else None), followed)
+        entry = replace(entry, room_root=current if root != current else None)
+        self._put_on_top(changes, entry, followed, is_newest=is_newest)
         after = changes.commit()
         if self.reset:
             resets.tell(self.room.room_id, self.event_id, self.reset)
@@ -337,11 +343,29 @@ class Reception:
             changes.also(*(event_store.gap_write(self.room.room_id, it, place) for it in self.gaps))
         return self.carry_out(changes, entry)
 
-    def _put_on_top(self, changes: Changes, entry: LogEntry, followed: Collection[str]) -> None:
+    def _surplus(self, event: Event, root: NodeId, followed: Collection[str]) -> set[str]:
+        """Which events aren't counted among the newest, so that those are never too many.
+
+        They are the oldest after which the state is the same as after another one. Where too few are, it is
+        the event itself: it has its place in the log, and counts as soon as another event follows it.
+        """
+        others = [event_id for event_id in self.room.head.extremities if event_id not in followed]
+        needed = len(others) + 1 - MOST_EXTREMITIES
+        if self.awaited.is_followed or needed <= 0:
+            return set()
+        after = self.forks.after_each(others)
+        own = StoredEvent(event, self.room.room_id, "accepted", root)
+        newest_with = {after[event_id]: event_id for event_id in others if event_id in after}
+        newest_with[self.forks.after(own)] = self.event_id
+        spare = [it for it in others if it not in after or newest_with[after[it]] != it]
+        return set(spare[:needed]) if len(spare) >= needed else {self.event_id}
+
+    def _put_on_top(
+        self, changes: Changes, entry: LogEntry, followed: Collection[str], *, is_newest: bool
+    ) -> None:
         """Add the entry, and bring the room into the state that its newest events then come to."""
         head = self.room.head
         others = [event_id for event_id in head.extremities if event_id not in followed]
-        is_newest = not self.awaited.is_followed
         if not others and is_newest and entry.state_root == head.state_root:
             changes.take(entry)
             return

@@ -70,7 +70,7 @@ class View:
         To those who aren't in the room a sync token doesn't tell it: there it stands for all that they may
         see. Raises InvalidParam, Forbidden.
         """
-        position = resolve_token(token, self.requester.user_id, self.room.room_id, parse)
+        position = resolve_token(token, self.requester, self.room.room_id, parse)
         if position is not None:
             return position
         if self.viewer.is_joined:

@@ -207,18 +207,22 @@ def changes_among(items: Iterable[Mapping[str, Any]]) -> list[Change]:
     ]
 
 
-def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) -> list[Write]:
+def append_writes(
+    stream: str, head: int, items: Sequence[Mapping[str, Any]], *, bytes_head: int | None = None
+) -> list[Write]:
     """The writes that put `items` (each with `sk`) behind `head`, for a transaction with others.
 
     The first write is the head's, conditioned on `head`: when it fails, another writer was quicker.
+    `bytes_head` is what the stream's items have had so far in all, where that is counted.
     """
     table, key = head_location(stream)
+    change, size = ("SET seq_head = :new", {}) if bytes_head is None else _counting(bytes_head)
     writes = [
         dynamodb.update(
             table,
             key,
-            "SET seq_head = :new",
-            values={":new": head + len(items)} | ({":old": head} if head else {}),
+            change,
+            values={":new": head + len(items)} | ({":old": head} if head else {}) | size,
             condition="seq_head = :old" if head else "attribute_not_exists(seq_head)",
         )
     ]
@@ -227,6 +231,10 @@ def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) ->
         for offset, item in enumerate(items, start=1)
     ]
     return writes
+
+
+def _counting(bytes_head: int) -> tuple[str, dict[str, int]]:
+    return "SET seq_head = :new, bytes_head = :bytes", {":bytes": bytes_head}
 
 
 def append(

@@ -10,6 +10,8 @@ reader puts the messages that it reads together in the order of those times. Pos
 numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
 A reader that finds a message whose request came just now waits for a moment and reads again: those that came
 with it, or before it, are stored by then.
+
+A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages go first.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import TooLarge, Unavailable
-from murmuration.storage.live import streams
+from murmuration.storage.live import inboxes, streams
+from murmuration.storage.live.inboxes import PREFIX
 
-PREFIX = "message#"
 TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
 TRANSACTION_MESSAGES = 20
@@ -187,13 +189,13 @@ def _deliver_together(
         for sending, targets in left:
             for target in targets:
                 by_stream.setdefault(streams.device_stream(*target), []).append(_item(sending, target))
-        heads = _read_heads(list(by_stream))
+        heads = inboxes.read_heads(list(by_stream))
         writes = [
             _claim(_claim_id(sending.transaction, 0), expires).named(sending.transaction)
             for sending, _ in left
         ]
         for stream, items in by_stream.items():
-            writes += streams.append_writes(stream, heads[stream], items)
+            writes += inboxes.append_writes(stream, heads[stream], items)
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
@@ -202,6 +204,7 @@ def _deliver_together(
             if not taken:
                 streams.pause(attempt)
             continue
+        inboxes.trim({stream: (heads[stream], items) for stream, items in by_stream.items()})
         return
     raise Unavailable("A device's inbox is too busy; try again")
 
@@ -309,12 +312,15 @@ def _deliver(
     }
     claim = _claim(claim_id, expires)
     key = PREFIX + transaction.rpartition("#")[2]
+    items = {
+        stream: [{"sk": key, "event": event, "received_ms": received_ms}]
+        for stream, event in by_stream.items()
+    }
     for attempt in range(streams.ATTEMPTS):
-        heads = _read_heads(list(by_stream))
+        heads = inboxes.read_heads(list(items))
         writes = [claim]
-        for stream, event in by_stream.items():
-            item = {"sk": key, "event": event, "received_ms": received_ms}
-            writes += streams.append_writes(stream, heads[stream], [item])
+        for stream, of_stream in items.items():
+            writes += inboxes.append_writes(stream, heads[stream], of_stream)
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
@@ -322,14 +328,9 @@ def _deliver(
                 return
             streams.pause(attempt)
             continue
+        inboxes.trim({stream: (heads[stream], of_stream) for stream, of_stream in items.items()})
         return
     raise Unavailable("A device's inbox is too busy; try again")
-
-
-def _read_heads(names: Sequence[str]) -> dict[str, int]:
-    keys = [streams.head_key(stream) for stream in names]
-    found = {item["stream_id"]: item for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]}
-    return {stream: streams.head_seq(found.get(stream)) for stream in names}
 
 
 # -- Receiving -------------------------------------------------------------------------------------------

@@ -77,7 +77,8 @@ class LogEntry:
     `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
     was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
     that this server distributes an event of another server's user, such as a join by its help; `distributed`
-    that another server does so with one of this server's, such as a join by that one's help.
+    that another server does so with one of this server's, such as a join by that one's help. Of one that was
+    `purged` no more is known than its place (`storage.rooms.retention`).
     """
 
     ordinal: int
@@ -98,6 +99,7 @@ class LogEntry:
     filled_below: int | None = None
     relayed: bool = False
     distributed: bool = False
+    purged: bool = False
 
     @property
     def is_past(self) -> bool:
@@ -123,16 +125,15 @@ class LogEntry:
 class StateEntry:
     """A state event that is current, and since when: the ordinal of the event that made it so.
 
-    That is its own, unless the resolution of forks had to come first.
+    That is its own, unless the resolution of forks had to come first. `stored_bytes` is its JSON's length.
     """
 
     event: Event
     ordinal: int | None = field(default=None)
+    stored_bytes: int = field(default=0, compare=False)
 
 
 # -- Keys ------------------------------------------------------------------------------------------------
-
-
 def state_sk(pair: StateKey) -> str:
     """`state#<type>#<state key>`, with `#` in the type escaped, so that no two pairs share one."""
     event_type, state_key = pair
@@ -176,6 +177,7 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         filled_below=item.get("filled_below"),
         relayed=item.get("relayed", False),
         distributed=item.get("distributed", False),
+        purged=item.get("purged", False),
     )
 
 
@@ -205,7 +207,8 @@ def stored_state_read(room_id: str, pair: StateKey) -> Read[Callable[[RoomVersio
 
 
 def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> StateEntry:
-    return StateEntry(Event.from_json(item["json"], version, item["event_id"]), item.get("ordinal"))
+    text = item["json"]
+    return StateEntry(Event.from_json(text, version, item["event_id"]), item.get("ordinal"), len(text))
 
 
 # -- Building writes -------------------------------------------------------------------------------------
@@ -237,6 +240,7 @@ def log_write(entry: LogEntry) -> Write:
         ("filled_below", entry.filled_below),
         ("relayed", entry.relayed or None),
         ("distributed", entry.distributed or None),
+        ("purged", entry.purged or None),
     ):
         if value is not None:
             item[name] = value
