@@ -24,8 +24,8 @@ from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.search.newest_first import NewestFirst
+from murmuration.storage import scan_places
 from murmuration.storage.live.receipts import Receipt, read_own
-from murmuration.storage.rooms import scan_places
 from murmuration.storage.users import memberships
 
 PURPOSE = "notifications"

@@ -29,7 +29,8 @@ from murmuration.rooms.reading.viewing import View
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.search.newest_first import NewestFirst
-from murmuration.storage.rooms import room_items, scan_places
+from murmuration.storage import scan_places
+from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
 
 PURPOSE = "search"
