@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("stored-months", 12, "months of messages and media that are kept by now")
     parser.add_argument("--api", choices=("rest", "http"), default="rest",
                         help="the kind of API that has the functions' routes (rest)")  # fmt: skip
+    parser.add_argument("--waits", choices=("rest", "edge"), default="rest",
+                        help="what stands between CloudFront and parked clients' queues (rest)")  # fmt: skip
     parser.add_argument("--by-cause", choices=("parked", "held", "websocket"),
                         help="print for one way of waiting what the money is spent on")  # fmt: skip
     parser.add_argument("--measured", action="store_true", help="take the counts of a local run")
@@ -96,7 +98,7 @@ def _life(args: argparse.Namespace) -> Life:
 def _setup(args: argparse.Namespace) -> Setup:
     from operators.costs.usage import Setup
 
-    return Setup(api=args.api, polled_queues=_polled_queues(), schedules=_schedules())
+    return Setup(api=args.api, waits=args.waits, polled_queues=_polled_queues(), schedules=_schedules())
 
 
 def _print_causes(args: argparse.Namespace) -> int:
