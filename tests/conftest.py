@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ SERVER_NAME = "example.org"
 PREFIX = "murmuration-test"
 KEPT = ("MURMURATION_API", "MURMURATION_PASSWORD_COST")
 """Settings of the run that servers of tests share. `MURMURATION_API=http` runs it as behind HTTP APIs."""
+hypothesis.settings.register_profile(
+    "murmuration",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    print_blob=True,
+)
+hypothesis.settings.load_profile("murmuration")
 _numbers = itertools.count(1)
 _genuine: dict[str, Callable[[], str]] = {}
 """Functions that `deployment` puts others in place of."""
@@ -132,6 +140,7 @@ def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[.
     """Makes local users who are logged in on one device, without the expense of a password."""
     from murmuration.aws import dynamodb
     from murmuration.identity.tokens import Requester, hash_secret
+    from murmuration.protocol.identifiers import DeviceId, UserId
     from murmuration.storage.users import profiles
     from murmuration.storage.users.accounts import device_key
 
@@ -146,7 +155,7 @@ def make_user(deployment: None, fresh_user_id: Callable[..., str]) -> Callable[.
                 ),
             ]
         )
-        return Requester(user_id, device_id)
+        return Requester(UserId(user_id), DeviceId(device_id))
 
     return make
 

@@ -146,7 +146,7 @@ def _fifo_queues() -> frozenset[str]:
 
 def _signed_header(server: str, method: str, uri: str, body: bytes) -> tuple[bytes, bytes]:
     """The Authorization header of a request that another server signs."""
-    from murmuration.protocol import x_matrix
+    from murmuration.protocol.encoding import x_matrix
     from tests.rooms.other_servers import key_of
 
     content = json.loads(body) if body else x_matrix.ABSENT

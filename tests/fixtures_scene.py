@@ -9,6 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.identifiers import DeviceId, UserId
 from replay.backdrop import stopped_clock
 from tests.fixtures_stage import SERVER_NAME
 from tests.keys.crypto import CrossSigning, KeyPair
@@ -89,7 +90,7 @@ class Scene:
         return AccessToken.parse(self.names[f"{name}_token"])
 
     def requester(self, name: str) -> Requester:
-        return Requester(self.user_id(name), self.devices[name])
+        return Requester(UserId(self.user_id(name)), DeviceId(self.devices[name]))
 
     # -- Rooms -----------------------------------------------------------------------------------------------
 

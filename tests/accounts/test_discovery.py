@@ -6,6 +6,7 @@ import pytest
 
 from murmuration.endpoint.http import CORS_HEADERS
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.server_discovery import get_capabilities
 from tests.in_process import Client
 
@@ -56,7 +57,9 @@ def test_capabilities(make_client):
 
 
 def test_guests_can_change_their_display_name_alone():
-    found = get_capabilities(Requester("@g:example.org", "D", is_guest=True))["capabilities"]
+    found = get_capabilities(Requester(UserId("@g:example.org"), DeviceId("D"), is_guest=True))[
+        "capabilities"
+    ]
     assert found["m.profile_fields"] == {"enabled": True, "allowed": ["displayname"]}
     assert not found["m.change_password"]["enabled"]
 

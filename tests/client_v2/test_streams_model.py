@@ -240,5 +240,5 @@ def test_a_reader_is_shown_what_it_may_see_and_no_more(make_client: Make) -> Non
     with mock.patch.object(domain, "AT_ONCE", PAGE):
         run_state_machine_as_test(
             StreamsMachine,
-            settings=settings(max_examples=10, stateful_step_count=25, deadline=None, derandomize=True),
+            settings=settings(max_examples=10, stateful_step_count=25, derandomize=True),
         )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from murmuration.aws import concurrency
+from murmuration.aws.calls import counting_retries, note_retry
 from murmuration.clock import now_ms
 from murmuration.endpoint import Auth, endpoint
 from murmuration.endpoint.workers import queue_worker, stream_worker
 from murmuration.protocol.errors import Forbidden
 from murmuration.settings import settings
+from murmuration.storage.live import streams
 
 pytestmark = pytest.mark.usefixtures("deployment")
 
@@ -97,6 +101,42 @@ def test_a_worker_tells_how_long_the_oldest_record_waited(written: Callable[[], 
     assert 60_000 <= queue["WorkerLag"][0] < 120_000
     assert (stream["worker"], stream["Records"]) == ("rooms", [1.0])
     assert 7_000 <= stream["WorkerLag"][0] < 67_000
+
+
+def lose_races(times: int) -> None:
+    """Have something lose a race so often before it succeeds."""
+    for _ in range(times):
+        note_retry()
+
+
+def test_retries_are_counted_in_threads_too(written: Callable[[], list[Any]]) -> None:
+    def answer() -> dict[str, Any]:
+        concurrency.parallel(functools.partial(lose_races, 2), functools.partial(lose_races, 1))
+        return {}
+
+    ask("/things", answer)
+    ask("/things", dict)
+    first, second = written()
+    assert (first["Retries"], second["Retries"]) == ([3.0], [0.0])
+
+
+def test_a_workers_retries_are_told_where_there_are_any(written: Callable[[], list[Any]]) -> None:
+    @queue_worker("things")
+    def handler(message: dict[str, Any]) -> None:
+        lose_races(message["times"])
+
+    for times in (0, 2):
+        body = json.dumps({"times": times})
+        handler({"Records": [{"messageId": "1", "body": body, "attributes": {}}]})
+    lines = [(line["worker"], line["Retries"]) for line in written() if "Retries" in line]
+    assert lines == [("things", [2.0])]
+
+
+def test_a_lost_race_counts_as_a_retry() -> None:
+    with counting_retries() as retries:
+        streams.pause(0)
+    note_retry()
+    assert retries.count == 1
 
 
 def test_nothing_is_written_by_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.building import complete_event
 from murmuration.protocol.room_versions import ROOM_VERSIONS

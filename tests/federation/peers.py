@@ -13,7 +13,7 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for, module_of
 from murmuration.endpoint import discover
 from murmuration.federation.inbound.transactions.queueing import QUEUE
-from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.events import Event
 from murmuration.settings import settings
 from tests.federation.network import Network, Received, Reply

@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.protocol import x_matrix
-from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding import canonical_json, x_matrix
 from murmuration.protocol.pdus.keys import VerifyKey, build_server_keys
 from murmuration.protocol.pdus.signing import SigningKey
 from tests.conftest import SERVER_NAME

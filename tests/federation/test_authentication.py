@@ -12,7 +12,7 @@ import pytest
 from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.federation.keys import fetching
 from murmuration.federation.requests import health
-from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.pdus.keys import VerifyKey
 from murmuration.protocol.pdus.signing import SigningKey
 from murmuration.settings import settings

@@ -21,7 +21,7 @@ from murmuration.federation.requests.errors import (
     RequestFailed,
     Unreachable,
 )
-from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import x_matrix
 from murmuration.protocol.errors import Forbidden
 from murmuration.settings import settings
 from murmuration.storage.servers import destinations

@@ -6,7 +6,7 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
@@ -221,7 +221,6 @@ keys_of_any_kind = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(keys_of_any_kind, min_size=1, max_size=6))
 def test_the_key_that_is_kept_does_not_depend_on_the_order(keys):
     kept = set()

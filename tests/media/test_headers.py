@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from murmuration.media.headers import INLINE_TYPES, content_type_of, disposition, file_headers
@@ -31,7 +31,6 @@ def test_names_are_quoted_or_encoded():
     assert disposition("text/plain", 'a"; b="') == "inline; filename*=utf-8''a%22%3B%20b%3D%22"
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60))
 def test_any_name_comes_back_and_stays_in_its_header(name):
     header = disposition("text/plain", name)

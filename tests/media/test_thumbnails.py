@@ -122,7 +122,6 @@ def test_the_new_path_needs_a_token(alice, open_media):
 # -- Sizes -----------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 5000))
 @pytest.mark.parametrize(("rounded", "sizes"), [(cropped_size, CROPPED_SIZES), (scaled_size, SCALED_SIZES)])
 def test_a_size_is_one_of_few_and_no_smaller_unless_it_is_the_largest(rounded, sizes, width, height):
@@ -142,7 +141,6 @@ def test_the_default_is_to_scale_without_animation():
     assert Wanted.parse({"width": "30", "height": "30"}) == Wanted((320, 240), "scale", False)
 
 
-@settings(deadline=None)
 @given(
     image=st.tuples(st.integers(1, 5000), st.integers(1, 5000)),
     size=st.tuples(st.integers(1, 1600), st.integers(1, 1600)),
@@ -407,7 +405,7 @@ SAMPLES = [
 
 
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of what is broken
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     sample=st.sampled_from(SAMPLES),
     changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=6),

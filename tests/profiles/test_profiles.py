@@ -9,6 +9,7 @@ import pytest
 from murmuration import profiles
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.rooms.membership import operations as membership
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import append
@@ -229,7 +230,7 @@ def test_nobody_changes_anothers_profile(user, make_client):
 
 
 def test_guests_change_their_display_name_alone(fresh_user_id):
-    guest = Requester(fresh_user_id(), "D", is_guest=True)
+    guest = Requester(UserId(fresh_user_id()), DeviceId("D"), is_guest=True)
     profiles.set_profile_field(guest, guest.user_id, "displayname", {"displayname": "Guest"})
     with pytest.raises(Forbidden):
         profiles.set_profile_field(guest, guest.user_id, "m.tz", {"m.tz": "UTC"})

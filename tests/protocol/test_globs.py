@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from murmuration.protocol.encoding.globs import contains_phrase, glob
@@ -27,13 +27,11 @@ def is_boundary(text: str, position: int) -> bool:
     return not all(re.match("[A-Za-z0-9_]", text[index]) for index in (position - 1, position))
 
 
-@settings(deadline=None)
 @given(patterns, texts)
 def test_whole_texts_match_as_defined(pattern, text):
     assert glob(pattern).matches(text) == by_definition(pattern, text)
 
 
-@settings(deadline=None)
 @given(patterns, texts)
 def test_words_match_as_defined(pattern, text):
     boundaries = [position for position in range(len(text) + 1) if is_boundary(text, position)]

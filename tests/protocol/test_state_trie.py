@@ -15,8 +15,6 @@ from murmuration.protocol import state_trie
 from murmuration.protocol.state_trie import EMPTY, NodeId, StateKey
 
 ROOM = "!room:example.org"
-# What takes long in these is the building of large rooms, on a machine that may be busy.
-unhurried = settings(deadline=None)
 
 
 class Store:
@@ -87,13 +85,11 @@ changes_of_state = st.dictionaries(state_keys, st.one_of(event_ids, st.none()), 
 
 
 class TestAgainstADict:
-    @unhurried
     @given(states)
     def test_what_is_built_can_be_read(self, state):
         store = Store()
         assert state_trie.items(store.build(state), store.fetch) == state
 
-    @unhurried
     @given(states, st.lists(changes_of_state, max_size=4))
     def test_updates_do_as_a_dict_does_and_keep_the_form(self, state, rounds):
         store = Store()
@@ -104,7 +100,6 @@ class TestAgainstADict:
             assert state_trie.items(root, store.fetch) == state
             assert root == Store().build(state)
 
-    @unhurried
     @given(states, st.lists(state_keys, max_size=20))
     def test_get_finds_what_is_there(self, state, keys):
         store = Store()
@@ -112,7 +107,6 @@ class TestAgainstADict:
         keys += list(state)[:5]
         assert state_trie.get(root, keys, store.fetch) == {key: state[key] for key in keys if key in state}
 
-    @unhurried
     @given(states, st.lists(changes_of_state, min_size=1, max_size=3), st.booleans())
     def test_conflicts_are_the_keys_that_differ(self, state, branches, unrelated):
         store = Store()
@@ -130,7 +124,7 @@ class TestAgainstADict:
 
 
 class TestForm:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(st.integers(0, 2**32), st.sampled_from([33, 70, 2100]))
     def test_the_root_does_not_depend_on_the_order_of_changes(self, seed, size):
         """Grown one way and shrunk another, through the sizes at which nodes split and merge."""

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from murmuration.protocol import x_matrix
+from murmuration.protocol.encoding import x_matrix
+from murmuration.protocol.encoding.x_matrix import ABSENT, Credentials
 from murmuration.protocol.errors import Unauthorized
 from murmuration.protocol.pdus.signing import SigningKey
-from murmuration.protocol.x_matrix import ABSENT, Credentials
 
 KEY = SigningKey(b"k" * 32, "k1")
 SIGNATURE = bytes(range(64))

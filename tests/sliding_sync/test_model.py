@@ -207,5 +207,5 @@ def test_sliding_sync_agrees_with_the_model(make_client: Make) -> None:
     SlidingMachine.make = staticmethod(make_client)
     run_state_machine_as_test(
         SlidingMachine,
-        settings=settings(max_examples=8, stateful_step_count=24, deadline=None, derandomize=True),
+        settings=settings(max_examples=8, stateful_step_count=24, derandomize=True),
     )

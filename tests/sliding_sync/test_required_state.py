@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murmuration.protocol.sliding import required_state
@@ -18,7 +18,7 @@ PAIRS = [(event_type, key) for event_type in TYPES for key in KEYS]
 ELEMENTS = [(event_type, key) for event_type in (None, *TYPES) for key in (None, *KEYS)]
 elements = st.lists(st.sampled_from(ELEMENTS), max_size=4).map(frozenset)
 states = st.builds(RequiredState, elements, elements, st.booleans())
-UNHURRIED = settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(derandomize=True)
 parts = st.lists(states, max_size=3).map(frozenset)
 required = parts.map(combine)
 

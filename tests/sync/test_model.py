@@ -203,5 +203,5 @@ def test_the_engine_agrees_with_the_model(make_client: Make) -> None:
     SyncMachine.make = staticmethod(make_client)
     run_state_machine_as_test(
         SyncMachine,
-        settings=settings(max_examples=8, stateful_step_count=24, deadline=None, derandomize=True),
+        settings=settings(max_examples=8, stateful_step_count=24, derandomize=True),
     )

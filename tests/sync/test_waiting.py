@@ -17,6 +17,7 @@ from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.settings import settings
 from murmuration.storage.live import listeners, streams, wake_queues
 from murmuration.storage.rooms import room_items
@@ -191,7 +192,7 @@ class TestHeld:
         user = make_client("bob").user_id
 
         def register(number: int) -> bool:
-            wait = waiting.register(Requester(user, f"DEVICE{number}"), None, "held", 20)
+            wait = waiting.register(Requester(UserId(user), DeviceId(f"DEVICE{number}")), None, "held", 20)
             return wait is not None
 
         with ThreadPoolExecutor(10) as pool:

@@ -5,11 +5,9 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassw
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import management
 from murmuration.accounts.interactive.interactive_auth import Attempt
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -18,7 +16,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     auth=Auth.OPTIONAL_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return management.change_password(
         request.optional_requester,
         Attempt(request.method, request.path, request.json_object(), request.source_ip),

@@ -5,11 +5,9 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeact
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import management
 from murmuration.accounts.interactive.interactive_auth import Attempt
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -19,7 +17,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/account/deactivate",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return management.deactivate_account(
         request.optional_requester,
         Attempt(request.method, request.path, request.json_object(), request.source_ip),

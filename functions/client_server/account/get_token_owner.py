@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import sessions
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/{version}/account/whoami", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return sessions.get_token_owner(request.requester)

@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridop
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import openid
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint("POST", "/_matrix/client/{version}/user/{userId}/openid/request_token", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     request.json_object()  # it must be there, with nothing in it
     return openid.request_openid_token(request.requester, request.params["userId"])

@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridacc
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import account_data
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/{version}/user/{userId}/account_data/{type}", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     return account_data.get_account_data(request.requester, params["userId"], params["type"])

@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridacc
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import account_data
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint("PUT", "/_matrix/client/{version}/user/{userId}/account_data/{type}", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     account_data.set_account_data(request.requester, params["userId"], params["type"], request.json_object())
     return {}

@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridroo
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import account_data
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint(
@@ -16,7 +14,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     "/_matrix/client/{version}/user/{userId}/rooms/{roomId}/account_data/{type}",
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     account_data.set_account_data_per_room(
         request.requester, params["userId"], params["roomId"], params["type"], request.json_object()

@@ -5,9 +5,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4140
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.rooms.delayed import managing
 
 
@@ -17,5 +15,5 @@ from murmuration.rooms.delayed import managing
     versions=("v1", "unstable"),
     also=("/_matrix/client/{version}/org.matrix.msc4140/delayed_events/{delayId}",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return managing.get_delayed_event(request.requester, request.params["delayId"])

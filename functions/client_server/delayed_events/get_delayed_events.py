@@ -5,9 +5,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4140
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.rooms.delayed import managing
 
 
@@ -17,6 +15,6 @@ from murmuration.rooms.delayed import managing
     versions=("v1", "unstable"),
     also=("/_matrix/client/{version}/org.matrix.msc4140/delayed_events",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     query = request.query
     return managing.get_delayed_events(request.requester, query.get("from"), query.get("status"))

@@ -5,9 +5,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4140
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.rooms.delayed import managing
 
 
@@ -21,7 +19,7 @@ from murmuration.rooms.delayed import managing
         "/_matrix/client/{version}/org.matrix.msc4140/delayed_events/{delayId}",
     ),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     action = params["action"] if "action" in params else request.json_object().get("action")
     return managing.manage(

@@ -5,9 +5,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4140
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.rooms.delayed.scheduling import schedule_delayed_event
 
 
@@ -18,7 +16,7 @@ from murmuration.rooms.delayed.scheduling import schedule_delayed_event
     also=("/_matrix/client/{version}/org.matrix.msc4140/rooms/{roomId}/delayed_event/{eventType}/{txnId}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     return schedule_delayed_event(
         request.requester,

@@ -5,11 +5,9 @@ https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3devicesdev
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import devices
 from murmuration.accounts.interactive.interactive_auth import Attempt
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint(
@@ -18,7 +16,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/devices/{deviceId}",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return devices.delete_device(
         request.requester,
         request.params["deviceId"],

@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devicesdevice
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import devices
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint(
@@ -17,5 +15,5 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/devices/{deviceId}",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return devices.get_device(request.requester, request.params["deviceId"])

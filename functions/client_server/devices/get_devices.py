@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3devices
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import devices
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint(
     "GET", "/_matrix/client/{version}/devices", versions=CLIENT_VERSIONS, also=("/_matrix/client/v2/devices",)
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return devices.get_devices(request.requester)

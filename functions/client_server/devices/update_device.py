@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3devicesdevice
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import devices
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint("PUT", "/_matrix/client/{version}/devices/{deviceId}", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return devices.update_device(request.requester, request.params["deviceId"], request.json_object())

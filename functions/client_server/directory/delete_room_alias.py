@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3directoryr
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.rooms.lifecycle import aliases
 
 
@@ -21,6 +19,6 @@ from murmuration.rooms.lifecycle import aliases
     ),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     aliases.delete_room_alias(request.requester, request.params["roomAlias"])
     return {}

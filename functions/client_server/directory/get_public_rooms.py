@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.federation.finding import public_rooms
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
 
@@ -19,7 +17,7 @@ from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/api/v1/publicRooms",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     wanted = DirectoryRequest(
         limit=request.query_int("limit", 0),
         since=request.query.get("since"),

@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroom
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.federation.finding import aliases
 
 
@@ -21,5 +19,5 @@ from murmuration.federation.finding import aliases
         "/_matrix/client/api/v1/directory/room/{roomAlias}",
     ),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return aliases.get_room_id_by_alias(request.params["roomAlias"], address=lambda: request.source_ip)

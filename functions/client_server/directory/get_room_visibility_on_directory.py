@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directorylist
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.rooms.lifecycle.public_rooms import get_room_visibility
 
 
 @endpoint(
     "GET", "/_matrix/client/{version}/directory/list/room/{roomId}", auth=Auth.NONE, versions=CLIENT_VERSIONS
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return {"visibility": get_room_visibility(request.params["roomId"])}

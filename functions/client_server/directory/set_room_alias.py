@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directoryroom
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.rooms.lifecycle import aliases
 
@@ -19,7 +17,7 @@ from murmuration.rooms.lifecycle import aliases
     also=("/_matrix/client/api/v1/directory/room/{roomAlias}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     body = request.json_object()
     if "room_id" not in body:
         raise MissingParam("room_id is missing")

@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3directorylist
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.rooms.lifecycle.public_rooms import set_room_visibility
 
 
@@ -17,7 +15,7 @@ from murmuration.rooms.lifecycle.public_rooms import set_room_visibility
     versions=CLIENT_VERSIONS,
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     visibility = request.json_object().get("visibility", "public")
     set_room_visibility(request.requester, request.params["roomId"], visibility)
     return {}

@@ -5,16 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#api-standards
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v1.invalid_forms import explain
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.protocol.errors import MethodNotAllowed, Unrecognized
 from murmuration.protocol.push_rules.paths import check_path
 
 
 @endpoint("ANY", "/{proxy+}", auth=Auth.NONE)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     if request.method == "OPTIONS":
         return {}
     check_path(request.method, request.path)

@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3room_keysv
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.keys import backups
 
 
 @endpoint("DELETE", "/_matrix/client/{version}/room_keys/version/{backupVersion}", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     backups.delete_version(request.requester.user_id, request.params["backupVersion"])
     return {}

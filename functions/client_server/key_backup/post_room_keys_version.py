@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3room_keysver
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.keys import backups
 
 
 @endpoint("POST", "/_matrix/client/{version}/room_keys/version", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return {"version": backups.create_version(request.requester.user_id, request.json_object())}

@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3room_keyskeys
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.keys import backups
 
 
 @endpoint("PUT", "/_matrix/client/{version}/room_keys/keys/{roomId}/{sessionId}", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return backups.put_session_key(
         request.requester.user_id,
         request.query.get("version"),

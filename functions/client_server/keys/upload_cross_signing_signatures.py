@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keyssignatur
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.keys.cross_signing import upload_cross_signing_signatures
 
 
 @endpoint("POST", "/_matrix/client/{version}/keys/signatures/upload", versions=(*CLIENT_VERSIONS, "unstable"))
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return {"failures": upload_cross_signing_signatures(request.requester, request.json_object())}

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysupload
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.keys.upload import upload_keys
 
 
 @endpoint("POST", "/_matrix/client/{version}/keys/upload", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return {"one_time_key_counts": upload_keys(request.requester, request.json_object())}

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import login
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/{version}/login", auth=Auth.NONE, versions=CLIENT_VERSIONS)
-def handler(_request: Request) -> dict[str, Any]:
+def handler(_request: Request) -> Answer:
     return login.get_login_flows()

@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import devices
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -18,5 +16,5 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/logout/all",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return devices.logout_all(request.requester)

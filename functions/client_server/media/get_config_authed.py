@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediaconfig
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.media.repository import upload_limit
 
 
 @endpoint("GET", "/_matrix/client/{version}/media/config", versions=("v1",))
-def handler(_request: Request) -> dict[str, Any]:
+def handler(_request: Request) -> Answer:
     return {"m.upload.size": upload_limit()}

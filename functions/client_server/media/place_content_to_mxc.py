@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadserverna
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.media.placing import Coming, place_content_to_mxc
 
 
 @endpoint("PUT", "/uploads/{serverName}/{mediaId}", refuses_suspended=True, stores_body=True)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     coming = Coming(request.coming_bytes, request.headers.get("content-type"), request.query.get("filename"))
     params = request.params
     key = place_content_to_mxc(request.requester, params["serverName"], params["mediaId"], coming)

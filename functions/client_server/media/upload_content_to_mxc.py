@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadserverna
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.media.repository import Upload, upload_content_to_mxc
 
 
@@ -17,7 +15,7 @@ from murmuration.media.repository import Upload, upload_content_to_mxc
     versions=("r0", "v3", "v1"),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     upload = Upload(request.body, request.headers.get("content-type"), request.query.get("filename"))
     upload_content_to_mxc(request.requester, params["serverName"], params["mediaId"], upload)

@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mutual_rooms
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.search import mutual_rooms
 
 
@@ -17,7 +15,7 @@ from murmuration.search import mutual_rooms
     versions=("v1", "unstable"),
     also=("/_matrix/client/{version}/uk.half-shot.msc2666/user/mutual_rooms",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     query = request.query
     start = query.get("from", query.get("batch_token"))
     return mutual_rooms.get_mutual_rooms(request.requester, query.get("user_id"), start)

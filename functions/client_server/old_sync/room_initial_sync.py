@@ -5,11 +5,9 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidin
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v1.events import TODAY
 from murmuration.drafts.v1.history import room_initial_sync
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -18,5 +16,5 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return room_initial_sync(request.access_token, request.params["roomId"], request.query, TODAY)

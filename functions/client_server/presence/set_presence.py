@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3presenceuseri
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.presence.requests import set_status
 from murmuration.protocol.presence import TODAYS
 
 
 @endpoint("PUT", "/_matrix/client/{version}/presence/{userId}/status", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     set_status(request.requester, request.params["userId"], request.fields(), TODAYS)
     return {}

@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuse
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import profiles
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint(
@@ -18,7 +16,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     also=("/_matrix/client/v2/profile/{userId}/{keyName}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return profiles.delete_profile_field(
         request.requester, request.params["userId"], request.params["keyName"]
     )

@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.federation import profiles
 
 
@@ -18,5 +16,5 @@ from murmuration.federation import profiles
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/profile/{userId}", "/_matrix/client/api/v1/profile/{userId}"),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return profiles.get_user_profile(request.params["userId"], request.source_ip)

@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuserid
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import profiles
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint(
@@ -21,7 +19,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     ),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params, propagate = request.params, request.query_bool("propagate", True)
     return profiles.set_profile_field(
         request.requester, params["userId"], params["keyName"], request.json_object(), propagate=propagate

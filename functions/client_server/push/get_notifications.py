@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.push import notifications
 
 
 @endpoint("GET", "/_matrix/client/{version}/notifications", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return notifications.get_notifications(
         request.requester,
         start=request.query.get("from"),

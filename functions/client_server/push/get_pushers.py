@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3pushers
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.push import pushers
 
 
 @endpoint("GET", "/_matrix/client/{version}/pushers", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return pushers.get_pushers(request.requester)

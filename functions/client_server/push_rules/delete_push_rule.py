@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3pushrulesg
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import push_rules
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint("DELETE", "/_matrix/client/{version}/pushrules/global/{kind}/{ruleId}", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     push_rules.delete_push_rule(request.requester.user_id, params["kind"], params["ruleId"])
     return {}

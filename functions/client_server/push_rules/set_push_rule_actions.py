@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglob
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import push_rules
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint(
@@ -16,7 +14,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     "/_matrix/client/{version}/pushrules/global/{kind}/{ruleId}/actions",
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     push_rules.set_push_rule_actions(
         request.requester.user_id, params["kind"], params["ruleId"], request.json_object()

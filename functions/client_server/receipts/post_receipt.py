@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidr
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.rooms.ephemeral.receipts import send_receipt
 
 
@@ -17,7 +15,7 @@ from murmuration.rooms.ephemeral.receipts import send_receipt
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     send_receipt(
         request.access_token,

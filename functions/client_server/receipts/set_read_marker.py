@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidr
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.rooms.ephemeral.receipts import set_read_markers
 
 
@@ -17,6 +15,6 @@ from murmuration.rooms.ephemeral.receipts import set_read_markers
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     set_read_markers(request.access_token, request.params["roomId"], request.json_object())
     return {}

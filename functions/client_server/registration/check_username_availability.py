@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravail
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import registration
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/{version}/register/available", auth=Auth.NONE, versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return registration.check_username_availability(
         request.query.get("username"), source_ip=request.source_ip
     )

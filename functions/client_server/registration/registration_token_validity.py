@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermlogi
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts import registration_tokens
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -17,5 +15,5 @@ from murmuration.endpoint import Auth, Request, endpoint
     auth=Auth.NONE,
     versions=("v1",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return registration_tokens.check_validity(request.query.get("token"), source_ip=request.source_ip)

@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidre
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.rooms.reading.relations import DEFAULT_LIMIT, RelationsRequest, get_relations
 
 
@@ -17,7 +15,7 @@ from murmuration.rooms.reading.relations import DEFAULT_LIMIT, RelationsRequest,
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=("v1",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     wanted = RelationsRequest(
         start=request.query.get("from"),

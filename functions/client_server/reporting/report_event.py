@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidr
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import reports
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -17,7 +15,7 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     reports.report_event(request.access_token, params["roomId"], params["eventId"], request.fields())
     return {}

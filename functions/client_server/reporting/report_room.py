@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidr
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import reports
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/report", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     reports.report_room(request.requester, request.params["roomId"], request.fields())
     return {}

@@ -5,16 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidb
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.rooms.membership.operations import ban_user
 
 
 @endpoint(
     "POST", "/_matrix/client/{version}/rooms/{roomId}/ban", versions=CLIENT_VERSIONS, refuses_suspended=True
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     body = request.fields()
     user_id, reason = body.string("user_id"), body.optional_string("reason")
     ban_user(request.requester.user_id, request.params["roomId"], user_id, reason=reason)

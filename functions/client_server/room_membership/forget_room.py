@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidf
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.rooms.membership.operations import forget_room
 
 
 @endpoint("POST", "/_matrix/client/{version}/rooms/{roomId}/forget", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     forget_room(request.requester.user_id, request.params["roomId"])
     return {}

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3joined_rooms
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.rooms.reading.state_reads import get_joined_rooms
 
 
 @endpoint("GET", "/_matrix/client/{version}/joined_rooms", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return {"joined_rooms": get_joined_rooms(request.requester.user_id)}

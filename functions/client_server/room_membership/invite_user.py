@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidi
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.federation.membership.inviting import invite_user
 from murmuration.rooms.membership.invitees import invitee
 
@@ -18,7 +16,7 @@ from murmuration.rooms.membership.invitees import invitee
     versions=CLIENT_VERSIONS,
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     body = request.fields()
     user_id, reason = invitee(body), body.optional_string("reason")
     invite_user(request.requester.user_id, request.params["roomId"], user_id, reason=reason)

@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidor
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.federation.membership.joining import join_room
 from murmuration.rooms.membership.joining import JoinRequest
 
@@ -19,7 +17,7 @@ from murmuration.rooms.membership.joining import JoinRequest
     versions=CLIENT_VERSIONS,
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     body = request.fields(optional=True)
     wanted = JoinRequest.from_body(request.params["roomIdOrAlias"], body, with_custom=True)
     via = [*request.query_all("via"), *request.query_all("server_name")]

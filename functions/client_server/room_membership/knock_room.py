@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3knockroomido
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.federation.membership.knocking import knock_on_room
 
 
@@ -18,7 +16,7 @@ from murmuration.federation.membership.knocking import knock_on_room
     also=("/_matrix/client/v2/knock/{roomIdOrAlias}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     reason = request.fields(optional=True).optional_string("reason")
     named = request.params["roomIdOrAlias"]
     via = [*request.query_all("via"), *request.query_all("server_name")]

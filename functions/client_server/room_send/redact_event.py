@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidre
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.rooms.delayed.delays import refuse_delay
 from murmuration.rooms.writing.sending import redact_event
 
@@ -21,7 +19,7 @@ from murmuration.rooms.writing.sending import redact_event
         "/_matrix/client/api/v1/rooms/{roomId}/redact/{eventId}/{txnId}",
     ),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     refuse_delay(request.query_values)
     event_id = redact_event(

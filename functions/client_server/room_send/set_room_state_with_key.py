@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidst
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.federation.membership.states import set_state
 from murmuration.rooms.delayed.scheduling import set_or_schedule
 
@@ -19,7 +17,7 @@ from murmuration.rooms.delayed.scheduling import set_or_schedule
     also=("/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}/{stateKey}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     return set_or_schedule(
         request.requester,

@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidst
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.rooms.reading import state_reads
 
 
@@ -18,7 +16,7 @@ from murmuration.rooms.reading import state_reads
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}/{stateKey}",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     return state_reads.get_room_state_with_key(
         request.access_token,

@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryr
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.spaces import summaries
 
 
@@ -23,7 +21,7 @@ from murmuration.spaces import summaries
         "/_matrix/client/{version}/org.matrix.msc3266/summary/{roomIdOrAlias}",
     ),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return summaries.get_room_summary(
         request.optional_requester,
         request.params["roomIdOrAlias"],

@@ -5,15 +5,13 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.federation.membership.inviting import create_room
 from murmuration.rooms.lifecycle.creation import RoomRequest
 
 
 @endpoint("POST", "/_matrix/client/{version}/createRoom", versions=CLIENT_VERSIONS, refuses_suspended=True)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     old = request.params["version"] == "r0"
     wanted = RoomRequest.from_body(request.fields(), for_old_clients=old)
     return {"room_id": create_room(request.requester, wanted)}

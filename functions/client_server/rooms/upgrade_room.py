@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidu
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.rooms.lifecycle import upgrades
 
@@ -18,7 +16,7 @@ from murmuration.rooms.lifecycle import upgrades
     versions=CLIENT_VERSIONS,
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     body = request.json_object()
     version, creators = body.get("new_version"), body.get("additional_creators", [])
     if version is None:

@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhi
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.spaces import hierarchy
 
 
 @endpoint("GET", "/_matrix/client/{version}/rooms/{roomId}/hierarchy", versions=("v1",))
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     depth = request.query_int("max_depth", hierarchy.DEEPEST)
     return hierarchy.get_space_hierarchy(
         request.requester,

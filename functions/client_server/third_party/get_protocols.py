@@ -5,11 +5,9 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3thirdpartypro
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/{version}/thirdparty/protocols", versions=CLIENT_VERSIONS)
-def handler(_request: Request) -> dict[str, Any]:
+def handler(_request: Request) -> Answer:
     return {}

@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidm
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts.threepids import proofs
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -21,5 +19,5 @@ from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
         "/_matrix/client/{version}/register/msisdn/requestToken",
     ),
 )
-def handler(_request: Request) -> dict[str, Any]:
+def handler(_request: Request) -> Answer:
     return proofs.refuse_phone_number()

@@ -5,15 +5,13 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3sendtodevicee
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import to_device
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.federation.devices import messages
 
 
 @endpoint("PUT", "/_matrix/client/{version}/sendToDevice/{eventType}/{txnId}", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     to_device.send_to_device(
         request.requester,

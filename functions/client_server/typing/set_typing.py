@@ -5,9 +5,7 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidty
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.rooms.ephemeral.typing import DEFAULT_TIMEOUT_MS, set_typing
 
@@ -22,7 +20,7 @@ from murmuration.rooms.ephemeral.typing import DEFAULT_TIMEOUT_MS, set_typing
     ),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     body = request.json_object()
     typing, timeout = body.get("typing"), body.get("timeout", DEFAULT_TIMEOUT_MS)
     if typing is None:

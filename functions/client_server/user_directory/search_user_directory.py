@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3user_directo
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 from murmuration.search import user_directory
 
 
 @endpoint("POST", "/_matrix/client/{version}/user_directory/search", versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return user_directory.search_user_directory(request.requester, request.fields())

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import server_discovery
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/versions", auth=Auth.NONE)
-def handler(_request: Request) -> dict[str, Any]:
+def handler(_request: Request) -> Answer:
     return server_discovery.get_versions()

@@ -5,10 +5,8 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4143
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import server_discovery
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -18,5 +16,5 @@ from murmuration.endpoint import Auth, Request, endpoint
     versions=("v1", "unstable"),
     also=("/_matrix/client/{version}/org.matrix.msc4143/rtc/transports",),
 )
-def handler(_request: Request) -> dict[str, Any]:
+def handler(_request: Request) -> Answer:
     return server_discovery.get_rtc_transports()

@@ -5,10 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3voipturnserve
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import voip
-from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Request, endpoint
 
 
 @endpoint(
@@ -17,5 +15,5 @@ from murmuration.endpoint import CLIENT_VERSIONS, Request, endpoint
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/v2/voip/turnServer", "/_matrix/client/api/v1/voip/turnServer"),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return voip.get_turn_server(request.requester.user_id)

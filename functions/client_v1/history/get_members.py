@@ -5,12 +5,10 @@ The founding draft's "Getting events for a room"; today: https://spec.matrix.org
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v1.history import get_members
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/api/v1/rooms/{roomId}/members", auth=Auth.DEFERRED_ACCESS_TOKEN)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return get_members(request.access_token, request.params["roomId"], request.query)

@@ -5,12 +5,10 @@ The founding draft's "Registration and login"; today: https://spec.matrix.org/v1
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v1 import logins
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/api/v1/login", auth=Auth.NONE)
-def handler(_request: Request) -> dict[str, Any]:
+def handler(_request: Request) -> Answer:
     return logins.get_login_flows()

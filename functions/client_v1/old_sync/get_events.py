@@ -5,13 +5,11 @@ The founding draft's "Syncing rooms"; today: https://spec.matrix.org/v1.19/clien
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v1.events import V1
 from murmuration.drafts.v1.stream import get_events
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/api/v1/events", auth=Auth.DEFERRED_ACCESS_TOKEN)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return get_events(request.access_token, request.query, V1)

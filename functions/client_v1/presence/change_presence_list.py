@@ -5,13 +5,11 @@ The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-ser
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.presence.requests import change_list
 
 
 @endpoint("POST", "/_matrix/client/api/v1/presence/list/{userId}")
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     change_list(request.requester, request.params["userId"], request.fields())
     return {}

@@ -5,9 +5,7 @@ The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-ser
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.presence.requests import set_status
 from murmuration.protocol.presence import STATES
 
@@ -17,6 +15,6 @@ from murmuration.protocol.presence import STATES
     "/_matrix/client/api/v1/presence/{userId}/status",
     also=("/_matrix/client/v2/presence/{userId}/status",),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     set_status(request.requester, request.params["userId"], request.fields(), STATES)
     return {}

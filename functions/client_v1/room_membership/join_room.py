@@ -5,9 +5,7 @@ The founding draft's "Joining rooms"; today: https://spec.matrix.org/v1.19/clien
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.joining import join_room
 from murmuration.rooms.membership.joining import JoinRequest
 
@@ -19,6 +17,6 @@ from murmuration.rooms.membership.joining import JoinRequest
     also=("PUT /_matrix/client/api/v1/join/{roomIdOrAlias}/{txnId}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     wanted = JoinRequest.from_body(request.params["roomIdOrAlias"], request.fields(optional=True))
     return {"room_id": join_room(request.access_token, wanted, txn_id=request.params.get("txnId"))}

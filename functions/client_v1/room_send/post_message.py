@@ -5,10 +5,8 @@ The founding draft's "Non-state events"; today: https://spec.matrix.org/v1.19/cl
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v1.rooms import post_message
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -17,7 +15,7 @@ from murmuration.endpoint import Auth, Request, endpoint
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     content = request.json_object()
     return {"event_id": post_message(request.access_token, params["roomId"], params["eventType"], content)}

@@ -5,14 +5,12 @@ The founding draft's "Non-state events"; today: https://spec.matrix.org/v1.19/cl
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v1.rooms import post_redaction
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 
 
 @endpoint("POST", "/_matrix/client/api/v1/rooms/{roomId}/redact/{eventId}")
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     content = request.json_object(optional=True)
     return {"event_id": post_redaction(request.requester, params["roomId"], params["eventId"], content)}

@@ -5,10 +5,8 @@ The founding draft's "Rooms"; today: https://spec.matrix.org/v1.19/client-server
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v1.rooms import create_room
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 
 
 @endpoint(
@@ -17,5 +15,5 @@ from murmuration.endpoint import Request, endpoint
     also=("PUT /_matrix/client/api/v1/createRoom/{txnId}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return create_room(request.requester, request.fields(), request.params.get("txnId"))

@@ -5,13 +5,11 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.rooms.lifecycle.aliases import name_room
 
 
 @endpoint("POST", "/_matrix/client/v2/rooms/{roomId}/aliases", refuses_suspended=True)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     localpart = request.fields().string("localpart")
     return {"room_alias": name_room(request.requester, request.params["roomId"], localpart)}

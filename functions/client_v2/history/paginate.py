@@ -5,14 +5,12 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2.history import DEFAULT_LIMIT, make_reading, paginate
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint("GET", "/_matrix/client/v2/rooms/{roomId}/paginate", auth=Auth.DEFERRED_ACCESS_TOKEN)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     reading = make_reading(
         request.access_token,
         request.query.get("filter"),

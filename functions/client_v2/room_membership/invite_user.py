@@ -5,10 +5,8 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2.memberships import invite_user
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 
 
 @endpoint(
@@ -20,6 +18,6 @@ from murmuration.endpoint import Request, endpoint
     ),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     action_id = request.params.get("txnId") or request.query.get("action_id")
     return invite_user(request.requester, request.params["roomId"], request.fields(), action_id)

@@ -5,12 +5,10 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2.entering import join_room
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 
 
 @endpoint("POST", "/_matrix/client/v2/join", refuses_suspended=True)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return join_room(request.access_token, request.requester, request.fields())

@@ -5,10 +5,8 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2.memberships import leave_room
-from murmuration.endpoint import Request, endpoint
+from murmuration.endpoint import Answer, Request, endpoint
 
 
 @endpoint(
@@ -19,7 +17,7 @@ from murmuration.endpoint import Request, endpoint
         "PUT /_matrix/client/api/v1/rooms/{roomId}/leave/{txnId}",
     ),
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     body = request.fields(optional=True)
     action_id = request.params.get("txnId") or request.query.get("action_id")
     leave_room(request.requester, request.params["roomId"], body, action_id)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2.actions import Answering, delete_state
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -15,7 +13,7 @@ from murmuration.endpoint import Auth, Request, endpoint
     also=("/_matrix/client/v2/rooms/{roomId}/state/{eventType}/{stateKey}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     return delete_state(
         request.access_token,

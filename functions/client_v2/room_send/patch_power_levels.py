@@ -5,10 +5,8 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2.actions import Answering, PowerLevelPatch, patch_power_levels
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -17,7 +15,7 @@ from murmuration.endpoint import Auth, Request, endpoint
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     patch = PowerLevelPatch.from_body(request.fields())
     action_id = request.query.get("action_id")
     answering = Answering(streaming=request.query.get("streaming"))

@@ -5,10 +5,8 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2.actions import Action, Answering, send_event
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint(
@@ -18,7 +16,7 @@ from murmuration.endpoint import Auth, Request, endpoint
     also=("PUT /_matrix/client/v2/rooms/{roomId}/send/{eventType}/{txnId}",),
     refuses_suspended=True,
 )
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     params = request.params
     action_id = params.get("txnId") or request.query.get("action_id")
     action = Action(params["eventType"], request.json_object(), action_id=action_id)

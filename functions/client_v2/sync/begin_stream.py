@@ -5,12 +5,10 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2 import streaming
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 
 
 @endpoint("POST", "/_matrix/client/v2/streaming", auth=Auth.DEFERRED_ACCESS_TOKEN)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return {"streaming": streaming.define(request.access_token, request.json_object())}

@@ -5,15 +5,13 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.drafts.v2.event_stream import DEFAULT_TIMEOUT_MS, get_events
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.protocol.errors import MissingParam
 
 
 @endpoint("GET", "/_matrix/client/v2/eventStream", auth=Auth.DEFERRED_ACCESS_TOKEN)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     timeout_ms = request.query_int("timeout", DEFAULT_TIMEOUT_MS)
     out_of_order = request.query_bool("out_of_order")
     streaming = request.query.get("streaming")

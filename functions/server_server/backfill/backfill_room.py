@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillr
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.serving import history
 
 
 @endpoint("GET", "/_matrix/federation/v1/backfill/{roomId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     limit = request.query_int("limit", history.MOST_BACKFILLED)
     return history.backfill(request.origin, request.params["roomId"], request.query_all("v"), limit)

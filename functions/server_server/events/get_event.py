@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1eventeven
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.serving import events
 
 
 @endpoint("GET", "/_matrix/federation/v1/event/{eventId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return events.get_event(request.origin, request.params["eventId"])

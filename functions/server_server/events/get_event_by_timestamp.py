@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.serving import by_timestamp
 
 
 @endpoint("GET", "/_matrix/federation/v1/timestamp_to_event/{roomId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     request.query_required("ts")
     forward = request.query_choice("dir", ("b", "f")) == "f"
     return by_timestamp.get_event_by_timestamp(

@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroo
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.serving.invites import invite
 
 
 @endpoint("PUT", "/_matrix/federation/v2/invite/{roomId}/{eventId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     room_id, event_id = request.params["roomId"], request.params["eventId"]
     return invite(request.origin, room_id, event_id, request.content_object)

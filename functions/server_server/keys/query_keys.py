@@ -5,14 +5,12 @@ https://spec.matrix.org/v1.19/server-server-api/#post_matrixkeyv2query
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.keys import notary
 from murmuration.protocol.bodies import object_of, required
 
 
 @endpoint("POST", "/_matrix/key/v2/query", auth=Auth.NONE)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     wanted = object_of(required(request.json_object(), "server_keys"), "server_keys")
     return notary.query_keys(wanted, request.source_ip)

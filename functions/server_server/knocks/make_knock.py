@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_knoc
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.serving.templates import make_knock
 
 
 @endpoint("GET", "/_matrix/federation/v1/make_knock/{roomId}/{userId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     room_id, user_id = request.params["roomId"], request.params["userId"]
     return make_knock(request.origin, room_id, user_id, request.query_all("ver"))

@@ -5,13 +5,11 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knoc
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.serving.knocks import send_knock
 
 
 @endpoint("PUT", "/_matrix/federation/v1/send_knock/{roomId}/{eventId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     room_id, event_id = request.params["roomId"], request.params["eventId"]
     return send_knock(request.origin, room_id, event_id, request.content)

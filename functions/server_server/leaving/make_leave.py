@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_leav
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.serving.templates import make_leave
 
 
 @endpoint("GET", "/_matrix/federation/v1/make_leave/{roomId}/{userId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return make_leave(request.origin, request.params["roomId"], request.params["userId"])

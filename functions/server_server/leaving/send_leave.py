@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.serving.leaves import send_leave
 
 
@@ -17,7 +17,7 @@ from murmuration.federation.membership.serving.leaves import send_leave
     auth=Auth.SERVER,
     also=("/_matrix/federation/v1/send_leave/{roomId}/{eventId}",),
 )
-def handler(request: Request) -> dict[str, Any] | list[Any]:
+def handler(request: Request) -> Answer | list[Any]:
     room_id, event_id = request.params["roomId"], request.params["eventId"]
     answer = send_leave(request.origin, room_id, event_id, request.content)
     return [200, answer] if "/v1/" in request.resource else answer

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1querydire
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.serving.queries import query_directory
 
 
 @endpoint("GET", "/_matrix/federation/v1/query/directory", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return query_directory(request.query.get("room_alias"))

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprof
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.serving.queries import query_profile
 
 
 @endpoint("GET", "/_matrix/federation/v1/query/profile", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return query_profile(request.query.get("user_id"), request.query.get("field"))

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1exchange_
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.membership.serving.third_party import exchange
 
 
 @endpoint("PUT", "/_matrix/federation/v1/exchange_third_party_invite/{roomId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return exchange(request.origin, request.params["roomId"], request.content_object)

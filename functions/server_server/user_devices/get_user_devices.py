@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1userdevic
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.devices.serving import get_user_devices
 
 
 @endpoint("GET", "/_matrix/federation/v1/user/devices/{userId}", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return get_user_devices(request.origin, request.params["userId"])

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#post_matrixfederationv1userkeys
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation.devices.serving import query_user_keys
 
 
 @endpoint("POST", "/_matrix/federation/v1/user/keys/query", auth=Auth.SERVER)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     return query_user_keys(request.origin, request.content_object)

@@ -5,12 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#getwell-knownmatrixserver
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import Auth, Request, endpoint
+from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.federation import discovery
 
 
 @endpoint("GET", "/.well-known/matrix/server", auth=Auth.NONE)
-def handler(_request: Request) -> dict[str, Any]:
+def handler(_request: Request) -> Answer:
     return discovery.get_wellknown()

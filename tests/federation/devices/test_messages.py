@@ -267,7 +267,7 @@ def test_messages_are_limited_by_server(
 
 
 @given(st.lists(st.lists(st.integers(0, 30), max_size=12), max_size=6))
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 def test_however_it_is_repeated_each_comes_once(
     deployment: None, fresh_user_id: Callable[[str], str], transactions: list[list[int]]
 ) -> None:

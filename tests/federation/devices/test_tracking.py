@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
@@ -367,7 +367,7 @@ DEVICES = st.sampled_from(["A", "B", "C"])
 
 
 @given(st.lists(st.tuples(DEVICES, st.booleans()), max_size=20), st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 def test_whatever_is_lost_is_noticed(changes: list[tuple[str, bool]], data: st.DataObject) -> None:
     """Updates that arrive in order leave what the sender has; a gap is never taken for the whole."""
     bob = "@bob:elsewhere.example"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Answer, Content
 from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged, TooLarge
 from murmuration.protocol.event_types import FULLY_READ, PUSH_RULES, TAG
 from murmuration.protocol.identifiers import parse_room_id
@@ -19,7 +20,7 @@ MAX_TAG_BYTES = 255
 MAX_TAGS = 100
 
 
-def set_account_data(requester: Requester, user_id: str, data_type: str, content: Mapping[str, Any]) -> None:
+def set_account_data(requester: Requester, user_id: str, data_type: str, content: Content) -> None:
     """Set data of the account. Raises Forbidden, ServerManaged, TooLarge, InvalidParam."""
     requester.require_self(user_id)
     _require_settable(data_type)
@@ -27,7 +28,7 @@ def set_account_data(requester: Requester, user_id: str, data_type: str, content
 
 
 def set_account_data_per_room(
-    requester: Requester, user_id: str, room_id: str, data_type: str, content: Mapping[str, Any]
+    requester: Requester, user_id: str, room_id: str, data_type: str, content: Content
 ) -> None:
     """Set the account's data for a room. Raises Forbidden, ServerManaged, TooLarge, InvalidParam."""
     requester.require_self(user_id)
@@ -36,7 +37,7 @@ def set_account_data_per_room(
     storage.write(user_id, room_id, data_type, content)
 
 
-def get_account_data(requester: Requester, user_id: str, data_type: str) -> dict[str, Any]:
+def get_account_data(requester: Requester, user_id: str, data_type: str) -> Answer:
     """Data of the account. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     if data_type == PUSH_RULES:
@@ -46,9 +47,7 @@ def get_account_data(requester: Requester, user_id: str, data_type: str) -> dict
     return _found(storage.read(user_id, "", data_type))
 
 
-def get_account_data_per_room(
-    requester: Requester, user_id: str, room_id: str, data_type: str
-) -> dict[str, Any]:
+def get_account_data_per_room(requester: Requester, user_id: str, room_id: str, data_type: str) -> Answer:
     """The account's data for a room. Raises Forbidden, InvalidParam, NotFound."""
     requester.require_self(user_id)
     parse_room_id(room_id)
@@ -69,7 +68,7 @@ def _found(content: dict[str, Any] | None) -> dict[str, Any]:
 # -- Tags ------------------------------------------------------------------------------------------------
 
 
-def get_room_tags(requester: Requester, user_id: str, room_id: str) -> dict[str, Any]:
+def get_room_tags(requester: Requester, user_id: str, room_id: str) -> Answer:
     """The tags that a user put on a room: `{"tags": {name: data}}`. Raises Forbidden, InvalidParam."""
     requester.require_self(user_id)
     parse_room_id(room_id)

@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import NotFound, TooLarge
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.storage.users import filters as storage
@@ -32,7 +33,7 @@ def define_filter(requester: Requester, user_id: str, definition: Mapping[str, A
     return filter_id
 
 
-def get_filter(requester: Requester, user_id: str, filter_id: str) -> dict[str, Any]:
+def get_filter(requester: Requester, user_id: str, filter_id: str) -> Answer:
     """A filter as it was uploaded. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     return read_definition(user_id, filter_id)

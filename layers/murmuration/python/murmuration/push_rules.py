@@ -6,9 +6,10 @@ account data. https://spec.matrix.org/v1.19/client-server-api/#push-rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import BadJson, MissingParam
 from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.push_rules import ruleset
@@ -27,7 +28,7 @@ def as_account_data(user_id: str, changes: Changes) -> dict[str, Any]:
     return {"global": ruleset.ruleset_of(user_id, changes)}
 
 
-def get_push_rules(user_id: str) -> dict[str, Any]:
+def get_push_rules(user_id: str) -> Answer:
     return as_account_data(user_id, _changes(user_id))
 
 
@@ -45,7 +46,7 @@ def set_push_rule(
     user_id: str,
     kind: str,
     rule_id: str,
-    body: Mapping[str, Any],
+    body: Body,
     *,
     before: str | None = None,
     after: str | None = None,
@@ -67,7 +68,7 @@ def delete_push_rule(user_id: str, kind: str, rule_id: str) -> None:
     _change(user_id, lambda changes: ruleset.delete_rule(changes, parsed, rule_id))
 
 
-def set_push_rule_enabled(user_id: str, kind: str, rule_id: str, body: Mapping[str, Any]) -> None:
+def set_push_rule_enabled(user_id: str, kind: str, rule_id: str, body: Body) -> None:
     """Switch a rule on or off. Raises MissingParam, BadJson, InvalidParam, NotFound."""
     parsed, enabled = parse_kind(kind), _required(body, "enabled")
     if not isinstance(enabled, bool):
@@ -75,13 +76,13 @@ def set_push_rule_enabled(user_id: str, kind: str, rule_id: str, body: Mapping[s
     _change(user_id, lambda changes: ruleset.set_enabled(changes, parsed, rule_id, enabled))
 
 
-def set_push_rule_actions(user_id: str, kind: str, rule_id: str, body: Mapping[str, Any]) -> None:
+def set_push_rule_actions(user_id: str, kind: str, rule_id: str, body: Body) -> None:
     """Set the actions of a rule. Raises MissingParam, InvalidParam, NotFound."""
     parsed, actions = parse_kind(kind), _required(body, "actions")
     _change(user_id, lambda changes: ruleset.set_actions(changes, parsed, rule_id, actions))
 
 
-def _required(body: Mapping[str, Any], name: str) -> Any:
+def _required(body: Body, name: str) -> Any:
     if name not in body:
         raise MissingParam(f"{name} is missing")
     return body[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.room_versions import ROOM_VERSIONS
 from murmuration.settings import settings
@@ -29,7 +30,7 @@ UNSTABLE_FEATURES = {
 """Stable features that clients look for by the names they had before."""
 
 
-def get_versions() -> dict[str, Any]:
+def get_versions() -> Answer:
     """https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions"""
     return {"versions": list(SPEC_VERSIONS), "unstable_features": UNSTABLE_FEATURES | _features_by_settings()}
 
@@ -44,7 +45,7 @@ def _features_by_settings() -> dict[str, bool]:
     }
 
 
-def get_wellknown() -> dict[str, Any]:
+def get_wellknown() -> Answer:
     """https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient"""
     config = settings()
     found: dict[str, Any] = {"m.homeserver": {"base_url": config.public_url}}
@@ -55,7 +56,7 @@ def get_wellknown() -> dict[str, Any]:
     return found
 
 
-def get_rtc_transports() -> dict[str, Any]:
+def get_rtc_transports() -> Answer:
     """Return by which servers calls go. https://github.com/matrix-org/matrix-spec-proposals/pull/4143"""
     return {"rtc_transports": _rtc_transports()}
 
@@ -65,7 +66,7 @@ def _rtc_transports() -> list[dict[str, str]]:
     return [{"type": "livekit", "livekit_service_url": url}] if url else []
 
 
-def get_wellknown_support() -> dict[str, Any]:
+def get_wellknown_support() -> Answer:
     """Return how to reach the operators. Raises NotFound if the deployment doesn't say.
 
     https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixsupport
@@ -84,7 +85,7 @@ def get_wellknown_support() -> dict[str, Any]:
     return found
 
 
-def get_capabilities(requester: Requester) -> dict[str, Any]:
+def get_capabilities(requester: Requester) -> Answer:
     """What the requester may do. https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation"""
     member = not requester.is_guest
     profile_fields = {"enabled": True} | ({} if member else {"allowed": ["displayname"]})

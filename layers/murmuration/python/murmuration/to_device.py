@@ -9,6 +9,7 @@ from typing import Any
 from murmuration.identity.budgets import expect_writes
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.shapes import Body, ClientEvent
 from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
 from murmuration.protocol.identifiers import is_valid_device_id, parse_user_id
 from murmuration.settings import settings
@@ -30,7 +31,7 @@ def send_to_device(
     requester: Requester,
     event_type: str,
     txn_id: str,
-    body: Mapping[str, Any],
+    body: Body,
     *,
     received_ms: int,
     send_on: SendOn = _drop,
@@ -52,9 +53,7 @@ def send_to_device(
         send_on(key, requester.user_id, event_type, remote, received_ms)
 
 
-def _events(
-    sender: str, event_type: str, body: Mapping[str, Any]
-) -> tuple[dict[Target, str], dict[Target, dict[str, Any]]]:
+def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str], dict[Target, ClientEvent]]:
     """The events for this server's users, as JSON, and the contents for others'.
 
     Raises MissingParam, BadJson, InvalidParam, TooLarge.

@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from typing import Any
 
 from murmuration.aws.parameters import read_secret
 from murmuration.clock import now_ms
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.settings import settings
 
 SECRET = "turn-secret"  # noqa: S105 - a parameter's name
 
 
-def get_turn_server(user_id: str) -> dict[str, Any]:
+def get_turn_server(user_id: str) -> Answer:
     """Credentials for the deployment's TURN servers; an empty object where it has none, as clients expect.
 
     The TURN server shares a secret with us and needs no account for each user: the username names the second

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from murmuration import server_discovery
@@ -24,6 +24,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.moderation import LOCKED, SUSPENDED, check_device
 from murmuration.identity.tokens import Requester, TokenPair, hash_secret, new_secret
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -42,7 +43,7 @@ LOGIN_TOKEN_LIFETIME_MS = 120_000
 ATTEMPTS = 8
 
 
-def get_login_flows() -> dict[str, Any]:
+def get_login_flows() -> Answer:
     """The flows of a single stage: this API has no others.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
@@ -55,7 +56,7 @@ def get_login_flows() -> dict[str, Any]:
     return {"flows": [*flows, {"type": LOGIN_TOKEN, "get_login_token": True}]}
 
 
-def login(body: Mapping[str, Any], *, source_ip: str) -> dict[str, Any]:
+def login(body: Body, *, source_ip: str) -> Answer:
     """Begin a session for whoever the body proves to be.
 
     Raises Forbidden, UserDeactivated, LimitExceeded, Unknown for a type that isn't offered, MissingParam,
@@ -123,7 +124,7 @@ def begin_session(
     raise Unavailable("The device is in use by many logins at once; try again")
 
 
-def generate_login_token(requester: Requester, attempt: Attempt) -> dict[str, Any]:
+def generate_login_token(requester: Requester, attempt: Attempt) -> Answer:
     """A token with which another client of the requester's may log in, once.
 
     Raises UserInteractiveAuthRequired each time, LimitExceeded and what `reauthenticate` raises.

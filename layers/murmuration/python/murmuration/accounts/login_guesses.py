@@ -34,10 +34,10 @@ class Guess:
 
 
 def take(user_id: str, source_ip: str, *, is_known: bool) -> Guess:
-    """Take an attempt for `user_id` before its work. Raises LimitExceeded.
+    """Count an attempt to log in as `user_id` before the password is checked. Raises LimitExceeded.
 
-    `user_id` may be nobody's: strangers can't tell that from the limits. `is_known` if the request proved in
-    another way to come from the user.
+    There need not be such a user: the limits are the same, so that strangers can't find out who has an
+    account. `is_known` says that the request proved in another way that it comes from the user.
     """
     network = KNOWN_BY_TOKEN if is_known else rate_limits.network(source_ip)
     taken = []

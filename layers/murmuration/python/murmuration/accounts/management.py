@@ -8,7 +8,6 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from murmuration import server_keys
 from murmuration.accounts import devices, passwords
@@ -25,12 +24,13 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound, UserDeactivated
 from murmuration.settings import settings
 from murmuration.storage.users import accounts, delayed_events, subjects
 
 
-def change_password(requester: Requester | None, attempt: Attempt) -> dict[str, Any]:
+def change_password(requester: Requester | None, attempt: Attempt) -> Answer:
     """Set a new password, and log out the user's other devices unless `logout_devices` is false.
 
     Without an access token, the old password says whose it is, or a mail that they read: then the link in it
@@ -70,7 +70,7 @@ def request_password_token(body: Fields, *, source_ip: str) -> dict[str, str]:
     return proofs.request_token("password", body, source_ip=source_ip)
 
 
-def deactivate_account(requester: Requester | None, attempt: Attempt) -> dict[str, Any]:
+def deactivate_account(requester: Requester | None, attempt: Attempt) -> Answer:
     """Close an account for good: no login, no devices, no rooms, no profile, no data.
 
     Without an access token, the password says whose it is. Stopped halfway, the same request goes on: the

@@ -5,12 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#account-moderation
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.moderation import LOCKED, SUSPENDED
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, required
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.identifiers import is_valid_user_id
 from murmuration.storage.live import streams
@@ -18,7 +17,7 @@ from murmuration.storage.rooms.member_index import is_local
 from murmuration.storage.users import accounts
 
 
-def get_who_is(requester: Requester, user_id: str) -> dict[str, Any]:
+def get_who_is(requester: Requester, user_id: str) -> Answer:
     """Return when and from where each of a user's devices was seen last: one's own, or for an administrator.
 
     Raises Forbidden, InvalidParam, NotFound.
@@ -40,7 +39,10 @@ def get_who_is(requester: Requester, user_id: str) -> dict[str, Any]:
 
 
 def get_lock(requester: Requester, user_id: str) -> dict[str, bool]:
-    """Return whether an account is locked. Raises what `_find` raises."""
+    """Return whether an account is locked.
+
+    Raises Forbidden, InvalidParam for another server's user, NotFound.
+    """
     return {LOCKED: _find(requester, user_id, LOCKED)}
 
 
@@ -51,7 +53,10 @@ def set_lock(requester: Requester, user_id: str, body: Fields) -> dict[str, bool
 
 
 def get_suspension(requester: Requester, user_id: str) -> dict[str, bool]:
-    """Return whether an account is suspended. Raises what `_find` raises."""
+    """Return whether an account is suspended.
+
+    Raises Forbidden, InvalidParam for another server's user, NotFound.
+    """
     return {SUSPENDED: _find(requester, user_id, SUSPENDED)}
 
 
@@ -77,7 +82,7 @@ def _set(requester: Requester, user_id: str, flag: str, on: bool) -> bool:
     """Set a flag of an account and then of its devices; stopped halfway, the same request goes on.
 
     The devices' flags are what each request is held against, without a further read. Whoever waits is called.
-    Raises what `_find` raises.
+    Raises Forbidden, InvalidParam for another server's user, NotFound.
     """
     _require_admin(requester)
     if user_id == requester.user_id:

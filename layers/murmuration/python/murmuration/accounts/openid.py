@@ -5,11 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#openid
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester, hash_secret, new_secret
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import MissingToken, UnknownToken
 from murmuration.settings import settings
 from murmuration.storage.auth import user_tokens
@@ -17,7 +16,7 @@ from murmuration.storage.auth import user_tokens
 LIFETIME_S = 3600
 
 
-def request_openid_token(requester: Requester, user_id: str) -> dict[str, Any]:
+def request_openid_token(requester: Requester, user_id: str) -> Answer:
     """A token that proves who the requester is, and nothing else.
 
     Raises Forbidden for another user, LimitExceeded: some 200 tokens of a user are good at a time.

@@ -24,6 +24,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import TokenPair
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -59,7 +60,7 @@ _FLOWS: Mapping[str, Flow] = {"open": (), "token": (REGISTRATION_TOKEN,)}
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
-def register(kind: str, attempt: Attempt) -> dict[str, Any]:
+def register(kind: str, attempt: Attempt) -> Answer:
     """Make an account for a client, and begin a session unless it asks not to.
 
     Registering again with the session and password of a registration that succeeded logs in: the answer to

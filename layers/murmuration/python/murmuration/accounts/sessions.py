@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.identity import moderation
 from murmuration.identity.tokens import REFRESH, AccessToken, Requester, TokenPair, new_secret
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import BadJson, InvalidParam, MissingParam, Unavailable, UnknownToken
 from murmuration.protocol.identifiers import is_valid_device_id
 from murmuration.settings import settings
@@ -32,7 +32,7 @@ class SessionRequest:
     source_ip: str
 
     @classmethod
-    def parse(cls, body: Mapping[str, Any], source_ip: str) -> SessionRequest:
+    def parse(cls, body: Body, source_ip: str) -> SessionRequest:
         """From the body of a login or registration. Raises BadJson, InvalidParam."""
         device_id = _optional(body, "device_id", str) or None
         if device_id is not None:
@@ -105,7 +105,7 @@ def begin_write(
     )
 
 
-def refresh(body: Mapping[str, Any]) -> dict[str, Any]:
+def refresh(body: Body) -> Answer:
     """Exchange a refresh token for a new pair; the old one stays good until one of the new is used.
 
     Raises UnknownToken, UserLocked, MissingParam, BadJson.
@@ -144,7 +144,7 @@ def refresh(body: Mapping[str, Any]) -> dict[str, Any]:
     raise Unavailable("The device's tokens are being refreshed by many requests at once; try again")
 
 
-def get_token_owner(requester: Requester) -> dict[str, Any]:
+def get_token_owner(requester: Requester) -> Answer:
     """Whose the access token is.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami
@@ -156,7 +156,7 @@ def get_token_owner(requester: Requester) -> dict[str, Any]:
     }
 
 
-def _optional(body: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
+def _optional(body: Body, name: str, kind: type[Any]) -> Any:
     value = body.get(name)
     if value is not None and not isinstance(value, kind):
         raise BadJson(f"{name} must be a {'string' if kind is str else 'boolean'}")

@@ -168,6 +168,37 @@ def count_object(put_bytes: int | None = None) -> None:
         usage.add_object(put_bytes)
 
 
+class Retries:
+    """How often something was tried once more: calls of AWS, and writes that lost a race."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def add(self) -> None:
+        with self._lock:
+            self.count += 1
+
+
+_retries: ContextVar[Retries | None] = ContextVar("retries", default=None)
+
+
+@contextmanager
+def counting_retries() -> Iterator[Retries]:
+    """Count what is tried once more meanwhile in this context."""
+    token = _retries.set(retries := Retries())
+    try:
+        yield retries
+    finally:
+        _retries.reset(token)
+
+
+def note_retry() -> None:
+    """Count a retry, where somebody counts."""
+    if (retries := _retries.get()) is not None:
+        retries.add()
+
+
 # -- Calling ---------------------------------------------------------------------------------------------
 
 
@@ -213,6 +244,7 @@ def _send(asked: Call) -> Answer:
         except ServiceError as error:
             if attempt == attempts or not (error.status >= 500 or error.code in THROTTLED):
                 raise
+        note_retry()
         time.sleep(uniform(0, FIRST_PAUSE_S * 2**attempt))
         attempt += 1
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from murmuration.aws import packing
-from murmuration.aws.calls import ServiceError, call
+from murmuration.aws.calls import ServiceError, call, note_retry
 from murmuration.aws.concurrency import parallel
 from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
 
 Item = dict[str, Any]
+StoredItem = Mapping[str, Any]
+"""An item as it was read, which nobody changes."""
 Key = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -445,6 +447,7 @@ def _patiently(attempt: Callable[[], T]) -> T:
             if error.names:
                 raise
         if number < CONTENDED_ATTEMPTS:
+            note_retry()
             time.sleep(random.uniform(0, CONTENDED_PAUSE_S * 2**number))
     raise Unavailable("Too many requests are about the same at once; try again")
 

@@ -28,6 +28,7 @@ from murmuration.protocol.errors import (
     TooLarge,
     Unrecognized,
 )
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import connections, listeners
 from murmuration.storage.live.connections import Connection
 from murmuration.storage.live.listeners import Socket
@@ -160,7 +161,8 @@ def encode(message: Mapping[str, Any]) -> bytes:
 
 
 def _token(connection: Connection) -> RememberedToken:
-    return RememberedToken(connection.user_id, connection.device_id, "", connection.access_hash)
+    user_id, device_id = UserId(connection.user_id), DeviceId(connection.device_id)
+    return RememberedToken(user_id, device_id, "", connection.access_hash)
 
 
 # -- Requests --------------------------------------------------------------------------------------------

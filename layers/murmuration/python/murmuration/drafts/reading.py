@@ -7,17 +7,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.events import StateKey
 from murmuration.storage.live.positions import RoomPosition
 from murmuration.sync import presence
 from murmuration.sync.context import Context
 from murmuration.sync.joined import RoomPart
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.sections import SyncSections
+from murmuration.sync.readers.sections import SyncSections
 
 
 class FoundingPresence:
-    """Tells presence in the founding documents' states, and of who asks to see the user's."""
+    """Tells presence in the founding documents' states, and which users ask to see the user's presence."""
 
     def presence_state(self, state: str, /) -> str:
         return state
@@ -45,15 +46,13 @@ class Sections(FoundingPresence):
     def postpones(self, _position: RoomPosition | None, /) -> bool:
         return False
 
-    def tell(self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart, /) -> None:
+    def tell(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart, /) -> None:
         part.section, present = concurrency.gather(
             functools.partial(self.joined, ctx, news, ephemeral), functools.partial(self.present, news)
         )
         part.presence |= present
 
-    def joined(
-        self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], /
-    ) -> dict[str, Any] | None:
+    def joined(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], /) -> dict[str, Any] | None:
         """Return the section of a room that the user is in."""
         raise NotImplementedError
 

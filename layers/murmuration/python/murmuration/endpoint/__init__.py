@@ -3,7 +3,7 @@
 An endpoint file decorates one function:
 
     @endpoint("PUT", "/_matrix/client/{version}/rooms/{roomId}/typing/{userId}", versions=("r0", "v3"))
-    def handler(request: Request) -> dict[str, Any]: ...
+    def handler(request: Request) -> Answer: ...
 
 What must live here: routes, parsing of requests, authentication's dispatch, errors to status and JSON, CORS.
 What must not: any decision about Matrix beyond that.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from murmuration.endpoint.http import Handler, Request, Response, endpoint
 from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket
+from murmuration.protocol.encoding.shapes import Answer
 
 if TYPE_CHECKING:
     from murmuration.endpoint.discovery import Function, discover, http_routes
@@ -24,6 +25,7 @@ CLIENT_VERSIONS = ("r0", "v3")
 
 __all__ = [
     "CLIENT_VERSIONS",
+    "Answer",
     "Auth",
     "Function",
     "Handler",

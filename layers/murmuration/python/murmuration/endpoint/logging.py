@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from murmuration.protocol.encoding.shapes import LambdaEvent
 
 if TYPE_CHECKING:
     from aws_lambda_powertools import Logger
@@ -18,7 +19,7 @@ def logger() -> Logger:
     return Logger(service="murmuration", level="INFO")
 
 
-def log_unexpected(event: Mapping[str, Any], context: Any) -> None:
+def log_unexpected(event: LambdaEvent, context: Any) -> None:
     """Log the exception that is being handled, with the request that met it."""
     logger().exception(
         "unexpected error",

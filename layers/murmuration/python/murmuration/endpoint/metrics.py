@@ -8,12 +8,16 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeVar, cast
 
+from murmuration.aws.calls import counting_retries
 from murmuration.clock import now_ms
+from murmuration.endpoint.routes import Queue, Stream
+from murmuration.protocol.encoding.shapes import Answer, LambdaEvent
 from murmuration.settings import settings
 
 NAMESPACE = "Murmuration"
@@ -23,36 +27,41 @@ _SENDING = ("/send/", "/state/")
 
 
 @contextmanager
-def request_metrics(event: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def request_metrics(event: LambdaEvent) -> Iterator[dict[str, Any]]:
     """Write the metrics of a request when the block ends; it puts the proxy response into what it is given.
 
-    They are `Requests`, `ClientErrors` and `ServerErrors`, `Latency`, and `SendLatency` of requests that send
-    events.
+    They are `Requests`, `ClientErrors` and `ServerErrors`, `Latency`, `SendLatency` of requests that send
+    events, and `Retries`: how often a call of AWS or a write that lost a race was tried once more.
     """
-    answer: dict[str, Any] = {}
+    answer: Answer = {}
     if not settings().metrics:
         yield answer
         return
     started = time.monotonic()
-    try:
+    with ExitStack() as stack:
+        retries = stack.enter_context(counting_retries())
+        stack.callback(lambda: _write_request(event, answer, time.monotonic() - started, retries.count))
         yield answer
-    finally:
-        method, resource = str(event.get("httpMethod")), str(event.get("resource"))
-        took = (time.monotonic() - started) * 1000
-        status = int(answer.get("statusCode", 500))
-        values = {
-            "Requests": (_COUNT, 1.0),
-            "ClientErrors": (_COUNT, float(400 <= status < 500)),
-            "ServerErrors": (_COUNT, float(status >= 500)),
-            "Latency": (_MILLISECONDS, took),
-        }
-        if method == "PUT" and any(part in resource for part in _SENDING):
-            values["SendLatency"] = (_MILLISECONDS, took)
-        properties = {"route": f"{method} {resource}", "status": status, "errcode": _error_code(answer)}
-        _write(values, {name: value for name, value in properties.items() if value})
 
 
-def worker_metrics(source: str, event: Mapping[str, Any]) -> None:
+def _write_request(event: LambdaEvent, answer: Answer, seconds: float, retries: int) -> None:
+    took = seconds * 1000
+    method, resource = str(event.get("httpMethod")), str(event.get("resource"))
+    status = int(answer.get("statusCode", 500))
+    values = {
+        "Requests": (_COUNT, 1.0),
+        "ClientErrors": (_COUNT, float(400 <= status < 500)),
+        "ServerErrors": (_COUNT, float(status >= 500)),
+        "Latency": (_MILLISECONDS, took),
+        "Retries": (_COUNT, float(retries)),
+    }
+    if method == "PUT" and any(part in resource for part in _SENDING):
+        values["SendLatency"] = (_MILLISECONDS, took)
+    properties = {"route": f"{method} {resource}", "status": status, "errcode": _error_code(answer)}
+    _write(values, {name: value for name, value in properties.items() if value})
+
+
+def worker_metrics(source: str, event: LambdaEvent) -> None:
     """Write how many records a worker was brought, and how long the oldest of them has waited.
 
     They are `Records` and `WorkerLag`.
@@ -65,6 +74,29 @@ def worker_metrics(source: str, event: Mapping[str, Any]) -> None:
     if times:
         values["WorkerLag"] = (_MILLISECONDS, max(0.0, now_ms() - min(times)))
     _write(values, {"worker": source})
+
+
+def _worker(route: Queue | Stream) -> str:
+    return route.name if isinstance(route, Queue) else route.table
+
+
+Call = TypeVar("Call", bound=Callable[..., dict[str, Any]])
+
+
+def with_retries(call: Call) -> Call:
+    """Have a worker's `__call__` write how often it tried something once more, if it did: `Retries`."""
+
+    @functools.wraps(call)
+    def counted(self: Any, event: LambdaEvent, context: Any = None) -> dict[str, Any]:
+        if not settings().metrics:
+            return call(self, event, context)
+        with counting_retries() as retries:
+            answer = call(self, event, context)
+        if retries.count:
+            _write({"Retries": (_COUNT, float(retries.count))}, {"worker": _worker(self.route)})
+        return answer
+
+    return cast(Call, counted)
 
 
 def _written_ms(record: Mapping[str, Any]) -> float | None:

@@ -9,13 +9,14 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+
+from murmuration.protocol.encoding.shapes import LambdaEvent
 
 URI_HEADER = "x-murmuration-uri"
 TYPE_HEADER = "x-murmuration-content-type"
 
 
-def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
+def headers_of(event: LambdaEvent) -> dict[str, str]:
     """Header values by lower-case name, the content type as it was sent."""
     found = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if TYPE_HEADER in found:
@@ -23,7 +24,7 @@ def headers_of(event: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def path_parameters(event: Mapping[str, Any], uri: str | None) -> Mapping[str, str]:
+def path_parameters(event: LambdaEvent, uri: str | None) -> Mapping[str, str]:
     """The path parameters as they were sent, percent-encoding kept.
 
     `uri` is what the viewer function tells, if it does: it is taken where it fits the route that the gateway

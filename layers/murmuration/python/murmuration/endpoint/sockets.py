@@ -13,13 +13,14 @@ from murmuration.endpoint.http import query_of
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import WebSocket
 from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.encoding.shapes import LambdaEvent
 from murmuration.protocol.errors import MatrixError, MissingToken
 
 
 class SocketRequest:
     """An event of one connection: its handshake, a message, or its end."""
 
-    def __init__(self, event: Mapping[str, Any]) -> None:
+    def __init__(self, event: LambdaEvent) -> None:
         self.event = event
 
     @property
@@ -37,7 +38,7 @@ class SocketRequest:
 
     @property
     def subprotocols(self) -> list[str]:
-        """Those that the client offers."""
+        """Return the WebSocket subprotocols that the client offers."""
         offered = self.headers.get("sec-websocket-protocol", "").split(",")
         return [name.strip() for name in offered if name.strip()]
 
@@ -70,12 +71,12 @@ class SocketHandler:
         self.route = route
         self.__doc__ = function.__doc__
 
-    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def __call__(self, event: LambdaEvent, context: Any = None) -> dict[str, Any]:  # noqa: ARG002
         connect_ports()
         with socket_billing(self.route.key):
             return self._respond(event)
 
-    def _respond(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def _respond(self, event: LambdaEvent) -> dict[str, Any]:
         try:
             headers = self.function(SocketRequest(event))
         except MatrixError as error:

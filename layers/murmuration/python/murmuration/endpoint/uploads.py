@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from murmuration.protocol.encoding.shapes import Answer, LambdaEvent
 from murmuration.protocol.errors import MissingParam
 
 SIZE_HEADER = "x-murmuration-size"
@@ -27,12 +28,12 @@ def size_of(headers: Mapping[str, str]) -> int:
     raise MissingParam("The request doesn't say how many bytes it has")
 
 
-def of_gateway(event: Mapping[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+def of_gateway(event: LambdaEvent, answer: Answer) -> dict[str, Any]:
     """An endpoint's answer in the form in which the gateway asks for it."""
     return placing(event, answer) if event.get("type") == "REQUEST" else answer
 
 
-def placing(event: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+def placing(event: LambdaEvent, answer: Mapping[str, Any]) -> dict[str, Any]:
     """The authorizer's answer for an endpoint's. That is `object`, a key of three parts, and `answer`.
 
     Every request is allowed, as a refusal by the gateway itself would have no status and words of ours.

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import packing
-from murmuration.endpoint.metrics import worker_metrics
+from murmuration.endpoint.metrics import with_retries, worker_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Queue, Schedule, Stream
 
@@ -40,6 +40,7 @@ class StreamWorker:
         self.changes = changes
         self.__doc__ = function.__doc__
 
+    @with_retries
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
         connect_ports()
         worker_metrics(self.route.table, event)
@@ -148,6 +149,7 @@ class QueueWorker:
         self.once = once
         self.__doc__ = function.__doc__
 
+    @with_retries
     def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
         connect_ports()
         worker_metrics(self.route.name, event)

@@ -13,12 +13,11 @@ from murmuration.federation.keys import fetching
 from murmuration.federation.names import policy
 from murmuration.federation.requests import health
 from murmuration.identity import rate_limits
-from murmuration.protocol import x_matrix
-from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding import canonical_json, x_matrix
+from murmuration.protocol.encoding.x_matrix import Credentials
 from murmuration.protocol.errors import Unauthorized
 from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.protocol.pdus.keys import VerifyKey
-from murmuration.protocol.x_matrix import Credentials
 from murmuration.settings import settings
 
 REFUSAL = "The request's signature is not a valid one of the server that it names"

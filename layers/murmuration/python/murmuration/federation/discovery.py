@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.identifiers import parse_server_name
 from murmuration.settings import settings
 
@@ -12,12 +12,12 @@ NAME = "Murmuration"
 VERSION = "0.1.0"
 
 
-def get_version() -> dict[str, Any]:
+def get_version() -> Answer:
     """https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1version"""
     return {"server": {"name": NAME, "version": VERSION}}
 
 
-def get_wellknown() -> dict[str, Any]:
+def get_wellknown() -> Answer:
     """Where this server's name leads to: the address that clients use, with its port.
 
     Without the port others would ask port 8448, where nothing listens. A name with a port of its own leads

@@ -11,6 +11,7 @@ from typing import Any
 from murmuration import profiles
 from murmuration.identity import rate_limits
 from murmuration.profiles.fields import check_key, check_size
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadGateway, Forbidden, MatrixError, NotFound
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
@@ -19,7 +20,7 @@ SECONDS = 10.0
 MOST_BYTES = 131_072
 
 
-def get_user_profile(user_id: str, address: str) -> dict[str, Any]:
+def get_user_profile(user_id: str, address: str) -> Answer:
     """All fields of a user's profile, for a request from this address.
 
     Raises InvalidParam, NotFound, Forbidden where the other server doesn't tell, BadGateway where it can't be
@@ -34,7 +35,7 @@ def get_user_profile(user_id: str, address: str) -> dict[str, Any]:
     return dict(fields)
 
 
-def get_profile_field(user_id: str, key: str, address: str) -> dict[str, Any]:
+def get_profile_field(user_id: str, key: str, address: str) -> Answer:
     """One field of a user's profile. Raises what `get_user_profile` does."""
     fields = get_user_profile(user_id, address)
     if key not in fields:

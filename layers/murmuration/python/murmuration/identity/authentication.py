@@ -11,6 +11,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import budgets, moderation
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import UnknownToken
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.users import accounts
 
 SEEN_INTERVAL_MS = 600_000
@@ -58,7 +59,7 @@ def verify(
     return requester_of(token.user_id, token.device_id, device)
 
 
-def requester_of(user_id: str, device_id: str, device: Mapping[str, Any]) -> Requester:
+def requester_of(user_id: UserId, device_id: DeviceId, device: Mapping[str, Any]) -> Requester:
     """Who a device's item says that its user is."""
     return Requester(
         user_id,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.dynamodb import ConditionFailed, StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded, Unavailable
@@ -222,7 +222,7 @@ class Taking:
         """The read by which this learns how the bucket stands; None if rates are not limited."""
         return Read(TABLE, self._bucket.key, self.learn) if settings().rate_limits else None
 
-    def learn(self, item: Mapping[str, Any] | None) -> None:
+    def learn(self, item: StoredItem | None) -> None:
         """Take note of how the bucket stands."""
         self._full_ms = full_ms_of(item)
 

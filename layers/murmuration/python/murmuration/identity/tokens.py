@@ -15,7 +15,9 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Any
 
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, UnknownToken
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.settings import settings
 from murmuration.storage.users.accounts import device_key
 
@@ -31,8 +33,8 @@ ACCESS_LIFETIME_MS = 3_600_000
 class Requester:
     """Who makes a request: verified."""
 
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     is_guest: bool = False
     is_admin: bool = False
     is_suspended: bool = False
@@ -47,8 +49,8 @@ class Requester:
 class AccessToken:
     """A token as presented: whose it claims to be, and the secret that has to prove it."""
 
-    user_id: str
-    device_id: str
+    user_id: UserId
+    device_id: DeviceId
     secret: str
 
     @classmethod
@@ -64,7 +66,7 @@ class AccessToken:
             localpart, device_id = (_decode(part) for part in parts[:2])
         except (ValueError, binascii.Error) as error:
             raise UnknownToken("The token is not known", soft_logout=False) from error
-        return cls(f"@{localpart}:{settings().server_name}", device_id, parts[2])
+        return cls(UserId(f"@{localpart}:{settings().server_name}"), DeviceId(device_id), parts[2])
 
     @property
     def key(self) -> dict[str, str]:
@@ -128,7 +130,7 @@ class TokenPair:
             found[f"{prefix}refresh_hash"] = hash_secret(self.refresh_secret)
         return found
 
-    def answer(self, user_id: str, device_id: str, *, now: int) -> dict[str, Any]:
+    def answer(self, user_id: str, device_id: str, *, now: int) -> Answer:
         """What the client is told: `access_token`, and `refresh_token` with `expires_in_ms`."""
         found: dict[str, Any] = {"access_token": render_token(ACCESS, user_id, device_id, self.access_secret)}
         if self.refresh_secret is not None and self.access_expires_ms is not None:

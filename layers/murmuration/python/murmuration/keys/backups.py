@@ -10,6 +10,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.bodies import limit_size, object_of, required
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -29,7 +30,7 @@ MAX_ID_BYTES = 255
 # -- Versions --------------------------------------------------------------------------------------------
 
 
-def create_version(user_id: str, body: Mapping[str, Any]) -> str:
+def create_version(user_id: str, body: Body) -> str:
     """Begin a new backup, which becomes the current one; its version.
 
     Raises MissingParam, BadJson, TooLarge.
@@ -38,7 +39,7 @@ def create_version(user_id: str, body: Mapping[str, Any]) -> str:
     return str(storage.create_version(user_id, algorithm, auth_data))
 
 
-def get_current_version(user_id: str) -> dict[str, Any]:
+def get_current_version(user_id: str) -> Answer:
     """The latest backup. Raises NotFound."""
     version = storage.read_current(user_id)
     if version is None:
@@ -46,12 +47,12 @@ def get_current_version(user_id: str) -> dict[str, Any]:
     return _info(version)
 
 
-def get_version(user_id: str, name: str) -> dict[str, Any]:
+def get_version(user_id: str, name: str) -> Answer:
     """A backup. Raises NotFound."""
     return _info(_existing(user_id, name))
 
 
-def update_version(user_id: str, name: str, body: Mapping[str, Any]) -> None:
+def update_version(user_id: str, name: str, body: Body) -> None:
     """Change a backup's `auth_data`. Raises MissingParam, BadJson, InvalidParam, TooLarge, NotFound."""
     algorithm, auth_data = _parse_version(body)
     if body.get("version", name) != name:
@@ -73,7 +74,7 @@ def delete_version(user_id: str, name: str) -> None:
         raise NotFound("Unknown backup version") from error
 
 
-def _parse_version(body: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _parse_version(body: Body) -> tuple[str, dict[str, Any]]:
     algorithm = required(body, "algorithm")
     if not isinstance(algorithm, str) or len(algorithm) > MAX_ID_BYTES:
         raise BadJson("algorithm must be a string")
@@ -111,7 +112,7 @@ def _totals(version: Version) -> dict[str, Any]:
 # -- Keys ------------------------------------------------------------------------------------------------
 
 
-def put_keys(user_id: str, name: str | None, body: Mapping[str, Any]) -> dict[str, Any]:
+def put_keys(user_id: str, name: str | None, body: Body) -> Answer:
     """Store keys of several rooms, where they're better than what is stored; the backup's count and etag.
 
     Raises WrongRoomKeysVersion unless it's the current backup, NotFound, MissingParam, BadJson, InvalidParam,
@@ -126,14 +127,12 @@ def put_keys(user_id: str, name: str | None, body: Mapping[str, Any]) -> dict[st
     return _put(user_id, name, keys)
 
 
-def put_room_keys(user_id: str, name: str | None, room_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def put_room_keys(user_id: str, name: str | None, room_id: str, body: Body) -> Answer:
     """Store keys of one room, as `put_keys` does."""
     return _put(user_id, name, _parse_room(room_id, body))
 
 
-def put_session_key(
-    user_id: str, name: str | None, room_id: str, session_id: str, body: Mapping[str, Any]
-) -> dict[str, Any]:
+def put_session_key(user_id: str, name: str | None, room_id: str, session_id: str, body: Body) -> Answer:
     """Store the key of one session, as `put_keys` does."""
     return _put(user_id, name, {(room_id, session_id): _parse_key(room_id, session_id, body)})
 
@@ -213,7 +212,7 @@ def _one_room(keys: Iterable[tuple[SessionID, str]]) -> Iterator[str]:
     yield "}}"
 
 
-def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[str, Any]:
+def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> Answer:
     """A session's key. Raises NotFound too where there's none."""
     key = _read(user_id, name, room_id, session_id).get((room_id, session_id))
     if key is None:
@@ -223,8 +222,8 @@ def get_session_key(user_id: str, name: str | None, room_id: str, session_id: st
 
 def delete_keys(
     user_id: str, name: str | None, room_id: str | None = None, session_id: str | None = None
-) -> dict[str, Any]:
-    """Delete keys: all, those of a room, or the one of a session; the backup's count and etag.
+) -> Answer:
+    """Delete all keys of a backup, those of a room, or that of a session. Return the new count and etag.
 
     Raises MissingParam, InvalidParam, NotFound for an unknown backup.
     """

@@ -9,6 +9,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.identity.budgets import WRITE_UNIT, expect
 from murmuration.protocol.bodies import object_of, required
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import is_namespaced_identifier, is_valid_device_id
 from murmuration.storage.keys import one_time_keys
@@ -17,7 +18,7 @@ CLAIM = 10 * WRITE_UNIT
 """What it costs to claim one key: its deletion, its mark, the device's counts in their stream."""
 
 
-def parse_claims(body: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+def parse_claims(body: Body) -> dict[str, dict[str, str]]:
     """The algorithm that `body["one_time_keys"]` names for each device, by user and device.
 
     Raises MissingParam, BadJson.

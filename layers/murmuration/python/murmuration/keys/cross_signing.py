@@ -10,6 +10,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.keys.query import split_by_server
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
 from murmuration.protocol.encoding import unpadded_base64
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import (
     Forbidden,
     InvalidKeySignature,
@@ -42,9 +43,7 @@ ATTEMPTS = 5
 # -- The keys --------------------------------------------------------------------------------------------
 
 
-def upload_cross_signing_keys(
-    requester: Requester, body: Mapping[str, Any], prove: Callable[[], object]
-) -> None:
+def upload_cross_signing_keys(requester: Requester, body: Body, prove: Callable[[], object]) -> None:
     """Publish cross-signing keys; to change them, `prove` is called, which raises unless it is the user.
 
     Raises BadJson, MissingParam, InvalidParam, InvalidKeySignature, Forbidden where a device has the ID of a
@@ -138,9 +137,7 @@ def _verify(signed: KeyObject, user_id: str, key_id: str, public: str) -> None:
 # -- Signatures ------------------------------------------------------------------------------------------
 
 
-def upload_cross_signing_signatures(
-    requester: Requester, body: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
+def upload_cross_signing_signatures(requester: Requester, body: Body) -> dict[str, Answer]:
     """Publish signatures that the requester made; those refused, as `{user ID: {key: error}}`.
 
     Raises BadJson, InvalidParam for a body that isn't `{user ID: {key: signed object}}`.

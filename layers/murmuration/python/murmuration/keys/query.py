@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from murmuration.protocol.bodies import object_of, required, strings_of
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.keys import identity_keys
@@ -25,7 +26,7 @@ class FoundKeys:
     user_signing_keys: dict[str, KeyObject] = field(default_factory=dict)
 
 
-def parse_query(body: Mapping[str, Any]) -> dict[str, list[str]]:
+def parse_query(body: Body) -> dict[str, list[str]]:
     """The device IDs that `body["device_keys"]` names, by user; an empty list stands for all of a user's.
 
     Raises MissingParam, BadJson.

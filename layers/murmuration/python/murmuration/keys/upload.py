@@ -10,6 +10,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.budgets import expect_writes
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
 from murmuration.protocol.identifiers import parse_key_id
 from murmuration.storage.keys import identity_keys, one_time_keys
@@ -24,7 +25,7 @@ ALWAYS_COUNTED = "signed_curve25519"
 """Some clients take a missing count for "unchanged" rather than the zero it is."""
 
 
-def upload_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, int]:
+def upload_keys(requester: Requester, body: Body) -> dict[str, int]:
     """Store the device, one-time and fallback keys of `body`; the device's count of one-time keys.
 
     Raises BadJson, MissingParam, InvalidParam, TooLarge; UnknownToken where the device was logged out.
@@ -83,7 +84,7 @@ def _check_device_keys(requester: Requester, value: object) -> None:
         object_of(of_user, "The signatures of a user")
 
 
-def _parse_keys(body: Mapping[str, Any], name: str) -> dict[KeyID, Any]:
+def _parse_keys(body: Body, name: str) -> dict[KeyID, Any]:
     """One-time or fallback keys by algorithm and ID. Raises BadJson, InvalidParam, TooLarge."""
     given, keys = body.get(name), {}
     for full_id, value in object_of({} if given is None else given, name).items():

@@ -101,7 +101,9 @@ def read_file(content: Content, file_name: str | None = None) -> File:
 
 
 def signed_path(content: Content, headers: Mapping[str, str]) -> str:
-    """Where the bytes are to be had for an hour, with these headers. What is sent is paid for beforehand.
+    """Return a signed path from which the bytes can be had for an hour, with these headers.
+
+    The requester's budget pays for the transfer now.
 
     Raises LimitExceeded.
     """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.presence import lists, status, views
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam
 from murmuration.storage.users import presence_lists
 
@@ -28,13 +28,13 @@ def set_status(requester: Requester, user_id: str, body: Fields, states: Sequenc
     status.set_status(user_id, requester.device_id, state, message)
 
 
-def get_status(viewer: str, user_id: str) -> dict[str, Any]:
+def get_status(viewer: str, user_id: str) -> Answer:
     """A user's presence as the viewer may see it. Raises InvalidParam, NotFound, Forbidden."""
     presence, state = views.get_status(viewer, user_id)
     return presence.content(state, now_ms())
 
 
-def get_list(requester: Requester, user_id: str) -> list[dict[str, Any]]:
+def get_list(requester: Requester, user_id: str) -> list[Answer]:
     """Whom the requester wants to see, with their presence where they may, and who wants to see them.
 
     Each has `user_id`; the former `accepted`, the latter `asking` or `observing`, both true.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from murmuration.aws.dynamodb import StoredItem
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, Unavailable
@@ -45,7 +46,7 @@ _acted: LruCache[str, int] = LruCache(1024)
 
 
 def set_status(user_id: str, device_id: str, state: str, status_msg: str | None) -> None:
-    """Have a device say outright how available its user is; a status message goes with it, or goes away.
+    """Set the presence that a device's user chose. Without a status message the old one is removed.
 
     Raises InvalidParam for a message of more than MOST_STATUS_CHARACTERS.
     """
@@ -63,7 +64,7 @@ def set_status(user_id: str, device_id: str, state: str, status_msg: str | None)
     _change(user_id, change)
 
 
-def note_visit(user_id: str, device_id: str, wanted: str | None, item: Mapping[str, Any] | None) -> bool:
+def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
     """Note that a device is on an event stream, if that needs noting; whether its user has just come there.
 
     `wanted` is the state that it asked for, None where the stream knows no such wish: then who is offline
@@ -143,7 +144,7 @@ def note_action(user_id: str, at_ms: int) -> None:
         _change(user_id, change, item)
 
 
-def note_sending(items: Iterable[Mapping[str, Any]]) -> None:
+def note_sending(items: Iterable[StoredItem]) -> None:
     """Note what new entries of rooms' logs say of who is active: the senders of messages from here."""
     for entry in new_entries(items):
         if entry.is_sent_here and "state_key" not in (event := entry.event):
@@ -179,7 +180,7 @@ _UNREAD: Mapping[str, Any] = {}
 def _change(
     user_id: str,
     make: Callable[[Presence, int], Presence],
-    item: Mapping[str, Any] | None = _UNREAD,
+    item: StoredItem | None = _UNREAD,
 ) -> None:
     """Store what `make` makes of the presence, with its time if others are to be told."""
     for attempt in range(ATTEMPTS):

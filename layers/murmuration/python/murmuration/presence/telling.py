@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.calls import Usage, counting
+from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
 from murmuration.presence import elsewhere
@@ -32,7 +32,7 @@ SMALL_ROOM = 20
 MARKERS_AT_ONCE = 50
 
 
-def tell(items: Iterable[Mapping[str, Any]]) -> None:
+def tell(items: Iterable[StoredItem]) -> None:
     """Tell of these new presences, by their items, at their users' expense. Repeating it does no harm."""
     for user_id, new in presence.newest_of(items).items():
         is_local = member_index.is_local(user_id)
@@ -42,11 +42,11 @@ def tell(items: Iterable[Mapping[str, Any]]) -> None:
         charge(payer, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
-def tell_of_joins(items: Iterable[Mapping[str, Any]]) -> None:
-    """Tell those who by these new items of rooms' logs come to share a room who of them is there, both ways.
+def tell_of_joins(items: Iterable[StoredItem]) -> None:
+    """Tell users who join a room of the members who are online, and those members of the users.
 
-    In a large room only the others are told here: its stream has the markers of all who are there, which a
-    sync reads when the user has joined. Repeating it does no harm.
+    `items` are new items of rooms' logs. In a large room only the members are told here: the room's stream
+    has markers of all who are online, which the joining user's next sync reads. Repeating it does no harm.
     """
     entries = new_entries(items)
     joined = {(entry.room_id, entry.member) for entry in entries if entry.member and _is_join(entry)}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws.reads import Batch
 from murmuration.clock import now_ms
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.presence import Presence
@@ -25,7 +25,7 @@ class Seen:
     presence: Presence
     profile: Mapping[str, str]
 
-    def event(self, state: str, at_ms: int) -> dict[str, Any]:
+    def event(self, state: str, at_ms: int) -> ClientEvent:
         """The `m.presence` event that says `state` of them."""
         content = {**self.presence.content(state, at_ms), **self.profile}
         return {"type": "m.presence", "sender": self.user_id, "content": content}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import InvalidParam, KeyTooLarge, MissingParam, ProfileTooLarge
 
 MAX_PROFILE_BYTES = 64 * 1024 - 1
@@ -30,7 +31,7 @@ def check_key(key: str) -> None:
         raise InvalidParam("A profile key is displayname, avatar_url or a namespaced identifier")
 
 
-def value_from_body(key: str, body: Mapping[str, Any]) -> Any:
+def value_from_body(key: str, body: Body) -> Any:
     """The value that a request's body has for `key`. Raises MissingParam, InvalidParam.
 
     A custom field may hold any JSON value. An avatar URL isn't looked into: that it "MUST be an MXC URI"

@@ -10,6 +10,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.profiles.fields import check_key, check_size, value_from_body
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import Forbidden, NotFound, Unavailable
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
@@ -45,7 +46,7 @@ def get_profile_field(user_id: str, key: str) -> dict[str, Any]:
 
 
 def set_profile_field(
-    requester: Requester, user_id: str, key: str, body: Mapping[str, Any], *, propagate: bool = True
+    requester: Requester, user_id: str, key: str, body: Body, *, propagate: bool = True
 ) -> dict[str, Any]:
     """Set one field to what the body has for it; without `propagate` the user's rooms keep what they have.
 

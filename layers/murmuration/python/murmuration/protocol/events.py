@@ -6,6 +6,7 @@ from typing import Any
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.event_types import CREATE, MEMBER, REDACTION
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
@@ -51,11 +52,11 @@ class Event:
         return self._event_id
 
     @property
-    def room_id(self) -> str:
+    def room_id(self) -> RoomId:
         """The room; that of a create event is derived from its ID where the room version says so (12)."""
         if self.room_version.create_event_is_room_id and self.is_create:
-            return "!" + self.event_id[1:]
-        room_id: str = self.pdu["room_id"]
+            return RoomId("!" + self.event_id[1:])
+        room_id: RoomId = self.pdu["room_id"]
         return room_id
 
     @property
@@ -64,8 +65,8 @@ class Event:
         return event_type
 
     @property
-    def sender(self) -> str:
-        sender: str = self.pdu["sender"]
+    def sender(self) -> UserId:
+        sender: UserId = self.pdu["sender"]
         return sender
 
     @property

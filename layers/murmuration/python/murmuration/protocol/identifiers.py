@@ -8,7 +8,7 @@ domain.
 from __future__ import annotations
 
 from re import fullmatch
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.room_versions import EventIDFormat, RoomVersion
@@ -34,6 +34,14 @@ _SERVER_KEY_ID = "ed25519:[a-zA-Z0-9_]+"
 _DEVICE_ID = "[^\0-\x1f\x7f-\x9f\ud800-\udfff]+"
 _OPAQUE = "[0-9A-Za-z._~-]{1,255}"
 _NAMESPACED = "[a-z][a-z0-9._-]{0,254}"
+
+
+UserId = NewType("UserId", str)
+RoomId = NewType("RoomId", str)
+DeviceId = NewType("DeviceId", str)
+# These are texts that are known to be identifiers: a token proved them, or an event has them. mypy finds two
+# of them that are swapped. What a client sends is a `str` until it is checked. The classes below are
+# identifiers taken apart.
 
 
 class UserID(NamedTuple):

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from murmuration.protocol.encoding.shapes import Content
+
 if TYPE_CHECKING:
     from murmuration.protocol.events import Event
     from murmuration.protocol.room_versions import RoomVersion
@@ -95,9 +97,7 @@ class PowerLevels:
 
     __slots__ = ("_content", "_creators", "_entry_levels", "_version")
 
-    def __init__(
-        self, content: Mapping[str, Any] | None, creators: frozenset[str], version: RoomVersion
-    ) -> None:
+    def __init__(self, content: Content | None, creators: frozenset[str], version: RoomVersion) -> None:
         """`content` is that of the m.room.power_levels event, None if the room has none."""
         self._content = content
         self._creators = creators
@@ -179,7 +179,7 @@ class PowerLevels:
         return level >= self.ban and self.user_level(target_id) < level
 
     def can_redact(self, user_id: str) -> bool:
-        """Whether the level suffices to redact others' events, if it does to send m.room.redaction."""
+        """Return whether a user's level suffices to redact others' events, apart from sending redactions."""
         return self.user_level(user_id) >= self.redact
 
     def can_notify(self, user_id: str, key: str) -> bool:
@@ -208,7 +208,7 @@ class PowerLevels:
             if name in content and not self._is_well_formed(content, name):
                 yield name
 
-    def _is_well_formed(self, content: Mapping[str, Any], name: str) -> bool:
+    def _is_well_formed(self, content: Content, name: str) -> bool:
         if name in DEFAULT_LEVELS:
             return self._parsed(content, name) is not None
         return isinstance(content[name], dict) and len(self.entry_levels(name)) == len(content[name])

@@ -32,8 +32,8 @@ class Presence:
     """A user's presence. `changed_ms` is when what others are shown last changed.
 
     `capabilities` are the hashes of what devices say they can do (version 2 of the client API), by device.
-    `came_ms` is when the user came to an event stream, `away_ms` until when they had been on one before (0:
-    never).
+    `came_ms` is when the user last came to an event stream. `away_ms` is when their stream before that
+    ended, 0 if there was none.
     """
 
     devices: Mapping[str, Device] = field(default_factory=dict)

@@ -5,10 +5,10 @@ https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from murmuration.protocol.encoding.globs import Glob
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.identifiers import is_valid_server_name, parse_server_name
 
 MAX_PATTERN = 255
@@ -19,7 +19,7 @@ class ServerAcl:
 
     __slots__ = ("_allow", "_allow_ip_literals", "_deny")
 
-    def __init__(self, content: Mapping[str, Any]) -> None:
+    def __init__(self, content: Content) -> None:
         """Anything of the wrong type counts as absent. Without `allow` no server is allowed."""
         self._allow_ip_literals = content.get("allow_ip_literals") is not False
         self._allow = _globs(content.get("allow"))

@@ -5,10 +5,11 @@ https://spec.matrix.org/v1.19/client-server-api/#room-history-visibility
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import product
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
+from murmuration.protocol.encoding.shapes import Content, EventFields
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 
 Visibility: TypeAlias = Literal["world_readable", "shared", "invited", "joined"]
@@ -18,7 +19,7 @@ DEFAULT_VISIBILITY: Final[Visibility] = "shared"
 _VISIBILITIES: Final[tuple[Visibility, ...]] = get_args(Visibility)
 
 
-def visibility_of(content: Mapping[str, Any] | None) -> Visibility:
+def visibility_of(content: Content | None) -> Visibility:
     """What the content of an `m.room.history_visibility` event says; "shared" if absent or not understood."""
     value = content.get("history_visibility") if content is not None else None
     return next((known for known in _VISIBILITIES if known == value), DEFAULT_VISIBILITY)
@@ -39,7 +40,7 @@ def may_see(visibility: Visibility, membership: str | None, *, joined_later: boo
 
 
 def may_see_event(
-    event: Mapping[str, Any],
+    event: EventFields,
     user_id: str,
     *,
     visibility_before: Visibility,

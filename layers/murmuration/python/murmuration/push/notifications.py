@@ -12,6 +12,7 @@ from typing import Any
 from murmuration import push_rules
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.power_levels import PowerLevels
@@ -23,8 +24,8 @@ from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.search.newest_first import NewestFirst
+from murmuration.storage import scan_places
 from murmuration.storage.live.receipts import Receipt, read_own
-from murmuration.storage.rooms import scan_places
 from murmuration.storage.users import memberships
 
 PURPOSE = "notifications"
@@ -35,9 +36,7 @@ HIGHLIGHT = "highlight"
 STATE = (CREATE_KEY, POWER_LEVELS_KEY)
 
 
-def get_notifications(
-    requester: Requester, *, start: str | None, limit: int, only: str | None
-) -> dict[str, Any]:
+def get_notifications(requester: Requester, *, start: str | None, limit: int, only: str | None) -> Answer:
     """Return the requester's notifications of the last 30 days, the newest first.
 
     `start` is a former answer's `next_token`. A page may be short, or empty, and still have a `next_token`,

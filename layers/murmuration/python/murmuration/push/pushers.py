@@ -13,6 +13,7 @@ from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.addresses import parse_address
 from murmuration.protocol.bodies import Fields, limit_size
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.settings import settings
 from murmuration.storage.users import pushers as storage
@@ -28,7 +29,7 @@ NEEDED = ("app_display_name", "device_display_name", "lang", "data")
 SHOWN = ("app_id", "pushkey", "kind", "app_display_name", "device_display_name", "lang", "data")
 
 
-def get_pushers(requester: Requester) -> dict[str, Any]:
+def get_pushers(requester: Requester) -> Answer:
     """Return all pushers of the requester.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3pushers

@@ -16,6 +16,7 @@ from typing import Any
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.protocol.event_types import MEMBER, MESSAGE, NAME, TOPIC
 from murmuration.protocol.events import Event
@@ -29,7 +30,8 @@ from murmuration.rooms.reading.viewing import View
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.search.newest_first import NewestFirst
-from murmuration.storage.rooms import room_items, scan_places
+from murmuration.storage import scan_places
+from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
 
 PURPOSE = "search"
@@ -114,7 +116,7 @@ class _Hit:
     rank: float
 
 
-def search(requester: Requester, body: Fields, start: str | None) -> dict[str, Any]:
+def search(requester: Requester, body: Fields, start: str | None) -> Answer:
     """Return the events that have, for each word of the search term, one that begins so.
 
     Without `recent` a page's events are ordered by rank. `start` is a former answer's `next_batch`. Raises

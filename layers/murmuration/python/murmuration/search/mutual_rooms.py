@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.protocol.identifiers import is_valid_user_id
 from murmuration.storage.rooms import member_index
@@ -13,7 +12,7 @@ from murmuration.storage.users import memberships
 PAGE = 5_000
 
 
-def get_mutual_rooms(requester: Requester, user_id: str | None, start: str | None) -> dict[str, Any]:
+def get_mutual_rooms(requester: Requester, user_id: str | None, start: str | None) -> Answer:
     """Return the rooms that the requester and a user are both joined to, by room ID.
 
     `start` is a former answer's `next_batch`. Raises MissingParam, InvalidParam for one's own ID,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from murmuration.aws.reads import Batch, fetch_all
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.event_types import MEMBER
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.users import accounts, memberships, profiles, user_words
@@ -27,7 +27,7 @@ Found = dict[str, Mapping[str, str]]
 """By user ID the fields `displayname` and `avatar_url` that there are."""
 
 
-def search_user_directory(requester: Requester, body: Fields) -> dict[str, Any]:
+def search_user_directory(requester: Requester, body: Fields) -> Answer:
     """Return the users who have, for each word of the search term, one that begins so in their name or ID.
 
     Raises MissingParam, BadJson, LimitExceeded.

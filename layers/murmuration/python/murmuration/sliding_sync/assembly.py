@@ -30,7 +30,7 @@ from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, waiting
 from murmuration.sync.context import Context, DeviceLists
-from murmuration.sync.sections import SYNC
+from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 from murmuration.sync.unread.rule_digests import Outdated
 

@@ -136,7 +136,7 @@ def device_changes(
 
 
 def left_key_rooms(state: ConnectionState | None, rows: Sequence[Membership]) -> list[str]:
-    """The rooms that are looked at because the user isn't in them any more."""
+    """Return the rooms that the user has left since the last answer told of their members' keys."""
     known = state.key_rooms if state is not None else None
     return [
         row.room_id

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lookup import fits_id
@@ -39,7 +40,7 @@ def get_space_hierarchy(
     suggested_only: bool,
     start: str | None,
     via: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> Answer:
     """Return a page of the rooms below a space that the requester may know of, the space first.
 
     `via` are servers that know the space: the IDs of newer rooms name none.

@@ -13,6 +13,7 @@ from murmuration.federation.membership import joining
 from murmuration.federation.membership.handshakes import candidates
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadGateway, Forbidden, NotFound
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership.joining import resolve
@@ -33,7 +34,7 @@ def get_room_summary(
     via: Sequence[str] = (),
     *,
     address: Callable[[], str],
-) -> dict[str, Any]:
+) -> Answer:
     """The summary of a room, with the requester's membership.
 
     `via` are servers that know the room, `address` is where the question comes from. Raises InvalidParam,

@@ -6,12 +6,10 @@ that expires then. Whoever takes from it says how long the taken amount needs to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.dynamodb import ConditionFailed, StoredItem, Write
 
 TABLE = "transient"
 _KEPT_S = 3600
@@ -92,6 +90,6 @@ class Bucket:
         )
 
 
-def full_ms_of(item: Mapping[str, Any] | None) -> int | None:
+def full_ms_of(item: StoredItem | None) -> int | None:
     """When a bucket will be full, by its item; None without one."""
     return int(item["full_ms"]) if item else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.dynamodb import ConditionFailed, StoredItem, Write
 from murmuration.storage.live.streams import ATTEMPTS, pause
 
 TABLE = "media"
@@ -56,7 +56,7 @@ def read(media_id: str) -> Media | None:
     )
 
 
-def content_of(item: Mapping[str, Any]) -> Content | None:
+def content_of(item: StoredItem) -> Content | None:
     """The content that an item tells of; None if it tells of none."""
     if "object" not in item:
         return None
@@ -160,7 +160,7 @@ def take_bytes(user_id: str, count: int, *, most: int) -> bool:
 
 
 def give_back_bytes(user_id: str, count: int) -> None:
-    """Count bytes no more that couldn't be stored."""
+    """Take back from the count the bytes that could not be stored."""
     dynamodb.transact(
         [dynamodb.update(TABLE, _bytes_key(user_id), "ADD used :count", values={":count": -count})]
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws.dynamodb import ConditionFailed, StoredItem
 from murmuration.storage.media import TABLE, Content, content_attributes, content_of
 
 
@@ -44,7 +44,7 @@ def read(server_name: str, media_id: str, *, now_ms: int) -> RemoteMedia:
     return UNKNOWN if item is None or item["expires"] * 1000 <= now_ms else _parse(item)
 
 
-def _parse(item: Mapping[str, Any]) -> RemoteMedia:
+def _parse(item: StoredItem) -> RemoteMedia:
     failure = Failure(item["status"], item["errcode"], item["message"]) if "status" in item else None
     return RemoteMedia(
         content_of(item), failure, int(item.get("claimed_until_ms", 0)), int(item.get("used_ms", 0))

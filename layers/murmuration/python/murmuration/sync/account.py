@@ -10,6 +10,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import fetch_all
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
@@ -52,7 +53,10 @@ def acknowledge(first: FirstLook) -> None:
 
 
 def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> Changes:
-    """Read what has moved, of to-device messages and key counts where they're wanted; one round trip."""
+    """Read what is new in the streams of the user and the device; one round trip.
+
+    To-device messages and key counts are read only if the arguments say so.
+    """
     base_user = first.base.user if first.base is not None else 0
     base_device = first.base.device if first.base is not None else 0
     (items, user_position), inbox, key_counts = concurrency.gather(
@@ -122,7 +126,7 @@ def _key_counts(first: FirstLook, after: int, *, wanted: bool) -> tuple[dict[str
     return dict(counts.one_time), sorted(counts.unused_fallback)
 
 
-def account_events(ctx: Context, news: Changes) -> list[dict[str, Any]]:
+def account_events(ctx: Context, news: Changes) -> list[ClientEvent]:
     """The account data to show: at first, push rules too, even where the user has changed none."""
     from murmuration.push_rules import as_account_data
 

@@ -39,7 +39,7 @@ from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook, Identity, is_unchanged, look
 from murmuration.sync.readers import Reader
-from murmuration.sync.sections import SYNC
+from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 MAXIMUM_TIMEOUT_MS = 25_000

@@ -116,9 +116,10 @@ def read_news(
     read_items: Callable[[], tuple[Sequence[Item], int]],
     deciding: Sequence[StateKey],
 ) -> tuple[RoomNews, int] | None:
-    """Read a room's log, its stream and some state at once; with where that leaves the stream.
+    """Read a room's log, its stream and some state at once. Return that, and the place reached in the stream.
 
-    None where the membership has changed since it was read, or the head is from before the user joined.
+    Returns None if the membership has changed since it was read, or if the head is from before the user
+    joined.
     """
     position = known_position(ctx, room, membership)
     viewer = ctx.viewer(membership, room)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.sync.engine import SyncRequest, assemble
@@ -14,7 +13,7 @@ FILTER = '{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}'
 """What keeps the sync small of which only the device lists are wanted."""
 
 
-def get_keys_changes(token: AccessToken, after: str | None, until: str | None) -> dict[str, Any]:
+def get_keys_changes(token: AccessToken, after: str | None, until: str | None) -> Answer:
     """The `device_lists` of a sync that goes on from the stream token `after`, leaving no trace.
 
     They reach beyond `until`, to now: to tell a client of a change again is harmless. Raises UnknownToken,

@@ -13,6 +13,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.presence.telling import SMALL_ROOM
 from murmuration.presence.views import look_at
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.presence import OFFLINE
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.storage.live.positions import Positions
@@ -57,7 +58,7 @@ def overdue(ctx: Context) -> dict[str, str]:
 
 def presence_events(
     ctx: Context, positions: Positions, told: Mapping[str, str], joined: Collection[str]
-) -> list[dict[str, Any]]:
+) -> list[ClientEvent]:
     """The events about those `told` of, and those whose time is over.
 
     `told` has the room by which each user may be known (empty: a presence list), `joined` the rooms that the

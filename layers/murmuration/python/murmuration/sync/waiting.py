@@ -11,9 +11,9 @@ from __future__ import annotations
 import hmac
 import random
 import time
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
+from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.server_keys import derived_key
@@ -36,7 +36,7 @@ Kind = Literal["held", "parked"]
 
 def register(
     requester: Requester,
-    item: Mapping[str, Any] | None,
+    item: StoredItem | None,
     kind: Kind,
     seconds: float,
     *,

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
-from typing import Any
 
 from murmuration.accounts.credentials import local_user_id
 from murmuration.accounts.interactive.interactive_auth import (
@@ -21,6 +19,7 @@ from murmuration.accounts.interactive.interactive_auth import (
     Outcome,
 )
 from murmuration.identity import rate_limits
+from murmuration.protocol.encoding.shapes import AuthFields
 from murmuration.protocol.errors import BadJson, Forbidden, LoginEmailUrlNotYet, MissingParam
 from murmuration.settings import settings
 from murmuration.storage.auth import login_mails
@@ -29,7 +28,7 @@ DIGITS = 8
 TRIES = 5
 
 
-def prove_by_code(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def prove_by_code(context: Context, auth: AuthFields) -> Outcome:
     """Send a code, or check the one that was sent.
 
     Raises Forbidden, MissingParam, BadJson, LimitExceeded. A code is good once, for five tries and a quarter
@@ -47,7 +46,7 @@ def prove_by_code(context: Context, auth: Mapping[str, Any]) -> Outcome:
     return {"user_id": sent["user_id"]}
 
 
-def prove_by_link(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def prove_by_link(context: Context, auth: AuthFields) -> Outcome:
     """Send a link, or look whether it was followed. Raises LoginEmailUrlNotYet until then.
 
     Raises Forbidden, MissingParam, BadJson, LimitExceeded besides.
@@ -66,7 +65,7 @@ def prove_by_link(context: Context, auth: Mapping[str, Any]) -> Outcome:
     return {"user_id": sent["user_id"]}
 
 
-def _send_code(context: Context, auth: Mapping[str, Any]) -> Begun:
+def _send_code(context: Context, auth: AuthFields) -> Begun:
     user_id, address = _recipient(context, auth)
     code = f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
     login_mails.create(context.session, EMAIL_CODE, user_id, {"digest": _digest(context.session, code)})
@@ -84,7 +83,7 @@ def _send_code(context: Context, auth: Mapping[str, Any]) -> Begun:
     return Begun()
 
 
-def _send_link(context: Context, auth: Mapping[str, Any]) -> Begun:
+def _send_link(context: Context, auth: AuthFields) -> Begun:
     user_id, address = _recipient(context, auth)
     secret, sid = secrets.token_urlsafe(24), ""
     if user_id is not None:
@@ -97,7 +96,7 @@ def _send_link(context: Context, auth: Mapping[str, Any]) -> Begun:
     return Begun()
 
 
-def _recipient(context: Context, auth: Mapping[str, Any]) -> tuple[str | None, str]:
+def _recipient(context: Context, auth: AuthFields) -> tuple[str | None, str]:
     """The user who wants to log in, None unless the address is theirs; and the address.
 
     Raises MissingParam, BadJson, InvalidParam, Forbidden, LimitExceeded.

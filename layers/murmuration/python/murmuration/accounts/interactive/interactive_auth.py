@@ -28,6 +28,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.shapes import AuthFields, Body
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -63,7 +64,7 @@ class Attempt:
 
     method: str
     path: str
-    body: Mapping[str, Any]
+    body: Body
     source_ip: str = ""
 
     @property
@@ -153,46 +154,46 @@ class Standing:
         return list(dict.fromkeys(found))
 
 
-def _password(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _password(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.credentials import prove_by_password
 
     proof = prove_by_password(auth, source_ip=context.source_ip, expected=context.user_id)
     return {"user_id": proof.user_id}
 
 
-def _dummy(context: Context, auth: Mapping[str, Any]) -> Outcome:  # noqa: ARG001 - asks for nothing
+def _dummy(context: Context, auth: AuthFields) -> Outcome:  # noqa: ARG001 - asks for nothing
     return {}
 
 
-def _registration_token(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _registration_token(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.registration_tokens import claim
 
     return {"token": claim(auth.get("token"), context.session)}
 
 
-def _sso(context: Context, auth: Mapping[str, Any]) -> Outcome:  # noqa: ARG001 - its page completes it
+def _sso(context: Context, auth: AuthFields) -> Outcome:  # noqa: ARG001 - its page completes it
     return Begun()
 
 
-def _oauth2(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _oauth2(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.interactive.oauth2_stage import begin
 
     return begin(context, auth)
 
 
-def _email_identity(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _email_identity(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.threepids.proofs import prove_by_session
 
     return prove_by_session(context, auth)
 
 
-def _email_code(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _email_code(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.interactive.email_stages import prove_by_code
 
     return prove_by_code(context, auth)
 
 
-def _email_url(context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _email_url(context: Context, auth: AuthFields) -> Outcome:
     from murmuration.accounts.interactive.email_stages import prove_by_link
 
     return prove_by_link(context, auth)
@@ -225,12 +226,12 @@ def authorise(
 ) -> Authorised:
     """Require that the client completed one of `flows` for this very operation.
 
-    `user_id` is who has to prove to be there; without it, the proofs tell. `bind_body=False` lets the body
-    change between a session's requests. A `repeatable` operation may be asked for again with a session that
-    is complete, its answer having been lost. `params` is what clients have to know for a stage, by type;
-    `purpose` what links in mails have to be for.
-    Raises UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden
-    for a session of another operation, and what a malformed stage raises.
+    `user_id` is the user who must authenticate; without it, the completed stages tell who it is.
+    `bind_body=False` lets the body change between a session's requests. A `repeatable` operation may be asked
+    for again with a completed session, as its answer may have been lost. `params` is what clients have to
+    know for a stage, by type. `purpose` is the purpose for which links in mails must have been sent. Raises
+    UserInteractiveAuthRequired while stages are missing (with the reason, if one failed), Forbidden for a
+    session of another operation, and what a malformed stage raises.
     """
     standing = advance(
         attempt, flows, user_id=user_id, bind_body=bind_body, repeatable=repeatable, purpose=purpose
@@ -374,7 +375,7 @@ def complete_stage(
     raise Unavailable("The session is in use by other requests; try again")
 
 
-def _check(kind: str, standing: Standing, context: Context, auth: Mapping[str, Any]) -> Outcome:
+def _check(kind: str, standing: Standing, context: Context, auth: AuthFields) -> Outcome:
     if kind not in standing.following or kind not in STAGES:
         raise Forbidden(f"{kind[:80]} is not the next stage of a flow")
     return STAGES[kind](context, auth)

@@ -17,6 +17,7 @@ from murmuration.accounts.sso import login as sso
 from murmuration.accounts.sso.identity_providers import provider, providers
 from murmuration.identity import rate_limits
 from murmuration.pages import Page
+from murmuration.protocol.encoding.shapes import AuthFields
 from murmuration.protocol.errors import BadJson, Forbidden
 from murmuration.settings import settings
 from murmuration.storage.auth import login_states
@@ -27,7 +28,7 @@ KEPT = ("operation", "device_id", "initial_device_display_name", "page")
 """What a request says of the session that the login shall begin."""
 
 
-def begin(context: Context, auth: Mapping[str, Any]) -> Begun:
+def begin(context: Context, auth: AuthFields) -> Begun:
     """The URI to go to: the provider's, or where there are several, one where the user chooses.
 
     `user` may name who has to come back. Raises BadJson, Unavailable.

@@ -76,9 +76,10 @@ def authorization_uri(
 
 
 def identify(provider: IdentityProvider, request: Request, code: str, redirect_uri: str) -> Identity:
-    """Exchange the code, once, for who the user is.
+    """Exchange the provider's code for the user's identity there. A code is good once.
 
-    Raises Forbidden for a code or an answer that isn't good, Unavailable where the provider isn't.
+    Raises Forbidden for a bad code or a bad answer of the provider, Unavailable if the provider can't be
+    reached.
     """
     metadata = _metadata(provider)
     tokens = _exchange(provider, metadata, request, code, redirect_uri)

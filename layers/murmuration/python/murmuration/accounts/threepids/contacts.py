@@ -6,16 +6,15 @@ https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-c
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.accounts.interactive.interactive_auth import Attempt, reauthenticate
 from murmuration.accounts.threepids import binding, validation
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import MissingParam, ThreepidAuthFailed
 
 
-def add_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
+def add_address(requester: Requester, attempt: Attempt) -> Answer:
     """Make a proved address the requester's. Idempotent.
 
     Raises UserInteractiveAuthRequired and what `reauthenticate` raises, ThreepidAuthFailed for what wasn't
@@ -29,12 +28,12 @@ def add_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
     return {}
 
 
-def post_address(requester: Requester, attempt: Attempt) -> dict[str, Any]:
-    """The same by the older endpoint: the proof is in `three_pid_creds`.
+def post_address(requester: Requester, attempt: Attempt) -> Answer:
+    """Add an address as `add_address` does, for the older endpoint: the session is in `three_pid_creds`.
 
-    It takes the user's proof to be there, too: otherwise a stolen access token would be enough to add an
-    address, and by that to set a new password. Whether the address was proved is checked first, as old
-    clients don't expect to be asked for a proof here. Raises what `add_address` raises.
+    The user must authenticate here, too. Otherwise a stolen access token would be enough to add an address,
+    and with the address to set a new password. Old clients don't expect to be asked for that, so it is
+    checked first whether the address was proved. Raises what `add_address` raises.
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pid
     """
     body = Fields(attempt.body)
@@ -59,7 +58,7 @@ def _add(requester: Requester, proved: validation.Proved) -> None:
     binding.add(requester.user_id, binding.EMAIL, proved.address, validated_ms=proved.at_ms)
 
 
-def get_addresses(requester: Requester) -> dict[str, Any]:
+def get_addresses(requester: Requester) -> Answer:
     """The requester's addresses.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid

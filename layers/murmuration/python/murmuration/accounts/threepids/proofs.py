@@ -6,7 +6,6 @@ https://spec.matrix.org/v1.19/client-server-api/#email-based-identity--homeserve
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from murmuration import mail
@@ -15,6 +14,7 @@ from murmuration.accounts.threepids import binding, validation
 from murmuration.accounts.threepids.validation import Purpose
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
+from murmuration.protocol.encoding.shapes import Answer, AuthFields
 from murmuration.protocol.errors import (
     Forbidden,
     InvalidParam,
@@ -58,12 +58,12 @@ def request_token(purpose: Purpose, body: Fields, *, source_ip: str) -> dict[str
     return {"sid": sid}
 
 
-def refuse_phone_number() -> dict[str, Any]:
+def refuse_phone_number() -> Answer:
     """Refuse a phone number, as this server sends no text messages. Raises ThreepidDenied."""
     raise ThreepidDenied("This server takes no phone numbers")
 
 
-def prove_by_session(context: Context, auth: Mapping[str, Any]) -> dict[str, Any]:
+def prove_by_session(context: Context, auth: AuthFields) -> dict[str, Any]:
     """What the session in `threepid_creds` proved: an `address`, when (`at_ms`), for a password also whose.
 
     Raises Forbidden where the link was not followed, or for something else; MissingParam, BadJson.

@@ -12,6 +12,7 @@ from murmuration.drafts.v1.events import V1, Form
 from murmuration.drafts.v1.stream import as_bad_pagination, own_presence, page_limit, paging_int
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence import views
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
@@ -32,7 +33,7 @@ from murmuration.storage.users import account_data
 MAX_PRESENCE = 100
 
 
-def get_messages(token: AccessToken, room_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+def get_messages(token: AccessToken, room_id: str, query: Mapping[str, str]) -> Answer:
     """A page of the timeline: `chunk`, `start`, `end`. Raises UnknownToken, Forbidden, BadPagination."""
     direction = query.get("dir", "b")
     if direction not in ("b", "f"):
@@ -47,7 +48,7 @@ def get_messages(token: AccessToken, room_id: str, query: Mapping[str, str]) -> 
     return {"chunk": chunk, "start": found["start"], "end": found.get("end", found["start"])}
 
 
-def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> Answer:
     """The membership events, now or at the token `from`; `start` and `end` name the place.
 
     Raises UnknownToken, Forbidden, BadPagination.
@@ -61,7 +62,7 @@ def get_members(token: AccessToken, room_id: str, query: Mapping[str, str]) -> d
     return {"chunk": [V1(event) for event in chunk], "start": place, "end": place}
 
 
-def get_event(token: AccessToken, event_id: str, form: Form) -> dict[str, Any]:
+def get_event(token: AccessToken, event_id: str, form: Form) -> Answer:
     """One event, whichever room it is in. Raises UnknownToken, NotFound where they may not see it."""
     room_id = room_items.read_room_of(event_id) if fits_id(event_id) else None
     view = open_view(token, room_id or "!nowhere", otherwise=NotFound)
@@ -69,9 +70,7 @@ def get_event(token: AccessToken, event_id: str, form: Form) -> dict[str, Any]:
     return form(client_event(seen.entry, view.viewer, membership=seen.membership))
 
 
-def room_initial_sync(
-    token: AccessToken, room_id: str, query: Mapping[str, str], form: Form
-) -> dict[str, Any]:
+def room_initial_sync(token: AccessToken, room_id: str, query: Mapping[str, str], form: Form) -> Answer:
     """One room for who enters its window: newest messages, state, who is there, who has read what.
 
     Who left sees it as it was then; who never was there, what anyone may see. Raises UnknownToken, Forbidden,

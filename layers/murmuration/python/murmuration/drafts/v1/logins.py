@@ -33,6 +33,7 @@ from murmuration.accounts.sso.identity_providers import IdentityProvider, provid
 from murmuration.accounts.sso.openid_connect import Identity
 from murmuration.identity import rate_limits
 from murmuration.pages import Page
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -61,7 +62,7 @@ def get_login_flows() -> Answer:
     return _listed(login_flows())
 
 
-def login(body: Mapping[str, Any], *, source_ip: str) -> Answer:
+def login(body: Body, *, source_ip: str) -> Answer:
     """Submit a stage's credentials: the answer has the session and what to do, `next`, or credentials.
 
     Raises Forbidden, LoginEmailUrlNotYet, UserDeactivated, LimitExceeded, Unknown for a type that isn't
@@ -111,7 +112,7 @@ def get_register_flows() -> Answer:
     return _listed(_register_flows())
 
 
-def register(body: Mapping[str, Any], *, source_ip: str) -> Answer:
+def register(body: Body, *, source_ip: str) -> Answer:
     """Submit a stage of a registration, as in `login`: the password's stage chooses the name, too.
 
     Without a `user` the server chooses one. Raises Forbidden, UserInUse, InvalidUsername, WeakPassword,
@@ -133,7 +134,7 @@ def register(body: Mapping[str, Any], *, source_ip: str) -> Answer:
     return _go_on(standing, request, kind)
 
 
-def _register_by_password(body: Mapping[str, Any], source_ip: str) -> Answer:
+def _register_by_password(body: Body, source_ip: str) -> Answer:
     """The last stage of each flow that has it, and so today's registration."""
     if settings().registration == "token" and "session" not in body:
         raise Forbidden(f"{PASSWORD} is not the next stage of a flow")
@@ -234,7 +235,7 @@ def fallback_page(data: Mapping[str, Any]) -> Page:
 # -- What both share -------------------------------------------------------------------------------------
 
 
-def _kind(body: Mapping[str, Any], flows: Sequence[Flow]) -> str:
+def _kind(body: Body, flows: Sequence[Flow]) -> str:
     kind = body.get("type")
     if kind is None:
         raise MissingParam("type is missing")

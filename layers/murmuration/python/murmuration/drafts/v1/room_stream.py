@@ -7,10 +7,10 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events_2
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from murmuration.drafts.v1.events import Form
 from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.opening import unknown_room
@@ -28,7 +28,7 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0)
 
 def get_room_events(
     token: AccessToken, room_id: str, start: str | None, timeout_ms: int, form: Form
-) -> dict[str, Any] | None:
+) -> ClientEvent | None:
     """What came in a room after the token `start`, or from now on: `chunk`, and `start` and `end` tokens.
 
     None for members whose token is of the stream of all their rooms: that is where they find it. Raises

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from typing import Any
 
 from murmuration.drafts.v1.events import as_v1
 from murmuration.federation.membership import inviting
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer, Content
 from murmuration.rooms.lifecycle.creation import RoomRequest
 from murmuration.rooms.reading import state_reads
 from murmuration.rooms.writing import sending
 from murmuration.settings import settings
 
 
-def create_room(requester: Requester, body: Fields, txn_id: str | None) -> dict[str, Any]:
-    """Create a room, once for a `txn_id`: public where nothing else is asked for, as the document has it.
+def create_room(requester: Requester, body: Fields, txn_id: str | None) -> Answer:
+    """Create a room; a repetition with the same `txn_id` returns the room that was made before.
 
-    `room_id`, and `room_alias` where one was asked for. Raises what creating a room raises.
+    The room is public unless the request says otherwise. The answer has its `room_id`, and the `room_alias`
+    if one was asked for. Raises what creating a room raises.
     """
     wanted = RoomRequest.from_body(body, visibility="public", for_old_clients=True)
     answer = {"room_id": inviting.create_room(requester, wanted, txn_id=txn_id)}
@@ -28,17 +28,17 @@ def create_room(requester: Requester, body: Fields, txn_id: str | None) -> dict[
     return answer
 
 
-def get_room_state(token: AccessToken, room_id: str) -> list[dict[str, Any]]:
+def get_room_state(token: AccessToken, room_id: str) -> list[Answer]:
     """A room's state events. Raises UnknownToken, Forbidden."""
     return [as_v1(event) for event in state_reads.get_room_state(token, room_id)]
 
 
-def post_message(token: AccessToken, room_id: str, event_type: str, content: Mapping[str, Any]) -> str:
+def post_message(token: AccessToken, room_id: str, event_type: str, content: Content) -> str:
     """Send a message event whose client has no name for it; its ID. Raises what sending raises."""
     return sending.send_message(token, room_id, event_type, _fresh_txn_id(), content)
 
 
-def post_redaction(requester: Requester, room_id: str, event_id: str, content: Mapping[str, Any]) -> str:
+def post_redaction(requester: Requester, room_id: str, event_id: str, content: Content) -> str:
     """Redact an event, likewise; the redaction's ID. Raises what redacting raises."""
     return sending.redact_event(requester, room_id, event_id, _fresh_txn_id(), content)
 

@@ -17,6 +17,7 @@ from murmuration.drafts.v1.events import Form
 from murmuration.drafts.v1.room_stream import get_room_events
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.views import look_at
+from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent, EventFields
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.filters import EventFilter
@@ -30,7 +31,7 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.rooms import directory
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.presence import INVITE
-from murmuration.sync.sections import SYNC
+from murmuration.sync.readers.sections import SYNC
 
 AT_ONCE = 100
 """How many events of one room an answer brings at most."""
@@ -42,7 +43,7 @@ _NOTHING: Mapping[str, Any] = {"types": []}
 # -- The stream ----------------------------------------------------------------------------------------------
 
 
-def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> dict[str, Any]:
+def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> Answer:
     """What came after the token `from`: `chunk`, and `start` and `end` tokens; waits if there is nothing.
 
     Without `from` it goes on from now. `timeout` is in milliseconds; `room_id` keeps to one room, which may
@@ -81,9 +82,7 @@ def _checked(text: str | None) -> str | None:
     return text
 
 
-def _without_gaps(
-    token: AccessToken, start: str, body: Mapping[str, Any], form: Form
-) -> tuple[list[dict[str, Any]], str]:
+def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tuple[list[dict[str, Any]], str]:
     """The events of a sync's answer in one list; the token behind them."""
     rooms = body.get("rooms", {})
     found: list[dict[str, Any]] = []
@@ -162,13 +161,13 @@ class _Places:
         return tokens.write(self.token.user_id, self.token.device_id, self.after)
 
 
-def _since_joining(events: list[dict[str, Any]], user_id: str) -> list[dict[str, Any]]:
+def _since_joining(events: list[ClientEvent], user_id: str) -> list[dict[str, Any]]:
     """Of a room that the client didn't know: the user's joining, and what came after."""
     joinings = _joinings(events, user_id)
     return events[joinings[-1] :] if joinings else events
 
 
-def _joinings(events: Sequence[Mapping[str, Any]], user_id: str) -> list[int]:
+def _joinings(events: Sequence[EventFields], user_id: str) -> list[int]:
     """Where the user joins; not where a member gets another name."""
     return [
         number
@@ -191,7 +190,7 @@ def _invitation(
             yield form({**event, "invite_room_state": others}, room_id)
 
 
-def _presence(body: Mapping[str, Any], form: Form) -> list[dict[str, Any]]:
+def _presence(body: Body, form: Form) -> list[dict[str, Any]]:
     """The events of a sync's answer about others' presence, and, in v1, about who asks to see the user's."""
     sections = [body.get(name, {}).get("events", []) for name in ("presence", INVITE)]
     return [form.presence(event) for events in sections for event in events]
@@ -200,7 +199,7 @@ def _presence(body: Mapping[str, Any], form: Form) -> list[dict[str, Any]]:
 # -- The way into it -----------------------------------------------------------------------------------------
 
 
-def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> dict[str, Any]:
+def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> Answer:
     """All rooms with their newest events and their state, who is there, and the stream's token, `end`.
 
     `limit` is how many events of a room. Today's form has account data, too, and with `archived` the

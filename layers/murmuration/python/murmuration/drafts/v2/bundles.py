@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.aws.concurrency import parallel
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import SyncFilter
 from murmuration.rooms.reading.client_events import client_event
@@ -65,7 +66,7 @@ class _Family:
 
 def render_event(
     seen: Seen, viewer: Viewer, *, with_room_id: bool = True, federation: bool = False
-) -> dict[str, Any]:
+) -> ClientEvent:
     """An event in version 2's form, without its children. Reads nothing.
 
     Deleted state has no `content`; `action_id` is the sender's own, for the client that gave it alone.
@@ -94,7 +95,7 @@ def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> 
 
 def render_events(
     seen: Sequence[Seen], viewer: Viewer, form: EventForm, *, with_room_id: bool = True
-) -> list[dict[str, Any]]:
+) -> list[ClientEvent]:
     """Events of one room in version 2's form, with their children as `form` asks.
 
     Reads only where anything relates to the events, as they tell themselves: two or three round trips for

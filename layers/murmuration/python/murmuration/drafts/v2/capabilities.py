@@ -14,6 +14,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.presence import status, views
 from murmuration.protocol.bodies import Fields, limit_size, object_of, required
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, NotFound, UnknownToken
 from murmuration.settings import settings
 from murmuration.storage.users import client_capabilities
@@ -46,7 +47,7 @@ def get_server_hash(requester: Requester) -> dict[str, str]:
     return {"sha256": hash_of(server_capabilities(requester))}
 
 
-def get_server_set(requester: Requester, sha256: str) -> dict[str, Any]:
+def get_server_set(requester: Requester, sha256: str) -> Answer:
     """The set behind a hash. Raises NotFound for one that isn't the requester's now."""
     found = server_capabilities(requester)
     if hash_of(found) != sha256:
@@ -93,7 +94,7 @@ def get_hashes(requester: Requester, user_id: str) -> dict[str, list[str]]:
     return {"sha256": sorted(client_capabilities.read(user_id))}
 
 
-def get_set(requester: Requester, user_id: str, sha256: str) -> dict[str, Any]:
+def get_set(requester: Requester, user_id: str, sha256: str) -> Answer:
     """The set behind the hash of one of a user's devices. Raises Forbidden, NotFound."""
     _require_sight(requester, user_id)
     found = client_capabilities.read(user_id).get(sha256)

@@ -22,6 +22,7 @@ from murmuration.drafts.v2.history import Reading
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.telling import SMALL_ROOM
+from murmuration.protocol.encoding.shapes import Answer, ClientEvent, EventFields
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.reading.pagination import position_token
@@ -76,15 +77,13 @@ class Page:
     """
 
     entries: list[LogEntry]
-    events: list[dict[str, Any]]
+    events: list[ClientEvent]
     state: list[dict[str, Any]]
     incremental: bool
     token: str | None
 
 
-def initial_sync(
-    token: AccessToken, text: str | None, wanted: Wanted, *, compact: bool = False
-) -> dict[str, Any]:
+def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compact: bool = False) -> Answer:
     """All of the stream's rooms, or what is new in them since the token; `presence`, and the token to go on.
 
     Each of `rooms` has its `messages`, oldest first, and `state`; whether they're `incremental`; the `token`
@@ -120,14 +119,14 @@ def initial_sync(
 
 def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
     """The section with each event once. Those of the history say what they replaced, so they go first."""
-    events: dict[str, Any] = {}
+    events: ClientEvent = {}
     for event in (*section["messages"], *section["state"]):
         events.setdefault(event["event_id"], event)
     ids = {name: [event["event_id"] for event in section[name]] for name in ("messages", "state")}
     return {**section, **ids, "events": events}
 
 
-def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Wanted) -> dict[str, Any]:
+def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Wanted) -> Answer:
     """One room: `events`, `state`, whether they are `incremental`, and the `token` of what comes before.
 
     With a streaming token it gives what is new since, if that's no more than wanted, and in `streaming` the
@@ -143,7 +142,7 @@ def scroll_back(token: AccessToken, room_id: str, text: str | None, wanted: Want
     name = room_hash(token.user_id, room_id)
     position = unbroken(before.rooms.get(name) if before is not None else None, view.viewer.since)
     page = read_page(view, position, wanted)
-    answer: dict[str, Any] = {
+    answer: Answer = {
         "events": page.events,
         "state": page.state,
         "incremental": page.incremental,
@@ -256,16 +255,14 @@ class Pages(Sections):
         """Nothing yet: the pages are read where it is known that the room is the user's to see."""
         return Window((), room.head.ordinal + 1, room.head.state_root, limited=False, passed=())
 
-    def joined(
-        self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], /
-    ) -> dict[str, Any] | None:
+    def joined(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], /) -> dict[str, Any] | None:
         view = View(ctx.requester, news.room, news.viewer, news.membership)
         section = self._section(view, news.position, ephemeral)
         told = section["messages"] or section["state"] or ephemeral
         return section if told or not section["incremental"] else None
 
     def present(self, news: RoomNews, /) -> Mapping[str, str]:
-        """All members of a small room: what changed in one isn't noted while nobody is there."""
+        """Return all members of a small room, where changes aren't noted while nobody is online."""
         room = news.room
         if news.position is not None or not self.presence or not 1 < room.head.joined <= SMALL_ROOM:
             return {}
@@ -281,7 +278,7 @@ class Pages(Sections):
         return {"membership": row.membership, row.membership: invitation(row)}
 
     def _section(
-        self, view: View, position: RoomPosition | None, ephemeral: Sequence[Mapping[str, Any]]
+        self, view: View, position: RoomPosition | None, ephemeral: Sequence[EventFields]
     ) -> dict[str, Any]:
         page = read_page(view, position, self.wanted)
         section: dict[str, Any] = {

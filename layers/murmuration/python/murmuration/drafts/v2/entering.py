@@ -22,6 +22,7 @@ from murmuration.federation.membership import inviting, joining
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.presence import views
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
@@ -66,9 +67,7 @@ class ResponseConfig:
         return cls(reading, state, parse_optional(token.user_id, config.optional_string("streaming")))
 
 
-def create_room(
-    token: AccessToken, requester: Requester, body: Fields, action_id: str | None
-) -> dict[str, Any]:
+def create_room(token: AccessToken, requester: Requester, body: Fields, action_id: str | None) -> Answer:
     """Create a room, once for an action ID: `room_id`, and the `response` that `body` asks for.
 
     `body` is createRoom's as it is today, with `published` besides. Raises what creating a room raises.
@@ -80,7 +79,7 @@ def create_room(
     return _answer(token, config, lambda: inviting.create_room(requester, wanted, txn_id=action_id))
 
 
-def join_room(token: AccessToken, requester: Requester, body: Fields) -> dict[str, Any]:
+def join_room(token: AccessToken, requester: Requester, body: Fields) -> Answer:
     """Join the room that `body` names by ID, alias, or the event of an invite.
 
     Its `servers` are asked where this one isn't in the room. `room_id`, and the `response` that `body` asks
@@ -113,7 +112,7 @@ def _invited_to(requester: Requester, event_id: str) -> str:
     return room_id
 
 
-def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[], str]) -> dict[str, Any]:
+def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[], str]) -> Answer:
     """Enter a room, which `enter` does, and show what is asked for."""
     if config is None:
         return {"room_id": enter()}

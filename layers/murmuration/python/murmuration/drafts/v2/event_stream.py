@@ -21,6 +21,7 @@ from murmuration.drafts.v2.filters import Filter
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol import state_trie
+from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.pagination import position_token
@@ -55,7 +56,7 @@ def get_events(
     *,
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
     out_of_order: bool = False,
-) -> dict[str, Any]:
+) -> Answer:
     """What came after a streaming token, or what comes within the time: `events`, and the token for going on.
 
     `state` is what else became current, `missed` the tokens for what was passed over, by room; `ephemeral`
@@ -90,12 +91,12 @@ def get_events(
     return {"events": [], **answer, "streaming": stream.text if unmoved else stream.at(end)}
 
 
-def _answer(body: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(body: Body) -> Answer:
     """What a sync's answer has for the client."""
     if body.get("begun"):
         return {"expired": True}
     sections = [section for rooms in body.get("rooms", {}).values() for section in rooms.values()]
-    answer: dict[str, Any] = {}
+    answer: Answer = {}
     for name in ("events", "state", "ephemeral"):
         if found := [event for section in sections for event in section.get(name, ())]:
             answer[name] = found
@@ -112,7 +113,7 @@ def _answer(body: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def presence_of(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def presence_of(body: Body) -> list[dict[str, Any]]:
     """The events of a sync's answer about others' presence, and about who asks to see the user's."""
     return [event for name in ("presence", INVITE) for event in body.get(name, {}).get("events", ())]
 
@@ -169,9 +170,7 @@ class EventStream(Sections):
         window = timeline.read_window(room, after, room.head.ordinal + 1, wanted, visible)
         return timeline.newest_of(window, timeline.count_within(window.seen[::-1]))
 
-    def joined(
-        self, _ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], /
-    ) -> dict[str, Any] | None:
+    def joined(self, _ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], /) -> dict[str, Any] | None:
         room, viewer, window = news.room, news.viewer, news.window
         superseded = _superseded(room, window.passed)
         late = late_events(room.head.depth, window.passed)

@@ -16,6 +16,7 @@ from murmuration.aws.concurrency import parallel
 from murmuration.drafts.v2 import filters
 from murmuration.drafts.v2.bundles import MAX_REPLIES, RELATING, EventForm, render_events, render_state
 from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import NotFound
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sizes import LIST_BYTES, Budget, fit_events
@@ -58,7 +59,7 @@ def make_reading(
     return Reading(limit, wanted.events, form)
 
 
-def paginate(token: AccessToken, room_id: str, start: str | None, reading: Reading) -> dict[str, Any]:
+def paginate(token: AccessToken, room_id: str, start: str | None, reading: Reading) -> Answer:
     """The events before a token's place, or before now: `events`, and the `token` for those before them.
 
     The token of a page, from the overview, gives that page. Without a `token` in the answer nothing comes
@@ -74,7 +75,7 @@ def paginate(token: AccessToken, room_id: str, start: str | None, reading: Readi
     )
     scan.run(min(reading.limit, MAX_LIMIT))
     events = scan.keep(_rendered(view, scan.found, reading), Budget(LIST_BYTES))
-    answer: dict[str, Any] = {"events": events[::-1]}
+    answer: Answer = {"events": events[::-1]}
     if scan.position > bottom:
         answer["token"] = position_token(scan.position)
     return answer
@@ -87,7 +88,7 @@ def _parse_start(start: str, view: View, bottom: int) -> tuple[int, int]:
     return bottom, view.position(start)
 
 
-def get_pages(token: AccessToken, room_id: str, reading: Reading) -> dict[str, Any]:
+def get_pages(token: AccessToken, room_id: str, reading: Reading) -> Answer:
     """An overview of the room's pages of `limit` events that pass the filter: `tokens`, and `total` events.
 
     The first page is that of the oldest events. The tokens name what there is now: what is sent later moves
@@ -103,7 +104,7 @@ def get_pages(token: AccessToken, room_id: str, reading: Reading) -> dict[str, A
     size = max(1, min(reading.limit, MAX_LIMIT))
     ends = [*ordinals[size - 1 : -1 : size], *ordinals[-1:]]
     starts = [scan.position, *ends[:-1]]
-    answer: dict[str, Any] = {
+    answer: Answer = {
         "tokens": [f"r{low}_{high}" for low, high in zip(starts, ends, strict=False)],
         "total": len(ordinals),
     }
@@ -112,7 +113,7 @@ def get_pages(token: AccessToken, room_id: str, reading: Reading) -> dict[str, A
 
 def get_window(
     token: AccessToken, event_id: str, position: str, reading: Reading, state_filter: EventFilter
-) -> dict[str, Any]:
+) -> Answer:
     """An event with up to `limit` others: those before it, after it, or around it.
 
     `room_id`, `events`, the tokens `start` and `end` for going on either way, and the room's `state` after
@@ -150,7 +151,7 @@ def _scan(view: View, reading: Reading, start: int, stop: int, *, forward: bool)
     return Scan(view, reading.filter, start, stop, forward=forward, admits=reading.form.admits)
 
 
-def get_replies(token: AccessToken, event_id: str, start: str | None, reading: Reading) -> dict[str, Any]:
+def get_replies(token: AccessToken, event_id: str, start: str | None, reading: Reading) -> Answer:
     """The newest events that relate to one without updating it, before a token's place.
 
     `chunk`, and the token `start` for those before them, where there are any. Raises UnknownToken,
@@ -171,7 +172,7 @@ def get_replies(token: AccessToken, event_id: str, start: str | None, reading: R
     passing = [each for each in seen if reading.filter.matches(each.entry.event.pdu)]
     chunk = _rendered(view, passing, reading)
     count = fit_events(chunk, Budget(LIST_BYTES))
-    answer: dict[str, Any] = {"chunk": chunk[:count][::-1]}
+    answer: Answer = {"chunk": chunk[:count][::-1]}
     if count < len(chunk):
         return answer | {"start": position_token(passing[count].entry.ordinal)}
     return answer | ({"start": position_token(page[-1].ordinal - 1)} if len(found) > limit else {})

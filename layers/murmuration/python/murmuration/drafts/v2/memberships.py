@@ -6,12 +6,12 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from murmuration.drafts.v2.actions import check_action_id
 from murmuration.federation.membership import inviting, leaving
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import NotFound
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership import operations as membership
@@ -40,7 +40,7 @@ def change_membership(
     _OF_ANOTHER[change](requester.user_id, room_id, user_id, reason=reason, claim=claim)
 
 
-def invite_user(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> dict[str, Any]:
+def invite_user(requester: Requester, room_id: str, body: Fields, action_id: str | None) -> Answer:
     """Invite a user; their `displayname` and `avatar_url`, where known.
 
     Raises what `change_membership` does.

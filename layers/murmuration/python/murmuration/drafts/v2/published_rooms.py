@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest, find_public_rooms
@@ -38,7 +39,7 @@ class RoomSearch:
     token: str | None = None
 
 
-def find_rooms(search: RoomSearch) -> dict[str, Any]:
+def find_rooms(search: RoomSearch) -> Answer:
     """A page of what a search found: `rooms`, their `total`, which `page` it is, the `token` of the next.
 
     A room that was withdrawn since leaves its place empty. Raises InvalidParam for a token that isn't, or
@@ -76,10 +77,10 @@ def _load(room_ids: Sequence[str]) -> list[Room]:
     return [Room(head) for head in room_items.read_heads(room_ids).values() if head.joined > 0]
 
 
-def _answer(rooms: Sequence[Room], snapshot: DirectorySnapshot, name: str, number: int) -> dict[str, Any]:
+def _answer(rooms: Sequence[Room], snapshot: DirectorySnapshot, name: str, number: int) -> Answer:
     prefetch(rooms, PUBLISHABLE)
     budget = Budget(LIST_BYTES)
-    answer: dict[str, Any] = {
+    answer: Answer = {
         "rooms": [_shown(room, budget) for room in rooms],
         "total": len(snapshot.room_ids),
         "page": number,

@@ -35,7 +35,7 @@ _TOKEN = re.compile(r"(v_[\w-]{16})(?:\.([\w-]{8,32}))?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class StreamingToken:
-    """A token that a client came with. `row` is where it stands, None where it was never read by."""
+    """A token that a client came with. `row` is its place; None if nothing was read with the token yet."""
 
     streaming: streamings.Streaming
     row: str | None

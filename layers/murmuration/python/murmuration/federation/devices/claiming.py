@@ -13,6 +13,7 @@ from murmuration.aws import concurrency
 from murmuration.federation.devices.failures import seconds_of
 from murmuration.keys.claim import claim_local, parse_claims
 from murmuration.keys.query import split_by_server
+from murmuration.protocol.encoding.shapes import Answer, Body
 
 MOST_KEY_BYTES = 8_192
 
@@ -20,7 +21,7 @@ Claims = Mapping[str, Mapping[str, str]]
 Keys = dict[str, dict[str, dict[str, Any]]]
 
 
-def claim_keys(body: Mapping[str, Any]) -> dict[str, Any]:
+def claim_keys(body: Body) -> Answer:
     """A key of each device that `body["one_time_keys"]` names, as the response.
 
     A server that can't be asked is named in `failures`. Raises MissingParam, BadJson, InvalidParam.

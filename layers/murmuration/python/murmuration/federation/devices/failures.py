@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import BadJson
 
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 10.0, 1.0, 22.0
@@ -16,7 +16,7 @@ def unavailable(message: str) -> dict[str, Any]:
     return {"errcode": "M_UNAVAILABLE", "error": message[:200]}
 
 
-def seconds_of(body: Mapping[str, Any]) -> float:
+def seconds_of(body: Body) -> float:
     """How long other servers have, by the request's `timeout` in milliseconds. Raises BadJson."""
     timeout = body.get("timeout")
     if timeout is None:

@@ -10,10 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
 from murmuration.protocol.event_types import ENCRYPTION_KEY
 from murmuration.settings import settings
@@ -34,7 +34,7 @@ class _Change:
     servers: Servers
 
 
-def note_members(items: Iterable[Mapping[str, Any]]) -> None:
+def note_members(items: Iterable[StoredItem]) -> None:
     """Do what follows from new entries of rooms' logs. May be done twice.
 
     Costs nothing for rooms without other servers but what the Streams worker knows of them anyway.

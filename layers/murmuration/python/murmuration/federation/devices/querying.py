@@ -13,13 +13,14 @@ from murmuration.aws import concurrency
 from murmuration.federation.devices.failures import seconds_of
 from murmuration.identity.tokens import Requester
 from murmuration.keys.query import FoundKeys, add_signatures, parse_query, query_local, split_by_server
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.storage.keys import identity_keys
 from murmuration.storage.keys.remote_devices import RemoteDevices
 
 Wanted = Mapping[str, Collection[str]]
 
 
-def query_keys(requester: Requester, body: Mapping[str, Any]) -> dict[str, Any]:
+def query_keys(requester: Requester, body: Body) -> Answer:
     """The keys of the users and devices that `body["device_keys"]` names, as the response.
 
     A server that can't be asked is named in `failures`, and nothing else fails for it. Raises MissingParam,

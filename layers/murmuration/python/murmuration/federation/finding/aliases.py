@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from murmuration.federation.membership import joining
 from murmuration.identity import rate_limits
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import NotFound
 from murmuration.rooms.lifecycle import aliases
 from murmuration.settings import settings
 
 
-def get_room_id_by_alias(alias: str, *, address: Callable[[], str]) -> dict[str, Any]:
+def get_room_id_by_alias(alias: str, *, address: Callable[[], str]) -> Answer:
     """The room that an alias points to, and servers by which to join it.
 
     `address` is where the question comes from: anybody may ask. Raises InvalidParam, NotFound, LimitExceeded;

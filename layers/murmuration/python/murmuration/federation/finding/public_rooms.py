@@ -13,6 +13,7 @@ from murmuration.federation.finding.failures import told
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, RequestFailed
 from murmuration.identity import rate_limits
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
@@ -33,7 +34,7 @@ def is_elsewhere(server: str | None) -> bool:
     return server not in (None, "", settings().server_name)
 
 
-def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> dict[str, Any]:
+def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Answer:
     """A page of the directory of this server, or of the one that the request names.
 
     `user_id` is who asks; another server is asked for somebody only. Raises InvalidParam, NotFound where
@@ -96,7 +97,7 @@ def _page(answer: Mapping[str, Any]) -> dict[str, Any]:
     return page
 
 
-def serve_public_rooms(origin: str, request: DirectoryRequest) -> dict[str, Any]:
+def serve_public_rooms(origin: str, request: DirectoryRequest) -> Answer:
     """A page of this server's directory for another server; rooms without federation are left out.
 
     Raises InvalidParam, LimitExceeded.

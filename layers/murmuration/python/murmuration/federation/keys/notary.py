@@ -19,6 +19,7 @@ from murmuration.federation.requests.errors import RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import object_of
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError
 from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.protocol.pdus.signing import sign_json
@@ -35,14 +36,14 @@ Wanted = Mapping[str, int | None]
 """By key ID until when it must be valid, in milliseconds; None where the request doesn't say."""
 
 
-def query_server_keys(server_name: str, minimum_valid_until_ts: int | None, address: str) -> dict[str, Any]:
+def query_server_keys(server_name: str, minimum_valid_until_ts: int | None, address: str) -> Answer:
     """The key documents of one server. Raises InvalidParam, LimitExceeded."""
     if not is_valid_server_name(server_name):
         raise InvalidParam("This is not a valid server name")
     return _query({server_name: {"": minimum_valid_until_ts}}, address)
 
 
-def query_keys(server_keys_wanted: Mapping[str, Any], address: str) -> dict[str, Any]:
+def query_keys(server_keys_wanted: Mapping[str, Any], address: str) -> Answer:
     """The key documents of the servers wanted, by server and key ID. Raises BadJson, LimitExceeded."""
     if len(server_keys_wanted) > MOST_SERVERS:
         raise BadJson(f"A request may be about {MOST_SERVERS} servers")

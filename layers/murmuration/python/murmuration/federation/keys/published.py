@@ -6,10 +6,9 @@ it. https://spec.matrix.org/v1.19/server-server-api/#publishing-keys
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration import server_keys
 from murmuration.clock import now_ms
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.pdus.keys import VerifyKey, build_server_keys
 from murmuration.settings import settings
 
@@ -17,7 +16,7 @@ VALIDITY_MS = 48 * 3_600_000
 """Others fetch the keys anew when half of it is over; a clock that is a day off doesn't find them expired."""
 
 
-def get_server_keys() -> dict[str, Any]:
+def get_server_keys() -> Answer:
     """The signed document of this server's keys."""
     server_keys.renew()
     now = now_ms()

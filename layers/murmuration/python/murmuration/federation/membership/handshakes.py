@@ -7,12 +7,12 @@ https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from typing import Any
 
 from murmuration.clock import now_ms
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, Refused
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import MatrixError, UnsupportedRoomVersion
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
@@ -47,7 +47,7 @@ def candidates(room_id: str, *groups: Any) -> list[str]:
     return valid[:MOST_SERVERS]
 
 
-def make(server: str, membership: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> Event:
+def make(server: str, membership: str, room_id: str, user_id: str, content: Content) -> Event:
     """The event that `server` made a template of, with `content`, signed by this server.
 
     Raises RequestFailed; Malformed for a template that isn't of this room, user and membership; Forbidden.

@@ -5,7 +5,7 @@ https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from murmuration.federation.inbound.elsewhere import MissingEvents
@@ -21,6 +21,7 @@ from murmuration.federation.requests.errors import Malformed, Refused, RequestFa
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound, Unavailable
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
@@ -81,7 +82,7 @@ def create_room(requester: Requester, request: RoomRequest, *, txn_id: str | Non
     return room_id
 
 
-def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> str:
+def invite_by(sender: str, room_id: str, user_id: str, content: Content) -> str:
     """Invite a user of any server with this content; the event's ID. Raises as `invite_user` does."""
     if member_index.is_local(user_id):
         check_takes_invites(user_id)
@@ -105,7 +106,7 @@ def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any
     return event.event_id
 
 
-def _build(room: Room, sender: str, user_id: str, content: Mapping[str, Any]) -> tuple[Event, bool]:
+def _build(room: Room, sender: str, user_id: str, content: Content) -> tuple[Event, bool]:
     """The invite, which isn't part of the room yet; or the one that the user has, if it says the same.
 
     Also returns whether it is new.

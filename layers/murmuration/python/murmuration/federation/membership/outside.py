@@ -10,6 +10,7 @@ from typing import Any
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, size_of, strip
@@ -63,9 +64,7 @@ def outside_row(
     )
 
 
-def ended_row(
-    before: Membership, event: dict[str, Any], sender: str, membership: str = "leave"
-) -> Membership:
+def ended_row(before: Membership, event: ClientEvent, sender: str, membership: str = "leave") -> Membership:
     """The row of one who was invited or knocked, and isn't any more; `event` is as clients are shown it."""
     return Membership(
         user_id=before.user_id,
@@ -83,7 +82,7 @@ def ended_row(
     )
 
 
-def shown_event(event: Event) -> dict[str, Any]:
+def shown_event(event: Event) -> ClientEvent:
     """An event without its place, as clients are shown it."""
     return {
         **_own(event),

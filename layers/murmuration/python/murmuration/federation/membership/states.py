@@ -6,10 +6,8 @@ signed by that server first. A join or leave of a room that this server isn't in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.rooms.writing import sending
@@ -18,9 +16,7 @@ from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
 
-def set_state(
-    requester: Requester, room_id: str, event_type: str, state_key: str, content: Mapping[str, Any]
-) -> str:
+def set_state(requester: Requester, room_id: str, event_type: str, state_key: str, content: Content) -> str:
     """Set a piece of state; the event's ID. Raises what `sending.set_state` and the invited server do."""
     if event_type == MEMBER:
         event_id = _elsewhere(requester.user_id, room_id, state_key, content)
@@ -29,7 +25,7 @@ def set_state(
     return sending.set_state(requester, room_id, event_type, state_key, content)
 
 
-def _elsewhere(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> str | None:
+def _elsewhere(sender: str, room_id: str, user_id: str, content: Content) -> str | None:
     """Change a membership for which another server is needed; None where none is."""
     membership = content.get("membership")
     if membership == "invite":
@@ -45,7 +41,7 @@ def _elsewhere(sender: str, room_id: str, user_id: str, content: Mapping[str, An
     return _join(row, content) if row.membership == "invite" else None
 
 
-def _invite(sender: str, room_id: str, user_id: str, content: Mapping[str, Any]) -> str:
+def _invite(sender: str, room_id: str, user_id: str, content: Content) -> str:
     from murmuration.federation.membership import inviting
     from murmuration.identity import rate_limits
     from murmuration.protocol.bodies import limit_size
@@ -56,7 +52,7 @@ def _invite(sender: str, room_id: str, user_id: str, content: Mapping[str, Any])
     return inviting.invite_by(sender, room_id, user_id, content)
 
 
-def _leave(row: Membership, content: Mapping[str, Any]) -> str:
+def _leave(row: Membership, content: Content) -> str:
     """End an invite or knock; the event's ID."""
     from murmuration.federation.membership.leaving import leave_room
 
@@ -65,7 +61,7 @@ def _leave(row: Membership, content: Mapping[str, Any]) -> str:
     return _event_id_of(row)
 
 
-def _join(row: Membership, content: Mapping[str, Any]) -> str:
+def _join(row: Membership, content: Content) -> str:
     """Join the room of an invite; the event's ID."""
     from murmuration.federation.membership.joining import join_elsewhere, servers_for
     from murmuration.rooms.membership.joining import JoinRequest

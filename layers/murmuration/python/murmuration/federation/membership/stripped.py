@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from murmuration.federation.keys.fetching import verify_keys
+from murmuration.protocol.encoding.shapes import ClientEvent, EventFields
 from murmuration.protocol.errors import InvalidParam, MatrixError
 from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
@@ -73,13 +74,13 @@ def _whole_event(pdu: dict[str, Any], version: RoomVersion, room_id: str) -> Eve
     return event if event.room_id == room_id and event.is_state else None
 
 
-def _is_stripped(event: Mapping[str, Any]) -> bool:
+def _is_stripped(event: EventFields) -> bool:
     return isinstance(event.get("content"), dict) and all(
         isinstance(event.get(name), str) for name in ("type", "state_key", "sender")
     )
 
 
-def _bounded(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _bounded(events: list[ClientEvent]) -> list[dict[str, Any]]:
     """One event for each piece of state, as many as fit; the creation is always among the first."""
     kept: dict[StateKey, dict[str, Any]] = {}
     size = 0

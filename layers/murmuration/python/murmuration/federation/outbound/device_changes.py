@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from murmuration.aws.dynamodb import StoredItem
 from murmuration.keys.query import query_local
 from murmuration.storage.keys import device_changes
 from murmuration.storage.keys.device_changes import Change
@@ -20,7 +21,7 @@ MOST_EDU_BYTES = 9_000
 """What one change counts as: device keys have 4 KB, signatures come in addition."""
 
 
-def order_device_changes(items: Iterable[Mapping[str, Any]]) -> None:
+def order_device_changes(items: Iterable[StoredItem]) -> None:
     """Have other servers told of changes of devices, by new items of their users' streams.
 
     All servers that share a room with the user are told.

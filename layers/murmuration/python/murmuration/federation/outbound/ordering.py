@@ -6,10 +6,11 @@ room with this server's users only costs nothing here: what the Streams worker k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from murmuration.aws.dynamodb import StoredItem
 from murmuration.cache import LruCache
 from murmuration.settings import settings
 from murmuration.storage.live.new_entries import NewEntry, new_entries
@@ -27,7 +28,7 @@ _hearing: LruCache[tuple[str, bytes, frozenset[str]], frozenset[str]] = LruCache
 """To which of some servers events may be sent, by room, the state of the room, and the servers."""
 
 
-def order_sending(items: Sequence[Mapping[str, Any]]) -> None:
+def order_sending(items: Sequence[StoredItem]) -> None:
     """Order the sending of those entries of rooms' logs that this server distributes, in their order."""
     if not settings().federation:
         return

@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from murmuration.aws import queues
 from murmuration.aws.queues import Message
+from murmuration.protocol.encoding.shapes import EduFields
 
 OUTBOUND = "outbound"
 GROUPS = 8
@@ -51,7 +52,7 @@ def messages_to(server_name: str) -> Message:
     return Message(body, f"new-{group_of(server_name)}", secrets.token_hex(16))
 
 
-def passing(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
+def passing(edus: Sequence[EduFields], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
     """The messages that have EDUs sent to servers which are of no use to them later."""
     for number, names in _by_group(servers):
         digest = _digest([json.dumps(edus, sort_keys=True), str(made_ms), *names])

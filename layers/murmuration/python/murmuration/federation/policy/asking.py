@@ -11,6 +11,7 @@ from typing import Any
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import RateLimited, Refused, RequestFailed, TimedOut
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import (
     BadGateway,
     BadJson,
@@ -129,7 +130,7 @@ def refusal(error: Refused) -> MatrixError:
     return Refusal(error.status, error.errcode, error.message, **fields)
 
 
-def _is_small(body: Mapping[str, Any]) -> bool:
+def _is_small(body: Body) -> bool:
     """Whether an error's body may be passed on."""
     try:
         return len(canonical_json.encode(body, strict=False)) <= MOST_ERROR_BYTES

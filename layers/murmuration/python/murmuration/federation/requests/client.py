@@ -24,8 +24,7 @@ from murmuration.federation.requests.errors import (
     Unreachable,
 )
 from murmuration.federation.requests.targets import Query, path, target
-from murmuration.protocol import x_matrix
-from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding import canonical_json, x_matrix
 from murmuration.protocol.errors import NotJson
 from murmuration.settings import settings
 from murmuration.transport import errors

@@ -11,6 +11,7 @@ from typing import Any
 from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.event_types import SERVER_ACL_KEY
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
@@ -25,7 +26,7 @@ MOST_ALLOWED = 20
 """Of how many rooms that a join rule names the members are looked at."""
 
 
-def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> dict[str, Any]:
+def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
     """The room, the children that users of `origin` may see or join, and those that they may not.
 
     Children that this server doesn't take part in are left out: others know of them. Raises NotFound for a

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-miss
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from murmuration.federation.serving.access import open_room
@@ -14,6 +14,7 @@ from murmuration.federation.serving.answers import Size
 from murmuration.federation.serving.events import transaction
 from murmuration.federation.serving.visibility import pdus_for
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import MissingParam
 from murmuration.protocol.events import Event
 from murmuration.rooms.lookup import fits_id
@@ -28,7 +29,7 @@ MOST_BYTES = 4_000_000
 _MOST_READS = 40
 
 
-def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> dict[str, Any]:
+def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> Answer:
     """These events and those before them, the newest first, up to `limit` (100 at most).
 
     Raises MissingParam, NotFound, Forbidden.
@@ -41,7 +42,7 @@ def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) ->
     return transaction(_fitting(room, origin, found))
 
 
-def get_missing_events(origin: str, room_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def get_missing_events(origin: str, room_id: str, body: Body) -> Answer:
     """The events before `latest_events` and behind `earliest_events`, the oldest first.
 
     Raises BadJson, MissingParam, NotFound, Forbidden.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import CREATE, JOIN_RULES, MEMBER, POWER_LEVELS, THIRD_PARTY_INVITE
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 
 
 def auth_event_types(
-    version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Mapping[str, Any]
+    version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Content
 ) -> list[StateKey]:
     """The (type, state key) pairs of the state events that an event's `auth_events` names, where they exist.
 
@@ -28,7 +26,7 @@ def auth_event_types(
 
 
 def auth_state_types(
-    version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Mapping[str, Any]
+    version: RoomVersion, event_type: str, sender: str, state_key: str | None, content: Content
 ) -> list[StateKey]:
     """The pairs of the state events that `check_auth` looks at: `auth_event_types` and the create event."""
     pairs = auth_event_types(version, event_type, sender, state_key, content)
@@ -45,7 +43,7 @@ def auth_state_types_of(event: Event) -> list[StateKey]:
     return auth_state_types(event.room_version, event.type, event.sender, event.state_key, event.content)
 
 
-def third_party_token(content: Mapping[str, Any]) -> str | None:
+def third_party_token(content: Content) -> str | None:
     """`third_party_invite.signed.token` of a membership event's content, if it is there and a string."""
     invite = content.get("third_party_invite")
     signed = invite.get("signed") if isinstance(invite, dict) else None
@@ -53,7 +51,7 @@ def third_party_token(content: Mapping[str, Any]) -> str | None:
     return token if isinstance(token, str) else None
 
 
-def _for_membership(version: RoomVersion, target: str, content: Mapping[str, Any]) -> list[StateKey]:
+def _for_membership(version: RoomVersion, target: str, content: Content) -> list[StateKey]:
     pairs = [(MEMBER, target)]
     membership = content.get("membership")
     if membership in ("join", "invite", "knock"):

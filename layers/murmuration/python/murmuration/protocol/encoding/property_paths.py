@@ -6,9 +6,10 @@ https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
+
+from murmuration.protocol.encoding.shapes import EventFields
 
 ABSENT: Final = object()
 """What `value_at` gives for a property the event doesn't have (None is JSON's null)."""
@@ -32,7 +33,7 @@ def parse_path(path: str) -> tuple[str, ...]:
             return tuple(names)
 
 
-def value_at(event: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+def value_at(event: EventFields, names: tuple[str, ...]) -> Any:
     """The value of the property that `names` lead to, or ABSENT."""
     value: Any = event
     for name in names:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import BadJson, Forbidden
 from murmuration.protocol.identifiers import is_valid_server_key_id
 from murmuration.protocol.pdus.redaction import redact
@@ -75,9 +76,7 @@ def verify_json(obj: dict[str, Any], server_name: str, key_id: str, public_key: 
     _verify(obj, server_name, key_id, public_key, strict=True)
 
 
-def sign_event(
-    pdu: dict[str, Any], server_name: str, key: SigningKey, version: RoomVersion
-) -> dict[str, Any]:
+def sign_event(pdu: dict[str, Any], server_name: str, key: SigningKey, version: RoomVersion) -> ClientEvent:
     """A copy of `pdu`, whose `hashes` must be there already, with the signature of its redacted form added.
 
     Signs an event of another server as well (an invite, a restricted join): nothing else is changed.

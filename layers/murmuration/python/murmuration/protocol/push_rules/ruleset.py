@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge, Unknown
 from murmuration.protocol.push_rules.defaults import (
     KINDS,
@@ -58,7 +59,7 @@ def put_rule(
     changes: Mapping[str, Any],
     kind: Kind,
     rule_id: str,
-    body: Mapping[str, Any],
+    body: Body,
     *,
     before: str | None = None,
     after: str | None = None,

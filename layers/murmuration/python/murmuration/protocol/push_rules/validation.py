@@ -6,9 +6,10 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglob
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.protocol.push_rules.defaults import Action, Kind, Rule, is_default
 
@@ -33,7 +34,7 @@ def check_rule_id(kind: Kind, rule_id: str) -> None:
         raise InvalidParam("The ID of a push rule must not contain slashes or backslashes")
 
 
-def parse_rule(kind: Kind, rule_id: str, body: Mapping[str, Any]) -> Rule:
+def parse_rule(kind: Kind, rule_id: str, body: Body) -> Rule:
     """The rule that `body` describes, with no more than the properties its kind has; not yet enabled or not.
 
     Raises MissingParam or InvalidParam.
@@ -71,7 +72,7 @@ def _parse_conditions(conditions: object) -> list[dict[str, Any]]:
     return conditions
 
 
-def _required(body: Mapping[str, Any], name: str) -> Any:
+def _required(body: Body, name: str) -> Any:
     if name not in body:
         raise MissingParam(f"'{name}' is missing")
     return body[name]

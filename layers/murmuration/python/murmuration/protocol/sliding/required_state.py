@@ -26,8 +26,8 @@ Element = tuple[str | None, str | None]
 class RequiredState:
     """The state that one list or subscription wants; with `lazy` members only as the timeline needs them.
 
-    What is lazy is said of members alone: elements that match all types, or all members, don't match them
-    then.
+    With `lazy`, elements for all types or for all members don't ask for members: only those that name a
+    member do.
     """
 
     include: frozenset[Element] = frozenset()

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from murmuration.protocol.bodies import required
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import (
     DelayTooLarge,
     Forbidden,
@@ -59,7 +60,7 @@ def refuse_delay(query: Mapping[str, Sequence[str]]) -> None:
         raise InvalidParam("This endpoint does not support delayed events")
 
 
-def delay_in_body(body: Mapping[str, Any], *, unstable: bool) -> int:
+def delay_in_body(body: Body, *, unstable: bool) -> int:
     """Return the delay that the body of the endpoint for delayed events asks for.
 
     Raises MissingParam, InvalidParam, Forbidden, DelayTooLarge by the spelling that the client uses.

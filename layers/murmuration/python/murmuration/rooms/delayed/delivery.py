@@ -20,6 +20,7 @@ from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import MatrixError, Unknown
 from murmuration.protocol.event_types import REDACTION
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.rooms.delayed.orders import order
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
@@ -195,4 +196,4 @@ def _requester(event: DelayedEvent, sender: Item) -> Requester:
     """Who sends the event: its user as they are now. Raises UserLocked, UserSuspended."""
     with moderation.refusing_suspended():
         moderation.check_device(sender)
-    return requester_of(event.user_id, event.device_id, sender)
+    return requester_of(UserId(event.user_id), DeviceId(event.device_id), sender)

@@ -11,6 +11,7 @@ from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Conflict, InvalidParam, MissingToken, NotFound
 from murmuration.protocol.identifiers import is_opaque_identifier
 from murmuration.storage.users import delayed_events as storage
@@ -21,7 +22,7 @@ PAGE = 100
 ATTEMPTS = 3
 
 
-def manage(requester: Requester | None, delay_id: str, action: object, *, unstable: bool) -> dict[str, Any]:
+def manage(requester: Requester | None, delay_id: str, action: object, *, unstable: bool) -> Answer:
     """Restart, send or cancel a scheduled event; an action that an event ended by already changes nothing.
 
     In the unstable spelling who knows the delay ID needs no token: services that clients entrust with the end
@@ -70,12 +71,12 @@ def _try(event: DelayedEvent, action: str) -> bool:
     return True
 
 
-def get_delayed_event(requester: Requester, delay_id: str) -> dict[str, Any]:
+def get_delayed_event(requester: Requester, delay_id: str) -> Answer:
     """Return one of the requester's events, scheduled or finalised. Raises NotFound."""
     return _shown(_find(requester, delay_id))
 
 
-def get_delayed_events(requester: Requester, start: str | None, status: str | None) -> dict[str, Any]:
+def get_delayed_events(requester: Requester, start: str | None, status: str | None) -> Answer:
     """Return the requester's scheduled events in the order of their times, by pages.
 
     A page has 1 MB at most; `next_batch` is `start` of the next. Raises InvalidParam.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.encoding.shapes import Body, Content
 from murmuration.rooms.delayed import delays
 from murmuration.rooms.writing import sending
 
@@ -26,7 +27,7 @@ def send_or_schedule(
     room_id: str,
     event_type: str,
     txn_id: str,
-    content: Mapping[str, Any],
+    content: Content,
     query: Query,
 ) -> dict[str, str]:
     """Send a message event, or schedule it if the query asks for a delay; return its ID or delay ID.
@@ -48,7 +49,7 @@ def set_or_schedule(
     room_id: str,
     event_type: str,
     state_key: str,
-    content: Mapping[str, Any],
+    content: Content,
     query: Query,
     *,
     set_state: SetState = sending.set_state,
@@ -70,7 +71,7 @@ def schedule_delayed_event(
     room_id: str,
     event_type: str,
     txn_id: str,
-    body: Mapping[str, Any],
+    body: Body,
     *,
     unstable: bool,
 ) -> dict[str, str]:
@@ -99,7 +100,7 @@ def _schedule(
     version: RoomVersion,
     event_type: str,
     state_key: str | None,
-    content: Mapping[str, Any],
+    content: Content,
     delay_ms: int,
     secret: bytes,
 ) -> dict[str, str]:
@@ -143,7 +144,7 @@ def _schedule(
     return {"delay_id": event.delay_id}
 
 
-def _check(version: RoomVersion, event_type: str, state_key: str | None, content: Mapping[str, Any]) -> None:
+def _check(version: RoomVersion, event_type: str, state_key: str | None, content: Content) -> None:
     """Refuse what no room takes, whoever sends it. Raises InvalidParam, BadJson, TooLarge."""
     from murmuration.protocol.encoding import canonical_json
     from murmuration.protocol.errors import TooLarge

@@ -8,7 +8,7 @@ https://spec.matrix.org/v1.19/client-server-api/#receipts
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
@@ -17,6 +17,7 @@ from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.encoding.shapes import Body, ClientEvent
 from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge
 from murmuration.protocol.event_types import FULLY_READ
 from murmuration.rooms.lookup import find_entry, fits_id
@@ -45,9 +46,7 @@ MOST = 5_000
 """How many receipts by thread a user may have in a room; public and private ones are counted apart."""
 
 
-def send_receipt(
-    token: AccessToken, room_id: str, receipt_type: str, event_id: str, body: Mapping[str, Any]
-) -> None:
+def send_receipt(token: AccessToken, room_id: str, receipt_type: str, event_id: str, body: Body) -> None:
     """Move one receipt, or the read marker, to an event.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam for an
@@ -64,7 +63,7 @@ def send_receipt(
     move_receipt(requester.user_id, room_id, receipt_type, event_id, places[event_id], thread_id)
 
 
-def set_read_markers(token: AccessToken, room_id: str, body: Mapping[str, Any]) -> None:
+def set_read_markers(token: AccessToken, room_id: str, body: Body) -> None:
     """Move those of the read marker and the unthreaded receipts that `body` names, to an event each.
 
     Raises UnknownToken, Forbidden, NotFound for an event that the room doesn't have, InvalidParam.
@@ -93,7 +92,7 @@ def mark_up_to(token: AccessToken, room_id: str, receipt_type: str, event_id: st
     move_receipt(requester.user_id, room_id, receipt_type, event_id, places[event_id], None)
 
 
-def _parse_thread_id(body: Mapping[str, Any], receipt_type: str) -> str | None:
+def _parse_thread_id(body: Body, receipt_type: str) -> str | None:
     if "thread_id" not in body:
         return None
     thread_id = body["thread_id"]
@@ -145,7 +144,7 @@ def move_receipt(
     read = receipt_read(user_id, room_id, receipt_type, thread_id)
     is_new = False
 
-    def items() -> list[dict[str, Any]]:
+    def items() -> list[Item]:
         nonlocal is_new
         before = fetch(read)
         is_new = before is None and thread_id is not None
@@ -181,7 +180,7 @@ def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -
     account_data.change(user_id, room_id, FULLY_READ, make)
 
 
-def receipt_event(items: Iterable[Item], viewer_id: str) -> dict[str, Any] | None:
+def receipt_event(items: Iterable[Item], viewer_id: str) -> ClientEvent | None:
     """The m.receipt event of the receipts among stream items, as `viewer_id` may know them; None without any.
 
     Its form has room for one receipt by event, type and user. Where a user has several, in different

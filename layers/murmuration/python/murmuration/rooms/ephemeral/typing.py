@@ -7,13 +7,14 @@ runs out: readers leave out what has ended. Leaving a room and logging out end i
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
 from murmuration.aws import concurrency
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.opening import unknown_room
 from murmuration.storage.live import streams
@@ -46,7 +47,7 @@ def set_remote_typing(room_id: str, user_id: str, *, typing: bool, timeout_ms: i
 def _set(room_id: str, user_id: str, device_id: str, *, typing: bool, timeout_ms: int) -> None:
     stream = streams.room_stream(room_id)
 
-    def items() -> list[dict[str, Any]]:
+    def items() -> list[Item]:
         stored, now = fetch(typing_read(room_id)), now_ms()
         before = stored.running(now)
         users = {other: until for other, until in before.items() if other != user_id}
@@ -58,7 +59,7 @@ def _set(room_id: str, user_id: str, device_id: str, *, typing: bool, timeout_ms
     streams.append(stream, items)
 
 
-def end_for_leavers(items: Iterable[Mapping[str, Any]]) -> None:
+def end_for_leavers(items: Iterable[StoredItem]) -> None:
     """End the typing of users who by these new items of rooms' logs are not in the room any more."""
     left = {
         (entry.room_id, entry.member)
@@ -88,7 +89,7 @@ def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) 
     if not _types(fetch(typing_read(room_id)), user_id, device_ids, now_ms()):
         return
 
-    def items() -> list[dict[str, Any]]:
+    def items() -> list[Item]:
         stored, now = fetch(typing_read(room_id)), now_ms()
         if not _types(stored, user_id, device_ids, now):
             return []
@@ -106,7 +107,7 @@ def _types(stored: Typing, user_id: str, device_ids: Collection[str] | None, now
     return device_ids is None or device_id is None or device_id in device_ids
 
 
-def typing_event(stored: Typing | None, now: int) -> tuple[dict[str, Any] | None, int]:
+def typing_event(stored: Typing | None, now: int) -> tuple[ClientEvent | None, int]:
     """Return the m.typing event that says who types at the time `now` (milliseconds); None for None.
 
     With it comes the time at which the first of those who type stops by itself: 0 if nobody types.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import AliasInUse, Forbidden, InvalidParam, NotFound, TooLarge
 from murmuration.protocol.event_types import CANONICAL_ALIAS, CREATE_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.identifiers import parse_room_alias
@@ -102,7 +103,7 @@ def _unname(room: Room, user_id: str, alias: str) -> None:
         return
 
 
-def without_alias(content: Mapping[str, Any], alias: str) -> dict[str, Any] | None:
+def without_alias(content: Content, alias: str) -> dict[str, Any] | None:
     """The content of an m.room.canonical_alias without one alias; None where it doesn't name it."""
     alternatives = content.get("alt_aliases")
     listed: Sequence[Any] = alternatives if isinstance(alternatives, list) else ()

@@ -14,6 +14,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, object_of, required
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import (
     BadAlias,
     Forbidden,
@@ -253,7 +254,7 @@ def _alias(request: RoomRequest) -> str | None:
 
 
 def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str | None) -> Iterator[Draft]:
-    def state(event_type: str, content: Mapping[str, Any], state_key: str = "") -> Draft:
+    def state(event_type: str, content: Content, state_key: str = "") -> Draft:
         return Draft(event_type, creator, content, state_key)
 
     given = {(event["type"], event.get("state_key", "")) for event in request.initial_state}
@@ -291,7 +292,7 @@ def _check_lengths(request: RoomRequest) -> None:
         raise InvalidParam(f"initial_state has at most {MAX_INITIAL_STATE} events")
 
 
-def _check_canonical_alias(content: Mapping[str, Any], alias: str | None) -> None:
+def _check_canonical_alias(content: Content, alias: str | None) -> None:
     """Raises BadAlias for any alias but `alias`, which the room is made with: it has no others yet."""
     for named in named_aliases(content):
         if named != alias:

@@ -14,6 +14,7 @@ from typing import Any
 from murmuration.aws import dynamodb
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, strings_of
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.sizes import LIST_BYTES, Budget, count_fitting
 from murmuration.rooms.lifecycle.aliases import may_curate
@@ -81,7 +82,7 @@ def get_public_rooms(request: DirectoryRequest, *, federated: bool = False) -> d
     else:
         count = count_fitting(listed, Budget(LIST_BYTES))
         end, page, listed = begin + count, page[:count], listed[:count]
-    answer: dict[str, Any] = {
+    answer: Answer = {
         "chunk": [shown for shown in listed if shown["room_id"] not in hidden],
         "total_room_count_estimate": len(matching),
     }

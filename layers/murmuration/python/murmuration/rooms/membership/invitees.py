@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from murmuration.aws.reads import fetch_all
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrusted
 from murmuration.protocol.event_types import INVITE_PERMISSION
 from murmuration.protocol.identifiers import parse_user_id
@@ -54,6 +54,6 @@ def check_takes_invites(*user_ids: str) -> None:
             raise InviteBlocked("Somebody whom you invite takes no invites")
 
 
-def blocks_invites(content: Mapping[str, Any]) -> bool:
+def blocks_invites(content: Content) -> bool:
     """Whether an m.invite_permission_config keeps all invites away."""
     return content.get("default_action") == "block"

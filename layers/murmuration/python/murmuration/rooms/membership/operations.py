@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
 from murmuration.protocol.event_types import (
     CREATE,
@@ -245,7 +246,7 @@ def update_profile_in_rooms(user_id: str, profile: Mapping[str, str]) -> None:
 
 
 def set_membership(
-    sender: str, room_id: str, user_id: str, content: Mapping[str, Any], *, once: Once | None = None
+    sender: str, room_id: str, user_id: str, content: Content, *, once: Once | None = None
 ) -> Event:
     """Change a membership the state endpoint's way; return the event, or the current one if it says the same.
 
@@ -268,9 +269,7 @@ def set_membership(
     return append_known(room_id, plan)
 
 
-def checked_content(
-    sender: str, user_id: str, content: Mapping[str, Any], *, new_room: bool = False
-) -> dict[str, Any]:
+def checked_content(sender: str, user_id: str, content: Content, *, new_room: bool = False) -> dict[str, Any]:
     """The content of a membership event as a client gave it, with the profile where it's their own.
 
     Who vouches for a join is left out: that is for this server to say (`authorised`). Raises InvalidParam for
@@ -287,7 +286,7 @@ def checked_content(
     return {**member_content(user_id, membership), **given} if sender == user_id else given
 
 
-def authorised(batch: Append, user_id: str, content: Mapping[str, Any]) -> dict[str, Any]:
+def authorised(batch: Append, user_id: str, content: Content) -> dict[str, Any]:
     """The content of a membership event, for a join with the member who vouches for it where one has to.
 
     A member keeps the one by whom they came in.
@@ -328,7 +327,7 @@ def _membership(batch: Append, user_id: str) -> str | None:
     return event.membership if event else None
 
 
-def _add_unless_said(batch: Append, sender: str, user_id: str, content: Mapping[str, Any]) -> None:
+def _add_unless_said(batch: Append, sender: str, user_id: str, content: Content) -> None:
     """Change the user's membership, unless it has this content from this sender: a request was repeated.
 
     Raises Forbidden also for a repetition, if the sender may not do it any more.

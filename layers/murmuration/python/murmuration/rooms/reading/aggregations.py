@@ -199,7 +199,7 @@ class _Page:
         return relation.ordinal in self.children or self._saw(relation)
 
     def aggregate(self, parent: _Parent) -> dict[str, Any]:
-        """The parent's `m.relations`."""
+        """Return the `m.relations` that are bundled with an event: what relates to it."""
         bundled: dict[str, Any] = {}
         edit = self._first(parent.edits)
         if edit is not None:

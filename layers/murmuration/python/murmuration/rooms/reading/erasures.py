@@ -9,11 +9,12 @@ https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeact
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.protocol.encoding.shapes import EventFields
 from murmuration.protocol.event_types import (
     CANONICAL_ALIAS,
     ENCRYPTION,
@@ -93,7 +94,7 @@ def event_copy(event: Event, hidden: frozenset[str]) -> Event:
 
 
 def stripped_copy(
-    events: Iterable[Mapping[str, Any]], hidden: frozenset[str], version: RoomVersion
+    events: Iterable[EventFields], hidden: frozenset[str], version: RoomVersion
 ) -> list[dict[str, Any]]:
     """Stripped state, with what these users sent redacted."""
     return [

@@ -49,10 +49,10 @@ def _parsed(token: str) -> re.Match[str]:
 def resolve_token(
     token: str, requester: Requester, room_id: str, parse: Callable[[str], int] = parse_position
 ) -> int | None:
-    """The position that a pagination token, or a token of the requester's syncs, has in the room.
+    """Return the position in the room that a pagination token, or a sync token of the requester's, names.
 
-    `parse` reads pagination tokens.
-    None for a sync token whose client is shown no more, or not yet, what happens there. Raises InvalidParam.
+    `parse` reads pagination tokens. Returns None for a sync token whose client isn't shown the room,
+    because the user joins later or has left. Raises InvalidParam.
     """
     user_id = requester.user_id
     if token.startswith(("s_", "p_", "c_")):

@@ -12,6 +12,7 @@ from typing import Any
 
 from murmuration.aws.concurrency import parallel
 from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.sizes import LIST_BYTES, Budget, fit_events
 from murmuration.rooms.lookup import find_entries
 from murmuration.rooms.reading.aggregations import bundle
@@ -72,9 +73,7 @@ class _Range:
         return [by_ordinal[ordinal] for ordinal in sorted(by_ordinal, reverse=not self.forward)]
 
 
-def get_relations(
-    token: AccessToken, room_id: str, event_id: str, request: RelationsRequest
-) -> dict[str, Any]:
+def get_relations(token: AccessToken, room_id: str, event_id: str, request: RelationsRequest) -> Answer:
     """A page of the events that relate to one event, directly or, if asked for, by way of others.
 
     Raises UnknownToken, Forbidden, InvalidParam, NotFound for an event that the requester may not see.
@@ -94,7 +93,7 @@ def get_relations(
     seen = view.see(entries)
     chunk = _rendered(view, seen, view.viewer)
     count = fit_events(chunk, Budget(LIST_BYTES))
-    answer: dict[str, Any] = {"chunk": chunk[:count]}
+    answer: Answer = {"chunk": chunk[:count]}
     if count < len(chunk):
         last = seen[count - 1].entry.ordinal
         answer["next_batch"] = position_token(last if request.forward else last - 1)
@@ -198,7 +197,7 @@ def get_threads(
     participated: bool = False,
     start: str | None = None,
     limit: int = DEFAULT_LIMIT,
-) -> dict[str, Any]:
+) -> Answer:
     """A page of thread roots, that of the thread with the newest event first.
 
     Raises UnknownToken, Forbidden, InvalidParam.

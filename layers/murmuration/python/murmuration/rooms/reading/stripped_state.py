@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.shapes import EventFields
 from murmuration.protocol.event_types import (
     AVATAR,
     CANONICAL_ALIAS,
@@ -64,6 +65,6 @@ def stripped_state(
     return [*events, own]
 
 
-def size_of(event: Mapping[str, Any]) -> int:
+def size_of(event: EventFields) -> int:
     """How many bytes an event has as JSON."""
     return len(canonical_json.encode(dict(event), strict=False))

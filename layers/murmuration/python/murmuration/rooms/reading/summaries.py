@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import JOIN_RULES, SPACE_CHILD
 from murmuration.protocol.events import Event
 from murmuration.protocol.visibility import visibility_of
@@ -140,7 +141,7 @@ MOST_CHILDREN = 1_000
 """How many children of one space are looked at."""
 
 
-def is_child(content: Mapping[str, Any], *, suggested_only: bool) -> bool:
+def is_child(content: Content, *, suggested_only: bool) -> bool:
     """Whether the content of an m.space.child event names a child: it has servers by which to join it."""
     via = content.get("via")
     is_valid = isinstance(via, list) and bool(via) and all(isinstance(each, str) for each in via)

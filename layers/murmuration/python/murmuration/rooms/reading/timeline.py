@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from murmuration.aws.concurrency import parallel
 from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.encoding.shapes import Answer, ClientEvent
 from murmuration.protocol.errors import NotFound, NotJson
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
@@ -142,7 +143,7 @@ class Scan:
             sifted = number > 0 or _sifts(self.filter)
             self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
 
-    def keep(self, events: Sequence[dict[str, Any]], budget: Budget) -> list[dict[str, Any]]:
+    def keep(self, events: Sequence[ClientEvent], budget: Budget) -> list[dict[str, Any]]:
         """Those of the rendered events that were found which fit; the position is then behind the last."""
         if not events:
             return []
@@ -225,7 +226,7 @@ def _senders(view: View, entries: Sequence[LogEntry], event_filter: EventFilter)
     return [state_event(event, view.viewer) for event in state.values()]
 
 
-def get_event(token: AccessToken, room_id: str, event_id: str) -> dict[str, Any]:
+def get_event(token: AccessToken, room_id: str, event_id: str) -> Answer:
     """One event. Raises UnknownToken, NotFound for one that the requester may not see."""
     view = open_view(token, room_id, otherwise=NotFound)
     seen = view.find(event_id)
@@ -239,7 +240,7 @@ def _rendered(view: View, found: Sequence[Seen]) -> list[dict[str, Any]]:
 
 def get_context(
     token: AccessToken, room_id: str, event_id: str, *, limit: int, event_filter: EventFilter
-) -> dict[str, Any]:
+) -> Answer:
     """An event, up to `limit` events around it, and the state after the last of them.
 
     Raises UnknownToken, NotFound for an event that the requester may not see, Forbidden.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from murmuration.cache import LruCache
 from murmuration.protocol import state_trie
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import RoomVersion
@@ -234,7 +235,7 @@ def _membership_by_id(event_ids: Iterable[str], version: RoomVersion, room_id: s
     return found
 
 
-def ignored_users(content: Mapping[str, Any] | None) -> frozenset[str]:
+def ignored_users(content: Content | None) -> frozenset[str]:
     """The users that an m.ignored_user_list names.
 
     https://spec.matrix.org/v1.19/client-server-api/#mignored_user_list

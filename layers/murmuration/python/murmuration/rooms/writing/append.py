@@ -105,7 +105,7 @@ class Append(Changes):
     def check(self, draft: Draft) -> None:
         """Raise what `add` would raise, but add nothing.
 
-        For a request that would change nothing: who may not send the event is refused all the same.
+        A request that would change nothing is checked by it: somebody who may not send the event is refused.
         """
         self._authorised(draft)
 

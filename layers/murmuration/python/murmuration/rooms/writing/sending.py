@@ -5,12 +5,12 @@ https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import (
     BadAlias,
     BadJson,
@@ -37,9 +37,7 @@ LASTING = (CREATE, SERVER_ACL)
 """Without their content a room is of another version, or shuts out every server."""
 
 
-def send_message(
-    token: AccessToken, room_id: str, event_type: str, txn_id: str, content: Mapping[str, Any]
-) -> str:
+def send_message(token: AccessToken, room_id: str, event_type: str, txn_id: str, content: Content) -> str:
     """Send a message event; its ID, the same for each repetition of `txn_id`.
 
     Two round trips in a warm process: the token together with the room, then the write. Raises UnknownToken,
@@ -80,7 +78,7 @@ def set_state(
     room_id: str,
     event_type: str,
     state_key: str,
-    content: Mapping[str, Any],
+    content: Content,
     *,
     once: Once | None = None,
 ) -> str:
@@ -115,7 +113,7 @@ def check_state_type(event_type: str) -> None:
         raise InvalidParam("A redaction is no state")
 
 
-def check_canonical_alias(room_id: str, content: Mapping[str, Any], current: Event | None) -> None:
+def check_canonical_alias(room_id: str, content: Content, current: Event | None) -> None:
     """Raises BadAlias where a newly named alias doesn't point to the room, BadJson, InvalidParam.
 
     https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
@@ -132,7 +130,7 @@ def check_canonical_alias(room_id: str, content: Mapping[str, Any], current: Eve
             raise BadAlias(f"The alias {alias} does not point to this room")
 
 
-def named_aliases(content: Mapping[str, Any]) -> list[Any]:
+def named_aliases(content: Content) -> list[Any]:
     """What the content of an m.room.canonical_alias names. Raises BadJson."""
     alternatives = content.get("alt_aliases") or []
     if not isinstance(alternatives, list):
@@ -145,7 +143,7 @@ def redact_event(
     room_id: str,
     event_id: str,
     txn_id: str,
-    content: Mapping[str, Any],
+    content: Content,
     *,
     once: Once | None = None,
 ) -> str:

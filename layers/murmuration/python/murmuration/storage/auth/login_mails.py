@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem
 from murmuration.clock import now_ms
 
 TABLE = "transient"
@@ -55,7 +54,7 @@ def count_try(session: str, kind: str, *, most: int) -> Item | None:
         return None
 
 
-def take(item: Mapping[str, Any]) -> bool:
+def take(item: StoredItem) -> bool:
     """Use up what a mail has in it; False if somebody was quicker."""
     return dynamodb.try_execute(
         dynamodb.delete(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws.dynamodb import ConditionFailed, StoredItem
 from murmuration.clock import now_ms
 
 TABLE = "transient"
@@ -64,7 +64,7 @@ def take(state: str) -> LoginState | None:
         return None
 
 
-def _parse(item: Mapping[str, Any] | None) -> LoginState | None:
+def _parse(item: StoredItem | None) -> LoginState | None:
     if item is None or item["expires"] * 1000 <= now_ms():
         return None
     return LoginState(

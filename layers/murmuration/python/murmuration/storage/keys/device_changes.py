@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
@@ -87,7 +86,7 @@ def append_writes(user_id: str, head: Head, changed: Sequence[str | None]) -> li
     writes: list[Write] = []
     for device_id in changed:
         number += 1
-        item: dict[str, Any] = {**_key(user_id, _change_sk(number)), "number": number}
+        item: Item = {**_key(user_id, _change_sk(number)), "number": number}
         if device_id is not None:
             item |= {"device_id": device_id, "prev": stream_id}
             stream_id = number

@@ -8,11 +8,10 @@ Streams worker has them sent to other servers. https://spec.matrix.org/v1.19/cli
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
 from murmuration.aws import concurrency
-from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.protocol.errors import Unavailable
 from murmuration.storage.keys import device_changes
 from murmuration.storage.live import streams
@@ -44,7 +43,7 @@ def record_private_change(observer: str, user_id: str) -> None:
 
 
 def _append(stream: str, user_id: str, *, quiet: bool = False) -> None:
-    item: dict[str, Any] = {"sk": PREFIX + user_id, "user_id": user_id}
+    item: Item = {"sk": PREFIX + user_id, "user_id": user_id}
     streams.append(stream, lambda: [{**item, "quiet": True} if quiet else item])
 
 
@@ -57,9 +56,9 @@ def _append_own(user_id: str, changed: list[str | None]) -> None:
 def _append_changes(user_id: str, changed: list[str | None]) -> None:
     head = device_changes.Head()
 
-    def items() -> list[dict[str, Any]]:
+    def items() -> list[Item]:
         nonlocal head
-        item: dict[str, Any] = {"sk": PREFIX + user_id, "user_id": user_id}
+        item: Item = {"sk": PREFIX + user_id, "user_id": user_id}
         if changed:
             head = device_changes.read_head(user_id)
             item["changes"] = [head.number + 1, head.number + len(changed)]
@@ -78,12 +77,12 @@ def _append_changes(user_id: str, changed: list[str | None]) -> None:
     raise Unavailable("The user's devices are being changed by many requests at once; try again")
 
 
-def users_in(items: Iterable[Mapping[str, Any]]) -> set[str]:
+def users_in(items: Iterable[StoredItem]) -> set[str]:
     """The users whose devices changed, according to items of a room's or user's stream."""
     return {str(item["user_id"]) for item in items if item["sk"].startswith(PREFIX)}
 
 
-def changes_in(item: Mapping[str, Any]) -> tuple[str, int, int] | None:
+def changes_in(item: StoredItem) -> tuple[str, int, int] | None:
     """Of an item of a user's own stream: the user, and the first and last change that came with it."""
     stream, sk = str(item["stream_id"]), str(item["sk"])
     if "changes" not in item or stream.partition(":")[0] != "user" or not sk.startswith(PREFIX):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.protocol.encoding import canonical_json
 from murmuration.storage.users import accounts
 
@@ -136,7 +136,7 @@ def _identity(user_id: str, account_items: Iterable[Item], key_items: Iterable[I
     return identity
 
 
-def _signature(item: Mapping[str, Any]) -> Signature:
+def _signature(item: StoredItem) -> Signature:
     return Signature(
         item.get("signed_user_id", item["user_id"]),
         item["signed_key"],

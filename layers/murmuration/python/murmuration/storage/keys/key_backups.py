@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import NotFound, TooLarge, Unavailable
 from murmuration.storage import counts
@@ -118,7 +118,7 @@ def _version_key(user_id: str, number: int) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"backup#version#{number:08}"}
 
 
-def _version(item: Mapping[str, Any]) -> Version:
+def _version(item: StoredItem) -> Version:
     return Version(
         int(item["sk"].rpartition("#")[2]),
         item["algorithm"],

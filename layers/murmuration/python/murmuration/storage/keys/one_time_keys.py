@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, Unavailable
@@ -78,12 +78,12 @@ class _State:
         return [head_write, counts_write]
 
 
-def counts_of(item: Mapping[str, Any] | None) -> KeyCounts:
+def counts_of(item: StoredItem | None) -> KeyCounts:
     """The counts that an item `otk` of a device's stream holds."""
     return KeyCounts(dict(item["one_time"]), list(item["unused_fallback"])) if item else KeyCounts()
 
 
-def newest_counts(items: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], KeyCounts]:
+def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCounts]:
     """Return the newest counts among new items of streams, by user and device."""
     newest: dict[str, Mapping[str, Any]] = {}
     for item in items:

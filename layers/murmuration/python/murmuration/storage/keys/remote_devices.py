@@ -162,7 +162,7 @@ def store(
     `untold`: observers are to be told. A list that is too large isn't kept, and stays stale.
     """
     data = content.encode()
-    item: dict[str, Any] = {**_key(before.user_id), "revision": before.revision + 1, "confirmed_ms": now_ms}
+    item: Item = {**_key(before.user_id), "revision": before.revision + 1, "confirmed_ms": now_ms}
     if len(data) <= MOST_BYTES:
         item |= {"fresh": True, "devices": data, "stream_ids": list(stream_ids)[-KEPT_STREAM_IDS:]}
     if untold or before.is_untold:

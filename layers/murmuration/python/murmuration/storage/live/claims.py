@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Write
+from murmuration.aws.dynamodb import StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 
@@ -46,7 +45,7 @@ def write(name: str, event_id: str, *, batch: Sequence[str] = ()) -> Write:
     ).named(CLAIM)
 
 
-def parse(item: Mapping[str, Any] | None) -> Claimed | None:
+def parse(item: StoredItem | None) -> Claimed | None:
     """What a claim's item says."""
     return Claimed(str(item["event_id"]), tuple(item.get("events", ()))) if item else None
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws.dynamodb import ConditionFailed, StoredItem
 from murmuration.clock import now_ms
 
 TABLE = "connections"
@@ -127,7 +127,7 @@ def _key(connection_id: str) -> dict[str, str]:
     return {"connection_id": connection_id}
 
 
-def _from_item(item: Mapping[str, Any]) -> Connection:
+def _from_item(item: StoredItem) -> Connection:
     return Connection(
         connection_id=item["connection_id"],
         user_id=item["user_id"],

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb, queues
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
@@ -64,7 +64,7 @@ class Socket:
     late: bool = False
 
 
-def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int]:
+def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
     """The slots of a device that somebody holds now, with the time that each is free again."""
     now = now_ms() // 1000
     taken = {}
@@ -75,7 +75,7 @@ def taken_slots(item: Mapping[str, Any] | None, device_id: str) -> dict[str, int
     return taken
 
 
-def last_queue(item: Mapping[str, Any] | None, device_id: str, slot: str) -> str:
+def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
     """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
     value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
     return _url(value["queue"]) if value else ""
@@ -91,7 +91,7 @@ def _url(stored: str) -> str:
     return stored if "/" in stored else queues.url_of_name(stored)
 
 
-def _leftovers(item: Mapping[str, Any] | None, but: str) -> dict[str, int]:
+def _leftovers(item: StoredItem | None, but: str) -> dict[str, int]:
     """Registrations that ended long ago, a few: of devices that are gone."""
     before = now_ms() // 1000 - LIFETIME_S
     old = {
@@ -102,7 +102,7 @@ def _leftovers(item: Mapping[str, Any] | None, but: str) -> dict[str, int]:
     return dict(list(old.items())[:4])
 
 
-def held_waits(item: Mapping[str, Any] | None) -> int:
+def held_waits(item: StoredItem | None) -> int:
     """How many waits of a user, on all devices, are held by functions now."""
     now = now_ms() // 1000
     return sum(
@@ -111,7 +111,7 @@ def held_waits(item: Mapping[str, Any] | None) -> int:
     )
 
 
-def register(wait: Wait, item: Mapping[str, Any] | None) -> tuple[bool, Item]:
+def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
     """Take a slot to be rung on: whether that worked or the slot is taken; and the item as it is then.
 
     `item` is what it was a moment ago.
@@ -130,7 +130,7 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
         return False, error.item() or {}
 
 
-def _registration(wait: Wait, item: Mapping[str, Any] | None) -> Write:
+def _registration(wait: Wait, item: StoredItem | None) -> Write:
     """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
     now = now_ms() // 1000
     value = {"queue": _stored(wait.queue), "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
@@ -278,7 +278,7 @@ def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
     )
 
 
-def with_pushers(items: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+def with_pushers(items: Iterable[StoredItem]) -> frozenset[str]:
     """The users who have pushers."""
     return frozenset(item["user_id"] for item in items if "pushers" in item)
 
@@ -293,7 +293,7 @@ def read_items(user_ids: Collection[str]) -> list[Item]:
     return dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
 
 
-def waits_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Wait]:
+def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
     """The waits to ring."""
     now = now_ms() // 1000
     for item in items:
@@ -312,7 +312,7 @@ def waits_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Wait]:
                 )
 
 
-def sockets_in(items: Iterable[Mapping[str, Any]]) -> Iterator[Socket]:
+def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:
     """The connections to push to."""
     now = now_ms() // 1000
     for item in items:

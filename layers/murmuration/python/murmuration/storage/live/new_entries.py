@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from murmuration.aws.dynamodb import StoredItem
+from murmuration.protocol.encoding.shapes import EventFields
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.storage.rooms.room_items import LogEntry, log_entry_from_item
@@ -18,7 +20,7 @@ from murmuration.storage.rooms.room_items import LogEntry, log_entry_from_item
 class NewEntry:
     """What an item of the table `room-log` says. The event's JSON is decoded at most once."""
 
-    def __init__(self, item: Mapping[str, Any]) -> None:
+    def __init__(self, item: StoredItem) -> None:
         self._item = item
 
     @property
@@ -79,7 +81,7 @@ class NewEntry:
         return self._item.get("json")
 
     @functools.cached_property
-    def event(self) -> Mapping[str, Any]:
+    def event(self) -> EventFields:
         """The event; empty where the item was cut down to its keys."""
         decoded: Mapping[str, Any] = json.loads(self.encoded) if self.encoded else {}
         return decoded
@@ -106,6 +108,6 @@ class NewEntry:
         return log_entry_from_item(self._item, version)
 
 
-def new_entries(items: Iterable[Mapping[str, Any]]) -> list[NewEntry]:
+def new_entries(items: Iterable[StoredItem]) -> list[NewEntry]:
     """Return the entries that items of the table `room-log` are, in order."""
     return [NewEntry(item) for item in items]

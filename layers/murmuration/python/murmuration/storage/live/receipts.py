@@ -5,10 +5,10 @@ A user has one for each room, type and thread.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.storage import counts
 from murmuration.storage.live import streams
@@ -30,10 +30,10 @@ class Receipt:
     ts: int
     thread_id: str | None = None
 
-    def as_item(self) -> dict[str, Any]:
+    def as_item(self) -> Item:
         """Return the item without the place in the stream, which `streams.append` gives it."""
         key = receipt_key(self.user_id, self.room_id, self.receipt_type, self.thread_id)
-        item: dict[str, Any] = {
+        item: Item = {
             "sk": key["sk"],
             "room_id": self.room_id,
             "user_id": self.user_id,
@@ -81,12 +81,12 @@ def read_own(user_id: str, room_id: str, thread_ids: Iterable[str | None]) -> li
     return [receipt for receipt in found if receipt is not None]
 
 
-def is_receipt(item: Mapping[str, Any]) -> bool:
+def is_receipt(item: StoredItem) -> bool:
     """Return whether an item of a stream is a receipt."""
     return "receipt_type" in item
 
 
-def receipts_among(items: Iterable[Mapping[str, Any]], types: Collection[str] | None = None) -> list[Receipt]:
+def receipts_among(items: Iterable[StoredItem], types: Collection[str] | None = None) -> list[Receipt]:
     """Return the receipts of these types, or of any, among items of streams, in their order."""
     return [
         _from_item(item)
@@ -95,7 +95,7 @@ def receipts_among(items: Iterable[Mapping[str, Any]], types: Collection[str] | 
     ]
 
 
-def _from_item(item: Mapping[str, Any]) -> Receipt:
+def _from_item(item: StoredItem) -> Receipt:
     return Receipt(
         item["room_id"],
         item["user_id"],

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.aws.calls import note_retry
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.aws.reads import Read
 
@@ -274,4 +275,5 @@ def nudge(stream: str) -> None:
 
 def pause(attempt: int) -> None:
     """Wait after the lost race number `attempt`: full jitter, up to 20 ms doubling to 200 ms."""
+    note_retry()
     time.sleep(random.uniform(0, min(0.2, 0.02 * 2**attempt)))

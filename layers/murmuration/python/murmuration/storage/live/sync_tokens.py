@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.identifiers import DeviceId, UserId
 from murmuration.storage.live import token_forms
 from murmuration.storage.live.positions import Positions, room_hash
 from murmuration.storage.live.token_forms import PLAIN
@@ -46,7 +46,7 @@ def row_read(key: Mapping[str, str], *, eventual: bool = False) -> Read[Item | N
     return Read(TABLE, key, lambda item: item, eventual=eventual)
 
 
-def write(user_id: str, device_id: str, positions: Positions) -> str:
+def write(user_id: UserId, device_id: DeviceId, positions: Positions) -> str:
     """Store positions; the token that names them."""
     token = f"{PLAIN}{secrets.token_urlsafe(9)}"
     item = {
@@ -59,7 +59,7 @@ def write(user_id: str, device_id: str, positions: Positions) -> str:
     return token
 
 
-def positions_of(item: Mapping[str, Any] | None, device_id: str) -> Positions | None:
+def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
     """The positions in a token's item; None for an unknown or expired token.
 
     Another device's token counts for rooms, but says nothing about this device's messages.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.storage.live import streams
 
@@ -24,13 +24,13 @@ class Typing:
         """Return the users who still type at the time `now`, each with the end of it."""
         return {user_id: until for user_id, until in self.until.items() if until > now}
 
-    def as_item(self, changed_user: str) -> dict[str, Any]:
+    def as_item(self, changed_user: str) -> Item:
         """Return the item that says so, after a change of one user's; without its place in the stream."""
         devices = {name: self.devices[name] for name in self.until if name in self.devices}
         return {"sk": KEY, "users": self.until, "devices": devices, "user_id": changed_user}
 
 
-def from_item(item: Mapping[str, Any] | None) -> Typing:
+def from_item(item: StoredItem | None) -> Typing:
     """Return what an item says; nobody types without one."""
     return Typing(item["users"], item.get("devices", {})) if item is not None else Typing()
 
@@ -47,6 +47,6 @@ def read_rooms_with_typing(room_ids: Iterable[str]) -> dict[str, Typing]:
     return {streams.owner_of(item)[1]: from_item(item) for item in items}
 
 
-def typing_among(items: Iterable[Mapping[str, Any]]) -> Typing | None:
+def typing_among(items: Iterable[StoredItem]) -> Typing | None:
     """Return who types by the typing item among items of a room's stream; None without one."""
     return next((from_item(item) for item in items if item["sk"] == KEY), None)

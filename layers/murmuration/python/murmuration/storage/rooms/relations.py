@@ -24,6 +24,7 @@ from typing import Any, TypeGuard
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import ENCRYPTED, REDACTION
 from murmuration.protocol.events import Event
 from murmuration.storage.rooms.room_items import LOG, ROOMS, LogEntry, log_key
@@ -70,7 +71,7 @@ def group_of(rel_type: str) -> str:
     return rel_type if rel_type in GROUPS else OTHER
 
 
-def relation_in(content: Mapping[str, Any]) -> tuple[str, str] | None:
+def relation_in(content: Content) -> tuple[str, str] | None:
     """(event ID, rel_type) of what content says its event relates to; None where it doesn't, or malformed.
 
     That is what `m.relates_to` says, or else `updates` or `relates_to`, which are rel_types of their own.
@@ -102,7 +103,7 @@ def is_update(event: Event) -> bool:
     return parent is not None and parent[1] in UPDATING
 
 
-def annotation_key(content: Mapping[str, Any]) -> str | None:
+def annotation_key(content: Content) -> str | None:
     """The `key` of an m.annotation."""
     relates_to = content.get("m.relates_to")
     if not isinstance(relates_to, dict) or relates_to.get("rel_type") != ANNOTATION:

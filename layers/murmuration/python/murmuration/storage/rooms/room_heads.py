@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch, fetch_all
 from murmuration.protocol.event_types import CREATE, ENCRYPTED, MESSAGE
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
@@ -104,7 +103,7 @@ def head_key(room_id: str) -> dict[str, str]:
     return {"room_id": room_id, "sk": HEAD}
 
 
-def head_from_item(item: Mapping[str, Any]) -> RoomHead:
+def head_from_item(item: StoredItem) -> RoomHead:
     return RoomHead(
         room_id=item["room_id"],
         room_version=item["room_version"],

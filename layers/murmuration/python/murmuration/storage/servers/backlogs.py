@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.storage.servers import outgoing_messages
 
 TABLE = "destinations"
@@ -81,7 +81,7 @@ def _due_key(server_name: str) -> dict[str, str]:
     return _key(DUE, server_name)
 
 
-def _parse(item: Mapping[str, Any]) -> Backlog:
+def _parse(item: StoredItem) -> Backlog:
     return Backlog(
         item["server_name"],
         item["since_ms"],

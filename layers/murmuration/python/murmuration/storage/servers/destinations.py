@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import StoredItem
 
 TABLE = "destinations"
 
@@ -78,7 +78,7 @@ def clear(server_name: str) -> None:
     dynamodb.execute(dynamodb.delete(TABLE, _key(server_name)))
 
 
-def _parse(item: Mapping[str, Any] | None) -> Health:
+def _parse(item: StoredItem | None) -> Health:
     names = ("failing_since_ms", "last_failure_ms", "retry_at_ms", "interval_ms")
     return Health(*(int((item or {}).get(name, 0)) for name in names))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.protocol.encoding.shapes import Content
 
 TABLE = "transient"
 QUEUED_MS = 60_000
@@ -33,7 +34,7 @@ class Job:
     user_id: str
     room_id: str
     servers: Sequence[str] = ()
-    content: Mapping[str, Any] = field(default_factory=dict)
+    content: Content = field(default_factory=dict)
     begun_ms: int = 0
     outcome: str = ""
     error: Mapping[str, Any] = field(default_factory=dict)

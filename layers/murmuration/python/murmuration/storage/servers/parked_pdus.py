@@ -7,11 +7,11 @@ are to be tried again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import StoredItem
 from murmuration.clock import now_ms
 
 TABLE = "parked"
@@ -88,7 +88,7 @@ def remove(room_id: str, event_id: str) -> None:
     dynamodb.execute(dynamodb.delete(TABLE, _key(room_id, event_id)))
 
 
-def _parse(item: Mapping[str, Any]) -> ParkedPdu:
+def _parse(item: StoredItem) -> ParkedPdu:
     return ParkedPdu(
         item["room_id"],
         item["event_id"],

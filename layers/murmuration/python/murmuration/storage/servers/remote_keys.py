@@ -6,12 +6,13 @@ which a notary gives out again. An item `asked` says when the server was last as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from murmuration.aws import dynamodb
 from murmuration.aws.concurrency import parallel
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.protocol.pdus.keys import VerifyKey
 
 TABLE = "remote-keys"
@@ -72,7 +73,7 @@ def write(keys: Iterable[StoredKey]) -> None:
 
 def _write_one(stored: StoredKey) -> None:
     key = stored.key
-    item: dict[str, Any] = {
+    item: Item = {
         "server_name": stored.server_name,
         "sk": key.key_id,
         "public_key": key.public_key,
@@ -117,7 +118,7 @@ def write_asked(server_name: str, asked: Asked) -> None:
     )
 
 
-def _parse(item: Mapping[str, Any]) -> StoredKey:
+def _parse(item: StoredItem) -> StoredKey:
     key = VerifyKey(
         item["sk"],
         item["public_key"],
@@ -127,5 +128,5 @@ def _parse(item: Mapping[str, Any]) -> StoredKey:
     return StoredKey(item["server_name"], key, item["source"], item["received_ms"], item["document"])
 
 
-def _parse_asked(item: Mapping[str, Any]) -> Asked:
+def _parse_asked(item: StoredItem) -> Asked:
     return Asked(item["at_ms"], item["again_ms"], item["failures"])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import StoredItem
 
 TABLE = "transient"
 
@@ -52,7 +51,7 @@ def write(server_name: str, found: Resolution) -> None:
     dynamodb.execute(dynamodb.put(TABLE, item))
 
 
-def _parse(item: Mapping[str, Any] | None) -> Resolution | None:
+def _parse(item: StoredItem | None) -> Resolution | None:
     if item is None:
         return None
     return Resolution(

@@ -11,6 +11,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.clock import now_ms
+from murmuration.protocol.encoding.shapes import Answer
 
 TABLE = "transient"
 MOST_BYTES = 300_000
@@ -35,7 +36,7 @@ def write(room_id: str, answer: Mapping[str, Any], lifetime_s: int) -> None:
 def _parse(item: Item | None) -> dict[str, Any] | None:
     if item is None or item["expires"] * 1000 <= now_ms():
         return None
-    answer: dict[str, Any] = json.loads(zlib.decompress(item["answer"]))
+    answer: Answer = json.loads(zlib.decompress(item["answer"]))
     return answer
 
 

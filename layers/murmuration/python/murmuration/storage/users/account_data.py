@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.errors import InvalidParam, TooLarge
 from murmuration.protocol.event_types import TAG
 from murmuration.storage import counts
@@ -105,27 +106,27 @@ def item_read(user_id: str, data_type: str) -> Read[Item | None]:
     return Read(streams.TABLE, key, lambda item: item)
 
 
-def room_of(item: Mapping[str, Any]) -> str | None:
+def room_of(item: StoredItem) -> str | None:
     """Return the room that an item of a user's stream is about; None for the account's own."""
     return item.get("room_id") or None
 
 
-def is_data(item: Mapping[str, Any]) -> bool:
+def is_data(item: StoredItem) -> bool:
     """Return whether an item of a user's stream is account data, of the account or of a room."""
     return "type" in item and "content" in item
 
 
-def contents_among(items: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def contents_among(items: Iterable[StoredItem]) -> dict[str, dict[str, Any]]:
     """Return the contents of the account data among these items of a user's stream, by type."""
     return {str(item["type"]): content_of(item) for item in items if is_data(item)}
 
 
-def content_of(item: Mapping[str, Any]) -> dict[str, Any]:
+def content_of(item: StoredItem) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(item["content"])
     return content
 
 
-def write(user_id: str, room_id: str, data_type: str, content: Mapping[str, Any]) -> None:
+def write(user_id: str, room_id: str, data_type: str, content: Content) -> None:
     """Set the content. Raises TooLarge, also for a type or a byte too many, BadJson, InvalidParam."""
     change(user_id, room_id, data_type, lambda _: content)
 
@@ -144,7 +145,7 @@ def change(
     stream = streams.user_stream(user_id)
     counting: list[Write] = []
 
-    def items() -> list[dict[str, Any]]:
+    def items() -> list[Item]:
         before = streams.get(stream, data_key(room_id, data_type))
         content = make(content_of(before) if before else None)
         if content is None:
@@ -187,7 +188,7 @@ def _count_writes(stream: str, growth: int, *, is_new: bool) -> list[Write]:
     ]
 
 
-def _item(room_id: str, data_type: str, content: Mapping[str, Any]) -> dict[str, Any]:
+def _item(room_id: str, data_type: str, content: Content) -> Item:
     encoded = canonical_json.encode(content, strict=False)
     if len(encoded) > MAX_CONTENT_BYTES:
         raise TooLarge(f"Account data may have {MAX_CONTENT_BYTES} bytes, not {len(encoded)}")

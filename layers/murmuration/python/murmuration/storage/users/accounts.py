@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.streams import device_stream, user_stream
@@ -40,7 +40,7 @@ def device_read(key: Mapping[str, str]) -> Read[Item | None]:
     return Read(USERS, key, lambda item: item)
 
 
-def device_id_of(item: Mapping[str, Any]) -> str:
+def device_id_of(item: StoredItem) -> str:
     """The ID of the device that a device's item is of."""
     return str(item["sk"]).removeprefix(DEVICE)
 
@@ -151,7 +151,7 @@ def set_flag(user_id: str, flag: str, on: bool) -> None:
 
 
 def copy_flags(user_id: str, flags: Sequence[str]) -> None:
-    """Have all devices of a user say of these flags what the account says."""
+    """Copy these flags of a user's account to the items of all their devices."""
     account = read_account(user_id) or {}
     now = {flag: bool(account.get(flag)) for flag in flags}
     for device in read_devices(user_id):

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch, fetch_all
+from murmuration.protocol.encoding.shapes import EventFields
 
 TABLE = "users"
 PREFIX = "membership#"
@@ -52,7 +53,7 @@ def membership_key(user_id: str, room_id: str) -> dict[str, str]:
     return {"user_id": user_id, "sk": PREFIX + room_id}
 
 
-def from_item(item: Mapping[str, Any]) -> Membership:
+def from_item(item: StoredItem) -> Membership:
     return Membership(
         user_id=item["user_id"],
         room_id=item["sk"].removeprefix(PREFIX),
@@ -167,7 +168,7 @@ def _item(membership: Membership) -> Item:
     return item
 
 
-def _dump(events: Sequence[Mapping[str, Any]]) -> str:
+def _dump(events: Sequence[EventFields]) -> str:
     return json.dumps(list(events), separators=(",", ":"), ensure_ascii=False)
 
 

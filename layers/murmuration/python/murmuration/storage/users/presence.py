@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.protocol.presence import Device, Presence
 from murmuration.storage.live import streams
@@ -27,7 +27,7 @@ def key(user_id: str) -> dict[str, str]:
     return {"stream_id": streams.user_stream(user_id), "sk": KEY}
 
 
-def from_item(item: Mapping[str, Any] | None) -> Presence:
+def from_item(item: StoredItem | None) -> Presence:
     if item is None:
         return Presence()
     return Presence(
@@ -107,18 +107,18 @@ def marker(user_id: str, via: str) -> Item:
     return {"sk": MARKER + user_id, "via": via}
 
 
-def user_of(item: Mapping[str, Any]) -> str | None:
+def user_of(item: StoredItem) -> str | None:
     """Return whose presence a marker in a stream is about; None for other items."""
     sk = str(item["sk"])
     return sk.removeprefix(MARKER) if sk.startswith(MARKER) else None
 
 
-def newest_of(items: Iterable[Mapping[str, Any]]) -> dict[str, NewPresence]:
+def newest_of(items: Iterable[StoredItem]) -> dict[str, NewPresence]:
     """Return the presences among new items of the table that others, or the user, are to be told of."""
     return {user_id: new for user_id, new in stored_of(items).items() if new.changed or new.came}
 
 
-def stored_of(items: Iterable[Mapping[str, Any]]) -> dict[str, NewPresence]:
+def stored_of(items: Iterable[StoredItem]) -> dict[str, NewPresence]:
     """Return the presences among new items of the table, by user.
 
     Of several items of one user the last counts; what any of them is told for counts too.
@@ -136,6 +136,6 @@ def stored_of(items: Iterable[Mapping[str, Any]]) -> dict[str, NewPresence]:
     return found
 
 
-def marked(items: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def marked(items: Iterable[StoredItem]) -> dict[str, str]:
     """The users whose presence these items of a stream say has changed, with what each may be known by."""
     return {item["sk"].removeprefix(MARKER): item["via"] for item in items if item["sk"].startswith(MARKER)}

@@ -6,11 +6,10 @@ the observed's `presence-observer#<observer>`, both with the `state`: asked or g
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Write
+from murmuration.aws.dynamodb import StoredItem, Write
 
 TABLE = "users"
 LIST, OBSERVER = "presence-list#", "presence-observer#"
@@ -30,7 +29,7 @@ def read_state(observer: str, observed: str) -> str | None:
     return state_of(dynamodb.get(TABLE, list_key(observer, observed)))
 
 
-def state_of(item: Mapping[str, Any] | None) -> str | None:
+def state_of(item: StoredItem | None) -> str | None:
     return str(item["state"]) if item is not None else None
 
 
@@ -57,7 +56,7 @@ def read_asking(observed: str, observers: Collection[str]) -> list[str]:
     return sorted(item["sk"].removeprefix(OBSERVER) for item in found if item["state"] == ASKED)
 
 
-def observers_among(items: Iterable[Mapping[str, Any]]) -> list[str]:
+def observers_among(items: Iterable[StoredItem]) -> list[str]:
     """Return those who ask to see a user's presence, by items of the user's stream that changed."""
     return [item["observer"] for item in items if "observer" in item]
 

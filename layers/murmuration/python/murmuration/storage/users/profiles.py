@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch
 
 USERS = "users"
@@ -31,7 +31,7 @@ def profile_key(user_id: str) -> dict[str, str]:
     return {"user_id": user_id, "sk": "profile"}
 
 
-def from_item(item: Mapping[str, Any] | None) -> Profile:
+def from_item(item: StoredItem | None) -> Profile:
     if item is None:
         return Profile()
     fields = {name: item[name] for name in MEMBER_FIELDS if name in item}
@@ -42,7 +42,7 @@ def read_profile(user_id: str) -> Profile:
     return from_item(dynamodb.get(USERS, profile_key(user_id)))
 
 
-def member_fields(item: Mapping[str, Any] | None) -> dict[str, str]:
+def member_fields(item: StoredItem | None) -> dict[str, str]:
     """The fields that membership events repeat, `displayname` and `avatar_url`, from a profile's item."""
     return {name: item[name] for name in MEMBER_FIELDS if name in item} if item else {}
 

@@ -112,7 +112,7 @@ def begin_validation(sid: str, attributes: Mapping[str, Any], *, send_attempt: i
 
 
 def take_back(sid: str, token_hash: str) -> None:
-    """Have an attempt not count, whose mail wasn't sent; a later one stays."""
+    """Uncount a send attempt whose mail could not be sent. A later attempt isn't touched."""
     with suppress(ConditionFailed):
         dynamodb.execute(
             dynamodb.update(

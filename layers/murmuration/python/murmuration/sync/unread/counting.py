@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY, REDACTION
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
@@ -108,13 +109,16 @@ def _renames(entry: LogEntry) -> bool:
     return entry.event.content.get("displayname") != _replaced_content(entry).get("displayname")
 
 
-def _replaced_content(entry: LogEntry) -> Mapping[str, Any]:
-    content: Mapping[str, Any] = entry.replaced["content"] if entry.replaced is not None else {}
+def _replaced_content(entry: LogEntry) -> Content:
+    content: Content = entry.replaced["content"] if entry.replaced is not None else {}
     return content
 
 
 def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Receipts) -> Counts:
-    """The notifications and highlights among `entries` that `receipts` leave unread; none if redacted."""
+    """Count the notifications and highlights among `entries` that `receipts` leave unread.
+
+    Redacted events don't count.
+    """
     counts: Counts = {}
     read_everywhere = receipts.get("", 0)
     context = _ContextMaker(ctx, room)
@@ -188,9 +192,10 @@ def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: st
 
 
 def unread_from(room: Room, receipts: Receipts, since: int) -> int:
-    """The ordinal behind which a first count begins, for a member `since` an ordinal.
+    """Return the ordinal after which events may be unread, for a user who is a member `since` an ordinal.
 
-    Reads the room's threads where the main timeline alone was read: they may have unread events before.
+    A thread may have unread events from before the receipt of the main timeline. So if there is such a
+    receipt, this reads the room's threads.
     """
     everywhere = max(receipts.get("", 0), since)
     main = max(everywhere, receipts.get(MAIN, 0))

@@ -14,6 +14,7 @@ from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound.transactions import counting, queueing
 from murmuration.federation.inbound.transactions.edus import take_edus
 from murmuration.identity import rate_limits
+from murmuration.protocol.encoding.shapes import Answer, Content
 from murmuration.protocol.errors import BadJson, TooLarge
 from murmuration.protocol.event_types import MEMBER
 from murmuration.rooms.lookup import fits_id
@@ -25,7 +26,7 @@ MOST_BYTES = 4_718_592
 """A function's event has at most 6 MB, and the body is in Base64."""
 
 
-def take_transaction(origin: str, content: Mapping[str, Any], size: int) -> dict[str, Any]:
+def take_transaction(origin: str, content: Content, size: int) -> Answer:
     """Queue what a server sent; `size` is that of the body in bytes.
 
     Two round trips and a message for each room. Raises TooLarge, BadJson, LimitExceeded.
@@ -42,7 +43,7 @@ def take_transaction(origin: str, content: Mapping[str, Any], size: int) -> dict
     return {"pdus": {}}
 
 
-def _list(content: Mapping[str, Any], name: str, most: int) -> list[Any]:
+def _list(content: Content, name: str, most: int) -> list[Any]:
     value = content.get(name, [])
     if not isinstance(value, list):
         raise BadJson(f"{name} must be a list")

@@ -7,7 +7,6 @@ https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from murmuration.federation.membership import outside, stripped
@@ -15,6 +14,7 @@ from murmuration.federation.membership.serving.access import is_ours, require_ac
 from murmuration.federation.membership.serving.taking import check_signed, checked_event
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
+from murmuration.protocol.encoding.shapes import Answer, Body, EventFields
 from murmuration.protocol.errors import (
     Forbidden,
     IncompatibleRoomVersion,
@@ -33,7 +33,7 @@ from murmuration.storage.users import accounts
 from murmuration.storage.users.memberships import Membership
 
 
-def invite(origin: str, room_id: str, event_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def invite(origin: str, room_id: str, event_id: str, body: Body) -> Answer:
     """Take an invite of version 2; the event with this server's signature.
 
     Raises InvalidParam, MissingParam, BadJson, IncompatibleRoomVersion, Forbidden, InviteBlocked,
@@ -49,7 +49,7 @@ def invite(origin: str, room_id: str, event_id: str, body: Mapping[str, Any]) ->
     return {"event": _invite(origin, room_id, event_id, pdu, version, body.get("invite_room_state"))}
 
 
-def invite_v1(origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) -> list[Any]:
+def invite_v1(origin: str, room_id: str, event_id: str, pdu: EventFields) -> list[Any]:
     """Take an invite of version 1, which only rooms of versions 1 and 2 have. Raises as `invite` does."""
     unsigned = pdu.get("unsigned")
     state = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
@@ -57,7 +57,7 @@ def invite_v1(origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any]) 
 
 
 def _invite(
-    origin: str, room_id: str, event_id: str, pdu: Mapping[str, Any], version: RoomVersion, state: object
+    origin: str, room_id: str, event_id: str, pdu: EventFields, version: RoomVersion, state: object
 ) -> dict[str, Any]:
     rate_limits.check("federation_membership", origin)
     event = checked_event(dict(pdu), version, room_id, event_id, "invite")

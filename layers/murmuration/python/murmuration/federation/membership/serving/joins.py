@@ -13,6 +13,7 @@ from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.membership.serving.taking import take
 from murmuration.federation.serving.answers import require_room_for
 from murmuration.protocol import state_trie
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event, StateKey
@@ -29,7 +30,7 @@ MEMBER_BYTES = 760
 
 def send_join(
     origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False, gzip: bool = False
-) -> dict[str, Any]:
+) -> Answer:
     """Take a join; the state before it, the auth chains, and the event as all others get it.
 
     With `omit_members` the state has no members but the heroes of a room without a name, and the chains have
@@ -55,7 +56,7 @@ def send_join(
     chain = _auth_chain(forks, [event, *state.values()])
     if omit_members:
         chain = {name: found for name, found in chain.items() if name not in state}
-    answer: dict[str, Any] = {
+    answer: Answer = {
         "origin": settings().server_name,
         "state": [found.pdu for found in state.values()],
         "auth_chain": [found.pdu for found in chain.values()],

@@ -9,9 +9,10 @@ from typing import Any
 
 from murmuration.federation.membership.serving.taking import take
 from murmuration.federation.membership.stripped import full_state
+from murmuration.protocol.encoding.shapes import Answer
 
 
-def send_knock(origin: str, room_id: str, event_id: str, pdu: Any) -> dict[str, Any]:
+def send_knock(origin: str, room_id: str, event_id: str, pdu: Any) -> Answer:
     """Take a knock; what the knocking user is shown of the room, as whole events.
 
     Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable.

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.federation.membership.serving.taking import take
+from murmuration.protocol.encoding.shapes import Answer
 
 
-def send_leave(origin: str, room_id: str, event_id: str, pdu: Any) -> dict[str, Any]:
+def send_leave(origin: str, room_id: str, event_id: str, pdu: Any) -> Answer:
     """Take a leave. Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable."""
     take(origin, room_id, event_id, pdu, "leave")
     return {}

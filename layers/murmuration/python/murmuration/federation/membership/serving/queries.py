@@ -5,9 +5,8 @@ https://spec.matrix.org/v1.19/server-server-api/#querying-for-information
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.profiles.profile import get_user_profile
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import MissingParam, NotFound
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.rooms.reading.servers import via
@@ -18,7 +17,7 @@ from murmuration.storage.rooms import directory
 MOST_SERVERS = 100
 
 
-def query_directory(alias: str | None) -> dict[str, Any]:
+def query_directory(alias: str | None) -> Answer:
     """The room that an alias of this server points to, and servers that are in it.
 
     Raises MissingParam, InvalidParam, NotFound.
@@ -34,7 +33,7 @@ def query_directory(alias: str | None) -> dict[str, Any]:
     return {"room_id": room.room_id, "servers": via(room, limit=MOST_SERVERS)}
 
 
-def query_profile(user_id: str | None, field: str | None) -> dict[str, Any]:
+def query_profile(user_id: str | None, field: str | None) -> Answer:
     """A user's profile, or one field of it. Raises MissingParam, InvalidParam, NotFound."""
     if user_id is None:
         raise MissingParam("The query parameter user_id is missing")

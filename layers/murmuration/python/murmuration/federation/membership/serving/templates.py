@@ -11,13 +11,14 @@ from typing import Any
 from murmuration.federation.membership.serving.access import asked_room, require_own_user
 from murmuration.federation.membership.serving.restricted import joining_content
 from murmuration.identity import rate_limits
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, IncompatibleRoomVersion
 from murmuration.protocol.event_types import MEMBER
 from murmuration.rooms.writing.append import Append, Draft
 from murmuration.settings import settings
 
 
-def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> dict[str, Any]:
+def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> Answer:
     """The template of a join.
 
     Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion, UnableToAuthoriseJoin,
@@ -26,12 +27,12 @@ def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]
     return _make(origin, room_id, user_id, "join", versions or ("1",))
 
 
-def make_knock(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> dict[str, Any]:
+def make_knock(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> Answer:
     """The template of a knock. Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion."""
     return _make(origin, room_id, user_id, "knock", versions)
 
 
-def make_leave(origin: str, room_id: str, user_id: str) -> dict[str, Any]:
+def make_leave(origin: str, room_id: str, user_id: str) -> Answer:
     """The template of a leave, also of an invite or knock. Raises NotFound, Forbidden, InvalidParam."""
     return _make(origin, room_id, user_id, "leave", None)
 

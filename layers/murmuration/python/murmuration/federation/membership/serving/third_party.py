@@ -6,19 +6,17 @@ rules check it. https://spec.matrix.org/v1.19/server-server-api/#third-party-inv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from murmuration.federation.membership.inviting import invite_by
 from murmuration.federation.membership.serving.access import asked_room, is_ours
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.identifiers import is_valid_user_id
 
 
-def exchange(origin: str, room_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def exchange(origin: str, room_id: str, body: Body) -> Answer:
     """Invite the user whom the body names, as the user of this server who invited the address.
 
     Raises MissingParam, BadJson, InvalidParam, NotFound, Forbidden where the signature or the room doesn't

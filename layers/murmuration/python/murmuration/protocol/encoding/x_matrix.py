@@ -50,7 +50,10 @@ def signed_bytes(method: str, uri: str, origin: str, destination: str, content: 
 
 
 def signed_bytes_as_sent(method: str, uri: str, origin: str, destination: str, body: bytes) -> bytes:
-    """The same with the body's own bytes as content: for servers that write numbers in another way."""
+    """Return the bytes that a request's signature covers, with the body's own bytes as content.
+
+    Servers that write numbers in another way than canonical JSON sign these.
+    """
     rest = signed_bytes(method, uri, origin, destination)
     return b'{"content":' + body + b"," + rest[1:]
 

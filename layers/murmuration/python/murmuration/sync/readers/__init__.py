@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from murmuration.aws.dynamodb import Item
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.events import StateKey
 from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room
@@ -69,7 +70,7 @@ class Reader(Protocol):
     def window(self, ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
         """Read of the log up to the room's head what the section is to be made of."""
 
-    def tell(self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart, /) -> None:
+    def tell(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart, /) -> None:
         """Put into `part` what is to be told of a room that the user is in."""
 
     def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.presence import as_today
 from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room
@@ -34,7 +35,7 @@ class SyncSections:
         return joined.window(ctx, room, viewer, position)
 
     def tell(
-        self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: joined.RoomPart, /
+        self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: joined.RoomPart, /
     ) -> None:
         joined.tell(ctx, news, ephemeral, part)
 
