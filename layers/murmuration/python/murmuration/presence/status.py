@@ -147,7 +147,7 @@ def note_action(user_id: str, at_ms: int) -> None:
 def note_sending(items: Iterable[StoredItem]) -> None:
     """Note what new entries of rooms' logs say of who is active: the senders of messages from here."""
     for entry in new_entries(items):
-        if entry.is_sent_here and "state_key" not in (event := entry.event):
+        if entry.is_sent_here and "state_key" not in (event := entry.fields):
             note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
 
 

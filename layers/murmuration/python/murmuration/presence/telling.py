@@ -58,7 +58,7 @@ def tell_of_joins(items: Iterable[StoredItem]) -> None:
 
 def _is_join(entry: NewEntry) -> bool:
     """Whether a member event has somebody join who wasn't in the room before."""
-    return entry.membership_before != "join" and entry.membership == "join"
+    return entry.membership_before != "join" and entry.new_membership == "join"
 
 
 def _tell_of_join(room_id: str, user_id: str) -> None:

@@ -55,7 +55,7 @@ def _change(entry: NewEntry) -> _Change | None:
     user_id = entry.member
     if user_id is None or entry.is_past:
         return None
-    has_come = entry.membership == "join"
+    has_come = entry.new_membership == "join"
     if has_come == (entry.membership_before == "join"):
         return None
     servers = local_members.servers_at(entry.room_id, entry.root)

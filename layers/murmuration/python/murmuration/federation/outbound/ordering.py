@@ -52,7 +52,7 @@ def _orders(entries: Sequence[NewEntry]) -> Iterator[Order]:
     with_destinations = [(entry, _destinations(entry)) for entry in entries]
     for servers, group in groupby(with_destinations, key=lambda pair: pair[1]):
         for some in _batches([entry for entry, _ in group]) if servers else ():
-            made_ms = max(entry.event["origin_server_ts"] for entry in some)
+            made_ms = max(entry.fields["origin_server_ts"] for entry in some)
             yield some[0].room_id, [entry.ordinal for entry in some], servers, made_ms
 
 
@@ -78,7 +78,7 @@ def _destinations(entry: NewEntry) -> frozenset[str]:
     leaver = _server_that_is_told(entry)
     if head is None and leaver is None:
         return frozenset()
-    own, sender_server = settings().server_name, entry.event["sender"].partition(":")[2]
+    own, sender_server = settings().server_name, entry.fields["sender"].partition(":")[2]
     if entry.is_distributed or (sender_server != own and not entry.is_relayed):
         return frozenset()
     from murmuration.rooms.room import Room
@@ -112,7 +112,7 @@ def _server_that_is_told(entry: NewEntry) -> str | None:
     if not server or server == settings().server_name:
         return None
     before = entry.membership_before
-    ends = entry.membership in ("leave", "ban") and before in (None, "join", "invite", "knock")
+    ends = entry.new_membership in ("leave", "ban") and before in (None, "join", "invite", "knock")
     return server if ends else None
 
 

@@ -64,7 +64,7 @@ def end_for_leavers(items: Iterable[StoredItem]) -> None:
     left = {
         (entry.room_id, entry.member)
         for entry in new_entries(items)
-        if entry.member is not None and entry.membership != "join"
+        if entry.member is not None and entry.new_membership != "join"
     }
     concurrency.parallel(*(functools.partial(_end, room_id, user_id) for room_id, user_id in sorted(left)))
 

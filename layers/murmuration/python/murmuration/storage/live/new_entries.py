@@ -81,19 +81,19 @@ class NewEntry:
         return self._item.get("json")
 
     @functools.cached_property
-    def event(self) -> EventFields:
+    def fields(self) -> EventFields:
         """The event; empty where the item was cut down to its keys."""
         decoded: Mapping[str, Any] = json.loads(self.encoded) if self.encoded else {}
         return decoded
 
     @property
     def sender(self) -> str | None:
-        return self.event.get("sender")
+        return self.fields.get("sender")
 
     @property
-    def membership(self) -> str | None:
+    def new_membership(self) -> str | None:
         """The membership that the event gives its member."""
-        found: str | None = self.event["content"].get("membership")
+        found: str | None = self.fields["content"].get("membership")
         return found
 
     @property
