@@ -9,10 +9,11 @@ from infra_shared.grants.server_server import RECEIVING, REQUESTS, SECRETS
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"remote-joins": "find ring send"},
         mail={"*": "send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "clock": "put",
             "destinations": "delete get update",
             "directory": "batch_write delete get put",
             "events": "batch_get put",
@@ -43,13 +44,14 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.delayed_events": Grant(
         queues={
-            "delayed-events": "find send",
+            "delayed-events": "find ring send",
         },
         secrets={
             "signing-key": "get",
             "viewer-secret": "get",
         },
         tables={
+            "clock": "put",
             "directory": "get",
             "events": "batch_get put",
             "parked": "delete get put update",
@@ -265,9 +267,10 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_membership": Grant(
         objects=ANSWERS,
-        queues={"dead-letters": "find send", "remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find ring send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "clock": "put",
             "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put update",
@@ -291,9 +294,14 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_send": Grant(
-        queues={"delayed-events": "find send", "remote-joins": "find send", "dead-letters": "find send"},
+        queues={
+            "delayed-events": "find ring send",
+            "remote-joins": "find ring send",
+            "dead-letters": "find send",
+        },
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "clock": "put",
             "destinations": "delete get update",
             "directory": "get",
             "parked": "put",
@@ -402,7 +410,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.to_device": Grant(
         queues={
-            "outbound": "find send",
+            "outbound": "find ring send",
         },
         secrets={"viewer-secret": "get"},
         tables={

@@ -77,7 +77,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.room_membership": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"remote-joins": "find ring send"},
         secrets={"signing-key": "get"},
         tables={
             "destinations": "delete get update",
@@ -183,9 +183,10 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.room_membership": Grant(
-        queues={"dead-letters": "find send", "remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find ring send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "clock": "put",
             "destinations": "delete get update",
             "directory": "get",
             "events": "batch_get put update",

@@ -9,10 +9,11 @@ from infra_shared.grants.grant import Grant
 
 GRANTS: Mapping[str, Grant] = {
     "websocket": Grant(
-        queues={"socket-pushes": "find send"},
+        queues={"socket-pushes": "find ring send"},
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
+            "clock": "put",
             "connections": "delete get put",
             "destinations": "delete get update",
             "directory": "get",
@@ -28,14 +29,27 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get delete get put query update",
         },
     ),
+    "workers.clock": Grant(
+        queues={
+            "dead-letters": "find send",
+            "delayed-events": "find inspect ring",
+            "gateway-pushes": "find inspect ring",
+            "outbound": "find inspect ring",
+            "remote-joins": "find inspect ring",
+            "room-pdus": "find inspect ring",
+            "socket-pushes": "find inspect ring",
+        },
+        tables={"clock": "batch_write put query"},
+    ),
     "workers.delayed_events": Grant(
         queues={
-            "delayed-events": "find send",
+            "delayed-events": "find ring send",
         },
         secrets={
             "signing-key": "get",
         },
         tables={
+            "clock": "put",
             "directory": "get",
             "events": "batch_get put",
             "parked": "batch_get batch_write delete get update",
@@ -50,9 +64,10 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.joins": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"remote-joins": "find ring send"},
         secrets={"signing-key": "get"},
         tables={
+            "clock": "put",
             "destinations": "delete get update",
             "events": "batch_get put",
             "remote-keys": "batch_get put",
@@ -65,8 +80,9 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.pushes": Grant(
-        queues={"gateway-pushes": "find send"},
+        queues={"gateway-pushes": "find ring send"},
         tables={
+            "clock": "put",
             "directory": "delete put",
             "listeners": "update",
             "room-log": "batch_get",
@@ -79,12 +95,13 @@ GRANTS: Mapping[str, Grant] = {
     "workers.queues": Grant(
         queues={
             "dead-letters": "find send",
-            "room-pdus": "find send",
-            "socket-pushes": "find send",
+            "room-pdus": "find ring send",
+            "socket-pushes": "find ring send",
         },
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
+            "clock": "put",
             **server_server.RECEIVING,
             "connections": "delete get update",
             "listeners": "batch_get update",
@@ -97,7 +114,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.schedules": Grant(
-        queues={"room-pdus": "find send"},
+        queues={"room-pdus": "find ring send"},
         tables={
             "directory": "delete",
             "events": "batch_get batch_write",
@@ -111,7 +128,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.sending": Grant(
-        queues={"outbound": "find send"},
+        queues={"outbound": "find ring send"},
         secrets={"signing-key": "get"},
         tables={
             "destinations": "batch_get delete get put query update",
@@ -125,13 +142,14 @@ GRANTS: Mapping[str, Grant] = {
     "workers.streams": Grant(
         queues={
             "dead-letters": "find send",
-            "gateway-pushes": "find send",
-            "outbound": "find send",
-            "socket-pushes": "find send",
+            "gateway-pushes": "find ring send",
+            "outbound": "find ring send",
+            "socket-pushes": "find ring send",
             "wake-*": "create send",
-            "room-pdus": "find send",
+            "room-pdus": "find ring send",
         },
         tables={
+            "clock": "put",
             "listeners": "batch_get update",
             "room-log": "query",
             "rooms": "batch_get get query update",

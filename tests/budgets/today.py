@@ -73,9 +73,9 @@ def evaluate_rules(make_client: MakeClient) -> Spent:
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
     items = newest(bob, room)
     concerned = wakes.wake_for_log_entries(items)
-    with Meter() as meter, mock.patch.object(queues, "send") as send:
+    with Meter() as meter, mock.patch.object(queues, "send_each") as send:
         evaluation.order_pushes(items, concerned)
-    assert send.call_count == 1
+    assert [len(call.args[1]) for call in send.call_args_list] == [1]
     return meter.spent
 
 
@@ -85,9 +85,9 @@ def call_gateway(make_client: MakeClient) -> Spent:
     ok(alice, "POST", f"{V3}/pushers/set", pusher())
     items = newest(bob, room)
     concerned = wakes.wake_for_log_entries(items)
-    with mock.patch.object(queues, "send") as send:
+    with mock.patch.object(queues, "send_each") as send:
         evaluation.order_pushes(items, concerned)
-    message = send.call_args.args[1]
+    (message,) = send.call_args.args[1]
     answer = mock.Mock(status=200, json_object=dict)
     with Meter() as meter, mock.patch.object(outbound, "post_json", return_value=answer) as posted:
         gateways.deliver(message)

@@ -53,7 +53,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     sent: list[dict[str, Any]] = []
 
-    def send(name: str, body: dict[str, Any], *, delay_s: int = 0, **_: Any) -> None:
+    def send(name: str, body: dict[str, Any], delay_s: int = 0) -> None:
         assert name == "remote-joins"
         sent.append(body)
         if not delay_s:
@@ -61,4 +61,5 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 handler.function(body)
 
     monkeypatch.setattr(queues, "send", send)
+    monkeypatch.setattr(queues, "send_later", send)
     return sent

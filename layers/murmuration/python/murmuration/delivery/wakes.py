@@ -194,23 +194,29 @@ def wake(
     def concerns(one: Wait | Socket, targets: Mapping[Target, str | None]) -> bool:
         return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
 
-    def note(one: Wait | Socket, targets: Mapping[Target, str | None], call: Callable[[], None]) -> None:
+    def note(one: Wait | Socket, targets: Mapping[Target, str | None]) -> None:
         every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
         if cause := targets[every if every in targets else single]:
             rung[cause] += 1
-        calls.append(call)
 
     for wait in listeners.waits_in(items):
         if concerns(wait, causes):
             told = (keys or {}).get((wait.user_id, wait.device_id), "")
-            note(wait, causes, functools.partial(ring, wait, told))
+            note(wait, causes)
+            calls.append(functools.partial(ring, wait, told))
         elif concerns(wait, late) and wait.kept and not wait.late:
-            note(wait, late, functools.partial(ring_late, wait))
+            note(wait, late)
+            calls.append(functools.partial(ring_late, wait))
+    connected: list[str] = []
     for socket in listeners.sockets_in(items):
         if concerns(socket, causes):
-            note(socket, causes, functools.partial(order_push, socket.connection_id))
+            note(socket, causes)
+            connected.append(socket.connection_id)
         elif concerns(socket, of_connections) and not socket.late:
-            note(socket, of_connections, functools.partial(push_late, socket))
+            note(socket, of_connections)
+            calls.append(functools.partial(push_late, socket))
+    if connected:
+        calls.append(functools.partial(order_pushes, connected))
     concurrency.parallel(*calls)
     for cause, devices in rung.items():
         if is_local(cause):
@@ -241,9 +247,14 @@ def push_late(socket: Socket) -> None:
 
 def order_push(connection_id: str, *, delay_s: int = 0) -> None:
     """Have a worker look whether there is something to tell a connection, at once or later."""
-    queues.send(PUSHES, {"connection_id": connection_id}, delay_s=delay_s)
+    queues.send_later(PUSHES, {"connection_id": connection_id}, delay_s)
+
+
+def order_pushes(connection_ids: Sequence[str]) -> None:
+    """Have workers look whether there is something to tell connections, ten each."""
+    queues.send_each(PUSHES, [{"connection_id": connection_id} for connection_id in connection_ids])
 
 
 def order_leaving(user_id: str, connection_id: str, *, delay_s: int) -> None:
     """Have a worker note, later, that a connection which ended says nothing of its user any more."""
-    queues.send(PUSHES, {"connection_id": connection_id, "user_id": user_id}, delay_s=delay_s)
+    queues.send_later(PUSHES, {"connection_id": connection_id, "user_id": user_id}, delay_s)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from murmuration.endpoint.http import Handler, Request, Response, endpoint
-from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket
+from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket, is_wanted
 
 if TYPE_CHECKING:
     from murmuration.endpoint.discovery import Function, discover, http_routes
@@ -38,6 +38,7 @@ __all__ = [
     "discover",
     "endpoint",
     "http_routes",
+    "is_wanted",
 ]
 
 
