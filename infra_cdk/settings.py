@@ -131,6 +131,14 @@ class Settings(BaseModel):
     """Whether the functions write metrics into their logs. CloudWatch asks $0.30 a month for each."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30
     """After how many days a room that all have left is deleted, with its history; 0 for never."""
+    retention: bool = False
+    """Whether messages are purged when they are as old as their room says (`m.room.retention`)."""
+    retention_default_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """How long rooms that say nothing keep their messages; 0 for ever."""
+    retention_shortest_days: Annotated[int, Field(ge=0, le=36_500)] = 1
+    """How long messages are kept at least, whatever their room says."""
+    retention_longest_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """How long messages are kept at most in rooms that say something; 0 for no bound."""
     default_room_version: Literal["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"] = "12"
     """The version of rooms whose creators ask for none. Some clients can't send into version 12 yet."""
     event_delay_max: Annotated[int, Field(ge=0, le=31_536_000)] = 86_400
@@ -149,6 +157,12 @@ class Settings(BaseModel):
     """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
+    waits: Literal["edge", "rest"] = "rest"
+    """What stands between CloudFront and the queue of a client that is parked: a REST API, or nothing.
+
+    At the edge CloudFront asks SQS itself, which costs a fifth. Its requests aren't signed, so the queues let
+    everybody receive who knows a secret, and aren't encrypted. In them are numbers of registrations only.
+    """
     api: Literal["http", "rest"] = "rest"
     """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
@@ -230,8 +244,16 @@ class Settings(BaseModel):
 
     @property
     def parks_apart(self) -> bool:
-        """Whether the route onto wake queues has a REST API of its own: an HTTP API can't have it."""
-        return self.api == "http" and self.waiting == "parked"
+        """Whether the route onto wake queues has a REST API of its own.
+
+        An HTTP API can't have it. Where clients wait at the edge, it has SQS's own paths.
+        """
+        return self.waiting == "parked" and (self.api == "http" or self.waits_at_edge)
+
+    @property
+    def waits_at_edge(self) -> bool:
+        """Whether CloudFront asks the queues of parked clients itself."""
+        return self.waiting == "parked" and self.waits == "edge"
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -131,6 +131,16 @@ def _make_nested(
     return [resource]
 
 
+def retention(settings: Settings) -> Mapping[str, str]:
+    """The variables about how long messages are kept."""
+    return {
+        "RETENTION": "on",
+        "RETENTION_DEFAULT_DAYS": str(settings.retention_default_days),
+        "RETENTION_SHORTEST_DAYS": str(settings.retention_shortest_days),
+        "RETENTION_LONGEST_DAYS": str(settings.retention_longest_days),
+    }
+
+
 def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
     """The variables that every function finds; `murmuration.settings` reads them."""
     values = {
@@ -139,6 +149,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "REGISTRATION": settings.registration,
         "RATE_LIMITS": "on" if settings.rate_limits else "off",
         "WAITING": settings.waiting,
+        "WAITS": settings.waits,
         "API": settings.api,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),
@@ -155,6 +166,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "HOURLY_BUDGET": str(settings.hourly_budget),
         "METRICS": "on" if settings.metrics else "",
         "EMPTY_ROOM_DAYS": str(settings.empty_room_days),
+        **(retention(settings) if settings.retention else {}),
         "IDENTITY_SERVER_URL": settings.identity_server_url,
         "MAIL_SENDER": settings.mail_sender,
         "LOGIN_FLOWS": settings.login_flows_text,

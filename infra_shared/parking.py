@@ -16,6 +16,9 @@ which `CONVERT_TO_TEXT` encodes.
 REST keeps one integration response for each status code of a method. So there is one, for whatever SQS
 answers, and its template tells the cases apart (`integration_responses` says what an import keeps).
 
+Where clients wait at the edge, this is what CloudFront asks when SQS refuses it (`edge_waits`). Then the path
+is the queue's name, and the rest comes in headers.
+
 A ring stays in its queue (no visibility timeout, nobody deletes it), so that all who hold the mark get it;
 who was away for long is sent to look by the viewer function.
 """
@@ -28,24 +31,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infra_shared import edge_waits
+
 TEMPLATES = Path(__file__).with_name("templates")
 PATH = "/parked/{queue}"
+PATH_AT_EDGE = "/{queue}"
 QUEUE_PREFIX = "wake-2-"
 """What the names of wake queues begin with, behind the deployment's prefix."""
+PARAMETERS = ("wait", "keep", "call", "keys")
 WAIT_SECONDS = 29
 
 
-def template(name: str) -> str:
-    """The mapping template `name`: wait_request or wait_response."""
-    return (TEMPLATES / f"{name}.vtl").read_text().strip()
+def template(name: str, prefix: str = "") -> str:
+    """The mapping template `name`: wait_request or wait_response. `prefix` begins the parameters' names."""
+    text = (TEMPLATES / f"{name}.vtl").read_text().strip()
+    return text.replace("params('", f"params('{prefix}")
 
 
-def operation(uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The OpenAPI operation for GET at `PATH`, which answers with `headers`.
+def operation(
+    uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False
+) -> dict[str, Any]:
+    """The OpenAPI operation for GET at `PATH`, or at `PATH_AT_EDGE`, which answers with `headers`.
 
-    `uri` is the queues' `arn:…:apigateway:…:sqs:path/<account>/<prefix>-wake-{queue}`, `credentials` the ARN
-    of a role that lets API Gateway receive messages from queues of that prefix.
+    `uri` is the queues' `arn:…:apigateway:…:sqs:path/<account>/<prefix>-wake-2-{queue}`, at the edge with
+    `{queue}` for the whole name; `credentials` is the ARN of a role that lets API Gateway receive messages
+    from queues of that prefix.
     """
+    prefix = edge_waits.HEADER_PREFIX if at_edge else ""
     declared = {name: {"schema": {"type": "string"}} for name in headers}
 
     answer = {
@@ -53,14 +65,14 @@ def operation(uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[st
         "responseParameters": {
             f"method.response.header.{header}": f"'{value}'" for header, value in headers.items()
         },
-        "responseTemplates": {"application/json": template("wait_response")},
+        "responseTemplates": {"application/json": template("wait_response", prefix)},
         "contentHandling": "CONVERT_TO_TEXT",
     }
     return {
         "parameters": [{"name": "queue", "in": "path", "required": True, "schema": {"type": "string"}}]
         + [
-            {"name": name, "in": "query", "schema": {"type": "string"}}
-            for name in ("wait", "keep", "call", "keys")
+            {"name": prefix + name, "in": "header" if at_edge else "query", "schema": {"type": "string"}}
+            for name in PARAMETERS
         ],
         "responses": {"200": {"description": "An empty sync", "headers": declared}},
         "x-amazon-apigateway-integration": {
@@ -75,7 +87,7 @@ def operation(uri: Any, credentials: Any, headers: Mapping[str, str]) -> dict[st
                 "integration.request.path.queue": "method.request.path.queue",
                 "integration.request.header.Content-Type": "'application/x-www-form-urlencoded'",
             },
-            "requestTemplates": {"application/json": template("wait_request")},
+            "requestTemplates": {"application/json": template("wait_request", prefix)},
             "responses": {"default": answer},
         },
     }

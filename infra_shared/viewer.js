@@ -8,6 +8,8 @@
 // A /sync of a client that has seen everything carries a marked token. It goes to the device's wake queue instead
 // of a function, unless it asks for something else than the answer that brought the mark, or may not wait, or
 // stayed away for so long that a ring may be gone. Nobody else comes to the queues' path: it doesn't exist outside.
+// At the edge (AT_EDGE), the request goes to SQS itself, without the client's headers, and to the REST API that has
+// the queues where SQS refuses it. What the answer needs to know goes along in headers (viewer_response.js).
 //
 // An upload that is too large for a function goes to the path at which API Gateway puts bodies into the bucket, with
 // its size in a header of ours: it doesn't exist outside either. Only a REST API does that.
@@ -19,6 +21,8 @@
 const crypto = require('crypto');
 
 const HTTP_APIS = false;
+const AT_EDGE = false;
+const QUEUES = '/';
 const URI_HEADER = 'x-murmuration-uri';
 const TYPE_HEADER = 'x-murmuration-content-type';
 const BINARY = 'application/octet-stream';
@@ -43,6 +47,9 @@ const SIZE_HEADER = 'x-murmuration-size';
 const UPLOAD_PATH = /^\/_matrix\/media\/(?:r0|v3|v1)\/upload(\/[^/]+\/[^/]+)?$/;
 const LARGE_BYTES = 4194304;
 const BUCKET_PATH = /^\/(?:answers|media|remote)\//;
+const ORIGINS = [{ originId: 'queues' }, { originId: 'parking' }];
+const FAILOVER_STATUSES = [400, 403, 404, 429, 500, 502, 503, 504];
+const READ_ONLY = ['cdn-loop', 'content-length', 'host', 'transfer-encoding', 'via'];
 const LONGEST_WAIT = 20;
 const LONGEST_ABSENCE = 45000;
 
@@ -62,7 +69,8 @@ function parked(request, now) {
         return null;
     }
     const authorization = request.headers.authorization ? request.headers.authorization.value : '';
-    const asked = [authorization].concat(PARKED_BY.map((name) => text(query, name))).join('\n');
+    const choices = PARKED_BY.map((name) => text(query, name)).concat(AT_EDGE ? ['edge'] : []);
+    const asked = [authorization].concat(choices).join('\n');
     const fingerprint = crypto.createHash('sha256').update(asked).digest('hex').slice(0, 12);
     const timeout = /^\d{1,9}$/.test(text(query, 'timeout')) ? Number(text(query, 'timeout')) : 0;
     const left = Number(mark[5]) - Math.floor(now / 1000);
@@ -94,6 +102,33 @@ function isInternal(uri) {
     return parts.length > 0 && INTERNAL.indexOf(parts[0].toLowerCase()) !== -1;
 }
 
+function parkAtEdge(request, found) {
+    request.uri = QUEUES + found.queue;
+    request.querystring = {
+        Action: { value: 'ReceiveMessage' },
+        Version: { value: '2012-11-05' },
+        MaxNumberOfMessages: { value: '1' },
+        VisibilityTimeout: { value: '0' },
+        WaitTimeSeconds: { value: found.wait },
+    };
+    Object.keys(request.headers).forEach((name) => {
+        if (READ_ONLY.indexOf(name) === -1) {
+            delete request.headers[name];
+        }
+    });
+    request.cookies = {};
+    ['wait', 'keep', 'call', 'keys'].forEach((name) => {
+        if (found[name]) {
+            request.headers['x-murmuration-' + name] = { value: found[name] };
+        }
+    });
+    cf.createRequestOriginGroup({
+        originIds: ORIGINS,
+        selectionCriteria: 'default',
+        failoverCriteria: { statusCodes: FAILOVER_STATUSES },
+    });
+}
+
 function park(request) {
     let found = null;
     try {
@@ -101,7 +136,9 @@ function park(request) {
     } catch (error) {
         // A query that isn't properly encoded is for the function to refuse.
     }
-    if (found) {
+    if (found && AT_EDGE) {
+        parkAtEdge(request, found);
+    } else if (found) {
         request.uri = '/parked/' + found.queue;
         request.querystring = {};
         ['wait', 'keep', 'call', 'keys'].forEach((name) => {

@@ -23,6 +23,7 @@ from local_cloud.data_folder import DataFolder
 from local_cloud.database.dynoxide import Dynoxide
 from local_cloud.database.time_to_live import Sweeper
 from local_cloud.gateway.answers import Answers
+from local_cloud.gateway.edge_waits import EdgeParking
 from local_cloud.gateway.http import HttpGateway
 from local_cloud.gateway.parking import Parking
 from local_cloud.gateway.routes import Routes
@@ -292,13 +293,21 @@ class Cloud:
         )
 
     def _parking(self) -> Parking:
-        """The REST API's route onto wake queues; what waits there takes no concurrency."""
+        """What sends clients to their wake queues; what waits there takes no concurrency."""
         threads = Lambdas(self.config.limits.connections)
         self._cleanup.callback(threads.close)
-        parking = Parking(self.sqs, threads)
+        at_edge = self.config.waits == "edge"
+        parking = (
+            EdgeParking(self.sqs, threads, self._queue_secret) if at_edge else Parking(self.sqs, threads)
+        )
         if self.meter is not None:
             parking.on_wait = self.meter.wait
         return parking
+
+    def _queue_secret(self) -> str:
+        """What CloudFront adds to requests for queues."""
+        found = self.ssm.get_parameters({"Names": [environment.QUEUE_SECRET_PARAMETER]})
+        return str(found["Parameters"][0]["Value"])
 
     def _gateway(self, functions: list[Function], viewer_secret: str) -> tuple[HttpGateway, WebSocketGateway]:
         from murmuration.endpoint import WebSocket, http_routes

@@ -10,6 +10,8 @@ from typing import Literal
 Chaos = Literal["none", "twice", "pieces"]
 Api = Literal["http", "rest"]
 """Which kind of API Gateway's is in front of the functions."""
+Waits = Literal["edge", "rest"]
+"""What stands between CloudFront and the queues of parked clients: nothing, or a REST API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Config:
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
     waiting: Literal["held", "parked"] = "parked"
+    waits: Waits = "rest"
     api: Api = "rest"
     dynamodb: str = "dynoxide"
     functions: str = "functions"

@@ -9,6 +9,7 @@ from local_cloud.config import Config
 from local_cloud.names import PREFIX, QUEUE_URLS, REGION, STAGE, WEBSOCKET_API_ID, domain
 
 MEDIA_BUCKET = f"{PREFIX}-media"
+QUEUE_SECRET_PARAMETER = f"/{PREFIX}/queue-secret"
 VIEWER_SECRET_PARAMETER = f"/{PREFIX}/viewer-secret"
 
 _REAL_ACCOUNT = (
@@ -40,6 +41,7 @@ def environment(config: Config, dynamodb_url: str | None) -> dict[str, str]:
         "MURMURATION_REGISTRATION": config.registration,
         "MURMURATION_RATE_LIMITS": "on" if config.rate_limits else "off",
         "MURMURATION_WAITING": config.waiting,
+        "MURMURATION_WAITS": config.waits,
         "MURMURATION_API": config.api,
         "MURMURATION_QUEUE_URLS": QUEUE_URLS,
         "MURMURATION_MEDIA_BUCKET": MEDIA_BUCKET,

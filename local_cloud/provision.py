@@ -15,7 +15,7 @@ from typing import Any
 from local_cloud.aws.s3 import S3
 from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.ssm import Ssm
-from local_cloud.environment import MEDIA_BUCKET, VIEWER_SECRET_PARAMETER
+from local_cloud.environment import MEDIA_BUCKET, QUEUE_SECRET_PARAMETER, VIEWER_SECRET_PARAMETER
 from local_cloud.lambdas import Function
 from local_cloud.names import PREFIX, queue_arn
 
@@ -81,13 +81,16 @@ def create_queue(sqs: Sqs, name: str, attributes: dict[str, str]) -> None:
 
 
 def create_secrets(ssm: Ssm) -> str:
-    """The server's signing key and the viewer function's secret, made at the first start; returns the latter.
+    """The server's signing key, CloudFront's secrets for functions and for queues, made at the first start.
+
+    Returns the one for functions.
 
     The signing key is written as `murmuration.server_keys` reads it: algorithm, version, seed.
     """
     seed = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     version = "a_" + secrets.token_hex(3)
     _create_secret(ssm, f"/{PREFIX}/signing-key", f"ed25519 {version} {seed}")
+    _create_secret(ssm, QUEUE_SECRET_PARAMETER, secrets.token_urlsafe(32))
     return _create_secret(ssm, VIEWER_SECRET_PARAMETER, secrets.token_urlsafe(32))
 
 

@@ -15,6 +15,7 @@ import pytest
 from local_cloud.gateway.routes import Routes
 from murmuration.endpoint import Function, Http, discover, http_routes
 from murmuration.endpoint.discovery import module_names
+from murmuration.protocol import event_types
 from replay.fixtures import event_paths, read_fixture
 from tests import openapi
 from tests.fixtures_stage import ROOT
@@ -113,6 +114,41 @@ def test_imports_go_downward() -> None:
             upward = within(imported, EDGE) and not within(name, EDGE)
             if upward or not within(imported, *allowed):
                 wrong.append(f"{name} imports {imported}")
+    assert not wrong
+
+
+NO_DOMAINS = ("aws", "storage", "protocol", "endpoint")
+RAW = re.compile(r"\bdynamodb\.(?:get|batch_get|put|update|delete|query|query_page|scan)\b|\bitem\[[\"']")
+"""What only `storage` does: it names a single operation on items, or takes an item apart."""
+
+
+def test_domains_leave_items_to_storage() -> None:
+    """A domain reads by functions of `storage`, so that it knows nothing of how an item is laid out."""
+    wrong = [
+        f"{name}: {line.strip()}"
+        for name, path in modules(PACKAGE, "murmuration")
+        if not within(name, *(f"murmuration.{part}" for part in NO_DOMAINS))
+        for line in path.read_text().splitlines()
+        if RAW.search(line)
+    ]
+    assert not wrong
+
+
+TABLES_OF_TYPES = ("murmuration.protocol.pdus.redaction", "murmuration.protocol.push_rules")
+"""Modules that copy tables of the specification, in its words."""
+
+
+def test_types_of_events_have_one_name() -> None:
+    """Code says `event_types.MEMBER`: a misspelt name fails mypy, and one name finds all uses."""
+    names = {value: name for name, value in vars(event_types).items() if isinstance(value, str)}
+    wrong = [
+        f"{name} says {node.value!r}, not {names[node.value]}"
+        for name, path in modules(PACKAGE, "murmuration")
+        if not within(name, event_types.__name__, *TABLES_OF_TYPES)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in names
+        if node.value.startswith("m.")
+    ]
     assert not wrong
 
 

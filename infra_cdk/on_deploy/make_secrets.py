@@ -2,7 +2,8 @@
 
 What is there already is left alone, so a secret outlives every deployment; a new signing key would make the
 server a stranger to others. The answer holds the viewer secret, which CloudFormation hands to CloudFront and
-shows nobody (NoEcho). A deployment that is a try has its secrets and media deleted with it.
+shows nobody (NoEcho), and that of the queues on which clients wait at the edge. A try has its
+secrets and media deleted with it.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ def _carry_out(request: str, properties: dict[str, Any]) -> dict[str, str]:
     prefix = properties["Prefix"]
     if request != "Delete":
         _ensure(f"/{prefix}/signing-key", _signing_key())
-        return {"ViewerSecret": _ensure(f"/{prefix}/viewer-secret", secrets.token_urlsafe(32))}
+        return {
+            "ViewerSecret": _ensure(f"/{prefix}/viewer-secret", secrets.token_urlsafe(32)),
+            "QueueSecret": _ensure(f"/{prefix}/queue-secret", secrets.token_urlsafe(32)),
+        }
     if properties["Ephemeral"] == "true":
-        boto3.client("ssm").delete_parameters(Names=[f"/{prefix}/signing-key", f"/{prefix}/viewer-secret"])
+        names = [f"/{prefix}/{name}" for name in ("signing-key", "viewer-secret", "queue-secret")]
+        boto3.client("ssm").delete_parameters(Names=names)
         _empty(properties["Bucket"])
     return {}
 

@@ -25,9 +25,10 @@ from infra_cdk.names import function_name
 from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.parts.policies import allow, arn, assumed_by, inline
 from infra_cdk.settings import Settings
-from infra_shared import parking, uploads
+from infra_shared import edge_waits, parking, uploads
 from infra_shared.apis import Part, part_of
-from murmuration.endpoint import Function, Http, http_routes
+from murmuration.endpoint import Function, http_routes
+from murmuration.endpoint.discovery import stores_body
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
@@ -72,7 +73,7 @@ def make_invoker(stack: Stack, settings: Settings, functions: Iterable[Function]
 
 def make_waiter(stack: Stack, settings: Settings) -> None:
     """The role by which API Gateway waits on devices' wake queues for those who are parked."""
-    queues = arn("sqs", f"{settings.prefix}-{parking.QUEUE_PREFIX}*")
+    queues = arn("sqs", f"{settings.prefix}-{queue_prefix(settings)}*")
     iam.CfnRole(
         stack,
         WAITER,
@@ -98,10 +99,16 @@ def _stored(path: str) -> dict[str, Any]:
     return uploads.operation(path, uri, {"Fn::GetAtt": [UPLOADER, "Arn"]}, CORS_HEADERS)
 
 
+def queue_prefix(settings: Settings) -> str:
+    """What the names of wake queues begin with, behind the deployment's prefix."""
+    return edge_waits.QUEUE_PREFIX if settings.waits_at_edge else parking.QUEUE_PREFIX
+
+
 def _parked(settings: Settings) -> dict[str, Any]:
-    queue = f"{settings.prefix}-{parking.QUEUE_PREFIX}{{queue}}"
+    at_edge = settings.waits_at_edge
+    queue = "{queue}" if at_edge else f"{settings.prefix}-{parking.QUEUE_PREFIX}{{queue}}"
     uri = {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:sqs:path/${AWS::AccountId}/" + queue}
-    return parking.operation(uri, {"Fn::GetAtt": [WAITER, "Arn"]}, CORS_HEADERS)
+    return parking.operation(uri, {"Fn::GetAtt": [WAITER, "Arn"]}, CORS_HEADERS, at_edge=at_edge)
 
 
 def _is_worker(function: Function) -> bool:
@@ -126,7 +133,7 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
     schemes: dict[str, Any] = {}
 
     def operation(function: Function, path: str = "", method: str = "") -> dict[str, Any]:
-        if isinstance(function.route, Http) and function.route.stores_body:
+        if stores_body(function.route):
             name = f"{uploads.AUTHORIZER}-{method}"
             schemes[name] = uploads.security_scheme(
                 invocation_uri(settings, function), {"Fn::GetAtt": [INVOKER, "Arn"]}
@@ -149,7 +156,7 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
         path: {method: operation(function, path, method) for method, function in methods.items()}
         for path, methods in found.items()
     }
-    if settings.waiting == "parked" and not part:
+    if settings.waiting == "parked" and not part and not settings.parks_apart:
         paths[parking.PATH] = {"get": _parked(settings), ANY: operation(found[FALLBACK_PATH][ANY])}
     if (nodes := count_nodes(paths)) > MOST_RESOURCES:
         raise DeploymentError(f"the routes make {nodes} resources, and an API may have {MOST_RESOURCES}")
@@ -232,10 +239,9 @@ def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], pa
 
 
 def make_parking(stack: Stack, settings: Settings) -> Api:
-    """The REST API that has the route onto wake queues alone, where functions' routes have HTTP APIs."""
-    return _make_rest(
-        stack, settings, _document(settings, {parking.PATH: {"get": _parked(settings)}}), "Parking"
-    )
+    """The REST API that has the route onto wake queues alone (`Settings.parks_apart`)."""
+    path = parking.PATH_AT_EDGE if settings.waits_at_edge else parking.PATH
+    return _make_rest(stack, settings, _document(settings, {path: {"get": _parked(settings)}}), "Parking")
 
 
 def _make_rest(stack: Stack, settings: Settings, body: dict[str, Any], part: str) -> Api:

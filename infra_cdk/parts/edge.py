@@ -15,11 +15,13 @@ from infra_cdk.parts import api as rest
 from infra_cdk.parts.dns import make_certificate, make_records
 from infra_cdk.parts.media_bucket import HSTS_SECONDS, any_origin, make_media_headers
 from infra_cdk.settings import Settings
+from infra_shared import edge_waits
 from infra_shared.apis import PATTERNS, Part, part_of
 from infra_shared.parking import TEMPLATES
 from murmuration.endpoint.http import CORS_HEADERS
 
 VIEWER = TEMPLATES.with_name("viewer.js")
+VIEWER_RESPONSE = TEMPLATES.with_name("viewer_response.js")
 SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 SOCKET_PATHS = ("/ws", "/_matrix/client/??/stream")
 CACHED_PATHS = ("/", "/.well-known/matrix/*", "/_matrix/client/versions", "/_matrix/key/v2/server*")
@@ -40,9 +42,14 @@ https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-
 """
 
 PARKING = "parking"
-"""The origin that has the queues, where functions' routes have HTTP APIs."""
+"""The origin that has the route onto the queues, where it has an API of its own."""
+QUEUES = "queues"
+"""SQS's endpoint, where clients wait at the edge."""
 REST_APIS = "const HTTP_APIS = false;"
 """The line of the viewer function that says which kind of API there is."""
+BY_API = "const AT_EDGE = false;\nconst QUEUES = '/';"
+"""Its lines that say where clients wait, and how the queues' paths begin there."""
+SYNC_PATH = "/_matrix/client/??/sync"
 ANSWERS_PATH = "/answers/*"
 """Where functions put answers that are too large for them. The paths are signed as the bucket wants it."""
 MEDIA_PATHS = ("/media/*", "/remote/*")
@@ -96,6 +103,9 @@ def make_edge(
             ],
         )
 
+    def runs(event_type: str, arn: str) -> cloudfront.CfnDistribution.FunctionAssociationProperty:
+        return cloudfront.CfnDistribution.FunctionAssociationProperty(event_type=event_type, function_arn=arn)
+
     def behaviour(origin_id: str, cache_policy: str) -> dict[str, object]:
         return {
             "target_origin_id": origin_id,
@@ -105,20 +115,28 @@ def make_edge(
             "origin_request_policy_id": ALL_BUT_HOST,
             "response_headers_policy_id": headers,
             "compress": cache_policy != CACHING_DISABLED,
-            "function_associations": [
-                cloudfront.CfnDistribution.FunctionAssociationProperty(
-                    event_type="viewer-request", function_arn=viewer.attr_function_arn
-                )
-            ],
+            "function_associations": [runs("viewer-request", viewer.attr_function_arn)],
         }
 
-    cors = _functions_cors() if settings.api == "http" else None
+    cors = _functions_cors() if settings.api == "http" or settings.waits_at_edge else None
     headers = _make_headers_policy(stack, settings, "headers", cors).ref
     cache = _make_cache_policy(stack, settings).ref
     special = [(path, _origin_name(part_of(path)), cache) for path in CACHED_PATHS]
     origins = [origin(_origin_name(part), api.id, api.path) for part, api in apis.items()]
     if parking is not None:
         origins.append(origin(PARKING, parking.id, parking.path))
+    syncs: list[tuple[str, dict[str, object]]] = []
+    if settings.waits_at_edge:
+        origins.append(_queues_origin(secrets))
+        response = _make_response_function(stack, settings)
+        sync = behaviour(_origin_name(part_of(SYNC_PATH)), CACHING_DISABLED) | {
+            "allowed_methods": ["GET", "HEAD", "OPTIONS"],  # for which CloudFront goes on to a second origin
+            "function_associations": [
+                runs("viewer-request", viewer.attr_function_arn),
+                runs("viewer-response", response.attr_function_arn),
+            ],
+        }
+        syncs.append((SYNC_PATH, sync))
     if socket_api is not None:
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
@@ -157,9 +175,13 @@ def make_edge(
         + [
             cloudfront.CfnDistribution.CacheBehaviorProperty(
                 path_pattern=path,
-                **of_bucket,  # type: ignore[arg-type]
+                **parts,  # type: ignore[arg-type]
             )
-            for path, of_bucket in ((ANSWERS_PATH, answers), *((path, media) for path in MEDIA_PATHS))
+            for path, parts in (
+                *syncs,
+                (ANSWERS_PATH, answers),
+                *((path, media) for path in MEDIA_PATHS),
+            )
         ],
     )
     distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
@@ -172,13 +194,53 @@ def make_edge(
 def viewer_code(settings: Settings) -> str:
     """The viewer function's code, for the kind of API that it sends requests to.
 
-    For HTTP APIs it chooses the origin of who may wait, which takes an import in the first line.
+    Where it chooses the origin of who may wait, that takes an import in the first line.
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/helper-functions-origin-modification.html
     """
     code = VIEWER.read_text()
-    if settings.api == "rest":
-        return code
-    return "import cf from 'cloudfront';\n" + code.replace(REST_APIS, REST_APIS.replace("false", "true"))
+    if settings.api == "http":
+        code = code.replace(REST_APIS, REST_APIS.replace("false", "true"))
+    if settings.waits_at_edge:
+        queues = f"/{settings.prefix}-{rest.queue_prefix(settings)}"
+        code = code.replace(BY_API, f"const AT_EDGE = true;\nconst QUEUES = '{queues}';")
+    return f"import cf from 'cloudfront';\n{code}" if settings.parks_apart else code
+
+
+def _make_response_function(stack: Stack, settings: Settings) -> cloudfront.CfnFunction:
+    """The function that makes an empty /sync of what SQS answers."""
+    return cloudfront.CfnFunction(
+        stack,
+        "ViewerResponseFunction",
+        name=global_name(settings, "viewer-response"),
+        auto_publish=True,
+        function_code=VIEWER_RESPONSE.read_text(),
+        function_config=cloudfront.CfnFunction.FunctionConfigProperty(
+            comment="Answers clients that wait", runtime="cloudfront-js-2.0"
+        ),
+    )
+
+
+def _queues_origin(secrets: CfnCustomResource) -> cloudfront.CfnDistribution.OriginProperty:
+    """SQS's endpoint, with the secret that the queues' policies ask for.
+
+    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/add-origin-custom-headers.html
+    """
+    secret = secrets.get_att("QueueSecret").to_string()
+    return cloudfront.CfnDistribution.OriginProperty(
+        id=QUEUES,
+        domain_name=Fn.sub("sqs.${AWS::Region}.${AWS::URLSuffix}"),
+        origin_path=Fn.sub("/${AWS::AccountId}"),
+        custom_origin_config=cloudfront.CfnDistribution.CustomOriginConfigProperty(
+            origin_protocol_policy="https-only",
+            origin_ssl_protocols=["TLSv1.2"],
+            origin_read_timeout=_LONGEST_WAIT,
+            origin_keepalive_timeout=_LONGEST_WAIT,
+        ),
+        origin_custom_headers=[
+            cloudfront.CfnDistribution.OriginCustomHeaderProperty(header_name=name, header_value=secret)
+            for name in edge_waits.SECRET_HEADERS
+        ],
+    )
 
 
 def _origin_name(part: Part) -> str:

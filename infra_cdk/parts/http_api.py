@@ -28,6 +28,7 @@ from infra_cdk.parts.functions import DeploymentError
 from infra_cdk.settings import Settings
 from infra_shared.apis import Part
 from murmuration.endpoint import Function
+from murmuration.endpoint.discovery import stores_body
 
 MOST_ROUTES = 300
 """The default quota of routes in one API; that of integrations is the same, and can't be raised.
@@ -43,7 +44,7 @@ def http_openapi(settings: Settings, functions: Iterable[Function], part: Part =
 
     It lacks the routes that put bodies into the bucket: an HTTP API can't.
     """
-    served = [each for each in functions if not getattr(each.route, "stores_body", False)]
+    served = [each for each in functions if not stores_body(each.route)]
     paths = methods_by_path(served, part)
     integrations: dict[str, Any] = {}
 

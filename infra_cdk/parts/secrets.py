@@ -25,7 +25,10 @@ _SOURCE = Path(__file__).parent.parent / "on_deploy" / "make_secrets.py"
 def make_secrets(
     stack: Stack, settings: Settings, log_group: logs.CfnLogGroup, bucket: s3.CfnBucket
 ) -> tuple[lambda_.CfnFunction, CfnCustomResource]:
-    """The function that makes them, and the secrets; `ViewerSecret` is what CloudFront proves itself with."""
+    """The function that makes them, and the secrets.
+
+    `ViewerSecret` is what CloudFront proves itself with to functions, `QueueSecret` the same for queues.
+    """
     parameters = arn("ssm", f"parameter/{settings.prefix}/*")
     statements = [may_log(log_group), allow(["ssm:GetParameter", "ssm:PutParameter"], [parameters])]
     if settings.ephemeral:
@@ -54,6 +57,8 @@ def make_secrets(
     secrets.add_property_override("Prefix", settings.prefix)
     secrets.add_property_override("Ephemeral", "true" if settings.ephemeral else "false")
     secrets.add_property_override("Bucket", bucket.ref)
+    if settings.waits_at_edge:  # what changes has the function called anew, which then tells this secret, too
+        secrets.add_property_override("WaitsAtEdge", "true")
     secrets.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
     return function, secrets
 

@@ -32,6 +32,7 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
         "query": (Need(TABLES, "", "query"),),
         "query_page": (Need(TABLES, "", "query"),),
         "scan": (Need(TABLES, "", "scan"),),
+        "scan_page": (Need(TABLES, "", "scan"),),
         "put": (Need(TABLES, "", "put"),),
         "update": (Need(TABLES, "", "update"),),
         "delete": (Need(TABLES, "", "delete"),),

@@ -12,6 +12,34 @@ Words = Mapping[str, str]
 ANSWERS: Words = {"answers/*": "put show"}
 """For functions whose answers may be too large: they store them, and sign paths that show them to clients."""
 
+READING: Words = {"events": "batch_get", "room-log": "batch_get query", "snapshots": "batch_get"}
+"""Tables for reading rooms' logs, and the state at a place in them; a module adds how it reads `rooms`."""
+WRITING: Words = {
+    "destinations": "delete get update",
+    "events": "batch_get put",
+    "room-log": "batch_get put update",
+    "rooms": "batch_get check delete get put query update",
+    "snapshots": "batch_get batch_write delete put",
+}
+"""Tables for sending local users' events into rooms, which other servers are told of."""
+TAKING: Words = {
+    **WRITING,
+    "events": "batch_get put update",
+    "remote-keys": "batch_get put",
+    "room-log": "batch_get put query update",
+    "snapshots": "batch_get batch_write delete get put",
+    "transient": "batch_get get put update",
+}
+"""Tables for taking other servers' events into rooms, and checking their signatures."""
+ENDING: Words = {
+    "keys": "batch_write delete get put query",
+    "listeners": "update",
+    "parked": "delete update",
+    "parked/by-due": "query",
+    "sync-tokens": "batch_write query",
+}
+"""Tables that keep something of a device, for logging it out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra_shared.grants import server_server
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import WRITING, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "websocket": Grant(
@@ -14,14 +14,12 @@ GRANTS: Mapping[str, Grant] = {
         sockets={"*": "manage"},
         tables={
             "clock": "put",
+            **WRITING,
             "connections": "delete get put",
-            "destinations": "delete get update",
             "directory": "get",
-            "events": "batch_get put",
             "listeners": "batch_get update",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put query update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get batch_write get put",
             "streams/by-seq": "query",
             "sync-tokens": "batch_get get",
@@ -50,17 +48,15 @@ GRANTS: Mapping[str, Grant] = {
         },
         tables={
             "clock": "put",
+            **WRITING,
             "directory": "get",
-            "events": "batch_get put",
             "parked": "batch_get batch_write delete get update",
             "parked/by-due": "query",
+            "remote-keys": "batch_get put",
             "room-log": "batch_get put query update",
-            "rooms": "batch_get check delete get put query update",
-            "snapshots": "batch_get batch_write delete put",
             "streams": "batch_get",
             "transient": "batch_get get put update",
             "users": "batch_get delete get put update",
-            "destinations": "delete get update",
         },
     ),
     "workers.joins": Grant(
@@ -68,11 +64,8 @@ GRANTS: Mapping[str, Grant] = {
         secrets={"signing-key": "get"},
         tables={
             "clock": "put",
-            "destinations": "delete get update",
-            "events": "batch_get put",
+            **WRITING,
             "remote-keys": "batch_get put",
-            "room-log": "batch_get put update",
-            "rooms": "batch_get check delete get put query update",
             "snapshots": "batch_get batch_write delete get put",
             "streams": "get put update",
             "transient": "get put update",
@@ -120,8 +113,8 @@ GRANTS: Mapping[str, Grant] = {
             "events": "batch_get batch_write",
             "parked": "delete update",
             "parked/by-due": "query",
-            "room-log": "batch_write query",
-            "rooms": "batch_write delete get put query update",
+            "room-log": "batch_write put query update",
+            "rooms": "batch_get batch_write delete get put query scan update",
             "snapshots": "batch_get batch_write delete query update",
             "streams": "batch_write query",
             "users": "batch_write",
@@ -148,6 +141,7 @@ GRANTS: Mapping[str, Grant] = {
             "wake-*": "create send",
             "room-pdus": "find ring send",
         },
+        secrets={"queue-secret": "get"},
         tables={
             "clock": "put",
             "listeners": "batch_get update",

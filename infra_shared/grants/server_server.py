@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from infra_shared.grants.grant import Grant
+from infra_shared.grants.grant import READING, TAKING, Grant
 
 REQUESTS: Mapping[str, str] = {
     "destinations": "delete get update",
@@ -17,33 +17,14 @@ SIGNED: Mapping[str, str] = {**KEYS, "transient": "get put update"}
 """The tables for an endpoint that servers call (`Auth.SERVER`); the secrets are both of SECRETS."""
 SECRETS: Mapping[str, str] = {"signing-key": "get", "viewer-secret": "get"}
 
-MEMBERSHIP: Mapping[str, str] = {
-    **SIGNED,
-    "events": "batch_get put update",
-    "room-log": "batch_get put query update",
-    "rooms": "batch_get check delete get put query update",
-    "snapshots": "batch_get batch_write delete get put",
-    "transient": "batch_get get put update",
-    "users": "delete put update",
-}
+MEMBERSHIP: Mapping[str, str] = {**TAKING, "users": "delete put update"}
 """For taking membership events of other servers' users into rooms."""
 
-READING: Mapping[str, str] = {
-    **SIGNED,
-    "events": "batch_get",
-    "room-log": "batch_get query",
-    "rooms": "batch_get get query",
-    "snapshots": "batch_get",
-}
+SERVING: Mapping[str, str] = {**SIGNED, **READING, "rooms": "batch_get get query"}
 """The tables for an endpoint that gives other servers what is in rooms."""
 RECEIVING: Mapping[str, str] = {
-    **KEYS,
-    "events": "batch_get put update",
-    "room-log": "batch_get put query update",
-    "rooms": "batch_get check delete get put query update",
-    "snapshots": "batch_get batch_write delete get put",
+    **TAKING,
     "streams": "batch_get",
-    "transient": "batch_get get put update",
     "users": "batch_get delete get put update",
 }
 """The tables for taking events of other servers, and asking about them; `parked` is the worker's."""
@@ -65,12 +46,12 @@ GRANTS: Mapping[str, Grant] = {
     "server_server.joins": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
     "server_server.knocks": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
     "server_server.leaving": Grant(secrets=SECRETS, tables=MEMBERSHIP, queues={"dead-letters": "find send"}),
-    "server_server.backfill": Grant(secrets=SECRETS, tables=READING),
+    "server_server.backfill": Grant(secrets=SECRETS, tables=SERVING),
     "server_server.event_auth": Grant(
         secrets=SECRETS,
         tables={**SIGNED, "events": "batch_get", "room-log": "batch_get", "rooms": "batch_get get query"},
     ),
-    "server_server.events": Grant(secrets=SECRETS, tables=READING),
+    "server_server.events": Grant(secrets=SECRETS, tables=SERVING),
     "server_server.transactions": Grant(
         queues={"room-pdus": "find ring send"},
         secrets=SECRETS,
@@ -80,7 +61,9 @@ GRANTS: Mapping[str, Grant] = {
             "events": "batch_get",
             "keys": "batch_get delete put query update",
             "listeners": "batch_get",
-            "streams": "batch_get get put update",
+            "room-log": "batch_get",
+            "streams": "batch_get batch_write get put update",
+            "streams/by-seq": "query",
             "transient": "batch_get get put update",
             "users": "batch_get query",
         },

@@ -18,7 +18,10 @@ disable_existing_loggers: false
 
 @dataclass(frozen=True, slots=True)
 class Synapse:
-    """`python` is that of the environment in which it is installed; `folder` holds all its data."""
+    """`python` is that of the environment in which it is installed; `folder` holds all its data.
+
+    `named_port` is the port in its name, where another program listens and passes on to it.
+    """
 
     python: Path
     folder: Path
@@ -27,10 +30,11 @@ class Synapse:
     certificate: Path
     key: Path
     ca: Path
+    named_port: int = 0
 
     @property
     def server_name(self) -> str:
-        return f"localhost:{self.federation_port}"
+        return f"localhost:{self.named_port or self.federation_port}"
 
     @property
     def command(self) -> list[str]:
@@ -70,6 +74,8 @@ class Synapse:
             "enable_registration_without_verification": True,
             "report_stats": False,
             "presence": {"enabled": False},
+            "allow_public_rooms_over_federation": True,
+            "room_list_publication_rules": [{"action": "allow"}],
             **_without_limits(),
         }
         (self.folder / "homeserver.yaml").write_text(json.dumps(config, indent=1))

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
+from local_cloud.gateway.clock import Clock
 from local_cloud.gateway.routes import Match
 from local_cloud.names import ACCOUNT, EDGE_ADDRESS, REST_API_ID, STAGE, WEBSOCKET_API_ID, domain
 
@@ -23,6 +24,7 @@ SECRET_HEADER = "x-murmuration-viewer-secret"  # noqa: S105 - a header's name
 _PLAIN_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", re.ASCII)
 _REST_DOMAIN = domain(REST_API_ID)
 _WEBSOCKET_DOMAIN = domain(WEBSOCKET_API_ID)
+_clock = Clock()
 _DROPPED = frozenset(
     (b"host", b"connection", b"transfer-encoding", b"keep-alive", b"upgrade", b"te", b"trailer", b"expect",
      b"proxy-connection", b"x-forwarded-for", b"x-forwarded-port", b"x-forwarded-proto", b"via",
@@ -107,7 +109,7 @@ def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: s
     """The REST API's Lambda proxy event. Every body is base64: the API's binary media types are */*."""
     headers, multi_headers = headers_of(request, viewer_secret, _REST_DOMAIN)
     query, multi_query = query_of(request.query)
-    now = time.time()
+    now_ms = _clock.tell()
     return {
         "resource": match.resource.path,
         "path": request.path,
@@ -123,13 +125,13 @@ def http_event(request: HttpRequest, match: Match, body: bytes, viewer_secret: s
             "resourcePath": match.resource.path,
             "httpMethod": request.method,
             "extendedRequestId": secrets.token_urlsafe(11) + "=",
-            "requestTime": _clf_time(int(now)),
+            "requestTime": _clf_time(now_ms // 1000),
             "path": f"/{STAGE}{request.path}",
             "accountId": ACCOUNT,
             "protocol": request.protocol,
             "stage": STAGE,
             "domainPrefix": REST_API_ID,
-            "requestTimeEpoch": int(now * 1000),
+            "requestTimeEpoch": now_ms,
             "requestId": str(uuid.uuid4()),
             "identity": {
                 "cognitoIdentityPoolId": None,

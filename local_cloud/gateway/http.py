@@ -24,6 +24,7 @@ from local_cloud.gateway.parking import Parking, is_internal
 from local_cloud.gateway.routes import Match, Routes
 from local_cloud.gateway.uploads import Uploads, authorizer_event, forwarded
 from local_cloud.lambdas import Function, FunctionError, Lambdas
+from murmuration.endpoint.discovery import stores_body
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
 from murmuration.endpoint.http import CORS_HEADERS
 
@@ -118,7 +119,7 @@ class HttpGateway:
         if match is None or match.function is None:
             await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
-        if getattr(match.function.route, "stores_body", False):
+        if stores_body(match.function.route):
             await self._upload(send, request_id, request, match, body)
             return
         make_event = http_api.http_event if of_http_api else http_event

@@ -30,11 +30,10 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.gateway.events import HttpRequest, query_of
 from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX
+from murmuration.storage.live.token_forms import MARK
 
 _SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
-_MARKED = re.compile(
-    r"(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})", re.ASCII
-)
+_MARKED = re.compile(MARK, re.ASCII)
 _PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 INTERNAL = ("parked", "uploads")
 _LONGEST_WAIT = 20
@@ -52,7 +51,7 @@ class Place:
     parameters: Mapping[str, str]
 
 
-def place_of(request: HttpRequest, now_ms: int) -> Place | None:
+def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Place | None:
     """The place of a /sync that may wait; None for any other request."""
     if request.method != "GET" or not _SYNC_PATH.fullmatch(request.path):
         return None
@@ -62,7 +61,7 @@ def place_of(request: HttpRequest, now_ms: int) -> Place | None:
         return None
     headers = dict(request.headers)
     asked = [headers.get(b"authorization", b"").decode("latin-1")]
-    asked += [query.get(name, "") for name in _PARKED_BY]
+    asked += [*(query.get(name, "") for name in _PARKED_BY), *(["edge"] if at_edge else [])]
     timeout = query.get("timeout", "")
     timeout_s = int(timeout) // 1000 if re.fullmatch("[0-9]{1,9}", timeout) else 0
     wait = min(_LONGEST_WAIT, timeout_s, int(mark[5]) - now_ms // 1000)
@@ -90,8 +89,12 @@ def is_internal(path: str) -> bool:
 class Parking:
     """The route's integration. Each client waits in a thread of its own, which costs nothing meanwhile."""
 
+    AT_EDGE = False
+    """Whether CloudFront asks SQS itself, and this only where it is refused."""
+    QUEUES = f"{PREFIX}-{QUEUE_PREFIX}"
+
     def __init__(self, sqs: Sqs, threads: Lambdas) -> None:
-        self._sqs = sqs
+        self.sqs = sqs
         self._threads = threads
         self._started_ms = time.time_ns() // 1_000_000
         self.on_wait: Callable[[], None] = lambda: None
@@ -100,15 +103,16 @@ class Parking:
     def place(self, request: HttpRequest) -> Place | None:
         """Where the request waits, if it does. A mark from before the queues were lost, with all that had
         been rung on them, is worth nothing."""
-        place = place_of(request, time.time_ns() // 1_000_000)
+        place = place_of(request, time.time_ns() // 1_000_000, at_edge=self.AT_EDGE)
         return place if place is not None and place.seen_ms >= self._started_ms else None
 
     @functools.cached_property
     def _integration(self) -> dict[str, Any]:
         from murmuration.endpoint.http import CORS_HEADERS
 
-        whole: dict[str, Any] = operation("", "", CORS_HEADERS)["x-amazon-apigateway-integration"]
-        return whole
+        whole: dict[str, Any] = operation("", "", CORS_HEADERS, at_edge=self.AT_EDGE)
+        integration: dict[str, Any] = whole["x-amazon-apigateway-integration"]
+        return integration
 
     @functools.cached_property
     def _responses(self) -> tuple[IntegrationResponse, ...]:
@@ -126,23 +130,27 @@ class Parking:
                 future.set_result(answer)
 
         def run() -> None:
-            answer = self._integrate(place, began)
+            answer = self._answer(place, began)
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, answer)
 
         self._threads.submit(run)
         return await future
 
-    def _integrate(self, place: Place, began: int) -> Response:
+    def _answer(self, place: Place, began: int) -> Response:
+        return self._integrate(place, place.parameters, began)
+
+    def _integrate(self, place: Place, parameters: Mapping[str, str], began: int) -> Response:
+        """The REST API's answer to a request with these parameters."""
         asked = self._integration["requestTemplates"]["application/json"]
-        status, answer = self._receive(place.queue, render(asked, place.parameters, began, ""))
+        status, answer = self._receive(place.queue, render(asked, parameters, began, ""))
         chosen = chosen_response(self._responses, status)
         headers = [(b"content-type", b"application/json")]
         if chosen is None:
             return 500, headers, b'{"message": "Internal server error"}'
         if chosen.converts_to_text:  # all is binary to the API
             answer = base64.b64encode(answer.encode()).decode()
-        text = render(chosen.template, place.parameters, began, answer)
+        text = render(chosen.template, parameters, began, answer)
         headers += [(name.lower().encode(), value.encode()) for name, value in chosen.headers.items()]
         return int(chosen.status), headers, text.encode()
 
@@ -152,9 +160,9 @@ class Parking:
         if fields.pop("Action") != "ReceiveMessage" or fields.pop("Version") != "2012-11-05":
             raise ValueError("the template asks for something else than ReceiveMessage")
         parameters: dict[str, Any] = {name: int(value) for name, value in fields.items()}
-        parameters["QueueUrl"] = f"{PREFIX}-{QUEUE_PREFIX}{queue}"
+        parameters["QueueUrl"] = self.QUEUES + queue
         try:
-            messages = self._sqs.receive_message(parameters).get("Messages")
+            messages = self.sqs.receive_message(parameters).get("Messages")
         except AwsError as error:
             return error.status, json.dumps({"Error": {"Code": error.code, "Message": error.message}})
         result = {"messages": messages or None}

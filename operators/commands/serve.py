@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("registration", "closed", "whether anyone may register (closed)", ("open", "closed", "token"))
     option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
     option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
+    option("waits", "rest", "what stands between parked clients and their queues (rest)", ("edge", "rest"))
     option("api", "rest", "which kind of API Gateway's to imitate (rest)", ("http", "rest"))
     option("default-room-version", "", "the version of rooms whose creators name none (12)")
     option("dynamodb", "dynoxide", "dynoxide, moto (in memory), or a DynamoDB's URL (dynoxide)")
@@ -100,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         registration=args.registration,
         rate_limits=args.rate_limits == "on",
         waiting=args.waiting,
+        waits=args.waits,
         api=args.api,
         dynamodb=args.dynamodb,
         functions=args.functions,

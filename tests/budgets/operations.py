@@ -10,7 +10,7 @@ from typing import Any
 
 from murmuration.cache import LruCache
 from murmuration.presence import telling
-from murmuration.storage.live.sync_tokens import CALLED
+from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.users import presence
 from murmuration.sync import marks
 from tests.budgets.meter import Meter, Spent

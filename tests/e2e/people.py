@@ -26,12 +26,16 @@ class Person(nio.AsyncClient):  # type: ignore[misc]
         if body is None and method == "POST":
             body = b"{}"  # the library leaves out what the specification requires
         response = await super().send(method, path, body, headers, trace_context, timeout)
-        openapi.check(
+        self.check(
             openapi.Exchange(
                 method, path, body or b"", response.status, dict(response.headers), await response.read()
             )
         )
         return response
+
+    def check(self, exchange: openapi.Exchange) -> None:
+        """Raise AssertionError for an exchange that the specification doesn't allow."""
+        openapi.check(exchange)
 
     async def json(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON of a request that the library has no method for, which must succeed."""
@@ -41,14 +45,16 @@ class Person(nio.AsyncClient):  # type: ignore[misc]
         assert response.status == 200, await response.text()
         return await response.json()
 
-    async def sync_until(self, found: Callable[[], object], *, since: str | None = None) -> None:
+    async def sync_until(
+        self, found: Callable[[], object], *, since: str | None = None, patience: float = PATIENCE
+    ) -> None:
         """Sync with long polls until `found` says so."""
 
         async def go_on() -> None:
             while not found():
                 ok(await self.sync(timeout=10_000, since=since))
 
-        await asyncio.wait_for(go_on(), PATIENCE)
+        await asyncio.wait_for(go_on(), patience)
 
 
 async def _collect(data: Any) -> bytes | None:
@@ -69,13 +75,18 @@ def ok(response: Any, kind: type[Answer] | None = None) -> Any:
 
 @asynccontextmanager
 async def person(
-    url: str, name: str, *, store: Path | None = None, registered: bool = False
+    url: str,
+    name: str,
+    *,
+    store: Path | None = None,
+    registered: bool = False,
+    kind: type[Person] = Person,
 ) -> AsyncIterator[Person]:
     """Somebody logged in on a new device, registered before unless they are."""
     config = nio.AsyncClientConfig(
         encryption_enabled=store is not None, store_sync_tokens=False, max_limit_exceeded=0, max_timeouts=0
     )
-    client = Person(url, name, store_path=str(store) if store else "", config=config)
+    client = kind(url, name, store_path=str(store) if store else "", config=config)
     try:
         if not registered:
             ok(await client.register(name, PASSWORD), responses.RegisterResponse)

@@ -13,6 +13,7 @@ import pytest
 
 from local_cloud.testing import LocalCloud
 from murmuration.endpoint import Auth, Function, Http, discover
+from murmuration.endpoint.discovery import stores_body
 from murmuration.endpoint.http import CORS_HEADERS
 from tests import openapi
 from tests.e2e.raw import V3, Raw, register, segment
@@ -134,7 +135,7 @@ def routes() -> list[Function]:
     return [
         one
         for one in discover()
-        if isinstance(one.route, Http) and one.route.method != "ANY" and not one.route.stores_body
+        if isinstance(one.route, Http) and one.route.method != "ANY" and not stores_body(one.route)
     ]
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from local_cloud.testing import LocalCloud
 from tests.e2e.raw import V3, Answer, Raw, register, segment
 from tests.sliding_sync import shapes
-from tests.sliding_sync.client import PATH, ROOM_LIST, all_rooms, opened
+from tests.sliding_sync.client import PATH, ROOM_LIST, all_rooms, notified, opened
 
 TRANSACTION = "0123456789abcdef0123456789abcdef"
 ENCRYPTED = {"type": "m.room.encryption", "state_key": "", "content": {"algorithm": "m.megolm.v1.aes-sha2"}}
@@ -101,6 +101,7 @@ def test_an_apps_day(shared_cloud: LocalCloud) -> None:
         room_id = _is_invited(app, bob)
         _opens_the_room(app, bob, room_id)
         _is_told_of_all_else(app, bob, room_id)
+        _is_called(app, bob, room_id)
         _restarts(app, bob, room_id)
         _logs_out(app)
 
@@ -179,6 +180,39 @@ def _restarts(app: App, bob: Raw, room_id: str) -> None:
     assert app.ask("room-list").error == (400, "M_UNKNOWN_POS")
     app.pos.pop("room-list")
     assert app.now("room-list")["rooms"][room_id]["initial"] is True
+
+
+def _is_called(app: App, bob: Raw, room_id: str) -> None:
+    """A push came while both connections wait: a third looks for what to show. The call ends by itself."""
+    polls = {conn_id: app.poll(conn_id) for conn_id in ("room-list", "encryption")}
+    call, key = "org.matrix.msc3401.call.member", f"_{bob.user_id}_{bob.device_id}_m.call"
+    state = f"{V3}/rooms/{segment(room_id)}/state/{call}/{segment(key)}"
+    delayed = bob.request("PUT", f"{state}?org.matrix.msc4140.delay=1000", b"{}")
+    assert "delay_id" in delayed.json
+    content = {"application": "m.call", "call_id": "", "device_id": bob.device_id}
+    bob.json("PUT", state, content)
+    uri = f"{PATH}?timeout=1000"
+    answer = app.person.again().json("POST", uri, notified(room_id))
+    shapes.check(answer)
+    section = answer["rooms"][room_id]
+    assert (section["initial"], answer["lists"]["invites"]["count"]) == (True, 0)
+    assert section["timeline"][-1]["content"] == content
+    types = {event["type"] for event in section["required_state"]}
+    assert {"m.room.power_levels", "m.room.create", "m.room.encryption", "m.room.member", call} <= types
+    first = app.take("room-list", polls["room-list"].result(30))
+    while _call_of(first, room_id) != {}:
+        first = app.until("room-list", lambda answer: _call_of(answer, room_id) is not None)
+    messages: dict[str, Any] = {app.person.user_id: {app.person.device_id: {"keys": {}}}}
+    bob.json("PUT", f"{V3}/sendToDevice/io.element.call.encryption_keys/w2", {"messages": messages})
+    found = app.take("encryption", polls["encryption"].result(30))["extensions"]["to_device"]["events"]
+    assert [event["type"] for event in found] == ["io.element.call.encryption_keys"]
+
+
+def _call_of(answer: Any, room_id: str) -> Any:
+    """What an answer says of a call in the room last; None if nothing."""
+    timeline = answer["rooms"].get(room_id, {}).get("timeline", [])
+    calls = [event["content"] for event in timeline if event["type"] == "org.matrix.msc3401.call.member"]
+    return calls[-1] if calls else None
 
 
 def _logs_out(app: App) -> None:

@@ -103,3 +103,8 @@ def test_a_parameter_left_empty_is_none(name: str) -> None:
     assert Request(event).query == SocketRequest(event).query == {"dir": "", "limit": "0"}
     event = {"queryStringParameters": {name: "something"}}
     assert Request(event).query == SocketRequest(event).query == {name: "something"}
+
+
+@pytest.mark.parametrize(("text", "number"), [("7", 7), (str(2**53 - 1), 2**53 - 1), ("9" * 400, 2**53 - 1)])
+def test_whole_numbers_in_a_query_are_cut_to_those_of_matrix_json(text: str, number: int) -> None:
+    assert Request({"queryStringParameters": {"n": text}}).query_int("n", 0) == number

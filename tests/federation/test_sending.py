@@ -98,14 +98,23 @@ def test_relayed_event_goes_to_all_but_its_sender(
     assert (joining.tried, other.bodies) == ([], ["by our help"])
 
 
-def test_denied_servers_get_nothing(alice: Client, workers: Workers, make_peer: Callable[[], Peer]) -> None:
+def test_denied_servers_get_events_while_they_are_in_the_room(
+    alice: Client, workers: Workers, make_peer: Callable[[], Peer]
+) -> None:
+    """The ACL is about what they send."""
     denied, allowed = make_peer(), make_peer()
     room_id = room_of(alice, workers, denied, allowed).room_id
     set_state(alice, room_id, "m.room.server_acl", {"allow": ["*"], "deny": [denied.name]})
     workers.skip(room_id)
-    send(alice, room_id, "not for all")
+    send(alice, room_id, "for all")
     workers.run(room_id)
-    assert (denied.tried, allowed.bodies) == ([], ["not for all"])
+    assert denied.bodies == allowed.bodies == ["for all"]
+    kicked = f"@user:{denied.name}"
+    ok(alice.post(path(room_id, "kick"), {"user_id": kicked}))
+    send(alice, room_id, "for who is there")
+    workers.run(room_id)
+    assert allowed.bodies == ["for all", "for who is there"]
+    assert "for who is there" not in denied.bodies
 
 
 def test_who_joined_after_an_event_does_not_get_it(

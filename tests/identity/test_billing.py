@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -166,6 +167,52 @@ def test_whoever_changes_a_stream_pays_for_those_who_are_woken(
     cost = charged(alice.user_id, clock, lambda: wakes.wake_for_stream_items(items))
     assert cost == pytest.approx(budgets.WAKE)
     assert len(waiting.told) == 1
+
+
+BOB = "@bob:elsewhere.example"
+
+
+def remote_event(room_id: str) -> dict[str, Any]:
+    """The newest entry of a room's log, as if a user of another server had sent it."""
+    head = room_items.read_head(room_id)
+    assert head is not None
+    entry = dynamodb.get("room-log", room_items.log_key(room_id, head.ordinal))
+    assert entry is not None
+    return {**entry, "json": json.dumps({**json.loads(entry["json"]), "sender": BOB})}
+
+
+def test_a_server_pays_for_those_whom_its_users_wake(clock: Clock, make_client: Make, waiting: Waiting):
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    waiting.add(alice, 5)
+    entry = remote_event(room_id)
+    owner = budgets.rings_owner("elsewhere.example")
+    cost = charged(owner, clock, lambda: wakes.wake_for_log_entries([entry]))
+    assert cost == pytest.approx(5 * budgets.REMOTE_WAKE)
+    assert len(waiting.told) == 5
+
+
+def test_who_is_woken_by_a_server_without_a_budget_is_woken_late_and_once(
+    make_client: Make, waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+):
+    """Its requests aren't refused for it, and what others do still wakes at once."""
+    late: list[str] = []
+    monkeypatch.setattr(wakes, "push_late", lambda socket: late.append(socket.connection_id))
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    waiting.add(alice)
+    entry = remote_event(room_id)
+    spend_all(owner := budgets.rings_owner("elsewhere.example"))
+    budgets._parts[owner] = budgets.QUANTUM - 1.0
+    wakes.wake_for_log_entries([entry])
+    assert (len(waiting.told), len(late)) == (0, 1)
+    assert budgets.affords(budgets.server_owner("elsewhere.example"), 2 * budgets.QUANTUM)
+    stream = streams.device_stream(alice.user_id, alice.device_id)
+    message = {"stream_id": stream, "seq": 1, "sk": "message#x", "event": json.dumps({"sender": BOB})}
+    wakes.wake_for_stream_items([message])
+    assert (len(waiting.told), len(late)) == (0, 2)
+    wakes.wake_for_stream_items([message | {"event": json.dumps({"sender": alice.user_id})}])
+    assert (len(waiting.told), len(late)) == (1, 2)
 
 
 def test_renaming_a_device_rings_nobody_else(clock: Clock, make_client: Make, waiting: Waiting):

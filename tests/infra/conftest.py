@@ -148,6 +148,12 @@ def http_stack(stack_with: StackWith) -> Synthesised:
 
 
 @pytest.fixture(scope="session")
+def edge_stack(stack_with: StackWith) -> Synthesised:
+    """With clients that wait at the edge."""
+    return stack_with(waits="edge")
+
+
+@pytest.fixture(scope="session")
 def stack_to_try(stack_with: StackWith) -> Synthesised:
     """A try: without a domain, and deleted with its data."""
     return stack_with(**TRY)

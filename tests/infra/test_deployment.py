@@ -18,6 +18,7 @@ from infra_cdk.parts.functions import RUNTIME
 from infra_cdk.rehearsal.cloud import ACCOUNT, CDK, REGION, Account, Deployed, account
 from infra_shared import parking, uploads
 from murmuration.endpoint import Queue, Stream, discover, http_routes
+from murmuration.endpoint.discovery import stores_body
 from murmuration.storage.tables import TABLES
 from tests.infra.conftest import make_layers
 
@@ -82,7 +83,7 @@ def test_every_function_is_there_as_the_template_says(deployed: Deployed) -> Non
 def test_every_route_is_there(deployed: Deployed) -> None:
     routed = {(method, path) for method, path in deployed.routes if method != "ANY"}
     # Large uploads go to the bucket; the functions of their routes only authorise them.
-    served = [function for function in discover() if not getattr(function.route, "stores_body", False)]
+    served = [function for function in discover() if not stores_body(function.route)]
     declared = {(method, path) for method, path, _ in http_routes(served) if method != "ANY"}
     # The simulated account imports no methods of the root itself; the template's test has them.
     assert routed == declared - {("GET", "/")}
@@ -123,7 +124,7 @@ def test_the_secrets_are_made_and_shown_nobody(deployed: Deployed) -> None:
     ssm = deployed.account.client("ssm")
     found = {
         name: ssm.get_parameter(Name=f"/{PREFIX}/{name}", WithDecryption=True)["Parameter"]
-        for name in ("signing-key", "viewer-secret")
+        for name in ("signing-key", "viewer-secret", "queue-secret")
     }
     assert {parameter["Type"] for parameter in found.values()} == {"SecureString"}
     algorithm, _, seed = found["signing-key"]["Value"].split()

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import pytest
 
-from infra_cdk.parts.edge import PARKING, SOCKET_PATHS, viewer_code
+from infra_cdk.parts.edge import PARKING, QUEUES, SOCKET_PATHS, VIEWER_RESPONSE, viewer_code
 from infra_cdk.settings import Settings
+from infra_shared import edge_waits
 from infra_shared.parking import PATH
 from local_cloud.gateway.events import HttpRequest, needs_uri_header
 from murmuration.endpoint.gateway import GATEWAY_ANSWERS
@@ -29,13 +30,14 @@ View = Callable[..., Any]
 APIS: tuple[Literal["http", "rest"], ...] = ("http", "rest")
 
 
-def code_for(api: Literal["http", "rest"]) -> str:
-    return viewer_code(Settings(server_name="example.org", api=api))
+def code_for(api: Literal["http", "rest"], waits: Literal["edge", "rest"] = "rest") -> str:
+    return viewer_code(Settings(server_name="example.org", api=api, waits=waits))
 
 
-def marked_sync(now_ms: int) -> str:
+def marked_sync(now_ms: int, *, at_edge: bool = False) -> str:
     """A /sync whose client has seen all until now, and may wait."""
-    parts = ("p_AAAAAAAAAAAA", "p3", "ab" * 16, fingerprint(("", "", "", "", "")), str(now_ms // 1000 + 600))
+    asked = fingerprint(("", "", "", "", ""), at_edge=at_edge)
+    parts = ("p_AAAAAAAAAAAA", "p3", "ab" * 16, asked, str(now_ms // 1000 + 600))
     return f"/_matrix/client/v3/sync?since={'.'.join((*parts, '', str(now_ms)))}&timeout=30000"
 
 
@@ -50,9 +52,10 @@ def viewing(code: str, folder: Path) -> Iterator[View]:
         assert process.stdout
         stdin, stdout = process.stdin, process.stdout
 
-        def view(uri: str, method: str = "GET", **headers: str) -> Any:
+        def view(uri: str, method: str = "GET", answered: Any = None, at: int = 0, **headers: str) -> Any:
             sent = {name: {"value": found} for name, found in headers.items()}
-            stdin.write(json.dumps({"method": method, "uri": uri, "headers": sent}) + "\n")
+            asked = {"method": method, "uri": uri, "headers": sent, "response": answered, "at": at}
+            stdin.write(json.dumps(asked) + "\n")
             stdin.flush()
             return json.loads(stdout.readline())
 
@@ -64,6 +67,13 @@ def viewing(code: str, folder: Path) -> Iterator[View]:
 def view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
     """The function in front of REST APIs."""
     with viewing(code_for("rest"), tmp_path_factory.mktemp("viewer")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def edge_view(tmp_path_factory: pytest.TempPathFactory) -> Iterator[View]:
+    """The function where clients wait at the edge."""
+    with viewing(code_for("rest", "edge"), tmp_path_factory.mktemp("viewer")) as found:
         yield found
 
 
@@ -163,9 +173,11 @@ def test_other_paths_only_look_like_the_queues(view: View, uri: str) -> None:
     assert view(uri)["uri"] == uri
 
 
+@pytest.mark.parametrize("waits", ["edge", "rest"])
 @pytest.mark.parametrize("api", APIS)
-def test_it_is_small_enough(api: Literal["http", "rest"]) -> None:
-    assert len(code_for(api).encode()) < 10_240
+def test_it_is_small_enough(api: Literal["http", "rest"], waits: Literal["edge", "rest"]) -> None:
+    assert len(code_for(api, waits).encode()) < 10_240
+    assert len(VIEWER_RESPONSE.read_bytes()) < 10_240
 
 
 @pytest.mark.parametrize(
@@ -227,3 +239,45 @@ def test_who_may_wait_goes_to_the_api_that_has_the_queues(http_view: View, view:
     for found, origin in ((http_view(uri), PARKING), (view(uri), None)):
         assert found["uri"].startswith(PATH.partition("{")[0])
         assert found.get("origin") == origin
+
+
+def test_who_may_wait_at_the_edge_goes_to_the_queue_itself(edge_view: View) -> None:
+    """SQS gets nothing of the client's, least of all its token, which it would take for a signature."""
+    now = int(time.time() * 1000)
+    sent = {
+        "cookie": "a=b",
+        "accept-encoding": "gzip",
+        "host": "example.org",
+        "x-amz-target": "x",
+        "via": "1",
+    }
+    found = edge_view(marked_sync(now, at_edge=True), **sent)
+    assert found["uri"] == f"/murmuration-prod-{edge_waits.QUEUE_PREFIX}{'ab' * 16}"
+    query = {name: entry["value"] for name, entry in found["querystring"].items()}
+    assert query == edge_waits.query("20")
+    headers = {name: entry["value"] for name, entry in found["headers"].items()}
+    assert headers.pop("host") == "example.org", "it can't be changed"
+    assert headers.pop("via") == "1"
+    assert headers == {
+        "x-murmuration-wait": "20",
+        "x-murmuration-keep": marked_sync(now, at_edge=True).partition("=")[2].rpartition(".")[0],
+        "x-murmuration-call": f"c_AAAAAAAAAAAA.p3.{'ab' * 16}",
+    }
+    assert found["cookies"] == {}
+    assert found["origin"] == {
+        "originIds": [{"originId": QUEUES}, {"originId": PARKING}],
+        "selectionCriteria": "default",
+        "failoverCriteria": {"statusCodes": list(edge_waits.FAILOVER_STATUSES)},
+    }
+
+
+def test_a_mark_of_the_other_way_of_waiting_is_for_the_function(edge_view: View, view: View) -> None:
+    now = int(time.time() * 1000)
+    for found in (edge_view(marked_sync(now)), view(marked_sync(now, at_edge=True))):
+        assert found["uri"] == "/_matrix/client/v3/sync"
+        assert "origin" not in found
+
+
+def test_nobody_else_comes_to_the_queues(edge_view: View) -> None:
+    found = edge_view("/murmuration-prod-wake-3-0123?Action=PurgeQueue")
+    assert "origin" not in found, "it goes to an API, which has no such path"

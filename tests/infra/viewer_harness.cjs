@@ -1,14 +1,22 @@
 // Runs the viewer function's code, the file that the argument names, on the requests in stdin, as CloudFront
-// would: a line of JSON each, an answer each. A request that another origin was chosen for has that as `origin`.
+// would: a line of JSON each, an answer each. A request that another origin was chosen for has that as `origin`, one
+// with a `response` is an answer on its way back.
 const fs = require('fs');
 const readline = require('readline');
 const vm = require('vm');
 
 let origin = null;
-const cf = { selectRequestOriginById: (id) => { origin = id; } };
+let now = null;
+class Clock extends Date {
+    static now() { return now === null ? Date.now() : now; }
+}
+const cf = {
+    selectRequestOriginById: (id) => { origin = id; },
+    createRequestOriginGroup: (group) => { origin = group; },
+};
 const code = fs.readFileSync(process.argv[2], 'utf8');
 const imports = code.startsWith("import cf from 'cloudfront';\n");
-const context = vm.createContext(imports ? { require, cf } : { require });
+const context = vm.createContext(Object.assign({ require, Buffer, Date: Clock }, imports ? { cf } : {}));
 vm.runInContext(code.replace(/^import .*\n/, '') + '\nthis.handler = handler;', context);
 
 function parsed(query) {
@@ -21,7 +29,7 @@ function parsed(query) {
 }
 
 readline.createInterface({ input: process.stdin }).on('line', (line) => {
-    const { method, uri, headers } = JSON.parse(line);
+    const { method, uri, headers, response, at } = JSON.parse(line);
     const mark = uri.indexOf('?');
     const request = {
         method,
@@ -31,6 +39,7 @@ readline.createInterface({ input: process.stdin }).on('line', (line) => {
         rawQueryString: () => (mark < 0 ? undefined : uri.slice(mark + 1)),
     };
     origin = null;
-    const answer = context.handler({ request });
+    now = at || null;
+    const answer = context.handler({ request, response });
     console.log(JSON.stringify(origin === null ? answer : Object.assign({ origin }, answer)));
 });

@@ -20,6 +20,7 @@ from infra_shared.parking import chosen_response, integration_responses, operati
 from local_cloud.gateway.events import HttpRequest
 from local_cloud.gateway.parking import is_internal, place_of, render
 from local_cloud.testing import local_cloud
+from murmuration.storage.live.token_forms import MARK
 from murmuration.storage.live.wake_queues import encode_keys
 from murmuration.sync.marks import called, fingerprint
 
@@ -112,6 +113,10 @@ def test_who_waits(name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node runs the viewer function")
+def test_the_viewer_function_knows_marks_by_their_form() -> None:
+    assert f"/^{MARK}$/" in VIEWER.read_text()
+
+
 def test_the_viewer_function_decides_the_same() -> None:
     def for_cloudfront(asked: HttpRequest) -> dict[str, Any]:
         pairs = [pair.partition("=") for pair in asked.query.split("&") if pair]

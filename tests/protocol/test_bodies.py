@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from murmuration.protocol.bodies import MAX_DEPTH, parse_json
+from murmuration.protocol.bodies import MAX_DEPTH, Fields, parse_json
+from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.errors import BadJson, NotJson
 
 
@@ -38,3 +39,11 @@ def test_half_a_surrogate_pair_is_refused(text: str) -> None:
     with pytest.raises(BadJson):
         parse_json(text)
     assert parse_json(r'"\ud83d\uDE00"') == "😀"
+
+
+def test_whole_numbers_are_those_of_matrix_json() -> None:
+    """A database refuses larger ones, so they must not get there."""
+    assert Fields({"n": MAX_INTEGER}).integer("n", 0) == MAX_INTEGER
+    for value in (MAX_INTEGER + 1, 10**400, -1, True, 1.0, "1"):
+        with pytest.raises(BadJson):
+            Fields({"n": value}).integer("n", 0)

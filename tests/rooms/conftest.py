@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.in_process import Client
+from tests.rooms.delayed import Time
 from tests.rooms.people import create_room, join
 
 
@@ -26,3 +27,9 @@ def room_id(alice: Client, bob: Client) -> str:
     room_id = create_room(alice, preset="public_chat")
     join(bob, room_id)
     return room_id
+
+
+@pytest.fixture
+def time(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Time:
+    """The clock that delayed events go by."""
+    return Time(monkeypatch)

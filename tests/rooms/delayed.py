@@ -16,7 +16,7 @@ from murmuration.identity import rate_limits
 from murmuration.rooms.delayed import delivery, managing, orders
 from murmuration.storage.users import delayed_events
 from tests.in_process import Answer, Client, segment
-from tests.rooms.people import ok, path
+from tests.rooms.people import bodies, messages, ok, path
 
 UNSTABLE = "/_matrix/client/unstable/org.matrix.msc4140"
 STABLE = "/_matrix/client/v1"
@@ -88,6 +88,11 @@ def delay_state(
 ) -> str:
     where = path(room_id, "state", event_type, state_key)
     return str(ok(client.put(where, content, **{"org.matrix.msc4140.delay": delay}))["delay_id"])
+
+
+def said(client: Client, room_id: str) -> list[str]:
+    """What was said in a room, the newest first."""
+    return bodies(messages(client, room_id, limit=100)["chunk"])
 
 
 def store(client: Client, room_id: str) -> str:

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.rooms.writing import sending
 from murmuration.settings import settings
 from murmuration.storage.users import delayed_events as storage
 from tests.in_process import Client
-from tests.logged_in import log_in
 from tests.rooms.delayed import (
     STABLE,
     TEXT,
@@ -26,10 +24,10 @@ from tests.rooms.delayed import (
     look_up,
     manage,
     request_message,
+    said,
 )
 from tests.rooms.people import (
     V3,
-    bodies,
     event_ids,
     leave,
     messages,
@@ -45,11 +43,6 @@ DAY_MS = 86_400_000
 
 
 @pytest.fixture
-def time(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Time:
-    return Time(monkeypatch)
-
-
-@pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     def change(**values: object) -> None:
         for name, value in values.items():
@@ -59,10 +52,6 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
     yield change
     monkeypatch.undo()
     settings.cache_clear()
-
-
-def said(client: Client, room_id: str) -> list[str]:
-    return bodies(messages(client, room_id, limit=100)["chunk"])
 
 
 def state(client: Client, room_id: str, event_type: str) -> Any:
@@ -488,49 +477,6 @@ def test_a_finalised_one_is_kept_for_a_week(alice: Client, room_id: str, time: T
 # -- Endings ---------------------------------------------------------------------------------------------
 
 
-def test_a_logout_ends_the_events_of_the_device_alone(alice: Client, room_id: str, time: Time) -> None:
-    other = log_in(alice.user_id, "OTHER")
-    ends, stays = delay_message(other, room_id, 5_000), delay_message(alice, room_id, 5_000)
-    ok(other.post(f"{V3}/logout"))
-    assert listed(alice) == [stays]
-    assert set(end_of(alice, ends)) == {"finalised_ts"}
-    time.pass_by(6_000)
-    assert said(alice, room_id) == ["later"]
-
-
-def test_a_device_that_is_gone_schedules_nothing(alice: Client, room_id: str, time: Time) -> None:
-    delay_id = delay_message(alice, room_id, 5_000)
-    found = storage.read_scheduled(alice.user_id, 1).events[0]
-    ok(alice.post(f"{V3}/logout"))
-    with pytest.raises(ConditionFailed):
-        storage.schedule(storage.DelayedEvent(**{**_fields(found), "delay_id": f"{delay_id}x"}))
-
-
-def test_a_suspended_or_locked_user_sends_nothing(alice: Client, room_id: str, time: Time) -> None:
-    from murmuration.storage.users import accounts
-
-    for flag, errcode in (("suspended", "M_USER_SUSPENDED"), ("locked", "M_USER_LOCKED")):
-        delay_id = delay_message(alice, room_id, 5_000)
-        accounts.update_device(alice.user_id, alice.device_id, {flag: True})
-        time.pass_by(6_000)
-        accounts.update_device(alice.user_id, alice.device_id, {flag: False})
-        assert end_of(alice, delay_id)["error"]["errcode"] == errcode
-    assert said(alice, room_id) == []
-
-
-def test_a_closed_account_has_none(alice: Client, bob: Client, room_id: str, time: Time) -> None:
-    from murmuration.accounts.management import close_account
-
-    delay_message(alice, room_id, 5_000)
-    close_account(alice.user_id)
-    assert storage.read_scheduled(alice.user_id, 10).events == []
-    time.pass_by(6_000)
-    time.passed += 10 * 60_000
-    time.look_after()
-    assert time.queue == []
-    assert said(bob, room_id) == []
-
-
 def test_one_whose_message_was_lost_is_found_and_sent(alice: Client, room_id: str, time: Time) -> None:
     delay_message(alice, room_id, 5_000)
     waits = delay_message(alice, room_id, DAY_MS)
@@ -566,7 +512,3 @@ def test_a_passing_failure_leaves_it_to_the_next_attempt(
     time.queue = [message]
     time.work()
     assert said(alice, room_id) == ["later"]
-
-
-def _fields(event: storage.DelayedEvent) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__slots__}

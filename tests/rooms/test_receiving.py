@@ -12,6 +12,7 @@ import pytest
 
 from murmuration.federation.inbound.elsewhere import MissingEvents, StateIds
 from murmuration.federation.inbound.receiving import receive
+from murmuration.federation.inbound.reception import MOST_EXTREMITIES
 from murmuration.protocol.errors import InvalidParam, MatrixError, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.signing import InvalidSignature
@@ -106,14 +107,68 @@ def test_many_forks_are_joined_by_dummy_events_that_nobody_is_shown(alice: Clien
     assert meter.spent.read_units < 20, str(meter.spent)
 
 
-def test_no_dummy_event_where_nobody_of_ours_may_send(alice: Client) -> None:
+def silenced_room(alice: Client) -> Mirror:
+    """A room in which nobody of ours may send messages."""
     mirror = open_room(alice, "11", admins=(BOB,))
     set_state(alice, mirror.room_id, "m.room.power_levels", {"users": {BOB: 100}, "events_default": 50})
     mirror.catch_up()
+    return mirror
+
+
+def test_no_dummy_event_where_nobody_of_ours_may_send(alice: Client) -> None:
+    mirror = silenced_room(alice)
     base = mirror.newest()
     forks = [mirror.message(BOB, str(number), after=base) for number in range(12)]
     assert set(mirror.kinds(*forks)) == {"accepted"}
     assert len(head(mirror).extremities) == 12
+
+
+def test_forks_with_the_same_state_are_bounded_where_nobody_of_ours_may_send(alice: Client) -> None:
+    """The newest count. All of them are shown, and whoever goes on from one that doesn't count is heard."""
+    mirror = silenced_room(alice)
+    base = mirror.newest()
+    topic = mirror.make(BOB, "m.room.topic", {"topic": "forks"}, "", after=base)
+    forks = [mirror.message(BOB, str(number), after=base) for number in range(60)]
+    assert set(mirror.kinds(topic, *forks)) == {"accepted"}
+    newest = [topic, *forks[-(MOST_EXTREMITIES - 1) :]]
+    assert head(mirror).extremities == tuple(event.event_id for event in newest)
+    shown = [event["event_id"] for event in messages(alice, mirror.room_id, limit=250)["chunk"]]
+    assert {event.event_id for event in forks} <= set(shown)
+    said = mirror.message(BOB, "one more", after=forks[0])
+    with Meter() as meter:
+        assert mirror.kinds(said) == ["accepted"]
+    assert meter.spent.read_units <= 20, str(meter.spent)
+    assert len(head(mirror).extremities) == MOST_EXTREMITIES
+    assert topic.event_id in head(mirror).extremities
+    assert current_state(mirror.room_id)["m.room.topic", ""] == topic.event_id
+
+
+def test_forks_with_different_states_are_bounded_and_count_once_they_are_followed(alice: Client) -> None:
+    mirror = silenced_room(alice)
+    base = mirror.newest()
+    forks = [mirror.make(BOB, "org.example.note", {"n": n}, str(n), after=base) for n in range(30)]
+    assert set(mirror.kinds(*forks)) == {"accepted"}
+    counted = [event.event_id for event in forks[:MOST_EXTREMITIES]]
+    assert head(mirror).extremities == tuple(counted)
+    notes = {pair[1] for pair in current_state(mirror.room_id) if pair[0] == "org.example.note"}
+    assert notes == {str(number) for number in range(MOST_EXTREMITIES)}
+    first = mirror.message(BOB, "the first", after=counted)
+    last = mirror.message(BOB, "all", after=[first, *forks[MOST_EXTREMITIES:]])
+    assert mirror.kinds(first, last) == ["accepted", "accepted"]
+    assert head(mirror).extremities == (last.event_id,)
+    assert current_state(mirror.room_id) == mirror.state_after[last.event_id]
+
+
+def test_an_own_event_follows_the_oldest_and_the_newest_of_many(alice: Client) -> None:
+    """So none of them is left out for ever, however many come meanwhile."""
+    mirror = silenced_room(alice)
+    base = mirror.newest()
+    forks = [mirror.message(BOB, str(number), after=base).event_id for number in range(14)]
+    assert set(mirror.kinds(*(mirror.events[event_id] for event_id in forks))) == {"accepted"}
+    ok(alice.post(path(mirror.room_id, "leave"), {}))
+    entry = room_items.read_log(mirror.room_id, mirror.version)[-1]
+    assert entry.event.prev_events == (*forks[:5], *forks[-5:])
+    assert head(mirror).extremities == (*forks[5:-5], entry.event.event_id)
 
 
 class TestDropped:

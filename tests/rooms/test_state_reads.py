@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from murmuration.cache import SizedCache
+from murmuration.rooms import current_state
 from tests.in_process import Client
 from tests.rooms.people import (
     V3,
@@ -264,3 +266,60 @@ class TestMembers:
         assert ok(bob.get(f"{V3}/joined_rooms")) == {"joined_rooms": []}
         leave(alice, second)
         assert ok(alice.get(f"{V3}/joined_rooms")) == {"joined_rooms": [first]}
+
+
+class TestRemembered:
+    """A warm process remembers a room's state; each answer is of the state that there is."""
+
+    def test_state_that_changes(self, alice: Client, bob: Client) -> None:
+        room_id = create_room(alice, preset="public_chat", name="One")
+        for name in ("One", "Two"):
+            set_state(alice, room_id, "m.room.name", {"name": name})
+            for _ in range(2):
+                assert state_of(alice, room_id)["m.room.name", ""] == {"name": name}
+        assert memberships(alice.get(path(room_id, "members"))) == {alice.user_id: "join"}
+        join(bob, room_id)
+        expected = {alice.user_id: "join", bob.user_id: "join"}
+        for _ in range(2):
+            assert memberships(bob.get(path(room_id, "members"))) == expected
+            assert ok(bob.get(path(room_id, "joined_members")))["joined"].keys() == expected.keys()
+        leave(bob, room_id)
+        for _ in range(2):
+            assert memberships(alice.get(path(room_id, "members"))) == {**expected, bob.user_id: "leave"}
+            assert ok(alice.get(path(room_id, "joined_members")))["joined"].keys() == {alice.user_id}
+
+    def test_state_that_is_redacted(self, alice: Client) -> None:
+        room_id = create_room(alice)
+        event_id = set_state(alice, room_id, "m.room.topic", {"topic": "Things"})
+        assert state_of(alice, room_id)["m.room.topic", ""] == {"topic": "Things"}
+        redact(alice, room_id, event_id)
+        assert state_of(alice, room_id)["m.room.topic", ""] == {}
+
+    @pytest.mark.parametrize("first", ["members", "state", "joined_members"])
+    def test_whatever_was_read_first(self, alice: Client, first: str) -> None:
+        room_id = create_room(alice, name="A room")
+        set_state(alice, room_id, "a.before", {})
+        set_state(alice, room_id, "z.after", {})
+        ok(alice.get(path(room_id, first)))
+        events = ok(alice.get(path(room_id, "state")))
+        kinds = [event["type"] for event in events]
+        assert kinds == sorted(kinds)
+        assert {"a.before", "m.room.member", "z.after"} <= {*kinds}
+        current_state._remembered.clear()
+        again = ok(alice.get(path(room_id, "state")))
+        unsigned = [event.pop("unsigned").keys() for event in (*events, *again)]
+        assert unsigned == [{"age"}] * 2 * len(events)
+        assert events == again
+
+
+def test_a_room_of_too_much_state_is_not_remembered() -> None:
+    cache: SizedCache[str, str] = SizedCache(10)
+    cache.put("large", "x", 6)
+    assert cache.get("large") is None
+    for name in ("a", "b", "c"):
+        cache.put(name, name, 5)
+    assert [cache.get(name) for name in ("a", "b", "c")] == [None, "b", "c"]
+    cache.get("b")
+    cache.put("d", "d", 1)
+    cache.put("b", "b", 2)
+    assert [cache.get(name) for name in ("b", "c", "d")] == ["b", None, "d"]

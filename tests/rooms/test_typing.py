@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from murmuration.aws import dynamodb
+from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.rooms.ephemeral import typing
 from murmuration.storage.live import streams
+from murmuration.storage.live.typing_users import typing_among, typing_read
 from tests.in_process import Client
 from tests.rooms.people import V3, create_room, join, leave, ok, path, refused, set_state
 
@@ -34,7 +36,7 @@ def tell(client: Client, room_id: str, body: Any, user_id: str | None = None) ->
 
 
 def typists(room_id: str, now: int) -> list[str]:
-    return typing.typing_users(streams.get(streams.room_stream(room_id), typing.KEY), now)
+    return sorted(fetch(typing_read(room_id)).running(now))
 
 
 def test_typing_ends_by_itself(alice: Client, clock: Callable[[int], None]) -> None:
@@ -66,9 +68,7 @@ def test_who_has_stopped_is_dropped_on_the_next_write(
     assert typists(room_id, 1_010_000) == [bob.user_id]
     clock(1_010_000)
     ok(tell(bob, room_id, {"typing": True, "timeout": 20_000}))
-    item = streams.get(streams.room_stream(room_id), typing.KEY)
-    assert item is not None
-    assert item["users"] == {bob.user_id: 1_030_000}
+    assert fetch(typing_read(room_id)).until == {bob.user_id: 1_030_000}
 
 
 def test_time_is_limited(alice: Client, clock: Callable[[int], None]) -> None:
@@ -80,13 +80,13 @@ def test_time_is_limited(alice: Client, clock: Callable[[int], None]) -> None:
 def test_event(alice: Client, clock: Callable[[int], None]) -> None:
     room_id = create_room(alice)
     stream = streams.room_stream(room_id)
-    assert typing.typing_event(streams.read_after(stream, 0), 1_000_000) == (None, 0)
+    assert typing.typing_event(typing_among(streams.read_after(stream, 0)), 1_000_000) == (None, 0)
     ok(tell(alice, room_id, {"typing": True, "timeout": 5000}))
-    items = streams.read_after(stream, 0)
+    stored = typing_among(streams.read_after(stream, 0))
     event = {"type": "m.typing", "content": {"user_ids": [alice.user_id]}}
-    assert typing.typing_event(items, 1_000_000) == (event, 1_005_000)
+    assert typing.typing_event(stored, 1_000_000) == (event, 1_005_000)
     silence = {"type": "m.typing", "content": {"user_ids": []}}
-    assert typing.typing_event(items, 1_005_000) == (silence, 0)
+    assert typing.typing_event(stored, 1_005_000) == (silence, 0)
 
 
 def test_many_at_once_are_all_heard(alice: Client, make_client: MakeClient) -> None:
@@ -97,9 +97,7 @@ def test_many_at_once_are_all_heard(alice: Client, make_client: MakeClient) -> N
     with ThreadPoolExecutor(6) as threads:
         for answer in threads.map(lambda other: tell(other, room_id, {"typing": True}), others):
             ok(answer)
-    item = streams.get(streams.room_stream(room_id), typing.KEY)
-    assert item is not None
-    assert set(item["users"]) == {other.user_id for other in others}
+    assert set(fetch(typing_read(room_id)).until) == {other.user_id for other in others}
 
 
 def work_on_log(room_id: str) -> None:

@@ -28,6 +28,7 @@ STATE = [
     ["io.element.functional_members", ""],
     ["m.space.parent", "*"],
     ["m.space.child", "*"],
+    ["org.matrix.msc3672.beacon_info", "*"],
 ]
 """The state that Element X asks for of each room."""
 
@@ -40,6 +41,28 @@ def all_rooms(last: int = 19, **more: Any) -> dict[str, Any]:
 def opened(limit: int = 20) -> dict[str, Any]:
     """What Element X asks for of a room that is open."""
     return {"timeline_limit": limit, "required_state": [*STATE, ["m.room.pinned_events", ""]]}
+
+
+def notified(room_id: str) -> dict[str, Any]:
+    """What Element X asks for when it was pushed to: the room that it is about, and all invites."""
+    of_calls = ["m.room.join_rules", "m.room.create", "io.element.functional_members"]
+    names = ["m.room.encryption", "m.room.canonical_alias", "m.room.name", "m.room.avatar"]
+    required: list[list[str]] = [["m.room.member", "$LAZY"], ["m.room.member", "$ME"]]
+    required += [[each, ""] for each in [*names, "m.room.power_levels", *of_calls]]
+    required.append(["org.matrix.msc3401.call.member", "*"])
+    invites = {
+        "ranges": [[0, 16]],
+        "timeline_limit": 8,
+        "required_state": required,
+        "filters": {"is_invite": True},
+    }
+    return {
+        "conn_id": "notifications",
+        "txn_id": "0123456789abcdef0123456789abcdef",
+        "lists": {"invites": invites},
+        "room_subscriptions": {room_id: {"timeline_limit": 16, "required_state": required}},
+        "extensions": {"account_data": {"enabled": True}},
+    }
 
 
 ROOM_LIST = {

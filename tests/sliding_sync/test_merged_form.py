@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.in_process import Client
-from tests.rooms.people import create_room, invite, ok, refused, send
+from tests.in_process import Client, segment
+from tests.logged_in import log_in
+from tests.rooms.people import create_room, invite, ok, path, refused, send
 from tests.sliding_sync.client import MERGED, PATH, bodies
 
 Make = Callable[..., Client]
@@ -64,6 +65,35 @@ def test_invites(alice: Client, make_client: Make) -> None:
     assert (section["membership"], section["lists"]) == ("invite", ["top"])
     assert any(event["type"] == "m.room.member" for event in section["stripped_state"])
     assert "invite_state" not in section
+
+
+@pytest.mark.parametrize("route", [MERGED, PATH])
+def test_pages_go_on_from_a_pos(alice: Client, route: str) -> None:
+    room_id = create_room(alice)
+    root = send(alice, room_id, "a")
+    pos = ask(alice, route)["pos"]
+    reply = {"msgtype": "m.text", "body": "b", "m.relates_to": {"rel_type": "m.thread", "event_id": root}}
+    send(alice, room_id, reply)
+    where = path(room_id, "messages")
+    back, forth = (ok(alice.get(where, **{"from": pos, "dir": each}))["chunk"] for each in "bf")
+    assert back[0]["content"]["body"] == "a"
+    assert [event["content"]["body"] for event in forth] == ["b"]
+    relations = f"/_matrix/client/v1/rooms/{segment(room_id)}/relations/{segment(root)}"
+    assert ok(alice.get(relations, **{"from": pos, "dir": "b"}))["chunk"] == []
+    assert len(ok(alice.get(relations, **{"from": pos, "dir": "f"}))["chunk"]) == 1
+    refused(alice.get(where, **{"from": f"{pos[:-1]}~", "dir": "b"}), 400, "M_INVALID_PARAM")
+    refused(alice.get(where, **{"from": f"{pos[:4]}{'x' * 12}", "dir": "b"}), 400, "M_INVALID_PARAM")
+    refused(log_in(alice.user_id, "OTHER").get(where, **{"from": pos, "dir": "b"}), 400, "M_INVALID_PARAM")
+    unseen = create_room(alice)
+    refused(alice.get(path(unseen, "messages"), **{"from": pos, "dir": "b"}), 400, "M_INVALID_PARAM")
+
+
+def test_the_accepted_form_has_smaller_limits(alice: Client) -> None:
+    config = {"timeline_limit": 1, "required_state": {}}
+    many = {f"!{number}:example.org": config for number in range(101)}
+    refused(alice.post(MERGED, {"room_subscriptions": many}), 400, "M_INVALID_PARAM")
+    ok(alice.post(PATH, {"room_subscriptions": many}))
+    refused(alice.post(MERGED, {"lists": {"two words": listed()}}), 400, "M_INVALID_PARAM")
 
 
 def test_without_a_range_all_rooms_come(alice: Client) -> None:

@@ -281,6 +281,33 @@ class TestComingAndGoing:
         assert room_id in Sliding(bob, "other").sync()["rooms"]
         assert sliding.sync()["rooms"] == {}
 
+    def test_a_new_connection_is_told_what_the_room_was_that_they_were_removed_from(
+        self, alice: Client, bob: Client
+    ) -> None:
+        room_id = create_room(alice, preset="public_chat", name="Lounge")
+        join(bob, room_id)
+        set_state(alice, room_id, "m.room.topic", {"topic": "then"})
+        ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id}))
+        for event_type, content in (("m.room.topic", {"topic": "now"}), ("m.room.name", {"name": "Other"})):
+            set_state(alice, room_id, event_type, content)
+        section = Sliding(bob).room(room_id)
+        assert (section["initial"], section["name"], section["num_live"]) == (True, "Lounge", 0)
+        state = state_of(section)
+        assert state["m.room.topic", ""]["content"] == {"topic": "then"}
+        assert state["m.room.member", bob.user_id]["content"]["membership"] == "ban"
+        assert ("m.room.member", alice.user_id) in state, "who sent what is shown"
+        assert ("m.room.guest_access", "") not in state
+
+    def test_who_was_never_in_the_room_is_told_no_state(self, alice: Client, bob: Client) -> None:
+        room_id = create_room(alice, name="Lounge")
+        sliding = Sliding(bob)
+        invite(alice, room_id, bob)
+        sliding.sync()
+        ok(alice.post(path(room_id, "ban"), {"user_id": bob.user_id}))
+        section = sliding.room(room_id)
+        assert "name" not in section
+        assert set(state_of(section)) == {("m.room.member", bob.user_id)}
+
     def test_leaving_and_forgetting_at_once(self, alice: Client, bob: Client) -> None:
         room_id = create_room(alice, preset="public_chat")
         join(bob, room_id)

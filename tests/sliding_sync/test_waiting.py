@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from local_cloud.aws.sqs import Sqs
 from murmuration.sliding_sync import assembly, engine
 from murmuration.storage.rooms import room_items
 from murmuration.sync import waiting
@@ -46,6 +47,39 @@ def test_a_message_wakes_who_waits(people: tuple[Client, Client, str, Sliding]) 
         send(alice, room_id, "news")
         tell(room_id)
         assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
+    assert registrations(bob) == []
+
+
+def test_a_queue_that_is_missing_is_made_once_and_waited_on(
+    people: tuple[Client, Client, str, Sliding], sqs: Sqs
+) -> None:
+    """As in /sync: the wait keeps its slot. A new device has no queues, and few slots."""
+    alice, bob, room_id, sliding = people
+    with ThreadPoolExecutor() as pool:
+        answer = waits(pool, sliding)
+        until(lambda: sqs._queues)
+        assert not answer.done()
+        assert len(registrations(bob)) == 1
+        send(alice, room_id, "news")
+        tell(room_id)
+        assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
+    assert len(sqs._queues) == 1
+    assert registrations(bob) == []
+
+
+def test_news_without_a_ring_leave_no_slot_taken(people: tuple[Client, Client, str, Sliding]) -> None:
+    alice, bob, room_id, sliding = people
+    genuine, looks = assembly.assemble, []
+
+    def assemble(*args: Any, **given: Any) -> Any:
+        looks.append(1)
+        if len(looks) == 2:
+            send(alice, room_id, "unheard")
+        return genuine(*args, **given)
+
+    with mock.patch.object(engine, "assemble", assemble):
+        answer = sliding.peek(timeout=LONG)
+    assert bodies(answer["rooms"][room_id]) == ["unheard"]
     assert registrations(bob) == []
 
 

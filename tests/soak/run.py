@@ -1,4 +1,8 @@
-"""The soak itself: a local cloud, writers, readers, trouble, and the account of it."""
+"""The soak itself: local clouds, writers, readers, trouble, and the account of it.
+
+With several servers all of them share the rooms. Each has a log of its own, whose order may differ from the
+others'; what was said must be in all of them, and what one person said in its order.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,29 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
+from local_cloud.federate.certificates import Authority
 from local_cloud.testing import LocalCloud
+from murmuration.federation.requests import health
+from murmuration.storage.servers import backlogs, destinations
+from operators import operating
+from tests.federation.clouds import federating
 from tests.soak.clients import V3, Account, Reader, Tally, read_http, read_socket, write
 
 CATCH_UP_S = 15.0
 """What readers get at the end; less than the longest wait, so that a lost wake shows."""
+MEET_S = 240.0
+"""What servers get at the end to tell each other all; a killed worker's claim lasts for 150 seconds."""
+
+Log = list[tuple[str, str]]
+"""A room's events as (ID, text), in a server's order."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +47,10 @@ class Plan:
     socket_readers: int = 3
     chaos: str = "twice"
     waiting: str = "parked"
+    waits: str = "rest"
     kills: int = 2
     seed: int = 1
+    servers: int = 1
 
 
 @dataclass
@@ -65,20 +82,33 @@ class Report:
 
 async def soak(plan: Plan, data: Path) -> Report:
     """Run it all."""
-    options = {"chaos": plan.chaos, "waiting": plan.waiting}
-    cloud = LocalCloud(data, options, environment={"MURMURATION_PASSWORD_COST": "4"})
-    await asyncio.to_thread(cloud.start)
+    clouds = _clouds(plan, data)
     try:
+        for cloud in clouds:
+            await asyncio.to_thread(cloud.start)
         timeout = aiohttp.ClientTimeout(total=45)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
-            return await _Soak(plan, cloud, http).run()
+            return await _Soak(plan, clouds, http).run()
     finally:
-        await asyncio.to_thread(cloud.stop)
+        for cloud in clouds:
+            await asyncio.to_thread(cloud.stop)
+
+
+def _clouds(plan: Plan, data: Path) -> list[LocalCloud]:
+    options = {"chaos": plan.chaos, "waiting": plan.waiting, "waits": plan.waits}
+    environment = {"MURMURATION_PASSWORD_COST": "4"}
+    if plan.servers == 1:
+        return [LocalCloud(data, options, environment=environment)]
+    authority = Authority(data)
+    return [
+        LocalCloud(data / str(number), federating(authority, **options), environment=environment)
+        for number in range(plan.servers)
+    ]
 
 
 class _Soak:
-    def __init__(self, plan: Plan, cloud: LocalCloud, http: aiohttp.ClientSession) -> None:
-        self.plan, self.cloud, self.http = plan, cloud, http
+    def __init__(self, plan: Plan, clouds: list[LocalCloud], http: aiohttp.ClientSession) -> None:
+        self.plan, self.clouds, self.http = plan, clouds, http
         self.tally, self.report = Tally(), Report()
         self.dice = random.Random(plan.seed)
 
@@ -86,13 +116,19 @@ class _Soak:
         plan = self.plan
         names = [f"writer{n}" for n in range(plan.writers)]
         names += [f"reader{n}" for n in range(plan.http_readers + plan.wanderers + plan.socket_readers)]
-        accounts = await asyncio.gather(*(self._account(name) for name in names))
+        accounts = await asyncio.gather(
+            *(self._account(name, self._home(number)) for number, name in enumerate(names))
+        )
         owner = accounts[0]
+        self.residents = accounts[: len(self.clouds)]  # one of each server, who never leaves
         self.rooms = [
             (await owner.request("POST", f"{V3}/createRoom", {"preset": "public_chat"}))["room_id"]
             for _ in range(plan.rooms)
         ]
-        await asyncio.gather(*(self._join(account) for account in accounts[1:]))
+        for account in self.residents[1:]:
+            await self._join(account)
+            await self._scroll_back(account)
+        await asyncio.gather(*(self._join(account) for account in accounts[len(self.clouds) :]))
         writers, readers = accounts[: plan.writers], self._readers(accounts[plan.writers :])
         stop = asyncio.Event()
         reading = [asyncio.create_task(task) for task in self._reading(readers, stop)]
@@ -102,10 +138,10 @@ class _Soak:
             *(write(each, self.rooms, end, self.tally, random.Random(self.dice.random())) for each in writers)
         )
         await trouble
-        truth = {room_id: await self._log(owner, room_id) for room_id in self.rooms}
-        await self._catch_up(readers, truth)
-        truth = {room_id: await self._log(owner, room_id) for room_id in self.rooms}
-        await self._catch_up(readers, truth)
+        await self._meet()
+        for _ in range(2):
+            truth = await self._logs()
+            await self._catch_up(readers, truth)
         stop.set()
         for result in await asyncio.gather(*reading, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -113,14 +149,31 @@ class _Soak:
         self._judge(readers, truth)
         return self.report
 
-    async def _account(self, name: str) -> Account:
-        account = Account(self.http, self.cloud.url)
+    def _home(self, number: int) -> LocalCloud:
+        """Writers and readers are on all servers in turn; two readers who share a device, on one."""
+        readers = number - self.plan.writers
+        return self.clouds[(number if readers < 0 else readers // 2) % len(self.clouds)]
+
+    async def _account(self, name: str, home: LocalCloud) -> Account:
+        account = Account(self.http, home.url)
         await account.register(name)
         return account
 
     async def _join(self, account: Account) -> None:
         for room_id in self.rooms:
-            await account.request("POST", account.room(room_id, "join"), {})
+            path = f"{V3}/join/{quote(room_id, safe='')}"
+            await account.request("POST", path, {}, via=self.clouds[0].server_name)
+
+    async def _scroll_back(self, account: Account) -> None:
+        """Have the past of the rooms fetched, so that it doesn't come while others read."""
+        for room_id in self.rooms:
+            start: str | None = None
+            while True:
+                path = account.room(room_id, "messages")
+                page = await account.request("GET", path, dir="b", limit=100, **{"from": start})
+                start = page.get("end")
+                if start is None:
+                    break
 
     def _readers(self, accounts: list[Account]) -> list[Reader]:
         """Every other reader is a second tab of the one before: the same device, the same token."""
@@ -141,12 +194,39 @@ class _Soak:
     async def _make_trouble(self, end: float) -> None:
         for _ in range(self.plan.kills):
             await asyncio.sleep(max(0.0, (end - time.monotonic()) / (self.plan.kills + 1)))
-            await asyncio.to_thread(self.cloud.kill9)
-            await asyncio.to_thread(self.cloud.start)
+            victim = self.dice.choice(self.clouds)
+            await asyncio.to_thread(victim.kill9)
+            await asyncio.to_thread(victim.start)
+            await asyncio.to_thread(self._try_again)
 
-    async def _log(self, owner: Account, room_id: str) -> list[tuple[str, str]]:
-        """The room's events as (ID, text), in order."""
-        events: list[tuple[str, str]] = []
+    def _try_again(self) -> None:
+        """What servers do after some minutes: they forget that others didn't answer."""
+        for cloud in self.clouds if len(self.clouds) > 1 else ():
+            with operating.connected(cloud.data, None):
+                health.forget()
+                for other in self.clouds:
+                    destinations.clear(other.server_name)
+                    backlogs.hasten(other.server_name)
+
+    async def _meet(self) -> None:
+        """Wait until what was said is the same on all servers."""
+        deadline = time.monotonic() + MEET_S
+        while time.monotonic() < deadline:
+            found = [_texts(logs) for logs in (await self._logs()).values()]
+            if all(len({frozenset(texts[room_id]) for texts in found}) == 1 for room_id in self.rooms):
+                return
+            await asyncio.to_thread(self._try_again)
+            await asyncio.sleep(1)
+
+    async def _logs(self) -> dict[str, dict[str, Log]]:
+        """What each server has of each room, by the servers' URLs and the rooms' IDs."""
+        return {
+            account.url: {room_id: await self._log(account, room_id) for room_id in self.rooms}
+            for account in self.residents
+        }
+
+    async def _log(self, owner: Account, room_id: str) -> Log:
+        events: Log = []
         start: str | None = None
         while True:
             path = owner.room(room_id, "messages")
@@ -156,24 +236,44 @@ class _Soak:
             if start is None or not page["chunk"]:
                 return events
 
-    async def _catch_up(self, readers: list[Reader], truth: dict[str, list[tuple[str, str]]]) -> None:
-        wanted = sum(map(len, truth.values()))
+    async def _catch_up(self, readers: list[Reader], truth: dict[str, dict[str, Log]]) -> None:
+        wanted = {url: sum(map(len, logs.values())) for url, logs in truth.items()}
         deadline = time.monotonic() + CATCH_UP_S
-        while time.monotonic() < deadline and any(reader.count() < wanted for reader in readers):
+        while time.monotonic() < deadline and any(
+            reader.count() < wanted[reader.account.url] for reader in readers
+        ):
             await asyncio.sleep(0.1)
 
-    def _judge(self, readers: list[Reader], truth: dict[str, list[tuple[str, str]]]) -> None:
+    def _judge(self, readers: list[Reader], truth: dict[str, dict[str, Log]]) -> None:
         report, tally = self.report, self.tally
         report.sent, report.acknowledged = tally.sent, len(tally.acknowledged)
         report.delays = tally.delays
-        stored = [text for log in truth.values() for _, text in log if text]
-        report.missed += len(tally.acknowledged.keys() - set(stored))
-        report.repeated += len(stored) - len(set(stored))
+        for logs in truth.values():
+            stored = [text for texts in _texts(logs).values() for text in texts]
+            report.missed += len(tally.acknowledged.keys() - set(stored))
+            report.repeated += len(stored) - len(set(stored))
+            report.out_of_order += sum(map(_misplaced, _texts(logs).values()))
         for reader in readers:
             report.repeated += reader.repeated
-            for room_id, log in truth.items():
+            for room_id, log in truth[reader.account.url].items():
                 places = {event_id: place for place, (event_id, _) in enumerate(log)}
                 shown = [places[each] for each in reader.shown.get(room_id, []) if each in places]
                 report.delivered += len(shown)
                 report.missed += len(places) - len(set(shown))
                 report.out_of_order += sum(before > after for before, after in itertools.pairwise(shown))
+
+
+def _texts(logs: Mapping[str, Log]) -> dict[str, list[str]]:
+    """What was said in each room, in its order."""
+    return {room_id: [text for _, text in log if text] for room_id, log in logs.items()}
+
+
+def _misplaced(texts: Iterable[str]) -> int:
+    """How many of the texts come before one that the same person wrote earlier."""
+    last: dict[str, int] = {}
+    count = 0
+    for text in texts:
+        writer, _, number = text.rpartition(" ")
+        count += int(number) < last.get(writer, 0)
+        last[writer] = int(number)
+    return count

@@ -14,9 +14,21 @@ pytestmark = pytest.mark.long
 SHORT = {"seconds": 2.0, "writers": 3, "rooms": 2, "http_readers": 4, "wanderers": 1, "socket_readers": 1}
 
 
-@pytest.mark.parametrize(("waiting", "chaos"), [("parked", "twice"), ("held", "pieces")])
-def test_short_soak(tmp_path: Path, waiting: str, chaos: str) -> None:
-    plan = Plan(**SHORT, waiting=waiting, chaos=chaos, kills=0)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("waiting", "waits", "chaos"),
+    [("parked", "rest", "twice"), ("parked", "edge", "twice"), ("held", "rest", "pieces")],
+)
+def test_short_soak(tmp_path: Path, waiting: str, waits: str, chaos: str) -> None:
+    plan = Plan(**SHORT, waiting=waiting, waits=waits, chaos=chaos, kills=0)  # type: ignore[arg-type]
+    report = asyncio.run(soak(plan, tmp_path))
+    assert report.is_clean, str(report)
+    assert report.acknowledged == report.sent > 0
+    assert report.delivered > report.acknowledged
+
+
+def test_short_soak_of_two_servers(tmp_path: Path) -> None:
+    """All is delivered on both."""
+    plan = Plan(**SHORT, servers=2, kills=0)  # type: ignore[arg-type]
     report = asyncio.run(soak(plan, tmp_path))
     assert report.is_clean, str(report)
     assert report.acknowledged == report.sent > 0

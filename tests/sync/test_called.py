@@ -52,7 +52,7 @@ def test_who_was_called_for_nothing_waits_on_after_one_look(
         answer = ok(bob.get(f"{V3}/sync", since=marks.called(marked), timeout=LONG))
     assert has_nothing(answer)
     assert looks.call_count == 1
-    assert list(sqs._queues) == [settings().queue(wake_queues.PREFIX + answer["next_batch"].split(".")[2])]
+    assert list(sqs._queues) == [settings().queue(wake_queues.prefix() + answer["next_batch"].split(".")[2])]
 
 
 @pytest.mark.parametrize("change", ["membership", "account data", "to-device"])

@@ -148,12 +148,12 @@ class TestHeld:
         _, bob, _, syncing = room
         held, others_answered = [], threading.Event()
 
-        def hold(*_: Any) -> bool:
+        def hold(*_: Any) -> tuple[bool, None]:
             held.append(1)
             assert others_answered.wait(30)
-            return False
+            return False, None
 
-        monkeypatch.setattr(waiting, "wait_for_ring", hold)
+        monkeypatch.setattr(waiting, "hold", hold)
         answers: list[Any] = []
 
         def ask(_: int) -> int:
@@ -213,15 +213,15 @@ class TestHeld:
         self, room: tuple[Client, Client, str, Syncing], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         alice, _, room_id, syncing = room
-        wait_for_ring = waiting.wait_for_ring
+        hold = waiting.hold
 
-        def late(*arguments: Any) -> str:
+        def late(*arguments: Any) -> tuple[bool, listeners.Wait | None]:
             monkeypatch.undo()
             send(alice, room_id, "just now")
             tell(room_id)
-            return wait_for_ring(*arguments)
+            return hold(*arguments)
 
-        monkeypatch.setattr(waiting, "wait_for_ring", late)
+        monkeypatch.setattr(waiting, "hold", late)
         assert bodies_of(syncing.peek(timeout=LONG), room_id) == ["just now"]
 
     def test_a_change_between_the_registration_and_the_look(
@@ -380,7 +380,7 @@ class TestParked:
         queue = syncing.peek(timeout=LONG)["next_batch"].split(".")[2]
         send(alice, room_id)
         tell(room_id)
-        found = sqs.queue(settings().queue(wake_queues.PREFIX + queue))
+        found = sqs.queue(settings().queue(wake_queues.prefix() + queue))
         for _ in range(3):
             assert len(found.receive(1, wait=1, visibility=0)) == 1
 

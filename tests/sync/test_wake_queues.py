@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from infra_shared import parking
+from infra_shared import edge_waits, parking
 from local_cloud.aws.patch import AwsError
 from local_cloud.aws.sqs import Sqs
-from local_cloud.names import QUEUE_URLS
+from local_cloud.names import ACCOUNT, QUEUE_URLS
 from murmuration.aws import calls, queues
 from murmuration.aws.calls import Answer, Call, Proceed
 from murmuration.cache import LruCache
@@ -46,7 +47,7 @@ def test_a_queue_is_made_once_for_all_processes(
     asked: list[str], sqs: Sqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = wake_queues.ensure(QUEUE)
-    assert url == f"{QUEUE_URLS}{settings().queue(wake_queues.PREFIX)}{QUEUE}"
+    assert url == f"{QUEUE_URLS}{settings().queue(wake_queues.prefix())}{QUEUE}"
     assert asked == ["CreateQueue"]
     for _ in range(3):
         start_anew(monkeypatch)
@@ -87,8 +88,11 @@ def test_other_queues_urls_are_not_asked_for_either(asked: list[str], sqs: Sqs) 
 
 def test_a_changed_attribute_needs_a_new_version() -> None:
     """SQS refuses to make a queue that exists with other attributes, so those are made under another name."""
-    assert (wake_queues.PREFIX, wake_queues._ATTRIBUTES) == ("wake-2-", {"MessageRetentionPeriod": "75"})
-    assert parking.QUEUE_PREFIX == wake_queues.PREFIX
+    assert (wake_queues.prefix(), wake_queues._attributes("q")) == (
+        "wake-2-",
+        {"MessageRetentionPeriod": "75"},
+    )
+    assert wake_queues.prefix() == parking.QUEUE_PREFIX
 
 
 def test_a_queue_with_other_attributes_can_not_be_made_again(sqs: Sqs) -> None:
@@ -98,3 +102,31 @@ def test_a_queue_with_other_attributes_can_not_be_made_again(sqs: Sqs) -> None:
     make(MessageRetentionPeriod="60")
     with pytest.raises(AwsError, match="other attributes"):
         make(MessageRetentionPeriod="120")
+
+
+def test_a_queue_at_the_edge_lets_receive_who_knows_the_secret(
+    asked: list[str], sqs: Sqs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MURMURATION_WAITS", "edge")
+    settings.cache_clear()
+    monkeypatch.setattr(wake_queues, "read_secret", lambda name: f"of {name}")
+    secret = f"of {settings().parameter('queue-secret')}"
+    name = wake_queues.ensure(QUEUE).rpartition("/")[2]
+    assert name == f"{settings().prefix}-{edge_waits.QUEUE_PREFIX}{QUEUE}"
+    attributes = sqs.queue(name).attributes
+    assert attributes["SqsManagedSseEnabled"] == "false", (
+        "SQS takes no unsigned request for what is encrypted"
+    )
+    statements = json.loads(attributes["Policy"])["Statement"]
+    assert [found["Condition"]["StringEquals"] for found in statements] == [
+        {"aws:UserAgent": secret},
+        {"aws:Referer": secret},
+    ]
+    for found in statements:
+        assert found["Condition"]["Bool"] == {"aws:SecureTransport": "true"}
+        assert found["Action"] == "sqs:ReceiveMessage"
+        assert found["Resource"] == f"arn:aws:sqs:*:{ACCOUNT}:{name}"
+    assert wake_queues.id_of(wake_queues.ensure(QUEUE)) == QUEUE
+    start_anew(monkeypatch)
+    assert wake_queues.ensure(QUEUE), "made again with the same attributes, it is the same"
+    assert asked == ["CreateQueue", "CreateQueue"]

@@ -9,6 +9,7 @@ import pytest
 
 from murmuration import to_device
 from murmuration.aws import dynamodb
+from murmuration.clock import now_ms
 from murmuration.endpoint import Request
 from murmuration.identity.tokens import Requester
 from murmuration.storage.live import streams
@@ -124,9 +125,9 @@ def test_a_flood_of_large_messages_comes_in_parts(alice, bob):
 
 
 def test_what_arrives_during_the_reading_waits_for_the_next(alice, bob):
-    send(alice, {bob.user_id: {"BOB1": {"n": 0}}})
+    store(alice, bob, 0, 1_000)
     head = streams.read_head(streams.device_stream(bob.user_id, "BOB1"))
-    send(alice, {bob.user_id: {"BOB1": {"n": 1}}})
+    store(alice, bob, 1, 1_001)
     found = storage.read(bob.user_id, "BOB1", 0, 100, head=head)
     assert ([event["content"]["n"] for event in found.events], found.position) == ([0], head)
 
@@ -169,6 +170,43 @@ def test_a_message_stored_late_is_not_skipped(alice, bob):
     late = inbox(bob, after=seen.position)
     assert (numbers(seen), numbers(late)) == ([1], [0])
     assert numbers(inbox(bob, after=late.position)) == []
+
+
+def test_a_reader_waits_for_those_that_came_with_a_young_message(alice, bob, monkeypatch):
+    """One whose request came before is stored while the reader waits: both are read, in order."""
+    came_ms = now_ms()
+    waited = []
+
+    def meanwhile(seconds):
+        waited.append(seconds)
+        store(alice, bob, 0, came_ms - 1)
+
+    monkeypatch.setattr(storage, "now_ms", lambda: came_ms + 30)
+    store(alice, bob, 1, came_ms)
+    monkeypatch.setattr("time.sleep", meanwhile)
+    found = inbox(bob)
+    assert numbers(found) == [0, 1]
+    assert waited == [(storage.SETTLED_MS - 30) / 1000]
+    assert numbers(inbox(bob, after=found.position)) == []
+
+
+def test_a_reader_that_waited_leaves_other_changes_for_the_next(alice, bob, monkeypatch):
+    """Numbers of keys that change during the wait were read before it: the position stays before them."""
+    stream = streams.device_stream(bob.user_id, "BOB1")
+    store(alice, bob, 0, came_ms := now_ms())
+    monkeypatch.setattr(storage, "now_ms", lambda: came_ms)
+    monkeypatch.setattr("time.sleep", lambda _: streams.nudge(stream))
+    assert inbox(bob).position < streams.read_head(stream)
+
+
+@pytest.mark.parametrize("age_ms", [storage.SETTLED_MS, 10**9, -(10**9)])
+def test_a_reader_does_not_wait_for_what_is_settled(alice, bob, monkeypatch, age_ms):
+    """A time that lies far ahead is wrong: nobody waits for it."""
+    came_ms = now_ms()
+    monkeypatch.setattr(storage, "now_ms", lambda: came_ms + age_ms)
+    store(alice, bob, 0, came_ms)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("the reader waited"))
+    assert numbers(inbox(bob)) == [0]
 
 
 def test_pages_end_where_nothing_later_was_sent_before(alice, bob):

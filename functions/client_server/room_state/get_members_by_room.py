@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
-from murmuration.rooms.reading.state_reads import MEMBERSHIPS, get_members
+from murmuration.rooms.reading.state_reads import MEMBERSHIPS, get_members_text
 
 
 @endpoint(
@@ -24,4 +24,4 @@ def handler(request: Request) -> dict[str, Any]:
         if name in request.query
     }
     at = request.query.get("at")
-    return {"chunk": get_members(request.access_token, request.params["roomId"], at=at, **wanted)}
+    return {"chunk": get_members_text(request.access_token, request.params["roomId"], at=at, **wanted)}

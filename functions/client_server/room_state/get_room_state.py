@@ -5,9 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidst
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.protocol.sizes import RawJson
 from murmuration.rooms.reading import state_reads
 
 
@@ -17,5 +16,5 @@ from murmuration.rooms.reading import state_reads
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> list[dict[str, Any]]:
-    return state_reads.get_room_state(request.access_token, request.params["roomId"])
+def handler(request: Request) -> RawJson:
+    return state_reads.get_room_state_text(request.access_token, request.params["roomId"])

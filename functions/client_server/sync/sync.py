@@ -16,8 +16,8 @@ PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 
 @endpoint("GET", "/_matrix/client/{version}/sync", auth=Auth.DEFERRED_ACCESS_TOKEN, versions=CLIENT_VERSIONS)
 def handler(request: Request) -> dict[str, Any]:
-    parks = settings().waiting == "parked"
-    choices = [request.query.get(name, "") for name in PARKED_BY]
+    parks, at_edge = settings().waiting == "parked", settings().waits == "edge"
+    asked = [request.headers.get("authorization", ""), *(request.query.get(name, "") for name in PARKED_BY)]
     return sync(
         SyncRequest(
             token=request.access_token,
@@ -27,6 +27,7 @@ def handler(request: Request) -> dict[str, Any]:
             state_after=request.query_bool("use_state_after"),
             set_presence=request.query_choice("set_presence", TODAYS, ONLINE),
             timeout_ms=request.query_int("timeout", 0),
-            fingerprint=fingerprint([request.headers.get("authorization", ""), *choices]) if parks else "",
+            fingerprint=fingerprint(asked, at_edge=at_edge) if parks else "",
+            takes_text=True,
         )
     )

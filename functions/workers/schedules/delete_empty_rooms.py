@@ -1,13 +1,15 @@
-"""Delete rooms that all have left, after a grace period."""
+"""Delete rooms that all have left, after a grace period, and messages that are older than rooms keep them."""
 
 from __future__ import annotations
 
 from murmuration.endpoint.workers import schedule_worker
 from murmuration.rooms.lifecycle.deletion import delete_empty_rooms
+from murmuration.rooms.lifecycle.retention import purge_rooms
 
-BUDGET_MS = 10 * 60 * 1000
+BUDGET_MS = 5 * 60 * 1000
 
 
 @schedule_worker("rate(1 day)")
 def handler() -> None:
     delete_empty_rooms(budget_ms=BUDGET_MS)
+    purge_rooms(budget_ms=BUDGET_MS)

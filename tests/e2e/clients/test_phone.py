@@ -75,9 +75,12 @@ def test_a_day(pushing: LocalCloud, bell: Bell) -> None:
     phone.json("POST", f"{V3}/pushers/set", pusher)
     since = sync(phone)["next_batch"]
 
-    # It sleeps. What is said rings it, each time with the number for its icon.
-    sent = [bob.send(room, text) for text in ("Are you there?", "It is late", "Good night")]
-    rings = [bell.next() for _ in sent]
+    # It sleeps. What is said rings it, each time with the number for its icon. Rings of messages that
+    # are sent at once come in any order, so each ring is waited for.
+    sent, rings = [], []
+    for text in ("Are you there?", "It is late", "Good night"):
+        sent.append(bob.send(room, text))
+        rings.append(bell.next())
     assert [ring["event_id"] for ring in rings] == sent
     assert [ring["counts"]["unread"] for ring in rings] == [1, 2, 3]
     assert [ring["content"]["body"] for ring in rings] == ["Are you there?", "It is late", "Good night"]

@@ -80,11 +80,25 @@ def test_typing_where_nobody_waits(elsewhere: Elsewhere, room: Mirror) -> None:
     assert within(meter.spent, 3, 3, 0), str(meter.spent)
 
 
+def test_a_receipt_of_anothers_event_in_a_larger_room(
+    elsewhere: Elsewhere, room: Mirror, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere.send(event := room.message(elsewhere.bob, "not ours"))
+    worker.run()
+    content = receipt_edu(room, elsewhere.bob, event.event_id)
+    monkeypatch.setattr(taking, "RECEIPTS_ROOM", 1)
+    taking.take_receipts(elsewhere.name, [content])
+    with Meter() as meter:
+        taking.take_receipts(elsewhere.name, [content])
+    # The room's head, the member, the event's place, its entry.
+    assert within(meter.spent, 4, 4, 0), str(meter.spent)
+
+
 def test_a_receipt_in_a_large_room(
     alice: Client, elsewhere: Elsewhere, room: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = receipt_edu(room, elsewhere.bob, send(alice, room.room_id))
-    monkeypatch.setattr(taking, "RECEIPTS_ROOM", 1)
+    monkeypatch.setattr(taking, "LARGE_ROOM", 1)
     taking.take_receipts(elsewhere.name, [content])
     with Meter() as meter:
         taking.take_receipts(elsewhere.name, [content])

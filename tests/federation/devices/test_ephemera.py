@@ -145,11 +145,24 @@ def test_what_is_no_receipt_is_ignored(
     assert ephemeral(alice, room.room_id, "m.receipt") == {}
 
 
+def test_in_a_larger_room_receipts_of_our_events_are_kept(
+    alice: Client, elsewhere: Elsewhere, room: Mirror, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = send(alice, room.room_id, "read me")
+    elsewhere.send(theirs := room.message(elsewhere.bob, "not ours"))
+    worker.run()
+    monkeypatch.setattr(taking, "RECEIPTS_ROOM", 1)
+    elsewhere.tell(receipt_edu(room, elsewhere.bob, ours), kind="m.receipt")
+    elsewhere.tell(receipt_edu(room, elsewhere.bob, theirs.event_id), kind="m.receipt")
+    assert ephemeral(alice, room.room_id, "m.receipt") == {ours: {"m.read": {elsewhere.bob: {"ts": 1_000}}}}
+
+
 def test_in_a_large_room_receipts_of_others_are_not_kept(
     alice: Client, elsewhere: Elsewhere, room: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     event_id = send(alice, room.room_id, "read me")
     monkeypatch.setattr(taking, "RECEIPTS_ROOM", 1)
+    monkeypatch.setattr(taking, "LARGE_ROOM", 1)
     elsewhere.tell(receipt_edu(room, elsewhere.bob, event_id), kind="m.receipt")
     assert ephemeral(alice, room.room_id, "m.receipt") == {}
 
@@ -253,6 +266,32 @@ def test_in_a_room_of_many_servers_receipts_wait_for_each_other(
         workers.run()
     (content,) = elsewhere.contents("m.receipt")
     assert content[room.room_id]["m.read"][alice.user_id]["event_ids"] == [newest]
+
+
+def test_receipts_of_a_room_of_very_many_servers_go_to_some(
+    alice: Client,
+    elsewhere: Elsewhere,
+    room: Mirror,
+    streams: Streams,
+    workers: Workers,
+    make_elsewhere: Callable[[], Elsewhere],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those with the most members there."""
+    larger = make_elsewhere()
+    for user_id in (larger.bob, f"@carol:{larger.name}"):
+        assert room.kinds(room.member(user_id, user_id, "join")) == ["accepted"]
+    workers.skip(room.room_id)
+    monkeypatch.setattr(sending, "RECEIPT_SERVERS", 0)
+    monkeypatch.setattr(sending, "MOST_RECEIPT_SERVERS", 1)
+    sending.forget()
+    read_up_to(alice, room.room_id, send(alice, room.room_id, "newest"))
+    streams.run(room_stream(room.room_id))
+    with acting_for(module_of(retry_destinations.handler)):
+        retry_destinations.handler({})
+    workers.run()
+    assert larger.contents("m.receipt")
+    assert not elsewhere.contents("m.receipt")
 
 
 def test_what_is_late_isnt_sent(elsewhere: Elsewhere, room: Mirror) -> None:

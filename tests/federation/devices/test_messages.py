@@ -236,10 +236,10 @@ def test_who_stops_halfway_is_sent_it_again(
     contents = [elsewhere.message({alice.user_id: {"ALICE": {"n": number}}}) for number in range(50)]
     together, calls = to_device._deliver_together, itertools.count()
 
-    def stop_at_the_second(sendings: Any) -> None:
+    def stop_at_the_second(sendings: Any, admit: Any) -> None:
         if next(calls) == 1:
             raise TimeoutError
-        together(sendings)
+        together(sendings, admit)
 
     with monkeypatch.context() as patch:
         patch.setattr(to_device, "_deliver_together", stop_at_the_second)

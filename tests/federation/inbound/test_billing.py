@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
+from murmuration.federation.inbound.transactions.edus import take_edus
 from murmuration.identity import budgets, rate_limits
 from murmuration.identity.rate_limits import Limit
+from murmuration.protocol.errors import LimitExceeded
 from murmuration.settings import settings
+from murmuration.storage.live import to_device
 from tests.federation.peers import Peer, Worker, share_room
 from tests.identity.buckets import spend_all, spent
 from tests.in_process import Client
@@ -59,3 +64,84 @@ def test_a_forged_request_costs_the_named_server_nothing(alice: Client, peer: Pe
     other = Peer(peer.name)
     assert other.send().status == 401
     assert spent_by(peer) == before
+
+
+# -- What isn't an event ---------------------------------------------------------------------------------
+
+
+def messages(peer: Peer, alice: Client, message_id: str, size: int) -> dict[str, Any]:
+    """Messages for all of Alice's devices."""
+    content = {
+        "sender": f"@bob:{peer.name}",
+        "type": "m.test",
+        "message_id": message_id,
+        "messages": {alice.user_id: {"*": {"id": message_id, "x": "x" * size}}},
+    }
+    return {"edu_type": "m.direct_to_device", "content": content}
+
+
+def received(alice: Client) -> list[str]:
+    found = to_device.read(alice.user_id, alice.device_id, 0, 100)
+    return [event["content"]["id"] for event in found.events]
+
+
+def have(owner: str, microdollars: float) -> None:
+    """Leave so much in a bucket."""
+    spend_all(owner)
+    budgets.forget()
+    dynamodb.execute(dynamodb.delete("transient", budgets.bucket(owner).key))
+    budgets._parts[owner] = 0.0
+    budgets.charge(owner, budgets.burst() - microdollars)
+    budgets._parts[owner] = 0.0
+
+
+def test_messages_wait_for_a_budget_and_none_is_lost(alice: Client, peer: Peer) -> None:
+    """What storing them costs is taken before: 40 devices of 30 kB are more than what is left."""
+    dynamodb.batch_write(
+        [dynamodb.put("users", {"user_id": alice.user_id, "sk": f"device#D{n:02}"}) for n in range(40)]
+    )
+    owner = budgets.server_owner(peer.name)
+    have(owner, 1_000)
+    edus = [messages(peer, alice, "small", 1), messages(peer, alice, "large", 30_000)]
+    refused(peer.send(edus=edus), 429, "M_LIMIT_EXCEEDED")
+    assert received(alice) == ["small"]
+    have(owner, 20_000)
+    for _ in range(2):
+        assert peer.send(edus=edus).status == 200
+    assert received(alice) == ["small", "large"]
+
+
+def test_messages_that_no_budget_ever_allows_hold_up_no_others(alice: Client, peer: Peer) -> None:
+    dynamodb.batch_write(
+        [dynamodb.put("users", {"user_id": alice.user_id, "sk": f"device#D{n:02}"}) for n in range(40)]
+    )
+    have(budgets.server_owner(peer.name), budgets.burst())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budgets, "burst", lambda: 2_000)
+        assert peer.send(edus=[messages(peer, alice, "large", 30_000)]).status == 200
+    assert received(alice) == []
+    assert peer.send(edus=[messages(peer, alice, "small", 10)]).status == 200
+    assert received(alice) == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("edu_type", "is_dropped"),
+    [
+        ("m.typing", True),
+        ("m.receipt", True),
+        ("m.device_list_update", False),
+        ("m.signing_key_update", False),
+    ],
+)
+def test_what_is_soon_stale_is_dropped_and_the_rest_comes_again(edu_type: str, is_dropped: bool) -> None:
+    owner = budgets.server_owner("elsewhere.example")
+    have(owner, 0)
+    edus = [{"edu_type": edu_type, "content": {}} for _ in range(100)]
+    with budgets.billing("send"):
+        budgets._parts[owner] = 0.0
+        budgets.charge_to(owner)
+        if is_dropped:
+            take_edus("elsewhere.example", edus)
+        else:
+            with pytest.raises(LimitExceeded):
+                take_edus("elsewhere.example", edus)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from murmuration import clock as clock_module
@@ -10,7 +12,7 @@ from tests.federation.inbound.test_transactions import said
 from tests.federation.network import Reply
 from tests.federation.peers import Peer, Worker, share_room
 from tests.in_process import Client, segment
-from tests.rooms.other_servers import log_ids
+from tests.rooms.other_servers import Mirror, log_ids
 from tests.rooms.people import bodies, messages, ok, send
 
 
@@ -141,3 +143,51 @@ def test_the_event_of_a_time_in_a_gap(alice: Client, peer: Peer, worker: Worker,
     assert peer.asked.count("backfill") == 1
     told = peer.get("timestamp_to_event", mirror.room_id, ts=str(wanted.origin_server_ts), dir=direction)
     assert ok(told)["event_id"] == wanted.event_id, "another server is told the same"
+
+
+def at_time(alice: Client, mirror: Mirror, ts: int, direction: str) -> str:
+    where = f"/_matrix/client/v1/rooms/{segment(mirror.room_id)}/timestamp_to_event"
+    found: str = ok(alice.get(where, ts=str(ts), dir=direction))["event_id"]
+    return found
+
+
+@pytest.mark.parametrize("direction", ["f", "b"])
+def test_the_past_is_fetched_until_the_event_of_a_time_is_there(
+    alice: Client, peer: Peer, worker: Worker, direction: str
+) -> None:
+    """Another server says which it is. What isn't needed to reach it isn't asked for."""
+    mirror = share_room(alice, peer)
+    sent = [mirror.message(f"@bob:{peer.name}", f"m{number}") for number in range(700)]
+    peer.lies["get_missing_events"] = {"events": []}
+    peer.send(sent[-1])
+    worker.run()
+    wanted = sent[150]
+    found = {"event_id": wanted.event_id, "origin_server_ts": wanted.origin_server_ts}
+    peer.lies["timestamp_to_event"] = found
+    assert at_time(alice, mirror, wanted.origin_server_ts, direction) == wanted.event_id
+    assert peer.asked.count("timestamp_to_event") == 1
+    assert peer.asked.count("backfill") == 6
+    assert at_time(alice, mirror, wanted.origin_server_ts, direction) == wanted.event_id
+    assert peer.asked.count("backfill") == 6
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {},
+        {"event_id": 7, "origin_server_ts": 1},
+        {"event_id": "$" + "x" * 300, "origin_server_ts": 2**50},
+        {"event_id": "$nowhere", "origin_server_ts": 2**50},
+        {"event_id": "$nowhere", "origin_server_ts": 1},
+        {"event_id": "$nowhere", "origin_server_ts": True},
+    ],
+)
+def test_lies_about_the_event_of_a_time(alice: Client, peer: Peer, worker: Worker, lie: Any) -> None:
+    """What no event of the room is, or on the wrong side, changes nothing, and the search ends."""
+    mirror = share_room(alice, peer)
+    sent = [mirror.message(f"@bob:{peer.name}", f"m{number}") for number in range(20)]
+    peer.lies |= {"get_missing_events": {"events": []}, "timestamp_to_event": lie}
+    peer.send(sent[-1])
+    worker.run()
+    assert at_time(alice, mirror, sent[10].origin_server_ts, "f") == sent[10].event_id
+    assert peer.asked.count("backfill") <= 3

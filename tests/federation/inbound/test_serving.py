@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from murmuration.aws import dynamodb
+from murmuration.federation.outbound import room_logs
 from murmuration.federation.serving import answers, states
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import retention, room_items
 from tests.federation.peers import SECRET, Peer, Worker, share_room
 from tests.in_process import Answer, Client, segment
 from tests.rooms.large_rooms import fill
@@ -354,3 +356,21 @@ def test_the_state_of_a_large_room_is_read_by_queries(alice: Client, peer: Peer)
     told = ok(peer.get("state_ids", mirror.room_id, event_id=event_id))
     assert len(told["pdu_ids"]) >= 1_500
     assert Room.load(mirror.room_id).head.joined >= 1_500
+
+
+def test_what_was_purged_is_not_served(alice: Client, peer: Peer) -> None:
+    mirror = share_room(alice, peer)
+    first, gone, newest = (send(alice, mirror.room_id, text) for text in ("one", "secret", "three"))
+    room = Room.load(mirror.room_id)
+    (entry,) = (it for it in room_items.read_log(room.room_id, room.version) if it.event.event_id == gone)
+    dynamodb.execute(retention.purge_write(entry))
+    for question in ("event", "event_auth"):
+        refused(ask(peer, question, mirror.room_id, gone), 404, "M_NOT_FOUND")
+    for question in ("backfill", "get_missing_events"):
+        answer = ok(ask(peer, question, mirror.room_id, newest))
+        told = ids_of(mirror, answer.get("pdus", answer.get("events")))
+        assert first in told
+        assert gone not in told
+    assert ok(ask(peer, "state_ids", mirror.room_id, gone))["pdu_ids"]
+    owed = room_logs.read_owed(peer.name, mirror.room_id, entry.ordinal, only_newest=False)
+    assert [it.event.event_id for it in owed.entries] == [newest]

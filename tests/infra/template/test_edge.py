@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
 from infra_cdk.names import distribution_comment
+from infra_cdk.parts.edge import CACHING_DISABLED, PARKING, QUEUES, SYNC_PATH
 from infra_cdk.settings import Settings
+from infra_shared.parking import PATH, PATH_AT_EDGE
 from murmuration.media.headers import SANDBOX
-from tests.infra.conftest import Synthesised
+from tests.infra.conftest import StackWith, Synthesised
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 
@@ -94,3 +99,55 @@ def test_media_are_sandboxed_by_cloudfront_too(stack: Synthesised) -> None:
     found["X-Content-Type-Options"] = "nosniff" if security["ContentTypeOptions"]["Override"] else ""
     assert found == SANDBOX
     assert config["CorsConfig"]["AccessControlAllowOrigins"] == {"Items": ["*"]}
+
+
+def test_clients_wait_at_the_edge_where_they_are_to(edge_stack: Synthesised, stack: Synthesised) -> None:
+    """CloudFront asks SQS with a secret that isn't in the template, and the REST API where SQS refuses."""
+    (distribution,) = edge_stack.properties("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    origins = {origin["Id"]: origin for origin in config["Origins"]}
+    queues = origins[QUEUES]
+    assert queues["DomainName"] == {"Fn::Sub": "sqs.${AWS::Region}.${AWS::URLSuffix}"}
+    assert queues["OriginPath"] == {"Fn::Sub": "/${AWS::AccountId}"}
+    assert queues["CustomOriginConfig"]["OriginProtocolPolicy"] == "https-only"
+    assert queues["CustomOriginConfig"]["OriginReadTimeout"] > 20, "SQS answers after twenty seconds"
+    assert queues["OriginCustomHeaders"] == [
+        {"HeaderName": name, "HeaderValue": {"Fn::GetAtt": ["Secrets", "QueueSecret"]}}
+        for name in ("User-Agent", "Referer")
+    ]
+    assert edge_stack.resources["Secrets"]["Properties"]["WaitsAtEdge"] == "true"
+    (sync,) = (each for each in config["CacheBehaviors"] if each["PathPattern"] == SYNC_PATH)
+    assert sync["AllowedMethods"] == ["GET", "HEAD", "OPTIONS"], "for others there is no second origin"
+    assert sync["CachePolicyId"] == CACHING_DISABLED
+    assert [each["EventType"] for each in sync["FunctionAssociations"]] == [
+        "viewer-request",
+        "viewer-response",
+    ]
+    assert sync["TargetOriginId"] == config["DefaultCacheBehavior"]["TargetOriginId"]
+    for path, comes in (("/_matrix/client/v3/sync", True), ("/_matrix/client/v3/rooms/a/sync", False)):
+        assert (re.fullmatch(SYNC_PATH.replace("?", "."), path) is not None) is comes
+    body = edge_stack.resources["ParkingRestApi"]["Properties"]["Body"]
+    (path,) = body["paths"]
+    assert path == PATH_AT_EDGE
+    uri = body["paths"][path]["get"]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+    assert uri.endswith(":sqs:path/${AWS::AccountId}/{queue}")
+    (role,) = (
+        role["Policies"][0]["PolicyDocument"]["Statement"][0]
+        for role in edge_stack.properties("AWS::IAM::Role")
+        if "sqs:ReceiveMessage" in json.dumps(role) and "apigateway" in json.dumps(role)
+    )
+    assert "-wake-3-*" in json.dumps(role["Resource"])
+    assert PATH not in edge_stack.resources["RestApi"]["Properties"]["Body"]["paths"]
+    for found, waits in ((edge_stack, "edge"), (stack, "rest")):
+        for function in found.properties("AWS::Lambda::Function"):
+            if "Environment" in function:
+                assert function["Environment"]["Variables"]["MURMURATION_WAITS"] == waits
+    (plain,) = stack.properties("AWS::CloudFront::Distribution")
+    assert QUEUES not in {origin["Id"] for origin in plain["DistributionConfig"]["Origins"]}
+
+
+def test_clients_that_functions_hold_wait_nowhere_else(stack_with: StackWith) -> None:
+    held = stack_with(waiting="held", waits="edge")
+    (distribution,) = held.properties("AWS::CloudFront::Distribution")
+    origins = {origin["Id"] for origin in distribution["DistributionConfig"]["Origins"]}
+    assert not origins & {QUEUES, PARKING}

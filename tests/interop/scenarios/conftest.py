@@ -38,14 +38,19 @@ def theirs(servers: tuple[Ours, Theirs]) -> Theirs:
 
 
 @pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """What the servers' certificates are of."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
 def servers(
-    python_with_synapse: Path, tmp_path_factory: pytest.TempPathFactory
+    python_with_synapse: Path, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Ours, Theirs]]:
     try:
         find_binary()
     except DynoxideError as error:
         pytest.skip(str(error))
-    authority = Authority(tmp_path_factory.mktemp("authority"))
     ours = Ours(tmp_path_factory.mktemp("ours"), authority)
     theirs = Theirs(python_with_synapse, tmp_path_factory.mktemp("synapse"), authority)
     try:

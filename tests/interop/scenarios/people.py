@@ -32,9 +32,14 @@ class RequestRefused(Exception):
 
 @dataclass(slots=True)
 class Room:
-    """What one person's client was told about a room."""
+    """What one person's client was told about a room.
+
+    `told` has the ID of each event that was told of as new, `is_limited` says whether some were left out.
+    """
 
     membership: str = ""
+    told: list[str] = field(default_factory=list)
+    is_limited: bool = False
     timeline: list[Event] = field(default_factory=list)
     state: dict[tuple[str, str], Event] = field(default_factory=dict)
     invite_state: list[Event] = field(default_factory=list)
@@ -42,8 +47,9 @@ class Room:
     def take(self, section: dict[str, Any]) -> None:
         """Take in a section of /sync. A limited timeline begins anew, as clients have it."""
         timeline = section.get("timeline", {})
+        self.told += [event["event_id"] for event in timeline.get("events", [])]
         if timeline.get("limited"):
-            self.timeline = []
+            self.timeline, self.is_limited = [], True
         self.timeline += timeline.get("events", [])
         for event in (*section.get("state", {}).get("events", []), *timeline.get("events", [])):
             if "state_key" in event:

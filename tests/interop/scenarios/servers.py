@@ -15,9 +15,13 @@ from local_cloud.database.dynoxide import free_port
 from local_cloud.federate.certificates import Authority
 from local_cloud.federate.synapse import Synapse
 from local_cloud.testing import LocalCloud
+from murmuration.federation.requests import health
+from murmuration.storage.servers import backlogs, destinations
+from operators import operating
 from tests.federation.clouds import federating
 
 from .people import Person
+from .wire import Wire
 
 SYNAPSE_START_S = 120
 
@@ -28,6 +32,10 @@ class Homeserver(Protocol):
     @property
     def server_name(self) -> str: ...
 
+    @property
+    def url(self) -> str:
+        """Where its clients ask."""
+
     def person(self, name: str = "p") -> Person:
         """A new user."""
 
@@ -37,17 +45,27 @@ class Homeserver(Protocol):
 
 
 class Ours:
-    """A local cloud with a federation port."""
+    """A local cloud with a federation port, reached by others through the wire if there is one.
 
-    def __init__(self, folder: Path, authority: Authority) -> None:
-        self.cloud = LocalCloud(folder, federating(authority), environment={"MURMURATION_PASSWORD_COST": "4"})
+    `more` are options of it.
+    """
+
+    def __init__(self, folder: Path, authority: Authority, wire: Wire | None = None, **more: str) -> None:
+        options = federating(authority, **more)
+        if wire is not None:
+            options["server-name"] = wire.front(int(options["federation-port"]))
+        self.cloud = LocalCloud(folder, options, environment={"MURMURATION_PASSWORD_COST": "4"})
 
     @property
     def server_name(self) -> str:
         return self.cloud.server_name
 
+    @property
+    def url(self) -> str:
+        return self.cloud.url
+
     def person(self, name: str = "p") -> Person:
-        return Person(self.cloud.url, self.server_name, name)
+        return Person(self.url, self.server_name, name)
 
     def stop(self) -> None:
         self.cloud.stop()
@@ -55,13 +73,23 @@ class Ours:
     def start(self) -> None:
         self.cloud.start()
 
+    def try_again(self, *servers: Homeserver) -> None:
+        """Forget that other servers didn't answer, and have what is owed to them sent now."""
+        with operating.connected(self.cloud.data, None):
+            health.forget()
+            for server in servers:
+                destinations.clear(server.server_name)
+                backlogs.hasten(server.server_name)
+
 
 class Theirs:
-    """A Synapse."""
+    """A Synapse, reached by others through the wire if there is one."""
 
-    def __init__(self, python: Path, folder: Path, authority: Authority) -> None:
+    def __init__(self, python: Path, folder: Path, authority: Authority, wire: Wire | None = None) -> None:
         certificate, key = authority.files("localhost", "127.0.0.1")
-        self._synapse = Synapse(python, folder, free_port(), free_port(), certificate, key, authority.ca)
+        port = free_port()
+        named_port = int(wire.front(port).rpartition(":")[2]) if wire is not None else port
+        self._synapse = Synapse(python, folder, free_port(), port, certificate, key, authority.ca, named_port)
         self._synapse.configure()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -70,11 +98,15 @@ class Theirs:
         return self._synapse.server_name
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._synapse.port}"
+
+    @property
     def log(self) -> Path:
         return self._synapse.folder / "homeserver.log"
 
     def person(self, name: str = "p") -> Person:
-        return Person(f"http://127.0.0.1:{self._synapse.port}", self.server_name, name)
+        return Person(self.url, self.server_name, name)
 
     def start(self) -> None:
         """Start it and wait until it listens. Raises AssertionError with the end of its log."""

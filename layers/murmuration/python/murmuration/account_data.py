@@ -10,11 +10,11 @@ from typing import Any
 
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged, TooLarge
+from murmuration.protocol.event_types import FULLY_READ, PUSH_RULES, TAG
 from murmuration.protocol.identifiers import parse_room_id
 from murmuration.storage.users import account_data as storage
 
-SERVER_MANAGED = (storage.FULLY_READ, storage.PUSH_RULES)
-TAGS = "m.tag"
+SERVER_MANAGED = (FULLY_READ, PUSH_RULES)
 MAX_TAG_BYTES = 255
 MAX_TAGS = 100
 
@@ -39,7 +39,7 @@ def set_account_data_per_room(
 def get_account_data(requester: Requester, user_id: str, data_type: str) -> dict[str, Any]:
     """Data of the account. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
-    if data_type == storage.PUSH_RULES:
+    if data_type == PUSH_RULES:
         from murmuration.push_rules import get_push_rules
 
         return get_push_rules(user_id)
@@ -73,7 +73,7 @@ def get_room_tags(requester: Requester, user_id: str, room_id: str) -> dict[str,
     """The tags that a user put on a room: `{"tags": {name: data}}`. Raises Forbidden, InvalidParam."""
     requester.require_self(user_id)
     parse_room_id(room_id)
-    return {"tags": _tags(storage.read(user_id, room_id, TAGS))}
+    return {"tags": _tags(storage.read(user_id, room_id, TAG))}
 
 
 def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, data: Mapping[str, Any]) -> None:
@@ -92,7 +92,7 @@ def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, dat
             raise TooLarge(f"A room may have {MAX_TAGS} tags")
         return {"tags": tags}
 
-    storage.change(user_id, room_id, TAGS, with_tag)
+    storage.change(user_id, room_id, TAG, with_tag)
 
 
 def delete_room_tag(requester: Requester, user_id: str, room_id: str, tag: str) -> None:
@@ -104,7 +104,7 @@ def delete_room_tag(requester: Requester, user_id: str, room_id: str, tag: str) 
         tags = _tags(content)
         return {"tags": {name: data for name, data in tags.items() if name != tag}} if tag in tags else None
 
-    storage.change(user_id, room_id, TAGS, without)
+    storage.change(user_id, room_id, TAG, without)
 
 
 def _tags(content: dict[str, Any] | None) -> dict[str, Any]:

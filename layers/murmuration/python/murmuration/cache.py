@@ -1,4 +1,4 @@
-"""A bounded cache for a warm process: for what never changes, or is named by its version."""
+"""Bounded caches for a warm process: for what never changes, or is named by its version."""
 
 from __future__ import annotations
 
@@ -36,3 +36,39 @@ class LruCache(Generic[K, V]):
     def clear(self) -> None:
         with self._lock:
             self._entries.clear()
+
+
+class SizedCache(Generic[K, V]):
+    """Entries of at most `size` together, the least recently used going first; safe for several threads.
+
+    An entry of more than half of that isn't kept.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = self._size = size
+        self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        with self._lock:
+            if key not in self._entries:
+                return None
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
+
+    def put(self, key: K, value: V, size: int) -> None:
+        """Keep a value that counts for so much."""
+        if size > self._size // 2:
+            return
+        with self._lock:
+            if key in self._entries:
+                self._left += self._entries.pop(key)[1]
+            self._entries[key] = (value, size)
+            self._left -= size
+            while self._left < 0:
+                self._left += self._entries.popitem(last=False)[1][1]
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+            self._left = self._size

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from murmuration.protocol.errors import BadJson, MissingParam
+from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.push_rules import ruleset
 from murmuration.protocol.push_rules.defaults import Rule, parse_kind
 from murmuration.protocol.push_rules.ruleset import Changes, Ruleset
 from murmuration.storage.users import account_data as storage
-
-TYPE = "m.push_rules"
 
 
 def ruleset_for(user_id: str) -> Ruleset:
@@ -89,8 +88,8 @@ def _required(body: Mapping[str, Any], name: str) -> Any:
 
 
 def _changes(user_id: str) -> Changes:
-    return storage.read(user_id, "", TYPE) or {}
+    return storage.read(user_id, "", PUSH_RULES) or {}
 
 
 def _change(user_id: str, make: Callable[[Changes], Changes]) -> None:
-    storage.change(user_id, "", TYPE, lambda changes: make(changes or {}))
+    storage.change(user_id, "", PUSH_RULES, lambda changes: make(changes or {}))

@@ -35,15 +35,19 @@ class Settings:
     gateways. The server's administrators are reached at `support_admin`, and who cares for its security at
     `support_security`, each a user ID or an address of mail; `support_page` helps its users. A room that all
     have left is deleted after
-    `empty_room_days`; with 0 it is kept. A user, or an address without an account, may cost `hourly_budget`
-    microdollars an hour, while `rate_limits` hold. A user may upload `media_quota_bytes` in all; 0 is no
+    `empty_room_days`; with 0 it is kept. With `retention` messages are purged when they are as old as their
+    room says, brought into `retention_shortest_days`..`retention_longest_days` (0: no bound); rooms that say
+    nothing keep them for `retention_default_days` (0: for ever). A user, or an address without an account,
+    may cost `hourly_budget` microdollars an hour, while `rate_limits` hold. A user may upload
+    `media_quota_bytes` in all; 0 is no
     bound. Files of other servers are fetched if they have up to `remote_media_max_bytes`, and kept for
     `remote_media_days` after they were last used. Clients may ask for previews of URLs if `url_previews` is
     on. Media that were uploaded before `unauthenticated_media_before_ms` can be read without a token.
     Rooms whose creators name no version have `default_room_version`. An event may be scheduled to be sent
     `event_delay_max` later; with 0 none may. Calls go by the LiveKit service at `livekit_service_url`. With
     `metrics` the functions write metrics into their logs. `api` is the kind of API in front of the functions:
-    a REST API compresses answers and stores large uploads, an HTTP API does neither.
+    a REST API compresses answers and stores large uploads, an HTTP API does neither. `waits` is what stands
+    between CloudFront and the queues of parked clients: a REST API, or at the `edge` nothing.
 
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
@@ -59,6 +63,7 @@ class Settings:
     rate_limits: bool = True
     password_cost: int = 14
     waiting: Literal["held", "parked"] = "parked"
+    waits: Literal["edge", "rest"] = "rest"
     api: Literal["http", "rest"] = "rest"
     queue_urls: str = ""
     media_bucket: str = ""
@@ -83,6 +88,10 @@ class Settings:
     support_page: str = ""
     socket_endpoint: str = ""
     empty_room_days: int = 30
+    retention: bool = False
+    retention_default_days: int = 0
+    retention_shortest_days: int = 1
+    retention_longest_days: int = 0
     default_room_version: str = DEFAULT_ROOM_VERSION
     event_delay_max: int = 86_400
     livekit_service_url: str = ""
@@ -158,6 +167,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
         password_cost=number("PASSWORD_COST", 14),
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
+        waits=choice("WAITS", "rest", ("edge", "rest")),  # type: ignore[arg-type]
         api=choice("API", "rest", ("http", "rest")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
@@ -185,6 +195,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         event_delay_max=number("EVENT_DELAY_MAX", 86_400),
         livekit_service_url=value("LIVEKIT_SERVICE_URL", ""),
         empty_room_days=number("EMPTY_ROOM_DAYS", 30),
+        retention=choice("RETENTION", "off", ("on", "off")) == "on",
+        retention_default_days=number("RETENTION_DEFAULT_DAYS", 0),
+        retention_shortest_days=number("RETENTION_SHORTEST_DAYS", 1),
+        retention_longest_days=number("RETENTION_LONGEST_DAYS", 0),
         hourly_budget=number("HOURLY_BUDGET", 240_000),
         metrics=choice("METRICS", "off", ("on", "off")) == "on",
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",

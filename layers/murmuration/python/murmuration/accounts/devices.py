@@ -83,7 +83,7 @@ def logout(requester: Requester) -> dict[str, Any]:
 
     https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout
     """
-    remove_devices(requester.user_id, [requester.device_id])
+    remove_devices(requester.user_id, [requester.device_id], is_revoked=False)
     return {}
 
 
@@ -104,10 +104,11 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
         remove_devices(user_id, [last])
 
 
-def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
+def remove_devices(user_id: str, device_ids: Iterable[str], *, is_revoked: bool = True) -> None:
     """Delete devices with their tokens, keys, pushers and messages; those that aren't there are no error.
 
-    Events that a device scheduled to be sent later are cancelled.
+    Of a device that is revoked, rather than logged out by itself, the events end that it scheduled to be sent
+    later, but for those which only take back what it said of its own user.
 
     What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on. It goes
     once more after the device: a device may upload keys until it is gone, and then no upload is taken.
@@ -116,19 +117,19 @@ def remove_devices(user_id: str, device_ids: Iterable[str]) -> None:
     doomed = [each for each in dict.fromkeys(device_ids) if each in known]
     if not doomed:
         return
-    _purge(user_id, doomed)
+    _purge(user_id, doomed, is_revoked)
     _record_change(user_id, doomed)
     _end_presence(user_id, doomed)
     _end_typing(user_id, doomed)
     accounts.delete_device_items(user_id, doomed)
-    _purge(user_id, doomed)
+    _purge(user_id, doomed, is_revoked)
     streams.nudge(streams.user_stream(user_id))  # who waits comes, and learns that they are logged out
 
 
-def _purge(user_id: str, device_ids: Sequence[str]) -> None:
+def _purge(user_id: str, device_ids: Sequence[str], is_revoked: bool) -> None:
     concurrency.parallel(
         functools.partial(pushers.remove_of_devices, user_id, device_ids),
-        functools.partial(delayed_events.cancel_of_devices, user_id, device_ids),
+        *([functools.partial(delayed_events.cancel_of_devices, user_id, device_ids)] if is_revoked else []),
         *(functools.partial(accounts.purge_device_data, user_id, each) for each in device_ids),
     )
 

@@ -114,7 +114,11 @@ def to_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Item:
-    return {name: deserialize(value) for name, value in attributes.items()}
+    item = {}
+    for name, attribute in attributes.items():
+        for kind, value in attribute.items():  # there is one; most are strings and numbers
+            item[name] = value if kind == "S" else int(value) if kind == "N" else deserialize(attribute)
+    return item
 
 
 # -- Reading ---------------------------------------------------------------------------------------------
@@ -235,15 +239,22 @@ def query(table: str, condition: str, values: Mapping[str, Any], **options: Any)
             return items
 
 
+def scan_page(table: str, **options: Any) -> Page:
+    """One Scan request with DynamoDB's own `options`: up to 1 MB of items, eventually consistent."""
+    response = call("dynamodb", "Scan", {"TableName": settings().table(table), **options})
+    last = response.get("LastEvaluatedKey")
+    return Page(
+        [from_attributes(item) for item in response["Items"]], from_attributes(last) if last else None
+    )
+
+
 def scan(table: str, **options: Any) -> Iterator[Item]:
     """Every item of a table, page by page; eventually consistent."""
-    parameters: dict[str, Any] = {"TableName": settings().table(table), **options}
-    while True:
-        response = call("dynamodb", "Scan", parameters)
-        yield from (from_attributes(item) for item in response["Items"])
-        if "LastEvaluatedKey" not in response:
-            return
-        parameters["ExclusiveStartKey"] = response["LastEvaluatedKey"]
+    more: Item | None = {}
+    while more is not None:
+        page = scan_page(table, **options, **({"ExclusiveStartKey": to_attributes(more)} if more else {}))
+        yield from page.items
+        more = page.more
 
 
 def _projection(attributes: Sequence[str]) -> dict[str, Any]:

@@ -11,17 +11,16 @@ import hashlib
 import hmac
 import json
 import os
-import select
 import socket
 import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
 
 from murmuration.aws.calls import ServiceError, Unreachable
+from murmuration.aws.http1 import Answer, Connection, ProtocolError
 
 PROTOCOLS = {
     "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
@@ -48,24 +47,21 @@ class Wire:
         self._service, self._region = service, region
         self._prefix, self._content_type = PROTOCOLS[service]
         self._secure, self._host, self._address = parts.scheme == "https", parts.netloc, parts.hostname or ""
-        self._port = parts.port
-        self._free: deque[HTTPConnection] = deque(maxlen=KEPT_CONNECTIONS)
+        self._port = parts.port or (443 if self._secure else 80)
+        self._free: deque[Connection] = deque(maxlen=KEPT_CONNECTIONS)
 
     def post(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to one request. Raises ServiceError."""
         if self._service == "lambda":
             path = f"/2015-03-31/functions/{parameters['FunctionName']}/invocations"
-            body, how = (
-                parameters["Payload"].encode(),
-                ("x-amz-invocation-type", parameters["InvocationType"]),
-            )
+            body = parameters["Payload"].encode()
+            signed = self._headers(path, body, "x-amz-invocation-type", parameters["InvocationType"])
         else:
-            path = "/"
-            body = json.dumps(parameters, separators=(",", ":"), default=_base64).encode()
-            how = ("x-amz-target", f"{self._prefix}.{operation}")
+            path, body = "/", _encode(parameters).encode()
+            signed = self._headers(path, body, "x-amz-target", f"{self._prefix}.{operation}")
         try:
-            status, kind, content = self._exchange(path, body, self._headers(path, body, *how))
-        except (OSError, HTTPException) as error:
+            status, headers, content, _ = self._exchange(_request(path, signed, body))
+        except (OSError, ProtocolError) as error:
             raise Unreachable(f"{self._service} {operation}: {error!r}") from error
         try:
             answer: dict[str, Any] = json.loads(content) if content else {}
@@ -73,26 +69,26 @@ class Wire:
             raise Unreachable(f"{self._service} {operation} answered {status} without JSON") from error
         if status in (200, 202):
             return answer
+        kind = headers.get("x-amzn-errortype", "")
         code = (answer.get("__type") or kind or str(status)).rpartition("#")[2].partition(":")[0]
         raise ServiceError(code, answer, status)
 
-    def _exchange(self, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
-        """The status, the kind of error if its header is there, and the content.
+    def _exchange(self, request: bytes) -> Answer:
+        """The answer to a request.
 
         A connection that was kept may have been closed at the other end, even as it's used: then another
-        is tried. Raises OSError, HTTPException.
+        is tried. Raises OSError, ProtocolError.
         """
         while True:
             kept = self._take()
             connection = kept or self._connect()
             try:
-                connection.request("POST", path, body, headers)
-                response = connection.getresponse()
+                answer = connection.exchange(request)
             except TimeoutError:
                 connection.close()
-                self._free.clear()  # what was kept beside it may be as dead, and would take as long to tell
+                self._forget_kept()  # what was kept beside it may be as dead, and would take as long to tell
                 raise
-            except (OSError, HTTPException):
+            except (OSError, ProtocolError):
                 connection.close()
                 if kept is None:
                     raise
@@ -100,37 +96,42 @@ class Wire:
             except BaseException:
                 connection.close()
                 raise
-            break
-        try:
-            content = response.read()
-        except BaseException:
-            connection.close()
-            raise
-        if not response.will_close:
-            self._free.append(connection)
-        return response.status, response.headers.get("x-amzn-errortype", ""), content
+            if answer.closes:
+                connection.close()
+            else:
+                self._free.append(connection)
+            return answer
 
-    def _take(self) -> HTTPConnection | None:
+    def _take(self) -> Connection | None:
         """The connection used last, of those that are still open."""
         while True:
             try:
                 connection = self._free.pop()
             except IndexError:
                 return None
-            if not _is_readable(connection.sock):
+            if not connection.is_readable:
                 return connection
             connection.close()  # nothing is due: what can be read is its end
 
-    def _connect(self) -> HTTPConnection:
-        connection = (
-            HTTPSConnection(self._address, self._port, timeout=CONNECT_S, context=_tls())
-            if self._secure
-            else HTTPConnection(self._address, self._port, timeout=CONNECT_S)
-        )
-        connection.connect()
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.sock.settimeout(READ_S[self._service])
-        return connection
+    def _forget_kept(self) -> None:
+        while True:
+            try:
+                self._free.pop().close()
+            except IndexError:
+                return
+
+    def _connect(self) -> Connection:
+        opened = socket.create_connection((self._address, self._port), CONNECT_S)
+        try:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            if self._secure:
+                opened = _tls().wrap_socket(opened, server_hostname=self._address)
+            opened.settimeout(READ_S[self._service])
+        except BaseException:
+            opened.close()
+            raise
+        return Connection(opened)
 
     # -- Signing ---------------------------------------------------------------------------------------------
 
@@ -190,13 +191,16 @@ def _authorities(known: Any) -> str | None:
     return os.path.join(folders[0], "cacert.pem") if folders else None
 
 
-def _is_readable(open_socket: socket.socket) -> bool:
-    poll = select.poll()
-    poll.register(open_socket, select.POLLIN)
-    return bool(poll.poll(0))
-
-
 def _base64(value: object) -> str:
     if isinstance(value, bytes):
         return b64encode(value).decode()
     raise TypeError(f"{type(value).__name__} can't be sent")
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), default=_base64, check_circular=False).encode
+
+
+def _request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A whole POST request."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body

@@ -10,19 +10,24 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
-from murmuration.identity.budgets import WAKE, charge
+from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rings_owner
+from murmuration.protocol.event_types import FULLY_READ
 from murmuration.storage.keys import one_time_keys
-from murmuration.storage.live import listeners, wake_queues
+from murmuration.storage.live import listeners, receipts, streams, wake_queues
 from murmuration.storage.live.listeners import Socket, Wait
+from murmuration.storage.live.new_entries import new_entries
+from murmuration.storage.live.streams import Change
+from murmuration.storage.live.typing_users import typing_among
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import is_local
-from murmuration.storage.users.account_data import FULLY_READ
+from murmuration.storage.rooms.member_index import is_local, server_of
+from murmuration.storage.users import presence
 
 EPHEMERAL_ROOM = 10
 """Members of a room up to which typing, receipts and presence ring those who wait.
@@ -36,6 +41,7 @@ LATE_S = 15
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
 EVERY_DEVICE = ""
+Call = Callable[[], None]
 Target = tuple[str, str]
 """A user ID, and a device ID or EVERY_DEVICE."""
 
@@ -47,14 +53,14 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     told by their own, unless that came of resolving forks. Nobody is told of what is filled in.
     Returns those of them who have pushers.
     """
-    items = [item for item in items if "filled_below" not in item]
+    entries = [entry for entry in new_entries(items) if not entry.is_past]
     causes: dict[Target, str | None] = {
-        (item["member"], EVERY_DEVICE): _sender(item.get("json")) for item in items if item.get("member")
+        (entry.member, EVERY_DEVICE): entry.sender for entry in entries if entry.member is not None
     }
-    senders = {item["room_id"]: _sender(item.get("json")) for item in items}
-    resolved = {item["room_id"] for item in items if item.get("resolved")}
-    states = {item["room_id"]: (item["room_id"], _root(item)) for item in items}
-    of_resolved = {(item["room_id"], _root(item)) for item in items if item["room_id"] in resolved}
+    senders = {entry.room_id: entry.sender for entry in entries}
+    resolved = {entry.room_id for entry in entries if entry.is_resolved}
+    states = {entry.room_id: (entry.room_id, entry.root) for entry in entries}
+    of_resolved = {(entry.room_id, entry.root) for entry in entries if entry.room_id in resolved}
     for room_id, root in {*states.values(), *of_resolved}:
         for user_id in members_at(room_id, root):
             causes.setdefault((user_id, EVERY_DEVICE), senders[room_id])
@@ -80,17 +86,17 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     changed is told how many it has now.
     """
     told: dict[Urgency, dict[Target, str | None]] = {urgency: {} for urgency in Urgency}
-    by_stream: dict[str, list[Mapping[str, Any]]] = {}
-    for item in items:
-        if "seq" in item and not item.get("quiet"):
-            by_stream.setdefault(item["stream_id"], []).append(item)
-    for name, changes in by_stream.items():
-        kind, _, owner = name.partition(":")
+    by_stream: dict[str, list[Change]] = {}
+    for change in streams.changes_among(items):
+        if not change.quiet:
+            by_stream.setdefault(change.stream, []).append(change)
+    for changes in by_stream.values():
+        kind, owner = changes[0].kind, changes[0].owner
         if kind == "room":
             users, urgency = _to_tell(owner, changes)
             targets = [(user_id, EVERY_DEVICE) for user_id in users]
         elif kind == "user":
-            targets, urgency = [(owner, EVERY_DEVICE)], max(_urgency(item, 1) for item in changes)
+            targets, urgency = [(owner, EVERY_DEVICE)], max(_urgency(change, 1) for change in changes)
         else:
             user_id, _, device_id = owner.partition("/")
             targets, urgency = [(user_id, device_id)], Urgency.NOW
@@ -105,68 +111,57 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _to_tell(room_id: str, changes: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], Urgency]:
+def _to_tell(room_id: str, changes: Sequence[Change]) -> tuple[tuple[str, ...], Urgency]:
     """The members of a room who are told of changes in its stream, and when."""
     head = room_items.read_head(room_id)
-    urgency = max(_urgency(item, head.joined) for item in changes) if head is not None else Urgency.NEVER
+    urgency = max(_urgency(each, head.joined) for each in changes) if head is not None else Urgency.NEVER
     if head is None or urgency is Urgency.NEVER:
         return (), Urgency.NEVER
     return members_at(room_id, head.state_root, head), urgency
 
 
-def _urgency(item: Mapping[str, Any], joined: int) -> Urgency:
+def _urgency(change: Change, joined: int) -> Urgency:
     """When a change in the stream of a room with so many members rings, or 1 for a user's own stream.
 
     A receipt or a presence is looked at now and then, and is good for as long. Typing is over in seconds.
     That it has stopped comes with the message that was typed; without one, a mark ends when typing would.
     """
-    if item["sk"] == "typing":
+    if (typing := typing_among([change.item])) is not None:
         if joined > EPHEMERAL_ROOM:
             return Urgency.NEVER
-        return Urgency.NOW if item.get("user_id") in item["users"] else Urgency.CONNECTIONS
-    if item["sk"].startswith("presence#"):
+        return Urgency.NOW if change.user_id in typing.until else Urgency.CONNECTIONS
+    if presence.user_of(change.item) is not None:
         return Urgency.LATE if joined <= EPHEMERAL_ROOM else Urgency.NEVER
-    if "receipt_type" in item:
+    if receipts.is_receipt(change.item):
         if joined > EPHEMERAL_ROOM:
             return Urgency.NEVER
         return Urgency.NOW if joined == DIRECT_ROOM else Urgency.LATE
-    return Urgency.LATE if item.get("type") == FULLY_READ else Urgency.NOW
+    return Urgency.LATE if change.data_type == FULLY_READ else Urgency.NOW
 
 
-def _cause(item: Mapping[str, Any], owner: str | None) -> str | None:
-    """The user who caused a change in a stream: its item names them, or the sender of its message."""
-    if "event" in item:
-        return _sender(item["event"])
-    if item["sk"].startswith("presence#"):
-        return str(item["sk"]).partition("#")[2]
-    return str(item["user_id"]) if "user_id" in item else owner
-
-
-def _sender(encoded: str | None) -> str | None:
-    """The sender of an event in JSON."""
-    return json.loads(encoded).get("sender") if encoded else None
+def _cause(change: Change, owner: str | None) -> str | None:
+    """Return the user who caused a change in a stream: its item names them, or the sender of its message."""
+    if change.event is not None:
+        sender: str | None = json.loads(change.event).get("sender")
+        return sender
+    return presence.user_of(change.item) or change.user_id or owner
 
 
 def _changed_keys(items: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
-    """What rings say of devices' keys, by (user, device), where these items have new counts of them."""
-    newest: dict[str, Mapping[str, Any]] = {}
-    for item in items:
-        if item.get("sk") == one_time_keys.COUNTS_KEY and "one_time" in item:
-            known = newest.get(item["stream_id"])
-            if known is None or known["seq"] < item["seq"]:
-                newest[item["stream_id"]] = item
-    found = {}
-    for stream, item in newest.items():
-        user_id, _, device_id = stream.partition(":")[2].partition("/")
-        found[user_id, device_id] = wake_queues.encode_keys(
-            one_time_keys.shown(one_time_keys.counts_of(item))
-        )
-    return found
+    """Return what rings say of devices' keys, by (user, device), of the devices with new counts."""
+    return {
+        device: wake_queues.encode_keys(one_time_keys.shown(counts))
+        for device, counts in one_time_keys.newest_counts(items).items()
+    }
 
 
-def _root(item: Mapping[str, Any]) -> bytes | None:
-    """The state that the room was in when an event came; None where the event may have changed all of it."""
-    return None if item.get("resolved") else item.get("room_root") or item["state_root"]
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """A wait or a socket that is to be called: who caused it, and how to call it at once and late."""
+
+    cause: str | None
+    now: Call | None
+    late: Call | None
 
 
 def wake(
@@ -188,40 +183,62 @@ def wake(
     if not causes and not of_connections:
         return frozenset()
     items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *of_connections)}))
-    rung: Counter[str] = Counter()
-    calls: list[Callable[[], None]] = []
+    rings: list[_Ring] = []
 
     def concerns(one: Wait | Socket, targets: Mapping[Target, str | None]) -> bool:
         return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
 
-    def note(one: Wait | Socket, targets: Mapping[Target, str | None]) -> None:
+    def note(
+        one: Wait | Socket, targets: Mapping[Target, str | None], now: Call | None, late: Call | None
+    ) -> None:
         every, single = (one.user_id, EVERY_DEVICE), (one.user_id, one.device_id)
-        if cause := targets[every if every in targets else single]:
-            rung[cause] += 1
+        if now is not None or late is not None:
+            rings.append(_Ring(targets[every if every in targets else single], now, late))
 
     for wait in listeners.waits_in(items):
+        later = functools.partial(ring_late, wait) if wait.kept and not wait.late else None
         if concerns(wait, causes):
             told = (keys or {}).get((wait.user_id, wait.device_id), "")
-            note(wait, causes)
-            calls.append(functools.partial(ring, wait, told))
-        elif concerns(wait, late) and wait.kept and not wait.late:
-            note(wait, late)
-            calls.append(functools.partial(ring_late, wait))
+            note(wait, causes, functools.partial(ring, wait, told), later)
+        elif concerns(wait, late):
+            note(wait, late, None, later)
     connected: list[str] = []
     for socket in listeners.sockets_in(items):
+        push_later = functools.partial(push_late, socket) if not socket.late else None
         if concerns(socket, causes):
-            note(socket, causes)
-            connected.append(socket.connection_id)
-        elif concerns(socket, of_connections) and not socket.late:
-            note(socket, of_connections)
-            calls.append(functools.partial(push_late, socket))
-    if connected:
-        calls.append(functools.partial(order_pushes, connected))
+            note(socket, causes, functools.partial(connected.append, socket.connection_id), push_later)
+        elif concerns(socket, of_connections):
+            note(socket, of_connections, None, push_later)
+    _ring_all(rings)
+    order_pushes(connected)
+    return listeners.with_pushers(items)
+
+
+def _ring_all(rings: Sequence[_Ring]) -> None:
+    """Ring, at once where that is due, and have those pay who caused it: users, and the servers of others'.
+
+    What users of another server do rings late once that server has spent what its rings may cost.
+    """
+    of_servers = Counter(
+        server_of(ring.cause) for ring in rings if ring.now and ring.cause and not is_local(ring.cause)
+    )
+    spent = {
+        server
+        for server, devices in of_servers.items()
+        if not affords(rings_owner(server), devices * REMOTE_WAKE)
+    }
+    rung: Counter[str] = Counter()
+    calls: list[Call] = []
+    for each in rings:
+        is_over = bool(each.cause) and server_of(each.cause or "") in spent
+        call = each.late if is_over or each.now is None else each.now
+        if call is not None:
+            calls.append(call)
+            if each.cause and is_local(each.cause):
+                rung[each.cause] += 1
     concurrency.parallel(*calls)
     for cause, devices in rung.items():
-        if is_local(cause):
-            charge(cause, devices * WAKE)
-    return listeners.with_pushers(items)
+        charge(cause, devices * WAKE)
 
 
 def ring(wait: Wait, keys: str = "") -> None:

@@ -37,6 +37,11 @@ class Routed(Protocol):
 OfRoute = TypeVar("OfRoute", bound=Routed)
 
 
+def stores_body(route: Route) -> bool:
+    """Return whether the gateway puts the bodies of a route's requests into the bucket by itself."""
+    return isinstance(route, Http) and route.stores_body
+
+
 def http_routes(functions: Iterable[OfRoute]) -> Iterator[tuple[str, str, OfRoute]]:
     """(method, path, function) of every HTTP route, the older ones of an endpoint too."""
     for function in functions:
@@ -73,4 +78,4 @@ def discover(package: str = "functions") -> list[Function]:
     return functions
 
 
-__all__ = ["Function", "discover", "function_name", "http_routes", "module_names"]
+__all__ = ["Function", "discover", "function_name", "http_routes", "module_names", "stores_body"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.endpoint.sent import URI_HEADER, headers_of, path_parameters
 from murmuration.protocol.bodies import Fields, parse_json
+from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -30,7 +30,7 @@ from murmuration.protocol.errors import (
     Unauthorized,
     Unrecognized,
 )
-from murmuration.protocol.sizes import JsonText
+from murmuration.protocol.sizes import JsonText, encode
 from murmuration.settings import settings
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ class Request:
             raise MissingParam(f"The query parameter {name} is missing")
         return value
 
-    def query_int(self, name: str, default: int, *, low: int = 0, high: int | None = None) -> int:
-        """A whole number from the query, brought into `low`..`high`. Raises InvalidParam."""
+    def query_int(self, name: str, default: int, *, low: int = 0, high: int = MAX_INTEGER) -> int:
+        """A whole number from the query: at least `low`, and `high` for a larger one. Raises InvalidParam."""
         text = self.query.get(name)
         if text is None:
             return default
@@ -151,7 +151,7 @@ class Request:
             raise InvalidParam(f"{name} must be a whole number, not {text[:40]!r}") from error
         if number < low:
             raise InvalidParam(f"{name} must be at least {low}")
-        return number if high is None else min(number, high)
+        return min(number, high)
 
     def query_bool(self, name: str, default: bool = False) -> bool:
         """`true` or `false` from the query. Raises InvalidParam."""
@@ -446,7 +446,7 @@ def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = Tru
     headers.setdefault("Content-Type", "application/json")
     if isinstance(response.body, JsonText):
         return _large_response(response, response.body.pieces, headers, compressible, reads)
-    body = json.dumps(response.body, separators=(",", ":"), ensure_ascii=False)
+    body = "".join(encode(response.body))
     if len(body) > (LARGE_CHARACTERS if compresses_itself() else SMALLEST_COMPRESSED):
         return _large_response(response, [body], headers, compressible, reads)
     return {"statusCode": response.status, "headers": headers, "body": body, "isBase64Encoded": False}
@@ -486,8 +486,7 @@ def endpoint(
     """Make a function the Lambda for `method` and `path` (API Gateway's syntax).
 
     `also` are older paths of it; one with another method has that in front: `PUT /path`. Browsers come to
-    what is `for_people`, suspended users don't to what `refuses_suspended`.
-    What `stores_body` says where: see `endpoint.uploads`.
+    what is `for_people`, suspended users don't to what `refuses_suspended`. `stores_body`: see `uploads`.
     """
     given = (one.rpartition(" ") for one in also)
     older = tuple((other or method, where) for other, _, where in given)

@@ -64,6 +64,11 @@ OBJECT_KB = 0.023
 """A month's storage of a KB in the bucket."""
 WAKE = 18.0
 """One waiting device that is rung: the ring, its registration, the request by which it fetches the news."""
+REMOTE_WAKE = 2.5 * WAKE
+"""What such a ring takes from the second bucket of another server, for what its users did.
+
+So an hour of rings for a server costs 0.4 of an hourly budget. Beyond that they come late (`delivery.wakes`).
+"""
 PUSH = 12.0
 """One notification of a push gateway: the message in the queue, the worker's run, its reads and writes."""
 ORDINARY = 8.0
@@ -116,7 +121,7 @@ class Bill:
                 raise
 
     def expect(self, microdollars: float) -> None:
-        """Take what the coming work costs, as far as it isn't taken yet.
+        """Take what the coming work costs, as far as it isn't taken yet. Forget what is refused.
 
         Raises LimitExceeded, TooLarge for more than a bucket ever holds.
         """
@@ -125,10 +130,15 @@ class Bill:
         with self._lock:
             self._expected += microdollars
             missing = self._expected - self._taken
-        if missing > burst():
-            raise TooLarge("This is more than one request may cost; send it in parts")
-        if missing > 0:
-            self._take(missing)
+        try:
+            if missing > burst():
+                raise TooLarge("This is more than one request may cost; send it in parts")
+            if missing > 0:
+                self._take(missing)
+        except (LimitExceeded, TooLarge):
+            with self._lock:
+                self._expected -= microdollars
+            raise
 
     def add(self, microdollars: float) -> None:
         """Count a cost that the calls of DynamoDB and SQS don't show."""
@@ -231,6 +241,11 @@ def server_owner(server_name: str) -> str:
     return f"server {server_name}"
 
 
+def rings_owner(server_name: str) -> str:
+    """The owner of another server's second bucket: it pays for rings, and has nothing refused."""
+    return f"rings of {server_name}"
+
+
 # -- Buckets ---------------------------------------------------------------------------------------------
 
 
@@ -270,6 +285,17 @@ def charge(owner: str, microdollars: float) -> None:
         _draw(owner, quanta * QUANTUM, forced=True)
     else:
         _move_back(owner, -quanta)
+
+
+def affords(owner: str, microdollars: float) -> bool:
+    """Take an amount if the bucket has it; whether it had. Everybody has it where rates aren't limited."""
+    if not settings().rate_limits:
+        return True
+    try:
+        take(owner, microdollars)
+    except LimitExceeded:
+        return False
+    return True
 
 
 def _whole_quanta(owner: str, microdollars: float) -> int:

@@ -8,7 +8,6 @@ https://spec.matrix.org/v1.19/client-server-api/#presence
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,6 +24,7 @@ from murmuration.protocol.presence import (
     Presence,
     availability,
 )
+from murmuration.storage.live.new_entries import new_entries
 from murmuration.storage.live.streams import pause
 from murmuration.storage.users import presence
 
@@ -109,8 +109,8 @@ def stay(user_id: str, device_id: str, connection: str, until_ms: int) -> None:
 def leave(user_id: str, devices: Collection[str]) -> None:
     """Have devices, with their connections, or connections, which are gone, say nothing any more."""
     item = presence.read(user_id)
-    known = {*item["devices"], *item.get("capabilities", ())} if item is not None else set()
-    if any(_is_of(name, devices) for name in known):
+    before = presence.from_item(item)
+    if any(_is_of(name, devices) for name in (*before.devices, *before.capabilities)):
         _change(user_id, lambda before, now: _without(before, devices, now), item)
 
 
@@ -143,11 +143,9 @@ def note_action(user_id: str, at_ms: int) -> None:
 
 def note_sending(items: Iterable[Mapping[str, Any]]) -> None:
     """Note what new entries of rooms' logs say of who is active: the senders of messages from here."""
-    for item in items:
-        if "device_id" in item:
-            event = json.loads(item["json"])
-            if "state_key" not in event:
-                note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
+    for entry in new_entries(items):
+        if entry.is_sent_here and "state_key" not in (event := entry.event):
+            note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
 
 
 def announce(user_id: str) -> None:

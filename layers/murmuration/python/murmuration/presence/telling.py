@@ -9,7 +9,6 @@ told of what they missed.
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,9 +16,11 @@ from murmuration.aws import concurrency
 from murmuration.aws.calls import Usage, counting
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.rooms.room import Room
 from murmuration.storage.live import streams
+from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.users import memberships, presence, presence_lists
@@ -31,41 +32,36 @@ MARKERS_AT_ONCE = 50
 
 def tell(items: Iterable[Mapping[str, Any]]) -> None:
     """Tell of these new presences, by their items, at their users' expense. Repeating it does no harm."""
-    found = list(items)
-    changed = {item["stream_id"] for item in found if presence.is_change(item)}
-    came = {item["stream_id"] for item in found if presence.has_come(item)}
-    newest = {item["stream_id"]: item for item in found if item["stream_id"] in changed | came}
-    for name, item in newest.items():
-        user_id = name.partition(":")[2]
+    for user_id, new in presence.newest_of(items).items():
         with counting(usage := Usage()):
-            _tell(user_id, presence.from_item(item), changed=name in changed, came=name in came)
+            _tell(user_id, new.presence, changed=new.changed, came=new.came)
         charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
-def tell_of_joins(entries: Iterable[Mapping[str, Any]]) -> None:
+def tell_of_joins(items: Iterable[Mapping[str, Any]]) -> None:
     """Tell those who by these new items of rooms' logs come to share a room who of them is there, both ways.
 
     In a large room only the others are told here: its stream has the markers of all who are there, which a
     sync reads when the user has joined. Repeating it does no harm.
     """
-    joined = {(item["room_id"], item["member"]) for item in entries if item.get("member") and _is_join(item)}
+    entries = new_entries(items)
+    joined = {(entry.room_id, entry.member) for entry in entries if entry.member and _is_join(entry)}
     for room_id, user_id in sorted(joined):
         with counting(usage := Usage()):
             _tell_of_join(room_id, user_id)
         charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
-def _is_join(item: Mapping[str, Any]) -> bool:
+def _is_join(entry: NewEntry) -> bool:
     """Whether a member event has somebody join who wasn't in the room before."""
-    before = json.loads(item["replaced"])["content"].get("membership") if "replaced" in item else None
-    return before != "join" and json.loads(item["json"])["content"].get("membership") == "join"
+    return entry.membership_before != "join" and entry.membership == "join"
 
 
 def _tell_of_join(room_id: str, user_id: str) -> None:
     head = room_items.read_head(room_id)
     if head is None or head.joined < 2:
         return
-    member = Room(head).event("m.room.member", user_id)
+    member = Room(head).event(MEMBER, user_id)
     if member is None or member.membership != "join":
         return  # the user has left since
     is_large = head.joined > SMALL_ROOM

@@ -6,13 +6,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import dynamodb
+from murmuration.aws.reads import Batch
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.presence import Presence
 from murmuration.settings import settings
-from murmuration.storage.live import streams
 from murmuration.storage.users import accounts, memberships, presence, presence_lists, profiles
 
 
@@ -35,19 +34,13 @@ def look_at(user_ids: Collection[str]) -> list[Seen]:
     if not user_ids:
         return []
     wanted = sorted(user_ids)
-    found = dynamodb.batch_get(
-        {
-            streams.TABLE: [presence.key(user_id) for user_id in wanted],
-            profiles.USERS: [profiles.profile_key(user_id) for user_id in wanted],
-        }
-    )
-    stored = {item["stream_id"].partition(":")[2]: item for item in found[streams.TABLE]}
-    fields = {
-        item["user_id"]: {name: item[name] for name in profiles.MEMBER_FIELDS if name in item}
-        for item in found[profiles.USERS]
-    }
+    batch = Batch()
+    stored = batch.add_all([presence.presence_read(user_id) for user_id in wanted])
+    fields = batch.add_all([profiles.member_fields_read(user_id) for user_id in wanted])
+    batch.fetch()
     return [
-        Seen(user_id, presence.from_item(stored.get(user_id)), fields.get(user_id, {})) for user_id in wanted
+        Seen(user_id, theirs.value, shown.value)
+        for user_id, theirs, shown in zip(wanted, stored, fields, strict=True)
     ]
 
 

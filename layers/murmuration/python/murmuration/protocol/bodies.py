@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.errors import BadJson, MissingParam, NotJson, TooLarge
 
 MAX_DEPTH = 100
@@ -104,8 +105,8 @@ class Fields:
 
     def integer(self, name: str, default: int, *, low: int = 0) -> int:
         value = self.values.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise BadJson(f"{name} must be a whole number of at least {low}")
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= MAX_INTEGER:
+            raise BadJson(f"{name} must be a whole number from {low} to {MAX_INTEGER}")
         return value
 
     def strings(self, name: str) -> list[str]:

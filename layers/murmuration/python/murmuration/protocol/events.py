@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.event_types import CREATE, MEMBER, REDACTION
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
@@ -21,7 +22,7 @@ class Event:
     unchecked, but for those inside `content`, where nothing can be relied on.
     """
 
-    __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "room_version")
+    __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "rendered", "room_version")
 
     def __init__(self, pdu: dict[str, Any], room_version: RoomVersion, event_id: str | None = None) -> None:
         """`event_id` spares its computation to one who knows it already."""
@@ -30,6 +31,8 @@ class Event:
         self._event_id = event_id
         self._prev_events: tuple[str, ...] | None = None
         self._auth_events: tuple[str, ...] | None = None
+        self.rendered: str | None = None
+        """What was rendered of the event, for whoever renders it again (`client_events`)."""
 
     @classmethod
     def from_json(cls, text: str | bytes, room_version: RoomVersion, event_id: str | None = None) -> Event:
@@ -81,7 +84,7 @@ class Event:
     @property
     def is_create(self) -> bool:
         """Whether this is an m.room.create event that starts a room (state key empty)."""
-        return self.pdu["type"] == "m.room.create" and self.pdu.get("state_key") == ""
+        return self.pdu["type"] == CREATE and self.pdu.get("state_key") == ""
 
     @property
     def state_pair(self) -> StateKey | None:
@@ -97,7 +100,7 @@ class Event:
     @property
     def membership(self) -> str | None:
         """`content.membership` of an m.room.member event, if it is a string."""
-        if self.pdu["type"] != "m.room.member":
+        if self.pdu["type"] != MEMBER:
             return None
         membership = self.pdu["content"].get("membership")
         return membership if isinstance(membership, str) else None
@@ -105,7 +108,7 @@ class Event:
     @property
     def redacts(self) -> str | None:
         """The event ID that an m.room.redaction names, from where the room version keeps it."""
-        if self.type != "m.room.redaction":
+        if self.type != REDACTION:
             return None
         redacts = (self.content if self.room_version.redacts_in_content else self.pdu).get("redacts")
         return redacts if isinstance(redacts, str) else None

@@ -67,6 +67,18 @@ class EventFilter:
         return _admits(room_id, self.rooms, self.not_rooms)
 
     @property
+    def admits_everything(self) -> bool:
+        """Whether every event passes, but for its relations."""
+        return self.contains_url is None and all(
+            admitted is None and not refused
+            for admitted, refused in (
+                (self.types, self.not_types),
+                (self.senders, self.not_senders),
+                (self.rooms, self.not_rooms),
+            )
+        )
+
+    @property
     def admits_nothing(self) -> bool:
         """Whether no event can pass, so that none need be read."""
         return () in (self.types, self.senders, self.rooms) or "*" in self.not_types

@@ -23,9 +23,39 @@ class JsonText:
     pieces: Iterable[str]
 
 
+@dataclass(frozen=True, slots=True)
+class RawJson:
+    """A value within an answer that is encoded already."""
+
+    text: str
+
+
+_PLACE = {"": float("nan")}
+_ENCODED_PLACE = '{"":NaN}'
+"""What stands for a RawJson while the rest is encoded. Nothing else looks so: no parsed value has a NaN,
+and within a string no quote stands bare."""
+
+
+def encode(value: Any) -> list[str]:
+    """Return the compact JSON of a value that may have RawJson in it, piece by piece."""
+    raw: list[str] = []
+
+    def take_place(inner: object) -> dict[str, float]:
+        if not isinstance(inner, RawJson):
+            raise TypeError(f"{type(inner).__name__} has no JSON")
+        raw.append(inner.text)
+        return _PLACE
+
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=take_place)
+    if not raw:
+        return [text]
+    first, *others = text.split(_ENCODED_PLACE)
+    return [first, *(piece for pair in zip(raw, others, strict=True) for piece in pair)]
+
+
 def json_bytes(value: Any) -> int:
     """Return how many bytes a JSON value takes in an answer."""
-    return len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+    return sum(len(piece.encode()) for piece in encode(value))
 
 
 class Budget:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
+
 Visibility: TypeAlias = Literal["world_readable", "shared", "invited", "joined"]
 
 DEFAULT_VISIBILITY: Final[Visibility] = "shared"
@@ -52,9 +54,9 @@ def may_see_event(
     visibilities: list[Visibility] = [visibility_before]
     memberships = [membership_before]
     changed = (event.get("type"), event.get("state_key"))
-    if changed == ("m.room.history_visibility", ""):
+    if changed == HISTORY_VISIBILITY_KEY:
         visibilities.append(visibility_of(event["content"]))
-    elif changed == ("m.room.member", user_id):
+    elif changed == (MEMBER, user_id):
         memberships.append(event["content"].get("membership"))
     return any(
         may_see(visibility, membership, joined_later=joined_later)

@@ -12,7 +12,15 @@ from typing import Any
 
 from murmuration.aws import queues
 from murmuration.aws.reads import Answer, Batch
-from murmuration.identity.budgets import PUSH, charge
+from murmuration.identity.budgets import PUSH, charge, server_owner
+from murmuration.protocol.event_types import (
+    CREATE_KEY,
+    ENCRYPTED,
+    IGNORED_USERS,
+    MEMBER,
+    POWER_LEVELS_KEY,
+    PUSH_RULES,
+)
 from murmuration.protocol.events import Event
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules import ruleset
@@ -21,21 +29,32 @@ from murmuration.protocol.push_rules.evaluation import Outcome, compile_ruleset,
 from murmuration.rooms.reading.client_events import bare_event
 from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.reading.visibility import ignored_users
+from murmuration.storage.live.new_entries import NewEntry, new_entries
+from murmuration.storage.live.receipts import READ_TYPES, receipts_among
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
-from murmuration.storage.rooms.member_index import is_local
+from murmuration.storage.rooms.member_index import is_local, server_of
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 from murmuration.storage.users import account_data
 from murmuration.storage.users.unread import Unread, unread_read
 
 QUEUE = "gateway-pushes"
 Message = tuple[dict[str, Any], str | None]
-"""A message of that queue, and the user who is to be charged for it."""
+"""A message of that queue, and the user who caused it, where somebody is to be charged."""
 MOST_TWEAK_BYTES = 4096
-CREATE, LEVELS, MEMBER = ("m.room.create", ""), ("m.room.power_levels", ""), "m.room.member"
-READ_TYPES = ("m.read", "m.read.private")
-URGENT = ("m.room.encrypted", "m.call.invite", "m.rtc.notification")
-"""Types of events that a phone is told of at once, though their rule makes no sound."""
+_RTC = "org.matrix.msc4075"
+URGENT = (
+    ENCRYPTED,
+    "m.call.invite",
+    f"{_RTC}.rtc.notification",
+    f"{_RTC}.call.notify",
+    "m.rtc.notification",
+    "m.rtc.invite",
+)
+"""Types of events that a phone is told of at once, though their rule makes no sound: calls among them.
+
+What calls of Element X ring by has had several names (MSC4075).
+"""
 
 
 def order_pushes(items: Sequence[Mapping[str, Any]], users: Iterable[str]) -> None:
@@ -43,10 +62,10 @@ def order_pushes(items: Sequence[Mapping[str, Any]], users: Iterable[str]) -> No
     reachable = frozenset(users)
     if not reachable:
         return
-    by_room: dict[str, list[Mapping[str, Any]]] = {}
-    for item in items:
-        if "filled_below" not in item and not item.get("withheld") and "json" in item:
-            by_room.setdefault(item["room_id"], []).append(item)
+    by_room: dict[str, list[NewEntry]] = {}
+    for entry in new_entries(items):
+        if not entry.is_past and not entry.is_withheld and entry.encoded is not None:
+            by_room.setdefault(entry.room_id, []).append(entry)
     for room_id, some in by_room.items():
         concerned = {user_id: _concerning(user_id, some) for user_id in sorted(reachable)}
         concerned = {user_id: found for user_id, found in concerned.items() if found}
@@ -54,17 +73,13 @@ def order_pushes(items: Sequence[Mapping[str, Any]], users: Iterable[str]) -> No
             _order(_orders_in_room(room_id, concerned))
 
 
-def _concerning(user_id: str, items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The entries that came while the user was in the room, and those about the user."""
+def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
+    """Return the entries that came while the user was in the room, and those about the user."""
     return [
-        item
-        for item in items
-        if item.get("member") == user_id or user_id in members_at(item["room_id"], _root(item))
+        entry
+        for entry in entries
+        if entry.member == user_id or user_id in members_at(entry.room_id, entry.root)
     ]
-
-
-def _root(item: Mapping[str, Any]) -> bytes | None:
-    return None if item.get("resolved") else item.get("room_root") or item["state_root"]
 
 
 class _Facts:
@@ -75,14 +90,14 @@ class _Facts:
         self._head = batch.add(room_items.head_read(room_id))
         self._state = {
             pair: batch.add(room_items.stored_state_read(room_id, pair))
-            for pair in [CREATE, LEVELS, *((MEMBER, user_id) for user_id in user_ids)]
+            for pair in [CREATE_KEY, POWER_LEVELS_KEY, *((MEMBER, user_id) for user_id in user_ids)]
         }
         self._rules: dict[str, Answer[dict[str, Any] | None]] = {}
         self._ignored: dict[str, Answer[dict[str, Any] | None]] = {}
         self._unread: dict[str, Answer[tuple[Unread, int]]] = {}
         for user_id in user_ids:
-            self._rules[user_id] = batch.add(account_data.content_read(user_id, "", account_data.PUSH_RULES))
-            self._ignored[user_id] = batch.add(account_data.content_read(user_id, "", "m.ignored_user_list"))
+            self._rules[user_id] = batch.add(account_data.content_read(user_id, "", PUSH_RULES))
+            self._ignored[user_id] = batch.add(account_data.content_read(user_id, "", IGNORED_USERS))
             self._unread[user_id] = batch.add(unread_read(user_id))
         batch.fetch()
 
@@ -109,22 +124,22 @@ def _order(messages: Iterable[Message]) -> None:
     found = list(messages)
     queues.send_each(QUEUE, [message for message, _ in found])
     for _, cause in found:
-        if cause is not None and is_local(cause):
-            charge(cause, PUSH)
+        if cause is not None:
+            charge(cause if is_local(cause) else server_owner(server_of(cause)), PUSH)
 
 
-def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Message]:
+def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -> Iterator[Message]:
     facts = _Facts(room_id, concerned)
     head = facts.head
     if head is None:
         return
-    levels = PowerLevels.from_state(facts.state(*CREATE), facts.state(*LEVELS), head.version)
-    for user_id, items in concerned.items():
+    levels = PowerLevels.from_state(facts.state(*CREATE_KEY), facts.state(*POWER_LEVELS_KEY), head.version)
+    for user_id, entries in concerned.items():
         member = facts.state(MEMBER, user_id)
         name = member.content.get("displayname") if member is not None else None
         rules = compile_ruleset(ruleset.ruleset_of(user_id, facts.changes(user_id)))
-        for item in items:
-            entry = room_items.log_entry_from_item(item, head.version)
+        for new in entries:
+            entry = new.as_log_entry(head.version)
             sender = entry.event.sender
             if _ends_unread(entry, user_id):
                 yield from _readings(user_id, entry, facts.unread_places(user_id, room_id))
@@ -179,16 +194,14 @@ def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> dict[str, Any]:
 
 def note_receipts(items: Sequence[Mapping[str, Any]]) -> None:
     """Have the numbers go down of users who have read something, by receipts among items of streams."""
-    receipts = [
-        item for item in items if item.get("receipt_type") in READ_TYPES and is_local(item["user_id"])
-    ]
+    receipts = [each for each in receipts_among(items, READ_TYPES) if is_local(each.user_id)]
     batch = Batch()
-    unread = {user_id: batch.add(unread_read(user_id)) for user_id in {item["user_id"] for item in receipts}}
+    unread = {user_id: batch.add(unread_read(user_id)) for user_id in {each.user_id for each in receipts}}
     batch.fetch()
     messages: list[Message] = []
-    for item in receipts:
-        thread, up_to = str(item.get("thread_id") or ""), int(item["ordinal"])
-        places = unread[item["user_id"]].value[0].get(item["room_id"], [])
+    for receipt in receipts:
+        thread, up_to = receipt.thread_id or "", receipt.ordinal
+        places = unread[receipt.user_id].value[0].get(receipt.room_id, [])
         if any(ordinal <= up_to and thread in ("", of) for ordinal, of in places):
-            messages.append((_reading(item["user_id"], item["room_id"], {thread: up_to}), None))
+            messages.append((_reading(receipt.user_id, receipt.room_id, {thread: up_to}), None))
     _order(messages)

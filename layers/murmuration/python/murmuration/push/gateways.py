@@ -16,12 +16,13 @@ from murmuration.aws import queues
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event
 from murmuration.push.evaluation import QUEUE
 from murmuration.push.pushers import check_gateway
-from murmuration.rooms.ephemeral.receipts import read_own
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
+from murmuration.storage.live.receipts import read_own
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import failing_pushers, pushers, unread
 from murmuration.storage.users.failing_pushers import Failing, failing_read
@@ -59,7 +60,7 @@ def _notify(user_id: str, note: Mapping[str, Any]) -> None:
     room_id, ordinal, thread = note["room_id"], int(note["ordinal"]), note["thread"]
     unread.add(user_id, room_id, ordinal, thread)
     receipts = read_own(user_id, room_id, [None, thread])
-    if any(ordinal <= int(item["ordinal"]) for item in receipts):
+    if any(ordinal <= receipt.ordinal for receipt in receipts):
         unread.mark_read(user_id, room_id, {thread: ordinal})
         return
     for pusher in found:
@@ -208,15 +209,15 @@ def _content(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> dict[str,
 
 def _details(user_id: str, room: Room, event: Event) -> dict[str, Any]:
     """What is told of an event and its room."""
-    name, alias = ("m.room.name", ""), ("m.room.canonical_alias", "")
-    member = ("m.room.member", event.sender)
+    name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
+    member = (MEMBER, event.sender)
     state = room.events([name, alias, member])
     texts = {
         "sender_display_name": state[member].content.get("displayname") if member in state else None,
         "room_name": state[name].content.get("name") if name in state else None,
         "room_alias": state[alias].content.get("alias") if alias in state else None,
     }
-    is_target = event.type == "m.room.member" and event.state_key == user_id
+    is_target = event.type == MEMBER and event.state_key == user_id
     return {
         "type": event.type,
         "sender": event.sender,

@@ -13,16 +13,17 @@ from murmuration import push_rules
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import compile_ruleset, evaluate
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
-from murmuration.rooms.ephemeral.receipts import read_own
 from murmuration.rooms.reading.client_events import bare_event, client_event
 from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.rooms.room import Room
 from murmuration.search.newest_first import NewestFirst
+from murmuration.storage.live.receipts import Receipt, read_own
 from murmuration.storage.rooms import scan_places
 from murmuration.storage.users import memberships
 
@@ -31,7 +32,7 @@ DEFAULT, MOST = 20, 100
 OLDEST_MS = 30 * 24 * 3_600_000
 """How far the list goes back: 30 days."""
 HIGHLIGHT = "highlight"
-STATE = (("m.room.create", ""), ("m.room.power_levels", ""))
+STATE = (CREATE_KEY, POWER_LEVELS_KEY)
 
 
 def get_notifications(
@@ -54,7 +55,7 @@ def get_notifications(
             scan.end_room(room.room_id)
             continue
         thread = thread_of(event)
-        if event.sender == requester.user_id and event.type != "m.room.member":
+        if event.sender == requester.user_id and event.type != MEMBER:
             mine = own.setdefault(room.room_id, {})
             mine.setdefault(thread, seen.entry.ordinal)
             continue
@@ -108,7 +109,7 @@ class _Context:
 
     def of(self, sender: str) -> PushContext:
         if self._levels is None:
-            member = ("m.room.member", self._user_id)
+            member = (MEMBER, self._user_id)
             state = self._room.events([*STATE, member])
             self._levels = PowerLevels.from_state(
                 state.get(STATE[0]), state.get(STATE[1]), self._room.version
@@ -130,7 +131,7 @@ class _Context:
             self._note(read_own(self._user_id, self._room.room_id, unknown))
         return ordinal <= max(self._read[None], self._read[thread])
 
-    def _note(self, items: Iterable[Mapping[str, Any]]) -> None:
-        for item in items:
-            thread = item.get("thread_id")
-            self._read[thread] = max(self._read.get(thread, 0), int(item["ordinal"]))
+    def _note(self, receipts: Iterable[Receipt]) -> None:
+        for receipt in receipts:
+            thread = receipt.thread_id
+            self._read[thread] = max(self._read.get(thread, 0), receipt.ordinal)

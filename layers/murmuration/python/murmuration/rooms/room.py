@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from murmuration.aws.reads import Batch
 from murmuration.cache import LruCache
 from murmuration.protocol.errors import Forbidden, NotFound
+from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.storage.rooms import member_index, room_items
@@ -65,7 +66,7 @@ class Room:
 
     def membership(self, user_id: str) -> str | None:
         """The user's membership; None for one who never had any."""
-        event = self.event("m.room.member", user_id)
+        event = self.event(MEMBER, user_id)
         return event.membership if event else None
 
     def remember(self, changes: Mapping[StateKey, StateEntry | None]) -> None:
@@ -84,7 +85,7 @@ class Room:
     @property
     def federates(self) -> bool:
         """Whether users of other servers may take part."""
-        create = self.event("m.room.create")
+        create = self.event(CREATE)
         return create is not None and create.content.get("m.federate") is not False
 
     def require_residency(self) -> None:

@@ -16,6 +16,7 @@ from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import InvalidParam, MissingParam
+from murmuration.protocol.event_types import MEMBER, MESSAGE, NAME, TOPIC
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
@@ -32,16 +33,15 @@ from murmuration.storage.users import memberships
 
 PURPOSE = "search"
 KEYS = {
-    "content.body": ("m.room.message", "body"),
-    "content.name": ("m.room.name", "name"),
-    "content.topic": ("m.room.topic", "topic"),
+    "content.body": (MESSAGE, "body"),
+    "content.name": (NAME, "name"),
+    "content.topic": (TOPIC, "topic"),
 }
 """Each key with the type of events, and the property of their content, that it is about."""
 DEFAULT, MOST = 10, 100
 MOST_CONTEXT, DEFAULT_CONTEXT = 20, 5
 MOST_WORDS, MOST_TERM_BYTES = 20, 1_000
 GROUPS = ("room_id", "sender")
-MEMBER = "m.room.member"
 _WORD = re.compile(r"\w+")
 
 

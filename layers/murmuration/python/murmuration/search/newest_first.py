@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from murmuration.aws import concurrency
 from murmuration.aws.reads import Batch
+from murmuration.protocol.event_types import ENCRYPTION_KEY, IGNORED_USERS
 from murmuration.rooms.reading.visibility import Seen, Viewer, ignored_users, make_viewer, seen_by
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import room_items
@@ -20,7 +21,6 @@ FIRST_PAGE, PAGE = 20, 200
 MOST_ROOMS = 1000
 MOST_ENTRIES = 10_000
 SECONDS = 5.0
-ENCRYPTION = ("m.room.encryption", "")
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class _Room:
 
 
 def _is_encrypted(room: Room) -> bool:
-    return room.event(*ENCRYPTION) is not None
+    return room.event(*ENCRYPTION_KEY) is not None
 
 
 class NewestFirst:
@@ -79,7 +79,7 @@ class NewestFirst:
         ]
         batch = Batch()
         heads = [batch.add(room_items.head_read(each.room_id)) for each in wanted]
-        ignored = batch.add(account_data.content_read(user_id, "", "m.ignored_user_list"))
+        ignored = batch.add(account_data.content_read(user_id, "", IGNORED_USERS))
         batch.fetch()
         self._rooms: list[_Room] = []
         for membership, answer in zip(wanted, heads, strict=True):
@@ -100,7 +100,7 @@ class NewestFirst:
                 place = min(place, viewer.joined_until + 1)
             self._rooms.append(_Room(room, viewer, place))
         if not encrypted:
-            prefetch([each.room for each in self._rooms], [ENCRYPTION])
+            prefetch([each.room for each in self._rooms], [ENCRYPTION_KEY])
             self._rooms = [each for each in self._rooms if not _is_encrypted(each.room)]
         self._ends = time.monotonic() + SECONDS
         self._passed = 0

@@ -13,6 +13,7 @@ from murmuration.aws.reads import Batch, fetch_all
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields
+from murmuration.protocol.event_types import MEMBER
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.users import accounts, memberships, profiles, user_words
 
@@ -98,7 +99,7 @@ def _members(user_id: str) -> Found:
             for each in member_index.read_present(head, limit=MOST_MEMBERS)
             if not member_index.is_local(each) and each not in found
         ]
-        pairs = [("m.room.member", each) for each in others[: MOST_MEMBERS - len(found)]]
+        pairs = [(MEMBER, each) for each in others[: MOST_MEMBERS - len(found)]]
         for pair, entry in room_items.read_state_entries(head.room_id, head.version, pairs).items():
             content = entry.event.content
             found[pair[1]] = {name: content[name] for name in NAMES if isinstance(content.get(name), str)}

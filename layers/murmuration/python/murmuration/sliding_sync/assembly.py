@@ -10,16 +10,17 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
+from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.requests import RoomScope, SlidingRequest
-from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
+from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
 from murmuration.sliding_sync import devices, lists, other_rooms, rooms
 from murmuration.sliding_sync.devices import KeyCounts
 from murmuration.sliding_sync.lists import InSight, Wish
-from murmuration.sliding_sync.look import DIRECT, Look
+from murmuration.sliding_sync.look import Look
 from murmuration.sliding_sync.rooms import Asked, RoomPart
 from murmuration.storage.live.positions import mark
 from murmuration.storage.live.sliding_positions import ConnectionState
@@ -28,8 +29,8 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, waiting
-from murmuration.sync.account import IGNORED_USERS
 from murmuration.sync.context import Context, DeviceLists
+from murmuration.sync.sections import SYNC
 from murmuration.sync.unread import rule_digests
 from murmuration.sync.unread.rule_digests import Outdated
 
@@ -108,6 +109,7 @@ class _Assembly:
             base=look.first.base,
             now_ms=now_ms(),
             push_changes=look.first.push_changes,
+            reader=SYNC,
             ignored=frozenset(ignored_users(contents.get(IGNORED_USERS)) - {look.requester.user_id}),
         )
         self.rows = self._visible_rows(blocks_invites(contents.get(INVITE_PERMISSION, {})))
@@ -369,7 +371,8 @@ class _Assembly:
         if room is None or (self.late and room.head.ordinal < (row.ordinal or 0)):
             return None
         required, limit = (wish.required, wish.timeline_limit) if wish is not None else ((), 1)
-        return other_rooms.left_room(self.ctx, room, row, required, limit)
+        told_ms = self.before.written_ms if self.before is not None else None
+        return other_rooms.left_room(self.ctx, room, row, required, limit, told_ms)
 
     def _forget_gone(self) -> None:
         """Keep nothing about rooms that the user has no membership in any more."""

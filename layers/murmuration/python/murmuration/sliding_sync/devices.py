@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.event_types import ENCRYPTION, MEMBER
 from murmuration.rooms.room import Room
 from murmuration.sliding_sync.look import Look
 from murmuration.storage.keys import one_time_keys
@@ -20,8 +21,7 @@ from murmuration.storage.live.to_device import Inbox
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined, timeline
 from murmuration.sync.context import Context, DeviceLists
-from murmuration.sync.device_lists import ENCRYPTION, after_leaving, members_of, sharing_none
-from murmuration.sync.timeline import MEMBER
+from murmuration.sync.device_lists import after_leaving, members_of, sharing_none
 
 MOST_MESSAGES = 100
 KeyCounts = tuple[dict[str, int], list[str]]

@@ -73,7 +73,9 @@ class _SlidingSync:
             found = look(self.token, request, found)
             answer = assemble(request, found)
             self.looked_since = True
-        pos, _ = concurrency.gather(functools.partial(self._pos, found, answer), self._release)
+        pos, _ = concurrency.gather(
+            functools.partial(self._pos, found, answer), functools.partial(self._release, answer)
+        )
         return answer.as_json(pos)
 
     def _note_visit(self, found: Look) -> None:
@@ -95,10 +97,10 @@ class _SlidingSync:
     def _hold(self, answer: SlidingAnswer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
         self.waited = True
-        if self.wait is not None and waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline):
-            self.wait = None
-            return True
-        return time.monotonic() < self.deadline
+        if self.wait is None:
+            return time.monotonic() < self.deadline
+        goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+        return goes_on
 
     def _pos(self, found: Look, answer: SlidingAnswer) -> str:
         """The answer's pos: that of the request, where the client stands where it stood."""
@@ -107,9 +109,9 @@ class _SlidingSync:
             return place.pos
         return sliding_positions.write(found.connection, place, answer.state)
 
-    def _release(self) -> None:
-        """Give the wait up that was for nothing, the first look having found news."""
-        if self.wait is not None and not self.looked_since:
+    def _release(self, answer: SlidingAnswer) -> None:
+        """Give the wait up where a look found news without its ring."""
+        if self.wait is not None and (answer.is_new or not self.looked_since):
             listeners.release(self.wait)
             self.wait = None
 

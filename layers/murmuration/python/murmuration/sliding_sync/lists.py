@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.protocol.event_types import CREATE_KEY, ENCRYPTION_KEY, SPACE_CHILD
 from murmuration.protocol.events import StateKey
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.requests import Filters, RoomConfig, SlidingRequest
@@ -19,9 +20,6 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 
-CREATE: StateKey = ("m.room.create", "")
-ENCRYPTION: StateKey = ("m.room.encryption", "")
-SPACE_CHILD = "m.space.child"
 MOST_ASKED = 1_000
 """Of how many rooms without a noted time the newest event is looked at, to order them."""
 
@@ -165,11 +163,11 @@ class _FilterFacts:
     def _states(self) -> dict[str, dict[StateKey, Any]]:
         """The contents of the rooms' create and encryption events, as far as the user may know them."""
         joined = [self.rooms[row.room_id] for row in self.rows if self._is_inside(row)]
-        prefetch(joined, [CREATE, ENCRYPTION])
+        prefetch(joined, [CREATE_KEY, ENCRYPTION_KEY])
         found: dict[str, dict[StateKey, Any]] = {}
         for row in self.rows:
             if self._is_inside(row):
-                events = self.rooms[row.room_id].events([CREATE, ENCRYPTION])
+                events = self.rooms[row.room_id].events([CREATE_KEY, ENCRYPTION_KEY])
                 found[row.room_id] = {pair: event.content for pair, event in events.items()}
             else:
                 found[row.room_id] = {
@@ -184,11 +182,11 @@ class _FilterFacts:
 
     @functools.cached_property
     def _is_encrypted(self) -> dict[str, bool]:
-        return {room_id: ENCRYPTION in state for room_id, state in self._states.items()}
+        return {room_id: ENCRYPTION_KEY in state for room_id, state in self._states.items()}
 
     @functools.cached_property
     def _types(self) -> dict[str, str | None]:
-        types = {room_id: state.get(CREATE, {}).get("type") for room_id, state in self._states.items()}
+        types = {room_id: state.get(CREATE_KEY, {}).get("type") for room_id, state in self._states.items()}
         return {room_id: value if isinstance(value, str) else None for room_id, value in types.items()}
 
     @functools.cached_property

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.identity.tokens import AccessToken, Requester
+from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.protocol.filters import SyncFilter
 from murmuration.protocol.sliding.requests import SlidingRequest
-from murmuration.rooms.membership.invitees import INVITE_PERMISSION
 from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.sliding_positions import Connection, ConnectionState, Place
-from murmuration.storage.users.account_data import PUSH_RULES
-from murmuration.sync.account import IGNORED_USERS
 from murmuration.sync.first_look import Facts, FirstLook, Identity, read_facts
 
-DIRECT = "m.direct"
 TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)
 """The account data that decide what is shown."""
 

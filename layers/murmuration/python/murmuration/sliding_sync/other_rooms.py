@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from murmuration.protocol.events import Event
+from murmuration.protocol.event_types import MEMBER
+from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import Required
-from murmuration.rooms.reading import client_events, pagination
+from murmuration.rooms.reading import client_events, pagination, past_state
 from murmuration.rooms.room import Room
 from murmuration.sliding_sync.lists import activity_ms
+from murmuration.sliding_sync.room_state import members_needed
+from murmuration.sliding_sync.rooms import is_live, names_of
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined
 from murmuration.sync.context import Context
-from murmuration.sync.other_rooms import last_window, without_erased
+from murmuration.sync.other_rooms import last_window, state_root_at, without_erased
 
 LEAST_TIMELINE = 1
 """A room that was left is shown with the leaving, whatever limit was asked for."""
@@ -40,30 +43,58 @@ def left_outside(row: Membership, *, is_merged: bool) -> dict[str, Any]:
     return section
 
 
-def left_room(ctx: Context, room: Room, row: Membership, required: Required, limit: int) -> dict[str, Any]:
-    """A room that the user left or was removed from: what happened up to that."""
+def left_room(
+    ctx: Context, room: Room, row: Membership, required: Required, limit: int, told_ms: int | None
+) -> dict[str, Any]:
+    """A room that the user left or was removed from: what happened up to that.
+
+    A client that doesn't know the room gets its state of then, if the user was in it. `told_ms` is when the
+    connection's last answer was made, None for its first.
+    """
     position = ctx.position(room.room_id)
     after = position.ordinal if position is not None else None
     wanted = EventFilter(limit=max(limit, LEAST_TIMELINE))
     viewer, window = last_window(ctx, room, row, after, wanted)
     window, events = joined.fitting_timeline(ctx, viewer, window)
     own = joined.own_pair(ctx)
-    state: Mapping[tuple[str, str], Event] = {
+    state: dict[StateKey, Event] = {
         pair: entry.event
         for entry in window.entries
         if (pair := entry.event.state_pair) is not None
         and (pair == own or required_state.admits(required, pair))
     }
-    section: dict[str, Any] = {
+    section: dict[str, Any] = {}
+    if position is None:
+        section["initial"] = True
+        if row.previous == "join":
+            needed = [own]
+            if required_state.is_lazy(required):
+                needed += [(MEMBER, user_id) for user_id in members_needed(window)]
+            left_in = _state_at_leaving(room, row, required, needed)
+            section |= names_of(left_in, viewer)
+            state = {
+                pair: event
+                for pair, event in left_in.items()
+                if pair in needed or required_state.admits(required, pair)
+            }
+    return section | {
         "timeline": events,
         "limited": window.limited,
-        "num_live": len(events),
+        "num_live": sum(is_live(entry, position, told_ms) for entry in window.entries),
         "prev_batch": pagination.position_token(window.before_first),
         "required_state": [
             client_events.state_event(event, viewer, with_room_id=False) for event in state.values()
         ],
         "bump_stamp": activity_ms(row, None),
     }
-    if position is None:
-        section["initial"] = True
-    return section
+
+
+def _state_at_leaving(
+    room: Room, row: Membership, required: Required, needed: Iterable[StateKey]
+) -> dict[StateKey, Event]:
+    """The room's state when the user left; of the members those that are required or `needed`."""
+    members = required_state.members_of(required)
+    if members is not None:
+        members |= {user_id for event_type, user_id in needed if event_type == MEMBER}
+    root, before = state_root_at(room, (row.ordinal or room.head.ordinal) + 1)
+    return past_state.full_state(room, root, before, members=members)

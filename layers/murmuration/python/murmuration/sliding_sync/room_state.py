@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import Required
@@ -14,7 +15,7 @@ from murmuration.storage.live.positions import RoomPosition, mark
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.sync import timeline
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 
 FEW = 8
 """So many pairs of a type and a state key are read one by one, rather than all of a room's state."""
@@ -22,28 +23,32 @@ FEW = 8
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What changed of a room's state since the client was told of it; `state` is None where all is new."""
+    """What changed of a room's state since the client was told of it; `state` is None where all is new.
+
+    `gone` is what is in the state no more.
+    """
 
     state: Mapping[StateKey, Event] | None
+    gone: frozenset[StateKey] = frozenset()
 
     @property
     def is_all(self) -> bool:
         return self.state is None
 
     def concerns(self, pair: StateKey) -> bool:
-        return self.state is None or pair in self.state
+        return self.state is None or pair in self.state or pair in self.gone
 
     @property
     def has_members(self) -> bool:
         """Whether somebody's membership may have changed."""
-        return self.state is None or any(event_type == MEMBER for event_type, _ in self.state)
+        return self.state is None or any(event_type == MEMBER for event_type, _ in (*self.state, *self.gone))
 
 
 def changes_since(room: Room, position: RoomPosition, window: Window) -> Change:
     """What changed of the state since a position, by the log's newest events if these are all there are."""
     new = [entry for entry in window.passed if entry.ordinal > position.ordinal]
     if window.start > position.ordinal + 1 or any(entry.resolved for entry in new):
-        return Change(timeline.state_delta(room, position.ordinal, room.head.state_root))
+        return Change(*timeline.state_changes(room, position.ordinal, room.head.state_root))
     return Change({pair: entry.event for entry in new if (pair := entry.event.state_pair) is not None})
 
 
@@ -92,6 +97,16 @@ def wanted_state(
     if lacking := [user_id for user_id in sorted(needed) if (MEMBER, user_id) not in found]:
         found |= _at_head(room, [(MEMBER, user_id) for user_id in lacking])
     return found
+
+
+def stubs(required: Required, change: Change) -> list[dict[str, str]]:
+    """What the accepted form has for state that is there no more, as far as it is required."""
+    lazy = required_state.is_lazy(required)
+    return [
+        {"type": event_type, "state_key": state_key}
+        for event_type, state_key in sorted(change.gone)
+        if required_state.admits(required, (event_type, state_key)) or (lazy and event_type == MEMBER)
+    ]
 
 
 def _exact(required: Required) -> set[StateKey] | None:

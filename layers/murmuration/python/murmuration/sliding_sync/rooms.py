@@ -9,6 +9,7 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
+from murmuration.protocol.event_types import AVATAR_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sliding import required_state
@@ -28,12 +29,10 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined, timeline
 from murmuration.sync.context import Context
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
 
-NAME: StateKey = ("m.room.name", "")
-AVATAR: StateKey = ("m.room.avatar", "")
-DECIDING = (*joined.DECIDING, NAME, AVATAR)
+DECIDING = (*joined.DECIDING, NAME_KEY, AVATAR_KEY)
 """State that is read of each room: push rules and what is told of a room go by it."""
 NEWEST = 50
 """So many of the newest items of a room's stream are looked at for a client that doesn't know the room."""
@@ -201,7 +200,10 @@ def _section(
         position.members if position is not None else (), [key for kind, key in state if kind == MEMBER]
     )
     section: dict[str, Any] = _about(ctx, news, change, asked)
-    if shown := joined.shown_state(ctx, news.viewer, state):
+    shown = joined.shown_state(ctx, news.viewer, state)
+    if asked.is_merged:
+        shown += room_state.stubs(asked.wish.required, change)
+    if shown:
         section["required_state"] = shown
     if events or position is None or window.limited or section:
         section |= _timeline(news, asked, events)
@@ -227,14 +229,14 @@ def _timeline(news: RoomNews, asked: Asked, events: list[dict[str, Any]]) -> dic
     if expanded:
         section["expanded_timeline" if asked.is_merged else "unstable_expanded_timeline"] = True
     section["limited"] = limited
-    section["num_live"] = sum(_is_live(entry, position, asked.told_ms) for entry in window.entries)
+    section["num_live"] = sum(is_live(entry, position, asked.told_ms) for entry in window.entries)
     if events or position is None or limited:
         shown = room.head.ordinal if position is None and not limited else None
         section["prev_batch"] = pagination.position_token(window.before_first, shown=shown)
     return section
 
 
-def _is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None) -> bool:
+def is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None) -> bool:
     """Whether an event came since the client was told of the room; of anything, if it doesn't know it."""
     if position is not None:
         return entry.ordinal > position.ordinal
@@ -247,18 +249,24 @@ def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> dict[s
     section: dict[str, Any] = {}
     if is_initial:
         section["initial"] = True
-    state = {pair: news.viewer.event_copy(event) for pair, event in room.events([NAME, AVATAR]).items()}
-    name = _text(state.get(NAME), "name")
-    for pair, field, value in ((NAME, "name", name), (AVATAR, "avatar", _text(state.get(AVATAR), "url"))):
-        if change.concerns(pair) and (value is not None or not is_initial):
-            section[field] = value
-    if change.has_members or change.concerns(NAME):
-        if name is None:
+    named = names_of(room.events([NAME_KEY, AVATAR_KEY]), news.viewer)
+    for pair, field in ((NAME_KEY, "name"), (AVATAR_KEY, "avatar")):
+        if change.concerns(pair) and (field in named or not is_initial):
+            section[field] = named.get(field)
+    if change.has_members or change.concerns(NAME_KEY):
+        if "name" not in named:
             section["heroes"] = [_hero(event) for event in joined.heroes_of(ctx, room).values()]
         section["joined_count"], section["invited_count"] = room.head.joined, room.head.invited
     if asked.is_direct if asked.shown is None else asked.shown.is_dm != asked.is_direct:
         section["is_dm"] = asked.is_direct
     return section
+
+
+def names_of(state: Mapping[StateKey, Event], viewer: Viewer) -> dict[str, str]:
+    """The room's name and picture, as far as there are any in its state."""
+    shown = {pair: viewer.event_copy(state[pair]) for pair in (NAME_KEY, AVATAR_KEY) if pair in state}
+    found = {"name": _text(shown.get(NAME_KEY), "name"), "avatar": _text(shown.get(AVATAR_KEY), "url")}
+    return {field: value for field, value in found.items() if value is not None}
 
 
 def _text(event: Event | None, name: str) -> str | None:

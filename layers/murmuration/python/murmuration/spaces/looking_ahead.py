@@ -15,6 +15,7 @@ from murmuration.federation.membership import joining
 from murmuration.federation.membership.handshakes import candidates
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.event_types import MEMBER
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import summaries
 from murmuration.rooms.reading.summaries import SPACE
@@ -61,7 +62,7 @@ class Lookout:
         self._entries |= {place.room_id: None for place in places if not fits_id(place.room_id)}
         heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
         here = {head.room_id: Room(head) for head in heads if head is not None and not head.is_stale}
-        prefetch(list(here.values()), [*summaries.SUMMARISED, ("m.room.member", self._requester.user_id)])
+        prefetch(list(here.values()), [*summaries.SUMMARISED, (MEMBER, self._requester.user_id)])
         self._rooms |= here
         elsewhere = [place for room_id, place in wanted.items() if room_id not in here]
         if not settings().federation:

@@ -7,21 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
-from murmuration.rooms.membership.invitees import INVITE_PERMISSION
+from murmuration.aws.reads import fetch_all
+from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
 from murmuration.storage.live import streams, to_device
-from murmuration.storage.users import account_data, presence
-from murmuration.storage.users.account_data import PUSH_RULES
+from murmuration.storage.users import account_data, presence, presence_lists
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
 
 MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
 """What of the user's stream one answer brings; the next one goes on."""
-IGNORED_USERS = "m.ignored_user_list"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +63,9 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
     by_room: dict[str, list[Item]] = {}
     account_items: list[Item] = []
     for item in items:
-        if item.get("room_id"):
-            by_room.setdefault(item["room_id"], []).append(item)
-        elif "type" in item and "content" in item:
+        if room_id := account_data.room_of(item):
+            by_room.setdefault(room_id, []).append(item)
+        elif account_data.is_data(item):
             account_items.append(item)
     return Changes(
         account_items,
@@ -77,7 +76,7 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
         inbox.position,
         key_counts,
         presence.marked(items),
-        [item["observer"] for item in items if "observer" in item],
+        presence_lists.observers_among(items),
         _decisive(first) if user_position < first.user_head else (),
     )
 
@@ -91,13 +90,13 @@ def _user_items(first: FirstLook, after: int) -> tuple[list[Item], int]:
 
 
 def _decisive(first: FirstLook) -> list[Item]:
-    """The items by which events and invites are hidden: they count before the answer that shows them."""
-    stream = streams.user_stream(first.requester.user_id)
-    keys = [
-        {"stream_id": stream, "sk": account_data.data_key("", data_type)}
-        for data_type in (IGNORED_USERS, INVITE_PERMISSION)
-    ]
-    return dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]
+    """Return the items by which events and invites are hidden.
+
+    They count before the answer that shows them.
+    """
+    user_id = first.requester.user_id
+    items = fetch_all([account_data.item_read(user_id, each) for each in (IGNORED_USERS, INVITE_PERMISSION)])
+    return [item for item in items if item is not None]
 
 
 def _inbox(first: FirstLook, after: int, *, wanted: bool) -> to_device.Inbox:
@@ -120,13 +119,8 @@ def account_events(ctx: Context, news: Changes) -> list[dict[str, Any]]:
     """The account data to show: at first, push rules too, even where the user has changed none."""
     from murmuration.push_rules import as_account_data
 
-    contents = {
-        item["type"]: account_data.content_of(item)
-        for item in news.account_items
-        if item["type"] != PUSH_RULES
-    }
-    rules_changed = any(item["type"] == PUSH_RULES for item in news.account_items)
-    if ctx.base is None or rules_changed:
+    contents = account_data.contents_among(news.account_items)
+    if contents.pop(PUSH_RULES, None) is not None or ctx.base is None:
         contents[PUSH_RULES] = as_account_data(ctx.user_id, ctx.push_changes)
     return [
         {"type": data_type, "content": content}

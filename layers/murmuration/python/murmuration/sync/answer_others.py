@@ -28,24 +28,19 @@ def add_others(
     for kind, members in (("invite", invited), ("knock", others.knocked)):
         for each in members:
             row = other_rooms.without_erased(ctx, rooms.get(each.room_id), each)
-            section = (
-                ctx.reader.outside(row)
-                if ctx.reader is not None
-                else other_rooms.stripped_room(row, f"{kind}_state")
-            )
+            section = ctx.reader.outside(ctx, row)
             if section is not None and not budget.take(json_bytes(section)):
                 refused.add(row.room_id)
             elif section is not None:
                 answer.rooms.setdefault(kind, {})[row.room_id] = section
     for row in (row for row in others.left if row.is_outside):
-        section = ctx.reader.outside(row) if ctx.reader is not None else other_rooms.left_outside(ctx, row)
+        section = ctx.reader.outside(ctx, row)
         if section is not None:
             answer.rooms.setdefault("leave", {})[row.room_id] = section
     left = [row for row in others.left if row.room_id in rooms and not row.is_outside]
-    left_room = ctx.reader.left if ctx.reader is not None else other_rooms.left_room
     for start in range(0, len(left), ROOMS_AT_ONCE):
         some = left[start : start + ROOMS_AT_ONCE]
-        calls = [functools.partial(left_room, ctx, rooms[row.room_id], row) for row in some]
+        calls = [functools.partial(ctx.reader.left, ctx, rooms[row.room_id], row) for row in some]
         for row, section in zip(some, concurrency.parallel(*calls), strict=True):
             if section is not None and not budget.take(json_bytes(section)):
                 refused.add(row.room_id)
@@ -61,7 +56,7 @@ def _add_left(ctx: Context, answer: Answer, room: Room, section: dict[str, Any] 
     name = ctx.hash(room.room_id)
     if section is not None:
         answer.rooms.setdefault("leave", {})[room.room_id] = section
-    if ctx.reader is None and ctx.base is not None and name in ctx.base.rooms:
+    if ctx.reader.tracks and ctx.base is not None and name in ctx.base.rooms:
         answer.device_lists |= after_leaving(ctx, room)
     answer.positions.rooms.pop(name, None)
     answer.positions.typing_until_ms.pop(name, None)

@@ -26,8 +26,8 @@ class Context:
     """One sync's facts: who asks, for what, what they have seen (`base`, None at first), and at what time.
 
     `room_data` are the changed items of the user's stream that belong to a room, by room ID. `reader` makes
-    the rooms' sections, where they aren't to be a sync's. `outdated` are the rooms whose unread counts were
-    counted by other rules than those of now.
+    the rooms' sections. `outdated` are the rooms whose unread counts were
+    counted by other rules than those of now. Where the answer `takes_text`, parts of it may be `RawJson`.
     """
 
     requester: Requester
@@ -35,13 +35,13 @@ class Context:
     base: Positions | None
     now_ms: int
     push_changes: Changes
+    reader: Reader
     full_state: bool = False
     state_after: bool = False
-    founding: bool = False
-    reader: Reader | None = None
     ignored: frozenset[str] = frozenset()
     room_data: Mapping[str, list[Item]] = field(default_factory=dict)
     outdated: Outdated = field(default_factory=Outdated)
+    takes_text: bool = False
 
     @property
     def user_id(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
+from murmuration.protocol.event_types import ENCRYPTION, MEMBER
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
 from murmuration.storage.keys.device_lists import users_in
@@ -18,9 +19,8 @@ from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 from murmuration.storage.users import memberships
 from murmuration.sync.context import Context, DeviceLists
-from murmuration.sync.timeline import MEMBER, Window, state_delta
+from murmuration.sync.timeline import Window, state_delta
 
-ENCRYPTION = "m.room.encryption"
 FEW = 8
 """How many users are looked up one by one, however few rooms there are to be asked for all members."""
 

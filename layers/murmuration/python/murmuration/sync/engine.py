@@ -14,29 +14,32 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency
+from murmuration.aws.reads import fetch_all
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
+from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION
 from murmuration.protocol.sizes import Budget, json_bytes
-from murmuration.rooms.membership.invitees import INVITE_PERMISSION, blocks_invites
+from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions, RoomPosition, mark, room_hash
+from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, other_rooms, presence, waiting
-from murmuration.sync.account import IGNORED_USERS
 from murmuration.sync.answer import Answer
 from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook, Identity, is_unchanged, look
 from murmuration.sync.readers import Reader
+from murmuration.sync.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 MAXIMUM_TIMEOUT_MS = 25_000
@@ -52,11 +55,10 @@ class SyncRequest:
     """What a client asks for; `filter` is a filter's ID or its JSON.
 
     `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
-    Without `to_device` the device's messages stay where they are, unacknowledged. `founding` tells presence
-    in the founding documents' states, and in a section of its own who asks to see the user's. A `reader`
-    makes other sections of the rooms. An answer that is to be `whole` leaves no room for the next one. With
-    `fingerprint`, of all that makes the answer another one (`marks.fingerprint`), the client may be sent away
-    to wait with a marked token.
+    Without `to_device` the device's messages stay where they are, unacknowledged. The `reader`
+    makes the rooms' sections. An answer that is to be `whole` leaves no room for the next one; one
+    that `takes_text` may have `RawJson` in it. With `fingerprint`, of all that makes the answer another one
+    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
     """
 
     token: AccessToken
@@ -68,9 +70,9 @@ class SyncRequest:
     fingerprint: str = ""
     set_presence: str | None = "online"
     to_device: bool = True
-    founding: bool = False
-    reader: Reader | None = None
+    reader: Reader = SYNC
     whole: bool = False
+    takes_text: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +115,18 @@ def begin(token: AccessToken, filter_text: str) -> str:
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
     """The token of one who has seen all that there is."""
-    stream = streams.user_stream(token.user_id)
-    keys = [
-        {"stream_id": stream, "sk": account_data.data_key("", data_type)}
-        for data_type in (IGNORED_USERS, INVITE_PERMISSION)
-    ]
+    types = (IGNORED_USERS, INVITE_PERMISSION)
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
     rooms, found = concurrency.gather(
         functools.partial(
             _rooms, [each for each in room_ids if first.filter.room.admits_room(each)], late=False
         ),
-        functools.partial(dynamodb.batch_get, {streams.TABLE: keys}),
+        functools.partial(
+            fetch_all, [account_data.content_read(token.user_id, "", data_type) for data_type in types]
+        ),
     )
-    contents = {item["type"]: account_data.content_of(item) for item in found[streams.TABLE]}
-    ignored = ignored_users(contents.get(IGNORED_USERS))
+    ignoring, permission = found
+    ignored = ignored_users(ignoring)
     positions = Positions(
         rooms={
             room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
@@ -136,7 +136,7 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
         others=_others(token.user_id, first.memberships),
         user=first.user_head,
         ignored=sorted(ignored - {token.user_id}),
-        blocks_invites=blocks_invites(contents.get(INVITE_PERMISSION, {})),
+        blocks_invites=blocks_invites(permission or {}),
     )
     return tokens.write(token.user_id, token.device_id, positions)
 
@@ -160,7 +160,7 @@ class _Sync:
     def __init__(self, request: SyncRequest) -> None:
         self.request = request
         self.since = tokens.parse(request.since) if request.since is not None else None
-        self.called = request.since is not None and request.since.startswith(tokens.CALLED)
+        self.called = request.since is not None and request.since.startswith(CALLED)
         self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
         self.wait: Wait | None = None
@@ -177,7 +177,7 @@ class _Sync:
         except MatrixError:
             self._give_up()
             raise
-        if first.base is None and request.reader is not None and not request.reader.for_beginners:
+        if first.base is None and not request.reader.for_beginners:
             return {"next_batch": _begin(request.token, first), "begun": True}
         self.patient = self.patient and first.base is not None
         beside: list[Callable[[], object]] = [functools.partial(self._note_visit, first)]
@@ -251,10 +251,10 @@ class _Sync:
     def _hold(self, answer: Answer) -> bool:
         """Hold the request until it's worth another look; False when the time is over."""
         self.waited = True
-        heard = waiting.wait_for_ring(self.wait, answer.changes_ms, self.deadline) if self.wait else ""
-        if heard == "ring":
-            self.wait = None  # it was good for that; one whose queue had to be made is good still
-        return bool(heard) or time.monotonic() < self.deadline
+        if self.wait is None:
+            return time.monotonic() < self.deadline
+        goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
+        return goes_on
 
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
@@ -309,8 +309,8 @@ def assemble(
         push_changes=first.push_changes,
         full_state=request.full_state,
         state_after=request.state_after,
-        founding=request.founding,
         reader=request.reader,
+        takes_text=request.takes_text,
     )
     answer = Answer(first.base.copy() if first.base is not None else Positions())
     ctx.ignored = frozenset(answer.positions.ignored)
@@ -321,24 +321,23 @@ def assemble(
         functools.partial(
             _rooms, [row.room_id for row in (*member_of, *others.left, *others.outside)], late=late
         ),
-        functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader is None),
+        functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
     )
-    if ctx.reader is not None:
-        ctx.reader.look()
+    ctx.reader.look()
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     _take_account(ctx, answer, changes)
     budget = Budget(sys.maxsize if request.whole else answer.bytes_for_rooms())
     counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
-    if ctx.reader is None and ctx.base is not None:
+    if ctx.reader.tracks and ctx.base is not None:
         ctx.outdated = rule_digests.outdated(ctx.base.counted_by, counted_by)
     told, present = _add_joined(
         ctx, answer, [(rooms[row.room_id], row) for row in member_of if row.room_id in rooms], budget
     )
     untold = {row.room_id for row in member_of} - told
     _keep_untold(ctx, answer, untold)
-    if ctx.reader is None and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
+    if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
         answer.positions.counted_by = counted_by
     overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
     known = {name: room for name, room in rooms.items() if name not in overlooked}
@@ -346,13 +345,12 @@ def assemble(
     _keep_untold(ctx, answer, refused)
     overlooked |= refused
     in_rooms = {row.room_id for row in first.memberships if row.membership == "join"}
-    if ctx.base is None and ctx.reader is None:
+    if ctx.base is None and ctx.reader.tracks:
         heads = [rooms[row.room_id].head for row in member_of if row.room_id in rooms]
         present |= presence.members_there(ctx, heads)
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
-    if ctx.founding and (invites := presence.invites(ctx, changes.asking)):
-        answer.sections[presence.INVITE] = {"events": invites}
+    answer.sections |= ctx.reader.asking(ctx, changes.asking)
     keep = {ctx.hash(row.room_id) for row in first.memberships}
     answer.positions.rooms = {
         room: position for room, position in answer.positions.rooms.items() if room in keep
@@ -398,11 +396,11 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
         if before and before != (positions.one_time_keys, positions.fallback_keys):
             answer.sections["device_one_time_keys_count"] = positions.one_time_keys
     ctx.room_data = changes.by_room
-    for item in (*changes.account_items, *changes.decisive):
-        if item["type"] == IGNORED_USERS:
-            positions.ignored = sorted(ignored_users(account_data.content_of(item)) - {ctx.user_id})
-        elif item["type"] == INVITE_PERMISSION:
-            positions.blocks_invites = blocks_invites(account_data.content_of(item))
+    contents = account_data.contents_among((*changes.account_items, *changes.decisive))
+    if IGNORED_USERS in contents:
+        positions.ignored = sorted(ignored_users(contents[IGNORED_USERS]) - {ctx.user_id})
+    if INVITE_PERMISSION in contents:
+        positions.blocks_invites = blocks_invites(contents[INVITE_PERMISSION])
     ctx.ignored = frozenset(positions.ignored)
     events = account.account_events(ctx, changes)
     if events:
@@ -410,7 +408,7 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
     positions.unacknowledged = bool(changes.to_device)
     if changes.to_device:
         answer.sections["to_device"] = {"events": changes.to_device}
-    if ctx.base is not None and ctx.reader is None:
+    if ctx.base is not None and ctx.reader.tracks:
         answer.device_lists.changed |= changes.own_devices
 
 
@@ -423,8 +421,8 @@ def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
 
 def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
     """Leave for the next look what changed of the user's data about rooms that this one leaves out."""
-    untold = [item["seq"] for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
-    answer.positions.user = min([answer.positions.user, *(seq - 1 for seq in untold)])
+    untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
+    answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
 
 
 def _add_joined(
@@ -438,11 +436,10 @@ def _add_joined(
     told: set[str] = set()
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
-    if ctx.reader is not None:
-        wanted = [(room, row) for room, row in to_look_at if not _postponed(ctx, room, row)]
-        if len(wanted) < len(to_look_at):
-            answer.again_ms = ctx.now_ms + SETTLING_MS
-        to_look_at = wanted
+    wanted = [(room, row) for room, row in to_look_at if not _postponed(ctx, room, row)]
+    if len(wanted) < len(to_look_at):
+        answer.again_ms = ctx.now_ms + SETTLING_MS
+    to_look_at = wanted
     order = {name: number for number, name in enumerate(ctx.base.rooms if ctx.base is not None else ())}
     to_look_at.sort(key=lambda pair: order.get(ctx.hash(pair[0].room_id), -1))
     for start in range(0, len(to_look_at), ROOMS_AT_ONCE):
@@ -488,8 +485,8 @@ def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -
 
 
 def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
-    """Whether the reader leaves the room for another look."""
-    return ctx.reader is not None and ctx.reader.postpones(joined.known_position(ctx, room, row))
+    """Return whether the reader leaves the room for another look."""
+    return ctx.reader.postpones(joined.known_position(ctx, room, row))
 
 
 def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:

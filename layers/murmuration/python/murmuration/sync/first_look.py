@@ -8,19 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import Batch, fetch, fetch_all
 from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
-from murmuration.storage.users import account_data, memberships, presence
-from murmuration.storage.users.account_data import PUSH_RULES
+from murmuration.storage.users import account_data, accounts, memberships, presence
 from murmuration.storage.users.memberships import Membership
 
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
@@ -88,18 +89,11 @@ def is_unchanged(first: FirstLook) -> bool:
     """Return whether the memberships and the heads of the user's own streams still are as they were read."""
     user_id, device_id = first.requester.user_id, first.requester.device_id
     user, device = streams.user_stream(user_id), streams.device_stream(user_id, device_id)
-    found, rows = concurrency.gather(
-        functools.partial(
-            dynamodb.batch_get, {streams.TABLE: [streams.head_key(user), streams.head_key(device)]}
-        ),
+    heads, rows = concurrency.gather(
+        functools.partial(fetch_all, [streams.seq_read(user), streams.seq_read(device)]),
         functools.partial(memberships.read_memberships, user_id, forgotten=True),
     )
-    items = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
-    heads = [streams.head_seq(items.get((stream, streams.HEAD))) for stream in (user, device)]
     return heads == [first.user_head, first.device_head] and list(rows) == list(first.memberships)
-
-
-_EVENTUAL = (listeners.TABLE, tokens.TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,37 +127,31 @@ def read_facts(
     listeners are read. `types` are those of the account data to read. Raises UnknownToken.
     """
     user, device = streams.user_stream(token.user_id), streams.device_stream(token.user_id, token.device_id)
-    keys: dict[str, list[Mapping[str, str]]] = {"users": [token.key]}
-    keys[streams.TABLE] = [
-        streams.head_key(user),
-        streams.head_key(device),
-        presence.key(token.user_id),
-        *({"stream_id": user, "sk": account_data.data_key("", data_type)} for data_type in types),
-    ]
-    if not is_known:
-        keys[listeners.TABLE] = [{"user_id": token.user_id}]
-        if row is not None:
-            keys[tokens.TABLE] = [row]
-    found, rows = concurrency.gather(
-        functools.partial(dynamodb.batch_get, keys, eventual=_EVENTUAL),
+    batch = Batch()
+    asking = batch.add(accounts.device_read(token.key))
+    user_head, device_head = batch.add_all([streams.seq_read(user), streams.seq_read(device)])
+    own_presence = batch.add(presence.item_read(token.user_id))
+    data = batch.add_all([account_data.content_read(token.user_id, "", data_type) for data_type in types])
+    listener = None if is_known else batch.add(listeners.item_read(token.user_id))
+    stored = None if is_known or row is None else batch.add(tokens.row_read(row, eventual=True))
+    _, rows = concurrency.gather(
+        batch.fetch,
         functools.partial(memberships.read_memberships, token.user_id, forgotten=True),
     )
-    requester = verify(token, next(iter(found["users"]), None))
-    stored = next(iter(found.get(tokens.TABLE, ())), None)
-    if stored is None and row is not None and not is_known:
+    requester = verify(token, asking.value)
+    place = stored.value if stored is not None else None
+    if place is None and row is not None and not is_known:
         # Written a moment ago, a token may not have reached the replica that was asked.
-        stored = dynamodb.get(tokens.TABLE, row)
-    items = {(item["stream_id"], item["sk"]): item for item in found[streams.TABLE]}
-    data = {name: items.get((user, account_data.data_key("", name))) for name in types}
+        place = fetch(tokens.row_read(row))
     return Facts(
         requester=requester,
-        row=stored,
-        listener=next(iter(found.get(listeners.TABLE, ())), None),
+        row=place,
+        listener=listener.value if listener is not None else None,
         memberships=rows,
-        user_head=streams.head_seq(items.get((user, streams.HEAD))),
-        device_head=streams.head_seq(items.get((device, streams.HEAD))),
-        contents={name: account_data.content_of(item) for name, item in data.items() if item is not None},
-        presence=items.get((user, presence.KEY)),
+        user_head=user_head.value,
+        device_head=device_head.value,
+        contents={name: each.value for name, each in zip(types, data, strict=True) if each.value is not None},
+        presence=own_presence.value,
     )
 
 

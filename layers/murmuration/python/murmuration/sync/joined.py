@@ -9,15 +9,28 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import fetch
+from murmuration.protocol.event_types import (
+    CANONICAL_ALIAS,
+    CANONICAL_ALIAS_KEY,
+    CREATE_KEY,
+    ENCRYPTION_KEY,
+    MEMBER,
+    NAME,
+    NAME_KEY,
+    POWER_LEVELS_KEY,
+)
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.sizes import Budget, fit_events
+from murmuration.rooms import current_state
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.reading import aggregations, client_events, pagination, past_state, visibility
 from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.live.typing_users import typing_among, typing_read
+from murmuration.storage.rooms import member_index
 from murmuration.storage.rooms.room_items import StateEntry
 from murmuration.storage.users import account_data, presence
 from murmuration.storage.users.memberships import Membership
@@ -25,10 +38,12 @@ from murmuration.sync import timeline
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import device_lists_of
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
 
 MEMBERS_REMEMBERED = 64
+MUCH_STATE = 10
+"""State of so many events goes into an answer as text."""
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
 """What the timeline of one room may have in an answer; the newest event comes in any case."""
@@ -75,14 +90,13 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     may not be theirs to see, so the room is left for the next look, which the change itself will call for.
     """
     position = known_position(ctx, room, membership)
-    read_window = ctx.reader.window if ctx.reader is not None else functools.partial(_window, ctx)
     found = read_news(
         ctx,
         room,
         membership,
-        read_window,
+        functools.partial(ctx.reader.window, ctx),
         functools.partial(stream_items, room, position.seq if position else 0),
-        () if ctx.reader is not None else DECIDING,
+        ctx.reader.deciding,
     )
     if found is None:
         return None
@@ -90,14 +104,7 @@ def joined_room(ctx: Context, room: Room, membership: Membership) -> RoomPart | 
     ephemeral, typing_until_ms = ephemeral_events(ctx, room.room_id, news.items, position)
     part = RoomPart(RoomPosition(room.head.ordinal, seq), typing_until_ms=typing_until_ms)
     part.presence = presence.marked(news.items)
-    if ctx.reader is not None:
-        part.section, present = concurrency.gather(
-            functools.partial(ctx.reader.joined, ctx, news, ephemeral),
-            functools.partial(ctx.reader.present, news),
-        )
-        part.presence |= present
-    else:
-        _tell(ctx, news, ephemeral, part)
+    ctx.reader.tell(ctx, news, ephemeral, part)
     return part
 
 
@@ -128,8 +135,8 @@ def read_news(
     return RoomNews(room, membership, viewer, position, window, items, entries), seq
 
 
-def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
-    """The room's section for /sync, if there is anything for one, and what goes with it."""
+def tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
+    """Put the room's section for /sync into `part`, if there is anything for one, and what goes with it."""
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
     window, resolved = (window, {}) if ctx.state_after else timeline.tell_resolutions(room, window)
@@ -145,7 +152,7 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
     part.device_lists = device_lists_of(ctx, room, position, window, items)
     events = {
         "timeline": _timeline(ctx, news, window, shown),
-        "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, news.viewer, state)},
+        "state_after" if ctx.state_after else "state": state_section(ctx, news.viewer, state),
         "ephemeral": {"events": ephemeral},
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
@@ -155,9 +162,10 @@ def _tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: R
         part.section = {**events, "summary": summary, **_unread_section(ctx, counts)}
 
 
-DECIDING = [("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.encryption", "")]
+DECIDING = [CREATE_KEY, POWER_LEVELS_KEY, ENCRYPTION_KEY]
 """What push rules and device lists go by."""
-_NAME, _ALIAS = ("m.room.name", ""), ("m.room.canonical_alias", "")
+AHEAD = [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY]
+"""What a room's section is made of besides its log."""
 
 
 def own_pair(ctx: Context) -> StateKey:
@@ -166,10 +174,11 @@ def own_pair(ctx: Context) -> StateKey:
 
 def read_ahead(ctx: Context, rooms: Sequence[Room]) -> None:
     """Read of many rooms at once what each one's section would read by itself."""
-    prefetch(rooms, [own_pair(ctx)] if ctx.reader is not None else [*DECIDING, _NAME, _ALIAS, own_pair(ctx)])
+    prefetch(rooms, [*ctx.reader.ahead, own_pair(ctx)])
 
 
-def _window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
+def window(ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
+    """Read the newest part of the log that the client hasn't seen, as its filter wants it."""
     after = position.ordinal if position is not None else None
     visible = functools.partial(visibility.seen_by, viewer)
     return timeline.read_window(room, after, room.head.ordinal + 1, ctx.filter.room.timeline, visible)
@@ -260,9 +269,23 @@ def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -
     """State events as the filter wants them."""
     return [
         ctx.filter.project(client_events.state_event(event, viewer, with_room_id=False))
-        for event in state.values()
-        if ctx.filter.room.state.matches(event.pdu, event.room_id)
+        for event in _wanted(ctx, state)
     ]
+
+
+def _wanted(ctx: Context, state: Mapping[StateKey, Event]) -> Iterable[Event]:
+    wanted = ctx.filter.room.state
+    if wanted.admits_everything:
+        return state.values()
+    return [event for event in state.values() if wanted.matches(event.pdu, event.room_id)]
+
+
+def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> dict[str, Any]:
+    """State events as the filter wants them; much state is JSON text where the answer takes that."""
+    if not ctx.takes_text or len(state) < MUCH_STATE or ctx.filter.event_fields is not None:
+        return {"events": shown_state(ctx, viewer, state)}
+    events = list(_wanted(ctx, state))
+    return {"events": client_events.state_texts(events, viewer, with_room_id=False) if events else []}
 
 
 def _summary(
@@ -280,10 +303,10 @@ def _summary(
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
-    found = room.events([_NAME, _ALIAS])
+    found = room.events([NAME_KEY, CANONICAL_ALIAS_KEY])
     named = {pair: news.viewer.event_copy(event) for pair, event in found.items()}
-    if (_NAME in named and named[_NAME].content.get("name")) or (
-        _ALIAS in named and named[_ALIAS].content.get("alias")
+    if (NAME_KEY in named and named[NAME_KEY].content.get("name")) or (
+        CANONICAL_ALIAS_KEY in named and named[CANONICAL_ALIAS_KEY].content.get("alias")
     ):
         return summary, {}
     heroes = heroes_of(ctx, room)
@@ -291,7 +314,7 @@ def _summary(
     return summary, heroes
 
 
-_SUMMARISED = frozenset({MEMBER, "m.room.name", "m.room.canonical_alias"})
+_SUMMARISED = frozenset({MEMBER, NAME, CANONICAL_ALIAS})
 _FEW = 20
 
 
@@ -300,7 +323,7 @@ def heroes_of(ctx: Context, room: Room) -> dict[StateKey, Event]:
 
     Of a room with many members only a few are looked at: if those have left, a few others who are present.
     """
-    members = room_items.read_state_of_type(room.room_id, room.version, MEMBER, limit=_FEW)
+    members = current_state.read_some_members(room, _FEW)
     if len(members) == _FEW and sum(_is_present(entry) for entry in members) <= HEROES:
         present = member_index.read_present(room.head, memberships=("join", "invite"), limit=_FEW)
         members += room.entries([(MEMBER, user_id) for user_id in present]).values()
@@ -349,17 +372,15 @@ def ephemeral_events(
     ctx: Context, room_id: str, items: Sequence[Item], position: RoomPosition | None
 ) -> tuple[list[dict[str, Any]], int]:
     """The ephemeral events, and when the typing they tell of ends (0: nobody types)."""
-    private = [item for item in ctx.room_data.get(room_id, ()) if "receipt_type" in item]
     events = []
-    read = receipts.receipt_event([*items, *private], ctx.user_id)
+    read = receipts.receipt_event([*items, *ctx.room_data.get(room_id, ())], ctx.user_id)
     if read is not None:
         events.append(read)
-    shown, until = typing.typing_event(items, ctx.now_ms)
+    shown, until = typing.typing_event(typing_among(items), ctx.now_ms)
     if shown is None and ctx.base is not None:
         until = ctx.base.typing_until_ms.get(ctx.hash(room_id), 0)
         if 0 < until <= ctx.now_ms:
-            item = streams.get(streams.room_stream(room_id), typing.KEY)
-            shown, until = typing.typing_event([item] if item else [], ctx.now_ms)
+            shown, until = typing.typing_event(fetch(typing_read(room_id)), ctx.now_ms)
     if shown is not None and (position is not None or shown["content"]["user_ids"]):
         events.append(shown)
     return [event for event in events if ctx.filter.room.ephemeral.matches(event, room_id)], until
@@ -368,8 +389,7 @@ def ephemeral_events(
 def room_account_data(ctx: Context, room_id: str) -> list[dict[str, Any]]:
     """What changed of the user's data about a room."""
     events = [
-        {"type": item["type"], "content": account_data.content_of(item)}
-        for item in ctx.room_data.get(room_id, ())
-        if "content" in item
+        {"type": data_type, "content": content}
+        for data_type, content in account_data.contents_among(ctx.room_data.get(room_id, ())).items()
     ]
     return [event for event in events if ctx.filter.room.account_data.matches(event, room_id)]

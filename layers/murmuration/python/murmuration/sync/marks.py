@@ -16,14 +16,14 @@ may register to be rung before anything else of it is checked (`place`).
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from murmuration.clock import now_ms
-from murmuration.storage.live import wake_queues
+from murmuration.storage.live import token_forms, wake_queues
 from murmuration.storage.live.listeners import Wait
+from murmuration.storage.live.token_forms import CALLED, MARKED, PLAIN
 
 LIFETIME_S = 600
 """How long a client may wait by one mark: so long a device that was logged out still gets empty answers."""
@@ -32,15 +32,19 @@ OVERHANG_S = 60
 SHORTEST_TIMEOUT_MS = 1000
 
 
-def fingerprint(values: Sequence[str]) -> str:
-    """Twelve digits that differ where the texts do; the viewer function makes them in the same way."""
-    return hashlib.sha256("\n".join(values).encode()).hexdigest()[:12]
+def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
+    """Twelve digits that differ where the texts do; the viewer function makes them in the same way.
+
+    Those of clients that wait at the edge are others, so that no mark is good for both: the queues differ.
+    """
+    texts = [*values, "edge"] if at_edge else values
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
 def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: dict[str, Any]) -> str:
     """The marked form of a plain token. `keys` is what an answer says of the device's keys."""
     fields = (
-        f"p_{token.removeprefix('s_')}",
+        MARKED + token.removeprefix(PLAIN),
         wait.slot,
         wake_queues.id_of(wait.queue),
         request_fingerprint,
@@ -49,9 +53,6 @@ def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: d
         str(now_ms()),
     )
     return ".".join(fields)
-
-
-_PLACE = re.compile(r"[cp]_[\w-]{8,32}\.(p\d)\.([0-9a-f]{32})(?:\.[\w-]*)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,11 @@ class Place:
 
 def place(token: str | None) -> Place | None:
     """Return the place that a mark or call names; None for any other token."""
-    found = _PLACE.fullmatch(token or "")
+    found = token_forms.PLACE.fullmatch(token or "")
     return Place(found[1], found[2]) if found is not None else None
 
 
 def called(marked: str) -> str:
     """Return the call that a mark becomes when its queue rings, as the mapping template makes it."""
-    row, slot, queue, *_ = marked.removeprefix("p_").split(".")
-    return f"c_{row}.{slot}.{queue}"
+    row, slot, queue, *_ = marked.removeprefix(MARKED).split(".")
+    return f"{CALLED}{row}.{slot}.{queue}"

@@ -18,7 +18,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
 from murmuration.sync.context import Context
-from murmuration.sync.joined import fitting_timeline, room_account_data, shown_state
+from murmuration.sync.joined import fitting_timeline, room_account_data, state_section
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
     after = position.ordinal if position is not None else None
     viewer, window = last_window(ctx, room, row, after, ctx.filter.room.timeline)
     window, events = fitting_timeline(ctx, viewer, window)
-    root, at = (window.root, window.start) if not ctx.state_after else _after(room, before)
+    root, at = (window.root, window.start) if not ctx.state_after else state_root_at(room, before)
     state = {}
     # Who wasn't in the room right before is shown nothing of its state.
     was_joined = row.previous == "join"
@@ -103,7 +103,7 @@ def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
             "limited": window.limited,
             "prev_batch": pagination.position_token(window.before_first, shown=shown),
         },
-        "state_after" if ctx.state_after else "state": {"events": shown_state(ctx, viewer, state)},
+        "state_after" if ctx.state_after else "state": state_section(ctx, viewer, state),
         "account_data": {"events": room_account_data(ctx, room.room_id)},
     }
 
@@ -133,7 +133,7 @@ def last_window(
     return viewer, timeline.read_window(room, after, before, event_filter, visible)
 
 
-def _after(room: Room, ordinal: int) -> tuple[NodeId, int]:
+def state_root_at(room: Room, ordinal: int) -> tuple[NodeId, int]:
     """The snapshot of the state right before `ordinal`, and that ordinal."""
     following = room_items.read_log(room.room_id, room.version, after=ordinal - 1, before=ordinal + 1)
     return (following[0].current_root if following else room.head.state_root), ordinal

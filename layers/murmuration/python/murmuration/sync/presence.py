@@ -13,7 +13,7 @@ from typing import Any
 from murmuration.aws import concurrency
 from murmuration.presence.telling import SMALL_ROOM
 from murmuration.presence.views import look_at
-from murmuration.protocol.presence import OFFLINE, as_today
+from murmuration.protocol.presence import OFFLINE
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.rooms.local_members import members_at
@@ -71,7 +71,7 @@ def presence_events(
     for seen in look_at(visible - ctx.ignored):
         own = seen.user_id == ctx.user_id
         state = seen.presence.own(ctx.now_ms) if own else seen.presence.shown(ctx.now_ms)
-        event = seen.event(state if ctx.founding else as_today(state), ctx.now_ms)
+        event = seen.event(ctx.reader.presence_state(state), ctx.now_ms)
         if not budget.take(json_bytes(event) + 1):
             break
         if state != OFFLINE and not own:

@@ -1,8 +1,11 @@
-"""`Reader`: one who goes by sync's positions, and makes of the rooms something else than /sync's sections."""
+"""`Reader`: what makes sections of the rooms for one API, by the positions that a sync keeps.
+
+/sync's own is `sections.SYNC`; the founding drafts have others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +20,7 @@ from murmuration.sync.timeline import Window
 
 if TYPE_CHECKING:
     from murmuration.sync.context import Context
+    from murmuration.sync.joined import RoomPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,32 +42,44 @@ class RoomNews:
 class Reader(Protocol):
     """Makes a room's section, None for nothing to tell. Sections have what their maker likes.
 
-    Unread counts, keys and device lists aren't looked at for it. One that isn't `for_beginners` has nothing
-    to tell who has no position, but where to begin.
+    One that isn't `for_beginners` has nothing to tell who has no position, but where to begin. One that
+    `tracks` has its clients' unread counts, keys, device lists and the presence of small rooms' members
+    looked at, as /sync does. `deciding` is state that it needs of each room that moved, `ahead` what it needs
+    of many rooms that the client doesn't know yet.
     """
 
     @property
     def for_beginners(self) -> bool: ...
 
+    @property
+    def tracks(self) -> bool: ...
+
+    @property
+    def deciding(self) -> Sequence[StateKey]: ...
+
+    @property
+    def ahead(self) -> Sequence[StateKey]: ...
+
     def look(self) -> None:
-        """Where the rooms stand was read, now: what is asked for from here on is no older."""
+        """Note that it has been read where the rooms stand: what is asked for from now on is no older."""
 
     def postpones(self, position: RoomPosition | None, /) -> bool:
-        """Whether a room that moved is left for another look, soon."""
+        """Return whether a room that moved is left for another look, soon."""
 
-    def window(self, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
+    def window(self, ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
         """Read of the log up to the room's head what the section is to be made of."""
 
-    def joined(
-        self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], /
-    ) -> dict[str, Any] | None:
-        """A room that the user is in."""
-
-    def present(self, news: RoomNews, /) -> Mapping[str, str]:
-        """Whose presence is looked at besides theirs that changed, with the room by which it may be known."""
+    def tell(self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart, /) -> None:
+        """Put into `part` what is to be told of a room that the user is in."""
 
     def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
-        """A room that the user was in, or was invited to."""
+        """Return the section of a room that the user was in."""
 
-    def outside(self, row: Membership, /) -> dict[str, Any] | None:
-        """A room that the user is invited to or knocks on."""
+    def outside(self, ctx: Context, row: Membership, /) -> dict[str, Any] | None:
+        """Return the section of a room that the user knows from outside: an invite, a knock, its end."""
+
+    def presence_state(self, state: str, /) -> str:
+        """Return the state of a presence in the words of the reader's API."""
+
+    def asking(self, ctx: Context, observers: Collection[str], /) -> dict[str, Any]:
+        """Return the sections about users who ask to see the user's presence, by name."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.sizes import Budget, json_bytes
@@ -27,7 +28,6 @@ STRETCH_BYTES = 1_500_000
 """What the events of one room may have in an answer of another API than /sync."""
 
 Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
-MEMBER = "m.room.member"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +180,14 @@ def unshown_state(window: Window, members: Collection[str] | None = None) -> dic
 
 def state_delta(room: Room, after: int, root: NodeId) -> dict[StateKey, Event]:
     """What changed from the state after the ordinal `after` to the snapshot `root`."""
+    return state_changes(room, after, root)[0]
+
+
+def state_changes(room: Room, after: int, root: NodeId) -> tuple[dict[StateKey, Event], frozenset[StateKey]]:
+    """What `state_delta` tells, and what is in the state no more: a resolution of forks may take it away."""
     following = room_items.read_next(room.room_id, room.version, after)
     if following is None or following.current_root == root:
-        return {}
+        return {}, frozenset()
     changes = state_trie.diff(following.current_root, root, snapshots.fetch_from(room.room_id))
-    return read_state_events(room, {pair: new for pair, (_, new) in changes.items() if new is not None})
+    new = {pair: event_id for pair, (_, event_id) in changes.items() if event_id is not None}
+    return read_state_events(room, new), frozenset(changes.keys() - new.keys())

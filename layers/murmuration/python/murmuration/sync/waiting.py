@@ -20,7 +20,6 @@ from murmuration.server_keys import derived_key
 from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions
-from murmuration.storage.live.wake_queues import Heard
 from murmuration.sync.marks import Place
 
 SLOTS = 10
@@ -109,15 +108,17 @@ def ensure_queue(wait: Wait) -> None:
     wake_queues.ensure(wake_queues.id_of(wait.queue), known=wait.queue, doubtful=True)
 
 
-def wait_for_ring(wait: Wait, changes_ms: int, deadline: float) -> Heard:
-    """Wait until the ring, a change by time alone, or the deadline (monotonic); return what was heard.
+def hold(wait: Wait, changes_ms: int, deadline: float) -> tuple[bool, Wait | None]:
+    """Hold a request until the ring, a change by time alone, or the deadline (monotonic).
 
-    `changes_ms` is since the epoch, 0 for never.
+    Return whether it's worth another look, and the wait if it is good still: a ring uses it up, but not that
+    its queue had to be made. `changes_ms` is since the epoch, 0 for never.
     """
     seconds = deadline - time.monotonic()
     if changes_ms:
         seconds = min(seconds, max(0.0, (changes_ms - now_ms()) / 1000))
-    return wake_queues.wait(wait.queue, wait.nonce, seconds) if seconds > 0 else ""
+    heard = wake_queues.wait(wait.queue, wait.nonce, seconds) if seconds > 0 else ""
+    return bool(heard) or time.monotonic() < deadline, None if heard == "ring" else wait
 
 
 def typing_end_ms(positions: Positions) -> int:

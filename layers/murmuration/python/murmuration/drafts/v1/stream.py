@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from murmuration.clock import now_ms
+from murmuration.drafts.reading import FoundingSections
 from murmuration.drafts.v1.events import Form
 from murmuration.drafts.v1.room_stream import get_room_events
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.views import look_at
 from murmuration.protocol.errors import BadPagination, InvalidParam
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.presence import as_today
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
@@ -28,6 +30,7 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.rooms import directory
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.presence import INVITE
+from murmuration.sync.sections import SYNC
 
 AT_ONCE = 100
 """How many events of one room an answer brings at most."""
@@ -62,7 +65,7 @@ def get_events(token: AccessToken, query: Mapping[str, str], form: Form) -> dict
         timeout_ms=timeout_ms,
         set_presence=None,
         to_device=False,
-        founding=form.founding,
+        reader=FoundingSections() if form.founding else SYNC,
     )
     if start is None:
         start = str(sync(replace(wanted, timeout_ms=0))["next_batch"])
@@ -170,7 +173,7 @@ def _joinings(events: Sequence[Mapping[str, Any]], user_id: str) -> list[int]:
     return [
         number
         for number, event in enumerate(events)
-        if event["type"] == "m.room.member"
+        if event["type"] == MEMBER
         and event.get("state_key") == user_id
         and event["content"].get("membership") == "join"
         and event.get("unsigned", {}).get("prev_content", {}).get("membership") != "join"
@@ -183,7 +186,7 @@ def _invitation(
     """The user's invitation to a room, with what it says of the room."""
     state = section["invite_state"]["events"]
     for event in state:
-        if event["type"] == "m.room.member" and event.get("state_key") == user_id:
+        if event["type"] == MEMBER and event.get("state_key") == user_id:
             others = [other for other in state if other is not event]
             yield form({**event, "invite_room_state": others}, room_id)
 
@@ -214,7 +217,7 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> di
             state_after=True,
             set_presence=None,
             to_device=False,
-            founding=form.founding,
+            reader=FoundingSections() if form.founding else SYNC,
             whole=True,
         )
     )
@@ -249,9 +252,7 @@ def own_presence(user_id: str, form: Form) -> list[dict[str, Any]]:
 def _membership(section: Mapping[str, Any], user_id: str) -> str:
     """What the user of a room that they aren't in any more is there: `leave` or `ban`."""
     events = [*section["state_after"]["events"], *section["timeline"]["events"]]
-    own = [
-        event for event in events if event["type"] == "m.room.member" and event.get("state_key") == user_id
-    ]
+    own = [event for event in events if event["type"] == MEMBER and event.get("state_key") == user_id]
     return str(own[-1]["content"]["membership"]) if own else "leave"
 
 

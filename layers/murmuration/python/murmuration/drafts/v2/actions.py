@@ -21,6 +21,7 @@ from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.bodies import Fields, object_of, required, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError, NotFound
+from murmuration.protocol.event_types import CANONICAL_ALIAS, MEMBER, POWER_LEVELS, REDACTION
 from murmuration.protocol.events import Event
 from murmuration.rooms.lookup import find_entries
 from murmuration.rooms.membership.operations import authorised, checked_content
@@ -38,7 +39,6 @@ MAX_BATCH = 10
 """How many events a batch may have: with its relation and its claim each takes up to seven writes of a
 transaction's hundred. It is also how many messages the rate limit lets through at once."""
 MAX_ACTION_ID_BYTES = 255
-_MEMBER, _REDACTION, _POWER_LEVELS = "m.room.member", "m.room.redaction", "m.room.power_levels"
 _ADDED = ("event_id", "room_id", "sender", "origin_server_ts", "unsigned", "action_id")
 """What the server adds to an event: the compact form."""
 
@@ -202,7 +202,7 @@ def patch_power_levels(
 
     Raises NotFound in a room without power levels, and what `send_event` does.
     """
-    return send_event(token, room_id, Action(_POWER_LEVELS, patch.apply, "", action_id), answering)
+    return send_event(token, room_id, Action(POWER_LEVELS, patch.apply, "", action_id), answering)
 
 
 # -- One transaction -------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ def act(
 
 def _check(action: Action) -> None:
     check_action_id(action.action_id)
-    if action.type == _REDACTION:
+    if action.type == REDACTION:
         raise InvalidParam("Redacting has an action of its own")
 
 
@@ -282,12 +282,12 @@ class _Actions:
         current = None
         if action.state_key is not None:
             pair = (action.type, action.state_key)
-            state = batch.state([pair, (_MEMBER, sender)])
-            current, member = state.get(pair), state.get((_MEMBER, sender))
-            if action.type != _MEMBER and (member is None or member.membership != "join"):
+            state = batch.state([pair, (MEMBER, sender)])
+            current, member = state.get(pair), state.get((MEMBER, sender))
+            if action.type != MEMBER and (member is None or member.membership != "join"):
                 raise unknown_room(batch.room_id)
         content = action.content(current) if callable(action.content) else action.content
-        if action.type == _MEMBER and action.state_key is not None:
+        if action.type == MEMBER and action.state_key is not None:
             content = checked_content(sender, action.state_key, content)
             content = authorised(batch, action.state_key, content)
         draft = Draft(action.type, sender, content, action.state_key)
@@ -296,7 +296,7 @@ class _Actions:
             return current.event_id
         if action.state_key is None:
             check_relation(batch, draft)
-        elif action.type == "m.room.canonical_alias":
+        elif action.type == CANONICAL_ALIAS:
             check_canonical_alias(batch.room_id, content, current)
         claim = self.claims.get(index)
         return batch.add(claim.mark(draft) if claim is not None else draft).event_id

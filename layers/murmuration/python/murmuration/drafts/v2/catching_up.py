@@ -13,6 +13,7 @@ from typing import Any
 
 from murmuration.aws.concurrency import gather, parallel
 from murmuration.aws.dynamodb import execute
+from murmuration.drafts.reading import Sections
 from murmuration.drafts.v2 import filters, streaming
 from murmuration.drafts.v2.bundles import render_events, render_state
 from murmuration.drafts.v2.event_stream import invitation, presence_of
@@ -103,7 +104,6 @@ def initial_sync(
             stream.sync_filter(wanted.messages, of_presence=False),
             set_presence=None,
             to_device=False,
-            founding=True,
             reader=Pages(wanted, presence=bool(stream.streaming.users)),
             whole=True,
         )
@@ -245,45 +245,39 @@ def _current_state(room: Room, wanted: EventFilter) -> list[StateEntry]:
     return [entry for page in pages for entry in page]
 
 
-class Pages:
+class Pages(Sections):
     """The reader of an initialSync; with `presence` that of the rooms' members is wanted."""
-
-    for_beginners = True
 
     def __init__(self, wanted: Wanted, *, presence: bool) -> None:
         self.wanted = wanted
         self.presence = presence
 
-    def look(self) -> None:
-        """Nothing else is asked for."""
-
-    def postpones(self, _position: RoomPosition | None) -> bool:
-        return False
-
-    def window(self, room: Room, _viewer: Viewer, _position: RoomPosition | None) -> Window:
+    def window(self, _ctx: Context, room: Room, _viewer: Viewer, _position: RoomPosition | None, /) -> Window:
         """Nothing yet: the pages are read where it is known that the room is the user's to see."""
         return Window((), room.head.ordinal + 1, room.head.state_root, limited=False, passed=())
 
-    def joined(self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]]) -> dict[str, Any] | None:
+    def joined(
+        self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], /
+    ) -> dict[str, Any] | None:
         view = View(ctx.requester, news.room, news.viewer, news.membership)
         section = self._section(view, news.position, ephemeral)
         told = section["messages"] or section["state"] or ephemeral
         return section if told or not section["incremental"] else None
 
-    def present(self, news: RoomNews) -> Mapping[str, str]:
+    def present(self, news: RoomNews, /) -> Mapping[str, str]:
         """All members of a small room: what changed in one isn't noted while nobody is there."""
         room = news.room
         if news.position is not None or not self.presence or not 1 < room.head.joined <= SMALL_ROOM:
             return {}
         return dict.fromkeys(member_index.read_present(room.head), room.room_id)
 
-    def left(self, ctx: Context, room: Room, row: Membership) -> dict[str, Any] | None:
+    def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
         view = View(ctx.requester, room, ctx.viewer(row, room), row)
         if view.viewer.joined_until is None:
             return {"membership": row.membership}
         return self._section(view, ctx.position(room.room_id), ())
 
-    def outside(self, row: Membership) -> dict[str, Any] | None:
+    def outside(self, _ctx: Context, row: Membership, /) -> dict[str, Any] | None:
         return {"membership": row.membership, row.membership: invitation(row)}
 
     def _section(

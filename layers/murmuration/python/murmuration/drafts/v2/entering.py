@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from murmuration.aws.concurrency import gather
+from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.drafts.v2.actions import check_action_id
 from murmuration.drafts.v2.bundles import render_events, render_state
@@ -25,14 +26,13 @@ from murmuration.protocol.errors import BadJson, MissingParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.presence import OFFLINE
-from murmuration.rooms.ephemeral import typing
 from murmuration.rooms.lifecycle.creation import RoomRequest
 from murmuration.rooms.membership.joining import JoinRequest
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.timeline import MAX_LIMIT, Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.room import Room
-from murmuration.storage.live import streams
+from murmuration.storage.live.typing_users import typing_read
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
 
@@ -138,7 +138,7 @@ def _show_room(
     )
     limit = min(config.reading.limit, MAX_LIMIT)
     read_state = functools.partial(room_items.read_state_of_type, room_id, view.room.version)
-    read_typing = functools.partial(streams.get, streams.room_stream(room_id), typing.KEY)
+    read_typing = functools.partial(fetch, typing_read(room_id))
     _, entries, typed = gather(functools.partial(scan.run, limit), read_state, read_typing)
     state = [entry.event for entry in entries if config.state.matches(entry.event.pdu)]
     since = view.viewer.since if view.viewer.since is not None else view.room.head.ordinal
@@ -150,7 +150,7 @@ def _show_room(
         "events": render_events(scan.found[::-1], view.viewer, config.reading.form),
         "state": [render_state(event, view.viewer) for event in state],
         "members": view.room.head.joined,
-        "typing": typing.typing_users(typed, now),
+        "typing": sorted(typed.running(now)),
         "presence": _presence(state, view, now),
     }
     return shown | ({"token": position_token(scan.position)} if scan.position > bottom else {})

@@ -14,12 +14,14 @@ from dataclasses import replace
 from typing import Any
 
 from murmuration.clock import now_ms
+from murmuration.drafts.reading import Sections
 from murmuration.drafts.v2 import filters, streaming
 from murmuration.drafts.v2.bundles import render_event, render_state
 from murmuration.drafts.v2.filters import Filter
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.pagination import position_token
 from murmuration.rooms.reading.visibility import Viewer, seen_by
@@ -72,7 +74,6 @@ def get_events(
         timeout_ms=timeout_ms,
         set_presence=None,
         to_device=False,
-        founding=True,
         reader=reader,
     )
     while True:
@@ -120,11 +121,11 @@ def invitation(row: Membership) -> dict[str, Any]:
     """The user's invitation to a room, or their knock on it, with what it says of the room."""
     own, others = {}, []
     for event in row.stripped_state:
-        if event.get("type") == "m.room.member" and event.get("state_key") == row.user_id:
+        if event.get("type") == MEMBER and event.get("state_key") == row.user_id:
             own = dict(event)
         else:
             others.append(event)
-    default = {"type": "m.room.member", "sender": row.sender, "state_key": row.user_id}
+    default = {"type": MEMBER, "sender": row.sender, "state_key": row.user_id}
     content = own.get("content", {"membership": row.membership})
     return {
         **default,
@@ -136,7 +137,7 @@ def invitation(row: Membership) -> dict[str, Any]:
     }
 
 
-class EventStream:
+class EventStream(Sections):
     """The reader of one request's stream."""
 
     for_beginners = False
@@ -157,10 +158,10 @@ class EventStream:
             self._now = streamings.read(kept.user_id, kept.name) or kept
         return self._now
 
-    def postpones(self, position: RoomPosition | None) -> bool:
+    def postpones(self, position: RoomPosition | None, /) -> bool:
         return position is None and self._streaming().entering_until_ms > now_ms()
 
-    def window(self, room: Room, viewer: Viewer, position: RoomPosition | None) -> Window:
+    def window(self, _ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
         """Of a room that the client doesn't know, from the user's joining on."""
         after = position.ordinal if position is not None else _joined_at(room, viewer)
         wanted = replace(self.wanted.events, limit=AT_ONCE)
@@ -168,7 +169,9 @@ class EventStream:
         window = timeline.read_window(room, after, room.head.ordinal + 1, wanted, visible)
         return timeline.newest_of(window, timeline.count_within(window.seen[::-1]))
 
-    def joined(self, _ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]]) -> dict[str, Any] | None:
+    def joined(
+        self, _ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], /
+    ) -> dict[str, Any] | None:
         room, viewer, window = news.room, news.viewer, news.window
         superseded = _superseded(room, window.passed)
         late = late_events(room.head.depth, window.passed)
@@ -182,10 +185,7 @@ class EventStream:
             section["missed"] = position_token(window.before_first)
         return section if any(section.values()) else None
 
-    def present(self, _news: RoomNews) -> Mapping[str, str]:
-        return {}
-
-    def left(self, ctx: Context, room: Room, row: Membership) -> dict[str, Any] | None:
+    def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
         position = ctx.position(room.room_id)
         after = position.ordinal if position is not None else (row.ordinal or room.head.ordinal) - 1
         viewer, window = last_window(ctx, room, row, after, replace(self.wanted.events, limit=AT_ONCE))
@@ -198,7 +198,7 @@ class EventStream:
             section["missed"] = position_token(after)  # they came and went since the last look
         return section if any(section.values()) else None
 
-    def outside(self, row: Membership) -> dict[str, Any] | None:
+    def outside(self, _ctx: Context, row: Membership, /) -> dict[str, Any] | None:
         event = invitation(row)
         return {"events": [event]} if self.wanted.events.matches(event) else None
 

@@ -12,9 +12,10 @@ from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import InvalidParam
 from murmuration.rooms.ephemeral import receipts
+from murmuration.storage.live.receipts import READ
 
 RECEIPTS: Mapping[str, str] = {
-    "m.room.marker.read": receipts.READ,
+    "m.room.marker.read": READ,
     "m.room.marker.delivered": receipts.DELIVERED,
 }
 """Receipt types by the marker's."""

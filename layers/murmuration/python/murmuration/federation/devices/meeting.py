@@ -10,13 +10,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from murmuration.clock import now_ms
+from murmuration.protocol.event_types import ENCRYPTION_KEY
 from murmuration.settings import settings
+from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members, member_index
 from murmuration.storage.rooms.local_members import Servers
 from murmuration.storage.rooms.member_index import is_local, server_of
@@ -40,7 +41,7 @@ def note_members(items: Iterable[Mapping[str, Any]]) -> None:
     """
     if not settings().federation:
         return
-    changes = [change for item in items if (change := _change(item)) is not None]
+    changes = [change for entry in new_entries(items) if (change := _change(entry)) is not None]
     remote = {change.user_id for change in changes if not is_local(change.user_id)}
     if remote:
         _make_stale(remote)
@@ -49,20 +50,18 @@ def note_members(items: Iterable[Mapping[str, Any]]) -> None:
             _meet(change)
 
 
-def _change(item: Mapping[str, Any]) -> _Change | None:
+def _change(entry: NewEntry) -> _Change | None:
     """Which user joins or leaves by an entry; None for other entries and in rooms of this server alone."""
-    user_id = item.get("member")
-    if not user_id or "filled_below" in item:
+    user_id = entry.member
+    if user_id is None or entry.is_past:
         return None
-    after = json.loads(item["json"])["content"].get("membership")
-    before = json.loads(item["replaced"])["content"].get("membership") if "replaced" in item else None
-    if (after == "join") == (before == "join"):
+    has_come = entry.membership == "join"
+    if has_come == (entry.membership_before == "join"):
         return None
-    root = None if item.get("resolved") else item.get("room_root") or item["state_root"]
-    servers = local_members.servers_at(item["room_id"], root)
+    servers = local_members.servers_at(entry.room_id, entry.root)
     if servers.head is None and is_local(user_id):
         return None
-    return _Change(item["room_id"], user_id, after == "join", servers)
+    return _Change(entry.room_id, user_id, has_come, servers)
 
 
 def _make_stale(users: Iterable[str]) -> None:
@@ -73,10 +72,9 @@ def _make_stale(users: Iterable[str]) -> None:
 
 
 def _is_encrypted(servers: Servers) -> bool:
-    from murmuration.federation.devices.sharing import ENCRYPTION
     from murmuration.rooms.room import Room
 
-    return servers.head is not None and Room(servers.head).event(*ENCRYPTION) is not None
+    return servers.head is not None and Room(servers.head).event(*ENCRYPTION_KEY) is not None
 
 
 def _meet(change: _Change) -> None:

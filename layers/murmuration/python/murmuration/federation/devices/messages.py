@@ -17,6 +17,7 @@ from murmuration.aws import concurrency
 from murmuration.clock import now_ms
 from murmuration.federation.names import policy
 from murmuration.identity import rate_limits
+from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
 from murmuration.protocol.errors import BadJson
@@ -102,14 +103,15 @@ def _parts(events: Mapping[Target, Any]) -> Iterator[dict[str, dict[str, Any]]]:
 def take_messages(origin: str, contents: Contents) -> None:
     """Put a server's messages into the inboxes of the devices that they are for, in order, each once.
 
-    What is malformed, or from another server's user, is left out. Raises LimitExceeded, Unavailable.
+    What is malformed, or from another server's user, is left out. What storing them costs is taken from the
+    server's budget before. Raises LimitExceeded, Unavailable: the server sends them again.
     """
     received_ms = now_ms()
     found = [_sending(origin, content, received_ms) for content in contents]
     sendings = [sending for sending in found if sending is not None]
     if sendings:
         rate_limits.check("federation_to_device", origin, len(sendings))
-        to_device.send_in_order(sendings)
+        to_device.send_in_order(sendings, functools.partial(expect_writes, indexed=True))
 
 
 def _sending(origin: str, content: Mapping[str, Any], received_ms: int) -> Sending | None:

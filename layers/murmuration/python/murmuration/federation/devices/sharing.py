@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from murmuration.protocol.event_types import ENCRYPTION_KEY
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.member_index import server_of
 from murmuration.storage.users import memberships
 
-ENCRYPTION = ("m.room.encryption", "")
 MOST_READS = 2_000
 """How many memberships are read at most. A user whose rooms were not reached counts as sharing none."""
 
@@ -25,7 +25,7 @@ def shares_room(user_id: str, server: str) -> bool:
 def sharing_encrypted_room(user_id: str, others: Collection[str]) -> set[str]:
     """Those of other servers' users who are in an encrypted room together with a local user."""
     rooms = memberships.read_joined_rooms(user_id)
-    encrypted = sorted(room_items.read_rooms_with_state(rooms, ENCRYPTION)) if rooms and others else []
+    encrypted = sorted(room_items.read_rooms_with_state(rooms, ENCRYPTION_KEY)) if rooms and others else []
     left, found, reads = set(others), set[str](), 0
     for some in _batches(encrypted, max(1, 400 // max(len(left), 1))):
         reads += len(some) * len(left)

@@ -1,7 +1,8 @@
 """Typing notifications and receipts of local users, for the other servers in their rooms.
 
-Typing goes to rooms of up to 50 servers. Receipts go at once to rooms of up to 20, and to larger ones once a
-minute, the newest of each user and thread. Servers that don't answer miss them.
+Typing goes to rooms of up to 50 servers. Receipts go at once to rooms of up to 20. In larger ones they go out
+once a minute, the newest of each user and thread, to the hundred servers with the most members. Servers that
+don't answer miss them.
 """
 
 from __future__ import annotations
@@ -12,17 +13,22 @@ from typing import Any
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.settings import settings
+from murmuration.storage.live.receipts import READ, Receipt, receipts_among
+from murmuration.storage.live.streams import changes_among
+from murmuration.storage.live.typing_users import Typing, typing_among
 from murmuration.storage.rooms import member_index
 
 TYPING_SERVERS = 50
 """Typing is sent in rooms of at most so many other servers."""
 RECEIPT_SERVERS = 20
 """Receipts are sent at once in rooms of at most so many other servers."""
+MOST_RECEIPT_SERVERS = 100
+"""To how many servers of a room receipts go: those with the most members there."""
 REMEMBERED_MS = 30_000
 MOST_ROOMS = 200
 MOST_EDUS = 100
-_servers: LruCache[str, tuple[int, frozenset[str]]] = LruCache(512)
-"""The servers in a room to which something may be sent, and when they were read."""
+_servers: LruCache[str, tuple[int, tuple[str, ...]]] = LruCache(512)
+"""The servers in a room that may be told, those with the most members first, and when they were read."""
 
 
 def order_ephemera(items: Iterable[Mapping[str, Any]]) -> None:
@@ -32,45 +38,37 @@ def order_ephemera(items: Iterable[Mapping[str, Any]]) -> None:
     """
     if not settings().federation:
         return
-    receipts: dict[str, list[Mapping[str, Any]]] = {}
-    for item in items:
-        kind, _, room_id = item["stream_id"].partition(":")
-        if kind != "room" or not _is_local(item.get("user_id")):
+    by_room: dict[str, list[Receipt]] = {}
+    for change in changes_among(items):
+        user_id = change.user_id
+        if change.kind != "room" or user_id is None or not member_index.is_local(user_id):
             continue
-        if item["sk"] == "typing":
-            _order_typing(room_id, item)
-        elif item.get("receipt_type") == "m.read":
-            receipts.setdefault(room_id, []).append(item)
-    for room_id, of_room in receipts.items():
+        if (typing := typing_among([change.item])) is not None:
+            _order_typing(change.owner, user_id, typing)
+        for receipt in receipts_among([change.item], (READ,)):
+            by_room.setdefault(change.owner, []).append(receipt)
+    for room_id, of_room in by_room.items():
         _order_receipts(room_id, of_room)
 
 
-def _is_local(user_id: object) -> bool:
-    return isinstance(user_id, str) and member_index.is_local(user_id)
-
-
-def _order_typing(room_id: str, item: Mapping[str, Any]) -> None:
-    from murmuration.rooms.ephemeral.typing import is_typing
-
+def _order_typing(room_id: str, user_id: str, typing: Typing) -> None:
     servers, now = _servers_in(room_id), now_ms()
     if not 0 < len(servers) <= TYPING_SERVERS:
         return
-    user_id = item["user_id"]
-    content = {"room_id": room_id, "user_id": user_id, "typing": is_typing(item, user_id, now)}
+    content = {"room_id": room_id, "user_id": user_id, "typing": user_id in typing.running(now)}
     _send([{"edu_type": "m.typing", "content": content}], servers, now)
 
 
-def _order_receipts(room_id: str, items: Sequence[Mapping[str, Any]]) -> None:
+def _order_receipts(room_id: str, moved: Sequence[Receipt]) -> None:
     servers = _servers_in(room_id)
     if not servers:
         return
-    names = ("user_id", "event_id", "ts", "thread_id")
-    receipts = [{name: item[name] for name in names if name in item} for item in items]
+    from murmuration.storage.servers import waiting_receipts
+
+    receipts = [waiting_receipts.as_waiting(receipt) for receipt in moved]
     if len(servers) <= RECEIPT_SERVERS:
         _send(_receipt_edus(room_id, receipts), servers, now_ms())
         return
-    from murmuration.storage.servers import waiting_receipts
-
     for receipt in receipts:
         waiting_receipts.add(room_id, receipt)
 
@@ -82,7 +80,8 @@ def send_waiting_receipts() -> None:
     if not settings().federation:
         return
     for waiting in waiting_receipts.read(MOST_ROOMS):
-        _send(_receipt_edus(waiting.room_id, waiting.receipts), _servers_in(waiting.room_id), now_ms())
+        servers = _servers_in(waiting.room_id)[:MOST_RECEIPT_SERVERS]
+        _send(_receipt_edus(waiting.room_id, waiting.receipts), servers, now_ms())
         waiting_receipts.remove(waiting)
 
 
@@ -108,8 +107,8 @@ def _send(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: in
         pokes.order(list(pokes.passing(edus[start : start + MOST_EDUS], names, made_ms)))
 
 
-def _servers_in(room_id: str) -> frozenset[str]:
-    """The other servers in a room that may be told of what happens there."""
+def _servers_in(room_id: str) -> tuple[str, ...]:
+    """The other servers in a room that may be told of what happens there; most members first."""
     known, now = _servers.get(room_id), now_ms()
     if known is not None and now - known[0] < REMEMBERED_MS:
         return known[1]
@@ -118,20 +117,23 @@ def _servers_in(room_id: str) -> frozenset[str]:
     return found
 
 
-def _read_servers(room_id: str) -> frozenset[str]:
+def _read_servers(room_id: str) -> tuple[str, ...]:
     from murmuration.storage.rooms import room_items
     from murmuration.storage.rooms.local_members import servers_at
 
     head = room_items.read_head(room_id)
     if head is None:
-        return frozenset()
+        return ()
     joined = servers_at(room_id, head.state_root).joined
     if not joined:
-        return frozenset()
+        return ()
+    from murmuration.federation.inbound import acls
     from murmuration.federation.outbound.room_logs import may_hear
     from murmuration.rooms.room import Room
 
-    return frozenset(may_hear(Room(head), sorted(joined)))
+    room = Room(head)
+    by_members = sorted(joined, key=lambda name: (-joined[name], name))
+    return tuple(name for name in may_hear(room, by_members) if acls.is_allowed(room, name))
 
 
 def forget() -> None:

@@ -1,8 +1,8 @@
 """Typing notifications and receipts of other servers' users.
 
 Each counts for a room that this server is in, whose ACL allows the sender's server, and which the user is in.
-Typing is kept only while a local user of the room waits for news. Receipts are kept in small rooms only: in a
-large one each of them would cost as much as a message, and a first sync would bring all of them.
+Typing is kept only while a local user of the room waits for news. In a larger room only receipts of events of
+this server's users are kept, and in a large one none: each of them costs as much as a message.
 https://spec.matrix.org/v1.19/server-server-api/#typing-notifications
 https://spec.matrix.org/v1.19/server-server-api/#receipts
 """
@@ -22,7 +22,8 @@ from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners
-from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.live.receipts import READ
+from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import server_of
 
@@ -30,7 +31,9 @@ Contents = Sequence[dict[str, Any]]
 TYPING_MS = 60_000
 """For how long somebody types who doesn't say that they stopped; their servers say it anew before."""
 RECEIPTS_ROOM = 50
-"""Members of a room up to which receipts of other servers' users are kept."""
+"""Members of a room up to which all receipts of other servers' users are kept."""
+LARGE_ROOM = 1_000
+"""Members of a room up to which receipts are kept of what this server's users sent."""
 MOST_RECEIPTS = 200
 """Of one transaction."""
 MOST_ASKED = 100
@@ -79,7 +82,7 @@ def take_receipts(origin: str, contents: Contents) -> None:
                 by_room.setdefault(room_id, []).extend(found)
     for room_id, some in by_room.items():
         room = _room(room_id, origin)
-        if room is not None and room.head.joined <= RECEIPTS_ROOM:
+        if room is not None and room.head.joined <= LARGE_ROOM:
             _move(room, origin, some)
 
 
@@ -106,24 +109,32 @@ def _is_past(ts: object, now: int) -> TypeGuard[int]:
 
 def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
     joined = _is_joined(room, sorted({receipt.user_id for receipt in some}))
-    places = room_items.locate(sorted({receipt.event_id for receipt in some}), room.room_id)
+    ordinals = event_store.read_ordinals({receipt.event_id for receipt in some}, room.room_id)
     known = [
-        (receipt, int(place["ordinal"]))
+        (receipt, ordinals[receipt.event_id])
         for receipt in some
-        if receipt.user_id in joined
-        and (place := places.get(receipt.event_id, {})).get("room_id") == room.room_id
-        and "ordinal" in place
+        if receipt.user_id in joined and receipt.event_id in ordinals
     ]
+    if room.head.joined > RECEIPTS_ROOM:
+        known = _of_our_events(room, known)
     if not known or not _may_go_on(origin, len(known)):
         return
     for receipt, ordinal in known:
         try:
             receipts.move_receipt(
-                receipt.user_id, room.room_id, receipts.READ, receipt.event_id, ordinal, receipt.thread_id,
+                receipt.user_id, room.room_id, READ, receipt.event_id, ordinal, receipt.thread_id,
                 ts=receipt.ts,
             )  # fmt: skip
         except TooLarge:
             continue  # receipts of too many threads
+
+
+def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tuple[_Receipt, int]]:
+    """Those of some receipts, with their places, that are for events of this server's users. One read."""
+    keys = [(room.room_id, ordinal) for ordinal in {ordinal for _, ordinal in known}]
+    entries = room_items.read_log_entries(keys, {room.room_id: room.version})
+    ours = {entry.ordinal for entry in entries if member_index.is_local(entry.event.sender)}
+    return [(receipt, ordinal) for receipt, ordinal in known if ordinal in ours]
 
 
 def _is_of(user_id: object, origin: str) -> bool:

@@ -18,9 +18,10 @@ from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.event_types import SPACE_CHILD
 from murmuration.protocol.identifiers import is_valid_room_id, is_valid_user_id
 from murmuration.protocol.sizes import Budget, json_bytes
-from murmuration.rooms.reading.summaries import CHILD, MOST_CHILDREN, SPACE, in_order, is_child
+from murmuration.rooms.reading.summaries import MOST_CHILDREN, SPACE, in_order, is_child
 from murmuration.storage.servers import space_answers
 from murmuration.transport.deadlines import Deadline
 
@@ -135,7 +136,7 @@ def _children_state(told: object) -> list[Mapping[str, Any]]:
 
 
 def _child(told: object) -> Mapping[str, Any] | None:
-    if not isinstance(told, dict) or told.get("type") != CHILD:
+    if not isinstance(told, dict) or told.get("type") != SPACE_CHILD:
         return None
     room_id, sender, content = told.get("state_key"), told.get("sender"), told.get("content")
     sent_ms = told.get("origin_server_ts")
@@ -155,7 +156,7 @@ def _child(told: object) -> Mapping[str, Any] | None:
     if content.get("suggested") is True:
         kept["suggested"] = True
     return {
-        "type": CHILD,
+        "type": SPACE_CHILD,
         "state_key": room_id,
         "content": kept,
         "sender": sender,

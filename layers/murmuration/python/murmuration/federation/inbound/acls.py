@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from murmuration.cache import LruCache
+from murmuration.protocol.event_types import SERVER_ACL
 from murmuration.protocol.server_acl import ServerAcl
 from murmuration.rooms.room import Room
 
@@ -12,7 +13,7 @@ _acls: LruCache[tuple[str, str], ServerAcl] = LruCache(256)
 
 def is_allowed(room: Room, server_name: str) -> bool:
     """Whether the room's current ACL allows a server. One read for each state of the room."""
-    event = room.event("m.room.server_acl")
+    event = room.event(SERVER_ACL)
     if event is None:
         return True
     key = (room.room_id, event.event_id)

@@ -152,6 +152,22 @@ class Asking:
 
         return self._known_keys(self._ask(ask) or [])
 
+    def closest(self, ts: int, *, forward: bool) -> str | None:
+        """The event that another server has closest to a time (milliseconds), on that side of it."""
+        path = client.path(*_V1, "timestamp_to_event", self.room_id)
+
+        def ask(server: str) -> str:
+            query = {"ts": ts, "dir": "f" if forward else "b"}
+            answer = self._request(server, "GET", path, query=query, max_bytes=MOST_BYTES)
+            event_id, at = answer.get("event_id"), answer.get("origin_server_ts")
+            if not isinstance(event_id, str) or not _fits(event_id) or type(at) is not int:
+                raise RequestFailed(f"{server} names no event")
+            if at < ts if forward else at > ts:
+                raise RequestFailed(f"{server} names an event on the wrong side")
+            return event_id
+
+        return self._ask(ask)
+
     # -- For the worker ----------------------------------------------------------------------------------
 
     def remember_failures(self) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.federation.inbound.auth_chains import valid_events
 from murmuration.federation.inbound.elsewhere import MissingEvents, Pdu, RemoteServers
@@ -28,8 +27,8 @@ from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.writing.settling import settle
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import event_store
-from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
-from murmuration.storage.rooms.room_items import ROOMS, LogEntry
+from murmuration.storage.rooms.event_store import Follower, Kind, StoredEvent
+from murmuration.storage.rooms.room_items import LogEntry
 
 ATTEMPTS = 60
 _AT_ONCE = 15
@@ -84,7 +83,7 @@ class _Backfill:
             for event_id, event in sorted(events.items(), key=_by_time)
             if event_id not in known or not known[event_id].is_placed
         }
-        self.awaited = _read_awaited(self.room.room_id, new)
+        self.awaited = event_store.read_awaited(self.room.room_id, new)
         past: set[str] = set()
         pending = [event_id for event_id in new if self.awaited[event_id].is_followed]
         while pending:
@@ -207,17 +206,6 @@ class _PastReception(Reception):
         changes.also(event_store.hold_redaction_write(self.room.room_id, target.event_id, self.event_id))
         state = self.state_at(entry.state_root, REDACTION_STATE)
         return replace(entry, withheld=not takes_effect(entry.event, target.stored.event, state))
-
-
-def _read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
-    """What the room knows of each of these events."""
-    keys = {event_id: event_store.awaited_keys(room_id, event_id) for event_id in event_ids}
-    wanted = [key for pair in keys.values() for key in pair]
-    items = {item["sk"]: item for item in dynamodb.batch_get({ROOMS: wanted})[ROOMS]} if wanted else {}
-    return {
-        event_id: event_store.awaited_from([items[key["sk"]] for key in pair if key["sk"] in items])
-        for event_id, pair in keys.items()
-    }
 
 
 def _by_time(item: tuple[str, Event]) -> tuple[int, int, str]:

@@ -2,7 +2,8 @@
 
 Each new event is judged by the states after all of them, so many of them make every event dear, and others'
 servers meet them as well. Above a limit this server sends a dummy event, which follows several of them and
-which no client is shown. Other servers do the same.
+which no client is shown. Other servers do the same. Where nobody of ours may send one, the number is bounded
+by `reception.MOST_EXTREMITIES`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.event_types import CREATE_KEY, POWER_LEVELS_KEY
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.membership.local_users import user_with_power
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import EXTREMITIES_LIMIT, Append, Draft, append
 from murmuration.storage.rooms.room_items import DUMMY_EVENT
 
-_STATE = [("m.room.create", ""), ("m.room.power_levels", "")]
+_STATE = [CREATE_KEY, POWER_LEVELS_KEY]
 
 
 def join_extremities(room_id: str) -> None:

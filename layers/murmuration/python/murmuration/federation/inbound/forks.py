@@ -104,11 +104,15 @@ class Forks:
         return state_trie.needed(roots, self._nodes)
 
     def after_all(self, event_ids: Iterable[str]) -> list[NodeId]:
-        """The states after these events of the log, each once.
+        """The states after these events of the log, each once."""
+        return list(dict.fromkeys(self.after_each(event_ids).values()))
+
+    def after_each(self, event_ids: Iterable[str]) -> dict[str, NodeId]:
+        """The state after each of these events of the log, by event ID.
 
         Of events that aren't state a warm process remembers it, so that many forks aren't read each time.
         """
-        roots: dict[NodeId, None] = {}
+        roots: dict[str, NodeId] = {}
         wanted = list(event_ids)
         unknown = [event_id for event_id in wanted if _after.get((self.room_id, event_id)) is None]
         stored = self.stored(unknown)
@@ -119,8 +123,8 @@ class Forks:
                 if stored[event_id].event.state_pair is None:
                     _after.put((self.room_id, event_id), root)
             if root is not None:
-                roots[root] = None
-        return list(roots)
+                roots[event_id] = root
+        return roots
 
     # -- Resolution --------------------------------------------------------------------------------------
 

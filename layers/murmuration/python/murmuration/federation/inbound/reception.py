@@ -16,31 +16,27 @@ from murmuration.federation.policy.asking import Asked
 from murmuration.protocol import state_trie
 from murmuration.protocol.auth_rules import auth_state_types_of
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.event_types import CREATE_KEY, HISTORY_VISIBILITY_KEY, POLICY_KEY
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.keys import KeyRing
-from murmuration.protocol.pdus.validation import POLICY, Judgement, Outcome, PolicyServer, Undecided
+from murmuration.protocol.pdus.validation import Judgement, Outcome, PolicyServer, Undecided
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import EXTREMITIES_LIMIT
-from murmuration.rooms.writing.changes import (
-    HISTORY_VISIBILITY,
-    Changes,
-    replaced_by,
-    store_nodes_first,
-    visibility_by,
-)
+from murmuration.rooms.writing.changes import Changes, replaced_by, store_nodes_first, visibility_by
 from murmuration.rooms.writing.gaps import Places
 from murmuration.rooms.writing.policy_servers import policy_server_in_use
 from murmuration.rooms.writing.redactions import REDACTION_STATE, takes_effect
 from murmuration.rooms.writing.settling import settle
-from murmuration.storage.rooms import event_store, room_items, snapshots
+from murmuration.storage.rooms import event_store, snapshots
 from murmuration.storage.rooms.event_store import Awaited, Follower, Kind, StoredEvent
-from murmuration.storage.rooms.room_items import DUMMY_EVENT, EVENTS, ROOMS, LogEntry
+from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 ATTEMPTS = 60
-CREATE = ("m.room.create", "")
 _LACKING_SHARE = 0.1
 """The largest share of another server's state that may be unobtainable."""
+MOST_EXTREMITIES = 20
+"""How many newest events, which no other follows, a room may have by what other servers send."""
 _WALK_LIMIT = 50
 _STATE_LIMIT = 200_000
 """How many events of another server's state are taken into account."""
@@ -89,15 +85,10 @@ class Reception:
         """The event, if it has its place already. Reads along what it refers to: two round trips."""
         event, room_id = self._event, self.room.room_id
         wanted = {self.event_id, *event.prev_events, *authorising_ids(event), *filter(None, [event.redacts])}
-        found = dynamodb.batch_get(
-            {
-                EVENTS: room_items.place_keys(wanted, room_id),
-                ROOMS: event_store.awaited_keys(room_id, self.event_id),
-            }
+        stored, self.awaited = event_store.read_with_awaited(
+            wanted, self.room.version, room_id, self.event_id
         )
-        self.awaited = event_store.awaited_from(found[ROOMS])
-        places = room_items.places_among(found[EVENTS], wanted, room_id)
-        self.forks.learn(event_store.complete(places, self.room.version))
+        self.forks.learn(stored)
         known = self.forks.known(self.event_id)
         return known if known is not None and known.is_placed else None
 
@@ -130,7 +121,7 @@ class Reception:
         return self.state_at(self.root_before(event), _state_about(event))
 
     def current_state(self, event: Event) -> Mapping[StateKey, Event]:
-        pairs = [*_state_about(event), POLICY]
+        pairs = [*_state_about(event), POLICY_KEY]
         if not self.gaps:
             return self.room.events(pairs)
         # What happened in the gap had no chance to become current: else who joined there would not be heard.
@@ -138,7 +129,7 @@ class Reception:
         return self.forks.state(root, pairs)
 
     def policy_server(self, event: Event) -> PolicyServer | None:  # noqa: ARG002 - it is the room's
-        return policy_server_in_use(self.room, self.room.event(*POLICY))
+        return policy_server_in_use(self.room, self.room.event(*POLICY_KEY))
 
     def ask_policy_server(self, server: PolicyServer, event: Event) -> Event:
         return self.asked.ask_to_sign(server, event)
@@ -222,7 +213,7 @@ class Reception:
             pair = stored.event.state_pair
             if pair is not None and stored.kind != "rejected" and stored.room_id == self.room.room_id:
                 state[pair] = event_id
-        if CREATE not in state:
+        if CREATE_KEY not in state:
             raise MissingEvents(missing)
         self.gaps = list(missing)
         changes: dict[StateKey, str | None] = {pair: None for pair in current if pair not in state}
@@ -269,10 +260,14 @@ class Reception:
         if self.gaps:
             changes.leave_gap()
         followed = self._followed(event)
-        changes.follow([*followed, self.event_id] if self.awaited.is_followed else followed)
+        surplus = self._surplus(event, root, followed)
+        is_newest = not self.awaited.is_followed and self.event_id not in surplus
+        changes.follow(followed if is_newest else [*followed, self.event_id])
+        changes.retire(surplus)
         entry = self.make_entry(changes, event, changes.next_ordinal)
         current = self.room.head.state_root
-        self._put_on_top(changes, replace(entry, room_root=current if root != current else None), followed)
+        entry = replace(entry, room_root=current if root != current else None)
+        self._put_on_top(changes, entry, followed, is_newest=is_newest)
         after = changes.commit()
         if self.reset:
             resets.tell(self.room.room_id, self.event_id, self.reset)
@@ -332,7 +327,7 @@ class Reception:
             ordinal,
             event,
             root,
-            visibility_by(before.get(HISTORY_VISIBILITY)),
+            visibility_by(before.get(HISTORY_VISIBILITY_KEY)),
             after_gap=bool(self.gaps),
             filled_below=below,
             withheld=event.type == DUMMY_EVENT,
@@ -348,11 +343,29 @@ class Reception:
             changes.also(*(event_store.gap_write(self.room.room_id, it, place) for it in self.gaps))
         return self.carry_out(changes, entry)
 
-    def _put_on_top(self, changes: Changes, entry: LogEntry, followed: Collection[str]) -> None:
+    def _surplus(self, event: Event, root: NodeId, followed: Collection[str]) -> set[str]:
+        """Which events aren't counted among the newest, so that those are never too many.
+
+        They are the oldest after which the state is the same as after another one. Where too few are, it is
+        the event itself: it has its place in the log, and counts as soon as another event follows it.
+        """
+        others = [event_id for event_id in self.room.head.extremities if event_id not in followed]
+        needed = len(others) + 1 - MOST_EXTREMITIES
+        if self.awaited.is_followed or needed <= 0:
+            return set()
+        after = self.forks.after_each(others)
+        own = StoredEvent(event, self.room.room_id, "accepted", root)
+        newest_with = {after[event_id]: event_id for event_id in others if event_id in after}
+        newest_with[self.forks.after(own)] = self.event_id
+        spare = [it for it in others if it not in after or newest_with[after[it]] != it]
+        return set(spare[:needed]) if len(spare) >= needed else {self.event_id}
+
+    def _put_on_top(
+        self, changes: Changes, entry: LogEntry, followed: Collection[str], *, is_newest: bool
+    ) -> None:
         """Add the entry, and bring the room into the state that its newest events then come to."""
         head = self.room.head
         others = [event_id for event_id in head.extremities if event_id not in followed]
-        is_newest = not self.awaited.is_followed
         if not others and is_newest and entry.state_root == head.state_root:
             changes.take(entry)
             return
@@ -429,4 +442,4 @@ class Reception:
 
 def _state_about(event: Event) -> list[StateKey]:
     """The state that an event is judged by, and that its log entry tells of: read together."""
-    return [*auth_state_types_of(event), HISTORY_VISIBILITY, *filter(None, [event.state_pair])]
+    return [*auth_state_types_of(event), HISTORY_VISIBILITY_KEY, *filter(None, [event.state_pair])]

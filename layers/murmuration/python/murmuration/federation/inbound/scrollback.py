@@ -15,11 +15,17 @@ from murmuration.identity.tokens import AccessToken
 from murmuration.rooms.reading import timeline
 from murmuration.rooms.reading.timeline import Filling, PageRequest
 from murmuration.rooms.room import Room
+from murmuration.transport.deadlines import Deadline
 
 SECONDS = 5.0
 LIMIT = 100
 CLAIM_MS = 60_000
 """After which another request may ask, if this one's process ended."""
+TOWARD_SECONDS = 15.0
+"""No past is asked for any more, for one event of a time, when so long has passed."""
+MOST_FILLS = 10
+FEW_FILLS = 3
+"""How often the past is asked for where no other server knows the event of a time."""
 MOST_GAPS = 100
 AT_ONCE = 5
 
@@ -30,10 +36,15 @@ def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict
 
 
 def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> dict[str, Any]:
-    """`by_timestamp.get_event_by_timestamp`, with the past of other servers. Raises what that raises."""
+    """`by_timestamp.get_event_by_timestamp`, with the past of other servers. Raises what that raises.
+
+    Where events are missing around that time, another server is asked which is the closest, and the past is
+    fetched until that one is there, as far as a request has the time. The next request goes on from there.
+    """
     from murmuration.rooms.reading import by_timestamp
 
-    return by_timestamp.get_event_by_timestamp(token, room_id, ts, forward=forward, fill=fill)
+    toward = _Toward(ts, forward=forward)
+    return by_timestamp.get_event_by_timestamp(token, room_id, ts, forward=forward, fill=toward.fill)
 
 
 def fill(room: Room, low: int, high: int) -> Filling:
@@ -56,6 +67,43 @@ def fill(room: Room, low: int, high: int) -> Filling:
         return "filled" if _fetch(room, wanted) else "nothing"
     finally:
         unobtainable.end_backfill(room.room_id)
+
+
+class _Toward:
+    """Fetches the past until the event is there that another server has closest to a time."""
+
+    def __init__(self, ts: int, *, forward: bool) -> None:
+        self._ts = ts
+        self._forward = forward
+        self._began = False
+        self._wanted: str | None = None
+        self._fills = 0
+        self._deadline = Deadline(TOWARD_SECONDS)
+
+    def fill(self, room: Room, low: int, high: int) -> Filling:
+        """`fill`, unless the event is there; also "nothing" once it is enough for one request."""
+        if not room.head.is_resident or not _missing(room, low, high):
+            return "nothing"
+        if not self._began:
+            self._began = True
+            self._wanted = self._ask(room)
+        most = MOST_FILLS if self._wanted is not None else FEW_FILLS
+        if self._fills == most or self._deadline.is_over() or self._is_there(room):
+            return "nothing"
+        self._fills += 1
+        return fill(room, low, high)
+
+    def _ask(self, room: Room) -> str | None:
+        from murmuration.federation.inbound.asking import Asking
+        from murmuration.settings import settings
+
+        asking = Asking(room, settings().server_name, SECONDS)
+        return asking.closest(self._ts, forward=self._forward)
+
+    def _is_there(self, room: Room) -> bool:
+        from murmuration.storage.rooms import event_store
+
+        return self._wanted is not None and bool(event_store.placed_among([self._wanted], room.room_id))
 
 
 def _missing(room: Room, low: int, high: int) -> list[str]:

@@ -27,7 +27,6 @@ from murmuration.protocol.pdus.validation import (
 )
 from murmuration.protocol.room_versions import RoomVersion
 
-CREATE = ("m.room.create", "")
 MOST_EVENTS = 300_000
 
 

@@ -22,14 +22,9 @@ from murmuration.federation.inbound.auth_chains import keep_outlier
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.membership.answers import Entry
 from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 from murmuration.rooms.room import Room
-from murmuration.rooms.writing.changes import (
-    HISTORY_VISIBILITY,
-    Changes,
-    Differences,
-    replaced_by,
-    visibility_by,
-)
+from murmuration.rooms.writing.changes import Changes, Differences, replaced_by, visibility_by
 from murmuration.rooms.writing.settling import settle
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import event_store, room_items
@@ -87,9 +82,9 @@ def _changes(room: Room | None, forks: Forks, entry: Entry, *, afresh: bool) -> 
     if missing and room is not None:
         changes.leave_gap()
     ordinal = changes.next_ordinal
-    pair = ("m.room.member", join.state_key or "")
+    pair = (MEMBER, join.state_key or "")
     before = entry.events.get(entry.state.get(pair, ""))
-    visibility = entry.events.get(entry.state.get(HISTORY_VISIBILITY, ""))
+    visibility = entry.events.get(entry.state.get(HISTORY_VISIBILITY_KEY, ""))
     logged = LogEntry(
         ordinal,
         join,

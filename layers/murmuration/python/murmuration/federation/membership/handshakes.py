@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.clock import now_ms
-from murmuration.federation.membership.serving.access import MEMBER
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, Refused
 from murmuration.protocol.errors import MatrixError, UnsupportedRoomVersion
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import is_valid_server_name, server_name_of
 from murmuration.protocol.pdus.building import complete_event

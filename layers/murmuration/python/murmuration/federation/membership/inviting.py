@@ -13,7 +13,7 @@ from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership.failures import passed_on
 from murmuration.federation.membership.handshakes import listed_answer
-from murmuration.federation.membership.serving.access import MEMBER, KeysAlone, require_acl
+from murmuration.federation.membership.serving.access import KeysAlone, require_acl
 from murmuration.federation.membership.stripped import full_state
 from murmuration.federation.names import policy
 from murmuration.federation.requests import client
@@ -22,6 +22,7 @@ from murmuration.federation.requests.threads import side_by_side
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound, Unavailable
+from murmuration.protocol.event_types import CREATE_KEY, MEMBER, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.pdus.event_format import parse_pdu
@@ -38,7 +39,6 @@ from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms import member_index
 
 SECONDS = 25.0
-_CREATE, _ACL = ("m.room.create", ""), ("m.room.server_acl", "")
 
 
 def invite_user(
@@ -92,13 +92,10 @@ def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any
         room = settle(Room.load(room_id))
     except NotFound as error:
         raise unknown_room(room_id) from error
-    event, state = _build(room, sender, user_id, content)
-    if state is None:
+    event, is_new = _build(room, sender, user_id, content)
+    if not is_new:
         return event.event_id
-    try:
-        signed = _ask(server, event, state)
-    except RequestFailed as error:
-        raise passed_on(error) from error
+    signed = InvitedServers().ask_for_invite(room, event)
     try:
         received = receive(room_id, signed.pdu, KeysAlone())
     except MissingEvents as error:
@@ -108,27 +105,44 @@ def invite_by(sender: str, room_id: str, user_id: str, content: Mapping[str, Any
     return event.event_id
 
 
-def _build(
-    room: Room, sender: str, user_id: str, content: Mapping[str, Any]
-) -> tuple[Event, list[dict[str, Any]] | None]:
-    """The invite, which isn't part of the room yet, and what the user is shown of the room.
+def _build(room: Room, sender: str, user_id: str, content: Mapping[str, Any]) -> tuple[Event, bool]:
+    """The invite, which isn't part of the room yet; or the one that the user has, if it says the same.
 
-    Returns the invite that they have, and None, where they are invited just so already.
+    Also returns whether it is new.
     """
     batch = Append(room.version, room)
-    state = batch.state([_CREATE, _ACL, (MEMBER, sender), (MEMBER, user_id)])
+    state = batch.state([CREATE_KEY, SERVER_ACL_KEY, (MEMBER, sender), (MEMBER, user_id)])
     inviter, member = state.get((MEMBER, sender)), state.get((MEMBER, user_id))
     if inviter is None or inviter.membership != "join":
         raise unknown_room(room.room_id)
     if member is not None and member.membership == "join":
         raise Forbidden(f"{user_id} is in the room already")
     if member is not None and (member.sender, member.content) == (sender, content):
-        return member, None
-    if state[_CREATE].content.get("m.federate") is False:
+        return member, False
+    _require_federation(room, member_index.server_of(user_id))
+    return batch.offer(Draft(MEMBER, sender, content, user_id)), True
+
+
+def _require_federation(room: Room, server: str) -> None:
+    """Raises Forbidden where a server's users can't be in the room."""
+    policy.require_allowed(server)
+    state = room.events([CREATE_KEY, SERVER_ACL_KEY])
+    if state[CREATE_KEY].content.get("m.federate") is False:
         raise Forbidden("This room is for users of one server only")
-    require_acl(member_index.server_of(user_id), room)
-    event = batch.add(Draft(MEMBER, sender, content, user_id))
-    return event, full_state(room.events, sender)
+    require_acl(server, room)
+
+
+class InvitedServers:
+    """Asks the servers of invited users (`rooms.writing.invite_port.InviteClient`)."""
+
+    def ask_for_invite(self, room: Room, event: Event) -> Event:
+        """See `InviteClient`."""
+        server = member_index.server_of(event.state_key or "")
+        _require_federation(room, server)
+        try:
+            return _ask(server, event, full_state(room.events, event.sender))
+        except RequestFailed as error:
+            raise passed_on(error) from error
 
 
 def _ask(server: str, event: Event, state: Sequence[dict[str, Any]]) -> Event:

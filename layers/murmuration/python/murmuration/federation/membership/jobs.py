@@ -11,12 +11,13 @@ from contextlib import suppress
 
 from murmuration.clock import now_ms
 from murmuration.federation.membership import handshakes
-from murmuration.federation.membership.answers import CREATE, Entry, check_answer
+from murmuration.federation.membership.answers import Entry, check_answer
 from murmuration.federation.membership.entering import enter
 from murmuration.federation.membership.failures import first_answer
 from murmuration.federation.membership.limits import check_complexity, check_members
 from murmuration.federation.requests.errors import RequestFailed
 from murmuration.protocol.errors import Forbidden, MatrixError
+from murmuration.protocol.event_types import CREATE_KEY
 from murmuration.rooms.lifecycle.upgrades import follow_upgrade
 from murmuration.storage.servers import join_jobs
 from murmuration.storage.servers.join_jobs import Job
@@ -68,7 +69,7 @@ def join(job: Job) -> None:
         return found
 
     entry = first_answer(job.servers, by)
-    create = entry.events[entry.state[CREATE]]
+    create = entry.events[entry.state[CREATE_KEY]]
     if "predecessor" in create.content:
         follow_upgrade(job.user_id, create)
     enter(entry, afresh=job.afresh)

@@ -28,12 +28,13 @@ from murmuration.protocol.errors import (
     NotFound,
     Refusal,
 )
+from murmuration.protocol.event_types import JOIN_RULES_KEY, MEMBER
 from murmuration.protocol.identifiers import is_valid_room_alias, is_valid_room_id, parse_room_alias
 from murmuration.rooms.membership import joining
 from murmuration.rooms.membership.joining import JoinRequest
 from murmuration.rooms.membership.member_content import member_content
 from murmuration.rooms.membership.operations import OURS
-from murmuration.rooms.membership.restricted_joins import JOIN_RULES, allowed_rooms, is_in_any
+from murmuration.rooms.membership.restricted_joins import allowed_rooms, is_in_any
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import MAX_MEMBER_BYTES
 from murmuration.settings import settings
@@ -180,8 +181,8 @@ def _who_may_vouch(user_id: str, room_id: str) -> list[str]:
         return []
     if not room.head.federated or not room.head.is_resident:
         return []
-    state = room.events([JOIN_RULES, ("m.room.member", user_id)])
-    rules, member = state.get(JOIN_RULES), state.get(("m.room.member", user_id))
+    state = room.events([JOIN_RULES_KEY, (MEMBER, user_id)])
+    rules, member = state.get(JOIN_RULES_KEY), state.get((MEMBER, user_id))
     if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
         return []
     if member is not None and member.membership == "ban":

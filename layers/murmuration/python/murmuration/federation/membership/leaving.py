@@ -15,8 +15,8 @@ from murmuration.clock import now_ms
 from murmuration.federation.membership import handshakes, outside
 from murmuration.federation.membership.failures import first_answer
 from murmuration.federation.membership.joining import QUEUE, servers_for
-from murmuration.federation.membership.serving.access import MEMBER
 from murmuration.protocol.errors import Forbidden, MatrixError, NotFound
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.rooms.membership import operations
 from murmuration.rooms.writing.transactions import Claim

@@ -9,8 +9,9 @@ from typing import Any
 
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.federation.membership import outside
-from murmuration.federation.membership.serving.access import MEMBER, is_ours
+from murmuration.federation.membership.serving.access import is_ours
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.validation import (

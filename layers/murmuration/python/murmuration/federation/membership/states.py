@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.rooms.writing import sending
 from murmuration.storage.rooms import member_index
 from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
-
-MEMBER = "m.room.member"
 
 
 def set_state(

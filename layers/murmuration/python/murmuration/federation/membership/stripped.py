@@ -12,6 +12,7 @@ from typing import Any
 
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import InvalidParam, MatrixError
+from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
@@ -19,7 +20,6 @@ from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, STRIPPED_TYPES, size_of, strip
 
 MOST_EVENTS = 100
-_CREATE = "m.room.create"
 
 
 def full_state(
@@ -28,7 +28,7 @@ def full_state(
     """The room's main facts as whole events, with the inviter's (`sender`) membership; the creation first."""
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES]
     if sender is not None:
-        pairs.append(("m.room.member", sender))
+        pairs.append((MEMBER, sender))
     found = state(pairs)
     events = [found[pair].pdu for pair in pairs if pair in found]
     return [{key: value for key, value in pdu.items() if key != "unsigned"} for pdu in events]
@@ -83,7 +83,7 @@ def _bounded(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """One event for each piece of state, as many as fit; the creation is always among the first."""
     kept: dict[StateKey, dict[str, Any]] = {}
     size = 0
-    for event in sorted(events, key=lambda it: it["type"] != _CREATE):
+    for event in sorted(events, key=lambda it: it["type"] != CREATE):
         pair = (event["type"], event["state_key"])
         if pair not in kept and size + size_of(event) <= MAX_BYTES:
             kept[pair] = event

@@ -6,20 +6,19 @@ room with this server's users only costs nothing here: what the Streams worker k
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from murmuration.cache import LruCache
 from murmuration.settings import settings
+from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.rooms import local_members
 from murmuration.storage.rooms.local_members import Servers
 
 if TYPE_CHECKING:
     from murmuration.rooms.room import Room
 
-Item = Mapping[str, Any]
 _PDUS, _BYTES = 50, 900_000
 """What goes into one transaction."""
 _LATER = 200
@@ -28,14 +27,14 @@ _hearing: LruCache[tuple[str, bytes, frozenset[str]], frozenset[str]] = LruCache
 """To which of some servers events may be sent, by room, the state of the room, and the servers."""
 
 
-def order_sending(items: Sequence[Item]) -> None:
+def order_sending(items: Sequence[Mapping[str, Any]]) -> None:
     """Order the sending of those entries of rooms' logs that this server distributes, in their order."""
     if not settings().federation:
         return
-    by_room: dict[str, list[Item]] = {}
-    for item in items:
-        if "filled_below" not in item:
-            by_room.setdefault(item["room_id"], []).append(item)
+    by_room: dict[str, list[NewEntry]] = {}
+    for entry in new_entries(items):
+        if not entry.is_past:
+            by_room.setdefault(entry.room_id, []).append(entry)
     orders = [order for of_room in by_room.values() for order in _orders(of_room)]
     if not orders:
         return
@@ -47,50 +46,48 @@ def order_sending(items: Sequence[Item]) -> None:
 Order = tuple[str, list[int], frozenset[str], int]
 
 
-def _orders(items: Sequence[Item]) -> Iterator[Order]:
-    """What is to be sent of a room: its ID, ordinals, the servers, the time."""
-    with_destinations = [(item, _destinations(item)) for item in items]
+def _orders(entries: Sequence[NewEntry]) -> Iterator[Order]:
+    """Yield what is to be sent of a room: its ID, the ordinals, the servers, the time of the newest event."""
+    with_destinations = [(entry, _destinations(entry)) for entry in entries]
     for servers, group in groupby(with_destinations, key=lambda pair: pair[1]):
-        for some in _batches([item for item, _ in group]) if servers else ():
-            made_ms = max(json.loads(item["json"])["origin_server_ts"] for item in some)
-            yield some[0]["room_id"], [item["ordinal"] for item in some], servers, made_ms
+        for some in _batches([entry for entry, _ in group]) if servers else ():
+            made_ms = max(entry.event["origin_server_ts"] for entry in some)
+            yield some[0].room_id, [entry.ordinal for entry in some], servers, made_ms
 
 
-def _batches(items: Sequence[Item]) -> Iterator[list[Item]]:
-    """The items in parts that fit into a transaction each."""
-    part: list[Item] = []
+def _batches(entries: Sequence[NewEntry]) -> Iterator[list[NewEntry]]:
+    """Yield the entries in parts that fit into a transaction each."""
+    part: list[NewEntry] = []
     left = _BYTES
-    for item in items:
-        size = len(item["json"].encode())
-        if part and (len(part) == 50 or size > left):
+    for entry in entries:
+        size = len((entry.encoded or "").encode())
+        if part and (len(part) == _PDUS or size > left):
             yield part
             part, left = [], _BYTES
-        part.append(item)
+        part.append(entry)
         left -= size
     if part:
         yield part
 
 
-def _destinations(item: Item) -> frozenset[str]:
-    """The servers that are to get an event; none for one that this server doesn't distribute."""
-    root = None if item.get("resolved") else item.get("room_root") or item["state_root"]
-    servers = local_members.servers_at(item["room_id"], root)
+def _destinations(entry: NewEntry) -> frozenset[str]:
+    """Return the servers that are to get an event; none for one that this server doesn't distribute."""
+    servers = local_members.servers_at(entry.room_id, entry.root)
     head = servers.head
-    leaver = _server_that_is_told(item)
+    leaver = _server_that_is_told(entry)
     if head is None and leaver is None:
         return frozenset()
-    event = json.loads(item["json"])
-    own, sender_server = settings().server_name, event["sender"].partition(":")[2]
-    if item.get("distributed") or (sender_server != own and not item.get("relayed")):
+    own, sender_server = settings().server_name, entry.event["sender"].partition(":")[2]
+    if entry.is_distributed or (sender_server != own and not entry.is_relayed):
         return frozenset()
     from murmuration.rooms.room import Room
     from murmuration.storage.rooms import room_items
 
-    head = head or room_items.read_head(item["room_id"])
+    head = head or room_items.read_head(entry.room_id)
     if head is None:
         return frozenset()
     room = Room(head)
-    names = _joined_at(item, servers, root)
+    names = _joined_at(entry, servers)
     names |= {leaver} if leaver is not None else set()
     return _may_hear(room, frozenset(names - {own, sender_server}))
 
@@ -106,35 +103,37 @@ def _may_hear(room: Room, names: frozenset[str]) -> frozenset[str]:
     return found
 
 
-def _server_that_is_told(item: Item) -> str | None:
+def _server_that_is_told(entry: NewEntry) -> str | None:
     """The server of another server's user whom an event has leave, or whose invite or knock it ends."""
     from murmuration.storage.rooms.member_index import server_of
 
-    server = server_of(item.get("member") or "")
+    server = server_of(entry.member or "")
     if not server or server == settings().server_name:
         return None
-    membership = json.loads(item["json"])["content"].get("membership")
-    before = json.loads(item["replaced"])["content"].get("membership") if "replaced" in item else None
-    ends = membership in ("leave", "ban") and before in (None, "join", "invite", "knock")
+    before = entry.membership_before
+    ends = entry.membership in ("leave", "ban") and before in (None, "join", "invite", "knock")
     return server if ends else None
 
 
-def _joined_at(item: Item, servers: Servers, root: bytes | None) -> set[str]:
-    """The servers in the room when an event came. They were read later: who came since is left out."""
-    head = servers.head
+def _joined_at(entry: NewEntry, servers: Servers) -> set[str]:
+    """Return the servers in the room when an event came.
+
+    `servers` were read later, so those that came since are left out.
+    """
+    head, root = servers.head, entry.root
     counts = dict(servers.joined)
     if head is not None and root is not None and head.state_root != root:
         from murmuration.storage.rooms import room_items
         from murmuration.storage.rooms.member_index import server_of
 
         later = room_items.read_log_page(
-            item["room_id"], head.version, after=item["ordinal"], before=head.ordinal + 1, limit=_LATER
+            entry.room_id, head.version, after=entry.ordinal, before=head.ordinal + 1, limit=_LATER
         )
-        for entry in later:
-            if entry.event.membership is None or entry.is_aside:
+        for since in later:
+            if since.event.membership is None or since.is_aside:
                 continue
-            before = (entry.replaced or {}).get("content", {}).get("membership")
-            server = server_of(entry.event.state_key or "")
-            joined = (entry.event.membership == "join") - (before == "join")
+            before = (since.replaced or {}).get("content", {}).get("membership")
+            server = server_of(since.event.state_key or "")
+            joined = (since.event.membership == "join") - (before == "join")
             counts[server] = counts.get(server, 0) - joined
     return {server for server, count in counts.items() if count > 0}

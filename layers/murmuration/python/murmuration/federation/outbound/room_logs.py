@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from murmuration.cache import LruCache
-from murmuration.federation.inbound import acls
 from murmuration.federation.names import policy
+from murmuration.protocol.event_types import CREATE
 from murmuration.protocol.events import Event
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
@@ -17,7 +17,6 @@ from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 PAGE = 200
 PAGES_BACK = 5
 """How far back the newest of this server's events is looked for, in pages."""
-_ABOUT = [("m.room.create", ""), ("m.room.server_acl", "")]
 _events: LruCache[tuple[str, int], Event] = LruCache(64)
 
 
@@ -36,19 +35,22 @@ class Found:
 
 
 def is_ours(entry: LogEntry) -> bool:
-    """Whether this server distributes the event. What was filled in is never sent: it is of the past."""
-    if entry.is_past or entry.distributed:
+    """Whether this server distributes the event. What was filled in or purged is never sent."""
+    if entry.is_past or entry.distributed or entry.purged:
         return False
     return entry.relayed or entry.event.sender_server == settings().server_name
 
 
 def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
-    """Those of the servers to which the events of a room may be sent: by its state, and by the operator."""
-    room.entries(_ABOUT)
-    create = room.event(*_ABOUT[0])
+    """Those of the servers to which the events of a room may be sent: by its creation, and by the operator.
+
+    The room's ACL isn't asked: it is about what servers send, and those it denies still get events while they
+    are in the room. https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
+    """
+    create = room.event(CREATE)
     if create is not None and create.content.get("m.federate") is False:
         return []
-    return [name for name in servers if policy.is_allowed(name) and acls.is_allowed(room, name)]
+    return [name for name in servers if policy.is_allowed(name)]
 
 
 def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
@@ -59,7 +61,8 @@ def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
         if head is None:
             return []
         for entry in room_items.read_log_entries([(room_id, it) for it in missing], {room_id: head.version}):
-            _events.put((room_id, entry.ordinal), entry.event)
+            if not entry.purged:
+                _events.put((room_id, entry.ordinal), entry.event)
     found = [_events.get((room_id, ordinal)) for ordinal in ordinals]
     return [event for event in found if event is not None]
 

@@ -12,12 +12,15 @@ from murmuration.federation.serving.access import find_event, open_event, open_r
 from murmuration.federation.serving.answers import Packed, packed
 from murmuration.federation.serving.chains import auth_chain
 from murmuration.federation.serving.visibility import pdus_for
+from murmuration.protocol.errors import NotFound
 from murmuration.settings import settings
+from murmuration.storage.rooms.event_store import StoredEvent
 
 
 def get_event(origin: str, event_id: str) -> dict[str, Any]:
     """An event, as a transaction. Raises NotFound, Forbidden."""
     room, stored = open_event(event_id, origin)
+    _require_kept(stored)
     return transaction(pdus_for(room, origin, [stored]))
 
 
@@ -25,8 +28,15 @@ def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> P
     """The auth chain of an event. Raises NotFound, Forbidden, LimitExceeded, Unavailable."""
     room = open_room(room_id, origin)
     stored = find_event(room, event_id)
+    _require_kept(stored)
     take_state_request(origin)
     return packed({"auth_chain": [it.pdu for it in auth_chain(room, [stored.event])]}, gzip=gzip)
+
+
+def _require_kept(stored: StoredEvent) -> None:
+    """Raises NotFound for an event that was purged."""
+    if stored.entry is not None and stored.entry.purged:
+        raise NotFound("This server keeps no more of the event than its place")
 
 
 def transaction(pdus: list[dict[str, Any]]) -> dict[str, Any]:

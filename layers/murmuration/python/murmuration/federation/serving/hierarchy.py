@@ -12,6 +12,7 @@ from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound import acls
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, NotFound
+from murmuration.protocol.event_types import SERVER_ACL_KEY
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import summaries
@@ -22,7 +23,6 @@ MOST_SUMMARIES = 200
 """How many children are told of; the others can be asked for one by one."""
 MOST_ALLOWED = 20
 """Of how many rooms that a join rule names the members are looked at."""
-_ACL = ("m.room.server_acl", "")
 
 
 def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _load(room_ids: Iterable[str]) -> dict[str, Room]:
     wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
     heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
     rooms = {head.room_id: Room(head) for head in heads if head is not None and head.is_resident}
-    prefetch(list(rooms.values()), [*summaries.SUMMARISED, _ACL])
+    prefetch(list(rooms.values()), [*summaries.SUMMARISED, SERVER_ACL_KEY])
     return rooms
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
 from murmuration.protocol.events import StateKey
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import server_may_see, visibility_of
@@ -20,8 +21,6 @@ from murmuration.rooms.room import Room
 from murmuration.storage.rooms import erasures, member_index, room_items, snapshots
 from murmuration.storage.rooms.event_store import StoredEvent
 
-_MEMBER = "m.room.member"
-_VISIBILITY: StateKey = ("m.room.history_visibility", "")
 _OPEN = ("world_readable", "shared")
 _MOST_USERS = 100
 
@@ -29,8 +28,10 @@ _MOST_USERS = 100
 def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
     """The PDUs of events of one room, in their order; those that `origin` may not see are redacted.
 
-    Reads nothing where history is shared. Else a few round trips for all events together.
+    Those that were purged are left out. Reads nothing where history is shared. Else a few round trips for
+    all events together.
     """
+    events = [stored for stored in events if stored.entry is None or not stored.entry.purged]
     before = {stored.event.event_id: _visibility(room, stored) for stored in events}
     hidden = frozenset(erasures.read(room.room_id, room.head.erasures)) if room.head.erasures else frozenset()
     closed = [
@@ -45,7 +46,7 @@ def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[dic
         event = stored.event
         seen: set[str] = set(memberships.get(stored.state_root or b"", ()))
         visibilities = [before[event.event_id]]
-        if event.state_pair == _VISIBILITY:
+        if event.state_pair == HISTORY_VISIBILITY_KEY:
             visibilities.append(visibility_of(event.content))
         if event.membership is not None and member_index.server_of(event.state_key or "") == origin:
             seen.add(event.membership)
@@ -71,7 +72,7 @@ def _visibility(room: Room, stored: StoredEvent) -> Any:
     if stored.state_root is None:
         return "joined"
     fetch = snapshots.fetch_from(room.room_id)
-    event_id = state_trie.get(stored.state_root, [_VISIBILITY], fetch).get(_VISIBILITY)
+    event_id = state_trie.get(stored.state_root, [HISTORY_VISIBILITY_KEY], fetch).get(HISTORY_VISIBILITY_KEY)
     events = room_items.read_events([event_id], room.version, room.room_id) if event_id is not None else {}
     return visibility_of(events[event_id].content if event_id in events else None)
 
@@ -87,7 +88,7 @@ def _memberships(room: Room, origin: str, roots: Iterable[NodeId]) -> dict[NodeI
         return {}
     fetch = snapshots.fetch_from(room.room_id)
     users = member_index.read_of_server(room.head, origin, limit=_MOST_USERS)
-    pairs: list[StateKey] = [(_MEMBER, user_id) for user_id in users]
+    pairs: list[StateKey] = [(MEMBER, user_id) for user_id in users]
     by_root = dict(zip(wanted, state_trie.get_many([(it, pairs) for it in wanted], fetch), strict=True))
     found = _said(room, by_root)
     unclear = [root for root in wanted if "join" not in found[root]]
@@ -95,7 +96,7 @@ def _memberships(room: Room, origin: str, roots: Iterable[NodeId]) -> dict[NodeI
         by_root[root] = {
             pair: event_id
             for pair, event_id in state_trie.items(root, fetch).items()
-            if pair[0] == _MEMBER and member_index.server_of(pair[1]) == origin
+            if pair[0] == MEMBER and member_index.server_of(pair[1]) == origin
         }
     return found | _said(room, {root: by_root[root] for root in unclear})
 

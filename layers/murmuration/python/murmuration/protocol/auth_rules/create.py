@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from murmuration.protocol.auth_rules.table import CREATE, Facts, Refusal, Rule, RuleTable, Verdict, allow
+from murmuration.protocol.auth_rules.table import Facts, Refusal, Rule, RuleTable, Verdict, allow
+from murmuration.protocol.event_types import CREATE
 from murmuration.protocol.identifiers import is_valid_user_id, server_name_of
 from murmuration.protocol.room_versions import ROOM_VERSIONS, RoomVersion
 

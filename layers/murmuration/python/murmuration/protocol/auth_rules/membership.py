@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from murmuration.protocol.auth_rules.table import (
     ALLOW,
-    MEMBER,
     Facts,
     Refusal,
     Rule,
@@ -14,6 +13,7 @@ from murmuration.protocol.auth_rules.table import (
     refuse,
 )
 from murmuration.protocol.auth_rules.third_party_invite import check_third_party_invite
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.identifiers import server_name_of
 from murmuration.protocol.pdus.signing import key_ids_of
 from murmuration.protocol.room_versions import RoomVersion

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from murmuration.protocol.auth_rules.table import (
-    ALLOW,
-    POWER_LEVELS,
-    Facts,
-    Refusal,
-    Rule,
-    RuleTable,
-    Verdict,
-    allow,
-)
+from murmuration.protocol.auth_rules.table import ALLOW, Facts, Refusal, Rule, RuleTable, Verdict, allow
+from murmuration.protocol.event_types import POWER_LEVELS
 from murmuration.protocol.identifiers import is_valid_user_id
 from murmuration.protocol.power_levels import DEFAULT_LEVELS
 

@@ -8,17 +8,8 @@ from murmuration.protocol.auth_rules.create import check_create
 from murmuration.protocol.auth_rules.membership import check_membership
 from murmuration.protocol.auth_rules.power_levels import check_power_levels
 from murmuration.protocol.auth_rules.selection import auth_event_types_of
-from murmuration.protocol.auth_rules.table import (
-    ALLOW,
-    CREATE,
-    THIRD_PARTY_INVITE,
-    Facts,
-    Refusal,
-    Rule,
-    RuleTable,
-    Verdict,
-    allow,
-)
+from murmuration.protocol.auth_rules.table import ALLOW, Facts, Refusal, Rule, RuleTable, Verdict, allow
+from murmuration.protocol.event_types import ALIASES, CREATE, REDACTION, THIRD_PARTY_INVITE
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.identifiers import server_name_of
 from murmuration.protocol.room_versions import RoomVersion
@@ -111,7 +102,7 @@ def _federates(facts: Facts) -> Verdict:
 
 def _aliases(facts: Facts) -> Verdict:
     """If type is m.room.aliases, a server has the aliases of its own domain and nobody else's."""
-    if facts.event.type != "m.room.aliases":
+    if facts.event.type != ALIASES:
         return None
     if facts.event.state_key is None:
         return Refusal("An m.room.aliases event needs a state key", (1,))
@@ -152,7 +143,7 @@ def _state_key_of_user(facts: Facts) -> Verdict:
 
 def _redaction(facts: Facts) -> Verdict:
     """If type is m.room.redaction, it takes the redact level, or an event of the sender's own server."""
-    if facts.event.type != "m.room.redaction":
+    if facts.event.type != REDACTION:
         return None
     if facts.power_levels.can_redact(facts.event.sender):
         return ALLOW

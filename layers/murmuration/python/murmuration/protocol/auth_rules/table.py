@@ -12,15 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from murmuration.protocol.errors import Forbidden
+from murmuration.protocol.event_types import CREATE, JOIN_RULES, MEMBER, POWER_LEVELS
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.power_levels import PowerLevels, creators_of
 from murmuration.protocol.room_versions import RoomVersion
-
-CREATE: Final = "m.room.create"
-MEMBER: Final = "m.room.member"
-JOIN_RULES: Final = "m.room.join_rules"
-POWER_LEVELS: Final = "m.room.power_levels"
-THIRD_PARTY_INVITE: Final = "m.room.third_party_invite"
 
 
 class AuthRuleViolation(Forbidden):

@@ -9,17 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from murmuration.protocol.auth_rules.selection import third_party_token
-from murmuration.protocol.auth_rules.table import (
-    ALLOW,
-    THIRD_PARTY_INVITE,
-    Facts,
-    Refusal,
-    Rule,
-    RuleTable,
-    Verdict,
-    refuse,
-)
+from murmuration.protocol.auth_rules.table import ALLOW, Facts, Refusal, Rule, RuleTable, Verdict, refuse
 from murmuration.protocol.encoding import unpadded_base64
+from murmuration.protocol.event_types import THIRD_PARTY_INVITE
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.signing import InvalidSignature, key_ids_of, verify_json
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson, TooLarge
+from murmuration.protocol.event_types import CREATE
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import is_valid_event_id, is_valid_room_id, is_valid_user_id
 from murmuration.protocol.room_versions import RoomVersion
@@ -109,7 +110,7 @@ def _check_ids(pdu: dict[str, Any], version: RoomVersion) -> None:
         if not isinstance(event_id, str) or not is_valid_event_id(event_id, version):
             raise BadJson("The event's event_id is not of its room version")
     room_id = pdu.get("room_id")
-    if version.create_event_is_room_id and pdu["type"] == "m.room.create" and pdu.get("state_key") == "":
+    if version.create_event_is_room_id and pdu["type"] == CREATE and pdu.get("state_key") == "":
         return  # that there is a room_id is for the authorisation rules to reject
     if not isinstance(room_id, str) or not is_valid_room_id(room_id, version):
         raise BadJson("The event's room_id is not of its room version")

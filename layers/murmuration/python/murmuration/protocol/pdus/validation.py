@@ -24,6 +24,7 @@ from typing import NamedTuple, Protocol
 
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import MatrixError
+from murmuration.protocol.event_types import MEMBER, POLICY_KEY
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.identifiers import is_valid_user_id, server_name_of
 from murmuration.protocol.pdus.event_format import check_field_sizes, parse_pdu
@@ -34,7 +35,6 @@ from murmuration.protocol.room_versions import RoomVersion
 
 State = Mapping[StateKey, Event]
 
-POLICY: StateKey = ("m.room.policy", "")
 POLICY_SERVER_KEY_ID = "ed25519:policy_server"
 
 
@@ -192,7 +192,7 @@ def check_policy_server_signature(event: Event, policy_server: PolicyServer | No
     The room's m.room.policy event itself needs no such signature.
     https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures
     """
-    if policy_server is None or event.state_pair == POLICY:
+    if policy_server is None or event.state_pair == POLICY_KEY:
         return
     try:
         public_key = unpadded_base64.decode(policy_server.public_key)
@@ -303,6 +303,6 @@ def _check_signatures_of(server_name: str, event: Event, keys: KeyRing) -> None:
 def _is_authorised_by_a_user(event: Event) -> bool:
     return (
         event.room_version.restricted_join_rule
-        and event.type == "m.room.member"
+        and event.type == MEMBER
         and "join_authorised_via_users_server" in event.content
     )

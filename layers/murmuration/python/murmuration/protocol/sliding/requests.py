@@ -13,12 +13,13 @@ from typing import Any
 
 from murmuration.protocol.bodies import object_of, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam
+from murmuration.protocol.identifiers import is_opaque_identifier
 from murmuration.protocol.presence import ONLINE, TODAYS
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import RequiredState
 
 MOST_LISTS = 100
-MOST_SUBSCRIPTIONS = 500
+MOST_SUBSCRIPTIONS, MOST_MERGED_SUBSCRIPTIONS = 500, 100
 """MSC4186 has a limit of 100; today's apps add each room that was opened, and have no answer to an error."""
 MOST_RANGES = 20
 MOST_NAMES = 100
@@ -111,8 +112,11 @@ def parse(
     extensions = object_of(_given(body, "extensions", {}), "extensions")
     if len(lists) > MOST_LISTS:
         raise InvalidParam(f"A request may have {MOST_LISTS} lists")
-    if len(subscriptions) > MOST_SUBSCRIPTIONS:
-        raise InvalidParam(f"A request may have {MOST_SUBSCRIPTIONS} subscriptions")
+    most = MOST_MERGED_SUBSCRIPTIONS if is_merged else MOST_SUBSCRIPTIONS
+    if len(subscriptions) > most:
+        raise InvalidParam(f"A request may have {most} subscriptions")
+    if is_merged and not all(map(is_opaque_identifier, lists)):
+        raise InvalidParam("The name of a list must be an opaque identifier")
     to_device = _extension(extensions, "to_device")
     return SlidingRequest(
         conn_id=_name(_given(body, "conn_id", ""), "conn_id"),

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from murmuration.protocol.errors import BadJson, InvalidParam
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import StateKey
 
-MEMBER = "m.room.member"
 ANY = None
 MOST_ELEMENTS = 200
 """How many elements a required state may have."""

@@ -18,15 +18,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from murmuration.protocol.event_types import CREATE, JOIN_RULES, MEMBER, POWER_LEVELS, THIRD_PARTY_INVITE
 from murmuration.protocol.state_resolution.known import Known
 
 _CITABLE_TYPES = frozenset(
     {
-        "m.room.create",
-        "m.room.member",
-        "m.room.join_rules",
-        "m.room.power_levels",
-        "m.room.third_party_invite",
+        CREATE,
+        MEMBER,
+        JOIN_RULES,
+        POWER_LEVELS,
+        THIRD_PARTY_INVITE,
     }
 )
 

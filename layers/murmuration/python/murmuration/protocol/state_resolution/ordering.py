@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 
+from murmuration.protocol.event_types import POWER_LEVELS_KEY
 from murmuration.protocol.events import Event
 from murmuration.protocol.power_levels import Level, PowerLevels
 from murmuration.protocol.state_resolution.known import Known
-
-_POWER_LEVELS = ("m.room.power_levels", "")
 
 
 def by_power(
@@ -117,4 +116,4 @@ def _sender_level(event: Event, known: Known, create: Event | None) -> Level:
 def _power_levels_of(event: Event, known: Known) -> str | None:
     """The m.room.power_levels event among the event's auth events."""
     cited = (known.event(event_id) for event_id in event.auth_events)
-    return next((it.event_id for it in cited if it is not None and it.state_pair == _POWER_LEVELS), None)
+    return next((it.event_id for it in cited if it is not None and it.state_pair == POWER_LEVELS_KEY), None)

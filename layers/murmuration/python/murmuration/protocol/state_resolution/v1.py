@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha1
 
 from murmuration.protocol.auth_rules import AuthRuleViolation, check_auth
+from murmuration.protocol.event_types import JOIN_RULES, MEMBER, POWER_LEVELS
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.state_resolution.known import Known
 
@@ -24,7 +25,7 @@ def resolve_v1(known: Known) -> dict[StateKey, str]:
     resolved = {key: events[0] for key, events in ordered.items() if len(events) == 1}
     conflicting = {key: events for key, events in ordered.items() if len(events) > 1}
     known.load(known.look_up_auth_entries(event for events in conflicting.values() for event in events))
-    for event_type in ("m.room.power_levels", "m.room.join_rules", "m.room.member"):
+    for event_type in (POWER_LEVELS, JOIN_RULES, MEMBER):
         resolved |= {
             key: _last_of_allowed_chain(events, resolved, known)
             for key, events in conflicting.items()

@@ -13,15 +13,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from murmuration.protocol.auth_rules import create_event_id
+from murmuration.protocol.event_types import CREATE_KEY, JOIN_RULES, MEMBER, POWER_LEVELS, POWER_LEVELS_KEY
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_resolution.conflicted_set import FullConflictedSet, full_conflicted_set
 from murmuration.protocol.state_resolution.doubt import independent_parts, possible_sets
 from murmuration.protocol.state_resolution.known import Known
 from murmuration.protocol.state_resolution.ordering import by_mainline, by_power
-
-_POWER_LEVELS = ("m.room.power_levels", "")
-_CREATE = ("m.room.create", "")
 
 
 def resolve_v2(version: RoomVersion, known: Known) -> dict[StateKey, str]:
@@ -72,7 +70,7 @@ class _Resolution:
         power_events = self._with_conflicted_chain(filter(is_power_event, self._events.values()))  # 1
         self._check_iteratively(by_power(power_events, self._known, self._create_of))  # 1, 2
         others = [event for event_id, event in self._events.items() if event_id not in power_events]  # 3
-        self._check_iteratively(by_mainline(others, self._entry(_POWER_LEVELS), self._known))  # 3, 4
+        self._check_iteratively(by_mainline(others, self._entry(POWER_LEVELS_KEY), self._known))  # 3, 4
         self._known.look_up(self._state)
         return {key: it for key, it in self._state.items() if self._known.unconflicted(key) is None}  # 5
 
@@ -135,11 +133,11 @@ class _Resolution:
         if self._version.create_event_is_room_id:
             return self._known.event(create_event_id(event))
         cited = self._known.events(event.auth_events)
-        return next((auth_event for auth_event in cited if auth_event.state_pair == _CREATE), None)
+        return next((auth_event for auth_event in cited if auth_event.state_pair == CREATE_KEY), None)
 
 
 def is_power_event(event: Event) -> bool:
     """Whether the event might remove someone's ability to do something in the room."""
-    if event.type == "m.room.member":
+    if event.type == MEMBER:
         return event.membership in ("leave", "ban") and event.sender != event.state_key
-    return event.type in ("m.room.power_levels", "m.room.join_rules")
+    return event.type in (POWER_LEVELS, JOIN_RULES)

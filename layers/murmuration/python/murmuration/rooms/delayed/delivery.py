@@ -19,6 +19,7 @@ from murmuration.identity.authentication import requester_of
 from murmuration.identity.rate_limits import Taking
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import MatrixError, Unknown
+from murmuration.protocol.event_types import REDACTION
 from murmuration.rooms.delayed.orders import order
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
@@ -91,7 +92,10 @@ def send_now(event: DelayedEvent, *, unless_restarted: bool = False) -> str:
     Raises Ended; what sending the event by the ordinary endpoints raises: then it stays scheduled.
     """
     device = fetch(accounts.device_read(accounts.device_key(event.user_id, event.device_id)))
-    return _send(event, device, unless_restarted=unless_restarted)
+    sender = _sender(event, device)
+    if sender is None:
+        raise Ended
+    return _send(event, sender, unless_restarted=unless_restarted)
 
 
 def deliver(message: Mapping[str, Any]) -> None:
@@ -109,10 +113,10 @@ def deliver(message: Mapping[str, Any]) -> None:
         return
     if event.due_ms > now_ms():
         order(event)
-    elif device.value is None:
+    elif (sender := _sender(event, device.value)) is None:
         storage.finalise(event, Outcome(now_ms()))
     else:
-        _send_due(event, device.value)
+        _send_due(event, sender)
 
 
 def look_after() -> None:
@@ -136,9 +140,20 @@ def _look_after(events: Sequence[DelayedEvent]) -> None:
         storage.watch_again(event)
 
 
-def _send_due(event: DelayedEvent, device: Item) -> None:
+def _sender(event: DelayedEvent, device: Item | None) -> Item | None:
+    """What says who the event's user is now: their device, or their account if they logged out of that.
+
+    None if the account is closed.
+    """
+    if device is not None:
+        return device
+    account = accounts.read_account(event.user_id)
+    return None if account is None or "deactivated_ms" in account else account
+
+
+def _send_due(event: DelayedEvent, sender: Item) -> None:
     try:
-        _send(event, device, unless_restarted=True)
+        _send(event, sender, unless_restarted=True)
     except Ended:
         now = fetch(delayed_read(event.delay_id))
         if now is not None and now.outcome is None:
@@ -149,8 +164,8 @@ def _send_due(event: DelayedEvent, device: Item) -> None:
         storage.finalise(event, Outcome(now_ms(), error=error.body()), unless_restarted=True)
 
 
-def _send(event: DelayedEvent, device: Item | None, *, unless_restarted: bool) -> str:
-    requester = _requester(event, device)
+def _send(event: DelayedEvent, sender: Item, *, unless_restarted: bool) -> str:
+    requester = _requester(event, sender)
     once = Delivery(event, unless_restarted)
     content = event.content
     if event.state_key is not None:
@@ -158,7 +173,7 @@ def _send(event: DelayedEvent, device: Item | None, *, unless_restarted: bool) -
         return once.settle(
             lambda: sending.set_state(requester, event.room_id, event.type, state_key, content, once=once)
         )
-    if event.type == sending.REDACTION and isinstance(content.get("redacts"), str):
+    if event.type == REDACTION and isinstance(content.get("redacts"), str):
         return sending.redact_event(requester, event.room_id, content["redacts"], "", content, once=once)
     taking = Taking("message", event.user_id)
     draft = Draft(event.type, event.user_id, content)
@@ -176,10 +191,8 @@ def _open(room_id: str, taking: Taking) -> Room:
     return Room(head.value)
 
 
-def _requester(event: DelayedEvent, device: Item | None) -> Requester:
-    """Who sends the event: its user as they are now. Raises UserLocked, UserSuspended, Ended."""
-    if device is None:
-        raise Ended
+def _requester(event: DelayedEvent, sender: Item) -> Requester:
+    """Who sends the event: its user as they are now. Raises UserLocked, UserSuspended."""
     with moderation.refusing_suspended():
-        moderation.check_device(device)
-    return requester_of(event.user_id, event.device_id, device)
+        moderation.check_device(sender)
+    return requester_of(event.user_id, event.device_id, sender)

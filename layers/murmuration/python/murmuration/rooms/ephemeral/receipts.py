@@ -13,20 +13,29 @@ from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge
+from murmuration.protocol.event_types import FULLY_READ
 from murmuration.rooms.lookup import find_entry, fits_id
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.reading.threads import is_in_thread
 from murmuration.rooms.room import Room
 from murmuration.storage import counts
 from murmuration.storage.live import streams
-from murmuration.storage.rooms import room_items
-from murmuration.storage.users import account_data, memberships
+from murmuration.storage.live.receipts import (
+    PRIVATE,
+    READ,
+    Receipt,
+    count_key,
+    receipt_read,
+    receipts_among,
+)
+from murmuration.storage.rooms import event_store, room_items
+from murmuration.storage.users import account_data, accounts, memberships
 
-READ, PRIVATE, FULLY_READ = "m.read", "m.read.private", account_data.FULLY_READ
 TYPES = (READ, PRIVATE, FULLY_READ)
 DELIVERED = "m.delivered"
 """That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""
@@ -96,30 +105,24 @@ def _parse_thread_id(body: Mapping[str, Any], receipt_type: str) -> str | None:
 
 
 def _open(token: AccessToken, room_id: str, event_ids: list[str]) -> tuple[Requester, Room, dict[str, int]]:
-    """Who asks, the room, which they must be in, and the ordinals of the events: one read."""
+    """Return who asks, the room, which they must be in, and the ordinals of the events: one read."""
     if not all(map(fits_id, [room_id, *event_ids])):
         raise NotFound("There is no such event in this room")
-    found = dynamodb.batch_get(
-        {
-            "users": [token.key, memberships.membership_key(token.user_id, room_id)],
-            "rooms": [room_items.head_key(room_id)],
-            "events": [{"event_id": event_id} for event_id in event_ids],
-        }
-    )
-    users = {item["sk"]: item for item in found["users"]}
-    requester = verify(token, users.pop(token.key["sk"], None))
-    membership = next((memberships.from_item(item) for item in users.values()), None)
-    head = next((item for item in found["rooms"] if "ordinal" in item), None)
-    if head is None or membership is None or membership.membership != "join":
+    batch = Batch()
+    device = batch.add(accounts.device_read(token.key))
+    membership = batch.add(memberships.membership_read(token.user_id, room_id))
+    head = batch.add(room_items.head_read(room_id))
+    ordinals = batch.add_all([event_store.ordinal_read(event_id, room_id) for event_id in event_ids])
+    batch.fetch()
+    requester = verify(token, device.value)
+    if head.value is None or membership.value is None or membership.value.membership != "join":
         raise unknown_room(room_id)
-    places = {
-        item["event_id"]: int(item["ordinal"])
-        for item in found["events"]
-        if item["room_id"] == room_id and "ordinal" in item
-    }
-    if missing := [event_id for event_id in event_ids if event_id not in places]:
-        raise NotFound(f"There is no event {missing[0]} in this room")
-    return requester, Room(room_items.head_from_item(head)), places
+    places: dict[str, int] = {}
+    for event_id, ordinal in zip(event_ids, ordinals, strict=True):
+        if ordinal.value is None:
+            raise NotFound(f"There is no event {event_id} in this room")
+        places[event_id] = ordinal.value
+    return requester, Room(head.value), places
 
 
 def move_receipt(
@@ -139,59 +142,31 @@ def move_receipt(
     if receipt_type == FULLY_READ:
         _move_read_marker(user_id, room_id, event_id, ordinal)
         return
-    location = _key(user_id, room_id, receipt_type, thread_id)
-    stream, key = location["stream_id"], location["sk"]
-    count_sk = f"receipt#{room_id}#{counts.SK}" if receipt_type == PRIVATE else f"{counts.SK}#{user_id}"
-    count_key = {"stream_id": stream, "sk": count_sk}
+    read = receipt_read(user_id, room_id, receipt_type, thread_id)
     is_new = False
 
     def items() -> list[dict[str, Any]]:
         nonlocal is_new
-        before = streams.get(stream, key)
+        before = fetch(read)
         is_new = before is None and thread_id is not None
-        if before is not None and before["ordinal"] >= ordinal:
+        if before is not None and before.ordinal >= ordinal:
             return []
-        item: dict[str, Any] = {
-            "sk": key,
-            "room_id": room_id,
-            "user_id": user_id,
-            "receipt_type": receipt_type,
-            "event_id": event_id,
-            "ordinal": ordinal,
-            "ts": now_ms() if ts is None else ts,
-        }
-        return [item if thread_id is None else {**item, "thread_id": thread_id}]
+        read_ms = now_ms() if ts is None else ts
+        after = Receipt(room_id, user_id, receipt_type, event_id, ordinal, read_ms, thread_id)
+        return [after.as_item()]
 
     def count() -> list[dynamodb.Write]:
         if not is_new:
             return []
-        return [counts.count_write(streams.TABLE, count_key, "receipts", MOST, room_id=room_id)]
+        key = count_key(user_id, room_id, receipt_type)
+        return [counts.count_write(streams.TABLE, key, "receipts", MOST, room_id=room_id)]
 
     try:
-        streams.append(stream, items, more=count)
+        streams.append(read.key["stream_id"], items, more=count)
     except ConditionFailed as error:
         if not error.refused(counts.COUNT):
             raise
         raise TooLarge(f"A room keeps receipts of {MOST} threads for each user") from error
-
-
-def _key(user_id: str, room_id: str, receipt_type: str, thread_id: str | None) -> dict[str, str]:
-    """The key of a receipt in the table `streams`."""
-    if receipt_type == PRIVATE:
-        key = f"receipt#{room_id}#{receipt_type}#{thread_id or ''}"
-        return {"stream_id": streams.user_stream(user_id), "sk": key}
-    key = f"receipt#{receipt_type}#{thread_id or ''}#{user_id}"
-    return {"stream_id": streams.room_stream(room_id), "sk": key}
-
-
-def read_own(user_id: str, room_id: str, thread_ids: Iterable[str | None]) -> list[Item]:
-    """The user's public and private read receipts in these threads; None stands for unthreaded ones."""
-    keys = [
-        _key(user_id, room_id, receipt_type, thread_id)
-        for thread_id in dict.fromkeys(thread_ids)
-        for receipt_type in (READ, PRIVATE)
-    ]
-    return dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE] if keys else []
 
 
 def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -> None:
@@ -214,15 +189,14 @@ def receipt_event(items: Iterable[Item], viewer_id: str) -> dict[str, Any] | Non
     https://spec.matrix.org/v1.19/client-server-api/#mreceipt
     """
     content: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
-    receipts = [item for item in items if item.get("receipt_type") in (READ, PRIVATE, DELIVERED)]
-    for item in sorted(receipts, key=_generality):
-        if item["receipt_type"] == PRIVATE and item["user_id"] != viewer_id:
+    for receipt in sorted(receipts_among(items, (READ, PRIVATE, DELIVERED)), key=_generality):
+        if receipt.receipt_type == PRIVATE and receipt.user_id != viewer_id:
             continue
-        thread = {"thread_id": item["thread_id"]} if "thread_id" in item else {}
-        of_type = content.setdefault(item["event_id"], {}).setdefault(item["receipt_type"], {})
-        of_type[item["user_id"]] = {"ts": item["ts"], **thread}
+        thread = {"thread_id": receipt.thread_id} if receipt.thread_id is not None else {}
+        of_type = content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})
+        of_type[receipt.user_id] = {"ts": receipt.ts, **thread}
     return {"type": "m.receipt", "content": content} if content else None
 
 
-def _generality(item: Item) -> int:
-    return {None: 2, "main": 1}.get(item.get("thread_id"), 0)
+def _generality(receipt: Receipt) -> int:
+    return {None: 2, "main": 1}.get(receipt.thread_id, 0)

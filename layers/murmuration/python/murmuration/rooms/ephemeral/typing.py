@@ -7,20 +7,20 @@ runs out: readers leave out what has ended. Leaving a room and logging out end i
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import Item
+from murmuration.aws import concurrency
+from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.opening import unknown_room
 from murmuration.storage.live import streams
+from murmuration.storage.live.new_entries import new_entries
+from murmuration.storage.live.typing_users import Typing, read_rooms_with_typing, typing_read
 from murmuration.storage.users import memberships
 
-KEY = "typing"
 DEFAULT_TIMEOUT_MS = 30_000
 MAX_TIMEOUT_MS = 120_000
 MOST = 100
@@ -47,23 +47,23 @@ def _set(room_id: str, user_id: str, device_id: str, *, typing: bool, timeout_ms
     stream = streams.room_stream(room_id)
 
     def items() -> list[dict[str, Any]]:
-        item, now = streams.get(stream, KEY), now_ms()
-        before = _running(item, now)
+        stored, now = fetch(typing_read(room_id)), now_ms()
+        before = stored.running(now)
         users = {other: until for other, until in before.items() if other != user_id}
         if typing and len(users) < MOST:
             users[user_id] = now + min(timeout_ms, MAX_TIMEOUT_MS)
-        devices = {**_devices(item), user_id: device_id}
-        return [{**_item(users, devices), "user_id": user_id}] if users != before else []
+        after = Typing(users, {**stored.devices, user_id: device_id})
+        return [after.as_item(user_id)] if users != before else []
 
     streams.append(stream, items)
 
 
-def end_for_leavers(entries: Iterable[Mapping[str, Any]]) -> None:
+def end_for_leavers(items: Iterable[Mapping[str, Any]]) -> None:
     """End the typing of users who by these new items of rooms' logs are not in the room any more."""
     left = {
-        (item["room_id"], item["member"])
-        for item in entries
-        if item.get("member") and json.loads(item["json"])["content"].get("membership") != "join"
+        (entry.room_id, entry.member)
+        for entry in new_entries(items)
+        if entry.member is not None and entry.membership != "join"
     }
     concurrency.parallel(*(functools.partial(_end, room_id, user_id) for room_id, user_id in sorted(left)))
 
@@ -73,12 +73,11 @@ def end_on_devices(user_id: str, device_ids: Collection[str]) -> None:
     rooms = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not rooms:
         return
-    keys = [{"stream_id": streams.room_stream(room_id), "sk": KEY} for room_id in rooms]
     now = now_ms()
     typing_in = [
-        item["stream_id"].partition(":")[2]
-        for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]
-        if _types(item, user_id, device_ids, now)
+        room_id
+        for room_id, stored in read_rooms_with_typing(rooms).items()
+        if _types(stored, user_id, device_ids, now)
     ]
     concurrency.parallel(*(functools.partial(_end, room_id, user_id, device_ids) for room_id in typing_in))
 
@@ -86,60 +85,34 @@ def end_on_devices(user_id: str, device_ids: Collection[str]) -> None:
 def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) -> None:
     """End a user's typing in a room, on these devices or on any. Reads once where they don't type."""
     stream = streams.room_stream(room_id)
-    if not _types(streams.get(stream, KEY), user_id, device_ids, now_ms()):
+    if not _types(fetch(typing_read(room_id)), user_id, device_ids, now_ms()):
         return
 
     def items() -> list[dict[str, Any]]:
-        item, now = streams.get(stream, KEY), now_ms()
-        if not _types(item, user_id, device_ids, now):
+        stored, now = fetch(typing_read(room_id)), now_ms()
+        if not _types(stored, user_id, device_ids, now):
             return []
-        users = {other: until for other, until in _running(item, now).items() if other != user_id}
-        return [{**_item(users, _devices(item)), "user_id": user_id}]
+        users = {other: until for other, until in stored.running(now).items() if other != user_id}
+        return [Typing(users, stored.devices).as_item(user_id)]
 
     streams.append(stream, items)
 
 
-def _types(
-    item: Mapping[str, Any] | None, user_id: str, device_ids: Collection[str] | None, now: int
-) -> bool:
+def _types(stored: Typing, user_id: str, device_ids: Collection[str] | None, now: int) -> bool:
     """Whether a user types, on one of these devices, or on any; an unknown device may be each of them."""
-    if user_id not in _running(item, now):
+    if user_id not in stored.running(now):
         return False
-    device_id = _devices(item).get(user_id)
+    device_id = stored.devices.get(user_id)
     return device_ids is None or device_id is None or device_id in device_ids
 
 
-def _item(users: Mapping[str, int], devices: Mapping[str, str]) -> dict[str, Any]:
-    return {"sk": KEY, "users": users, "devices": {name: devices[name] for name in users if name in devices}}
+def typing_event(stored: Typing | None, now: int) -> tuple[dict[str, Any] | None, int]:
+    """Return the m.typing event that says who types at the time `now` (milliseconds); None for None.
 
-
-def _devices(item: Mapping[str, Any] | None) -> Mapping[str, str]:
-    found: Mapping[str, str] = item.get("devices", {}) if item else {}
-    return found
-
-
-def is_typing(item: Mapping[str, Any], user_id: str, now: int) -> bool:
-    """Whether a user types at the time `now` by the stream's item."""
-    return user_id in _running(item, now)
-
-
-def typing_users(item: Mapping[str, Any] | None, now: int) -> list[str]:
-    """Who types at the time `now` (milliseconds) by the stream's item, sorted."""
-    return sorted(_running(item, now))
-
-
-def typing_event(items: Iterable[Item], now: int) -> tuple[dict[str, Any] | None, int]:
-    """The m.typing event for the typing item among changed items of a room's stream, None without one.
-
-    With it the time, in milliseconds, at which the first of those who type stops by itself: 0 if nobody does.
+    With it comes the time at which the first of those who type stops by itself: 0 if nobody types.
     """
-    item = next((item for item in items if item["sk"] == KEY), None)
-    if item is None:
+    if stored is None:
         return None, 0
-    until = min(_running(item, now).values(), default=0)
-    return {"type": "m.typing", "content": {"user_ids": typing_users(item, now)}}, until
-
-
-def _running(item: Mapping[str, Any] | None, now: int) -> dict[str, int]:
-    users = item["users"] if item else {}
-    return {user_id: until for user_id, until in users.items() if until > now}
+    running = stored.running(now)
+    until = min(running.values(), default=0)
+    return {"type": "m.typing", "content": {"user_ids": sorted(running)}}, until

@@ -9,6 +9,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import AliasInUse, Forbidden, InvalidParam, NotFound, TooLarge
+from murmuration.protocol.event_types import CANONICAL_ALIAS, CREATE_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
@@ -19,8 +20,6 @@ from murmuration.rooms.writing.append import Append, Draft, append
 from murmuration.settings import settings
 from murmuration.storage.rooms import directory
 from murmuration.storage.users import memberships
-
-CANONICAL = "m.room.canonical_alias"
 
 
 def get_room_id_by_alias(alias: str) -> dict[str, Any]:
@@ -81,21 +80,21 @@ def delete_room_alias(requester: Requester, alias: str) -> None:
 
 def may_curate(room: Room, user_id: str) -> bool:
     """Whether a user has the power, as a member of the room, to set its canonical alias."""
-    create, levels, member = ("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.member", user_id)
+    create, levels, member = CREATE_KEY, POWER_LEVELS_KEY, (MEMBER, user_id)
     state = room.events([create, levels, member])
     power = PowerLevels.from_state(state.get(create), state.get(levels), room.version)
     joined = member in state and state[member].membership == "join"
-    return joined and power.can_send(user_id, CANONICAL, is_state=True)
+    return joined and power.can_send(user_id, CANONICAL_ALIAS, is_state=True)
 
 
 def _unname(room: Room, user_id: str, alias: str) -> None:
     """Take an alias out of the canonical alias, if the user may."""
 
     def plan(batch: Append) -> None:
-        event = batch.state([(CANONICAL, "")]).get((CANONICAL, ""))
+        event = batch.state([(CANONICAL_ALIAS, "")]).get((CANONICAL_ALIAS, ""))
         content = without_alias(event.content, alias) if event is not None else None
         if content is not None:
-            batch.add(Draft(CANONICAL, user_id, content, ""))
+            batch.add(Draft(CANONICAL_ALIAS, user_id, content, ""))
 
     try:
         append(room.room_id, plan, room=room)

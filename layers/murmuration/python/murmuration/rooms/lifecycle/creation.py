@@ -23,6 +23,21 @@ from murmuration.protocol.errors import (
     RoomInUse,
     Unavailable,
 )
+from murmuration.protocol.event_types import (
+    AVATAR,
+    CANONICAL_ALIAS,
+    CREATE,
+    ENCRYPTION,
+    GUEST_ACCESS,
+    HISTORY_VISIBILITY,
+    JOIN_RULES,
+    MEMBER,
+    NAME,
+    POWER_LEVELS,
+    SERVER_ACL,
+    TOMBSTONE,
+    TOPIC,
+)
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.protocol.room_versions import (
     DOMAIN_ROOM_VERSION,
@@ -32,7 +47,7 @@ from murmuration.protocol.room_versions import (
 )
 from murmuration.rooms.membership.invitees import check_invitees, refuse_addresses
 from murmuration.rooms.membership.member_content import member_content
-from murmuration.rooms.membership.operations import MEMBER, checked_content
+from murmuration.rooms.membership.operations import checked_content
 from murmuration.rooms.writing.append import Append, Draft, append
 from murmuration.rooms.writing.sending import named_aliases
 from murmuration.rooms.writing.transactions import Claim
@@ -50,9 +65,9 @@ EVENTS_PER_TRANSACTION = 16
 
 PRESETS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
     name: (
-        ("m.room.join_rules", {"join_rule": join_rule}),
-        ("m.room.history_visibility", {"history_visibility": "shared"}),
-        ("m.room.guest_access", {"guest_access": guest_access}),
+        (JOIN_RULES, {"join_rule": join_rule}),
+        (HISTORY_VISIBILITY, {"history_visibility": "shared"}),
+        (GUEST_ACCESS, {"guest_access": guest_access}),
     )
     for name, join_rule, guest_access in (
         ("private_chat", "invite", "can_join"),
@@ -242,11 +257,11 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
         return Draft(event_type, creator, content, state_key)
 
     given = {(event["type"], event.get("state_key", "")) for event in request.initial_state}
-    yield state("m.room.create", _create_content(creator, request, version))
-    yield state("m.room.member", member_content(creator, "join"), creator)
-    yield state("m.room.power_levels", _power_levels(creator, request, version))
+    yield state(CREATE, _create_content(creator, request, version))
+    yield state(MEMBER, member_content(creator, "join"), creator)
+    yield state(POWER_LEVELS, _power_levels(creator, request, version))
     if alias is not None:
-        yield state("m.room.canonical_alias", {"alias": alias})
+        yield state(CANONICAL_ALIAS, {"alias": alias})
     for event_type, content in PRESETS[request.effective_preset]:
         if (event_type, "") not in given:
             yield state(event_type, content)
@@ -254,17 +269,17 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
         event_type, state_key, content = event["type"], event.get("state_key", ""), event["content"]
         if event_type == MEMBER:
             content = checked_content(creator, state_key, content)
-        elif event_type == "m.room.canonical_alias":
+        elif event_type == CANONICAL_ALIAS:
             _check_canonical_alias(content, alias)
         yield state(event_type, content, state_key)
     if request.name is not None:
-        yield state("m.room.name", {"name": request.name})
+        yield state(NAME, {"name": request.name})
     if request.topic is not None:
         topic = {"topic": request.topic, "m.topic": {"m.text": [{"body": request.topic}]}}
-        yield state("m.room.topic", topic)
+        yield state(TOPIC, topic)
     for user_id in request.invited_here():
         content = member_content(user_id, "invite", is_direct=request.is_direct)
-        yield state("m.room.member", content, user_id)
+        yield state(MEMBER, content, user_id)
 
 
 def _check_lengths(request: RoomRequest) -> None:
@@ -303,14 +318,14 @@ def _power_levels(creator: str, request: RoomRequest, version: RoomVersion) -> d
         "users": users,
         "users_default": 0,
         "events": {
-            "m.room.name": 50,
-            "m.room.power_levels": 100,
-            "m.room.history_visibility": 100,
-            "m.room.canonical_alias": 50,
-            "m.room.avatar": 50,
-            "m.room.tombstone": 150 if version.privileged_creators else 100,
-            "m.room.server_acl": 100,
-            "m.room.encryption": 100,
+            NAME: 50,
+            POWER_LEVELS: 100,
+            HISTORY_VISIBILITY: 100,
+            CANONICAL_ALIAS: 50,
+            AVATAR: 50,
+            TOMBSTONE: 150 if version.privileged_creators else 100,
+            SERVER_ACL: 100,
+            ENCRYPTION: 100,
         },
         "events_default": 0,
         "state_default": 50,

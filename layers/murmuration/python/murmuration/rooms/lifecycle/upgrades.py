@@ -15,6 +15,20 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.errors import BadJson, Forbidden
+from murmuration.protocol.event_types import (
+    CANONICAL_ALIAS,
+    CANONICAL_ALIAS_KEY,
+    CREATE,
+    CREATE_KEY,
+    DIRECT,
+    MEMBER,
+    POWER_LEVELS,
+    POWER_LEVELS_KEY,
+    SPACE_CHILD,
+    TAG,
+    TOMBSTONE,
+    TOMBSTONE_KEY,
+)
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.power_levels import (
@@ -34,9 +48,6 @@ from murmuration.settings import settings
 from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.users import account_data
 
-CREATE, LEVELS, CANONICAL = ("m.room.create", ""), ("m.room.power_levels", ""), ("m.room.canonical_alias", "")
-TOMBSTONE = ("m.room.tombstone", "")
-MEMBER = "m.room.member"
 TRANSFERRED: tuple[StateKey, ...] = tuple(
     (f"m.room.{name}", "")
     for name in (
@@ -50,8 +61,7 @@ TRANSFERRED: tuple[StateKey, ...] = tuple(
         "join_rules",
     )
 )
-SPACE, CHILD = "m.space", "m.space.child"
-DIRECT = "m.direct"
+SPACE = "m.space"
 _AT_ONCE = 16
 
 
@@ -71,8 +81,9 @@ def upgrade_room(
         raise unknown_room(room_id)
 
     def plan(batch: Append) -> str:
-        old = batch.state([CREATE, LEVELS, TOMBSTONE, (MEMBER, requester.user_id), *TRANSFERRED])
-        member = old.get((MEMBER, requester.user_id))
+        own = (MEMBER, requester.user_id)
+        old = batch.state([CREATE_KEY, POWER_LEVELS_KEY, TOMBSTONE_KEY, own, *TRANSFERRED])
+        member = old.get(own)
         if member is None or member.membership != "join":
             raise unknown_room(room_id)
         if (earlier := _replaced_by(requester.user_id, room_id, version, creators, old)) is not None:
@@ -107,12 +118,12 @@ def _replaced_by(
     state: Mapping[StateKey, Event],
 ) -> str | None:
     """The room that the same request made before in place of this one, if it did."""
-    tombstone = state.get(TOMBSTONE)
+    tombstone = state.get(TOMBSTONE_KEY)
     new_id = tombstone.content.get("replacement_room") if tombstone is not None else None
     if tombstone is None or tombstone.sender != sender or not isinstance(new_id, str) or not fits_id(new_id):
         return None
     head = room_items.read_head(new_id)
-    create = Room(head).event(*CREATE) if head is not None and head.version == version else None
+    create = Room(head).event(*CREATE_KEY) if head is not None and head.version == version else None
     if create is None or create.sender != sender or _predecessor(create) != room_id:
         return None
     return new_id if create.content.get("additional_creators", []) == list(creators) else None
@@ -132,7 +143,7 @@ def _replace(
 
     Where a room's ID is the hash of its create event, that can't name the tombstone's.
     """
-    before = state[CREATE].content
+    before = state[CREATE_KEY].content
     create: dict[str, Any] = {name: before[name] for name in ("type", "m.federate") if name in before}
     create["room_version"] = version.id
     if not version.implicit_room_creator:
@@ -141,35 +152,35 @@ def _replace(
         create["additional_creators"] = list(creators)
     if version.create_event_is_room_id:
         new = Append(version)
-        new.add(Draft("m.room.create", sender, {**create, "predecessor": {"room_id": old.room_id}}, ""))
+        new.add(Draft(CREATE, sender, {**create, "predecessor": {"room_id": old.room_id}}, ""))
         _close(old, sender, new.room_id, state)
     else:
         new = Append(version, room_id=f"!{secrets.token_urlsafe(18)}:{settings().server_name}")
         tombstone = _close(old, sender, new.room_id, state)
         predecessor = {"room_id": old.room_id, "event_id": tombstone.event_id}
-        new.add(Draft("m.room.create", sender, {**create, "predecessor": predecessor}, ""))
+        new.add(Draft(CREATE, sender, {**create, "predecessor": predecessor}, ""))
     new.add(Draft(MEMBER, sender, member_content(sender, "join"), sender))
     for pair in TRANSFERRED:
         if pair in state:
             new.add(Draft(pair[0], sender, state[pair].content, pair[1]))
     # The last, as it may take from the sender the power to send the others.
-    if LEVELS in state:
+    if POWER_LEVELS_KEY in state:
         levels = _levels(old.version, version, {sender, *creators}, state)
-        new.add(Draft(LEVELS[0], sender, levels, ""))
+        new.add(Draft(POWER_LEVELS, sender, levels, ""))
     return new
 
 
 def _close(old: Append, sender: str, new_id: str, state: Mapping[StateKey, Event]) -> Event:
     """Add the tombstone and, if the sender may, keep members from writing and inviting. Raises Forbidden."""
     content = {"body": "This room has been replaced", "replacement_room": new_id}
-    tombstone = old.add(Draft("m.room.tombstone", sender, content, ""))
-    if LEVELS in state:
-        power = PowerLevels.from_state(state[CREATE], state[LEVELS], old.version)
+    tombstone = old.add(Draft(TOMBSTONE, sender, content, ""))
+    if POWER_LEVELS_KEY in state:
+        power = PowerLevels.from_state(state[CREATE_KEY], state[POWER_LEVELS_KEY], old.version)
         floor = max(50, (power.property_level("users_default") or 0) + 1)
         names = ("events_default", "invite")
         raised = {name: max(floor, power.property_level(name) or 0) for name in names}
         try:
-            old.add(Draft("m.room.power_levels", sender, {**state[LEVELS].content, **raised}, ""))
+            old.add(Draft(POWER_LEVELS, sender, {**state[POWER_LEVELS_KEY].content, **raised}, ""))
         except Forbidden:
             return tombstone
     return tombstone
@@ -179,8 +190,8 @@ def _levels(
     old_version: RoomVersion, version: RoomVersion, creators: Collection[str], state: Mapping[StateKey, Event]
 ) -> dict[str, Any]:
     """The new room's power levels: the old ones, as integers, with creators as each version keeps them."""
-    power = PowerLevels.from_state(state[CREATE], state[LEVELS], old_version)
-    content = dict(state[LEVELS].content)
+    power = PowerLevels.from_state(state[CREATE_KEY], state[POWER_LEVELS_KEY], old_version)
+    content = dict(state[POWER_LEVELS_KEY].content)
     for name in DEFAULT_LEVELS:
         if name in content:
             level = power.property_level(name)
@@ -192,7 +203,7 @@ def _levels(
     if version.privileged_creators:
         content["users"] = {name: level for name, level in users.items() if name not in creators}
     else:
-        for creator in creators_of(state[CREATE]):
+        for creator in creators_of(state[CREATE_KEY]):
             if power.user_level(creator) == INFINITE:
                 users[creator] = CREATOR_LEVEL
         content["users"] = users
@@ -210,10 +221,10 @@ def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
         except ConditionFailed:
             # Somebody deleted or moved it just now.
             continue
-    canonical = Room.load(old_id).event(*CANONICAL)
+    canonical = Room.load(old_id).event(*CANONICAL_ALIAS_KEY)
     if canonical is None or not canonical.content:
         return
-    if _add_missing(new_id, [Draft(CANONICAL[0], sender, canonical.content, "")]):
+    if _add_missing(new_id, [Draft(CANONICAL_ALIAS, sender, canonical.content, "")]):
         _empty_canonical_alias(sender, old_id, canonical)
 
 
@@ -221,9 +232,9 @@ def _empty_canonical_alias(sender: str, room_id: str, canonical: Event) -> None:
     """Have the old room name no aliases any more, if the sender may and nobody changed them meanwhile."""
 
     def plan(batch: Append) -> None:
-        current = batch.state([CANONICAL]).get(CANONICAL)
+        current = batch.state([CANONICAL_ALIAS_KEY]).get(CANONICAL_ALIAS_KEY)
         if current is not None and current.event_id == canonical.event_id:
-            batch.add(Draft(CANONICAL[0], sender, {}, ""))
+            batch.add(Draft(CANONICAL_ALIAS, sender, {}, ""))
 
     with suppress(Forbidden):
         append(room_id, plan)
@@ -232,12 +243,12 @@ def _empty_canonical_alias(sender: str, room_id: str, canonical: Event) -> None:
 def _transfer_children(sender: str, old_id: str, new_id: str) -> None:
     """Let the replacement of a space have its children; those that were removed stay out."""
     old = Room.load(old_id)
-    create = old.event(*CREATE)
+    create = old.event(*CREATE_KEY)
     if create is None or create.content.get("type") != SPACE:
         return
     drafts = [
-        Draft(CHILD, sender, entry.event.content, entry.event.state_key)
-        for entry in room_items.read_state_of_type(old_id, old.version, CHILD)
+        Draft(SPACE_CHILD, sender, entry.event.content, entry.event.state_key)
+        for entry in room_items.read_state_of_type(old_id, old.version, SPACE_CHILD)
         if entry.event.content.get("via")
     ]
     for start in range(0, len(drafts), _AT_ONCE):
@@ -286,7 +297,7 @@ def follow_upgrade(user_id: str, create: Event) -> None:
     """Take over the settings of one who joined a replacement, if the old room's tombstone says that it is."""
     old_id = _predecessor(create)
     head = room_items.read_head(old_id) if old_id is not None else None
-    tombstone = Room(head).event(*TOMBSTONE) if head is not None else None
+    tombstone = Room(head).event(*TOMBSTONE_KEY) if head is not None else None
     if head is not None and tombstone and tombstone.content.get("replacement_room") == create.room_id:
         transfer_settings(user_id, head.room_id, create.room_id)
 
@@ -299,9 +310,9 @@ def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
     from murmuration import push_rules
     from murmuration.protocol.errors import NotFound
 
-    tags = account_data.read(user_id, old_id, "m.tag")
+    tags = account_data.read(user_id, old_id, TAG)
     if tags:
-        account_data.change(user_id, new_id, "m.tag", lambda before: tags if before is None else None)
+        account_data.change(user_id, new_id, TAG, lambda before: tags if before is None else None)
     if _with_room(account_data.read(user_id, "", DIRECT), old_id, new_id) is not None:
         account_data.change(user_id, "", DIRECT, lambda before: _with_room(before, old_id, new_id))
     try:

@@ -8,11 +8,10 @@ from typing import Any
 from murmuration.aws.reads import fetch_all
 from murmuration.protocol.bodies import Fields
 from murmuration.protocol.errors import Forbidden, InviteBlocked, ServerNotTrusted
+from murmuration.protocol.event_types import INVITE_PERMISSION
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.users import account_data
-
-INVITE_PERMISSION = "m.invite_permission_config"
 
 
 def invitee(body: Fields) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
@@ -11,7 +12,6 @@ from murmuration.storage.rooms import member_index
 from murmuration.storage.rooms.room_items import RoomHead
 
 _CANDIDATES = 50
-_MEMBER = "m.room.member"
 
 
 def user_with_power(
@@ -34,9 +34,9 @@ def user_with_power(
         if member_index.is_local(user_id) and fits_id(user_id) and levels.user_level(user_id) >= needed
     ]
     named = sorted(named, key=lambda it: (levels.user_level(it), it), reverse=True)[:_CANDIDATES]
-    members = state([(_MEMBER, user_id) for user_id in named])
+    members = state([(MEMBER, user_id) for user_id in named])
     for user_id in named:
-        member = members.get((_MEMBER, user_id))
+        member = members.get((MEMBER, user_id))
         if member is not None and member.membership == "join":
             return user_id
     if levels.users_default < needed:

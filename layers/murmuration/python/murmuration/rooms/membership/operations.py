@@ -14,6 +14,15 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
+from murmuration.protocol.event_types import (
+    CREATE,
+    CREATE_KEY,
+    HISTORY_VISIBILITY,
+    JOIN_RULES,
+    MEMBER,
+    POLICY,
+    POWER_LEVELS,
+)
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.rooms.membership import invitees
@@ -27,18 +36,17 @@ from murmuration.storage.users import memberships, profiles
 from murmuration.storage.users.profiles import read_member_fields
 
 T = TypeVar("T")
-CREATE, MEMBER = ("m.room.create", ""), "m.room.member"
 AUTHORISER = "join_authorised_via_users_server"
 OURS = ("membership", "reason", "third_party_invite", AUTHORISER)
 """Keys of a member event that a join's body doesn't choose freely."""
 JOIN_STATE = [
     (event_type, "")
     for event_type in (
-        "m.room.create",
-        "m.room.join_rules",
-        "m.room.power_levels",
-        "m.room.history_visibility",
-        "m.room.policy",
+        CREATE,
+        JOIN_RULES,
+        POWER_LEVELS,
+        HISTORY_VISIBILITY,
+        POLICY,
     )
 ]
 """What decides whether and how someone may join."""
@@ -74,7 +82,7 @@ def join_room(
         # Who changes it now tells the rooms that they are in, of which this isn't one yet.
         batch.also(profiles.unchanged_check(user_id, shown))
         batch.add(Draft(MEMBER, user_id, authorised(batch, user_id, content), user_id))
-        create = batch.state([CREATE]).get(CREATE)
+        create = batch.state([CREATE_KEY]).get(CREATE_KEY)
         if create is not None and "predecessor" in create.content:
             from murmuration.rooms.lifecycle.upgrades import follow_upgrade
 

@@ -9,15 +9,12 @@ import functools
 from collections.abc import Iterable
 
 from murmuration.aws import concurrency
+from murmuration.protocol.event_types import CREATE_KEY, JOIN_RULES_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership.local_users import user_with_power
 from murmuration.rooms.writing.append import Append
 from murmuration.storage.users import memberships
-
-JOIN_RULES = ("m.room.join_rules", "")
-POWER_LEVELS = ("m.room.power_levels", "")
-CREATE = ("m.room.create", "")
 
 
 def authorising_user(batch: Append, user_id: str) -> str | None:
@@ -25,16 +22,16 @@ def authorising_user(batch: Append, user_id: str) -> str | None:
 
     The auth rules then decide; without an authorising user they refuse who isn't invited.
     """
-    state = batch.state([JOIN_RULES, POWER_LEVELS, CREATE, ("m.room.member", user_id)])
-    rules = state.get(JOIN_RULES)
+    state = batch.state([JOIN_RULES_KEY, POWER_LEVELS_KEY, CREATE_KEY, (MEMBER, user_id)])
+    rules = state.get(JOIN_RULES_KEY)
     if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
         return None
-    member = state.get(("m.room.member", user_id))
+    member = state.get((MEMBER, user_id))
     if member is not None and member.membership in ("join", "invite"):
         return None
     if not is_in_any(user_id, allowed_rooms(rules.content.get("allow"))):
         return None
-    levels = PowerLevels.from_state(state[CREATE], state.get(POWER_LEVELS), batch.version)
+    levels = PowerLevels.from_state(state[CREATE_KEY], state.get(POWER_LEVELS_KEY), batch.version)
     if batch.room is None:
         return None
     return user_with_power(batch.room.head, levels, levels.invite, batch.state)

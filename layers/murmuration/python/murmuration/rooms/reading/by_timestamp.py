@@ -19,7 +19,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 _PROBES = 15
 _NEVER = 2**63
 _RUNS = 10
-_MOST_FILLS = 3
+_MOST_FILLS = 12
 WINDOW = 50
 """How many events out of place, to either side, don't keep the closest one from being found.
 
@@ -33,8 +33,8 @@ def get_event_by_timestamp(
     """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
 
     The order of the log is taken to be, within a window, that of the events' timestamps, which are their
-    senders' word. Where events are missing around that time, `fill` is called to fetch them, a few times at
-    most. Raises UnknownToken, Forbidden, NotFound.
+    senders' word. Where events are missing around that time, `fill` is called to fetch them, as long as it
+    brings some. Raises UnknownToken, Forbidden, NotFound.
     """
     view = open_view(token, room_id)
     if fill is not None and view.room.head.federated:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.clock import now_ms
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFormat
+from murmuration.protocol.sizes import RawJson
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.storage.rooms.room_items import LogEntry
 
@@ -104,3 +106,22 @@ def state_event(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> d
     """A state event of which no more is at hand than the event itself."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     return client_event(entry, viewer, with_room_id=with_room_id)
+
+
+def state_texts(events: Iterable[Event], viewer: Viewer, *, with_room_id: bool = True) -> RawJson:
+    """The list of what `state_event` makes of state events of one room, as JSON.
+
+    What stays the same of an event is rendered once and remembered with it: state is read far more often than
+    it changes.
+    """
+    now, room = now_ms(), ""
+    texts = []
+    for event in events:
+        copy = viewer.event_copy(event) if viewer.erasures else event
+        if with_room_id and not room:
+            room = f',"room_id":{json.dumps(copy.room_id)}'
+        if copy.rendered is None:
+            bare = bare_event(copy, with_room_id=False)
+            copy.rendered = json.dumps(bare, separators=(",", ":"), ensure_ascii=False)[:-1]
+        texts.append(f'{copy.rendered}{room},"unsigned":{{"age":{now - copy.origin_server_ts}}}}}')
+    return RawJson(f"[{','.join(texts)}]")

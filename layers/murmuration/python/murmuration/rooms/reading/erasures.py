@@ -14,6 +14,16 @@ from dataclasses import replace
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.protocol.event_types import (
+    CANONICAL_ALIAS,
+    ENCRYPTION,
+    GUEST_ACCESS,
+    PINNED_EVENTS,
+    SERVER_ACL,
+    SPACE_CHILD,
+    THIRD_PARTY_INVITE,
+    TOMBSTONE,
+)
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
@@ -24,14 +34,14 @@ from murmuration.storage.users import memberships
 
 WHOLE = frozenset(
     {
-        "m.room.encryption",
-        "m.room.server_acl",
-        "m.room.tombstone",
-        "m.room.guest_access",
-        "m.room.canonical_alias",
-        "m.room.pinned_events",
-        "m.room.third_party_invite",
-        "m.space.child",
+        ENCRYPTION,
+        SERVER_ACL,
+        TOMBSTONE,
+        GUEST_ACCESS,
+        CANONICAL_ALIAS,
+        PINNED_EVENTS,
+        THIRD_PARTY_INVITE,
+        SPACE_CHILD,
         "m.space.parent",
     }
 )

@@ -13,8 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.errors import InvalidParam
+
+if TYPE_CHECKING:
+    from murmuration.identity.tokens import Requester
 
 _TOKEN = re.compile(r"t(-?[0-9]{1,15})(?:\.([0-9]{1,15}))?", re.ASCII)
 
@@ -43,15 +47,20 @@ def _parsed(token: str) -> re.Match[str]:
 
 
 def resolve_token(
-    token: str, user_id: str, room_id: str, parse: Callable[[str], int] = parse_position
+    token: str, requester: Requester, room_id: str, parse: Callable[[str], int] = parse_position
 ) -> int | None:
-    """The position that a pagination token, or a user's sync token, has in the room.
+    """The position that a pagination token, or a token of the requester's syncs, has in the room.
 
     `parse` reads pagination tokens.
     None for a sync token whose client is shown no more, or not yet, what happens there. Raises InvalidParam.
     """
+    user_id = requester.user_id
     if token.startswith(("s_", "p_", "c_")):
         from murmuration.storage.live.sync_tokens import room_position
 
         return room_position(user_id, token, room_id)
+    if token.startswith("l"):
+        from murmuration.storage.live import sliding_positions
+
+        return sliding_positions.room_position(user_id, requester.device_id, token, room_id)
     return parse(token)

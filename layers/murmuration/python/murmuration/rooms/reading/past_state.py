@@ -5,17 +5,17 @@ State whose event is older than the moment is the same still: snapshots are read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.state_trie import NodeId
+from murmuration.rooms import current_state
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
-
-MEMBER = "m.room.member"
 
 
 def state_after(
@@ -68,10 +68,14 @@ def _pair(entry: StateEntry) -> StateKey:
     return entry.event.type, entry.event.state_key or ""
 
 
-def _current(room: Room, event_type: str | None, members: Iterable[str] | None) -> list[StateEntry]:
+def _current(room: Room, event_type: str | None, members: Iterable[str] | None) -> Sequence[StateEntry]:
+    if members is None and event_type is None:
+        return current_state.read_all(room)
+    if members is None and event_type == MEMBER:
+        return current_state.read_members(room)
     if members is None:
         return room_items.read_state_of_type(room.room_id, room.version, event_type)
-    found = room_items.read_state_but_members(room.room_id, room.version)
+    found = current_state.read_others(room)
     return [*found, *room.entries([(MEMBER, user_id) for user_id in members]).values()]
 
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
+from murmuration.protocol.sizes import RawJson
+from murmuration.rooms import current_state
 from murmuration.rooms.lookup import fits_id
-from murmuration.rooms.reading.client_events import client_event, state_event
+from murmuration.rooms.reading.client_events import client_event, state_event, state_texts
 from murmuration.rooms.reading.erasures import entry_copy
 from murmuration.rooms.reading.pagination import parse_moment
 from murmuration.rooms.reading.past_state import pick_state_after, state_after
@@ -22,15 +25,24 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users import memberships
 
-MEMBER = "m.room.member"
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
 def get_room_state(token: AccessToken, room_id: str) -> list[dict[str, Any]]:
     """All state events. Raises UnknownToken, Forbidden."""
+    view, events = _room_state(token, room_id)
+    return [state_event(event, view.viewer) for event in events]
+
+
+def get_room_state_text(token: AccessToken, room_id: str) -> RawJson:
+    """All state events, as JSON. Raises UnknownToken, Forbidden."""
+    view, events = _room_state(token, room_id)
+    return state_texts(events, view.viewer)
+
+
+def _room_state(token: AccessToken, room_id: str) -> tuple[View, list[Event]]:
     view = open_view(token, room_id)
-    state = state_after(view.room, view.departure())
-    return [state_event(event, view.viewer) for event in state.values()]
+    return view, list(state_after(view.room, view.departure()).values())
 
 
 def get_room_state_with_key(
@@ -60,36 +72,47 @@ def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
     return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
 
-def get_members(
+def get_members(token: AccessToken, room_id: str, *, at: str | None = None) -> list[dict[str, Any]]:
+    """The membership events, now or at a pagination token. Raises what `get_members_text` does."""
+    view, events = _members(token, room_id, at)
+    return [state_event(event, view.viewer) for event in events]
+
+
+def get_members_text(
     token: AccessToken,
     room_id: str,
     *,
     at: str | None = None,
     membership: str | None = None,
     not_membership: str | None = None,
-) -> list[dict[str, Any]]:
-    """The membership events, now or at a pagination token; those that are one thing or aren't another.
+) -> RawJson:
+    """The membership events, as JSON, now or at a pagination token; those that are one thing or not another.
 
     Raises UnknownToken, Forbidden also for a time that the requester may see nothing of, InvalidParam.
     """
+    view, events = _members(token, room_id, at)
+    if membership is not None or not_membership is not None:
+        events = [
+            event
+            for event in events
+            if event.membership == membership
+            or (not_membership is not None and event.membership != not_membership)
+        ]
+    return state_texts(events, view.viewer)
+
+
+def _members(token: AccessToken, room_id: str, at: str | None) -> tuple[View, list[Event]]:
     view = open_view(token, room_id)
     last = view.departure()
     if at is not None:
         position = view.position(at, parse_moment)
         if position == 0 and view.room.head.oldest == 1:
-            return []
+            return view, []
         before = _entry_before(view, position)
         last = _no_later(last, before)
         if before is not None and last is before:
             _require_seen(view, before)
-    events = state_after(view.room, last, MEMBER).values()
-    return [
-        state_event(event, view.viewer)
-        for event in events
-        if (membership is None and not_membership is None)
-        or event.membership == membership
-        or (not_membership is not None and event.membership != not_membership)
-    ]
+    return view, list(state_after(view.room, last, MEMBER).values())
 
 
 def _entry_before(view: View, position: int) -> LogEntry | None:
@@ -123,7 +146,7 @@ def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, 
     """
     view = open_view(token, room_id)
     view.require_joined()
-    entries = room_items.read_state_of_type(room_id, view.room.version, MEMBER)
+    entries = current_state.read_members(view.room)
     return {
         entry.event.state_key or "": _profile(entry.event)
         for entry in entries

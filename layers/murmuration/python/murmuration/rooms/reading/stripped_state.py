@@ -6,16 +6,26 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from murmuration.protocol.encoding import canonical_json
+from murmuration.protocol.event_types import (
+    AVATAR,
+    CANONICAL_ALIAS,
+    CREATE,
+    ENCRYPTION,
+    JOIN_RULES,
+    MEMBER,
+    NAME,
+    TOPIC,
+)
 from murmuration.protocol.events import Event, StateKey
 
 STRIPPED_TYPES = (
-    "m.room.create",
-    "m.room.name",
-    "m.room.avatar",
-    "m.room.topic",
-    "m.room.join_rules",
-    "m.room.canonical_alias",
-    "m.room.encryption",
+    CREATE,
+    NAME,
+    AVATAR,
+    TOPIC,
+    JOIN_RULES,
+    CANONICAL_ALIAS,
+    ENCRYPTION,
 )
 
 MAX_BYTES = 16_384
@@ -39,7 +49,7 @@ def stripped_state(
 
     What doesn't fit into `MAX_BYTES` is left out; of an event that alone is larger, its content is.
     """
-    pairs = [(event_type, "") for event_type in STRIPPED_TYPES] + [("m.room.member", membership.sender)]
+    pairs = [(event_type, "") for event_type in STRIPPED_TYPES] + [(MEMBER, membership.sender)]
     found = state(pairs)
     own = {**strip(membership), "origin_server_ts": membership.origin_server_ts}
     if size_of(own) > MAX_BYTES:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from murmuration.identity.tokens import Requester
+from murmuration.protocol.event_types import JOIN_RULES, SPACE_CHILD
 from murmuration.protocol.events import Event
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.membership.restricted_joins import allowed_rooms, is_in_any
@@ -109,7 +110,7 @@ def _plain_topic(content: dict[str, Any]) -> object:
 
 def allowed_of(room: Room) -> list[str]:
     """The rooms whose members may join a restricted room; none for another."""
-    rules = room.event("m.room.join_rules")
+    rules = room.event(JOIN_RULES)
     if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
         return []
     return allowed_rooms(rules.content.get("allow"))
@@ -134,7 +135,7 @@ def is_open_listing(listed: Mapping[str, Any]) -> bool:
 
 # -- Spaces: https://spec.matrix.org/v1.19/client-server-api/#mspacechild-relationship ----------------------
 
-CHILD, SPACE = "m.space.child", "m.space"
+SPACE = "m.space"
 MOST_CHILDREN = 1_000
 """How many children of one space are looked at."""
 
@@ -169,7 +170,7 @@ def summary_with_children(room: Room, *, suggested_only: bool) -> dict[str, Any]
 
 
 def _children(room: Room, suggested_only: bool) -> list[Mapping[str, Any]]:
-    entries = room_items.read_state_of_type(room.room_id, room.version, CHILD)
+    entries = room_items.read_state_of_type(room.room_id, room.version, SPACE_CHILD)
     events = [
         entry.event for entry in entries if is_child(entry.event.content, suggested_only=suggested_only)
     ]

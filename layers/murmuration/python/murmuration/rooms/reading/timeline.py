@@ -13,6 +13,7 @@ from typing import Any, Literal
 from murmuration.aws.concurrency import parallel
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import NotFound, NotJson
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter, parse_room_event_filter
 from murmuration.protocol.sizes import LIST_BYTES, Budget, count_fitting, fit_events
@@ -31,7 +32,6 @@ MAX_LIMIT = 250
 _SCANNED_AT_ONCE = 100
 _SCANS = 4
 """Requests, of at most 1 MB each, that one page may take: what a Lambda may answer is limited to 6 MB."""
-MEMBER = "m.room.member"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from murmuration.aws.reads import Batch
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.errors import InvalidParam, MatrixError, NotFound
+from murmuration.protocol.event_types import HISTORY_VISIBILITY, IGNORED_USERS
 from murmuration.protocol.events import StateKey
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.lookup import find_entry, fits_id
@@ -28,8 +29,6 @@ from murmuration.storage.rooms.room_items import LogEntry, StateEntry
 from murmuration.storage.users import account_data, accounts, memberships
 from murmuration.storage.users.memberships import Membership
 
-IGNORED_USERS = "m.ignored_user_list"
-
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -43,7 +42,7 @@ class View:
 
     def is_world_readable(self) -> bool:
         """Whether anyone may look at the room as it is now."""
-        event = self.room.event("m.room.history_visibility")
+        event = self.room.event(HISTORY_VISIBILITY)
         return visibility_of(event.content if event else None) == "world_readable"
 
     def require_reading(self) -> None:
@@ -71,7 +70,7 @@ class View:
         To those who aren't in the room a sync token doesn't tell it: there it stands for all that they may
         see. Raises InvalidParam, Forbidden.
         """
-        position = resolve_token(token, self.requester.user_id, self.room.room_id, parse)
+        position = resolve_token(token, self.requester, self.room.room_id, parse)
         if position is not None:
             return position
         if self.viewer.is_joined:

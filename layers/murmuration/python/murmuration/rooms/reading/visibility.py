@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from murmuration.cache import LruCache
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.visibility import may_see_event, visibility_of
@@ -114,7 +115,7 @@ def make_viewer(
 
 def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | None:
     """The ordinal of the event that ended the last join, by way of the member events before this one."""
-    pair = ("m.room.member", membership.user_id)
+    pair = (MEMBER, membership.user_id)
     ordinal = membership.since
     for _ in range(_WALK_LIMIT):
         if ordinal is None:
@@ -157,7 +158,7 @@ def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
             joined_later=until is not None and entry.ordinal <= until,
         ):
             continue
-        own = entry.event.state_pair == ("m.room.member", viewer.user_id)
+        own = entry.event.state_pair == (MEMBER, viewer.user_id)
         seen.append(Seen(entry, entry.event.membership if own else membership))
     return _without_erased(viewer, seen)
 
@@ -197,7 +198,7 @@ def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int
         if entry.ordinal in looked_up:
             current = by_root[entry.state_root]
         before[entry.ordinal] = current
-        if entry.event.state_pair == ("m.room.member", viewer.user_id):
+        if entry.event.state_pair == (MEMBER, viewer.user_id):
             current = entry.event.membership
     return before
 
@@ -206,7 +207,7 @@ def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_
     """The user's membership in the state before each entry, by the state's root."""
     by_root = {entry.state_root: entry for entry in entries}
     some = next(iter(by_root.values()))
-    pair = ("m.room.member", user_id)
+    pair = (MEMBER, user_id)
     roots = list(by_root)
     maps = state_trie.get_many([(root, [pair]) for root in roots], snapshots.fetch_from(some.room_id))
     event_ids = [found.get(pair) for found in maps]

@@ -15,20 +15,15 @@ from murmuration.clock import now_ms
 from murmuration.protocol import auth_rules
 from murmuration.protocol.bodies import limit_size
 from murmuration.protocol.errors import MalformedEvent, NotFound, TooLarge, Unavailable
+from murmuration.protocol.event_types import CREATE_KEY, HISTORY_VISIBILITY_KEY, MEMBER, POLICY_KEY, TOMBSTONE
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.building import build_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
-from murmuration.protocol.pdus.validation import POLICY
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.opening import unknown_room
 from murmuration.rooms.room import Room
-from murmuration.rooms.writing.changes import (
-    HISTORY_VISIBILITY,
-    Changes,
-    replaced_by,
-    state_bytes,
-    visibility_by,
-)
+from murmuration.rooms.writing.changes import Changes, replaced_by, state_bytes, visibility_by
+from murmuration.rooms.writing.invite_port import signed_by_invited
 from murmuration.rooms.writing.policy_servers import endorsed
 from murmuration.rooms.writing.settling import settle
 from murmuration.server_keys import signing_key
@@ -38,9 +33,7 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
 
 T = TypeVar("T")
-TOMBSTONE = "m.room.tombstone"
 ATTEMPTS = 60
-MEMBER = "m.room.member"
 MAX_STATE_BYTES = 2_000_000
 """What the state of a room may have, without its members, for events of this server to add to it."""
 MAX_MEMBER_BYTES = 8_192
@@ -86,19 +79,28 @@ class Append(Changes):
     """New events of this server on top of a room, growing until they're committed together."""
 
     signed: dict[int, tuple[NodeId, Event]] = field(default_factory=dict)
-    """What a policy server signed, by the event's place among those that are added, with the state before."""
+    """What another server signed, by the event's place among those that are added, with the state before."""
 
     def add(self, draft: Draft) -> Event:
         """Build and authorise the next event.
 
         Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson, NotFound where this server's
         knowledge of the room is stale: somebody else's server has to help. Only leaving needs nobody's help.
-        Raises what the room's policy server refuses the event with, BadGateway if it gives no answer.
+        Raises what the room's policy server, or the server of the user whom it invites, refuses the event
+        with; BadGateway if one of them gives no answer.
         """
         event, state = self._authorised(draft)
-        event = self._endorsed(event, state)
-        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY)))
+        event = self._signed_elsewhere(event, state, invites=True)
+        self._take(event, draft, visibility_by(state.get(HISTORY_VISIBILITY_KEY)))
         return event
+
+    def offer(self, draft: Draft) -> Event:
+        """The next event, signed as by `add`, but not by an invited user's server; nothing is added.
+
+        Raises what `add` does.
+        """
+        event, state = self._authorised(draft)
+        return self._signed_elsewhere(event, state, invites=False)
 
     def check(self, draft: Draft) -> None:
         """Raise what `add` would raise, but add nothing.
@@ -117,10 +119,10 @@ class Append(Changes):
         auth_rules.check_auth(Event(pdu, self.version, "$proposed"), state, template=True)
         return pdu
 
-    def _endorsed(self, event: Event, state: Mapping[StateKey, Event]) -> Event:
-        """The event, signed by the room's policy server if there is one.
+    def _signed_elsewhere(self, event: Event, state: Mapping[StateKey, Event], *, invites: bool) -> Event:
+        """The event, signed by the room's policy server if there is one, and by that of an invited user.
 
-        What it signed in an attempt that lost a race is taken as it is, if the state is still the same: the
+        What they signed in an attempt that lost a race is taken as it is, if the state is still the same: the
         event then is one of several newest. Else a busy room would ask again and again.
         """
         if self.room is None:
@@ -129,7 +131,9 @@ class Append(Changes):
         earlier = self.signed.get(place)
         if earlier is not None and earlier[0] == self.root and _is_alike(earlier[1], event, place):
             return earlier[1]
-        signed = endorsed(self.room, state.get(POLICY), event)
+        signed = endorsed(self.room, state.get(POLICY_KEY), event)
+        if invites:
+            signed = signed_by_invited(self.room, signed)
         if signed is not event:
             self.signed[place] = (self.root, signed)
         return signed
@@ -163,7 +167,7 @@ class Append(Changes):
         pairs = auth_rules.auth_event_types(
             self.version, draft.type, draft.sender, draft.state_key, draft.content
         )
-        wanted = [*pairs, HISTORY_VISIBILITY, POLICY, ("m.room.create", "")]
+        wanted = [*pairs, HISTORY_VISIBILITY_KEY, POLICY_KEY, CREATE_KEY]
         if draft.state_key is not None:
             wanted.append((draft.type, draft.state_key))
         self.preload(wanted, changes_state=draft.state_key is not None)
@@ -209,7 +213,7 @@ class Append(Changes):
             last = self.entries[-1].event
             return [last.event_id], last.depth + 1
         if self.room is not None:
-            return list(self.room.head.extremities[-EXTREMITIES_LIMIT:]), self.room.head.depth + 1
+            return _to_follow(self.room.head.extremities), self.room.head.depth + 1
         return [], 1
 
     def _reference_hashes(self, prev_events: Sequence[str], auth_events: Sequence[Event]) -> dict[str, bytes]:
@@ -274,6 +278,17 @@ def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
     return append(room_id, plan, room=room)
 
 
+def _to_follow(extremities: Sequence[str]) -> list[str]:
+    """Which of a room's newest events the next one follows: where there are many, the first and the last.
+
+    So an event follows what its sender saw last, and none is left out for ever.
+    """
+    half = EXTREMITIES_LIMIT // 2
+    if len(extremities) <= EXTREMITIES_LIMIT:
+        return list(extremities)
+    return [*extremities[:half], *extremities[-half:]]
+
+
 def _is_alike(earlier: Event, event: Event, place: int) -> bool:
     """Whether an event of an earlier attempt may stand for this one.
 
@@ -288,4 +303,4 @@ def _is_alike(earlier: Event, event: Event, place: int) -> bool:
 def _is_leaving(draft: Draft) -> bool:
     """Whether somebody leaves by themselves: rejects an invite, or takes a knock back."""
     membership = draft.content.get("membership")
-    return draft.type == "m.room.member" and membership == "leave" and draft.state_key == draft.sender
+    return draft.type == MEMBER and membership == "leave" and draft.state_key == draft.sender

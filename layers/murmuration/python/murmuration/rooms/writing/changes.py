@@ -15,6 +15,7 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT, ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
@@ -41,8 +42,6 @@ Differences = Mapping[StateKey, tuple[Event | None, Event | None]]
 """State events that are replaced: per (type, state key) the one before and the one after."""
 STATE_AT_ONCE = 25
 """Of how many state events the items change in the transaction that moves the head; more follow it."""
-HISTORY_VISIBILITY = ("m.room.history_visibility", "")
-_MEMBER = "m.room.member"
 
 
 def replaced_by(previous: Event | None) -> dict[str, Any] | None:
@@ -197,7 +196,7 @@ class Changes:
 
     def _set_state(self, pair: StateKey, before: Event | None, after: Event | None, ordinal: int) -> None:
         self._state[pair] = StateEntry(after, ordinal) if after is not None else None
-        if pair[0] != _MEMBER:
+        if pair[0] != MEMBER:
             self._count_bytes(before, after)
             return
         was = before.membership or "leave" if before is not None else None
@@ -250,7 +249,7 @@ class Changes:
         pair = redacted.state_pair
         current = self._state_entries([pair]).get(pair) if pair else None
         if pair and current and current.event.event_id == redacted.event_id:
-            if pair[0] != _MEMBER and pair not in self._redacted_state:
+            if pair[0] != MEMBER and pair not in self._redacted_state:
                 self._count_bytes(current.event, redacted)
             self._redacted_state[pair] = StateEntry(redacted, current.ordinal)
 

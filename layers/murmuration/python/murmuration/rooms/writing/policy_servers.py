@@ -6,8 +6,9 @@ https://spec.matrix.org/v1.19/server-server-api/#policy-servers
 from __future__ import annotations
 
 from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.event_types import POLICY_KEY
 from murmuration.protocol.events import Event
-from murmuration.protocol.pdus.validation import POLICY, PolicyServer, policy_server_of
+from murmuration.protocol.pdus.validation import PolicyServer, policy_server_of
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.policy_port import policy_client
 
@@ -28,7 +29,7 @@ def endorsed(room: Room, policy: Event | None, event: Event) -> Event:
 
     Raises what `PolicyClient.ask_to_sign` does, Unavailable where nothing is connected that could ask.
     """
-    if event.state_pair == POLICY:
+    if event.state_pair == POLICY_KEY:
         return event
     server = policy_server_in_use(room, policy)
     if server is None:

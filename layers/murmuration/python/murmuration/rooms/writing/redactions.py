@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from murmuration.protocol.event_types import CREATE_KEY, POWER_LEVELS_KEY
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.power_levels import PowerLevels
 
-_CREATE, _POWER_LEVELS = ("m.room.create", ""), ("m.room.power_levels", "")
-REDACTION_STATE = (_CREATE, _POWER_LEVELS)
+REDACTION_STATE = (CREATE_KEY, POWER_LEVELS_KEY)
 """The (type, state key) pairs of the state that decides."""
 
 
@@ -23,5 +23,5 @@ def takes_effect(redaction: Event, target: Event, state: Mapping[StateKey, Event
 def has_power(redaction: Event, state: Mapping[StateKey, Event]) -> bool:
     """Whether its sender may redact anybody's events."""
     version = redaction.room_version
-    power = PowerLevels.from_state(state.get(_CREATE), state.get(_POWER_LEVELS), version)
+    power = PowerLevels.from_state(state.get(CREATE_KEY), state.get(POWER_LEVELS_KEY), version)
     return power.can_redact(redaction.sender)

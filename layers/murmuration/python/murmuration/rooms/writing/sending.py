@@ -20,8 +20,9 @@ from murmuration.protocol.errors import (
     NotFound,
     UserSuspended,
 )
+from murmuration.protocol.event_types import CANONICAL_ALIAS, CREATE, MEMBER, REDACTION, SERVER_ACL
 from murmuration.protocol.events import Event
-from murmuration.rooms.membership.operations import MEMBER, set_membership
+from murmuration.rooms.membership.operations import set_membership
 from murmuration.rooms.opening import open_room
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing import transactions
@@ -32,8 +33,7 @@ from murmuration.rooms.writing.transactions import Once
 from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
-REDACTION = "m.room.redaction"
-LASTING = ("m.room.create", "m.room.server_acl")
+LASTING = (CREATE, SERVER_ACL)
 """Without their content a room is of another version, or shuts out every server."""
 
 
@@ -96,7 +96,7 @@ def set_state(
 
     def plan(batch: Append) -> str:
         current = batch.state([(event_type, state_key)])
-        if event_type == "m.room.canonical_alias":
+        if event_type == CANONICAL_ALIAS:
             check_canonical_alias(room_id, content, current.get((event_type, state_key)))
         same, draft = current.get((event_type, state_key)), Draft(event_type, sender, content, state_key)
         if same is not None and same.content == content:

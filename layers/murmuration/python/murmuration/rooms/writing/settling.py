@@ -19,6 +19,7 @@ from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
 from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.state_changes import membership_row_write, state_item_write
@@ -31,7 +32,6 @@ BUDGET_MS = 10_000
 _AT_ONCE = 24
 """Changes of one transaction, each with up to four writes: with events of 64 KB it stays below 4 MB."""
 _READ_AT_ONCE = 10 * _AT_ONCE
-_MEMBER = "m.room.member"
 
 _Change = tuple[StateKey, tuple[str | None, str | None]]
 
@@ -103,7 +103,7 @@ def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[str, Eve
         new = events[new_id] if new_id is not None else None
         entry = StateEntry(new, head.ordinal) if new is not None else None
         writes.append(state_item_write(room_id, pair, entry))
-        if pair[0] == _MEMBER:
+        if pair[0] == MEMBER:
             previous = events[old_id].membership if old_id is not None else None
             moves[pair[1]] = (previous, new.membership if new is not None else None)
             row = membership_row_write(room_id, pair[1], new, previous, head.ordinal, state)

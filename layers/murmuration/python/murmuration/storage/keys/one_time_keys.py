@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -81,6 +81,21 @@ class _State:
 def counts_of(item: Mapping[str, Any] | None) -> KeyCounts:
     """The counts that an item `otk` of a device's stream holds."""
     return KeyCounts(dict(item["one_time"]), list(item["unused_fallback"])) if item else KeyCounts()
+
+
+def newest_counts(items: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], KeyCounts]:
+    """Return the newest counts among new items of streams, by user and device."""
+    newest: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        if item.get("sk") == COUNTS_KEY and "one_time" in item:
+            known = newest.get(item["stream_id"])
+            if known is None or known["seq"] < item["seq"]:
+                newest[item["stream_id"]] = item
+    found = {}
+    for item in newest.values():
+        user_id, _, device_id = streams.owner_of(item)[1].partition("/")
+        found[user_id, device_id] = counts_of(item)
+    return found
 
 
 def shown(counts: KeyCounts) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from murmuration.aws import dynamodb, queues
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
 
@@ -280,6 +281,11 @@ def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
 def with_pushers(items: Iterable[Mapping[str, Any]]) -> frozenset[str]:
     """The users who have pushers."""
     return frozenset(item["user_id"] for item in items if "pushers" in item)
+
+
+def item_read(user_id: str) -> Read[Item | None]:
+    """Read who of a user's devices waits. It may be late by a moment, and costs half as much for that."""
+    return Read(TABLE, {"user_id": user_id}, lambda item: item, eventual=True)
 
 
 def read_items(user_ids: Collection[str]) -> list[Item]:

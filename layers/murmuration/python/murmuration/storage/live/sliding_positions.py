@@ -25,8 +25,8 @@ from typing import Any
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item
 from murmuration.clock import now_ms
-from murmuration.protocol.errors import Unavailable, UnknownPos
-from murmuration.storage.live.positions import Positions
+from murmuration.protocol.errors import InvalidParam, Unavailable, UnknownPos
+from murmuration.storage.live.positions import Positions, room_hash
 
 TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
@@ -215,6 +215,20 @@ def place_of(row: Item | None, user_id: str, device_id: str, conn_id: str, pos: 
     connection = Connection(user_id, device_id, conn_id, int(found["number"]))
     state = ConnectionState.load(row["state"], row["generation_ms"])
     return Place(connection, int(found["row"]), row["generation"], pos, state)
+
+
+def room_position(user_id: str, device_id: str, pos: str, room_id: str) -> int | None:
+    """The ordinal up to which the client at a device's `pos` has seen a room's log.
+
+    None where the place says nothing about the room. Raises InvalidParam for a `pos` that isn't known.
+    """
+    try:
+        row = dynamodb.get(TABLE, row_key(user_id, device_id, pos))
+        place = place_of(row, user_id, device_id, str((row or {}).get("conn_id")), pos)
+    except UnknownPos as error:
+        raise InvalidParam("The token is not known") from error
+    position = place.state.positions.rooms.get(room_hash(user_id, room_id))
+    return position.ordinal if position is not None else None
 
 
 def _unknown() -> UnknownPos:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.reads import Read
 
 TABLE = "streams"
 HEAD = "head"
@@ -32,6 +34,22 @@ def user_stream(user_id: str) -> str:
 
 def device_stream(user_id: str, device_id: str) -> str:
     return f"device:{user_id}/{device_id}"
+
+
+def owner_of(item: Mapping[str, Any]) -> tuple[str, str]:
+    """Return whose stream an item is in: "room", "user" or "device", and the room, user, or user/device."""
+    kind, _, owner = str(item["stream_id"]).partition(":")
+    return kind, owner
+
+
+def seq_of(item: Mapping[str, Any]) -> int:
+    """Return the sequence number of an item's last change."""
+    return int(item["seq"])
+
+
+def seq_read(stream: str) -> Read[int]:
+    """Read the sequence number at which a user's or device's stream stands; a room's is in its head."""
+    return Read(TABLE, head_key(stream), head_seq)
 
 
 def head_location(stream: str) -> tuple[str, dict[str, str]]:
@@ -150,18 +168,60 @@ def read_some_of_prefix(
             return items, None
 
 
-def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) -> list[Write]:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An item of a stream that has just changed, as the Streams worker gets it.
+
+    `stream` is the whole name, `kind` and `owner` say whose it is (`owner_of`). `user_id` is who is said to
+    have changed it, if the item says so; `event` is a to-device message in JSON, `data_type` the type of
+    account data. A `quiet` change wakes nobody.
+    """
+
+    stream: str
+    kind: str
+    owner: str
+    key: str
+    quiet: bool
+    user_id: str | None
+    event: str | None
+    data_type: str | None
+    item: Mapping[str, Any]
+
+
+def changes_among(items: Iterable[Mapping[str, Any]]) -> list[Change]:
+    """Return the changes that have a place in a stream's order among new items of this table."""
+    return [
+        Change(
+            item["stream_id"],
+            *owner_of(item),
+            item["sk"],
+            bool(item.get("quiet")),
+            item.get("user_id"),
+            item.get("event"),
+            item.get("type"),
+            item,
+        )
+        for item in items
+        if "seq" in item
+    ]
+
+
+def append_writes(
+    stream: str, head: int, items: Sequence[Mapping[str, Any]], *, bytes_head: int | None = None
+) -> list[Write]:
     """The writes that put `items` (each with `sk`) behind `head`, for a transaction with others.
 
     The first write is the head's, conditioned on `head`: when it fails, another writer was quicker.
+    `bytes_head` is what the stream's items have had so far in all, where that is counted.
     """
     table, key = head_location(stream)
+    change, size = ("SET seq_head = :new", {}) if bytes_head is None else _counting(bytes_head)
     writes = [
         dynamodb.update(
             table,
             key,
-            "SET seq_head = :new",
-            values={":new": head + len(items)} | ({":old": head} if head else {}),
+            change,
+            values={":new": head + len(items)} | ({":old": head} if head else {}) | size,
             condition="seq_head = :old" if head else "attribute_not_exists(seq_head)",
         )
     ]
@@ -170,6 +230,10 @@ def append_writes(stream: str, head: int, items: Sequence[Mapping[str, Any]]) ->
         for offset, item in enumerate(items, start=1)
     ]
     return writes
+
+
+def _counting(bytes_head: int) -> tuple[str, dict[str, int]]:
+    return "SET seq_head = :new, bytes_head = :bytes", {":bytes": bytes_head}
 
 
 def append(

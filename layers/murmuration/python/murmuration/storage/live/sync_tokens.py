@@ -8,42 +8,47 @@ they were written; a token whose row is gone gets a full sync, never a silent ga
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
+from murmuration.storage.live import token_forms
 from murmuration.storage.live.positions import Positions, room_hash
+from murmuration.storage.live.token_forms import PLAIN
 
 TABLE = "sync-tokens"
 LIFETIME_S = 30 * 86_400
-CALLED = "c_"
-"""What the token of a client begins with that was told to come and look."""
-_TOKEN = re.compile(r"(?:s_(?P<plain>[\w-]{8,32})|[cp]_(?P<marked>[\w-]{8,32})(?:\.[\w-]*){0,8})", re.ASCII)
 
 
 def is_stream_token(text: str) -> bool:
-    return _TOKEN.fullmatch(text) is not None
+    return token_forms.ANY.fullmatch(text) is not None
 
 
 def parse(text: str) -> str:
     """The token as it is stored. Raises InvalidParam for what was never one."""
-    found = _TOKEN.fullmatch(text)
+    found = token_forms.ANY.fullmatch(text)
     if found is None:
         raise InvalidParam("The token is not one of this server's: begin without `since`")
-    return f"s_{found['plain'] or found['marked']}"
+    return f"{PLAIN}{found['plain'] or found['marked']}"
 
 
 def token_key(user_id: str, token: str) -> dict[str, str]:
     return {"user_id": user_id, "token": token}
 
 
+def row_read(key: Mapping[str, str], *, eventual: bool = False) -> Read[Item | None]:
+    """Read the item of this table at a key; an `eventual` read may miss what was written a moment ago."""
+    return Read(TABLE, key, lambda item: item, eventual=eventual)
+
+
 def write(user_id: str, device_id: str, positions: Positions) -> str:
     """Store positions; the token that names them."""
-    token = f"s_{secrets.token_urlsafe(9)}"
+    token = f"{PLAIN}{secrets.token_urlsafe(9)}"
     item = {
         **token_key(user_id, token),
         "device_id": device_id,

@@ -8,13 +8,19 @@ Of two requests that are made at about the same time the later one may be stored
 number in the device's stream. So each message has the time at which its request reached the gateway, and a
 reader puts the messages that it reads together in the order of those times. Positions are made of the
 numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
+A reader that finds a message whose request came just now waits for a moment and reads again: those that came
+with it, or before it, are stored by then.
+
+A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages go first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,18 +29,22 @@ from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import TooLarge, Unavailable
-from murmuration.storage.live import streams
+from murmuration.storage.live import inboxes, streams
+from murmuration.storage.live.inboxes import PREFIX
 
-PREFIX = "message#"
 TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
 TRANSACTION_MESSAGES = 20
 """How many messages of different senders one transaction takes; each has its own claim."""
+LARGE = 1_000_000
+"""How many characters are so many that a server's repeated messages are told from new ones before."""
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
 """What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
 READ_AHEAD = 20
 """How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
+SETTLED_MS = 150
+"""How long after its request came a message is read: those that came before it are stored by then."""
 CLAIM_SECONDS = 86_400
 REMEMBERED_SECONDS = 7 * 86_400
 """How long a message of another server is recognised, should it come again."""
@@ -107,39 +117,70 @@ def send(
     concurrency.parallel(*deliveries)
 
 
-def send_in_order(sendings: Sequence[Sending]) -> None:
+def send_in_order(sendings: Sequence[Sending], admit: Callable[[list[int]], None] = lambda _: None) -> None:
     """Put the events of several requests in their devices' streams, in their order, each exactly once.
 
     Requests for few devices go together into a transaction, in which each has its claim: of those that were
-    carried out before nothing is stored again. Raises TooLarge, Unavailable.
+    carried out before nothing is stored again. `admit` is told before each transaction of how many bytes its
+    devices get, and may raise; what was stored until then stays, and isn't admitted again if it is much.
+    A request that is too large at any time is left out: it would hold up the others for ever.
+    Raises Unavailable, and what else `admit` raises.
     """
     once = {sending.transaction: sending for sending in reversed(sendings)}
     sendings = [sending for sending in sendings if once[sending.transaction] is sending]
     there = _existing({target for sending in sendings for target in sending.events})
+    contents = (_event_for(target, each.events) for each in sendings for target in there)
+    if sum(len(content or "") for content in contents) > LARGE:
+        sendings = _not_begun(sendings)
     waiting: list[tuple[Sending, list[Target]]] = []
     devices = 0
     for sending in sendings:
         targets = [target for target in there if _event_for(target, sending.events) is not None]
         is_large = len(targets) > TRANSACTION_DEVICES
         if is_large or len(waiting) == TRANSACTION_MESSAGES or devices + len(targets) > TRANSACTION_DEVICES:
-            _deliver_together(waiting)
+            _deliver_together(waiting, admit)
             waiting, devices = [], 0
         if is_large:
-            send(
-                sending.transaction,
-                sending.events,
-                received_ms=sending.received_ms,
-                remembered_s=REMEMBERED_SECONDS,
-            )
+            with contextlib.suppress(TooLarge):
+                send(
+                    sending.transaction,
+                    sending.events,
+                    admit,
+                    received_ms=sending.received_ms,
+                    remembered_s=REMEMBERED_SECONDS,
+                )
         elif targets:
             waiting.append((sending, targets))
             devices += len(targets)
-    _deliver_together(waiting)
+    _deliver_together(waiting, admit)
 
 
-def _deliver_together(sendings: Sequence[tuple[Sending, list[Target]]]) -> None:
+def _not_begun(sendings: Sequence[Sending]) -> list[Sending]:
+    """Those of some requests that weren't carried out before, as a whole or in part with a plan."""
+    keys = [{"id": _claim_id(sending.transaction, 0)} for sending in sendings]
+    keys += [{"id": sending.transaction} for sending in sendings]
+    found = {item["id"] for item in dynamodb.batch_get({"transient": keys})["transient"]}
+    return [
+        sending
+        for sending in sendings
+        if sending.transaction in found or _claim_id(sending.transaction, 0) not in found
+    ]
+
+
+def _deliver_together(
+    sendings: Sequence[tuple[Sending, list[Target]]], admit: Callable[[list[int]], None]
+) -> None:
     """Put the events of these requests and their claims in one transaction; those taken are left out."""
     left = list(sendings)
+    if not left:
+        return
+    admit(
+        [
+            len((_event_for(target, sending.events) or "").encode())
+            for sending, targets in sendings
+            for target in targets
+        ]
+    )
     expires = now_ms() // 1000 + REMEMBERED_SECONDS
     for attempt in range(streams.ATTEMPTS):
         if not left:
@@ -148,13 +189,13 @@ def _deliver_together(sendings: Sequence[tuple[Sending, list[Target]]]) -> None:
         for sending, targets in left:
             for target in targets:
                 by_stream.setdefault(streams.device_stream(*target), []).append(_item(sending, target))
-        heads = _read_heads(list(by_stream))
+        heads = inboxes.read_heads(list(by_stream))
         writes = [
             _claim(_claim_id(sending.transaction, 0), expires).named(sending.transaction)
             for sending, _ in left
         ]
         for stream, items in by_stream.items():
-            writes += streams.append_writes(stream, heads[stream], items)
+            writes += inboxes.append_writes(stream, heads[stream], items)
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
@@ -163,6 +204,7 @@ def _deliver_together(sendings: Sequence[tuple[Sending, list[Target]]]) -> None:
             if not taken:
                 streams.pause(attempt)
             continue
+        inboxes.trim({stream: (heads[stream], items) for stream, items in by_stream.items()})
         return
     raise Unavailable("A device's inbox is too busy; try again")
 
@@ -270,12 +312,15 @@ def _deliver(
     }
     claim = _claim(claim_id, expires)
     key = PREFIX + transaction.rpartition("#")[2]
+    items = {
+        stream: [{"sk": key, "event": event, "received_ms": received_ms}]
+        for stream, event in by_stream.items()
+    }
     for attempt in range(streams.ATTEMPTS):
-        heads = _read_heads(list(by_stream))
+        heads = inboxes.read_heads(list(items))
         writes = [claim]
-        for stream, event in by_stream.items():
-            item = {"sk": key, "event": event, "received_ms": received_ms}
-            writes += streams.append_writes(stream, heads[stream], [item])
+        for stream, of_stream in items.items():
+            writes += inboxes.append_writes(stream, heads[stream], of_stream)
         try:
             dynamodb.transact(writes)
         except ConditionFailed as error:
@@ -283,14 +328,9 @@ def _deliver(
                 return
             streams.pause(attempt)
             continue
+        inboxes.trim({stream: (heads[stream], of_stream) for stream, of_stream in items.items()})
         return
     raise Unavailable("A device's inbox is too busy; try again")
-
-
-def _read_heads(names: Sequence[str]) -> dict[str, int]:
-    keys = [streams.head_key(stream) for stream in names]
-    found = {item["stream_id"]: item for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]}
-    return {stream: streams.head_seq(found.get(stream)) for stream in names}
 
 
 # -- Receiving -------------------------------------------------------------------------------------------
@@ -299,10 +339,12 @@ def _read_heads(names: Sequence[str]) -> dict[str, int]:
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
     """Up to `limit` messages, and up to about `READ_BYTES`, that arrived after `after_seq`.
 
-    They are in the order in which their requests reached the gateway.
+    They are in the order in which their requests reached the gateway. If the newest request came less than
+    `SETTLED_MS` ago, this waits until then and reads once more, for two round trips.
 
     `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
-    left for the next time: of two newcomers a query may see the second only.
+    left for the next time: of two newcomers a query may see the second only. After a wait it goes on, but
+    not past what isn't a message, as numbers of keys are: the caller may have read them before.
     """
     stream = streams.device_stream(user_id, device_id)
     if head is None:
@@ -311,6 +353,12 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
         return Inbox([], after_seq)
     most = limit + READ_AHEAD
     items = streams.read_after(stream, after_seq, limit=most)
+    if (young_ms := _unsettled_ms(items)) and len(items) < most:
+        time.sleep(young_ms / 1000)
+        known, head = head, streams.read_head(stream)
+        items = streams.read_after(stream, after_seq, limit=most)
+        others = [item["seq"] for item in items if item["seq"] > known and "event" not in item]
+        head = min([head, *(seq - 1 for seq in others)])
     found = [item for item in items if item["seq"] <= head]
     first = found[: _cut(found, limit)]
     is_all = len(first) == len(found) and len(items) < most
@@ -322,6 +370,13 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
 def _received_ms(item: Mapping[str, Any]) -> int:
     """When a message was sent. Those without a time were stored before messages had one."""
     return int(item.get("received_ms", 0))
+
+
+def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
+    """How long to wait until the newest message is settled; 0 where it is, and where its time is wrong."""
+    newest_ms = max(map(_received_ms, items), default=0)
+    left_ms = newest_ms + SETTLED_MS - now_ms()
+    return left_ms if 0 < left_ms <= SETTLED_MS else 0
 
 
 def _cut(items: Sequence[dynamodb.Item], limit: int) -> int:

@@ -2,7 +2,13 @@
 
 A device has a few, its slots. Their names can't be guessed: who knows a queue's name may wait on it, without
 proving who they are. A message is the nonce of the registration that it answers; where the device's keys have
-changed, what /sync says of them follows between two `~`, for the answer that a mapping template makes.
+changed, what /sync says of them follows between two `~`, for the answer that a mapping template makes. At its
+end is padding, as CloudFront's functions see of an answer with a message only its length (`_padded`).
+
+Where clients wait at the edge (`settings().waits`), CloudFront asks SQS itself, and can't sign its requests.
+So these queues have a policy that lets everybody receive who knows a secret, which CloudFront adds
+(`edge_secret`), and aren't encrypted: SQS takes no unsigned request for a queue that is.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-server-side-encryption.html
 
 A queue's URL follows from its name, so nobody asks for it. A queue is made once: a device's last registration
 on it shows that it's there. Should one be gone, whoever misses it makes it anew.
@@ -12,6 +18,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -20,6 +27,7 @@ from typing import Any, Literal
 
 from murmuration.aws import queues
 from murmuration.aws.calls import ServiceError, call
+from murmuration.aws.parameters import read_secret
 from murmuration.cache import LruCache
 from murmuration.settings import settings
 from murmuration.storage.live import listeners
@@ -27,28 +35,37 @@ from murmuration.storage.live import listeners
 LONGEST_WAIT_S = 20
 RETENTION_S = 75
 """How long a ring stays, from when it was ordered: one that comes 15 s late for a minute."""
-PREFIX = "wake-2-"
-"""The number is the version of `_ATTRIBUTES`: SQS refuses to make a queue that exists with others."""
-_ATTRIBUTES = {"MessageRetentionPeriod": str(RETENTION_S)}
+PREFIXES = {"rest": "wake-2-", "edge": "wake-3-"}
+"""The number is the version of the attributes: SQS refuses to make a queue that exists with others."""
+RING_BYTES = 600
+"""What a ring has at least. SQS's answer without a message has about 250 bytes."""
+KEYS_RING_BYTES = 4096
+"""What a ring for changed keys has at least. An answer with any other ring has fewer: the message's handle
+has up to 1,024, and what is around it a few hundred."""
 NO_QUEUE = "QueueDoesNotExist"
 Heard = Literal["", "ring", "made"]
 _urls: LruCache[str, str] = LruCache(10_000)
 
 
 def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
-    """What follows PREFIX in the name of a slot's queue."""
+    """What follows the prefix in the name of a slot's queue."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
     return blake2b(label, key=secret, digest_size=16).hexdigest()
 
 
+def prefix() -> str:
+    """What the names of all wake queues begin with."""
+    return PREFIXES[settings().waits]
+
+
 def id_of(url: str) -> str:
     """The queue ID in a queue's URL."""
-    return url.rpartition(f"-{PREFIX}")[2]
+    return url.rpartition("-")[2]
 
 
 def url_if_known(queue: str) -> str:
     """Return the URL of the queue with the ID `queue`; empty if only SQS can tell it."""
-    name = settings().queue(PREFIX + queue)
+    name = settings().queue(prefix() + queue)
     return queues.url_of_name(name) or _urls.get(name) or ""
 
 
@@ -59,7 +76,7 @@ def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool 
     is asked. A queue that is made `lazily` is made by whoever misses it: the function that waits, or who
     rings. API Gateway can't make one, so what it waits on is made before.
     """
-    name = settings().queue(PREFIX + queue)
+    name = settings().queue(prefix() + queue)
     url = queues.url_of_name(name) or (known if known.rpartition("/")[2] == name else "") or _urls.get(name)
     if url and doubtful and not _exists(url):
         _create(name)
@@ -82,7 +99,42 @@ def _exists(url: str) -> bool:
 
 
 def _create(name: str) -> str:
-    return str(call("sqs", "CreateQueue", {"QueueName": name, "Attributes": _ATTRIBUTES})["QueueUrl"])
+    return str(call("sqs", "CreateQueue", {"QueueName": name, "Attributes": _attributes(name)})["QueueUrl"])
+
+
+def _attributes(name: str) -> dict[str, str]:
+    """The attributes of the queue of that name; they are the same whenever it is made."""
+    attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
+    if settings().waits == "edge":
+        policy = json.dumps(_policy(name), separators=(",", ":"))
+        attributes |= {"SqsManagedSseEnabled": "false", "Policy": policy}
+    return attributes
+
+
+def edge_secret() -> str:
+    """What CloudFront adds to its requests for these queues: a secret that the deployment made."""
+    return read_secret(settings().parameter("queue-secret"))
+
+
+def _policy(name: str) -> dict[str, Any]:
+    """Let everybody receive who has the secret, in either of two headers that a condition can ask for.
+
+    Nobody may send or delete without a signature. A stranger who knows a queue's name learns nothing.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+    """
+    account = queues.url_of_name(name).split("/")[-2]
+    statement = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": "sqs:ReceiveMessage",
+        "Resource": f"arn:aws:sqs:*:{account}:{name}",
+    }
+    by_https = {"Bool": {"aws:SecureTransport": "true"}}
+    conditions = [{"StringEquals": {key: edge_secret()}} for key in ("aws:UserAgent", "aws:Referer")]
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{**statement, "Condition": {**by_https, **condition}} for condition in conditions],
+    }
 
 
 def wait(url: str, nonce: str, seconds: float) -> Heard:
@@ -128,7 +180,15 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
 
 
 def _nonce_of(ring: Mapping[str, str]) -> str:
-    return ring["Body"].partition("~")[0]
+    return ring["Body"].partition("~")[0].partition(" ")[0]
+
+
+def _padded(text: str, size: int) -> str:
+    """A ring's text with so much behind it that it has at least `size` bytes, even if it is compressed.
+
+    The padding is random for that: else it could become as short on its way as an answer without a ring.
+    """
+    return f"{text} {urlsafe_b64encode(os.urandom(size)).decode()}"
 
 
 def encode_keys(keys: Mapping[str, Any]) -> str:
@@ -143,7 +203,8 @@ def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:
 
     `keys` tells of the device's keys where they have changed.
     """
-    message: dict[str, Any] = {"QueueUrl": url, "MessageBody": f"{nonce}~{keys}~" if keys else nonce}
+    body = _padded(f"{nonce}~{keys}~", KEYS_RING_BYTES) if keys else _padded(nonce, RING_BYTES)
+    message: dict[str, Any] = {"QueueUrl": url, "MessageBody": body}
     if delay_s:
         message["DelaySeconds"] = delay_s
     try:

@@ -16,12 +16,13 @@ known to be needed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.events import Event
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
@@ -62,6 +63,34 @@ def placed_among(event_ids: Collection[str], room_id: str) -> set[str]:
     """Those of the events that have their place in the room's graph. One round trip."""
     places = room_items.locate(event_ids, room_id)
     return {event_id for event_id, place in places.items() if "ordinal" in place or "state_root" in place}
+
+
+def ordinal_read(event_id: str, room_id: str) -> Read[int | None]:
+    """Read where an event is in a room's log; None if it isn't there."""
+
+    def parse(item: Item | None) -> int | None:
+        is_there = item is not None and item["room_id"] == room_id and "ordinal" in item
+        return int(item["ordinal"]) if item is not None and is_there else None
+
+    return Read(EVENTS, {"event_id": room_items.place_key(event_id, room_id)}, parse)
+
+
+def read_ordinals(event_ids: Collection[str], room_id: str) -> dict[str, int]:
+    """Return where those of these events are that a room's log has. One round trip."""
+    wanted = sorted(event_ids)
+    ordinals = fetch_all([ordinal_read(event_id, room_id) for event_id in wanted])
+    pairs = zip(wanted, ordinals, strict=True)
+    return {event_id: ordinal for event_id, ordinal in pairs if ordinal is not None}
+
+
+def read_with_awaited(
+    event_ids: Collection[str], version: RoomVersion, room_id: str, awaited_id: str
+) -> tuple[dict[str, StoredEvent], Awaited]:
+    """Return those of a room's events that are known, and what waits for one event. Two round trips."""
+    keys = {EVENTS: room_items.place_keys(event_ids, room_id), ROOMS: _awaited_keys(room_id, awaited_id)}
+    found = dynamodb.batch_get(keys)
+    places = room_items.places_among(found[EVENTS], event_ids, room_id)
+    return complete(places, version), _awaited_from(found[ROOMS])
 
 
 def complete(places: dict[str, Item], version: RoomVersion) -> dict[str, StoredEvent]:
@@ -162,13 +191,24 @@ class Awaited:
     follower: Follower | None = None
 
 
-def awaited_keys(room_id: str, event_id: str) -> list[dict[str, str]]:
+def read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
+    """Return what waits for each of these events. A round trip for fifty events."""
+    keys = {event_id: _awaited_keys(room_id, event_id) for event_id in event_ids}
+    wanted = [key for pair in keys.values() for key in pair]
+    items = {item["sk"]: item for item in dynamodb.batch_get({ROOMS: wanted})[ROOMS]} if wanted else {}
+    return {
+        event_id: _awaited_from([items[key["sk"]] for key in pair if key["sk"] in items])
+        for event_id, pair in keys.items()
+    }
+
+
+def _awaited_keys(room_id: str, event_id: str) -> list[dict[str, str]]:
     """The keys in the table `rooms` of what waits for an event."""
     return [{"room_id": room_id, "sk": prefix + event_id} for prefix in (_REDACTIONS, _GAP)]
 
 
-def awaited_from(items: Collection[Item]) -> Awaited:
-    """What the items at `awaited_keys` say."""
+def _awaited_from(items: Collection[Item]) -> Awaited:
+    """Return what the items at `_awaited_keys` say."""
     redactions = [event_id for item in items for event_id in item.get("redactions", ())]
     gaps = [item for item in items if item["sk"].startswith(_GAP)]
     places = [Follower(item["ordinal"], item["below"]) for item in gaps if "ordinal" in item]

@@ -24,6 +24,7 @@ from typing import Any, TypeGuard
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
+from murmuration.protocol.event_types import ENCRYPTED, REDACTION
 from murmuration.protocol.events import Event
 from murmuration.storage.rooms.room_items import LOG, ROOMS, LogEntry, log_key
 
@@ -92,7 +93,7 @@ def _may_be_id(value: object) -> TypeGuard[str]:
 
 def parent_of(event: Event) -> tuple[str, str] | None:
     """(event ID, rel_type) of what an event relates to; neither state nor redactions count as related."""
-    return None if event.is_state or event.type == "m.room.redaction" else relation_in(event.content)
+    return None if event.is_state or event.type == REDACTION else relation_in(event.content)
 
 
 def is_update(event: Event) -> bool:
@@ -185,7 +186,7 @@ def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, W
         relation["aside"] = True
     if group == REPLACE:
         new_content = event.content.get("m.new_content")
-        relation["replaces"] = isinstance(new_content, dict) or event.type == "m.room.encrypted"
+        relation["replaces"] = isinstance(new_content, dict) or event.type == ENCRYPTED
     items = [relation]
     if group == THREAD:
         thread = {"room_id": room_id, "sk": f"thread#{_escape(parent_id)}", "root_id": parent_id}

@@ -9,15 +9,16 @@ from typing import Any
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.aws.reads import Read, fetch, fetch_all
+from murmuration.protocol.event_types import CREATE, ENCRYPTED, MESSAGE
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.state_trie import NodeId
 
 ROOMS, HEAD = "rooms", "head"
 BUMPS = frozenset(
     {
-        "m.room.create",
-        "m.room.message",
-        "m.room.encrypted",
+        CREATE,
+        MESSAGE,
+        ENCRYPTED,
         "m.sticker",
         "m.call.invite",
         "m.poll.start",

@@ -14,6 +14,7 @@ from typing import Any
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.aws.reads import Read, fetch_all
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
@@ -76,7 +77,8 @@ class LogEntry:
     `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
     was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
     that this server distributes an event of another server's user, such as a join by its help; `distributed`
-    that another server does so with one of this server's, such as a join by that one's help.
+    that another server does so with one of this server's, such as a join by that one's help. Of one that was
+    `purged` no more is known than its place (`storage.rooms.retention`).
     """
 
     ordinal: int
@@ -97,6 +99,7 @@ class LogEntry:
     filled_below: int | None = None
     relayed: bool = False
     distributed: bool = False
+    purged: bool = False
 
     @property
     def is_past(self) -> bool:
@@ -122,16 +125,15 @@ class LogEntry:
 class StateEntry:
     """A state event that is current, and since when: the ordinal of the event that made it so.
 
-    That is its own, unless the resolution of forks had to come first.
+    That is its own, unless the resolution of forks had to come first. `stored_bytes` is its JSON's length.
     """
 
     event: Event
     ordinal: int | None = field(default=None)
+    stored_bytes: int = field(default=0, compare=False)
 
 
 # -- Keys ------------------------------------------------------------------------------------------------
-
-
 def state_sk(pair: StateKey) -> str:
     """`state#<type>#<state key>`, with `#` in the type escaped, so that no two pairs share one."""
     event_type, state_key = pair
@@ -175,6 +177,7 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         filled_below=item.get("filled_below"),
         relayed=item.get("relayed", False),
         distributed=item.get("distributed", False),
+        purged=item.get("purged", False),
     )
 
 
@@ -204,7 +207,8 @@ def stored_state_read(room_id: str, pair: StateKey) -> Read[Callable[[RoomVersio
 
 
 def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> StateEntry:
-    return StateEntry(Event.from_json(item["json"], version, item["event_id"]), item.get("ordinal"))
+    text = item["json"]
+    return StateEntry(Event.from_json(text, version, item["event_id"]), item.get("ordinal"), len(text))
 
 
 # -- Building writes -------------------------------------------------------------------------------------
@@ -236,6 +240,7 @@ def log_write(entry: LogEntry) -> Write:
         ("filled_below", entry.filled_below),
         ("relayed", entry.relayed or None),
         ("distributed", entry.distributed or None),
+        ("purged", entry.purged or None),
     ):
         if value is not None:
             item[name] = value
@@ -332,7 +337,7 @@ def read_memberships_of(room_id: str) -> dict[str, str]:
 
     Only for a room whose member index isn't built: it reads every member.
     """
-    prefix = state_prefix("m.room.member")
+    prefix = state_prefix(MEMBER)
     items = dynamodb.query(
         ROOMS,
         "room_id = :room AND begins_with(sk, :prefix)",
@@ -348,7 +353,7 @@ def read_memberships_of(room_id: str) -> dict[str, str]:
 
 def read_state_but_members(room_id: str, version: RoomVersion) -> list[StateEntry]:
     """The current state without membership events, which in a large room are nearly all of it."""
-    members = state_prefix("m.room.member")
+    members = state_prefix(MEMBER)
     # "$" comes right after "#", which ends the prefix.
     ranges = [("state#", members), (f"{members[:-1]}$", "state$")]
     pages = concurrency.parallel(*(functools.partial(_state_between, room_id, *bounds) for bounds in ranges))
@@ -426,13 +431,7 @@ def read_previous_ordinal(room_id: str, before: int) -> int | None:
     arguments = _log_range(room_id, None, before)
     if arguments is None:
         return None
-    page = dynamodb.query_page(
-        LOG,
-        *arguments,
-        names={"#ordinal": "ordinal"},
-        limit=1,
-        forward=False,
-    )
+    page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=1, forward=False)
     return next((item["ordinal"] for item in page.items), None)
 
 

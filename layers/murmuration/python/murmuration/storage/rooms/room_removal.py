@@ -14,6 +14,7 @@ from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.protocol.event_types import MEMBER
 from murmuration.settings import settings
 from murmuration.storage.live import streams
 from murmuration.storage.rooms import directory, room_items, snapshots
@@ -63,7 +64,7 @@ def remove_names(room_id: str) -> Iterator[int]:
 
 def remove_memberships(room_id: str) -> Iterator[int]:
     """Its members, and what those of this server have of it: memberships, account data, tags, receipts."""
-    prefix, ours = state_prefix("m.room.member"), f":{settings().server_name}"
+    prefix, ours = state_prefix(MEMBER), f":{settings().server_name}"
     for items in _room_items(room_id, prefix):
         users = [user_id for item in items if (user_id := item["sk"].removeprefix(prefix)).endswith(ours)]
         kept = concurrency.parallel(*(functools.partial(_kept_by, user_id, room_id) for user_id in users))

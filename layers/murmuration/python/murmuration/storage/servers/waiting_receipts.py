@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
+from murmuration.storage.live.receipts import Receipt
 
 TABLE = "destinations"
 PARTITION = "#receipts"
@@ -30,6 +31,12 @@ class Waiting:
 
 def _key(room_id: str) -> dict[str, str]:
     return {"server_name": PARTITION, "sk": room_id}
+
+
+def as_waiting(receipt: Receipt) -> dict[str, Any]:
+    """Return what an EDU will need of a receipt."""
+    thread = {"thread_id": receipt.thread_id} if receipt.thread_id is not None else {}
+    return {"user_id": receipt.user_id, "event_id": receipt.event_id, "ts": receipt.ts, **thread}
 
 
 def add(room_id: str, receipt: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
@@ -15,14 +15,11 @@ from murmuration.aws.dynamodb import ConditionFailed, Item, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, TooLarge
+from murmuration.protocol.event_types import TAG
 from murmuration.storage import counts
 from murmuration.storage.live import streams
 
 PREFIX = "data#"
-FULLY_READ = "m.fully_read"
-"""The type of a room's read marker."""
-TAG = "m.tag"
-PUSH_RULES = "m.push_rules"
 FEW_ROOMS, ITEMS_A_ROOM = 4, 10
 """Up to how many rooms are asked for one by one; how many items a room has that is like others."""
 MAX_KEY_BYTES = 1024
@@ -100,6 +97,27 @@ def content_read(user_id: str, room_id: str, data_type: str) -> Read[dict[str, A
     """Read the content of one type of account data; `room_id` is "" for the account's own."""
     key = {"stream_id": streams.user_stream(user_id), "sk": data_key(room_id, data_type)}
     return Read(streams.TABLE, key, lambda item: content_of(item) if item is not None else None)
+
+
+def item_read(user_id: str, data_type: str) -> Read[Item | None]:
+    """Read the item of one type of the account's own data."""
+    key = {"stream_id": streams.user_stream(user_id), "sk": data_key("", data_type)}
+    return Read(streams.TABLE, key, lambda item: item)
+
+
+def room_of(item: Mapping[str, Any]) -> str | None:
+    """Return the room that an item of a user's stream is about; None for the account's own."""
+    return item.get("room_id") or None
+
+
+def is_data(item: Mapping[str, Any]) -> bool:
+    """Return whether an item of a user's stream is account data, of the account or of a room."""
+    return "type" in item and "content" in item
+
+
+def contents_among(items: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the contents of the account data among these items of a user's stream, by type."""
+    return {str(item["type"]): content_of(item) for item in items if is_data(item)}
 
 
 def content_of(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,14 @@ class DelayedEvent:
         """When the event is to be sent."""
         return self.since_ms + self.delay_ms
 
+    @property
+    def is_farewell(self) -> bool:
+        """Whether it only takes back state about its own user, as the end of a call does."""
+        if self.state_key is None or self.content:
+            return False
+        key = self.state_key.removeprefix("_")
+        return key == self.user_id or key.startswith(f"{self.user_id}_")
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -216,9 +224,9 @@ def finalise(event: DelayedEvent, outcome: Outcome, *, unless_restarted: bool = 
 
 
 def cancel_of_devices(user_id: str, device_ids: Collection[str]) -> None:
-    """Cancel all events that were scheduled on these devices."""
+    """Cancel the events that were scheduled on these devices, but for farewells."""
     for event in _read_all_scheduled(user_id):
-        if event.device_id in device_ids:
+        if event.device_id in device_ids and not event.is_farewell:
             finalise(event, Outcome(now_ms()))
 
 

@@ -9,10 +9,12 @@ presence list).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import Read
 from murmuration.protocol.presence import Device, Presence
 from murmuration.storage.live import streams
 
@@ -37,6 +39,16 @@ def from_item(item: Mapping[str, Any] | None) -> Presence:
         away_ms=item["away_ms"],
         capabilities=item.get("capabilities", {}),
     )
+
+
+def presence_read(user_id: str) -> Read[Presence]:
+    """Read a user's presence; that of somebody never seen if there is none."""
+    return Read(streams.TABLE, key(user_id), from_item)
+
+
+def item_read(user_id: str) -> Read[Item | None]:
+    """Read the item of a user's presence, which `save` wants for the one that it replaces."""
+    return Read(streams.TABLE, key(user_id), lambda item: item)
 
 
 def read(user_id: str) -> Item | None:
@@ -77,18 +89,43 @@ def save(user_id: str, before: Mapping[str, Any] | None, after: Presence, writte
     return dynamodb.try_execute(dynamodb.put(streams.TABLE, item, condition=condition, values=values))
 
 
-def is_change(item: Mapping[str, Any]) -> bool:
-    """Whether a new item of the table is a presence that others are to be told of."""
-    return bool(item["sk"] == KEY and item["changed_ms"] == item["written_ms"])
+@dataclass(frozen=True, slots=True)
+class NewPresence:
+    """A presence as it has just been stored.
 
+    Others are told of it if it `changed`; a user who just `came` to an event stream is told what they missed.
+    """
 
-def has_come(item: Mapping[str, Any]) -> bool:
-    """Whether a new item of the table is a presence whose user has just come to an event stream."""
-    return bool(item["sk"] == KEY and item["came_ms"] == item["written_ms"])
+    presence: Presence
+    changed: bool
+    came: bool
 
 
 def marker(user_id: str, via: str) -> Item:
     return {"sk": MARKER + user_id, "via": via}
+
+
+def user_of(item: Mapping[str, Any]) -> str | None:
+    """Return whose presence a marker in a stream is about; None for other items."""
+    sk = str(item["sk"])
+    return sk.removeprefix(MARKER) if sk.startswith(MARKER) else None
+
+
+def newest_of(items: Iterable[Mapping[str, Any]]) -> dict[str, NewPresence]:
+    """Return the presences among new items of the table that others, or the user, are to be told of.
+
+    Of several items of one user the last counts; what any of them is told for counts too.
+    """
+    found: dict[str, NewPresence] = {}
+    for item in items:
+        if item["sk"] != KEY:
+            continue
+        user_id = streams.owner_of(item)[1]
+        before = found.get(user_id)
+        changed = item["changed_ms"] == item["written_ms"] or (before is not None and before.changed)
+        came = item["came_ms"] == item["written_ms"] or (before is not None and before.came)
+        found[user_id] = NewPresence(from_item(item), changed, came)
+    return {user_id: new for user_id, new in found.items() if new.changed or new.came}
 
 
 def marked(items: Iterable[Mapping[str, Any]]) -> dict[str, str]:

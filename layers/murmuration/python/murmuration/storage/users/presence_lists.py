@@ -6,7 +6,7 @@ the observed's `presence-observer#<observer>`, both with the `state`: asked or g
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from murmuration.aws import dynamodb
@@ -55,6 +55,11 @@ def read_asking(observed: str, observers: Collection[str]) -> list[str]:
     keys = [_observer_key(observer, observed) for observer in observers]
     found = dynamodb.batch_get({TABLE: keys})[TABLE]
     return sorted(item["sk"].removeprefix(OBSERVER) for item in found if item["state"] == ASKED)
+
+
+def observers_among(items: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return those who ask to see a user's presence, by items of the user's stream that changed."""
+    return [item["observer"] for item in items if "observer" in item]
 
 
 def _read(user_id: str, prefix: str) -> dict[str, str]:

@@ -15,20 +15,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency
+from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY, REDACTION
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.protocol.push_rules.conditions import PushContext
 from murmuration.protocol.push_rules.evaluation import evaluate
-from murmuration.rooms.ephemeral import receipts as room_receipts
 from murmuration.rooms.reading.threads import thread_of
 from murmuration.rooms.room import Room
 from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, total
+from murmuration.storage.live.receipts import READ_TYPES, Receipt, read_own, receipts_among
 from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.sync.context import Context
 from murmuration.sync.readers import RoomNews
-from murmuration.sync.timeline import MEMBER, Window
+from murmuration.sync.timeline import Window
 
-LEVELS = ("m.room.power_levels", "")
 MOST_COUNTED = 1000
 """An unread stretch longer than this is counted from its newest events alone."""
 
@@ -39,7 +39,9 @@ Receipts = Mapping[str, int]
 def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
     """A room's unread counts after what is new in it."""
     room, position = news.room, news.position
-    moved: Receipts = receipts_of([*news.items, *ctx.room_data.get(room.room_id, ())], ctx.user_id)
+    moved: Receipts = receipts_of(
+        receipts_among([*news.items, *ctx.room_data.get(room.room_id, ())], READ_TYPES), ctx.user_id
+    )
     since = news.membership.since or 0
     if position is None:
         known = moved if ctx.base is None else _read_receipts(ctx, room)
@@ -70,12 +72,12 @@ def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
 def _read_receipts(ctx: Context, room: Room) -> Receipts:
     """All read receipts of the user in a room that may leave something unread; two round trips."""
     unthreaded, threads = concurrency.gather(
-        functools.partial(room_receipts.read_own, ctx.user_id, room.room_id, [None, MAIN]),
+        functools.partial(read_own, ctx.user_id, room.room_id, [None, MAIN]),
         functools.partial(relations.read_threads, room.room_id),
     )
     found = receipts_of(unthreaded, ctx.user_id)
     roots = [thread.root_id for thread in threads if thread.latest > found.get("", 0)][:MOST_COUNTED]
-    return found | receipts_of(room_receipts.read_own(ctx.user_id, room.room_id, roots), ctx.user_id)
+    return found | receipts_of(read_own(ctx.user_id, room.room_id, roots), ctx.user_id)
 
 
 def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: Sequence[LogEntry]) -> bool:
@@ -86,11 +88,11 @@ def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: 
     joined_before = room.head.joined
     for entry in entries:
         event, pair = entry.event, entry.event.state_pair
-        if event.type == "m.room.redaction" and not entry.withheld and total(position.unread) != (0, 0):
+        if event.type == REDACTION and not entry.withheld and total(position.unread) != (0, 0):
             return True
         if pair is None:
             continue
-        if entry.resolved or pair == LEVELS or (pair == own and _renames(entry)):
+        if entry.resolved or pair == POWER_LEVELS_KEY or (pair == own and _renames(entry)):
             return True
         if event.type == MEMBER:
             was_joined = _replaced_content(entry).get("membership") == "join"
@@ -227,8 +229,8 @@ class _ContextMaker:
 
     def __call__(self, sender: str) -> PushContext:
         if self._levels is None:
-            create, levels = ("m.room.create", ""), ("m.room.power_levels", "")
-            member = ("m.room.member", self._ctx.user_id)
+            create, levels = CREATE_KEY, POWER_LEVELS_KEY
+            member = (MEMBER, self._ctx.user_id)
             state = self._room.events([create, levels, member])
             self._levels = PowerLevels.from_state(state.get(create), state.get(levels), self._room.version)
             self._notifications = self._levels.entry_levels("notifications")
@@ -243,11 +245,11 @@ class _ContextMaker:
         )
 
 
-def receipts_of(items: Sequence[Mapping[str, Any]], user_id: str) -> dict[str, int]:
-    """The user's own read receipts among stream items: the furthest ordinal by thread."""
+def receipts_of(receipts: Iterable[Receipt], user_id: str) -> dict[str, int]:
+    """Return the furthest ordinal of the user's own among these receipts, by thread."""
     found: dict[str, int] = {}
-    for item in items:
-        if item.get("user_id") == user_id and item.get("receipt_type") in ("m.read", "m.read.private"):
-            thread = item.get("thread_id") or ""
-            found[thread] = max(found.get(thread, 0), item.get("ordinal", 0))
+    for receipt in receipts:
+        if receipt.user_id == user_id:
+            thread = receipt.thread_id or ""
+            found[thread] = max(found.get(thread, 0), receipt.ordinal)
     return found

@@ -14,6 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from murmuration.federation.inbound.transactions import counting
+from murmuration.identity import budgets
+from murmuration.protocol.errors import LimitExceeded
+
 Contents = Sequence[dict[str, Any]]
 Consumer = Callable[[str, Contents], None]
 
@@ -59,6 +63,21 @@ CONSUMERS: Mapping[str, Consumer] = MappingProxyType(
     }
 )
 """What each needs is imported once there is something for it."""
+EXPECTED = MappingProxyType(
+    {
+        "m.device_list_update": 60.0,
+        "m.signing_key_update": 60.0,
+        "org.matrix.signing_key_update": 60.0,
+        "m.typing": 5.0,
+        "m.receipt": 5.0,
+    }
+)
+"""What one EDU may cost, in microdollars. It is taken from the server's budget before the work.
+
+Messages between devices take what each of them costs themselves.
+"""
+DROPPED = frozenset(("m.typing", "m.receipt"))
+"""What a server without a budget isn't asked for again: later it would be wrong, or is told anew."""
 CONTENTS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What contents bring about that no consumer has thought of."""
 
@@ -66,7 +85,8 @@ CONTENTS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, Value
 def take_edus(origin: str, edus: Sequence[Any]) -> None:
     """Hand a transaction's EDUs to their consumers. What is malformed is ignored.
 
-    Raises LimitExceeded for too many messages, and what the storage raises: all of it comes again.
+    Where the server's budget doesn't suffice, what is in `DROPPED` is dropped. The rest comes again: raises
+    LimitExceeded for it, and for too many messages, and what the storage raises.
     """
     by_type: dict[str, list[dict[str, Any]]] = {}
     for edu in edus:
@@ -75,8 +95,22 @@ def take_edus(origin: str, edus: Sequence[Any]) -> None:
         edu_type = edu.get("edu_type")
         if isinstance(edu_type, str) and edu_type in CONSUMERS:
             by_type.setdefault(edu_type, []).append(edu["content"])
-    for edu_type, contents in by_type.items():
+    for edu_type, contents in sorted(by_type.items(), key=lambda item: item[0] in DROPPED):
+        if not _is_affordable(origin, edu_type, len(contents)):
+            continue
         try:
             CONSUMERS[edu_type](origin, contents)
         except CONTENTS_FAULT:
             logging.getLogger("murmuration.federation").exception("EDUs dropped: type=%s", edu_type)
+
+
+def _is_affordable(origin: str, edu_type: str, number: int) -> bool:
+    """Take what EDUs cost from the server's budget; False where they are dropped. Raises LimitExceeded."""
+    try:
+        budgets.expect(min(EXPECTED.get(edu_type, 0.0) * number, budgets.burst()))
+    except LimitExceeded:
+        if edu_type not in DROPPED:
+            raise
+        counting.count("over_budget", number, origin)
+        return False
+    return True

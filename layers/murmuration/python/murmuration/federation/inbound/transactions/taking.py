@@ -15,6 +15,7 @@ from murmuration.federation.inbound.transactions import counting, queueing
 from murmuration.federation.inbound.transactions.edus import take_edus
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import BadJson, TooLarge
+from murmuration.protocol.event_types import MEMBER
 from murmuration.rooms.lookup import fits_id
 from murmuration.storage.rooms import member_index, room_items
 
@@ -80,7 +81,7 @@ def _wanted(by_room: Mapping[str, list[Any]]) -> tuple[dict[str, list[Any]], int
 
 def ends_an_invite(pdu: Any) -> bool:
     """Whether a PDU may be the end of an invite or a knock of one of our users."""
-    if not isinstance(pdu, dict) or pdu.get("type") != "m.room.member":
+    if not isinstance(pdu, dict) or pdu.get("type") != MEMBER:
         return False
     content, user_id = pdu.get("content"), pdu.get("state_key")
     if not isinstance(content, dict) or content.get("membership") not in ("leave", "ban"):

@@ -8,6 +8,7 @@ from murmuration.federation.inbound import acls
 from murmuration.federation.inbound.elsewhere import Pdu, StateIds
 from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
+from murmuration.protocol.event_types import CREATE_KEY, SERVER_ACL_KEY
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import is_valid_user_id, server_name_of
 from murmuration.protocol.pdus.keys import KeyRing
@@ -15,9 +16,6 @@ from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.settling import settle
 from murmuration.settings import settings
-
-MEMBER = "m.room.member"
-_CREATE, _ACL = ("m.room.create", ""), ("m.room.server_acl", "")
 
 
 class KeysAlone:
@@ -49,7 +47,7 @@ def asked_room(origin: str, room_id: str) -> Room:
         raise NotFound("No room has so long a name")
     room = settle(Room.load(room_id))
     room.require_residency()
-    create = room.events([_CREATE, _ACL]).get(_CREATE)
+    create = room.events([CREATE_KEY, SERVER_ACL_KEY]).get(CREATE_KEY)
     require_acl(origin, room)
     if create is None or create.content.get("m.federate") is False:
         raise Forbidden("This room is for users of one server only")

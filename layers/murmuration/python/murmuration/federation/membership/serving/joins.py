@@ -10,18 +10,18 @@ from typing import Any
 
 from murmuration.federation.inbound.auth_chains import authorising_ids
 from murmuration.federation.inbound.forks import Forks
-from murmuration.federation.membership.serving.access import MEMBER
 from murmuration.federation.membership.serving.taking import take
 from murmuration.federation.serving.answers import require_room_for
 from murmuration.protocol import state_trie
 from murmuration.protocol.errors import Unavailable
+from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event, StateKey
 from murmuration.rooms.reading.servers import servers_in_room
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index
 
-_NAMES = (("m.room.name", ""), ("m.room.canonical_alias", ""))
+_NAMES = (NAME_KEY, CANONICAL_ALIAS_KEY)
 HEROES = 5
 MEMBER_BYTES = 760
 """What a member event takes of an answer."""

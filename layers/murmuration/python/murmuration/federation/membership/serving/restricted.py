@@ -10,16 +10,12 @@ from contextlib import suppress
 from typing import Any
 
 from murmuration.protocol.errors import Forbidden, NotFound, UnableToAuthoriseJoin, UnableToGrantJoin
+from murmuration.protocol.event_types import CREATE_KEY, JOIN_RULES_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.power_levels import PowerLevels
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership.local_users import user_with_power
 from murmuration.rooms.membership.operations import AUTHORISER
-from murmuration.rooms.membership.restricted_joins import (
-    CREATE,
-    JOIN_RULES,
-    POWER_LEVELS,
-    allowed_rooms,
-)
+from murmuration.rooms.membership.restricted_joins import allowed_rooms
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append
 
@@ -33,8 +29,8 @@ def joining_content(batch: Append, user_id: str) -> dict[str, Any]:
     Raises Forbidden where the user is in none of the rooms whose members may join, UnableToAuthoriseJoin
     where this server isn't in all of those rooms, UnableToGrantJoin where nobody of this server may vouch.
     """
-    state = batch.state([JOIN_RULES, POWER_LEVELS, CREATE, ("m.room.member", user_id)])
-    rules, member = state.get(JOIN_RULES), state.get(("m.room.member", user_id))
+    state = batch.state([JOIN_RULES_KEY, POWER_LEVELS_KEY, CREATE_KEY, (MEMBER, user_id)])
+    rules, member = state.get(JOIN_RULES_KEY), state.get((MEMBER, user_id))
     rule = rules.content.get("join_rule") if rules is not None else None
     is_restricted = batch.version.restricted_join_rule and rule in ("restricted", "knock_restricted")
     if rules is None or not is_restricted or (member and member.membership in ("join", "invite")):
@@ -44,7 +40,7 @@ def joining_content(batch: Append, user_id: str) -> dict[str, Any]:
     require_condition(user_id, allowed_rooms(rules.content.get("allow")))
     if batch.room is None:
         raise NotFound("The room is not known")
-    levels = PowerLevels.from_state(state[CREATE], state.get(POWER_LEVELS), batch.version)
+    levels = PowerLevels.from_state(state[CREATE_KEY], state.get(POWER_LEVELS_KEY), batch.version)
     authoriser = user_with_power(batch.room.head, levels, levels.invite, batch.state)
     if authoriser is None:
         raise UnableToGrantJoin("Nobody of this server may let the user in")

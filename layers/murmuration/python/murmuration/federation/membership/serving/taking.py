@@ -12,10 +12,11 @@ from typing import Any
 from murmuration.federation.inbound.elsewhere import MissingEvents
 from murmuration.federation.inbound.receiving import receive
 from murmuration.federation.keys.fetching import verify_keys
-from murmuration.federation.membership.serving.access import MEMBER, KeysAlone, asked_room, is_ours
+from murmuration.federation.membership.serving.access import KeysAlone, asked_room, is_ours
 from murmuration.federation.membership.serving.restricted import require_condition
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, Unavailable
+from murmuration.protocol.event_types import JOIN_RULES_KEY, MEMBER
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.event_format import parse_pdu
 from murmuration.protocol.pdus.hashing import verify_content_hash
@@ -23,7 +24,7 @@ from murmuration.protocol.pdus.signing import sign_event
 from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.membership.operations import AUTHORISER
-from murmuration.rooms.membership.restricted_joins import JOIN_RULES, allowed_rooms
+from murmuration.rooms.membership.restricted_joins import allowed_rooms
 from murmuration.rooms.room import Room
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings
@@ -101,8 +102,8 @@ def _vouched_for(room: Room, event: Event) -> Event:
     is_restricted = room.version.restricted_join_rule and event.membership == "join"
     if not is_restricted or not is_ours(event.content.get(AUTHORISER)):
         return event
-    state = room.events([JOIN_RULES, (MEMBER, event.sender)])
-    rules, member = state.get(JOIN_RULES), state.get((MEMBER, event.sender))
+    state = room.events([JOIN_RULES_KEY, (MEMBER, event.sender)])
+    rules, member = state.get(JOIN_RULES_KEY), state.get((MEMBER, event.sender))
     if member is None or member.membership not in ("join", "invite"):
         if rules is None or rules.content.get("join_rule") not in ("restricted", "knock_restricted"):
             raise Forbidden("The room's join rule needs nobody to vouch for a join")

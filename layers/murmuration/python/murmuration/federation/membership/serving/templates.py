@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from murmuration.federation.membership.serving.access import MEMBER, asked_room, require_own_user
+from murmuration.federation.membership.serving.access import asked_room, require_own_user
 from murmuration.federation.membership.serving.restricted import joining_content
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import Forbidden, IncompatibleRoomVersion
+from murmuration.protocol.event_types import MEMBER
 from murmuration.rooms.writing.append import Append, Draft
 from murmuration.settings import settings
 

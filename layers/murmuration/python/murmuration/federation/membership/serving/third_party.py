@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.federation.membership.inviting import invite_by
-from murmuration.federation.membership.serving.access import MEMBER, asked_room, is_ours
+from murmuration.federation.membership.serving.access import asked_room, is_ours
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
 from murmuration.protocol.errors import InvalidParam
+from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.identifiers import is_valid_user_id
 
 

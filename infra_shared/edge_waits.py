@@ -1,0 +1,47 @@
+"""Waiting at the edge: CloudFront itself asks SQS for a parked client, and no API stands in between.
+
+Plain data, without the CDK, for the deployment and the local gateway alike. CloudFront's viewer function
+(`viewer.js`) makes of a /sync with a marked token a request of SQS's query protocol. It sends that to an
+origin group: SQS's endpoint, and behind it the REST API with the route onto the queues (`parking`), which
+CloudFront asks where SQS refuses. A queue that is gone (400) and a policy that doesn't help (403) are then
+answered as they are without this.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-making-api-requests-xml.html
+https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/high_availability_origin_failover.html
+
+A second function (`viewer_response.js`) makes the empty /sync of SQS's answer. It sees no body, but its
+length: rings are padded, so that an answer with one is longer than any without (`storage.live.wake_queues`).
+Where the length isn't told, the client is called: that is right at any time, and costs a request.
+https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/functions-event-structure.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+QUEUE_PREFIX = "wake-3-"
+"""What the names of wake queues begin with, behind the deployment's prefix."""
+HEADER_PREFIX = "x-murmuration-"
+"""What the answer needs to know goes along in headers: `wait`, `keep`, `call` and `keys` (see `parking`)."""
+SECRET_HEADERS = ("User-Agent", "Referer")
+"""The headers in which CloudFront tells SQS the secret that the queues' policies ask for."""
+FAILOVER_STATUSES = (400, 403, 404, 429, 500, 502, 503, 504)
+"""What SQS may answer that sends CloudFront to the REST API instead."""
+RING_BYTES = 600
+"""An answer with fewer bytes has no ring."""
+KEYS_RING_BYTES = 4096
+"""An answer with as many tells that the device's keys have changed."""
+ENOUGH_KEYS = 50
+"""How many keys of each kind a client is said to have when they have changed and it is called. How many they
+are is told by the function that it comes to next. Told of fewer, it would upload keys in between."""
+KEY_ALGORITHM = "signed_curve25519"
+
+
+def query(wait: str) -> Mapping[str, str]:
+    """The query of the request for `wait` seconds. No ring is taken out of its queue."""
+    return {
+        "Action": "ReceiveMessage",
+        "Version": "2012-11-05",
+        "MaxNumberOfMessages": "1",
+        "VisibilityTimeout": "0",
+        "WaitTimeSeconds": wait,
+    }

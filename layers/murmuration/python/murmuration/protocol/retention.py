@@ -1,0 +1,53 @@
+"""How long messages are kept: what a room asks for, within what the server allows.
+
+https://github.com/matrix-org/matrix-spec-proposals/pull/1763
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RETENTION = ("m.room.retention", "")
+"""The (type, state key) pair of the state that says how long a room's messages are kept."""
+_MOST = 2**53 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server allows, in milliseconds.
+
+    `default` is for rooms that ask for nothing, None for no end. What rooms ask for is brought into
+    `shortest`..`longest`; `longest` is None for no bound.
+    """
+
+    default: int | None = None
+    shortest: int = 0
+    longest: int | None = None
+
+
+def lifetime_of(content: Mapping[str, Any] | None, limits: Limits) -> int | None:
+    """Return after how many milliseconds a message goes; None for never.
+
+    `content` is that of the room's m.room.retention. One that isn't as it should be counts as none.
+    """
+    asked = _lifetimes(content or {})
+    if asked is None or asked[1] is None:
+        return limits.default
+    lifetime = max(asked[1], limits.shortest)
+    return lifetime if limits.longest is None else min(lifetime, limits.longest)
+
+
+def _lifetimes(content: Mapping[str, Any]) -> tuple[int | None, int | None] | None:
+    """`min_lifetime` and `max_lifetime`, None where absent; None for both if one of them is wrong."""
+    found: list[int | None] = []
+    for name in ("min_lifetime", "max_lifetime"):
+        value = content.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            return None
+        if value is not None and not 0 <= value <= _MOST:
+            return None
+        found.append(value)
+    low, high = found
+    return None if low is not None and high is not None and low > high else (low, high)

@@ -1,0 +1,141 @@
+"""Retention: messages that are older than their room keeps them lose all but their place.
+
+A room says by `m.room.retention` how long it keeps its messages, the server what it allows. Without the
+setting nothing is ever purged.
+
+1. The rooms are gone through once a day, in steps that a function has time for. A purge that was stopped goes
+   on with the room at which it was.
+2. In each room the log is read from where the last purge came to, up to the first message that isn't old
+   enough yet. The time of an event is what its sender says. One that says a time to come is purged with the
+   next message after it.
+3. State stays, and so does what new events follow: the newest message and the forward extremities.
+4. An event is purged in one transaction with what is known of its relation to another, on the condition that
+   it hasn't been purged: so it may be done twice, or beside itself.
+
+What is left of an event is told by `storage.rooms.retention.purge_write`.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws.reads import fetch
+from murmuration.clock import now_ms
+from murmuration.protocol.retention import RETENTION, Limits, lifetime_of
+from murmuration.rooms.room import Room
+from murmuration.settings import settings
+from murmuration.storage.rooms import relations, retention, room_items
+from murmuration.storage.rooms.room_items import LogEntry
+
+DAY_MS = 86_400_000
+PAGE = 100
+
+
+def limits() -> Limits:
+    """Return what this server allows rooms to ask for."""
+    chosen = settings()
+    return Limits(
+        default=chosen.retention_default_days * DAY_MS or None,
+        shortest=chosen.retention_shortest_days * DAY_MS,
+        longest=chosen.retention_longest_days * DAY_MS or None,
+    )
+
+
+def purge_rooms(*, budget_ms: int) -> int:
+    """Purge what is too old of each room, while the time lasts. Return how many events were purged."""
+    if not settings().retention:
+        return 0
+    deadline = now_ms() + budget_ms
+    purged, after = 0, retention.read_place()
+    while now_ms() < deadline:
+        heads, more = retention.read_heads(after)
+        for head in heads:
+            purged += purge_room(Room(head), deadline)
+        if now_ms() >= deadline:
+            break
+        after = more
+        retention.write_place(after)
+        if after is None:
+            break
+    return purged
+
+
+def purge_room(room: Room, deadline: int) -> int:
+    """Purge what is too old of one room, till the deadline. Return how many events were purged."""
+    event = room.event(*RETENTION)
+    lifetime = lifetime_of(event.content if event is not None else None, limits())
+    if lifetime is None:
+        return 0
+    purge = _Purge(room, now_ms() - lifetime)
+    begun = fetch(retention.purged_read(room.room_id))
+    place = room.head.oldest - 1 if begun is None else begun
+    while not purge.is_done and now_ms() < deadline:
+        page = room_items.read_log_page(room.room_id, room.version, after=place, limit=PAGE)
+        if not page:
+            break
+        purge.take(page)
+        place = page[-1].ordinal
+        if (reached := purge.reached) is not None and reached != begun:
+            retention.write_purged(room.room_id, reached)
+            begun = reached
+    return purge.count
+
+
+class _Purge:
+    """The purge of one room's messages from before a time; pages of the log are taken in order."""
+
+    def __init__(self, room: Room, before_ms: int) -> None:
+        self.count = 0
+        self.is_done = False
+        self.reached: int | None = None
+        """Up to which ordinal nothing is left to purge."""
+        self._room = room
+        self._before_ms = before_ms
+        self._newest: LogEntry | None = None  # old enough, but no message is known to come after it
+        self._early: list[LogEntry] = []  # of a time to come: they go with the next that goes
+        self._followed: list[LogEntry] = []  # forward extremities, which stay while they are that
+
+    def take(self, page: list[LogEntry]) -> None:
+        """Purge what is old enough of a page. With the first message that isn't, the purge is done."""
+        for entry in page:
+            event = entry.event
+            if event.is_state or entry.purged or entry.withheld:
+                continue
+            if event.event_id in self._room.head.extremities or event.origin_server_ts > now_ms():
+                self._purge(self._newest)
+                self._newest = None
+                is_early = event.event_id not in self._room.head.extremities
+                (self._early if is_early else self._followed).append(entry)
+            elif event.origin_server_ts < self._before_ms:
+                for each in (*self._early, self._newest):
+                    self._purge(each)
+                self._newest, self._early = entry, []
+            else:
+                self._purge(self._newest)
+                self._newest = None
+                self._reach(entry.ordinal - 1)
+                self.is_done = True
+                return
+        self._reach(page[-1].ordinal)
+
+    def _reach(self, ordinal: int) -> None:
+        waiting = [entry for entry in (*self._early, *self._followed, self._newest) if entry is not None]
+        self.reached = min([ordinal, *(entry.ordinal - 1 for entry in waiting)])
+
+    def _purge(self, entry: LogEntry | None) -> None:
+        if entry is None:
+            return
+        writes = [retention.purge_write(entry)]
+        if entry.redacted_because is None and (parents := relations.parents_of([entry])):
+            places = room_items.locate(parents, entry.room_id)
+            here = [place for place in places.values() if place["room_id"] == entry.room_id]
+            ordinal = next((place["ordinal"] for place in here if "ordinal" in place), None)
+            writes += relations.relation_removals(entry, ordinal)
+        with suppress(ConditionFailed):  # somebody else has purged it
+            if len(writes) == 1:
+                dynamodb.execute(writes[0])
+            else:
+                dynamodb.transact(writes)
+            self.count += 1

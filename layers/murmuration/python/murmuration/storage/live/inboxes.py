@@ -1,0 +1,104 @@
+"""How much waits for a device: a bound on its stream of to-device messages.
+
+The stream's head counts the messages and their bytes for ever, and each message has the count of the bytes
+before it. So what waits is known from the head and the oldest message. It is looked at when a count passes a
+multiple of a step. A function that stops between storing messages and looking leaves the inbox too long until
+the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Write
+from murmuration.storage.live import streams
+
+PREFIX = "message#"
+MOST_MESSAGES = 20_000
+MOST_BYTES = 100_000_000
+STEP_MESSAGES = 200
+STEP_BYTES = 1_000_000
+MOST_DELETED = 1_000
+"""How many messages one look deletes. What is left over is deleted at the next step."""
+
+Items = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How many messages a device's stream has had, and how many bytes."""
+
+    seq: int
+    size: int
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """How many steps it has passed, of messages and of bytes."""
+        return self.seq // STEP_MESSAGES, self.size // STEP_BYTES
+
+
+def read_heads(names: Sequence[str]) -> dict[str, Head]:
+    """The heads of these streams. One round trip."""
+    keys = [streams.head_key(stream) for stream in names]
+    found = {item["stream_id"]: item for item in dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE]}
+    return {
+        stream: Head(streams.head_seq(item := found.get(stream)), int((item or {}).get("bytes_head", 0)))
+        for stream in names
+    }
+
+
+def append_writes(stream: str, head: Head, items: Items) -> list[Write]:
+    """The writes that put messages behind `head`; see `streams.append_writes`."""
+    counted, size = [], head.size
+    for item in items:
+        counted.append({**item, "before": size})
+        size += _size(item)
+    return streams.append_writes(stream, head.seq, counted, bytes_head=size)
+
+
+def trim(appended: Mapping[str, tuple[Head, Items]]) -> None:
+    """Delete the oldest messages of those streams that have grown beyond the bounds.
+
+    `appended` has each stream's former head and what was put behind it. Costs nothing where no step was
+    passed, and one small read where one was.
+    """
+    for stream, (head, items) in appended.items():
+        now = Head(head.seq + len(items), head.size + sum(map(_size, items)))
+        if (
+            head.seq // STEP_MESSAGES != now.seq // STEP_MESSAGES
+            or head.size // STEP_BYTES != now.size // STEP_BYTES
+        ):
+            _trim(stream, now)
+
+
+def _trim(stream: str, head: Head) -> None:
+    oldest = _surplus(stream, head, 1)
+    keys = _surplus(stream, head, MOST_DELETED) if oldest else []
+    dynamodb.batch_write([dynamodb.delete(streams.TABLE, {"stream_id": stream, "sk": key}) for key in keys])
+
+
+def _surplus(stream: str, head: Head, most: int) -> list[str]:
+    """The keys of up to `most` of the oldest messages that are too many or too large together."""
+    page = dynamodb.query_page(
+        streams.TABLE,
+        "stream_id = :stream AND seq > :seq",
+        {":stream": stream, ":seq": 0},
+        index="by-seq",
+        attributes=("sk", "seq", "before"),
+        limit=most,
+    )
+    return [item["sk"] for item in page.items if _is_surplus(item, head)]
+
+
+def _is_surplus(item: Mapping[str, Any], head: Head) -> bool:
+    if not item["sk"].startswith(PREFIX):
+        return False
+    bytes_before = int(item.get("before", head.size))
+    return head.seq - int(item["seq"]) >= MOST_MESSAGES or head.size - bytes_before > MOST_BYTES
+
+
+def _size(item: Mapping[str, Any]) -> int:
+    return len(item["event"].encode())

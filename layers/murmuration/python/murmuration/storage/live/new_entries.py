@@ -1,0 +1,111 @@
+"""New entries of rooms' logs, as the Streams worker gets them.
+
+A worker needs a few facts of each entry, and not the room's version, which `LogEntry` wants.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from murmuration.protocol.room_versions import RoomVersion
+from murmuration.protocol.state_trie import NodeId
+from murmuration.storage.rooms.room_items import LogEntry, log_entry_from_item
+
+
+class NewEntry:
+    """What an item of the table `room-log` says. The event's JSON is decoded at most once."""
+
+    def __init__(self, item: Mapping[str, Any]) -> None:
+        self._item = item
+
+    @property
+    def room_id(self) -> str:
+        return str(self._item["room_id"])
+
+    @property
+    def ordinal(self) -> int:
+        return int(self._item["ordinal"])
+
+    @property
+    def root(self) -> NodeId | None:
+        """The snapshot of the state that the room was in when the event came.
+
+        None if resolving forks came with it, after which all of the state may be another.
+        """
+        root: NodeId | None = self._item.get("room_root") or self._item["state_root"]
+        return None if self.is_resolved else root
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the event left the room in a state that isn't just that before it with the event on top."""
+        return bool(self._item.get("resolved"))
+
+    @property
+    def is_past(self) -> bool:
+        """Whether the event was filled in as part of the past, so that it never comes to clients as new."""
+        return "filled_below" in self._item
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether clients aren't shown the event."""
+        return bool(self._item.get("withheld"))
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether this server distributes the event of another server's user."""
+        return bool(self._item.get("relayed"))
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether another server distributes this event of a local user."""
+        return bool(self._item.get("distributed"))
+
+    @property
+    def is_sent_here(self) -> bool:
+        """Whether a device of this server's sent the event."""
+        return "device_id" in self._item
+
+    @property
+    def member(self) -> str | None:
+        """The user whose membership the event changes; None for other events."""
+        return self._item.get("member") or None
+
+    @property
+    def encoded(self) -> str | None:
+        """The event as JSON text; None where the item was cut down to its keys."""
+        return self._item.get("json")
+
+    @functools.cached_property
+    def event(self) -> Mapping[str, Any]:
+        """The event; empty where the item was cut down to its keys."""
+        decoded: Mapping[str, Any] = json.loads(self.encoded) if self.encoded else {}
+        return decoded
+
+    @property
+    def sender(self) -> str | None:
+        return self.event.get("sender")
+
+    @property
+    def membership(self) -> str | None:
+        """The membership that the event gives its member."""
+        found: str | None = self.event["content"].get("membership")
+        return found
+
+    @property
+    def membership_before(self) -> str | None:
+        """The membership that the event replaced; None for somebody's first."""
+        replaced = self._item.get("replaced")
+        found: str | None = json.loads(replaced)["content"].get("membership") if replaced else None
+        return found
+
+    def as_log_entry(self, version: RoomVersion) -> LogEntry:
+        """Return the whole entry, for a room of this version."""
+        return log_entry_from_item(self._item, version)
+
+
+def new_entries(items: Iterable[Mapping[str, Any]]) -> list[NewEntry]:
+    """Return the entries that items of the table `room-log` are, in order."""
+    return [NewEntry(item) for item in items]

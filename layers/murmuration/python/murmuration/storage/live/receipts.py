@@ -1,0 +1,107 @@
+"""Receipts: items of the streams of rooms, or of users for private ones.
+
+A user has one for each room, type and thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws.reads import Read, fetch_all
+from murmuration.storage import counts
+from murmuration.storage.live import streams
+
+PREFIX = "receipt#"
+READ, PRIVATE = "m.read", "m.read.private"
+READ_TYPES = (READ, PRIVATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """How far a user has read in a room, or in one thread of it, and at what time (milliseconds)."""
+
+    room_id: str
+    user_id: str
+    receipt_type: str
+    event_id: str
+    ordinal: int
+    ts: int
+    thread_id: str | None = None
+
+    def as_item(self) -> dict[str, Any]:
+        """Return the item without the place in the stream, which `streams.append` gives it."""
+        key = receipt_key(self.user_id, self.room_id, self.receipt_type, self.thread_id)
+        item: dict[str, Any] = {
+            "sk": key["sk"],
+            "room_id": self.room_id,
+            "user_id": self.user_id,
+            "receipt_type": self.receipt_type,
+            "event_id": self.event_id,
+            "ordinal": self.ordinal,
+            "ts": self.ts,
+        }
+        return item if self.thread_id is None else {**item, "thread_id": self.thread_id}
+
+
+def receipt_key(user_id: str, room_id: str, receipt_type: str, thread_id: str | None) -> dict[str, str]:
+    """Return the key of a receipt in the table `streams`."""
+    if receipt_type == PRIVATE:
+        key = f"{PREFIX}{room_id}#{receipt_type}#{thread_id or ''}"
+        return {"stream_id": streams.user_stream(user_id), "sk": key}
+    key = f"{PREFIX}{receipt_type}#{thread_id or ''}#{user_id}"
+    return {"stream_id": streams.room_stream(room_id), "sk": key}
+
+
+def count_key(user_id: str, room_id: str, receipt_type: str) -> dict[str, str]:
+    """Return the key of the item that counts a user's receipts by thread in a room."""
+    if receipt_type == PRIVATE:
+        return {"stream_id": streams.user_stream(user_id), "sk": f"{PREFIX}{room_id}#{counts.SK}"}
+    return {"stream_id": streams.room_stream(room_id), "sk": f"{counts.SK}#{user_id}"}
+
+
+def receipt_read(
+    user_id: str, room_id: str, receipt_type: str, thread_id: str | None
+) -> Read[Receipt | None]:
+    """Read a receipt; `thread_id` is None for one of the whole room."""
+    key = receipt_key(user_id, room_id, receipt_type, thread_id)
+    return Read(streams.TABLE, key, lambda item: _from_item(item) if item is not None else None)
+
+
+def read_own(user_id: str, room_id: str, thread_ids: Iterable[str | None]) -> list[Receipt]:
+    """Return the user's public and private read receipts in these threads; None is for the whole room's."""
+    found = fetch_all(
+        [
+            receipt_read(user_id, room_id, receipt_type, thread_id)
+            for thread_id in dict.fromkeys(thread_ids)
+            for receipt_type in READ_TYPES
+        ]
+    )
+    return [receipt for receipt in found if receipt is not None]
+
+
+def is_receipt(item: Mapping[str, Any]) -> bool:
+    """Return whether an item of a stream is a receipt."""
+    return "receipt_type" in item
+
+
+def receipts_among(items: Iterable[Mapping[str, Any]], types: Collection[str] | None = None) -> list[Receipt]:
+    """Return the receipts of these types, or of any, among items of streams, in their order."""
+    return [
+        _from_item(item)
+        for item in items
+        if (receipt_type := item.get("receipt_type")) is not None and (types is None or receipt_type in types)
+    ]
+
+
+def _from_item(item: Mapping[str, Any]) -> Receipt:
+    return Receipt(
+        item["room_id"],
+        item["user_id"],
+        item["receipt_type"],
+        item["event_id"],
+        int(item["ordinal"]),
+        item["ts"],
+        item.get("thread_id"),
+    )

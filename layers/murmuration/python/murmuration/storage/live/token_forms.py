@@ -1,0 +1,29 @@
+"""The forms of /sync's tokens, as text: what a row's name is, and what stands behind it in marks and calls.
+
+    s_<row>                                                                  a plain token
+    p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>               a mark
+    c_<row>.<slot>.<queue>                                                   a call
+
+`sync.marks` says what the parts mean. CloudFront's viewer function has the form of marks in its own language:
+a test compares it with MARK.
+"""
+
+from __future__ import annotations
+
+import re
+
+PLAIN, MARKED, CALLED = "s_", "p_", "c_"
+ROW = r"[\w-]{8,32}"
+SLOT = r"p\d"
+QUEUE = r"[0-9a-f]{32}"
+FINGERPRINT = r"[0-9a-f]{12}"
+UNTIL = r"\d{10}"
+KEYS = r"[\w-]*"
+SEEN = r"\d{13}"
+
+MARK = rf"({MARKED}({ROW}\.{SLOT}\.({QUEUE}))\.({FINGERPRINT})\.({UNTIL})\.({KEYS}))\.({SEEN})"
+"""A whole mark. Its groups: all but `seen`, what a call has of it, queue, fingerprint, until, keys, seen."""
+ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{KEYS}){{0,8}})", re.ASCII)
+"""A token of any form; what stands behind the row isn't looked at."""
+PLACE = re.compile(rf"[cp]_{ROW}\.({SLOT})\.({QUEUE})(?:\.{KEYS})*", re.ASCII)
+"""A mark or a call, with the slot and the queue."""

@@ -1,0 +1,52 @@
+"""Who types in a room: one item of the room's stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from murmuration.aws import dynamodb
+from murmuration.aws.reads import Read
+from murmuration.storage.live import streams
+
+KEY = "typing"
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """The users who type in a room, each until a time (milliseconds), and the devices that they type on."""
+
+    until: Mapping[str, int] = field(default_factory=dict)
+    devices: Mapping[str, str] = field(default_factory=dict)
+
+    def running(self, now: int) -> dict[str, int]:
+        """Return the users who still type at the time `now`, each with the end of it."""
+        return {user_id: until for user_id, until in self.until.items() if until > now}
+
+    def as_item(self, changed_user: str) -> dict[str, Any]:
+        """Return the item that says so, after a change of one user's; without its place in the stream."""
+        devices = {name: self.devices[name] for name in self.until if name in self.devices}
+        return {"sk": KEY, "users": self.until, "devices": devices, "user_id": changed_user}
+
+
+def from_item(item: Mapping[str, Any] | None) -> Typing:
+    """Return what an item says; nobody types without one."""
+    return Typing(item["users"], item.get("devices", {})) if item is not None else Typing()
+
+
+def typing_read(room_id: str) -> Read[Typing]:
+    """Read who types in a room."""
+    return Read(streams.TABLE, {"stream_id": streams.room_stream(room_id), "sk": KEY}, from_item)
+
+
+def read_rooms_with_typing(room_ids: Iterable[str]) -> dict[str, Typing]:
+    """Return who types in those of these rooms in which somebody has ever typed; a round trip a hundred."""
+    keys = [{"stream_id": streams.room_stream(room_id), "sk": KEY} for room_id in room_ids]
+    items = dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE] if keys else []
+    return {streams.owner_of(item)[1]: from_item(item) for item in items}
+
+
+def typing_among(items: Iterable[Mapping[str, Any]]) -> Typing | None:
+    """Return who types by the typing item among items of a room's stream; None without one."""
+    return next((from_item(item) for item in items if item["sk"] == KEY), None)

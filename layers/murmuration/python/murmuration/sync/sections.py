@@ -1,0 +1,56 @@
+"""The reader that makes /sync's own sections of rooms. https://spec.matrix.org/v1.19/client-server-api/#syncing"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from murmuration.protocol.presence import as_today
+from murmuration.rooms.reading.visibility import Viewer
+from murmuration.rooms.room import Room
+from murmuration.storage.live.positions import RoomPosition
+from murmuration.storage.users.memberships import Membership
+from murmuration.sync import joined, other_rooms
+from murmuration.sync.context import Context
+from murmuration.sync.readers import Reader, RoomNews
+from murmuration.sync.timeline import Window
+
+
+class SyncSections:
+    """Makes the sections of today's /sync."""
+
+    for_beginners = True
+    tracks = True
+    deciding = joined.DECIDING
+    ahead = joined.AHEAD
+
+    def look(self) -> None:
+        """Nothing else is asked for."""
+
+    def postpones(self, _position: RoomPosition | None, /) -> bool:
+        return False
+
+    def window(self, ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
+        return joined.window(ctx, room, viewer, position)
+
+    def tell(
+        self, ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: joined.RoomPart, /
+    ) -> None:
+        joined.tell(ctx, news, ephemeral, part)
+
+    def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
+        return other_rooms.left_room(ctx, room, row)
+
+    def outside(self, ctx: Context, row: Membership, /) -> dict[str, Any] | None:
+        if row.membership in ("invite", "knock"):
+            return other_rooms.stripped_room(row, f"{row.membership}_state")
+        return other_rooms.left_outside(ctx, row)
+
+    def presence_state(self, state: str, /) -> str:
+        return as_today(state)
+
+    def asking(self, _ctx: Context, _observers: Collection[str], /) -> dict[str, Any]:
+        return {}
+
+
+SYNC: Reader = SyncSections()

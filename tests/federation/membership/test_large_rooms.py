@@ -1,0 +1,56 @@
+"""What it takes to join a room with many members of another server."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from murmuration.rooms.room import Room
+from operators.costs.prices import PRICES
+from tests.budgets import meter
+from tests.budgets.meter import Meter, Spent
+from tests.federation.hosting import Host, HostedRoom
+from tests.in_process import Client
+from tests.rooms.people import ok
+
+
+def large_room(host: Host, members: int) -> HostedRoom:
+    room = host.room("11")
+    for number in range(members):
+        room.member(f"@user-{number}-of-many:{host.remote.name}", "join")
+    return room
+
+
+def dollars(spent: Spent) -> float:
+    reads = PRICES["dynamodb_reads"].of(spent.read_units, free_tier=False)
+    return reads + PRICES["dynamodb_writes"].of(spent.write_units, free_tier=False)
+
+
+def join(alice: Client, room: HostedRoom, host: Host) -> Spent:
+    with Meter() as counted:
+        path = f"/_matrix/client/v3/join/{room.room_id}"
+        ok(alice.post(path, {}, via=host.remote.name))
+    return counted.spent
+
+
+@pytest.mark.parametrize("members", [300, pytest.param(10_000, marks=pytest.mark.long)])
+def test_what_a_join_takes(
+    alice: Client, host: Host, jobs: list[Any], monkeypatch: pytest.MonkeyPatch, members: int
+) -> None:
+    """Of 10,000 members it is $0.04, and some 10,000 writes side by side with 430 transactions one by one.
+
+    Those are 20 seconds at 10 to 20 ms for each, and the processor has 16 seconds of work meanwhile.
+    """
+    monkeypatch.setattr(meter, "LATENCY_S", 0.0)
+    room = large_room(host, members)
+    spent = join(alice, room, host)
+    counts = Counter(one.operation for one in spent.requests)
+    assert counts["PutItem"] <= members + 20
+    assert counts["TransactWriteItems"] <= members / 24 + 20
+    assert sum(counts.values()) - counts["PutItem"] <= members / 15 + 50, counts
+    assert dollars(spent) <= 0.05 * members / 10_000, spent.write_units
+    assert Counter(host.asked) == {"unstable/rooms": 1, "v1/make_join": 1, "v2/send_join": 1}
+    assert len(jobs) == 1
+    assert Room.load(room.room_id).head.joined == members + 2
