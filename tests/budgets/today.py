@@ -192,7 +192,7 @@ TODAY = (
     Budget("search, 10 of 25 messages of a room", 8, 40, 2, search_messages),
     Budget("user directory, 20 fitting users", 5, 30, 1, search_users),
     Budget("mutual rooms, 20", 3, 10, 0, list_mutual_rooms),
-    Budget("PUT send with a delay", 3, 4, 14, schedule),
+    Budget("PUT send with a delay", 4, 4, 14, schedule),
     Budget("restart of a delayed event", 4, 2, 4, restart),
     Budget("GET delayed_events, 10", 2, 3, 0, list_delayed),
     Budget("sending a delayed event, warm", 4, 10, 20, send_delayed),

@@ -112,8 +112,12 @@ def send_later(name: str, body: Mapping[str, Any], delay_s: int) -> None:
         return
     if name in FEDERATION and not settings().federation:
         return
-    _send(name, body, {"DelaySeconds": delay_s})
-    ring_later(name, delay_s)
+    from murmuration.aws.concurrency import parallel
+
+    parallel(
+        functools.partial(_send, name, body, {"DelaySeconds": delay_s}),
+        functools.partial(ring_later, name, delay_s),
+    )
 
 
 def _send(name: str, body: Mapping[str, Any], more: Mapping[str, Any]) -> None:
