@@ -99,6 +99,8 @@ class Settings(BaseModel):
     """The largest file of another server that is fetched: in 24 s, by way of a function's disk of 512 MB."""
     remote_media_days: Annotated[int, Field(ge=2, le=3_650)] = 30
     """How long other servers' media are kept after they were last used."""
+    federated_presence: bool = False
+    """Whether other servers are told who is online, and are believed: it costs more than all messages."""
     url_previews: bool = True
     """Whether clients may have the server look at a URL, so that they can show what is there."""
     unauthenticated_media_before: Annotated[str, AfterValidator(_moment)] = ""
@@ -127,6 +129,8 @@ class Settings(BaseModel):
     """Who hears of alarms."""
     hourly_budget: Annotated[int, Field(ge=1_000, le=1_000_000_000)] = 240_000
     """What a user, or an address without an account, may cost an hour, in microdollars."""
+    federation_budget: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    """What all other servers together may cost a month, in dollars; past it they wait; 0 for no bound."""
     metrics: bool = False
     """Whether the functions write metrics into their logs. CloudWatch asks $0.30 a month for each."""
     empty_room_days: Annotated[int, Field(ge=0, le=36_500)] = 30

@@ -301,7 +301,7 @@ class Cloud:
             EdgeParking(self.sqs, threads, self._queue_secret) if at_edge else Parking(self.sqs, threads)
         )
         if self.meter is not None:
-            parking.on_wait = self.meter.wait
+            parking.on_wait = self.meter.wait_at_edge if at_edge else self.meter.wait
         return parking
 
     def _queue_secret(self) -> str:

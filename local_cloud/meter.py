@@ -52,6 +52,12 @@ class Meter:
         with self._lock:
             self._parked += 1
 
+    def wait_at_edge(self) -> None:
+        """A request of those counted waits on a queue without API Gateway; a second function answers it."""
+        self.wait()
+        self.add("rest_requests", -1)
+        self.add("cloudfront_functions")
+
     def call_queue(self, operation: str) -> None:
         """SQS is called; the making of queues is counted apart as well."""
         self.add("sqs_requests")

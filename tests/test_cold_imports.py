@@ -19,6 +19,8 @@ HEAVY = {
     "pydantic", "boto3", "pynamodb", "aws_lambda_powertools", "PIL", "nacl", "murmuration.endpoint.discovery",
     "asyncio", "http.client", "xml", "importlib.metadata",
 }  # fmt: skip
+BY_FIRST_CALL = {"http", "http.client", "email", "uuid", "platform", "ssl", "botocore"}
+"""What a call of DynamoDB in the clear does without; one over TLS needs `ssl`."""
 NEVER = {"boto3", "pynamodb", "PIL", "aws_lambda_powertools", "botocore", "murmuration.endpoint.discovery"}
 """What no endpoint may import before it is called: the clients are made on first use."""
 
@@ -30,6 +32,11 @@ def imported(*modules: str) -> set[str]:
         [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True
     )
     return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", HOT)
+def test_the_first_call_imports_nothing_heavy(module: str) -> None:
+    assert not imported(module, "murmuration.aws.wire") & BY_FIRST_CALL
 
 
 @pytest.mark.parametrize("module", HOT)

@@ -22,6 +22,9 @@ from operators.costs.counts import Counts
 from operators.costs.lives import LIVES
 from operators.costs.usage import ASSUMPTIONS, WAITING, Life, Setup, estimate, estimate_causes
 
+EDGE = Setup(api="http", waits="edge")
+"""What costs least of what is built."""
+
 
 def dollars(life: Life, counts: Counts, setup: Setup) -> dict[str, tuple[float, float]]:
     """A month's bill for each way of waiting, with what is free and without."""
@@ -63,8 +66,13 @@ def _print(name: str, life: Life, counted: Counts, estimated: Counts) -> None:
         pairs = zip(dataclasses.astuple(ours), dataclasses.astuple(theirs), strict=True)
         print(f"{field.name:14}" + "".join(f"{f'{one:.2f} ({other:.2f})':>24}" for one, other in pairs))
     print(f"\n{'dollars a month':24}" + "".join(f"{waiting:>24}" for waiting in WAITING))
-    for title, counts in (("counted", counted), ("the model's", estimated)):
-        found = dollars(life, counts, Setup())
+    for title, counts, setup in (
+        ("counted", counted, Setup()),
+        ("the model's", estimated, Setup()),
+        ("counted, at the edge", counted, EDGE),
+        ("the model's, at the edge", estimated, EDGE),
+    ):
+        found = dollars(life, counts, setup)
         shown = "".join(f"{f'{free:,.2f} ({listed:,.2f})':>24}" for free, listed in found.values())
         print(f"{title:24}{shown}")
     for waiting in WAITING:

@@ -23,7 +23,7 @@ from infra_shared.grants import GRANTS
 from murmuration.endpoint import Function, Http, discover
 
 BOUND_MS = 200
-HOT_BOUND_MS = 150
+HOT_BOUND_MS = 110
 YARDSTICK_MS = 225
 YARDSTICK = "from botocore.session import Session; Session().create_client('dynamodb')"
 HOT = ("client_server-send_message", "client_server-sync", "workers-room_log", "workers-streams")

@@ -158,7 +158,12 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.presence": Grant(
         secrets={"viewer-secret": "get"},
-        tables={"streams": "get put", "transient": "update", "users": "get query update"},
+        tables={
+            "rooms": "batch_get",
+            "streams": "batch_get get put",
+            "transient": "update",
+            "users": "get query update",
+        },
     ),
     "client_server.profile": Grant(
         secrets={"signing-key": "get", "viewer-secret": "get"},

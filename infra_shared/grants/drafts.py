@@ -48,6 +48,7 @@ GRANTS: Mapping[str, Grant] = {
         objects=ANSWERS,
         secrets={"viewer-secret": "get"},
         tables={
+            "rooms": "batch_get",
             "streams": "batch_get get put update",
             "transient": "update",
             "users": "batch_get delete get put query update",

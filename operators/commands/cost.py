@@ -39,6 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("remote-events", 0, "events a day that other servers send to this one")
     parser.add_argument("--api", choices=("rest", "http"), default="rest",
                         help="the kind of API that has the functions' routes (rest)")  # fmt: skip
+    parser.add_argument("--waits", choices=("rest", "edge"), default="rest",
+                        help="what stands between CloudFront and parked clients' queues (rest)")  # fmt: skip
     parser.add_argument("--by-cause", choices=("parked", "held", "websocket"),
                         help="print for one way of waiting what the money is spent on")  # fmt: skip
     parser.add_argument("--measured", action="store_true", help="take the counts of a local run")
@@ -104,7 +106,7 @@ def _life(args: argparse.Namespace) -> Life:
 def _setup(args: argparse.Namespace) -> Setup:
     from operators.costs.usage import Setup
 
-    return Setup(api=args.api, swept_queues=_swept_queues(), schedules=_schedules())
+    return Setup(api=args.api, waits=args.waits, swept_queues=_swept_queues(), schedules=_schedules())
 
 
 def _print_causes(args: argparse.Namespace) -> int:

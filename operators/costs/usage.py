@@ -84,7 +84,7 @@ class Setup:
     api: Literal["rest", "http"] = "rest"
     """Which kind of API has the routes that functions answer."""
     waits: Literal["rest", "http", "edge"] = "rest"
-    """What stands between CloudFront and a queue. What is built is REST; docs/costs.md weighs the others."""
+    """What stands between CloudFront and a queue: a REST API, or nothing at the edge. HTTP isn't built."""
     swept_queues: float = 3
     """Queues that have a worker: each minute a function asks each of them whether messages wait."""
     schedules: float = 2
@@ -303,10 +303,12 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     waits = seconds / PARKED_S + wakes / 2  # a ring comes halfway, on average
     tally.edge("waiting", waits, f"{tally.setup.waits}_requests")
     tally.add("waiting", "sqs_requests", waits)
-    if tally.setup.waits != "rest":  # without a mapping template, a second function makes the answer
-        tally.add("waiting", "cloudfront_functions", waits)
     pace = wakes / seconds if seconds else 0
     ended = pace / math.expm1(min(700.0, pace * REGISTERED_S)) if pace else 1 / REGISTERED_S
+    if (
+        tally.setup.waits != "rest"
+    ):  # without a mapping template, a second function runs at each answer to /sync
+        tally.add("waiting", "cloudfront_functions", waits + wakes + seconds * ended)
     tally.operations("marks that end", seconds * ended, counts.renewal)
     looks = seconds / (PRESENCE_S + 1 / (pace + ended)) if seconds else 0
     tally.operations("presence", looks, model.STAY)

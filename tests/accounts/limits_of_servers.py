@@ -115,7 +115,7 @@ def send_ephemera(stage: Stage) -> Answer:
     from murmuration.federation.ephemera import taking
 
     def take() -> None:
-        if not taking._may_go_on(by_server(stage), 1):
+        if not taking.may_go_on(by_server(stage), 1):
             raise LimitExceeded("It is dropped", retry_after_ms=1)
 
     return called(take)

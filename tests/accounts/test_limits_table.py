@@ -308,7 +308,7 @@ ROWS = [
     Row(
         "federation_to_device", "federation.devices.messages.take_messages", by_server, send_message_to_device
     ),
-    Row("federation_ephemera", "federation.ephemera.taking._may_go_on", by_server, send_ephemera),
+    Row("federation_ephemera", "federation.ephemera.taking.may_go_on", by_server, send_ephemera),
     Row("federation_keys", "federation.devices.serving.get_user_devices", by_server, ask_for_devices),
     Row("federation_keys", "federation.devices.serving._take", by_server, ask_for_keys),
     Row("profile_query", "federation.profiles._remote", by_address, ask_for_profile),

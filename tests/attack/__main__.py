@@ -14,7 +14,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
     parser.add_argument("--sections", default="ABCD", help="which kinds of attacks to play (ABCD)")
     parser.add_argument("--hold", default="ABCD", help="figures of which kinds must hold (ABCD)")
-    parser.add_argument("--seconds", type=float, default=20, help="how long a loop may run (20)")
+    parser.add_argument("--seconds", type=float, default=120, help="how long a loop may run (120)")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = attack(Plan(sections=given.sections, seconds=given.seconds), Path(folder), print)

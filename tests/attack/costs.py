@@ -24,6 +24,8 @@ MOST_DOLLARS = 0.5
 BUDGET = 240_000
 """Microdollars an hour, as by default."""
 BURST = BUDGET * 25 // 60
+NOT_FROZEN = "2100-01-01T00:00:00Z"
+"""Until when uploaded media can be had without a token."""
 DEVICES = 30
 MEMBERS = 12
 _numbers = itertools.count(1)
@@ -51,6 +53,7 @@ class Run:
     smaller: int
     seconds: float
     was_refused: bool
+    sent_bytes: int
     counts: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -150,6 +153,32 @@ def downloads(cloud: LocalCloud) -> Request:
     return lambda: _send(Raw(cloud), "GET", f"/_matrix/media/v3/download/{media}")
 
 
+def sliding_sync(cloud: LocalCloud) -> Request:
+    alice = register(cloud, "sliding")
+    for number in range(20):
+        alice.create_room(name=f"Room {number}", topic="x" * 500)
+    rooms = {"ranges": [[0, 19]], "timeline_limit": 20, "required_state": [["*", "*"]]}
+    body = json.dumps({"lists": {"all": rooms}}).encode()
+    uri = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+    return lambda: _send(alice, "POST", uri, body)
+
+
+def directory(cloud: LocalCloud) -> Request:
+    alice = register(cloud, "directory")
+    for number in range(50):
+        alice.create_room(name=f"Room {number}", topic="x" * 2_000, visibility="public", preset="public_chat")
+    return lambda: _send(Raw(cloud), "GET", f"{V3}/publicRooms")
+
+
+def search(cloud: LocalCloud) -> Request:
+    alice = register(cloud, "search")
+    room_id = alice.create_room()
+    for _ in range(20):
+        alice.send(room_id, "found " + "x" * 30_000)
+    body = {"search_categories": {"room_events": {"search_term": "nowhere"}}}
+    return lambda: _send(alice, "POST", f"{V3}/search", json.dumps(body).encode())
+
+
 LOOPS = tuple(
     Loop(name, prepare, smaller)
     for name, prepare, smaller in (
@@ -160,6 +189,9 @@ LOOPS = tuple(
         (f"renaming a device beside {MEMBERS} who wait", device_name, 50),
         (f"typing beside {MEMBERS} who wait", typing, 50),
         ("downloads of 2 MB without a token", downloads, 10),
+        ("first sliding syncs of 20 rooms", sliding_sync, 10),
+        ("the directory of 50 rooms without a token", directory, 10),
+        ("searches in 20 messages of 30 kB", search, 10),
     )
 )
 SHORT = LOOPS[:3]
@@ -182,7 +214,11 @@ def attack_bill(folder: Path, loops: tuple[Loop, ...], *, seconds: float) -> lis
 def run(folder: Path, loop: Loop, seconds: float) -> Run:
     """Set the stage on a server without limits, then repeat the request on one with them."""
     folder.mkdir(parents=True)
-    environment = {**ENVIRONMENT, "MURMURATION_HOURLY_BUDGET": str(BUDGET // loop.smaller)}
+    environment = {
+        **ENVIRONMENT,
+        "MURMURATION_HOURLY_BUDGET": str(BUDGET // loop.smaller),
+        "MURMURATION_UNAUTHENTICATED_MEDIA_BEFORE": NOT_FROZEN,
+    }
     with LocalCloud(folder, {"rate-limits": "off"}, environment=environment) as cloud:
         send = loop.prepare(cloud)
         cloud.options.update({"rate-limits": "on", "meter": "on"})
@@ -190,17 +226,19 @@ def run(folder: Path, loop: Loop, seconds: float) -> Run:
         found = _repeat(send, loop.smaller, seconds)
         cloud.stop(patience=30)
     usage = next(folder.rglob("usage.json"))
-    found.counts, _ = meter.load(usage)
+    counts, _ = meter.load(usage)
+    found.counts = {**counts, "cloudfront_gb": found.sent_bytes / 2**30}
     return found
 
 
 def _repeat(send: Request, smaller: int, seconds: float) -> Run:
     started = time.monotonic()
-    accepted = 0
+    accepted, sent_bytes = 0, 0
     while (passed := time.monotonic() - started) < seconds:
         answer = send()
         if answer.status == 429:
-            return Run(accepted, smaller, time.monotonic() - started, True)
-        assert answer.status in (200, 404), answer
+            return Run(accepted, smaller, time.monotonic() - started, True, sent_bytes)
+        assert answer.status == 200, answer
         accepted += 1
-    return Run(accepted, smaller, passed, False)
+        sent_bytes += len(answer.body)
+    return Run(accepted, smaller, passed, False, sent_bytes)

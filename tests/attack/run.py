@@ -21,7 +21,7 @@ class Plan:
     events: int = 115
     guesses: int = 10
     requests: int = 40
-    seconds: float = 20
+    seconds: float = 120
     loops: tuple[Loop, ...] = LOOPS
 
 

@@ -1,4 +1,4 @@
-"""A short attack: each figure is found, and an hour of the loops costs no more than it may."""
+"""A short attack: each figure is found, and is no more than it may be."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from tests.attack.costs import SHORT
 from tests.attack.figures import COSTS
 from tests.attack.run import Plan, attack
 
-HELD_TO = (COSTS,)
-"""The kinds of attacks whose figures must hold."""
-PLAN = Plan(events=10, requests=10, seconds=30, loops=SHORT)
+PLAN = Plan(events=10, requests=10, seconds=120, loops=SHORT)
 
 
 @pytest.mark.parametrize("section", "ABCD")
@@ -22,6 +20,6 @@ def test_short_attack(section: str, tmp_path: Path) -> None:
     )
     figures = attack(plan, tmp_path, print)
     assert figures
-    if section in HELD_TO:
-        assert not [str(figure) for figure in figures if not figure.holds]
+    assert not [str(figure) for figure in figures if not figure.holds]
+    if section == COSTS:
         assert all(figure.value > 0 for figure in figures)

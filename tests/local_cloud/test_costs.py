@@ -118,6 +118,18 @@ class TestEstimate:
         assert f"{other}_requests" not in used
         assert estimate(FAMILY, "parked", setup=Setup(api="http"))["rest_requests"] > 400_000, "waits stay"
 
+    def test_waits_at_the_edge_are_no_requests_of_an_api(self) -> None:
+        """One device that waits all day: two functions of CloudFront's run for each request."""
+        silent = Life(users=1, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=50)
+        alone = replace(ASSUMPTIONS, comings_per_day=0, logins_per_month=0, web_share=0)
+        used = estimate(silent, "parked", alone, replace(IDLE, waits="edge"), without("renewal"))
+        seconds = 30 * 24 * 3600
+        waits, ends = seconds / 20, seconds / 600
+        assert used["rest_requests"] == ends
+        assert used["cloudfront_requests"] == pytest.approx(waits + ends)
+        assert used["cloudfront_functions"] == pytest.approx(2 * (waits + ends))
+        assert used["sqs_requests"] == pytest.approx(waits + ends)
+
     def test_the_causes_are_the_whole(self) -> None:
         causes = usage.estimate_causes(FAMILY, "parked")
         dollars = sum(sum(spent.values()) for spent in bill_causes(causes).values())
@@ -217,6 +229,21 @@ def test_what_is_asked_for_besides_can_be_checked_by_hand() -> None:
     assert "sliding sync" not in nothing
 
 
+@pytest.mark.parametrize("name", LIVES)
+def test_the_page_says_what_waits_at_the_edge_cost(name: str) -> None:
+    life, title = LIVES[name], NAMES[name].partition(" of ")[0].removeprefix("a ")
+    digits = 2 if life.users < 100 else 0
+    figures = [
+        sum(bill(estimate(life, "parked", setup=setup), free_tier=True).values())
+        for api, waits in (("rest", "rest"), ("rest", "edge"), ("http", "rest"), ("http", "edge"))
+        for setup in (
+            Setup(api=api, waits=waits, swept_queues=_swept_queues(), schedules=_schedules()),  # type: ignore[arg-type]
+        )
+    ]
+    row = "".join(f" | {figure:,.{digits}f}" for figure in figures)
+    assert f"| {title}{row} |" in (REPOSITORY / "docs/costs.md").read_text()
+
+
 def test_a_run_is_scaled_to_a_month() -> None:
     assert scaled({"sqs_requests": 10}, 3600) == {"sqs_requests": 10 * 24 * 30}
 
@@ -238,6 +265,12 @@ class TestCommand:
         output = capsys.readouterr().out
         dollars = bill_causes(usage.estimate_causes(Life(users=5), "parked"))["waiting"]
         assert re.search(rf"^waiting +{sum(dollars.values()):.2f} ", output, re.MULTILINE)
+
+    def test_it_prints_the_bill_with_waits_at_the_edge(self, capsys) -> None:
+        assert main(["cost", "--users", "5", "--api", "http", "--waits", "edge"]) == 0
+        setup = Setup(api="http", waits="edge", swept_queues=_swept_queues(), schedules=_schedules())
+        dollars = bill(estimate(Life(users=5), "parked", setup=setup), free_tier=True)
+        assert f"{sum(dollars.values()):.2f}" in capsys.readouterr().out
 
     @pytest.mark.parametrize("value", ["-1", "inf", "many"])
     def test_nonsense_is_refused(self, value: str, capsys) -> None:

@@ -16,8 +16,9 @@ import requests
 from infra_cdk.parts.edge import VIEWER_RESPONSE
 from infra_shared import edge_waits, parking
 from local_cloud.aws.sqs import Sqs
-from local_cloud.gateway.edge_waits import answer_of, answer_unsigned
-from local_cloud.gateway.parking import place_of, render
+from local_cloud.gateway.edge_waits import EdgeParking, answer_of, answer_unsigned
+from local_cloud.gateway.parking import Place, place_of, render
+from local_cloud.lambdas import Lambdas
 from local_cloud.names import PREFIX, queue_url
 from local_cloud.testing import LocalCloud, local_cloud
 from murmuration.storage.live import wake_queues
@@ -209,6 +210,28 @@ def test_the_rest_api_takes_what_the_viewer_function_put_into_headers() -> None:
     template = integration["responses"]["default"]["responseTemplates"]["application/json"]
     answer = json.loads(render(template, sent | {"x-murmuration-keys": KEYS.decode()}, NOW, "{}"))
     assert answer["next_batch"] == "c_row"
+    assert answer["device_one_time_keys_count"] == {"a": 1}
+
+
+@pytest.mark.parametrize("secret", ["secret", "guessed"])
+@pytest.mark.parametrize("rings", [True, False])
+def test_where_sqs_refuses_the_rest_api_answers_the_same(secret: str, rings: bool) -> None:
+    """CloudFront goes on to the second origin, which asks the same queue, signed."""
+    sqs, threads = Sqs(), Lambdas(1)
+    name = f"{PREFIX}-wake-3-{'ab' * 16}"
+    attributes = OPEN | {"Policy": policy(resource=name)}
+    sqs.create_queue({"QueueName": name, "Attributes": attributes})
+    if rings:
+        sqs.send_message({"QueueUrl": queue_url(name), "MessageBody": "n" * edge_waits.RING_BYTES})
+    place = Place("ab" * 16, NOW, PLACE | {"wait": "0", "keys": KEYS.decode()})
+    try:
+        status, headers, body = EdgeParking(sqs, threads, lambda: secret)._answer(place, NOW)
+    finally:
+        threads.close()
+    answer = json.loads(body)
+    assert status == 200
+    assert dict(headers)[b"access-control-allow-origin"] == b"*"
+    assert answer["next_batch"].startswith("c_row" if rings else "p_row.mark.")
     assert answer["device_one_time_keys_count"] == {"a": 1}
 
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from murmuration.aws import dynamodb
 from murmuration.clock import now_ms
-from murmuration.protocol.retention import Limits, lifetime_of
 from murmuration.rooms.lifecycle import collection, retention
+from murmuration.rooms.lifecycle.lifetimes import Limits, lifetime_of
 from murmuration.rooms.lifecycle.retention import DAY_MS
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
-from murmuration.storage.rooms import retention as storage
+from murmuration.storage import retention as storage
 from murmuration.storage.rooms import room_items
 from tests.in_process import Client
 from tests.rooms.people import (

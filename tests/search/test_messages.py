@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from murmuration.protocol.sizes import Budget
+from murmuration.search import messages
 from tests.in_process import Client
 from tests.rooms.people import (
     V3,
@@ -132,6 +134,26 @@ def test_context_profiles_groups_and_state(alice: Client, bob: Client, room_id: 
     }
     types = {(event["type"], event["state_key"]) for event in answer["state"][room_id]}
     assert {("m.room.name", ""), ("m.room.member", alice.user_id)} <= types
+
+
+@pytest.mark.parametrize(("size", "seconds", "read"), [(2_500, 60.0, 2), (10**6, -1.0, 0), (10**6, 60.0, 9)])
+def test_no_context_is_read_where_none_has_room_or_time(
+    alice: Client, room_id: str, monkeypatch: pytest.MonkeyPatch, size: int, seconds: float, read: int
+) -> None:
+    """All results come. The first context that doesn't fit is the last that is read."""
+    for number in range(9):
+        send(alice, room_id, f"walrus {number}")
+    genuine, contexts = messages._context_of, []
+
+    def context_of(*args: Any) -> Any:
+        contexts.append(genuine(*args))
+        return contexts[-1]
+
+    monkeypatch.setattr(messages, "_context_of", context_of)
+    monkeypatch.setattr(messages, "CONTEXT_SECONDS", seconds)
+    monkeypatch.setattr(messages, "Budget", lambda _: Budget(size))
+    answer = search(alice, "walrus", event_context={"before_limit": 4, "after_limit": 0})
+    assert (answer["count"], len(answer["results"]), len(contexts)) == (9, 9, read)
 
 
 def test_wrong_requests(alice: Client, bob: Client, room_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -9,8 +10,9 @@ from unittest import mock
 
 import pytest
 
-from local_cloud.aws.sqs import Sqs
+from murmuration.aws import queues
 from murmuration.sliding_sync import assembly, engine
+from murmuration.storage.live import wake_queues
 from murmuration.storage.rooms import room_items
 from murmuration.sync import waiting
 from tests.in_process import Client
@@ -50,20 +52,31 @@ def test_a_message_wakes_who_waits(people: tuple[Client, Client, str, Sliding]) 
     assert registrations(bob) == []
 
 
-def test_a_queue_that_is_missing_is_made_once_and_waited_on(
-    people: tuple[Client, Client, str, Sliding], sqs: Sqs
+def test_a_wait_whose_queue_is_missing_keeps_its_slot(
+    people: tuple[Client, Client, str, Sliding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in /sync: the wait keeps its slot. A new device has no queues, and few slots."""
+    """As in /sync. A new device has no queues, and few slots."""
     alice, bob, room_id, sliding = people
+    genuine, made, slots = wake_queues.wait, threading.Event(), []
+
+    def wait(url: str, nonce: str, seconds: float) -> wake_queues.Heard:
+        slots.append(url)
+        heard = genuine(url, nonce, seconds)
+        if heard == "made":
+            made.set()
+        return heard
+
+    monkeypatch.setattr(wake_queues, "wait", wait)
+    # As on AWS, where the URL of a queue is known before it is there.
+    monkeypatch.setattr(queues, "url_of_name", lambda name: f"https://sqs.example.org/0/{name}")
     with ThreadPoolExecutor() as pool:
         answer = waits(pool, sliding)
-        until(lambda: sqs._queues)
-        assert not answer.done()
-        assert len(registrations(bob)) == 1
+        assert made.wait(10)
+        until(lambda: len(slots) == 2)
+        assert (len(set(slots)), len(registrations(bob))) == (1, 1)
         send(alice, room_id, "news")
         tell(room_id)
         assert bodies(answer.result(10)["rooms"][room_id]) == ["news"]
-    assert len(sqs._queues) == 1
     assert registrations(bob) == []
 
 

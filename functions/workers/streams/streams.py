@@ -1,12 +1,13 @@
 """Wake those who wait for receipts, typing, account data, messages; tell of presence and of reading.
 
-Other servers are told of typing, receipts and changes of devices.
+Other servers are told of typing, receipts, presence and changes of devices.
 """
 
 from __future__ import annotations
 
 from murmuration.delivery.wakes import wake_for_stream_items
 from murmuration.endpoint.workers import Items, stream_worker
+from murmuration.federation.ephemera.presence import order_presence
 from murmuration.federation.ephemera.sending import order_ephemera
 from murmuration.federation.outbound.device_changes import order_device_changes
 from murmuration.presence.telling import tell
@@ -20,3 +21,4 @@ def handler(items: Items) -> None:
     tell(items)
     order_device_changes(items)
     order_ephemera(items)
+    order_presence(items)

@@ -106,9 +106,9 @@ def test_a_receipt_in_a_large_room(
 
 
 def test_a_receipt_of_ours_costs_one_look_at_the_room(room: Mirror) -> None:
-    sending._servers_in(room.room_id)
+    sending.servers_in(room.room_id)
     sending.forget()
     with Meter() as meter:
-        sending._servers_in(room.room_id)
-        sending._servers_in(room.room_id)
+        sending.servers_in(room.room_id)
+        sending.servers_in(room.room_id)
     assert within(meter.spent, 1, 1, 0), str(meter.spent)

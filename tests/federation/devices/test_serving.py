@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from murmuration.federation.devices import serving
 from murmuration.identity import rate_limits
 from murmuration.identity.rate_limits import Limit
 from murmuration.settings import settings
@@ -105,6 +106,25 @@ def test_each_key_is_claimed_once_then_the_fallback(alice: Client, elsewhere: El
     assert claim() == claim() == {alice.user_id: {"ALICE": fallback}}
     alice.post(UPLOAD, {"one_time_keys": one_time})
     assert claim() == {alice.user_id: {"ALICE": fallback}}, "a claimed key never comes back"
+
+
+def test_claims_end_where_an_answer_is_full_and_use_up_nothing_more(
+    make_client: Callable[..., Client], elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sizes are smaller ones: an answer has room for two devices of the three."""
+    monkeypatch.setattr(serving, "CLAIMED_AT_ONCE", 1)
+    monkeypatch.setattr(serving, "LIST_BYTES", serving.MOST_CLAIM_BYTES + 4_000)
+    clients = [make_client(f"claimed{number}") for number in range(3)]
+    for client in clients:
+        body = {"one_time_keys": {"signed_curve25519:A": {"key": "x" * 3_500, "signatures": {}}}}
+        assert client.post(UPLOAD, body).status == 200
+    users = sorted(client.user_id for client in clients)
+    wanted = {client.user_id: {client.device_id: "signed_curve25519"} for client in clients}
+
+    def claim() -> list[str]:
+        return sorted(elsewhere.call("POST", CLAIM, {"one_time_keys": wanted}).json["one_time_keys"])
+
+    assert claim() + claim() == users
 
 
 @pytest.mark.parametrize(("path", "name"), [(QUERY, "device_keys"), (CLAIM, "one_time_keys")])

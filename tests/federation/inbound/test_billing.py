@@ -14,11 +14,12 @@ from murmuration.identity import budgets, rate_limits
 from murmuration.identity.rate_limits import Limit
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.settings import settings
+from murmuration.storage.buckets import TABLE
 from murmuration.storage.live import to_device
 from tests.federation.peers import Peer, Worker, share_room
 from tests.identity.buckets import spend_all, spent
 from tests.in_process import Client
-from tests.rooms.people import refused
+from tests.rooms.people import refused, send
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,7 @@ def limits_on(alice: Client, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> Ite
     settings.cache_clear()
     budgets.forget()
     yield
+    dynamodb.execute(dynamodb.delete(TABLE, budgets.bucket(budgets.FEDERATION).key))
     monkeypatch.undo()
     settings.cache_clear()
     budgets.forget()
@@ -64,6 +66,33 @@ def test_a_forged_request_costs_the_named_server_nothing(alice: Client, peer: Pe
     other = Peer(peer.name)
     assert other.send().status == 401
     assert spent_by(peer) == before
+
+
+def test_past_the_monthly_budget_servers_wait_and_own_users_do_not(
+    alice: Client, peer: Peer, worker: Worker
+) -> None:
+    """What one server costs counts for all of them; after a while they are heard again."""
+    mirror = share_room(alice, peer)
+    bob = f"@bob:{peer.name}"
+    monthly = settings().federation_budget * 1_000_000
+    budgets.charge(budgets.server_owner("another.example"), monthly / 10 + budgets.QUANTUM)
+    budgets.charge(budgets.server_owner("another.example"), 2 * budgets.QUANTUM)
+    answer = peer.send(mirror.message(bob, "waits", learn=False))
+    refused(answer, 429, "M_LIMIT_EXCEEDED")
+    assert 0 < answer.json["retry_after_ms"] <= budgets.HOUR_MS
+    send(alice, mirror.room_id, "the family goes on")
+    budgets.charge(budgets.server_owner("another.example"), -monthly / 20)
+    assert peer.send(mirror.message(bob, "comes later")).status == 200
+
+
+def test_the_bound_for_all_servers_can_be_turned_off(
+    alice: Client, peer: Peer, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MURMURATION_FEDERATION_BUDGET", "0")
+    settings.cache_clear()
+    mirror = share_room(alice, peer)
+    budgets.charge(budgets.server_owner("another.example"), 10**9)
+    assert peer.send(mirror.message(f"@bob:{peer.name}", "hello")).status == 200
 
 
 # -- What isn't an event ---------------------------------------------------------------------------------

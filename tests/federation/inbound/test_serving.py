@@ -16,7 +16,8 @@ from murmuration.federation.serving import answers, states
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.rooms.room import Room
-from murmuration.storage.rooms import retention, room_items
+from murmuration.storage import retention
+from murmuration.storage.rooms import room_items
 from tests.federation.peers import SECRET, Peer, Worker, share_room
 from tests.in_process import Answer, Client, segment
 from tests.rooms.large_rooms import fill

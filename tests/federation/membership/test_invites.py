@@ -310,57 +310,6 @@ def test_a_user_of_another_server_is_invited(alice: Client, host: Host, version:
     assert len(host.invited) == 1
 
 
-def _by_state(alice: Client, room_id: str, guest: str) -> None:
-    ok(alice.put(path(room_id, "state", "m.room.member", guest), {"membership": "invite"}))
-
-
-def _by_delayed_event(alice: Client, room_id: str, guest: str) -> None:
-    content = {"membership": "invite"}
-    where = path(room_id, "state", "m.room.member", guest)
-    delay_id = ok(alice.put(where, content, **{"org.matrix.msc4140.delay": 60_000}))["delay_id"]
-    ok(alice.post(f"/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{delay_id}/send", {}))
-
-
-def _by_draft(alice: Client, room_id: str, guest: str) -> None:
-    ok(alice.post(path(room_id, "invite", version="/_matrix/client/v2"), {"user_id": guest}))
-
-
-def _by_batch(alice: Client, room_id: str, guest: str) -> None:
-    content = {"membership": "invite"}
-    event = {"type": "m.room.member", "state_key": guest, "content": content}
-    ok(alice.post(path(room_id, "batch", version="/_matrix/client/v2"), {"events": [event]}))
-
-
-WAYS = {
-    "state endpoint": _by_state,
-    "delayed event": _by_delayed_event,
-    "draft": _by_draft,
-    "batch": _by_batch,
-}
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_however_a_guest_is_invited_their_server_signs_first(alice: Client, host: Host, way: str) -> None:
-    room_id = create_room(alice)
-    guest = f"@guest:{host.remote.name}"
-    WAYS[way](alice, room_id, guest)
-    assert len(host.invited) == 1
-    event = Room.load(room_id).event("m.room.member", guest)
-    assert event is not None
-    assert event.membership == "invite"
-    assert set(event.pdu["signatures"]) == {SERVER_NAME, host.remote.name}
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_however_a_guest_is_invited_a_refusal_leaves_no_invite(alice: Client, host: Host, way: str) -> None:
-    room_id = create_room(alice)
-    guest = f"@guest:{host.remote.name}"
-    host.lies["invite"] = lambda _: Reply({"errcode": "M_FORBIDDEN", "error": "No invites"}, 403)
-    with pytest.raises(AssertionError):
-        WAYS[way](alice, room_id, guest)
-    assert Room.load(room_id).membership(guest) is None
-
-
 def test_an_invited_guest_joins_a_closed_room(alice: Client, host: Host) -> None:
     room_id = create_room(alice, preset="private_chat")
     guest = f"@guest:{host.remote.name}"

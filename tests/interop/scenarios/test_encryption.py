@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +13,8 @@ import pytest
 from tests.keys.crypto import CrossSigning, KeyPair, device_keys, one_time_keys
 
 from .conftest import Pair
-from .people import Person, Room, where
-from .servers import stopped
+from .people import Person, Room, eventually, where
+from .servers import Ours, Theirs, stopped
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("synapse")]
 
@@ -73,9 +74,12 @@ class Device:
         self.known = set(found["device_keys"].get(self._followed, {}))
         self.master = found.get("master_keys", {}).get(self._followed, {}).get("keys", {})
 
-    def tell(self, other: Device, content: Any) -> None:
+    def tell(self, other: Device, content: Any, *, times: int = 1) -> None:
+        """Send a message; again if `times` says so, as clients do that got no answer."""
         body = {"messages": {other.user_id: {other.device_id: content}}}
-        self.person.call("PUT", f"/sendToDevice/m.test/t{next(_numbers)}", body)
+        path = f"/sendToDevice/m.test/t{next(_numbers)}"
+        for _ in range(times):
+            self.person.call("PUT", path, body)
 
 
 def encrypted_room(pair: Pair) -> tuple[Device, Device, str]:
@@ -159,6 +163,54 @@ def test_an_outage_loses_no_message_and_no_device(pair: Pair) -> None:
     guest.until(lambda: len(guest.messages) >= 3, "messages")
     assert guest.messages == [{"n": number} for number in range(3)]
     guest.until(lambda: guest.known == {host.device_id, another.device_id}, "the new device")
+
+
+def test_messages_come_once_through_a_crash(ours: Ours, theirs: Theirs) -> None:
+    """Ours is ended as by a power cut while messages go both ways, and clients repeat their requests."""
+    host, guest, room_id = encrypted_room(Pair(ours, theirs))
+    for number in range(3):
+        host.tell(guest, {"n": number}, times=2)
+        guest.tell(host, {"n": number}, times=2)
+    ours.cloud.kill9()
+    for number in range(3, 6):
+        guest.tell(host, {"n": number}, times=2)
+    ours.start()
+    for number in range(3, 6):
+        host.tell(guest, {"n": number}, times=2)
+    ours.cloud.kill9()
+    ours.start()
+    guest.person.say(room_id, "still here?")
+    # Not by a sync, which would take the messages for delivered.
+    eventually(lambda: "still here?" in host.person.history_texts(room_id), "the server is back", 90)
+    for device in (host, guest):
+        device.until(lambda device=device: len(device.messages) >= 6, "messages")  # type: ignore[misc]
+    host.tell(guest, {"n": "last"})
+    guest.tell(host, {"n": "last"})
+    for device in (host, guest):
+        device.until(lambda device=device: {"n": "last"} in device.messages, "the last")  # type: ignore[misc]
+        assert device.messages == [*({"n": number} for number in range(6)), {"n": "last"}]
+
+
+def test_typing(pair: Pair) -> None:
+    """It is only taken while somebody waits for news, so the guest says it until the host was told."""
+    host, guest, room_id = encrypted_room(pair)
+    path = f"{where(room_id)}/typing/{quote(guest.user_id)}"
+    over = threading.Event()
+
+    def keep_typing() -> None:
+        flags = itertools.cycle([True, False])
+        while not over.wait(0.5):
+            guest.person.call("PUT", path, {"typing": next(flags), "timeout": 20_000})
+
+    thread = threading.Thread(target=keep_typing)
+    thread.start()
+    try:
+        host.until(
+            lambda: host.ephemeral.get((room_id, "m.typing"), {}).get("user_ids") == [guest.user_id], "typing"
+        )
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_receipts(pair: Pair) -> None:

@@ -160,7 +160,7 @@ def stubbornly(do: Callable[[], object]) -> None:
             return
 
 
-@pytest.mark.parametrize("version", ["1", "10", "12"])
+@pytest.mark.parametrize("version", ["1", "12"])
 def test_all_write_while_none_reaches_another(three: Three, version: str) -> None:
     room = Shared(three, version)
     room.all_write("together", 5)
@@ -198,7 +198,7 @@ def _grow_old(server: Ours) -> None:
 @pytest.mark.parametrize("moment", ["asked", "passed on", "answered"])
 @pytest.mark.parametrize("direction", ["out", "in"])
 def test_ours_is_killed_in_the_middle_of_a_transaction(three: Three, direction: str, moment: Moment) -> None:
-    """By kill -9, with all of its functions: three times, each in the middle of another transaction."""
+    """By kill -9, with all of its functions: twice, each in the middle of another transaction."""
     room = Shared(three, "10")
     victim = three.first.cloud
     killed = threading.Event()
@@ -210,7 +210,7 @@ def test_ours_is_killed_in_the_middle_of_a_transaction(three: Three, direction: 
             victim.kill9()
             killed.set()
 
-    for round_ in range(3):
+    for round_ in range(2):
         killed.clear()
         with three.wire.watched(happens), ThreadPoolExecutor(1) as pool:
             writing = pool.submit(room.all_write, f"round {round_}", 6)

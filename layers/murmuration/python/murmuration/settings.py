@@ -52,8 +52,10 @@ class Settings:
     Other servers are spoken with if `federation` is on, `federation_allow` is empty or has a glob that fits
     the server's name, and `federation_deny` has none. `key_notaries` are servers that are asked for the keys
     of those that can't be reached. A room of theirs may have `federation_max_members` when a user of this
-    server joins it; 0 is no bound. For tests on one machine, `federation_loopback` lets servers be on the
-    loopback, and `federation_ca` names a file of further certificate authorities.
+    server joins it; 0 is no bound. All of them together may cost `federation_budget` dollars a month; with 0
+    only each has its bound. Who is online is told to others, and taken from them, only with
+    `federated_presence`. For tests on one machine, `federation_loopback` lets servers be on the loopback,
+    and `federation_ca` names a file of further certificate authorities.
     """
 
     server_name: str
@@ -98,6 +100,8 @@ class Settings:
     hourly_budget: int = 240_000
     metrics: bool = False
     federation: bool = True
+    federation_budget: int = 20
+    federated_presence: bool = False
     federation_allow: tuple[str, ...] = ()
     federation_deny: tuple[str, ...] = ()
     federation_max_members: int = 20_000
@@ -202,6 +206,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         hourly_budget=number("HOURLY_BUDGET", 240_000),
         metrics=choice("METRICS", "off", ("on", "off")) == "on",
         federation=choice("FEDERATION", "on", ("on", "off")) == "on",
+        federation_budget=number("FEDERATION_BUDGET", 20),
+        federated_presence=choice("FEDERATED_PRESENCE", "off", ("on", "off")) == "on",
         federation_allow=words("FEDERATION_ALLOW"),
         federation_deny=words("FEDERATION_DENY"),
         federation_max_members=number("FEDERATION_MAX_MEMBERS", 20_000),

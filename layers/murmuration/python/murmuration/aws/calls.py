@@ -12,7 +12,6 @@ import json
 import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -178,7 +177,9 @@ def call(service: str, operation: str, parameters: dict[str, Any]) -> Answer:
     Raises ServiceError.
     """
     if operation == "TransactWriteItems":
-        parameters.setdefault("ClientRequestToken", str(uuid.uuid4()))  # a repetition is the same transaction
+        parameters.setdefault(
+            "ClientRequestToken", os.urandom(16).hex()
+        )  # a repetition is the same transaction
     asked = Call(service, operation, parameters)
     usage = _usage.get()
     if usage is None:

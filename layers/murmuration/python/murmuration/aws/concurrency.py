@@ -50,13 +50,19 @@ def _finish(futures: list[Future[T]]) -> None:
 
 
 @overload
-def gather(first: Callable[[], A], second: Callable[[], B], /) -> tuple[A, B]: ...
+def gather(first: Callable[[], A], second: Callable[[], B], /, *, at_once: bool = True) -> tuple[A, B]: ...
 
 
 @overload
-def gather(first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /) -> tuple[A, B, C]: ...
+def gather(
+    first: Callable[[], A], second: Callable[[], B], third: Callable[[], C], /, *, at_once: bool = True
+) -> tuple[A, B, C]: ...
 
 
-def gather(*calls: Callable[[], Any]) -> tuple[Any, ...]:
-    """`parallel` for calls whose results differ in type."""
-    return tuple(parallel(*calls))
+def gather(*calls: Callable[[], Any], at_once: bool = True) -> tuple[Any, ...]:
+    """`parallel` for calls whose results differ in type.
+
+    Pass `at_once=False` where no more than one of them has anything to wait for: another thread would cost
+    more than it spares. They are then made one after another.
+    """
+    return tuple(parallel(*calls) if at_once else [call() for call in calls])

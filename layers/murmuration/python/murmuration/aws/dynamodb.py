@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from murmuration.aws import packing
 from murmuration.aws.calls import ServiceError, call
 from murmuration.aws.concurrency import parallel
 from murmuration.protocol.errors import Unavailable
@@ -114,10 +115,14 @@ def to_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Item:
+    """The item of DynamoDB's attribute values; a packed text is unpacked."""
     item = {}
     for name, attribute in attributes.items():
         for kind, value in attribute.items():  # there is one; most are strings and numbers
             item[name] = value if kind == "S" else int(value) if kind == "N" else deserialize(attribute)
+    packed = item.get(packing.NAME)
+    if isinstance(packed, bytes):
+        item[packing.NAME] = packing.unpack(packed)
     return item
 
 

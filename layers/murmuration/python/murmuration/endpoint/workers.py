@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from murmuration.aws import packing
 from murmuration.endpoint.metrics import worker_metrics
 from murmuration.endpoint.ports import connect_ports
 from murmuration.endpoint.routes import Queue, Schedule, Stream
@@ -98,6 +99,8 @@ def _item(record: Mapping[str, Any]) -> StreamItem:
     found = StreamItem(
         {name: _value(attribute) for name, attribute in record["dynamodb"]["NewImage"].items()}
     )
+    if isinstance(packed := found.get(packing.NAME), bytes):
+        found[packing.NAME] = packing.unpack(packed)
     found.is_new = record.get("eventName") == "INSERT"
     return found
 

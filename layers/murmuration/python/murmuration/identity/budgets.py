@@ -6,6 +6,10 @@ The bill takes an estimate as soon as the owner is known, before the work. A dom
 by `expect`. After the work the bill takes what is missing, or gives back what was too much. So requests that
 run at the same time can't all pass a check before any of them is charged.
 
+All other servers together have one bucket more, which fills at the setting `federation_budget`. What each of
+them costs is counted in it too. While it is in debt, other servers are asked to come again later; this
+server's own users are served as ever.
+
 A write for each request would cost as much as many requests do. So a process collects an owner's amounts and
 moves only whole quanta of `QUANTUM` microdollars to or from the bucket. It begins at a random part of a
 quantum. The expected amount is therefore exact, however many processes there are and whenever they end.
@@ -33,6 +37,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 HOUR_MS = 3_600_000
+MONTH_HOURS = 730
+SERVER = "server "
+FEDERATION = "federation"
+"""The owner of the bucket of all other servers together."""
+FEDERATION_BURST_MS = 3 * 24 * HOUR_MS
+"""What other servers may cost at once: what comes in three days."""
+LONGEST_ASKED_MS = HOUR_MS
+"""After which a server that was refused may ask again, at most."""
 BURST_MS = 1_500_000
 """How long an empty bucket takes to fill: 25 minutes. What is in a full one may be spent at once.
 
@@ -112,6 +124,8 @@ class Bill:
         Raises LimitExceeded.
         """
         if self._owner is None:
+            if owner.startswith(SERVER):
+                _require_federation_budget()
             self._owner = owner
             usual = min(_usual.get((owner, self._route), 0.0), USUAL_MOST)
             try:
@@ -238,7 +252,7 @@ def address_owner(address: str) -> str:
 
 def server_owner(server_name: str) -> str:
     """The owner of the bucket of another server, for its requests and for work on what it sent."""
-    return f"server {server_name}"
+    return f"{SERVER}{server_name}"
 
 
 def rings_owner(server_name: str) -> str:
@@ -249,9 +263,16 @@ def rings_owner(server_name: str) -> str:
 # -- Buckets ---------------------------------------------------------------------------------------------
 
 
-def in_ms(microdollars: float) -> int:
-    """How long an amount takes to come back, in milliseconds."""
-    return ceil(microdollars * HOUR_MS / settings().hourly_budget)
+def in_ms(microdollars: float, owner: str = "") -> int:
+    """How long an amount takes to come back into an owner's bucket, in milliseconds."""
+    hourly: float = settings().hourly_budget
+    if owner == FEDERATION:
+        hourly = settings().federation_budget * 1_000_000 / MONTH_HOURS
+    return ceil(microdollars * HOUR_MS / hourly)
+
+
+def _burst_ms(owner: str) -> int:
+    return FEDERATION_BURST_MS if owner == FEDERATION else BURST_MS
 
 
 def burst() -> int:
@@ -267,6 +288,7 @@ def take(owner: str, microdollars: float) -> None:
     quanta = _whole_quanta(owner, microdollars)
     if quanta <= 0:
         _move_back(owner, -quanta)
+        _count_for_all_servers(owner, microdollars)
         return
     try:
         _draw(owner, quanta * QUANTUM, forced=False)
@@ -274,6 +296,7 @@ def take(owner: str, microdollars: float) -> None:
         with _lock:
             _parts[owner] = _parts.get(owner, 0.0) + quanta * QUANTUM - microdollars
         raise
+    _count_for_all_servers(owner, microdollars)
 
 
 def charge(owner: str, microdollars: float) -> None:
@@ -285,6 +308,25 @@ def charge(owner: str, microdollars: float) -> None:
         _draw(owner, quanta * QUANTUM, forced=True)
     else:
         _move_back(owner, -quanta)
+    _count_for_all_servers(owner, microdollars)
+
+
+def _count_for_all_servers(owner: str, microdollars: float) -> None:
+    """Have what a server costs, or gets back, count for all servers together as well."""
+    if owner.startswith(SERVER) and settings().federation_budget:
+        charge(FEDERATION, microdollars)
+
+
+def _require_federation_budget() -> None:
+    """Raises LimitExceeded while other servers together are in debt, as far as this process knows.
+
+    A process learns of it whenever it moves a quantum of theirs; so some requests of each process pass.
+    """
+    wait_ms = _full.get(FEDERATION, 0) - now_ms() - FEDERATION_BURST_MS
+    if wait_ms > 0 and settings().federation_budget:
+        raise LimitExceeded(
+            "Other servers have cost too much for now", retry_after_ms=min(wait_ms, LONGEST_ASKED_MS)
+        )
 
 
 def affords(owner: str, microdollars: float) -> bool:
@@ -311,18 +353,18 @@ def _whole_quanta(owner: str, microdollars: float) -> int:
 
 
 def _draw(owner: str, microdollars: int, *, forced: bool) -> None:
-    cost_ms, now = in_ms(microdollars), now_ms()
+    cost_ms, now, burst_ms = in_ms(microdollars, owner), now_ms(), _burst_ms(owner)
     until, full_ms = _refused.get(owner, (0, 0))
     if not forced and now < until:
         _raise_if_over(full_ms, cost_ms, now)
     full_ms = _full.get(owner, 0)
-    most_ms = None if forced else now + BURST_MS - cost_ms
+    most_ms = None if forced else now + burst_ms - cost_ms
     for _ in range(ATTEMPTS):
         try:
             full_ms = bucket(owner).take(cost_ms, now, full_ms=full_ms, most_ms=most_ms)
         except Changed as changed:
             full_ms = changed.full_ms
-            if not forced and full_ms + cost_ms - now > BURST_MS:
+            if not forced and full_ms + cost_ms - now > burst_ms:
                 _remember(_refused, owner, (now + REFUSAL_MS, full_ms))
                 _raise_if_over(full_ms, cost_ms, now)
             continue
@@ -340,7 +382,7 @@ def _move_back(owner: str, quanta: int) -> None:
     """Give quanta back to the bucket; a bucket that is full, or gone, stays so."""
     if quanta <= 0:
         return
-    full_ms = bucket(owner).put_back(in_ms(quanta * QUANTUM), now_ms())
+    full_ms = bucket(owner).put_back(in_ms(quanta * QUANTUM, owner), now_ms())
     if full_ms is not None:
         _remember(_full, owner, full_ms)
         _refused.pop(owner, None)

@@ -30,6 +30,8 @@ from murmuration.storage.users import presence
 
 STAY_MS = 900_000
 RENEWED_BELOW_MS = 660_000
+ELSEWHERE, ELSEWHERE_MS, RENEWED_ELSEWHERE_BELOW_MS = "elsewhere", 1_800_000, 600_000
+"""The entry of another server's user, for how long it is good, and when what says the same renews it."""
 LAST_ACTIVE_STEP_MS = 60_000
 """How much later than the noted one an action must be to be noted."""
 QUIET_MS = 300_000
@@ -146,6 +148,22 @@ def note_sending(items: Iterable[Mapping[str, Any]]) -> None:
     for entry in new_entries(items):
         if entry.is_sent_here and "state_key" not in (event := entry.event):
             note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
+
+
+def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: int) -> None:
+    """Note what another server says of its user: it counts for half an hour, unless it is said anew."""
+
+    def change(before: Presence, now: int) -> Presence:
+        known = before.devices.get(ELSEWHERE)
+        lasts = known is not None and known.until_ms - now >= RENEWED_ELSEWHERE_BELOW_MS
+        is_active = active_ms - before.last_active_ms >= QUIET_MS
+        if lasts and not is_active and (before.own(now), before.status_msg) == (state, status_msg):
+            return before
+        after = _with_device(before, ELSEWHERE, state, now, now + ELSEWHERE_MS)
+        last_active_ms = max(before.last_active_ms, min(active_ms, now))
+        return replace(after, status_msg=status_msg, last_active_ms=last_active_ms)
+
+    _change(user_id, change)
 
 
 def announce(user_id: str) -> None:

@@ -9,20 +9,22 @@ told of what they missed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.calls import Usage, counting
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import READ_UNIT, WRITE_UNIT, charge
+from murmuration.presence import elsewhere
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.presence import OFFLINE, Presence
 from murmuration.rooms.room import Room
 from murmuration.storage.live import streams
 from murmuration.storage.live.new_entries import NewEntry, new_entries
-from murmuration.storage.rooms import room_items
+from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
+from murmuration.storage.rooms.room_items import RoomHead
 from murmuration.storage.users import memberships, presence, presence_lists
 
 SMALL_ROOM = 20
@@ -33,9 +35,11 @@ MARKERS_AT_ONCE = 50
 def tell(items: Iterable[Mapping[str, Any]]) -> None:
     """Tell of these new presences, by their items, at their users' expense. Repeating it does no harm."""
     for user_id, new in presence.newest_of(items).items():
+        is_local = member_index.is_local(user_id)
         with counting(usage := Usage()):
-            _tell(user_id, new.presence, changed=new.changed, came=new.came)
-        charge(user_id, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
+            _tell(user_id, new.presence, changed=new.changed, came=is_local and new.came)
+        payer = user_id if is_local else member_index.server_of(user_id)
+        charge(payer, usage.read_units * READ_UNIT + usage.write_units * WRITE_UNIT)
 
 
 def tell_of_joins(items: Iterable[Mapping[str, Any]]) -> None:
@@ -65,6 +69,8 @@ def _tell_of_join(room_id: str, user_id: str) -> None:
     if member is None or member.membership != "join":
         return  # the user has left since
     is_large = head.joined > SMALL_ROOM
+    if not is_large:
+        elsewhere.note_members([head])
     others = set(() if is_large else members_at(room_id, head.state_root)) - {user_id}
     known, now = presence.read_many({user_id, *others}), now_ms()
     own = known.pop(user_id, Presence())
@@ -76,9 +82,15 @@ def _tell_of_join(room_id: str, user_id: str) -> None:
 
 
 def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
-    """Tell others if what they are shown has `changed`, and the user what they missed if they `came`."""
+    """Tell others if what they are shown has `changed`, and the user what they missed if they `came`.
+
+    A user of another server has no stream of their own here.
+    """
+    is_local = member_index.is_local(user_id)
     (small, large), observing, wanted = concurrency.gather(
-        functools.partial(_rooms, user_id),
+        functools.partial(_rooms, user_id, came=came)
+        if is_local
+        else functools.partial(_rooms_of_remote, user_id),
         functools.partial(presence_lists.read_observers, user_id),
         functools.partial(presence_lists.read_list, user_id) if came else dict[str, str],
     )
@@ -86,7 +98,7 @@ def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
     observers, listed = _granted(observing), _granted(wanted)
     known = presence.read_many(({*in_rooms} | observers | listed) - {user_id})
     missed = {other: in_rooms.get(other, "") for other in (_missed(told, known) if came else ())}
-    own = {user_id: ""} if len(told.devices) > 1 or not came else {}
+    own = {user_id: ""} if is_local and (len(told.devices) > 1 or not came) else {}
     markers = {streams.user_stream(user_id): own | missed}
     if changed:
         there = {other for other, theirs in known.items() if theirs.watched(told.changed_ms)}
@@ -113,18 +125,32 @@ def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
     )
 
 
-def _rooms(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The user's rooms: members from this server of the small ones, and the large ones."""
+def _rooms_of_remote(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The small rooms in which another server's user is seen, with this server's members."""
+    return _members(elsewhere.rooms_of(user_id, SMALL_ROOM)), []
+
+
+def _rooms(user_id: str, *, came: bool) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """The user's rooms: members from this server of the small ones, and the large ones.
+
+    Whose members from other servers are looked at, now that the user `came`, is noted.
+    """
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not joined:
         return {}, []
     heads = list(room_items.read_heads(joined).values())
-    to_read = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
+    small = [head for head in heads if 1 < head.joined <= SMALL_ROOM]
+    if came:
+        elsewhere.note_members(small)
+    return _members(small), [head.room_id for head in heads if head.joined > SMALL_ROOM]
+
+
+def _members(heads: Sequence[RoomHead]) -> dict[str, tuple[str, ...]]:
+    """The members from this server, by room."""
     members = concurrency.parallel(
-        *(functools.partial(members_at, head.room_id, head.state_root, head) for head in to_read)
+        *(functools.partial(members_at, head.room_id, head.state_root, head) for head in heads)
     )
-    small = {head.room_id: found for head, found in zip(to_read, members, strict=True)}
-    return small, [head.room_id for head in heads if head.joined > SMALL_ROOM]
+    return {head.room_id: found for head, found in zip(heads, members, strict=True)}
 
 
 def _mark(stream: str, users: Mapping[str, str]) -> None:

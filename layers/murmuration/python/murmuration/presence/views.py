@@ -12,6 +12,8 @@ from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.presence import Presence
 from murmuration.settings import settings
+from murmuration.storage.rooms import member_index
+from murmuration.storage.servers import remote_presence
 from murmuration.storage.users import accounts, memberships, presence, presence_lists, profiles
 
 
@@ -50,13 +52,21 @@ def get_status(viewer: str, user_id: str) -> tuple[Presence, str]:
     Raises NotFound, InvalidParam, Forbidden.
     """
     at_home = parse_user_id(user_id).server_name == settings().server_name
-    if not at_home or accounts.read_account(user_id) is None:
+    is_known = accounts.read_account(user_id) is not None if at_home else settings().federated_presence
+    if not is_known:
         raise NotFound("There is no such user here")
-    if not may_see(viewer, user_id):
+    if not (may_see if at_home else may_see_remote)(viewer, user_id):
         raise Forbidden("You may see the presence of those you share a room with, or who let you")
     seen = presence.from_item(presence.read(user_id))
     now = now_ms()
     return seen, seen.own(now) if viewer == user_id else seen.shown(now)
+
+
+def may_see_remote(viewer: str, user_id: str) -> bool:
+    """Whether a user shares a small room with another server's user, who is seen there."""
+    noted = remote_presence.read_rooms([user_id]).get(user_id, [])
+    own = memberships.read_joined_rooms(viewer) if noted else ()
+    return bool(member_index.rooms_joined_by(user_id, set(noted) & set(own)))
 
 
 def may_see(viewer: str, user_id: str) -> bool:

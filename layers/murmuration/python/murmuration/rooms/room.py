@@ -57,6 +57,10 @@ class Room:
             self._known.update({pair: found.get(pair) for pair in missing})
         return {pair: entry for pair in wanted if (entry := self._known[pair]) is not None}
 
+    def knows(self, pairs: Iterable[StateKey]) -> bool:
+        """Return whether `entries` would read nothing for these (type, state key) pairs."""
+        return all(pair in self._known for pair in pairs)
+
     def events(self, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
         return {pair: entry.event for pair, entry in self.entries(pairs).items()}
 

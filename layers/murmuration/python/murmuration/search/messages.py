@@ -8,6 +8,7 @@ https://spec.matrix.org/v1.19/client-server-api/#server-side-search
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,8 @@ KEYS = {
 """Each key with the type of events, and the property of their content, that it is about."""
 DEFAULT, MOST = 10, 100
 MOST_CONTEXT, DEFAULT_CONTEXT = 20, 5
+CONTEXT_SECONDS = 5.0
+"""After this no more contexts are read: the scan has had as much, and a request may take 29 s."""
 MOST_WORDS, MOST_TERM_BYTES = 20, 1_000
 GROUPS = ("room_id", "sender")
 _WORD = re.compile(r"\w+")
@@ -126,11 +129,15 @@ def search(requester: Requester, body: Fields, start: str | None) -> dict[str, A
         hits.sort(key=lambda hit: -hit.rank)
     budget = Budget(LIST_BYTES)
     results = []
+    context, deadline = criteria.context, time.monotonic() + CONTEXT_SECONDS
     for hit in hits:
-        result = _result(requester, criteria, hit)
+        if time.monotonic() > deadline:
+            context = None
+        result = _result(requester, context, hit)
         if not budget.take(json_bytes(result)):
             result.pop("context", None)
             budget.spend(json_bytes(result))
+            context = None  # to read others that don't fit either would take long
         results.append(result)
     found: dict[str, Any] = {"count": len(hits), "highlights": list(criteria.words), "results": results}
     if left:
@@ -202,11 +209,11 @@ def _texts(keys: Iterable[str], event: Event) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _result(requester: Requester, criteria: Criteria, hit: _Hit) -> dict[str, Any]:
+def _result(requester: Requester, context: tuple[int, int, bool] | None, hit: _Hit) -> dict[str, Any]:
     shown = client_event(hit.seen.entry, hit.viewer, membership=hit.seen.membership)
     result: dict[str, Any] = {"rank": hit.rank, "result": shown}
-    if criteria.context is not None:
-        result["context"] = _context_of(requester, hit, *criteria.context)
+    if context is not None:
+        result["context"] = _context_of(requester, hit, *context)
     return result
 
 

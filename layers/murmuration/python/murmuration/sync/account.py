@@ -59,6 +59,7 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
         functools.partial(_user_items, first, base_user),
         functools.partial(_inbox, first, base_device, wanted=to_device),
         functools.partial(_key_counts, first, base_device, wanted=keys),
+        at_once=not is_quiet(first),
     )
     by_room: dict[str, list[Item]] = {}
     account_items: list[Item] = []
@@ -79,6 +80,12 @@ def changes(first: FirstLook, *, to_device: bool = True, keys: bool = True) -> C
         presence_lists.observers_among(items),
         _decisive(first) if user_position < first.user_head else (),
     )
+
+
+def is_quiet(first: FirstLook) -> bool:
+    """Return whether nothing has moved, so that nothing is read."""
+    base = first.base
+    return base is not None and first.user_head <= base.user and first.device_head <= base.device
 
 
 def _user_items(first: FirstLook, after: int) -> tuple[list[Item], int]:

@@ -260,7 +260,9 @@ class _Sync:
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
             waiting.ensure_queue(self.wait)
         token, _ = concurrency.gather(
-            functools.partial(self._token, first, answer), functools.partial(self._release, answer)
+            functools.partial(self._token, first, answer),
+            functools.partial(self._release, answer),
+            at_once=self.wait is not None,
         )
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:

@@ -70,6 +70,7 @@ def look(
     facts, sync_filter = concurrency.gather(
         functools.partial(read_facts, token, row, is_known=known is not None),
         functools.partial(_filter, token.user_id, filter_text),
+        at_once=_is_read(token.user_id, filter_text or ""),
     )
     if known is None:
         base = tokens.positions_of(facts.row, token.device_id) if row is not None else None
@@ -152,6 +153,13 @@ def read_facts(
         device_head=device_head.value,
         contents={name: each.value for name, each in zip(types, data, strict=True) if each.value is not None},
         presence=own_presence.value,
+    )
+
+
+def _is_read(user_id: str, text: str) -> bool:
+    """Return whether a filter has to be read."""
+    return (
+        bool(text) and not str(text).lstrip().startswith("{") and _filters.get((user_id, str(text))) is None
     )
 
 

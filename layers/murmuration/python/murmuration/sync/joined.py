@@ -127,6 +127,7 @@ def read_news(
         functools.partial(read_window, room, viewer, position),
         read_items,
         functools.partial(room.entries, [*deciding, own]),
+        at_once=position is None or room.head.seq > position.seq or not room.knows([*deciding, own]),
     )
     if own not in entries or entries[own].event.event_id != membership.event_id:
         return None

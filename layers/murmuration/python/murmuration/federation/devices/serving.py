@@ -16,12 +16,16 @@ from murmuration.keys.query import parse_query, query_local
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound, TooLarge
 from murmuration.protocol.identifiers import parse_user_id
-from murmuration.protocol.sizes import LIST_BYTES
+from murmuration.protocol.sizes import LIST_BYTES, json_bytes
 from murmuration.settings import settings
 from murmuration.storage.keys import device_changes
 
 MOST = 2_000
 """Of how many users, or devices, one request may ask."""
+CLAIMED_AT_ONCE = 100
+"""Of how many devices keys are claimed before the size of the answer is looked at."""
+MOST_CLAIM_BYTES = 5_000
+"""What a device's key takes in an answer, its names included."""
 T = TypeVar("T")
 
 
@@ -78,11 +82,24 @@ def query_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
 def claim_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """A one-time key, or else the fallback key, of each device of local users that `body` names.
 
+    Where an answer hasn't room for all of them, the last devices are left out, and keep their keys.
     Raises MissingParam, BadJson, InvalidParam, LimitExceeded.
     """
     wanted = _local(parse_claims(body))
     _take(origin, sum(map(len, wanted.values())))
-    return {"one_time_keys": claim_local(wanted)}
+    devices = [(user_id, *each) for user_id, by_device in wanted.items() for each in by_device.items()]
+    keys: dict[str, dict[str, Any]] = {}
+    left = LIST_BYTES
+    while devices and left > CLAIMED_AT_ONCE * MOST_CLAIM_BYTES:
+        some: dict[str, dict[str, str]] = {}
+        for user_id, device_id, algorithm in devices[:CLAIMED_AT_ONCE]:
+            some.setdefault(user_id, {})[device_id] = algorithm
+        devices = devices[CLAIMED_AT_ONCE:]
+        claimed = claim_local(some)
+        left -= json_bytes(claimed)
+        for user_id, of_user in claimed.items():
+            keys.setdefault(user_id, {}).update(of_user)
+    return {"one_time_keys": keys}
 
 
 def _bounded(answer: dict[str, Any]) -> dict[str, Any]:

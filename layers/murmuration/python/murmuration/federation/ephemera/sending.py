@@ -52,22 +52,22 @@ def order_ephemera(items: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _order_typing(room_id: str, user_id: str, typing: Typing) -> None:
-    servers, now = _servers_in(room_id), now_ms()
+    servers, now = servers_in(room_id), now_ms()
     if not 0 < len(servers) <= TYPING_SERVERS:
         return
     content = {"room_id": room_id, "user_id": user_id, "typing": user_id in typing.running(now)}
-    _send([{"edu_type": "m.typing", "content": content}], servers, now)
+    send_edus([{"edu_type": "m.typing", "content": content}], servers, now)
 
 
 def _order_receipts(room_id: str, moved: Sequence[Receipt]) -> None:
-    servers = _servers_in(room_id)
+    servers = servers_in(room_id)
     if not servers:
         return
     from murmuration.storage.servers import waiting_receipts
 
     receipts = [waiting_receipts.as_waiting(receipt) for receipt in moved]
     if len(servers) <= RECEIPT_SERVERS:
-        _send(_receipt_edus(room_id, receipts), servers, now_ms())
+        send_edus(_receipt_edus(room_id, receipts), servers, now_ms())
         return
     for receipt in receipts:
         waiting_receipts.add(room_id, receipt)
@@ -80,8 +80,8 @@ def send_waiting_receipts() -> None:
     if not settings().federation:
         return
     for waiting in waiting_receipts.read(MOST_ROOMS):
-        servers = _servers_in(waiting.room_id)[:MOST_RECEIPT_SERVERS]
-        _send(_receipt_edus(waiting.room_id, waiting.receipts), servers, now_ms())
+        servers = servers_in(waiting.room_id)[:MOST_RECEIPT_SERVERS]
+        send_edus(_receipt_edus(waiting.room_id, waiting.receipts), servers, now_ms())
         waiting_receipts.remove(waiting)
 
 
@@ -99,7 +99,8 @@ def _receipt_edus(room_id: str, receipts: Sequence[Mapping[str, Any]]) -> list[d
     return [{"edu_type": "m.receipt", "content": {room_id: {"m.read": users}}} for users in edus]
 
 
-def _send(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: int) -> None:
+def send_edus(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: int) -> None:
+    """Have EDUs sent that are of no use later."""
     from murmuration.federation.outbound import pokes
 
     names = sorted(servers)
@@ -107,7 +108,7 @@ def _send(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: in
         pokes.order(list(pokes.passing(edus[start : start + MOST_EDUS], names, made_ms)))
 
 
-def _servers_in(room_id: str) -> tuple[str, ...]:
+def servers_in(room_id: str) -> tuple[str, ...]:
     """The other servers in a room that may be told of what happens there; most members first."""
     known, now = _servers.get(room_id), now_ms()
     if known is not None and now - known[0] < REMEMBERED_MS:

@@ -45,14 +45,14 @@ def take_typing(origin: str, contents: Contents) -> None:
     newest: dict[tuple[str, str], bool] = {}
     for content in contents:
         room_id, user_id, is_typing = (content.get(name) for name in ("room_id", "user_id", "typing"))
-        if not isinstance(room_id, str) or not isinstance(is_typing, bool) or not _is_of(user_id, origin):
+        if not isinstance(room_id, str) or not isinstance(is_typing, bool) or not is_of(user_id, origin):
             continue
         newest[room_id, str(user_id)] = is_typing
     for (room_id, user_id), is_typing in newest.items():
         room = _room(room_id, origin)
         if room is None or not _is_joined(room, [user_id]) or not _somebody_waits(room):
             continue
-        if _may_go_on(origin, 1):
+        if may_go_on(origin, 1):
             typing.set_remote_typing(room_id, user_id, typing=is_typing, timeout_ms=TYPING_MS)
 
 
@@ -90,7 +90,7 @@ def _receipts(origin: str, of_room: object) -> Iterator[_Receipt]:
     """The read receipts of a server's users, out of what an EDU says of a room."""
     read = of_room.get("m.read") if isinstance(of_room, dict) else None
     for user_id, receipt in read.items() if isinstance(read, dict) else ():
-        if not _is_of(user_id, origin) or not isinstance(receipt, dict):
+        if not is_of(user_id, origin) or not isinstance(receipt, dict):
             continue
         event_ids, data = receipt.get("event_ids"), receipt.get("data")
         data = data if isinstance(data, dict) else {}
@@ -117,7 +117,7 @@ def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
     ]
     if room.head.joined > RECEIPTS_ROOM:
         known = _of_our_events(room, known)
-    if not known or not _may_go_on(origin, len(known)):
+    if not known or not may_go_on(origin, len(known)):
         return
     for receipt, ordinal in known:
         try:
@@ -137,7 +137,8 @@ def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tu
     return [(receipt, ordinal) for receipt, ordinal in known if ordinal in ours]
 
 
-def _is_of(user_id: object, origin: str) -> bool:
+def is_of(user_id: object, origin: str) -> bool:
+    """Whether it is the ID of a user of that server."""
     return isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin
 
 
@@ -157,7 +158,7 @@ def _is_joined(room: Room, users: Sequence[str]) -> set[str]:
     return member_index.read_joined_among([room.room_id], users)
 
 
-def _may_go_on(origin: str, count: int) -> bool:
+def may_go_on(origin: str, count: int) -> bool:
     """Whether a server may still send this: what is over its limit is dropped."""
     try:
         rate_limits.check("federation_ephemera", origin, count)

@@ -268,7 +268,7 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
     for event in request.initial_state:
         event_type, state_key, content = event["type"], event.get("state_key", ""), event["content"]
         if event_type == MEMBER:
-            content = checked_content(creator, state_key, content)
+            content = checked_content(creator, state_key, content, new_room=True)
         elif event_type == CANONICAL_ALIAS:
             _check_canonical_alias(content, alias)
         yield state(event_type, content, state_key)

@@ -12,7 +12,7 @@ setting nothing is ever purged.
 4. An event is purged in one transaction with what is known of its relation to another, on the condition that
    it hasn't been purged: so it may be done twice, or beside itself.
 
-What is left of an event is told by `storage.rooms.retention.purge_write`.
+What is left of an event is told by `storage.retention.purge_write`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
-from murmuration.protocol.retention import RETENTION, Limits, lifetime_of
+from murmuration.rooms.lifecycle.lifetimes import RETENTION, Limits, lifetime_of
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
-from murmuration.storage.rooms import relations, retention, room_items
+from murmuration.storage import retention
+from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 DAY_MS = 86_400_000

@@ -27,14 +27,17 @@ def refuse_addresses(invites: Sequence[object]) -> None:
         raise ServerNotTrusted("This server asks no identity server, so it invites nobody by their address")
 
 
-def check_invitees(inviter: str, user_ids: Iterable[str]) -> None:
+def check_invitees(inviter: str, user_ids: Iterable[str], *, elsewhere: bool = False) -> None:
     """Raises InvalidParam for what isn't a user ID, Forbidden for users that can't be invited, InviteBlocked.
 
+    With `elsewhere` users of other servers may be: their servers are asked when the invite is added.
     https://spec.matrix.org/v1.19/client-server-api/#invite-permission
     """
-    invited = list(dict.fromkeys(user_ids))
-    for user_id in invited:
-        if parse_user_id(user_id).server_name != settings().server_name:
+    invited = []
+    for user_id in dict.fromkeys(user_ids):
+        if parse_user_id(user_id).server_name == settings().server_name:
+            invited.append(user_id)
+        elif not elsewhere:
             raise Forbidden(f"{user_id} is on another homeserver, whose users can't be invited in this way")
         if user_id == inviter:
             raise Forbidden("You can't invite yourself")

@@ -101,7 +101,7 @@ def invite_user(
     Raises Forbidden, InvalidParam, LimitExceeded.
     """
     rate_limits.check("invite", sender)
-    invitees.check_invitees(sender, [user_id])
+    invitees.check_invitees(sender, [user_id], elsewhere=True)
     content = member_content(user_id, "invite", reason=reason)
 
     def plan(batch: Append) -> None:
@@ -268,18 +268,21 @@ def set_membership(
     return append_known(room_id, plan)
 
 
-def checked_content(sender: str, user_id: str, content: Mapping[str, Any]) -> dict[str, Any]:
+def checked_content(
+    sender: str, user_id: str, content: Mapping[str, Any], *, new_room: bool = False
+) -> dict[str, Any]:
     """The content of a membership event as a client gave it, with the profile where it's their own.
 
     Who vouches for a join is left out: that is for this server to say (`authorised`). Raises InvalidParam for
-    a membership that doesn't exist or what isn't a user, Forbidden for users that can't be invited.
+    a membership that doesn't exist or what isn't a user, Forbidden for users that can't be invited: to a room
+    that is only being made, users of other servers can't.
     """
     membership = content.get("membership")
     if membership not in ("join", "invite", "knock", "leave", "ban"):
         raise InvalidParam("membership must be one of join, invite, knock, leave, ban")
     parse_user_id(user_id)
     if membership == "invite":
-        invitees.check_invitees(sender, [user_id])
+        invitees.check_invitees(sender, [user_id], elsewhere=not new_room)
     given = {name: value for name, value in content.items() if name != AUTHORISER}
     return {**member_content(user_id, membership), **given} if sender == user_id else given
 

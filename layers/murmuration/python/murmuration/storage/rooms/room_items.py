@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from murmuration.aws import concurrency, dynamodb
+from murmuration.aws import concurrency, dynamodb, packing
 from murmuration.aws.dynamodb import Item, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.event_types import MEMBER
@@ -78,7 +78,7 @@ class LogEntry:
     was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
     that this server distributes an event of another server's user, such as a join by its help; `distributed`
     that another server does so with one of this server's, such as a join by that one's help. Of one that was
-    `purged` no more is known than its place (`storage.rooms.retention`).
+    `purged` no more is known than its place (`storage.retention`).
     """
 
     ordinal: int
@@ -219,7 +219,7 @@ def log_write(entry: LogEntry) -> Write:
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
         "event_id": entry.event.event_id,
-        "json": entry.event.to_json(),
+        "json": packing.pack(entry.event.to_json()),
         "state_root": entry.state_root,
         "visibility": entry.visibility,
     }

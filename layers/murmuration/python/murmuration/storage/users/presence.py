@@ -94,11 +94,13 @@ class NewPresence:
     """A presence as it has just been stored.
 
     Others are told of it if it `changed`; a user who just `came` to an event stream is told what they missed.
+    `age_ms` is for how long others have been shown the same.
     """
 
     presence: Presence
     changed: bool
     came: bool
+    age_ms: int = 0
 
 
 def marker(user_id: str, via: str) -> Item:
@@ -112,7 +114,12 @@ def user_of(item: Mapping[str, Any]) -> str | None:
 
 
 def newest_of(items: Iterable[Mapping[str, Any]]) -> dict[str, NewPresence]:
-    """Return the presences among new items of the table that others, or the user, are to be told of.
+    """Return the presences among new items of the table that others, or the user, are to be told of."""
+    return {user_id: new for user_id, new in stored_of(items).items() if new.changed or new.came}
+
+
+def stored_of(items: Iterable[Mapping[str, Any]]) -> dict[str, NewPresence]:
+    """Return the presences among new items of the table, by user.
 
     Of several items of one user the last counts; what any of them is told for counts too.
     """
@@ -124,8 +131,9 @@ def newest_of(items: Iterable[Mapping[str, Any]]) -> dict[str, NewPresence]:
         before = found.get(user_id)
         changed = item["changed_ms"] == item["written_ms"] or (before is not None and before.changed)
         came = item["came_ms"] == item["written_ms"] or (before is not None and before.came)
-        found[user_id] = NewPresence(from_item(item), changed, came)
-    return {user_id: new for user_id, new in found.items() if new.changed or new.came}
+        age_ms = int(item["written_ms"] - item["changed_ms"])
+        found[user_id] = NewPresence(from_item(item), changed, came, age_ms)
+    return found
 
 
 def marked(items: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 from murmuration.federation.inbound.transactions import counting
 from murmuration.identity import budgets
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.settings import settings
 
 Contents = Sequence[dict[str, Any]]
 Consumer = Callable[[str, Contents], None]
@@ -52,6 +53,13 @@ def _receipts(origin: str, contents: Contents) -> None:
     take_receipts(origin, contents)
 
 
+def _presence(origin: str, contents: Contents) -> None:
+    if settings().federated_presence:
+        from murmuration.federation.ephemera.presence import take_presence
+
+        take_presence(origin, contents)
+
+
 CONSUMERS: Mapping[str, Consumer] = MappingProxyType(
     {
         "m.direct_to_device": _messages,
@@ -60,6 +68,7 @@ CONSUMERS: Mapping[str, Consumer] = MappingProxyType(
         "org.matrix.signing_key_update": _signing_key_updates,
         "m.typing": _typing,
         "m.receipt": _receipts,
+        "m.presence": _presence,
     }
 )
 """What each needs is imported once there is something for it."""

@@ -1,0 +1,114 @@
+"""Presence across servers, both ways, if the operator wants it (`federated_presence`).
+
+Out: what others are shown of a local user goes to the servers of their rooms of up to 50 other servers, to a
+hundred servers at most. It is said when it changes, and again every twenty minutes while it lasts, as other
+servers take a user for gone of whom they hear nothing for half an hour.
+In: users of the sending server of whom local users are known to look at them: see `presence/elsewhere.py`.
+https://spec.matrix.org/v1.19/server-server-api/#presence
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.federation.ephemera.sending import send_edus, servers_in
+from murmuration.federation.ephemera.taking import is_of, may_go_on
+from murmuration.presence import status
+from murmuration.protocol.presence import OFFLINE, TODAYS, Presence, as_today
+from murmuration.settings import settings
+from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.servers import remote_presence
+from murmuration.storage.users import memberships, presence
+from murmuration.storage.users.presence import NewPresence
+
+SERVERS = 50
+"""Presence isn't told in rooms of more other servers."""
+MOST_SERVERS = 100
+"""How many servers are told of one user."""
+MOST_ROOMS = 200
+MOST_USERS = 100
+"""Of one transaction that comes in."""
+REPEATED_MS, WINDOW_MS = 1_200_000, 660_000
+"""What lasts is said anew in the first part of each period. Who is there is written in it once at least."""
+
+# -- Out -----------------------------------------------------------------------------------------------------
+
+
+def order_presence(items: Iterable[Mapping[str, Any]]) -> None:
+    """Have other servers told of presence, by new items of the table `streams`. Repeating it does no harm."""
+    config = settings()
+    if not (config.federation and config.federated_presence):
+        return
+    told = {user_id: new for user_id, new in presence.stored_of(items).items() if _is_told(user_id, new)}
+    by_users: dict[tuple[str, ...], list[str]] = {}
+    users: dict[str, list[str]] = {}
+    for user_id in sorted(told):
+        for server in _servers_of(user_id):
+            users.setdefault(server, []).append(user_id)
+    for server, some in users.items():
+        by_users.setdefault(tuple(some), []).append(server)
+    now = now_ms()
+    for some_users, servers in by_users.items():
+        push = [_said(user_id, told[user_id].presence, now) for user_id in some_users]
+        send_edus([{"edu_type": "m.presence", "content": {"push": push}}], servers, now)
+
+
+def _is_told(user_id: str, new: NewPresence) -> bool:
+    if not member_index.is_local(user_id):
+        return False
+    return new.changed or (new.age_ms >= REPEATED_MS and new.age_ms % REPEATED_MS < WINDOW_MS)
+
+
+def _said(user_id: str, one: Presence, now: int) -> dict[str, Any]:
+    content = one.content(as_today(one.shown(now)), now)
+    content.pop("capabilities", None)
+    return {"user_id": user_id, "last_active_ago": 0, **content}
+
+
+def _servers_of(user_id: str) -> Sequence[str]:
+    """The servers that are told of a user, those in small rooms first."""
+    rooms = memberships.read_joined_rooms(user_id)
+    heads = [head for head in room_items.read_heads(rooms[:MOST_ROOMS]).values() if head.federated]
+    found: dict[str, None] = {}
+    for head in sorted(heads, key=lambda head: head.joined):
+        servers = servers_in(head.room_id)
+        if len(servers) <= SERVERS:
+            found |= dict.fromkeys(servers)
+    return list(found)[:MOST_SERVERS]
+
+
+# -- In ------------------------------------------------------------------------------------------------------
+
+
+def take_presence(origin: str, contents: Sequence[Mapping[str, Any]]) -> None:
+    """Take a transaction's `m.presence`: of each user the last one."""
+    if not settings().federated_presence:
+        return
+    newest = {push["user_id"]: push for content in contents for push in _pushes(origin, content)}
+    pushes = dict(list(newest.items())[-MOST_USERS:])
+    seen = remote_presence.read_rooms(list(pushes))
+    if not seen or not may_go_on(origin, len(seen)):
+        return
+    now = now_ms()
+    for user_id in sorted(seen):
+        push = pushes[user_id]
+        message = push.get("status_msg")
+        message = message[: status.MOST_STATUS_CHARACTERS] if isinstance(message, str) else None
+        status.note_elsewhere(user_id, push["presence"], message, _active_ms(push, now))
+
+
+def _pushes(origin: str, content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    pushes = content.get("push")
+    for push in pushes if isinstance(pushes, list) else ():
+        if isinstance(push, dict) and is_of(push.get("user_id"), origin) and push.get("presence") in TODAYS:
+            yield push
+
+
+def _active_ms(push: Mapping[str, Any], now: int) -> int:
+    """When the user was last active; 0 where it isn't told."""
+    if push.get("currently_active") is True and push["presence"] != OFFLINE:
+        return now
+    ago = push.get("last_active_ago")
+    return now - ago if isinstance(ago, int) and not isinstance(ago, bool) and 0 <= ago <= now else 0

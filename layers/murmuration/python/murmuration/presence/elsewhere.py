@@ -1,0 +1,31 @@
+"""Presence of other servers' users, if the operator wants it: in small rooms that a local user is in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from murmuration.settings import settings
+from murmuration.storage.rooms import member_index, room_items
+from murmuration.storage.rooms.room_items import RoomHead
+from murmuration.storage.servers import remote_presence
+
+
+def note_members(heads: Iterable[RoomHead]) -> None:
+    """Note that other servers' members of these small rooms are looked at from now on."""
+    if not settings().federated_presence:
+        return
+    rooms: dict[str, list[str]] = {}
+    for head in heads:
+        for user_id in member_index.read_present(head) if head.federated else ():
+            if not member_index.is_local(user_id):
+                rooms.setdefault(user_id, []).append(head.room_id)
+    if rooms:
+        remote_presence.add_rooms(rooms)
+
+
+def rooms_of(user_id: str, most_members: int) -> list[RoomHead]:
+    """The small rooms in which another server's user is seen, and which they are still in."""
+    noted = remote_presence.read_rooms([user_id]).get(user_id, [])
+    joined = member_index.rooms_joined_by(user_id, noted) if noted else []
+    heads = room_items.read_heads(joined).values() if joined else ()
+    return [head for head in heads if 1 < head.joined <= most_members]

@@ -1,0 +1,41 @@
+"""In which small rooms other servers' users are together with users of this server who look at presence.
+
+An item of the table `streams` for each such user: `user:<user>`, `presence-rooms`, with the `rooms`, the
+newest last. It is written when a local user comes online or joins. Of two who write at once one may be lost;
+who comes next writes it again. It may be out of date, so memberships are looked at by whoever uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from murmuration.aws import dynamodb
+from murmuration.storage.live import streams
+
+KEY = "presence-rooms"
+MOST_ROOMS = 20
+"""In how many rooms a user of another server is shown as online."""
+
+Rooms = Mapping[str, Collection[str]]
+
+
+def _key(user_id: str) -> dict[str, str]:
+    return {"stream_id": streams.user_stream(user_id), "sk": KEY}
+
+
+def read_rooms(user_ids: Collection[str]) -> dict[str, list[str]]:
+    """The rooms of those of the users that have some; a round trip a hundred."""
+    if not user_ids:
+        return {}
+    found = dynamodb.batch_get({streams.TABLE: [_key(user_id) for user_id in sorted(set(user_ids))]})
+    return {item["stream_id"].partition(":")[2]: list(item["rooms"]) for item in found[streams.TABLE]}
+
+
+def add_rooms(rooms: Rooms) -> None:
+    """Note in which rooms, by user, they are seen. Costs writes only for what wasn't known."""
+    known = read_rooms(list(rooms))
+    for user_id, seen_in in rooms.items():
+        before = known.get(user_id, [])
+        if new := sorted(set(seen_in) - set(before)):
+            item = {**_key(user_id), "rooms": [*before, *new][-MOST_ROOMS:]}
+            dynamodb.execute(dynamodb.put(streams.TABLE, item))
