@@ -13,8 +13,8 @@ GATEWAY_SECONDS = 29
 class Facts:
     """Deployment facts of a module; `memory` in megabytes (None: the deployment's setting), times in seconds.
 
-    The rest is for what comes from queues and streams: how many invocations at once (for a stream: by shard),
-    and how often a queue's message is tried before it goes to the dead letters. `visibility` is how long a
+    The rest is for what comes from queues and streams: how many invocations at once by a stream's shard, and
+    how often a queue's message is tried before it goes to the dead letters. `visibility` is how long a
     message that failed rests before it comes again (None: six times the timeout).
     """
 
@@ -27,10 +27,12 @@ class Facts:
 
 EXCEPTIONS: Mapping[str, Facts] = {
     "client_server.key_backup": Facts(memory=1769),
+    # It looks at the time and rings others: one at a time, as all its records are of one key.
+    "workers.clock": Facts(memory=256, timeout=60, concurrency=1),
     # An event that couldn't be sent for the moment is wanted soon: somebody hangs up.
     "workers.delayed_events": Facts(timeout=30, visibility=60),
     # A join of a large room brings a hundred megabytes of events.
-    "workers.joins": Facts(memory=2048, timeout=900, concurrency=5, attempts=3),
+    "workers.joins": Facts(memory=2048, timeout=900, attempts=3),
     "workers.schedules": Facts(timeout=900),
     # They send to a hundred servers at once, or wait up to 50 s for one. While a message rests, so does its
     # group; a message that is handled twice does no harm.
@@ -81,14 +83,25 @@ docs/decisions_deployment.md explains the numbers.
 """
 HELD_SYNC_SHARE = 40
 """The share of /sync where each waiting client holds a function."""
+WORKERS: Mapping[str, int] = {
+    # Each message invokes one, and they wait for other servers and for gateways.
+    "workers.joins.join_remote_room": 1,
+    "workers.pushes.call_gateways": 1,
+    "workers.queues.work_through_pdus": 1,
+    "workers.sending.send_transactions": 1,
+}
+"""The same of queues' workers, where there is enough for all."""
 
 
 def reserved(account_concurrency: int, *, held: bool) -> Mapping[str, int]:
     """How many invocations each function in `SHARES` may have at once, by its module and name.
 
-    `account_concurrency` is the account's quota; `held` says that waiting clients hold functions. Nothing is
-    reserved where that would leave less unreserved than AWS demands.
+    `account_concurrency` is the account's quota; `held` says that waiting clients hold functions. Where that
+    would leave less unreserved than AWS demands, nothing is reserved for workers, or nothing at all.
     """
     shares = {**SHARES, **({"client_server.sync.sync": HELD_SYNC_SHARE} if held else {})}
-    found = {name: account_concurrency * share // 100 for name, share in shares.items()}
-    return found if account_concurrency - sum(found.values()) >= LEAST_UNRESERVED else {}
+    for some in ({**shares, **WORKERS}, shares):
+        found = {name: account_concurrency * share // 100 for name, share in some.items()}
+        if account_concurrency - sum(found.values()) >= LEAST_UNRESERVED:
+            return found
+    return {}

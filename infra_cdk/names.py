@@ -1,4 +1,7 @@
-"""How resources are named: `<prefix>-<api>-<operation>` for functions, `<prefix>-<name>` for the rest."""
+"""How resources are named: `<prefix>-<api>-<operation>` for functions, `<prefix>-<name>` for the rest.
+
+The worker of a queue is `<prefix>-queue-<queue>`: whoever queues something calls it by that.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from aws_cdk import Fn
 
 from infra_cdk.division import api_name
 from infra_cdk.settings import Settings
-from murmuration.endpoint import Function
+from murmuration.endpoint import Function, Queue
 
 LONGEST = 64
 """Lambda's limit for a function's name."""
@@ -24,6 +27,8 @@ LONGEST_REGION = 24
 
 def function_name(settings: Settings, function: Function) -> str:
     """A function's physical name; one that would be too long ends in a digest of what is cut off."""
+    if isinstance(function.route, Queue):
+        return f"{settings.prefix}-queue-{function.route.name}"  # by which `murmuration.settings` knows it
     name = f"{settings.prefix}-{api_name(function)}-{function.name.partition('-')[2]}"
     if len(name) <= LONGEST:
         return name

@@ -31,7 +31,7 @@ from infra_cdk.parts.websocket import (
 )
 from infra_cdk.settings import Settings
 from infra_shared.apis import PARTS
-from murmuration.endpoint import Function
+from murmuration.endpoint import Function, is_wanted
 
 
 def make_stack(app: App, settings: Settings, functions: Sequence[Function], layers: Layers) -> Stack:
@@ -42,6 +42,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
         description=f"Murmuration, a Matrix homeserver: {settings.server_name}",
         termination_protection=settings.protected,
     )
+    functions = [each for each in functions if is_wanted(each.route, federation=settings.federation)]
     tables = make_tables(stack, settings)
     queues = make_queues(stack, settings, functions)
     bucket = make_media_bucket(stack, settings)
@@ -80,7 +81,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
         stack,
         settings,
         [function for function in functions if not division_of(function)],
-        event_statements=source_statements(functions, tables, queues),
+        event_statements=source_statements(settings, functions, tables, queues),
         after=[secrets_function],
         **common,
     )
@@ -94,7 +95,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
         make_socket_routes(stack, settings, socket_api, functions, invoker)
     make_event_sources(stack, deployed, tables, queues)
     make_budget(stack, settings)
-    make_monitoring(stack, settings, functions, queues, log_group)
+    make_monitoring(stack, settings, functions, log_group)
 
     CfnOutput(
         stack, "Address", value=distribution.attr_domain_name, description="Where the domain must point to"

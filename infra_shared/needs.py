@@ -40,6 +40,7 @@ ACTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "configure": ("sqs:SetQueueAttributes",),
         "purge": ("sqs:PurgeQueue",),
         "tag": ("sqs:TagQueue",),
+        "ring": ("lambda:InvokeFunction",),
     },
     OBJECTS: {
         "get": ("s3:GetObject",),
@@ -120,6 +121,8 @@ def needs(service: str, operation: str, parameters: Mapping[str, Any], prefix: s
         case "sqs" if operation in _QUEUE_ACTIONS:
             name = str(parameters.get("QueueName") or parameters["QueueUrl"].rpartition("/")[2])
             yield Need(QUEUES, logical_queue(name, prefix), _QUEUE_ACTIONS[operation])
+        case "lambda" if operation == "Invoke":
+            yield Need(QUEUES, parameters["FunctionName"].removeprefix(f"{prefix}-queue-"), "ring")
         case "s3" if operation in _OBJECT_ACTIONS:
             yield from _object_needs(operation, parameters)
         case "ssm" if operation == "GetParameter":

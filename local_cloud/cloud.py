@@ -33,7 +33,7 @@ from local_cloud.lambdas import Function, Lambdas
 from local_cloud.meter import Meter
 from local_cloud.names import PREFIX
 from local_cloud.pollers.checkpoints import Checkpoints
-from local_cloud.pollers.queues import QueueMapping, QueueSettings
+from local_cloud.pollers.invocations import Invocations
 from local_cloud.pollers.schedules import ScheduleMapping
 from local_cloud.pollers.stream_source import Changes, StreamReader, trim, watch
 from local_cloud.pollers.streams import Reader, StreamMapping, StreamSettings, failure_message
@@ -65,6 +65,7 @@ class Cloud:
         self._cleanup = ExitStack()
         self.folder = DataFolder(config.data)
         self.lambdas = Lambdas(config.limits.concurrency)
+        self.invocations = Invocations(self.lambdas, timeout=config.limits.worker_timeout, chaos=config.chaos)
         self.sqs = Sqs()
         self.sockets = Sockets(config.limits)
         self.changes = Changes()
@@ -95,7 +96,7 @@ class Cloud:
         store = Store(self.folder.store)
         later(store.close)
         if config.dynamodb != "moto":  # whose data end with the process
-            self.sqs = Sqs(store)
+            self.sqs = Sqs(store, repeats=config.chaos != "none")
         dynamodb_url = self._start_dynamodb()
         variables = environment.environment(config, dynamodb_url)
         self.folder.environment.write_text(json.dumps(variables, indent=1))
@@ -108,7 +109,8 @@ class Cloud:
         permissions.install()
         patch.install(services)
         later(patch.uninstall, services)
-        functions = self._functions()
+        federates = variables["MURMURATION_FEDERATION"] == "on"
+        functions = self._functions(federates)
         viewer_secret = self._provision(functions)
         later(self.lambdas.close)
         self._start_mappings(functions, store)
@@ -156,18 +158,21 @@ class Cloud:
             "sqs": self.sqs.operations(),
             "s3": self.s3.operations(),
             "ssm": self.ssm.operations(),
+            "lambda": self.invocations.operations(),
             "ses": ses.operations(),
             "sesv2": ses.operations_v2(),
             "apigatewaymanagementapi": self.sockets.operations(),
         }
         return patch.Services(operations, self.changes.notify, moto_dynamodb=self.config.dynamodb == "moto")
 
-    def _functions(self) -> list[Function]:
+    def _functions(self, federates: bool) -> list[Function]:
         if self._given_functions is not None:
             return list(self._given_functions)
-        from murmuration.endpoint import discover
+        from murmuration.endpoint import discover, is_wanted
 
-        found: list[Function] = list(discover(self.config.functions))
+        found: list[Function] = [
+            each for each in discover(self.config.functions) if is_wanted(each.route, federation=federates)
+        ]
         self._say(f"{len(found)} functions")
         return found
 
@@ -189,7 +194,7 @@ class Cloud:
     def _start_mappings(self, functions: list[Function], store: Store) -> None:
         from murmuration.endpoint import Queue, Schedule, Stream
 
-        self.mappings: list[StreamMapping | QueueMapping | ScheduleMapping] = []
+        self.mappings: list[StreamMapping | ScheduleMapping] = []
         streams = []
         if self.config.dynamodb == "moto":
             store = Store(Path(":memory:"))  # positions in streams that end with the process
@@ -197,13 +202,14 @@ class Cloud:
             if isinstance(function.route, Stream):
                 streams.append(self._stream_mapping(function, Checkpoints(store)))
             elif isinstance(function.route, Queue):
-                self.mappings.append(self._queue_mapping(function))
+                self._add_worker(function)
             elif isinstance(function.route, Schedule):
                 self.mappings.append(self._schedule_mapping(function))
         self.mappings += streams
         for mapping in self.mappings:
             mapping.start()
         self._cleanup.callback(self._stop_mappings)
+        self._ring_for_what_is_left(functions)
         if self.config.dynamodb == "dynoxide":
             self._start_database_upkeep(streams)
 
@@ -222,6 +228,7 @@ class Cloud:
     def _stop_mappings(self) -> None:
         for mapping in self.mappings:
             mapping.stop()
+        self.invocations.close()
         self.changes.close()
         self.sqs.close()
         for mapping in self.mappings:
@@ -261,21 +268,24 @@ class Cloud:
     def _queue_failure(self, queue: str, failure: dict[str, Any]) -> None:
         self.sqs.queue(queue).send(failure_message(failure))
 
-    def _queue_mapping(self, function: Function) -> QueueMapping:
-        route = function.route
-        settings = QueueSettings(
-            batch_size=route.batch_size,
-            batch_window=getattr(route, "batch_window", 0),
-            maximum_concurrency=getattr(route, "maximum_concurrency", 100),
-        )
-        return QueueMapping(
-            function,
-            self.sqs.queue(provision.physical_queue(route.name, route.fifo)),
-            settings,
-            self.lambdas,
-            timeout=self.config.limits.worker_timeout,
-            chaos=self.config.chaos,
-        )
+    def _add_worker(self, function: Function) -> None:
+        """Have a queue's function be known by the name by which it is rung."""
+        from murmuration.settings import settings
+
+        self.invocations.add(settings().worker(function.route.name), function)
+
+    def _ring_for_what_is_left(self, functions: list[Function]) -> None:
+        """Ring for messages from before the start: AWS would have swept while this machine was off."""
+        from murmuration.endpoint import Queue
+        from murmuration.settings import settings
+
+        for function in functions:
+            route = function.route
+            if isinstance(route, Queue):
+                queue = self.sqs.queue(provision.physical_queue(route.name, route.fifo))
+                if queue.counts()[0]:
+                    name = settings().worker(route.name)
+                    self.invocations.invoke({"FunctionName": name, "InvocationType": "Event"})
 
     def _schedule_mapping(self, function: Function) -> ScheduleMapping:
         return ScheduleMapping(

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from local_cloud.names import function_arn
-from local_cloud.permissions import acting_for, module_of
+from local_cloud.permissions import acting_for, module_of, queue_of
 
 log = logging.getLogger("local_cloud.lambda")
 
@@ -117,7 +117,7 @@ class Lambdas:
         token = current_function.set(function.name)
         started = time.monotonic()
         try:
-            with acting_for(module_of(function.handler)):
+            with acting_for(module_of(function.handler), queue_of(function.handler)):
                 return function.handler(event, LambdaContext(function.name, request_id, timeout))
         except Exception as error:
             log.exception("function %s failed, request %s", function.name, request_id)

@@ -13,26 +13,43 @@ from contextvars import ContextVar
 from typing import Any
 
 from infra_shared.grants import allows, file_of
-from infra_shared.needs import UnknownRequest, needs
+from infra_shared.needs import QUEUES, UnknownRequest, needs
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
 DENIED = "AccessDeniedException"
 
 _module: ContextVar[str | None] = ContextVar("acting_module", default=None)
+_queue: ContextVar[str | None] = ContextVar("acting_queue", default=None)
 _installed = False
 _enforced = True
 _allows = functools.cache(allows)
 
 
+OF_A_ROUTE = frozenset(("find", "receive", "delete", "ring"))
+"""What a queue's worker may do with its queue."""
+
+
 @contextmanager
-def acting_for(module: str | None) -> Iterator[None]:
-    """Have what is called meanwhile need the permissions of a module of functions."""
-    token = _module.set(module)
+def acting_for(module: str | None, queue: str | None = None) -> Iterator[None]:
+    """Have what is called meanwhile need the permissions of a module of functions.
+
+    `queue` is the one that the function works through.
+    """
+    token, of_queue = _module.set(module), _queue.set(queue)
     try:
         yield
     finally:
         _module.reset(token)
+        _queue.reset(of_queue)
+
+
+def queue_of(handler: Any) -> str | None:
+    """The queue that a function works through; None where it has none."""
+    from murmuration.endpoint import Queue
+
+    route = getattr(handler, "route", None)
+    return route.name if isinstance(route, Queue) else None
 
 
 def module_of(handler: Any) -> str | None:
@@ -89,7 +106,10 @@ def _refusal(service: str, operation: str, parameters: Mapping[str, Any]) -> str
         wanted = list(needs(service, operation, parameters, settings().prefix))
     except UnknownRequest as error:
         return f"nobody is granted {error}"
+    own = _queue.get()
     for need in wanted:
+        if need.kind == QUEUES and need.resource == own and need.action in OF_A_ROUTE:
+            continue
         if not _allows(module, need):
             what = f"{need.action} on {need.kind} {need.resource}"
             return f"the role of {module} has no permission for {what}; grant it in {file_of(module)}"

@@ -6,6 +6,7 @@ Each step leaves alone what is there, so it runs at every start.
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import secrets
 from collections.abc import Iterable, Mapping
@@ -16,9 +17,13 @@ from local_cloud.aws.sqs import Sqs
 from local_cloud.aws.ssm import Ssm
 from local_cloud.environment import MEDIA_BUCKET, QUEUE_SECRET_PARAMETER, VIEWER_SECRET_PARAMETER
 from local_cloud.lambdas import Function
-from local_cloud.names import PREFIX
+from local_cloud.names import PREFIX, queue_arn
 
 log = logging.getLogger("local_cloud.provision")
+
+ATTEMPTS = 10
+"""How often a message is received before it goes to the dead letters."""
+_FIFO = {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
 
 
 def create_tables(client: Any, tables: Iterable[Any], *, prefix: str = PREFIX) -> None:
@@ -54,17 +59,20 @@ def physical_queue(name: str, fifo: bool, *, prefix: str = PREFIX) -> str:
 
 
 def create_queues(sqs: Sqs, functions: Iterable[Function], *, prefix: str = PREFIX) -> None:
-    """The queue of each queue function, with the attributes its route asks for, and that of dead letters."""
+    """The queue of each queue function, with the attributes its route asks for, and those of dead letters."""
     from murmuration.endpoint import Queue
     from murmuration.endpoint.workers import DEAD_LETTERS
 
-    create_queue(sqs, physical_queue(DEAD_LETTERS, fifo=False, prefix=prefix), {})
+    dead = {fifo: physical_queue(DEAD_LETTERS, fifo, prefix=prefix) for fifo in (False, True)}
+    for is_fifo, name in dead.items():
+        create_queue(sqs, name, _FIFO if is_fifo else {})
     for function in functions:
         route = function.route
         if isinstance(route, Queue):
-            attributes = {"VisibilityTimeout": str(getattr(route, "visibility_timeout", 30))}
+            redrive = {"deadLetterTargetArn": queue_arn(dead[route.fifo]), "maxReceiveCount": ATTEMPTS}
+            attributes = {"VisibilityTimeout": "30", "RedrivePolicy": json.dumps(redrive)}
             if route.fifo:
-                attributes |= {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+                attributes |= _FIFO
             create_queue(sqs, physical_queue(route.name, route.fifo, prefix=prefix), attributes)
 
 

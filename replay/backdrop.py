@@ -120,6 +120,7 @@ class Backdrop:
         return {
             "s3": self.s3.operations(),
             "ssm": self.ssm.operations(),
+            "lambda": {"Invoke": lambda _params: {"StatusCode": 202}},  # no worker runs in a replay
             "sesv2": Ses(self._objects / "mail").operations_v2(),
             "sqs": {**queues, "SendMessage": self._send_message, "SendMessageBatch": self._send_messages},
             "apigatewaymanagementapi": {

@@ -1,8 +1,12 @@
-"""What calls the workers: event source mappings of streams and queues, and schedules.
+"""What calls the workers: event source mappings of streams, schedules, and whoever queues something.
 
 A stream's batch that fails is halved until the record at fault stands alone; that one goes to the dead
 letters after its attempts, and the stream goes on. Functions report which records of a batch failed, so the
 others aren't repeated.
+
+A queue has no mapping, as Lambda would ask it all the time. Its worker is invoked asynchronously and takes
+the messages itself. A call that fails isn't repeated, and one that waits for long is dropped: the messages
+are in the queue, and the sweep each minute finds them.
 """
 
 from __future__ import annotations
@@ -18,16 +22,19 @@ from aws_cdk import aws_lambda as lambda_
 from infra_cdk.modules import facts
 from infra_cdk.names import logical_id
 from infra_cdk.parts.functions import Deployed
-from infra_cdk.parts.policies import Statement, allow
+from infra_cdk.parts.policies import Statement, allow, worker_arn
 from infra_cdk.parts.queues import Queues
+from infra_cdk.settings import Settings
 from murmuration.endpoint import Function, Queue, Schedule, Stream
 
 ONE_DAY = 86_400
+LONGEST_RING_S = 900
+"""How long a call of a queue's worker may wait while all that may run at once do."""
 Tables = Mapping[str, dynamodb.CfnTable]
 
 
 def source_statements(
-    functions: Iterable[Function], tables: Tables, queues: Queues
+    settings: Settings, functions: Iterable[Function], tables: Tables, queues: Queues
 ) -> Mapping[str, list[Statement]]:
     """What Lambda needs to read the sources on behalf of the functions, by module."""
     found: dict[str, list[Statement]] = defaultdict(list)
@@ -43,9 +50,11 @@ def source_statements(
                 allow(["sqs:SendMessage"], [queues.dead_letters.attr_arn]),
             ]
         elif isinstance(route, Queue):
-            actions = ["ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility"]
             queue = queues.by_name[route.name].attr_arn
-            found[function.group].append(allow([f"sqs:{action}" for action in actions], [queue]))
+            found[function.group] += [
+                allow(["sqs:ReceiveMessage", "sqs:DeleteMessage"], [queue]),
+                allow(["lambda:InvokeFunction"], [worker_arn(settings, route.name)]),
+            ]
     return found
 
 
@@ -55,7 +64,7 @@ def make_event_sources(stack: Stack, deployed: Deployed, tables: Tables, queues:
         if isinstance(route, Stream):
             _read_stream(stack, deployed, function, route, tables, queues)
         elif isinstance(route, Queue):
-            _read_queue(stack, deployed, function, route, queues)
+            _be_rung(stack, deployed, function)
         elif isinstance(route, Schedule):
             _call_regularly(stack, deployed, function, route)
 
@@ -73,6 +82,7 @@ def _read_stream(
         batch_size=route.batch_size,
         bisect_batch_on_function_error=True,
         parallelization_factor=module.concurrency,
+        maximum_batching_window_in_seconds=route.batch_window or None,
         maximum_retry_attempts=route.maximum_retry_attempts,
         maximum_record_age_in_seconds=ONE_DAY,
         function_response_types=["ReportBatchItemFailures"],
@@ -85,19 +95,15 @@ def _read_stream(
     mapping.add_resource_dependency(deployed.roles[function.group])
 
 
-def _read_queue(stack: Stack, deployed: Deployed, function: Function, route: Queue, queues: Queues) -> None:
-    mapping = lambda_.CfnEventSourceMapping(
+def _be_rung(stack: Stack, deployed: Deployed, function: Function) -> None:
+    lambda_.CfnEventInvokeConfig(
         stack,
-        logical_id("mapping", function.name),
+        logical_id("rings", function.name),
         function_name=deployed.resource(function).ref,
-        event_source_arn=queues.by_name[route.name].attr_arn,
-        batch_size=route.batch_size,
-        function_response_types=["ReportBatchItemFailures"],
-        scaling_config=lambda_.CfnEventSourceMapping.ScalingConfigProperty(
-            maximum_concurrency=max(2, facts(function.group).concurrency)
-        ),
+        qualifier="$LATEST",
+        maximum_retry_attempts=0,
+        maximum_event_age_in_seconds=LONGEST_RING_S,
     )
-    mapping.add_resource_dependency(deployed.roles[function.group])
 
 
 def _call_regularly(stack: Stack, deployed: Deployed, function: Function, route: Schedule) -> None:

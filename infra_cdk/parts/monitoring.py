@@ -15,13 +15,15 @@ from aws_cdk import aws_sns as sns
 from infra_cdk.names import function_name, logical_id, queue_name
 from infra_cdk.parts.api import STAGE
 from infra_cdk.parts.functions import DeploymentError
-from infra_cdk.parts.queues import DEAD_LETTERS, Queues
+from infra_cdk.parts.queues import DEAD_LETTERS
 from infra_cdk.settings import Settings
 from murmuration.endpoint import Function, Queue, Stream
 
 MOST_ALARMS = 10
 AGES = ("outbound", "room-pdus")
 """The queues whose oldest message may be an hour old at most."""
+UNWATCHED = ("clock",)
+"""The streams whose lag has no alarm: a sweep rings each minute for what the clock is late with."""
 LOGGED = "Murmuration"
 """The namespace of the errors that functions log, counted under the deployment's prefix."""
 PROBE = "client_server-send_message"
@@ -43,9 +45,9 @@ class Alarm:
     periods: int = 1
 
 
-def alarms(settings: Settings, functions: Sequence[Function], made: Queues) -> list[Alarm]:
+def alarms(settings: Settings, functions: Sequence[Function]) -> list[Alarm]:
     """The alarms. Raises DeploymentError if they would be too many to be free."""
-    dead = [("dead-letters", False)] + ([("dead-letters-fifo", True)] if made.fifo_dead_letters else [])
+    dead = [("dead-letters", False), ("dead-letters-fifo", True)]
     found = [
         Alarm(
             name,
@@ -68,7 +70,7 @@ def alarms(settings: Settings, functions: Sequence[Function], made: Queues) -> l
         if function.name == PROBE:
             why = "Sending a message takes long."
             found.append(Alarm("slow", why, "AWS/Lambda", "Duration", "p50", 5000, dimensions, periods=3))
-        elif isinstance(function.route, Stream):
+        elif isinstance(function.route, Stream) and function.route.table not in UNWATCHED:
             found.append(
                 Alarm(
                     f"{function.name}-behind",
@@ -131,12 +133,11 @@ def make_monitoring(
     stack: Stack,
     settings: Settings,
     functions: Sequence[Function],
-    made: Queues,
     log_group: logs.CfnLogGroup,
 ) -> None:
     """The alarms, where they go, and the dashboard, for the functions of all stacks."""
     topic = _make_topic(stack, settings)
-    chosen = alarms(settings, functions, made)
+    chosen = alarms(settings, functions)
     if settings.api == "http":
         _count_logged_errors(stack, settings, log_group)
     for alarm in chosen:

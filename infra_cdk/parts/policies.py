@@ -34,6 +34,11 @@ def arn(service: str, resource: str) -> dict[str, str]:
     return {"Fn::Sub": f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}"}
 
 
+def worker_arn(settings: Settings, queue: str) -> dict[str, str]:
+    """The ARN of the function that works through a queue."""
+    return arn("lambda", f"function:{settings.prefix}-queue-{queue}")
+
+
 @dataclass(frozen=True)
 class Resources:
     """What the names in a grant stand for in this deployment."""
@@ -56,7 +61,7 @@ class Resources:
     def _targets(
         self, kind: str, resource: str, words: list[str]
     ) -> Iterator[tuple[list[Any], tuple[str, ...]]]:
-        """The ARNs and the actions on them.
+        """The ARNs and the actions on them. To ring is to invoke the function that works through a queue.
 
         Listing objects is a permission for the bucket itself. Who reads them needs it too: to anyone else S3
         doesn't say that an object isn't there, but refuses.
@@ -64,6 +69,9 @@ class Resources:
         if kind == OBJECTS and {"list", "get"} & set(words):
             words = [word for word in words if word != "list"]
             yield [self.bucket_arn], ACTIONS[OBJECTS]["list"]
+        if kind == QUEUES and "ring" in words:
+            words = [word for word in words if word != "ring"]
+            yield [worker_arn(self.settings, resource)], ACTIONS[QUEUES]["ring"]
         if words:
             yield (
                 self._arns(kind, resource),

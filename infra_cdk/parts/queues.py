@@ -29,10 +29,11 @@ class Queues:
 
     by_name: Mapping[str, sqs.CfnQueue]
     dead_letters: sqs.CfnQueue
-    fifo_dead_letters: sqs.CfnQueue | None
+    fifo_dead_letters: sqs.CfnQueue
+    """It stays where the server has stopped to federate and has no other FIFO queue: letters may be in it."""
 
     def all_dead_letters(self) -> list[sqs.CfnQueue]:
-        return [self.dead_letters] + ([self.fifo_dead_letters] if self.fifo_dead_letters else [])
+        return [self.dead_letters, self.fifo_dead_letters]
 
 
 def queue_functions(functions: Iterable[Function]) -> list[tuple[Function, Queue]]:
@@ -47,14 +48,10 @@ def fifo_names(functions: Iterable[Function]) -> set[str]:
 def make_queues(stack: Stack, settings: Settings, functions: Iterable[Function]) -> Queues:
     found = queue_functions(functions)
     dead = _make_queue(stack, settings, DEAD_LETTERS, fifo=False)
-    fifo_dead = (
-        _make_queue(stack, settings, DEAD_LETTERS, fifo=True)
-        if any(route.fifo for _, route in found)
-        else None
-    )
+    fifo_dead = _make_queue(stack, settings, DEAD_LETTERS, fifo=True)
     queues = {}
     for function, route in found:
-        target = fifo_dead if route.fifo and fifo_dead else dead
+        target = fifo_dead if route.fifo else dead
         module = facts(function.group)
         queues[route.name] = _make_queue(
             stack,

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+OWN: Final = "of the route"
+"""What is granted with the function's route."""
 RESOURCES: Final[Mapping[str, tuple[str, str]]] = {
+    "workers:QueueWorker._drain": (OWN, "it works through the queue of its function's route"),
+    "sweeping:turn": ("*", "rows of the clock name queues"),
+    "sweeping:sweep": ("*", "it goes through all queues that have a worker"),
     "wake_queues:*": ("wake-*", "it makes all its queues' names with that prefix"),
     "http:Request._came_through_viewer": (
         "viewer-secret",
@@ -20,6 +25,7 @@ RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
     "threads:side_by_side.run": ("", "it is that of a context of contextvars"),
     "well_known:fetch.read": ("", "it is that of an answer of another server's"),
     "remote_requests:_follow.chunks": ("", "it is that of an answer of another server's"),
+    "receipts:_open.membership": ("", "it is a field of a membership"),
     "memberships:read_kinds.membership": ("", "it is a field of a membership"),
     "local_users:user_with_power.membership": ("", "it is a property of an event"),
 }

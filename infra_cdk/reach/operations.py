@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from infra_cdk.reach.decisions import RESOURCES, is_place
+from infra_cdk.reach.decisions import OWN, RESOURCES, is_place
 from infra_cdk.reach.source import Definition, Function, Source, dotted
 from infra_cdk.reach.types import Scope
 from infra_shared.needs import MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES, Need, queue_action
@@ -24,6 +24,7 @@ VALUES: Final = "reads"
 """The module of reads as values, which speaks to AWS by another one."""
 CARRIED_OUT: Final = frozenset(("transact", "execute", "try_execute"))
 WRITES: Final = frozenset(("put", "delete"))
+_PUT: Final = (Need(QUEUES, "", "find"), Need(QUEUES, "", "send"))
 WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
     "dynamodb": {
         "get": (Need(TABLES, "", "get"),),
@@ -43,8 +44,15 @@ WIRE: Final[Mapping[str, Mapping[str, tuple[Need, ...]]]] = {
     },
     "reads": {READ: (Need(TABLES, "", READ),), FETCH: (), "fetch_all": (), "Batch": ()},
     "queues": {
-        "send": (Need(QUEUES, "", "find"), Need(QUEUES, "", "send")),
-        "send_all": (Need(QUEUES, "", "find"), Need(QUEUES, "", "send")),
+        "put": _PUT,
+        "send": (*_PUT, Need(QUEUES, "", "ring")),
+        "send_all": (*_PUT, Need(QUEUES, "", "ring")),
+        "send_each": (*_PUT, Need(QUEUES, "", "ring")),
+        "send_later": (*_PUT, Need(QUEUES, "", "ring"), Need(TABLES, "clock", "put")),
+        "ring": (Need(QUEUES, "", "ring"),),
+        "receive": (Need(QUEUES, "", "receive"),),
+        "delete": (Need(QUEUES, "", "delete"),),
+        "waiting": (Need(QUEUES, "", "find"), Need(QUEUES, "", "inspect")),
     },
     "objects": {
         "get": (Need(OBJECTS, "*", "get"),),
@@ -149,7 +157,11 @@ class Leaves:
                 index = next((each.value for each in call.keywords if each.arg == "index"), None)
                 of_index = self.evaluate(index, scope) if index is not None else []
                 for value in self.evaluate(given[0], scope) if given else [None]:
-                    if not of_index:
+                    if value is None and need.kind == QUEUES:
+                        decided = self._decided(scope)
+                        if decided != OWN:
+                            yield decided, need
+                    elif not of_index:
                         yield value, need
                     for name in of_index:
                         known = isinstance(value, str) and isinstance(name, str)

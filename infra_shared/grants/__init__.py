@@ -22,7 +22,7 @@ __all__ = ["EDGE", "GRANTS", "Grant", "allows", "covers", "file_of"]
 
 BUCKETS = "transient"
 """The table of the budgets: whatever a user can cause is charged to one."""
-UNBILLED = ("workers.pushes", "workers.queues", "workers.schedules", "workers.sending")
+UNBILLED = ("workers.clock", "workers.pushes", "workers.queues", "workers.schedules", "workers.sending")
 
 
 EDGE = Grant(tables={BUCKETS: "update"}, secrets={"viewer-secret": "get"}, objects=ANSWERS)

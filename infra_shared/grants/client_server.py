@@ -9,10 +9,11 @@ from infra_shared.grants.server_server import RECEIVING, REQUESTS, SECRETS
 
 GRANTS: Mapping[str, Grant] = {
     "client_server.account": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"remote-joins": "find ring send"},
         mail={"*": "send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "clock": "put",
             **WRITING,
             **ENDING,
             "directory": "batch_write delete get put",
@@ -37,13 +38,14 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.delayed_events": Grant(
         queues={
-            "delayed-events": "find send",
+            "delayed-events": "find ring send",
         },
         secrets={
             "signing-key": "get",
             "viewer-secret": "get",
         },
         tables={
+            "clock": "put",
             **WRITING,
             "directory": "get",
             "parked": "delete get put update",
@@ -238,9 +240,10 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.room_membership": Grant(
         objects=ANSWERS,
-        queues={"dead-letters": "find send", "remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find ring send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "clock": "put",
             **TAKING,
             "directory": "get",
             "streams": "batch_get get put update",
@@ -258,9 +261,14 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_server.room_send": Grant(
-        queues={"delayed-events": "find send", "remote-joins": "find send", "dead-letters": "find send"},
+        queues={
+            "delayed-events": "find ring send",
+            "remote-joins": "find ring send",
+            "dead-letters": "find send",
+        },
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "clock": "put",
             **TAKING,
             "directory": "get",
             "parked": "put",
@@ -351,7 +359,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "client_server.to_device": Grant(
         queues={
-            "outbound": "find send",
+            "outbound": "find ring send",
         },
         secrets={"viewer-secret": "get"},
         tables={

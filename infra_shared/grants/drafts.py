@@ -66,7 +66,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v1.room_membership": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"remote-joins": "find ring send"},
         secrets={"signing-key": "get"},
         tables={
             **WRITING,
@@ -153,9 +153,10 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "client_v2.room_membership": Grant(
-        queues={"dead-letters": "find send", "remote-joins": "find send"},
+        queues={"dead-letters": "find send", "remote-joins": "find ring send"},
         secrets={"signing-key": "get", "viewer-secret": "get"},
         tables={
+            "clock": "put",
             **TAKING,
             "directory": "get",
             "streams": "batch_get get put update",

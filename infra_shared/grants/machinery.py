@@ -9,10 +9,11 @@ from infra_shared.grants.grant import WRITING, Grant
 
 GRANTS: Mapping[str, Grant] = {
     "websocket": Grant(
-        queues={"socket-pushes": "find send"},
+        queues={"socket-pushes": "find ring send"},
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
+            "clock": "put",
             **WRITING,
             "connections": "delete get put",
             "directory": "get",
@@ -26,14 +27,27 @@ GRANTS: Mapping[str, Grant] = {
             "users": "batch_get delete get put query update",
         },
     ),
+    "workers.clock": Grant(
+        queues={
+            "dead-letters": "find send",
+            "delayed-events": "find inspect ring",
+            "gateway-pushes": "find inspect ring",
+            "outbound": "find inspect ring",
+            "remote-joins": "find inspect ring",
+            "room-pdus": "find inspect ring",
+            "socket-pushes": "find inspect ring",
+        },
+        tables={"clock": "batch_write put query"},
+    ),
     "workers.delayed_events": Grant(
         queues={
-            "delayed-events": "find send",
+            "delayed-events": "find ring send",
         },
         secrets={
             "signing-key": "get",
         },
         tables={
+            "clock": "put",
             **WRITING,
             "directory": "get",
             "parked": "batch_get batch_write delete get update",
@@ -46,9 +60,10 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.joins": Grant(
-        queues={"remote-joins": "find send"},
+        queues={"remote-joins": "find ring send"},
         secrets={"signing-key": "get"},
         tables={
+            "clock": "put",
             **WRITING,
             "remote-keys": "batch_get put",
             "snapshots": "batch_get batch_write delete get put",
@@ -58,8 +73,9 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.pushes": Grant(
-        queues={"gateway-pushes": "find send"},
+        queues={"gateway-pushes": "find ring send"},
         tables={
+            "clock": "put",
             "directory": "delete put",
             "listeners": "update",
             "room-log": "batch_get",
@@ -72,12 +88,13 @@ GRANTS: Mapping[str, Grant] = {
     "workers.queues": Grant(
         queues={
             "dead-letters": "find send",
-            "room-pdus": "find send",
-            "socket-pushes": "find send",
+            "room-pdus": "find ring send",
+            "socket-pushes": "find ring send",
         },
         secrets={"signing-key": "get"},
         sockets={"*": "manage"},
         tables={
+            "clock": "put",
             **server_server.RECEIVING,
             "connections": "delete get update",
             "listeners": "batch_get update",
@@ -90,7 +107,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.schedules": Grant(
-        queues={"room-pdus": "find send"},
+        queues={"room-pdus": "find ring send"},
         tables={
             "directory": "delete",
             "events": "batch_get batch_write",
@@ -104,7 +121,7 @@ GRANTS: Mapping[str, Grant] = {
         },
     ),
     "workers.sending": Grant(
-        queues={"outbound": "find send"},
+        queues={"outbound": "find ring send"},
         secrets={"signing-key": "get"},
         tables={
             "destinations": "batch_get delete get put query update",
@@ -118,14 +135,15 @@ GRANTS: Mapping[str, Grant] = {
     "workers.streams": Grant(
         queues={
             "dead-letters": "find send",
-            "gateway-pushes": "find send",
-            "outbound": "find send",
-            "socket-pushes": "find send",
+            "gateway-pushes": "find ring send",
+            "outbound": "find ring send",
+            "socket-pushes": "find ring send",
             "wake-*": "create send",
-            "room-pdus": "find send",
+            "room-pdus": "find ring send",
         },
         secrets={"queue-secret": "get"},
         tables={
+            "clock": "put",
             "listeners": "batch_get update",
             "room-log": "query",
             "rooms": "batch_get get query update",

@@ -53,7 +53,7 @@ GRANTS: Mapping[str, Grant] = {
     ),
     "server_server.events": Grant(secrets=SECRETS, tables=SERVING),
     "server_server.transactions": Grant(
-        queues={"room-pdus": "find send"},
+        queues={"room-pdus": "find ring send"},
         secrets=SECRETS,
         tables={
             **SIGNED,

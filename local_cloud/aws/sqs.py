@@ -22,9 +22,14 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 class Sqs:
     """All queues, by name."""
 
-    def __init__(self, store: Store | None = None) -> None:
-        """The messages of FIFO queues are kept in `store`, where one is given."""
+    def __init__(self, store: Store | None = None, *, repeats: bool = False) -> None:
+        """The messages of FIFO queues are kept in `store`, where one is given.
+
+        With `repeats` each message of a worker's queue comes twice, as SQS may have it: the first time that
+        it is deleted it becomes visible instead.
+        """
         self._store = store
+        self._repeats = repeats
         self._queues: dict[str, Queue] = {}
         self._lock = threading.Lock()
         self._closed = False
@@ -215,15 +220,16 @@ class Sqs:
         }
 
     def delete_message(self, params: dict[str, Any]) -> dict[str, Any]:
-        self._of(params).delete(params["ReceiptHandle"])
+        queue, receipt = self._of(params), params["ReceiptHandle"]
+        if not (self._repeats and "-wake-" not in queue.name and queue.repeat(receipt)):
+            queue.delete(receipt)
         return {}
 
     def delete_message_batch(self, params: dict[str, Any]) -> dict[str, Any]:
         queue = self._of(params)
 
         def delete(entry: dict[str, Any]) -> dict[str, Any]:
-            queue.delete(entry["ReceiptHandle"])
-            return {}
+            return self.delete_message({**entry, "QueueUrl": queue_url(queue.name)})
 
         return _batch(params["Entries"], delete)
 

@@ -273,6 +273,16 @@ class Queue:
                 self._groups[message.group if self.fifo else None].waiting.remove(message)
             del self._receipts[receipt]
 
+    def repeat(self, receipt: str) -> bool:
+        """Offer a message again that was received once; False if it was received more often, or never."""
+        with self._changed:
+            message = self._receipts.get(receipt)
+            if message is None or message.receive_count > 1 or not message.visible_at:
+                return False
+            self._release(message)
+            self._offer(message)
+            return True
+
     def change_visibility(self, receipt: str, timeout: float) -> bool:
         """Hide an in-flight message for `timeout` seconds from now; False if it is not in flight."""
         with self._changed:

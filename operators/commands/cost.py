@@ -33,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("people-per-room", 0, "people in the room where a message is sent; 0: all, up to 12")
     number("media-mb-per-day", 2, "megabytes that each uploads a day")
     number("stored-months", 12, "months of messages and media that are kept by now")
+    number("phones", 0, "phones of each that are told of messages by a push gateway")
+    number("app-hours", 0, "hours a day that each has an app with sliding sync open, besides the devices")
+    number("servers", 0, "other servers in the room where a message is sent")
+    number("remote-events", 0, "events a day that other servers send to this one")
     parser.add_argument("--api", choices=("rest", "http"), default="rest",
                         help="the kind of API that has the functions' routes (rest)")  # fmt: skip
     parser.add_argument("--waits", choices=("rest", "edge"), default="rest",
@@ -92,13 +96,17 @@ def _life(args: argparse.Namespace) -> Life:
         people_per_room=args.people_per_room,
         media_mb_per_day=args.media_mb_per_day,
         stored_months=args.stored_months,
+        phones=args.phones,
+        app_hours=args.app_hours,
+        servers=args.servers,
+        remote_events=args.remote_events,
     )
 
 
 def _setup(args: argparse.Namespace) -> Setup:
     from operators.costs.usage import Setup
 
-    return Setup(api=args.api, waits=args.waits, polled_queues=_polled_queues(), schedules=_schedules())
+    return Setup(api=args.api, waits=args.waits, swept_queues=_swept_queues(), schedules=_schedules())
 
 
 def _print_causes(args: argparse.Namespace) -> int:
@@ -118,8 +126,8 @@ def _print_causes(args: argparse.Namespace) -> int:
     return 0
 
 
-def _polled_queues() -> int:
-    """How many queues the functions that are there now work on."""
+def _swept_queues() -> int:
+    """How many queues the functions that are there now work on, where the server federates."""
     from murmuration.endpoint import Queue
 
     return len({function.route.name for function in _functions() if isinstance(function.route, Queue)})

@@ -14,6 +14,32 @@ STAY = Op(invocations=1, writes=1)
 LATE_NOTE = Op(writes=1, queue=1)
 """A late ring is ordered that comes to nothing, as something urgent is first."""
 
+NOTIFY = Op(invocations=1, reads=18, writes=1, queue=3)
+"""A push gateway is told of an event: rules are evaluated, a worker is rung (`tests/budgets/today.py`)."""
+TAKEN = Op(requests=1, invocations=2, reads=16, writes=9, queue=4)
+"""An event comes from another server, alone (`tests/federation/inbound/test_budgets.py`)."""
+GROUPS = 8
+"""Into how many groups other servers are divided (`federation.outbound.pokes.GROUPS`)."""
+
+
+def sending(servers: float) -> Op:
+    """What a message asks for besides where so many other servers are in its room, and all answer.
+
+    Counted in `tests/federation/test_sending_to_many.py`.
+    """
+    groups = min(GROUPS, servers)
+    return Op(invocations=groups, reads=1.5 * servers + 2 * groups, queue=1 + 3 * groups if servers else 0)
+
+
+def sliding_wait(rooms: float) -> Op:
+    """What a request of sliding sync asks for that is held until its time is over (`tests/budgets`)."""
+    return Op(1, 1, 13 + 1.1 * rooms, 0, 2)
+
+
+def sliding_wake(rooms: float) -> Op:
+    """The same of one that brings a message."""
+    return Op(1, 1, 23 + 1.1 * rooms, 3, 3)
+
 
 def counts(rooms: float, people: float) -> Counts:
     """What each operation asks for where all are in so many rooms, and talk in one of so many people."""

@@ -29,9 +29,8 @@ PARKED_S = 20
 """How long one waiting request lasts without compute: what SQS allows."""
 HELD_S = 25
 """How long a function waits; API Gateway gives up after 29 seconds."""
-POLLERS = 5
-"""How many requests at a time Lambda waits with on a queue.
-https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""
+SLIDING_REQUESTS = 2
+"""How many requests of sliding sync an open app has waiting: its list of rooms, and its keys."""
 REGISTERED_S = 600
 """How long a device waits before it must ask a function again (`sync.marks.LIFETIME_S`)."""
 LATE_S = 15
@@ -59,6 +58,14 @@ class Life:
     media_mb_per_day: float = 2
     stored_months: float = 12
     """What has been written so far is kept: how many months of it."""
+    phones: float = 0
+    """How many push gateways are told of what notifies each of them, which is taken to be each message."""
+    app_hours: float = 0
+    """How long each has an app open that uses sliding sync, a day, besides the devices."""
+    servers: float = 0
+    """How many other servers are in the rooms where messages are sent."""
+    remote_events: float = 0
+    """How many events other servers send to this one, a day."""
 
     @property
     def audience(self) -> float:
@@ -78,8 +85,8 @@ class Setup:
     """Which kind of API has the routes that functions answer."""
     waits: Literal["rest", "http", "edge"] = "rest"
     """What stands between CloudFront and a queue: a REST API, or nothing at the edge. HTTP isn't built."""
-    polled_queues: float = 2
-    """Queues that have a worker: Lambda asks each of them all the time, empty or not."""
+    swept_queues: float = 3
+    """Queues that have a worker: each minute a function asks each of them whether messages wait."""
     schedules: float = 2
     """How often functions are called by schedules, each minute."""
 
@@ -110,6 +117,10 @@ class Assumptions:
     """The part of requests that come from browsers, which send a preflight before each, as no URL repeats."""
     sync_kb: float = 3
     message_kb_stored: float = 6
+    gateway_s: float = 0.2
+    """How long a push gateway takes to answer."""
+    other_servers_s: float = 2
+    """How long the slowest of those servers takes that are sent a message together."""
     media_reads: float = 3
     """How often a file or its thumbnail is downloaded."""
 
@@ -196,6 +207,9 @@ def estimate_causes(
     _add_waiting(tally, life, waiting, counts, news_of(life, assumed, counts, messages))
     if waiting == "parked":
         tally.add("queues made", "sqs_requests", starts * SLOTS)
+    _add_sliding(tally, life, messages)
+    _add_pushes(tally, life, messages)
+    _add_federation(tally, life, messages)
     _add_media(tally, life, counts)
     _add_standing(tally, life, messages)
     return {cause: dict(used) for cause, used in tally.causes.items()}
@@ -300,6 +314,32 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     tally.operations("presence", looks, model.STAY)
 
 
+def _add_sliding(tally: _Tally, life: Life, messages: float) -> None:
+    """Apps with sliding sync: two requests of each are held in functions, and messages end one of them."""
+    if not life.app_hours:
+        return
+    assumed = tally.assumed
+    held_s = life.users * life.app_hours * 3600 * DAYS * SLIDING_REQUESTS
+    tally.add("sliding sync", "lambda_gb_seconds", held_s * assumed.memory_gb)
+    tally.operations("sliding sync", held_s / HELD_S, model.sliding_wait(life.rooms), functions=1)
+    wakes = messages * life.audience * min(1.0, life.app_hours / assumed.waking_hours)
+    tally.operations("sliding sync", wakes, model.sliding_wake(life.rooms), functions=1)
+
+
+def _add_pushes(tally: _Tally, life: Life, messages: float) -> None:
+    told = messages * (life.audience - 1) * life.phones
+    tally.operations("pushes", told, model.NOTIFY, functions=1)
+    tally.add("pushes", "lambda_gb_seconds", told * tally.assumed.memory_gb * tally.assumed.gateway_s)
+
+
+def _add_federation(tally: _Tally, life: Life, messages: float) -> None:
+    sent = model.sending(life.servers)
+    tally.operations("federation", messages, sent, functions=1)
+    waited_s = messages * sent.invocations * tally.assumed.other_servers_s
+    tally.add("federation", "lambda_gb_seconds", waited_s * tally.assumed.memory_gb)
+    tally.operations("federation", life.remote_events * DAYS, model.TAKEN)
+
+
 def _add_media(tally: _Tally, life: Life, counts: Counts) -> None:
     assumed = tally.assumed
     megabytes = life.users * life.media_mb_per_day * DAYS
@@ -322,7 +362,7 @@ def _add_standing(tally: _Tally, life: Life, messages: float) -> None:
     tally.add("watching", "alarms", 10)
     tally.add("watching", "dashboards", 1)
     setup, minutes = tally.setup, DAYS * 1440
-    tally.add("idle queues", "sqs_requests", setup.polled_queues * POLLERS * minutes * 60 / PARKED_S)
+    tally.add("idle queues", "sqs_requests", setup.swept_queues * minutes)
     tally.invoke("schedules", setup.schedules * minutes, functions=2, seconds=0.01)
     tally.add("schedules", "dynamodb_reads", setup.schedules * minutes * 0.5)
 

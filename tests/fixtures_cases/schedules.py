@@ -88,6 +88,7 @@ CASES.add(
     "Dora's message is queued again, and the next attempt is put off.",
     "SCHEDULE",
     worlds="dora_waits",
+    settings={"federation": "on"},
     after=6 * 60_000,
 )
 CASES.add(

@@ -110,7 +110,7 @@ class Waiting:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.told: list[str] = []
-        monkeypatch.setattr(wakes, "order_push", self.told.append)
+        monkeypatch.setattr(wakes, "order_pushes", self.told.extend)
 
     def add(self, client: Client, count: int = 1) -> None:
         for number in range(count):

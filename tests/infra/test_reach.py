@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infra_cdk.reach import check, decisions
-from infra_cdk.reach.check import Finding, complaints, findings, is_enough
+from infra_cdk.reach.check import Finding, complaints, findings, is_enough, roots
 from infra_cdk.reach.source import Source
 from infra_cdk.reach.walk import Walk
 from infra_shared.grants import EDGE, GRANTS, Grant, file_of
@@ -186,7 +186,7 @@ IMPORT = "from murmuration.storage import dynamodb\n"
         (
             "def run(request):\n  from murmuration.storage import queues, mail\n"
             '  queues.send("a", {})\n  mail.send(1)',
-            {"find a", "send a", "send *"},
+            {"find a", "ring a", "send a", "send *"},
         ),
         (
             "def run(request):\n  from murmuration.storage import parameters\n"
@@ -289,12 +289,13 @@ def test_a_known_way_is_found_step_by_step() -> None:
 @pytest.mark.parametrize("table", ["RESOURCES", "RECEIVERS", "ENTERED_BY", "NEVER"])
 def test_no_decision_is_without_use(table: str) -> None:
     walk = real_walk()
-    handlers = [
-        module.definitions["handler"]
+    begun = [
+        root
         for name, module in walk.source.modules.items()
         if name.startswith("functions.") and "handler" in module.definitions
+        for root in roots(walk.source, module.definitions["handler"])
     ]
-    reached = walk.reach(handlers).nodes
+    reached = walk.reach(begun).nodes
     met = {edge.target.definition.id for node in reached for edge in walk.facts(node).edges}
     for entry, (_, reason) in getattr(decisions, table).items():
         place = entry[0] if isinstance(entry, tuple) else entry

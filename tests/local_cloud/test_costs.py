@@ -16,7 +16,7 @@ from local_cloud.meter import load, load_refused
 from local_cloud.testing import local_cloud
 from murmuration.aws.calls import Answer, Call, ServiceError
 from operators.cli import main
-from operators.commands.cost import _polled_queues, _schedules
+from operators.commands.cost import _schedules, _swept_queues
 from operators.costs import model, usage
 from operators.costs.bill import bill, bill_causes
 from operators.costs.counts import Counts, Op
@@ -56,7 +56,7 @@ def without(*fields: str) -> Counts:
     return Counts(**{**nothing, "wakes_per_message": 1.0, **ones})  # type: ignore[arg-type]
 
 
-IDLE = Setup(polled_queues=0, schedules=0)
+IDLE = Setup(swept_queues=0, schedules=0)
 
 
 class TestEstimate:
@@ -66,11 +66,11 @@ class TestEstimate:
         seconds = 30 * 24 * 3600
         alone = replace(ASSUMPTIONS, comings_per_day=0, logins_per_month=0)
         parked, held, socket = (
-            estimate(silent, waiting, alone, replace(IDLE, polled_queues=2), without("renewal", "held_wait"))
+            estimate(silent, waiting, alone, replace(IDLE, swept_queues=2), without("renewal", "held_wait"))
             for waiting in WAITING
         )
         looks = seconds / (240 + 600)
-        assert parked["sqs_requests"] == seconds / 20 + 2 * 5 * seconds / 20 + seconds / 600
+        assert parked["sqs_requests"] == seconds / 20 + 2 * seconds / 60 + seconds / 600
         assert parked["rest_requests"] == seconds / 20 + seconds / 600
         assert parked["lambda_requests"] == seconds / 600 + looks
         assert parked["dynamodb_reads"] == seconds / 600
@@ -190,7 +190,7 @@ NAMES = {
 @pytest.mark.parametrize("name", LIVES)
 def test_the_documents_say_what_is_counted(name: str) -> None:
     life, title = LIVES[name], NAMES[name]
-    setup = Setup(polled_queues=_polled_queues(), schedules=_schedules())
+    setup = Setup(swept_queues=_swept_queues(), schedules=_schedules())
 
     def total(waiting: usage.Waiting, *, free_tier: bool = True) -> float:
         return sum(bill(estimate(life, waiting, setup=setup), free_tier=free_tier).values())
@@ -204,6 +204,31 @@ def test_the_documents_say_what_is_counted(name: str) -> None:
     assert row.endswith("".join(f" | {figure:,.{digits}f}" for figure in figures) + " |")
 
 
+def test_what_is_asked_for_besides_can_be_checked_by_hand() -> None:
+    quiet = Life(users=5, messages_per_day=10, devices=0, hours_online=0, media_mb_per_day=0, rooms=20)
+    month = 5 * 10 * 30
+
+    def more(**options: Any) -> dict[str, dict[str, float]]:
+        return usage.estimate_causes(replace(quiet, **options), "parked")
+
+    pushes = more(phones=2)["pushes"]
+    assert pushes["dynamodb_reads"] == month * 4 * 2 * 18
+    assert pushes["sqs_requests"] == month * 4 * 2 * 3
+    sent = more(servers=100)["federation"]
+    assert sent["dynamodb_reads"] == month * (150 + 16)
+    assert sent["lambda_requests"] == month * 8
+    assert sent["lambda_gb_seconds"] == pytest.approx(month * 8 * 0.5 * (2 + 0.08))
+    taken = more(remote_events=1000)["federation"]
+    assert (taken["rest_requests"], taken["dynamodb_writes"]) == (30_000, 30_000 * 9)
+    held = more(app_hours=8)["sliding sync"]
+    waits, wakes = 5 * 8 * 3600 * 30 * 2 / 25, month * 5 * 0.5
+    assert held["lambda_requests"] == pytest.approx(waits + wakes)
+    assert held["lambda_gb_seconds"] > 5 * 8 * 3600 * 30 * 2 * 0.5
+    nothing = more()
+    assert nothing["pushes"]["lambda_requests"] == nothing["federation"]["lambda_requests"] == 0
+    assert "sliding sync" not in nothing
+
+
 @pytest.mark.parametrize("name", LIVES)
 def test_the_page_says_what_waits_at_the_edge_cost(name: str) -> None:
     life, title = LIVES[name], NAMES[name].partition(" of ")[0].removeprefix("a ")
@@ -212,7 +237,7 @@ def test_the_page_says_what_waits_at_the_edge_cost(name: str) -> None:
         sum(bill(estimate(life, "parked", setup=setup), free_tier=True).values())
         for api, waits in (("rest", "rest"), ("rest", "edge"), ("http", "rest"), ("http", "edge"))
         for setup in (
-            Setup(api=api, waits=waits, polled_queues=_polled_queues(), schedules=_schedules()),  # type: ignore[arg-type]
+            Setup(api=api, waits=waits, swept_queues=_swept_queues(), schedules=_schedules()),  # type: ignore[arg-type]
         )
     ]
     row = "".join(f" | {figure:,.{digits}f}" for figure in figures)
@@ -230,7 +255,7 @@ class TestCommand:
         life = Life(users=5, messages_per_day=200)
         for waiting in WAITING:
             assert waiting in output
-            setup = Setup(polled_queues=_polled_queues(), schedules=_schedules())
+            setup = Setup(swept_queues=_swept_queues(), schedules=_schedules())
             dollars = bill(estimate(life, waiting, setup=setup), free_tier=False)
             assert f"{sum(dollars.values()):.2f}" in output
             assert f"{dollars['DynamoDB']:.2f}" in output
@@ -243,7 +268,7 @@ class TestCommand:
 
     def test_it_prints_the_bill_with_waits_at_the_edge(self, capsys) -> None:
         assert main(["cost", "--users", "5", "--api", "http", "--waits", "edge"]) == 0
-        setup = Setup(api="http", waits="edge", polled_queues=_polled_queues(), schedules=_schedules())
+        setup = Setup(api="http", waits="edge", swept_queues=_swept_queues(), schedules=_schedules())
         dollars = bill(estimate(Life(users=5), "parked", setup=setup), free_tier=True)
         assert f"{sum(dollars.values()):.2f}" in capsys.readouterr().out
 

@@ -1,165 +1,317 @@
+"""Workers of queues, rung by invocations, take messages out of local SQS, by Lambda's and SQS's rules."""
+
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from local_cloud.aws.sqs_queue import Queue as SqsQueue
+from local_cloud.aws import patch
+from local_cloud.aws.patch import AwsError
+from local_cloud.aws.sqs import Sqs
 from local_cloud.lambdas import Lambdas
-from local_cloud.pollers.queues import QueueMapping, QueueSettings
-from murmuration.endpoint import Queue
-from tests.local_cloud.routed import routed
+from local_cloud.names import QUEUE_URLS
+from local_cloud.permissions import acting_for
+from local_cloud.pollers.invocations import Invocations
+from murmuration.aws import queues
+from murmuration.cache import LruCache
+from murmuration.endpoint.workers import QueueWorker, queue_worker
+from murmuration.settings import settings
+from tests.local_cloud.routed import Routed
 from tests.local_cloud.waiting import until
 
+NAME, FIFO = "gateway-pushes", "outbound"
 
-class Worker:
-    """A queue function: keeps its events, answers as `decide` says; `wait` for its n-th batch."""
 
-    def __init__(self, decide=lambda bodies, event: None):
-        self.batches: list[list[str]] = []
-        self.called = threading.Semaphore(0)
+class Stage:
+    """Two queues with workers; `taken` is what they were given, `work` what they do with it."""
 
-        @routed(Queue("q"))
-        def function(event, context):
-            bodies = [record["body"] for record in event["Records"]]
-            self.batches.append(bodies)
-            try:
-                return decide(bodies, event)
-            finally:
-                self.called.release()
+    def __init__(self, *, repeats: bool = False, at_once: int = 10) -> None:
+        self.sqs = Sqs(repeats=repeats)
+        self.lambdas = Lambdas(20)
+        self.invocations = Invocations(
+            self.lambdas, timeout=10, chaos="twice" if repeats else "none", at_once=at_once
+        )
+        self.rings = 0
+        self.deaf = False
+        self.taken: list[str] = []
+        self.work: Callable[[str], None] = lambda _: None
+        self._lock = threading.Lock()
+        dead = settings().queue("dead-letters")
+        for suffix in ("", ".fifo"):
+            more = {"FifoQueue": "true"} if suffix else {}
+            self.sqs.create_queue({"QueueName": dead + suffix, "Attributes": more})
+        for name, suffix in ((NAME, ""), (FIFO, ".fifo")):
+            redrive = {"deadLetterTargetArn": f"arn:::{dead}{suffix}", "maxReceiveCount": 3}
+            attributes = {"VisibilityTimeout": "0.5", "RedrivePolicy": json.dumps(redrive)}
+            attributes |= {"FifoQueue": "true"} if suffix else {}
+            self.sqs.create_queue({"QueueName": settings().queue(name) + suffix, "Attributes": attributes})
+            worker = queue_worker(name, fifo=bool(suffix), batch_size=1 if suffix else 10)(self._take)
+            self.invocations.add(settings().worker(name), _function(worker))
+        self.services = patch.Services({"sqs": self.sqs.operations(), "lambda": {"Invoke": self._invoke}})
+        patch.install(self.services)
 
-        self.function = function
+    def _invoke(self, params: dict[str, Any]) -> dict[str, Any]:
+        self.rings += 1
+        return {"StatusCode": 202} if self.deaf else self.invocations.invoke(params)
 
-    def wait(self, times):
-        for _ in range(times):
-            assert self.called.acquire(timeout=5), self.batches
+    def _take(self, body: dict[str, Any]) -> None:
+        with self._lock:
+            self.taken.append(body["n"])
+        self.work(body["n"])
+
+    def put(self, text: str, group: str) -> None:
+        queues.send_all(FIFO, [queues.Message({"n": text}, group, text)])
+
+    def counts(self, name: str) -> tuple[int, int, int]:
+        return self.sqs.queue(name).counts()
+
+    def dead(self, *, fifo: bool) -> list[str]:
+        queue = self.sqs.queue(settings().queue("dead-letters") + (".fifo" if fifo else ""))
+        return [json.loads(each.body)["n"] for each in queue.receive(10, wait=0)]
+
+    def close(self) -> None:
+        self.invocations.close()
+        self.sqs.close()
+        self.lambdas.close()
+        patch.uninstall(self.services)
+
+
+def _function(worker: QueueWorker) -> Any:
+    return Routed(worker, worker.route, name=f"test-{worker.route.name}")
 
 
 @pytest.fixture
-def run():
-    mappings = []
+def stages(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Stage]]:
+    monkeypatch.setenv("MURMURATION_QUEUE_URLS", QUEUE_URLS)
+    monkeypatch.setattr(queues, "_urls", LruCache(10))
+    settings.cache_clear()
+    made: list[Stage] = []
 
-    def start(queue, worker, chaos="none", **settings):
-        mapping = QueueMapping(
-            worker.function, queue, QueueSettings(**settings), Lambdas(20), timeout=10, chaos=chaos
-        )
-        mappings.append((mapping, queue))
-        mapping.start()
-        return mapping
+    def make(**options: Any) -> Stage:
+        made.append(Stage(**options))
+        return made[-1]
 
-    yield start
-    for mapping, queue in mappings:
-        mapping.stop()
-        queue.close()
-        mapping.join(5)
-
-
-def fifo(**attributes):
-    return SqsQueue("q.fifo", {"FifoQueue": "true", **attributes})
+    yield make
+    for each in made:
+        each.close()
+    monkeypatch.undo()
+    settings.cache_clear()
 
 
-def test_the_event_is_sqss(run):
-    queue, worker = fifo(), Worker()
-    queue.send(
-        "body",
-        group="g",
-        deduplication="d",
-        attributes={"a": {"DataType": "String", "StringValue": "1"}},
-    )
-    run(queue, worker)
-    worker.wait(1)
-    (record,) = worker.function.events[0]["Records"]
-    assert set(record) == {
-        "messageId", "receiptHandle", "body", "attributes", "messageAttributes", "md5OfBody", "eventSource",
-        "eventSourceARN", "awsRegion",
-    }  # fmt: skip
-    assert record["attributes"]["MessageGroupId"] == "g"
-    assert record["attributes"]["ApproximateReceiveCount"] == "1"
-    assert record["messageAttributes"]["a"] == {
-        "stringValue": "1",
-        "stringListValues": [],
-        "binaryListValues": [],
-        "dataType": "String",
-    }
-    assert record["eventSourceARN"] == "arn:aws:sqs:us-east-1:000000000000:q.fifo"
+@pytest.fixture
+def stage(stages: Callable[..., Stage]) -> Stage:
+    return stages()
 
 
-def test_handled_messages_are_deleted(run):
-    queue, worker = SqsQueue("q", {}), Worker()
-    run(queue, worker)
-    queue.send("m")
-    worker.wait(1)
-    until(lambda: queue.counts() == (0, 0, 0))
+def is_empty(stage: Stage, name: str = NAME, *, fifo: bool = False) -> bool:
+    return stage.counts(settings().queue(name) + (".fifo" if fifo else "")) == (0, 0, 0)
 
 
-def test_a_batch_that_raises_comes_back_after_its_visibility_timeout(run):
-    tries = iter([True, False])
-
-    def decide(bodies, event):
-        if next(tries):
-            raise ValueError
-
-    queue, worker = SqsQueue("q", {"VisibilityTimeout": "0.05"}), Worker(decide)
-    for body in ("1", "2"):
-        queue.send(body)
-    run(queue, worker)
-    worker.wait(2)
-    assert worker.batches == [["1", "2"], ["1", "2"]]
+def test_whoever_queues_something_has_it_done(stage: Stage) -> None:
+    queues.send(NAME, {"n": "1"})
+    until(lambda: is_empty(stage))
+    assert (stage.taken, stage.rings) == (["1"], 1)
 
 
-def test_only_failed_messages_come_back(run):
-    def decide(bodies, event):
-        failed = [r["messageId"] for r in event["Records"] if r["body"] == "2" and len(worker.batches) == 1]
-        return {"batchItemFailures": [{"itemIdentifier": identifier} for identifier in failed]}
-
-    queue, worker = SqsQueue("q", {"VisibilityTimeout": "0.05"}), Worker(decide)
-    for body in "123":
-        queue.send(body)
-    run(queue, worker)
-    worker.wait(2)
-    assert worker.batches == [["1", "2", "3"], ["2"]]
+def test_ten_messages_cost_one_ring(stage: Stage) -> None:
+    queues.send_each(NAME, [{"n": str(number)} for number in range(23)])
+    until(lambda: is_empty(stage))
+    assert sorted(stage.taken, key=int) == [str(number) for number in range(23)]
+    assert stage.rings == 3
 
 
-def test_groups_run_side_by_side_and_each_in_order(run):
+def test_nothing_is_sent_for_nobody(stage: Stage) -> None:
+    queues.send_each(NAME, [])
+    queues.send_all(FIFO, [])
+    assert stage.rings == 0
+
+
+def test_what_fails_comes_again_and_ends_among_the_dead_letters(stage: Stage) -> None:
+    def work(text: str) -> None:
+        if text == "bad":
+            raise ConnectionError("the gateway is away")
+
+    stage.work = work
+    queues.send_each(NAME, [{"n": "good"}, {"n": "bad"}])
+
+    def sweep() -> bool:
+        if queues.waiting(NAME):
+            queues.ring(NAME, queues.UNKNOWN)
+        return is_empty(stage)
+
+    until(sweep)
+    assert stage.taken.count("bad") == 3
+    assert stage.taken.count("good") == 1
+    assert stage.dead(fifo=False) == ["bad"]
+
+
+def test_a_worker_that_dies_loses_nothing(stage: Stage) -> None:
+    """A function that is killed reports nothing, and has deleted nothing."""
+    dying = iter([True])
+
+    def work(_: str) -> None:
+        if next(dying, False):
+            raise KeyboardInterrupt
+
+    stage.work = work
+    worker = queue_worker(NAME, fifo=False)(stage._take)
+    stage.deaf = True
+    queues.send_each(NAME, [{"n": "1"}, {"n": "2"}])
+    with pytest.raises(KeyboardInterrupt):
+        worker({"waiting": 2})
+    assert stage.taken == ["1"]
+    until(lambda: queues.waiting(NAME) == 2)
+    worker({"waiting": 0})
+    assert sorted(stage.taken[1:]) == ["1", "2"]
+    assert is_empty(stage)
+
+
+def test_a_lost_ring_is_made_up_for(stage: Stage) -> None:
+    stage.deaf = True
+    queues.send(NAME, {"n": "1"})
+    assert queues.waiting(NAME) == 1
+    stage.deaf = False
+    queues.ring(NAME, queues.UNKNOWN)
+    until(lambda: is_empty(stage))
+
+
+def test_a_ring_that_is_refused_is_no_error(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Any) -> dict[str, Any]:
+        raise AwsError("TooManyRequestsException", "Rate exceeded", 429)
+
+    monkeypatch.setattr(stage, "_invoke", refuse)
+    monkeypatch.setattr("murmuration.aws.calls.FIRST_PAUSE_S", 0)
+    stage.services.operations["lambda"]["Invoke"] = refuse  # type: ignore[index]
+    queues.send(NAME, {"n": "1"})
+    assert queues.waiting(NAME) == 1
+
+
+def test_groups_run_side_by_side_and_each_in_order(stage: Stage) -> None:
     both = threading.Barrier(2)
 
-    def decide(bodies, event):
-        if bodies[0].endswith("0"):
-            both.wait(5)  # only passes if the two groups are being handled at once
+    def work(text: str) -> None:
+        if text.endswith("0"):
+            both.wait(5)  # only passes if the two groups are at work at once
 
-    queue, worker = fifo(), Worker(decide)
+    stage.work = work
     for number in range(3):
         for group in "ab":
-            queue.send(f"{group}{number}", group=group, deduplication=f"{group}{number}")
-    run(queue, worker, batch_size=1)
-    worker.wait(6)
+            stage.put(f"{group}{number}", group)
+    until(lambda: is_empty(stage, FIFO, fifo=True))
     for group in "ab":
-        assert [b[0] for b in worker.batches if b[0].startswith(group)] == [f"{group}{n}" for n in range(3)]
+        of_group = [text for text in stage.taken if text.startswith(group)]
+        assert of_group == [f"{group}{number}" for number in range(3)]
 
 
-def test_concurrency_is_bounded(run):
+def test_no_two_workers_are_at_one_group(stage: Stage) -> None:
     running, most, lock = 0, 0, threading.Lock()
+    others = threading.Event()
 
-    def decide(bodies, event):
+    def work(_: str) -> None:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        threading.Event().wait(0.002)
+        others.wait(0.002)
         with lock:
             running -= 1
 
-    queue, worker = SqsQueue("q", {}), Worker(decide)
+    stage.work = work
     for number in range(20):
-        queue.send(str(number))
-    run(queue, worker, batch_size=1, maximum_concurrency=3)
-    worker.wait(20)
+        stage.put(str(number), "one")
+    until(lambda: is_empty(stage, FIFO, fifo=True))
+    assert most == 1
+    assert stage.taken == [str(number) for number in range(20)]
+
+
+def test_a_group_waits_for_its_message_that_failed(stage: Stage) -> None:
+    tries = iter([True, True])
+
+    def work(text: str) -> None:
+        if text == "a0" and next(tries, False):
+            raise ConnectionError("later")
+
+    stage.work = work
+    queues.send_all(FIFO, [queues.Message({"n": text}, text[0], text) for text in ("a0", "a1", "b0")])
+
+    def sweep() -> bool:
+        if queues.waiting(FIFO):
+            queues.ring(FIFO, queues.UNKNOWN)
+        return is_empty(stage, FIFO, fifo=True)
+
+    until(sweep)
+    assert [text for text in stage.taken if text[0] == "a"] == ["a0", "a0", "a0", "a1"]
+    assert stage.dead(fifo=True) == []
+
+
+def test_concurrency_is_bounded(stages: Callable[..., Stage]) -> None:
+    stage = stages(at_once=3)
+    running, most, lock = 0, 0, threading.Lock()
+    others = threading.Event()
+
+    def work(_: str) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        others.wait(0.002)
+        with lock:
+            running -= 1
+
+    stage.work = work
+    for number in range(20):
+        stage.put(str(number), str(number))
+    until(lambda: is_empty(stage, FIFO, fifo=True))
+    assert len(stage.taken) == 20
     assert most <= 3
 
 
-def test_chaos_delivers_each_batch_twice(run):
-    queue, worker = SqsQueue("q", {}), Worker()
-    queue.send("m")
-    run(queue, worker, chaos="twice")
-    worker.wait(2)
-    assert worker.batches == [["m"], ["m"]]
+def test_who_has_little_time_left_has_another_go_on(stage: Stage) -> None:
+    class Context:
+        """A function that has used more of its time at each look."""
+
+        left = 10_000
+
+        def get_remaining_time_in_millis(self) -> int:
+            self.left -= 600
+            return self.left
+
+    worker = queue_worker(FIFO, batch_size=1)(stage._take)
+    stage.deaf = True
+    for number in range(5):
+        stage.put(str(number), "one")
+    rings = stage.rings
+    worker({"waiting": 1}, Context())
+    assert 0 < len(stage.taken) < 5
+    assert stage.rings == rings + 1
+
+
+def test_everything_may_come_twice(stages: Callable[..., Stage]) -> None:
+    stage = stages(repeats=True)
+    queues.send(NAME, {"n": "1"})
+    stage.put("a0", "a")
+    stage.put("a1", "a")
+    until(lambda: is_empty(stage) and is_empty(stage, FIFO, fifo=True))
+    assert stage.taken.count("1") == 2
+    assert [text for text in stage.taken if text[0] == "a"] == ["a0", "a0", "a1", "a1"]
+
+
+def test_a_worker_may_do_with_its_own_queue_what_its_route_says(stage: Stage) -> None:
+    stage.deaf = True
+    queues.send(NAME, {"n": "1"})
+    worker = queue_worker(NAME, fifo=False)(stage._take)
+    with acting_for("workers.pushes", NAME):
+        worker({"waiting": 1})
+    assert stage.taken == ["1"]
+    with acting_for("workers.pushes"), pytest.raises(Exception, match="receive on queues gateway-pushes"):
+        worker({"waiting": 1})
+
+
+def test_only_known_functions_are_invoked(stage: Stage) -> None:
+    for asked in ({"FunctionName": "x"}, {"FunctionName": settings().worker(NAME)}):
+        with pytest.raises(AwsError):
+            stage.invocations.invoke(asked)

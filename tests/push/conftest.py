@@ -23,7 +23,8 @@ def gateway(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gatew
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
     made = Workers()
-    monkeypatch.setattr(queues, "send", made.send)
+    monkeypatch.setattr(queues, "send_each", made.send_each)
+    monkeypatch.setattr(queues, "send_later", made.send_later)
     return made
 
 

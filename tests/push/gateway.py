@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -71,7 +71,11 @@ class Workers:
         self._log: dict[str, int] = {}
         self._receipts: dict[str, int] = {}
 
-    def send(self, name: str, body: Mapping[str, Any], *, delay_s: int = 0, **_: Any) -> None:
+    def send_each(self, name: str, bodies: Sequence[Mapping[str, Any]]) -> None:
+        for body in bodies:
+            self.send_later(name, body, 0)
+
+    def send_later(self, name: str, body: Mapping[str, Any], delay_s: int) -> None:
         assert name == evaluation.QUEUE
         self.queue.append((json.loads(json.dumps(body)), delay_s))
 

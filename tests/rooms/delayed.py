@@ -35,14 +35,14 @@ class Time:
             patch.setattr(module, "now_ms", self.now)
         patch.setattr("murmuration.clock.now_ms", self.now)
         patch.setattr(rate_limits, "now_ms", now_ms)
-        patch.setattr(queues, "send", self._send)
+        patch.setattr(queues, "send_later", self._send)
         watched = dynamodb.query("parked", "pk = :pk", {":pk": "delayed-events"}, attributes=("pk", "sk"))
         dynamodb.batch_write([dynamodb.delete("parked", key) for key in watched])  # of other tests
 
     def now(self) -> int:
         return now_ms() + self.passed
 
-    def _send(self, name: str, body: Mapping[str, Any], *, delay_s: int = 0, **_: Any) -> None:
+    def _send(self, name: str, body: Mapping[str, Any], delay_s: int) -> None:
         assert name == orders.QUEUE
         assert 0 <= delay_s <= 900
         self.delays.append(delay_s)

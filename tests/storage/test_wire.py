@@ -1,4 +1,4 @@
-"""The wire to DynamoDB, SQS and SSM: signatures, answers, errors, connections that end."""
+"""The wire to DynamoDB, SQS, SSM and Lambda: signatures, answers, errors, connections that end."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ class Service:
     def __init__(self, certificate: Path | None = None) -> None:
         self.answers: Answers = []
         self.asked: list[tuple[dict[str, str], bytes]] = []
+        self.paths: list[str] = []
         self.connections = 0
         self.closes = False
         self.silent = 0  # so many connections, the oldest, are answered no more
@@ -60,6 +61,7 @@ class Service:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                service.paths.append(self.path)
                 service.asked.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 if self.number <= service.silent:
                     service.stopped.wait()
@@ -115,7 +117,7 @@ def credentials(url: str) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
         "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
         "AWS_REGION": "eu-central-1",
-        **{f"AWS_ENDPOINT_URL_{name}": url for name in ("DYNAMODB", "SQS", "SSM")},
+        **{f"AWS_ENDPOINT_URL_{name}": url for name in ("DYNAMODB", "SQS", "SSM", "LAMBDA")},
     }
 
 
@@ -131,17 +133,33 @@ def test_an_answer_and_what_was_asked(service: Service) -> None:
     assert json.loads(body) == {"TableName": "rooms", "Key": {"id": {"B": "AP8="}}}
 
 
-@given(st.sampled_from(sorted(PROTOCOLS)), st.text(), st.one_of(st.just(""), st.text("abc/+=", min_size=1)))
-def test_signatures_are_botocores(name: str, text: str, token: str) -> None:
+def test_an_event_goes_to_a_functions_own_path(service: Service) -> None:
+    service.answers = [(202, b"")]
+    asked = {"FunctionName": "murmuration-queue-outbound", "InvocationType": "Event", "Payload": "{}"}
+    assert call("lambda", "Invoke", asked) == {}
+    ((headers, body),) = service.asked
+    assert service.paths == ["/2015-03-31/functions/murmuration-queue-outbound/invocations"]
+    assert headers["x-amz-invocation-type"] == "Event"
+    assert body == b"{}"
+
+
+@given(
+    st.sampled_from(sorted(PROTOCOLS)),
+    st.sampled_from(["/", "/2015-03-31/functions/some-name_1/invocations"]),
+    st.sampled_from([("x-amz-target", "Service.DoIt"), ("x-amz-invocation-type", "Event")]),
+    st.text(),
+    st.one_of(st.just(""), st.text("abc/+=", min_size=1)),
+)
+def test_signatures_are_botocores(name: str, where: str, how: tuple[str, str], text: str, token: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         given_ = {**credentials("http://x"), "AWS_SESSION_TOKEN": token}
         for variable, value in given_.items():
             patch.setenv(variable, value)
         sender = Wire(name, "eu-central-1", "https://service.example")
         body = json.dumps({"text": text}).encode()
-        headers = sender._headers("DoIt", body)
-    request = AWSRequest("POST", "https://service.example/", data=body)
-    for header in ("content-type", "x-amz-target"):
+        headers = sender._headers(where, body, *how)
+    request = AWSRequest("POST", f"https://service.example{where}", data=body)
+    for header in ("content-type", how[0]):
         request.headers[header] = headers[header]
     request.context["timestamp"] = headers["x-amz-date"]
     who = Credentials(given_["AWS_ACCESS_KEY_ID"], given_["AWS_SECRET_ACCESS_KEY"], token or None)

@@ -10,7 +10,7 @@ from murmuration.federation.membership.joining import QUEUE
 from murmuration.federation.membership.leaving import leave_again
 
 
-@queue_worker(QUEUE, fifo=False, batch_size=1)
+@queue_worker(QUEUE, fifo=False, batch_size=1, federation=True)
 def handler(message: dict[str, Any]) -> None:
     if "leave" in message:
         leave_again(message["user_id"], message["room_id"], message["leave"])

@@ -10,7 +10,7 @@ from murmuration.federation.inbound.transactions.queueing import QUEUE
 from murmuration.federation.inbound.transactions.working import origin_of, work
 
 
-@queue_worker(QUEUE, batch_size=1)
+@queue_worker(QUEUE, batch_size=1, federation=True)
 def handler(message: dict[str, Any]) -> None:
     with server_billing(origin_of(message), QUEUE):
         work(message)

@@ -7,7 +7,7 @@ from murmuration.federation.devices.resyncing import retry_parked_lists
 from murmuration.federation.inbound.transactions.working import retry_parked
 
 
-@schedule_worker("rate(1 minute)")
+@schedule_worker("rate(1 minute)", federation=True)
 def handler() -> None:
     retry_parked()
     retry_parked_lists()

@@ -7,7 +7,7 @@ from murmuration.federation.ephemera.sending import send_waiting_receipts
 from murmuration.federation.outbound.retrying import retry_due
 
 
-@schedule_worker("rate(1 minute)")
+@schedule_worker("rate(1 minute)", federation=True)
 def handler() -> None:
     retry_due()
     send_waiting_receipts()

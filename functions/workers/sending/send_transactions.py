@@ -9,6 +9,6 @@ from murmuration.federation.outbound.pokes import OUTBOUND
 from murmuration.federation.outbound.working import work
 
 
-@queue_worker(OUTBOUND, batch_size=1)
+@queue_worker(OUTBOUND, batch_size=1, federation=True)
 def handler(message: dict[str, Any]) -> None:
     work(message)

@@ -37,7 +37,7 @@ def letters(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         assert name == resets.DEAD_LETTERS
         sent.append(body)
 
-    monkeypatch.setattr(queues, "send", put)
+    monkeypatch.setattr(queues, "put", put)
     return sent
 
 

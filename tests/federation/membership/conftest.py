@@ -53,7 +53,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     sent: list[dict[str, Any]] = []
 
-    def send(name: str, body: dict[str, Any], *, delay_s: int = 0, **_: Any) -> None:
+    def send(name: str, body: dict[str, Any], delay_s: int = 0) -> None:
         if name == "delayed-events":
             return
         assert name == "remote-joins"
@@ -63,4 +63,5 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
                 handler.function(body)
 
     monkeypatch.setattr(queues, "send", send)
+    monkeypatch.setattr(queues, "send_later", send)
     return sent

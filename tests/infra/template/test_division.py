@@ -91,7 +91,7 @@ def test_a_function_is_named_by_where_it_is(stack: Synthesised) -> None:
             if found["Type"] == "AWS::Lambda::Function"
         ]
         division = name.partition("NestedStack")[0]
-        first = {"client_server", "client_v1", "client_v2", "workers", "websocket", "deployment"}
+        first = {"client_server", "client_v1", "client_v2", "workers", "queue", "websocket", "deployment"}
         assert set(names) == {"": first, "Clients": {"client"}, "Federation": {"federation"}}[division]
 
 

@@ -47,7 +47,8 @@ def _waiting_for_these(found: dict[str, Any], resources: dict[str, Any]) -> dict
 
 
 def _referred_to(stack: Synthesised) -> set[str]:
-    read = {found["FunctionName"]["Ref"] for found in stack.properties("AWS::Lambda::EventSourceMapping")}
+    kinds = ("AWS::Lambda::EventSourceMapping", "AWS::Lambda::EventInvokeConfig")
+    read = {found["FunctionName"]["Ref"] for kind in kinds for found in stack.properties(kind)}
     rules = stack.properties("AWS::Events::Rule")
     return read | {target["Arn"]["Fn::GetAtt"][0] for rule in rules for target in rule["Targets"]}
 

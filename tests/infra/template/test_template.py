@@ -186,15 +186,16 @@ def test_the_environment_is_what_settings_read(stack: Synthesised) -> None:
 def test_each_worker_has_its_source(stack: Synthesised) -> None:
     workers = [function for function in functions() if isinstance(function.route, Stream | Queue)]
     mappings = stack.properties("AWS::Lambda::EventSourceMapping")
-    assert len(mappings) == len(workers)
-    assert all(mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"] for mapping in mappings)
     streams = [function for function in workers if isinstance(function.route, Stream)]
-    from_streams = [mapping for mapping in mappings if "StartingPosition" in mapping]
-    assert len(from_streams) == len(streams)
-    for mapping in from_streams:
+    assert len(mappings) == len(streams), "Lambda polls no queue"
+    for mapping in mappings:
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert mapping["BisectBatchOnFunctionError"] is True
         assert mapping["DestinationConfig"]["OnFailure"]["Destination"]
         assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    rings = stack.properties("AWS::Lambda::EventInvokeConfig")
+    assert len(rings) == len(workers) - len(streams)
+    assert all(each["MaximumRetryAttempts"] == 0 for each in rings), "a sweep makes up for a lost ring"
     schedules = [function for function in functions() if isinstance(function.route, Schedule)]
     assert len(stack.of_type("AWS::Events::Rule")) == len(schedules)
     sockets = [function for function in functions() if isinstance(function.route, WebSocket)]
@@ -282,7 +283,7 @@ def reserved_in(stack: Synthesised) -> dict[str, int]:
 def test_what_can_be_held_for_long_starves_nothing_else(stack: Synthesised) -> None:
     found = reserved_in(stack)
     assert found == modules.reserved(1_000, held=False)
-    assert set(found) == set(modules.SHARES), "each share is of a function that there is"
+    assert set(found) == {*modules.SHARES, *modules.WORKERS}, "each share is of a function that there is"
     assert all(count >= 1 for count in found.values())
     assert found["client_server.sync.sync"] == found["client_server.sync.sliding_sync"] == 160
     assert 1_000 - sum(found.values()) >= 300, "the rest of the functions have a good part for themselves"
@@ -297,6 +298,39 @@ def test_a_small_account_reserves_nothing(quota: int, held: bool, reserves: bool
     assert bool(found) is reserves
     assert not found or quota - sum(found.values()) >= 100
     assert not found or found["client_server.sync.sync"] == quota * (40 if held else 16) // 100
+
+
+def test_workers_have_a_share_where_enough_is_left() -> None:
+    assert modules.WORKERS.keys() <= modules.reserved(1_000, held=False).keys()
+    assert not modules.WORKERS.keys() & modules.reserved(1_000, held=True).keys()
+
+
+def test_a_queue_has_a_worker_that_whoever_may_send_may_ring(stack: Synthesised) -> None:
+    names = {found["FunctionName"] for found in stack.properties("AWS::Lambda::Function")}
+    roles = {name: role for name, role in stack.of_type("AWS::IAM::Role").items() if "Workers" in name}
+    rung = {
+        resource["Fn::Sub"].rpartition(":")[2]
+        for role in roles.values()
+        for policy in role["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "lambda:InvokeFunction" in statement["Action"]
+        for resource in statement["Resource"]
+    }
+    queues = {found["QueueName"].removesuffix(".fifo") for found in stack.properties("AWS::SQS::Queue")}
+    assert rung == {
+        f"{PREFIX}-queue-{name.removeprefix(f'{PREFIX}-')}" for name in queues if "dead-letters" not in name
+    }
+    assert rung <= names
+
+
+def test_a_server_that_does_not_federate_has_nothing_for_it(stack_with: StackWith) -> None:
+    alone = stack_with(federation="false")
+    queues = {found["QueueName"] for found in alone.properties("AWS::SQS::Queue")}
+    assert not any(name in queue for queue in queues for name in ("outbound", "room-pdus", "remote-joins"))
+    assert any(queue.endswith("dead-letters.fifo") for queue in queues), "letters may be in it"
+    assert len(alone.of_type("AWS::Events::Rule")) == len(
+        [each for each in functions() if isinstance(each.route, Schedule) and not each.route.federation]
+    )
 
 
 def test_a_function_that_waits_or_decodes_has_a_share() -> None:

@@ -117,6 +117,10 @@ class Settings:
         """The physical name of the queue with the logical name `name`."""
         return f"{self.prefix}-{name}"
 
+    def worker(self, queue: str) -> str:
+        """The physical name of the function that works through the queue with the logical name `queue`."""
+        return f"{self.prefix}-queue-{queue}"
+
     def parameter(self, name: str) -> str:
         """The name of the SSM parameter `name`."""
         return f"/{self.prefix}/{name}"

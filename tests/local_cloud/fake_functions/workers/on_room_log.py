@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from local_cloud.names import PREFIX
+from murmuration.aws import queues
 from murmuration.endpoint import Stream
 from tests.local_cloud.fake_functions.client.things import BUCKET, client
 from tests.local_cloud.routed import routed
@@ -25,7 +25,4 @@ def handler(event, context):
         name = image["room_id"]["S"]
         note = json.dumps({"json": image["json"]["S"], "at": time.time(), "event": record["eventName"]})
         client("s3").put_object(Bucket=BUCKET, Key=f"seen-{name}", Body=note.encode())
-        url = client("sqs").get_queue_url(QueueName=f"{PREFIX}-sending.fifo")["QueueUrl"]
-        client("sqs").send_message(
-            QueueUrl=url, MessageBody=name, MessageGroupId="g", MessageDeduplicationId=record["eventID"]
-        )
+        queues.send("sending", {"name": name}, group="g", dedup=record["eventID"])

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from murmuration.endpoint import Queue
+from murmuration.endpoint.workers import queue_worker
 from tests.local_cloud.fake_functions.client.things import BUCKET, client
-from tests.local_cloud.routed import routed
 
 
-@routed(Queue("sending"))
-def handler(event, context):
-    for record in event["Records"]:
-        client("s3").put_object(Bucket=BUCKET, Key=f"seen-queued-{record['body']}", Body=b"1")
+@queue_worker("sending")
+def handler(message):
+    client("s3").put_object(Bucket=BUCKET, Key=f"seen-queued-{message['name']}", Body=b"1")

@@ -1,4 +1,4 @@
-"""DynamoDB, SQS and SSM by what they have in common: JSON that is posted to one path, and signed.
+"""DynamoDB, SQS, SSM and Lambda by what they have in common: JSON that is posted, and signed.
 
 In a function, and where AWS_ENDPOINT_URL_<SERVICE> says where a service is, a call goes out by `wire`:
 botocore takes four times the CPU a call, and most of a cold start. Elsewhere (an operator's command, with its

@@ -1,18 +1,43 @@
-"""SQS: messages to queues by their logical names."""
+"""SQS: messages to queues by their logical names, and the ringing of the workers that take them.
+
+Nobody polls a queue: Lambda would ask each one all the time, used or not. Whoever queues a message rings the
+queue's worker: it invokes the worker's function asynchronously, and the worker takes messages until there are
+none. A ring may get lost, and comes at once even where a message is held back. So a delayed message has a row
+in the table `clock` as well, and a schedule looks for messages that wait (`murmuration.delivery.sweeping`).
+"""
 
 from __future__ import annotations
 
 import functools
 import json
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from murmuration.aws.calls import call
+from murmuration.aws.calls import ServiceError, call
 from murmuration.cache import LruCache
+from murmuration.clock import now_ms
 from murmuration.settings import settings
 
 BATCH_LIMIT = 10
+CLOCK = "clock"
+"""The table of the times at which workers are to be rung, and the key of all its items (`storage.clock`)."""
+CLOCK_LIFETIME_S = 86_400
+UNKNOWN = 0
+"""How many messages a worker is rung for where nobody has counted them."""
+FIFO: Mapping[str, bool] = {
+    "delayed-events": False,
+    "gateway-pushes": False,
+    "outbound": True,
+    "remote-joins": False,
+    "room-pdus": True,
+    "socket-pushes": False,
+}
+"""The queues that have a worker, and whether each keeps an order."""
+FEDERATION = frozenset(("outbound", "remote-joins", "room-pdus"))
+"""Those of them that a server which doesn't federate hasn't got."""
 _urls: LruCache[str, str] = LruCache(64)
 
 
@@ -43,26 +68,63 @@ def url_of(physical_name: str) -> str:
     return url
 
 
-def send(
-    name: str,
-    body: Mapping[str, Any],
-    *,
-    group: str | None = None,
-    dedup: str | None = None,
-    delay_s: int = 0,
-) -> None:
-    """Queue `body` as JSON; with `group` the queue is FIFO, and takes a `dedup` once in five minutes.
+def _url(name: str, *, fifo: bool) -> str:
+    return url_of(settings().queue(name) + (".fifo" if fifo else ""))
 
-    The JSON is ASCII: SQS refuses messages with characters such as U+FFFF.
+
+def in_use() -> list[str]:
+    """The queues with a worker that this deployment has."""
+    return [name for name in FIFO if name not in FEDERATION or settings().federation]
+
+
+# -- Queueing --------------------------------------------------------------------------------------------
+
+
+def put(name: str, body: Mapping[str, Any]) -> None:
+    """Queue `body` as JSON where no worker takes it, as with dead letters."""
+    _send(name, body, {})
+
+
+def send(name: str, body: Mapping[str, Any], *, group: str | None = None, dedup: str | None = None) -> None:
+    """Queue `body` as JSON and ring the queue's worker.
+
+    With `group` the queue is FIFO, and takes a `dedup` once in five minutes. A server that doesn't federate
+    hasn't got the queues in FEDERATION: nothing is done.
     """
-    physical = settings().queue(name) + (".fifo" if group is not None else "")
-    more: dict[str, Any] = {"DelaySeconds": delay_s} if delay_s else {}
+    if name in FEDERATION and not settings().federation:
+        return
+    more = {}
     if group is not None:
         more["MessageGroupId"] = group
     if dedup is not None:
         more["MessageDeduplicationId"] = dedup
+    _send(name, body, more)
+    ring(name)
+
+
+def send_later(name: str, body: Mapping[str, Any], delay_s: int) -> None:
+    """Queue `body` for a worker that is to get it after so many seconds, at most 900, or soon after that.
+
+    The queue isn't FIFO. Where the function stops before the clock is set, a sweep finds the message.
+    """
+    if delay_s <= 0:
+        send(name, body)
+        return
+    if name in FEDERATION and not settings().federation:
+        return
+    from murmuration.aws.concurrency import parallel
+
+    parallel(
+        functools.partial(_send, name, body, {"DelaySeconds": delay_s}),
+        functools.partial(ring_later, name, delay_s),
+    )
+
+
+def _send(name: str, body: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+    """The JSON is ASCII: SQS refuses messages with characters such as U+FFFF."""
     text = json.dumps(body, separators=(",", ":"))
-    call("sqs", "SendMessage", {"QueueUrl": url_of(physical), "MessageBody": text, **more})
+    url = _url(name, fifo="MessageGroupId" in more)
+    call("sqs", "SendMessage", {"QueueUrl": url, "MessageBody": text, **more})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +137,112 @@ class Message:
 
 
 def send_all(name: str, messages: Sequence[Message]) -> None:
-    """Queue messages in their order, ten in a request. Raises NotQueued if SQS leaves one out."""
-    url = url_of(f"{settings().queue(name)}.fifo")
-    for start in range(0, len(messages), BATCH_LIMIT):
-        entries = [
-            {
-                "Id": str(number),
-                "MessageBody": json.dumps(message.body, separators=(",", ":")),
-                "MessageGroupId": message.group,
-                "MessageDeduplicationId": message.dedup,
-            }
-            for number, message in enumerate(messages[start : start + BATCH_LIMIT])
-        ]
-        failed = call("sqs", "SendMessageBatch", {"QueueUrl": url, "Entries": entries}).get("Failed")
-        if failed:
-            raise NotQueued(f"{len(failed)} messages weren't queued: {failed[0].get('Code')}")
+    """Queue messages of a FIFO queue in their order, ten in a request, and ring a worker for each group.
+
+    Raises NotQueued if SQS leaves one out.
+    """
+    if name in FEDERATION and not settings().federation:
+        return
+    entries = [
+        {
+            "MessageBody": json.dumps(message.body, separators=(",", ":")),
+            "MessageGroupId": message.group,
+            "MessageDeduplicationId": message.dedup,
+        }
+        for message in messages
+    ]
+    for start in range(0, len(entries), BATCH_LIMIT):
+        _send_batch(_url(name, fifo=True), entries[start : start + BATCH_LIMIT])
+    for count in Counter(message.group for message in messages).values():
+        ring(name, count)
+
+
+def send_each(name: str, bodies: Sequence[Mapping[str, Any]]) -> None:
+    """Queue messages of a queue that keeps no order, and ring a worker for each ten of them.
+
+    Raises NotQueued if SQS leaves one out.
+    """
+    entries = [{"MessageBody": json.dumps(body, separators=(",", ":"))} for body in bodies]
+    for start in range(0, len(entries), BATCH_LIMIT):
+        some = entries[start : start + BATCH_LIMIT]
+        _send_batch(_url(name, fifo=False), some)
+        ring(name, len(some))
+
+
+def _send_batch(url: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    numbered = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
+    failed = call("sqs", "SendMessageBatch", {"QueueUrl": url, "Entries": numbered}).get("Failed")
+    if failed:
+        raise NotQueued(f"{len(failed)} messages weren't queued: {failed[0].get('Code')}")
+
+
+# -- Ringing ---------------------------------------------------------------------------------------------
+
+
+def ring(name: str, count: int = 1) -> None:
+    """Invoke the worker of a queue, which has so many messages for it, without waiting for it.
+
+    A ring that doesn't succeed is let be: the messages are safe, and a sweep finds them.
+    """
+    if not settings().queue_urls:
+        return  # outside of a deployment nobody listens
+    payload = json.dumps({"waiting": count})
+    asked = {"FunctionName": settings().worker(name), "InvocationType": "Event", "Payload": payload}
+    try:
+        call("lambda", "Invoke", asked)
+    except ServiceError as error:
+        logging.getLogger("murmuration.queues").warning("%s wasn't rung: %s", name, error.code)
+
+
+def ring_later(name: str, delay_s: int) -> None:
+    """Have the worker of a queue rung after so many seconds: the clock gets a row.
+
+    One row serves all that is due in the same second.
+    """
+    from murmuration.aws import dynamodb
+
+    due_s = now_ms() // 1000 + delay_s + 1
+    item = {"pk": CLOCK, "sk": f"{due_s:012d}#{name}", "expires": due_s + CLOCK_LIFETIME_S}
+    dynamodb.execute(dynamodb.put(CLOCK, item))
+
+
+# -- Working through a queue -----------------------------------------------------------------------------
+
+
+def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[dict[str, Any]]:
+    """Take up to so many messages, as the records of an event source mapping, waiting so long for the first.
+
+    Each stays in the queue, hidden until its visibility timeout ends, until it is deleted.
+    """
+    asked = {
+        "QueueUrl": _url(name, fifo=fifo),
+        "MaxNumberOfMessages": most,
+        "WaitTimeSeconds": wait_s,
+        "AttributeNames": ["All"],
+    }
+    return [
+        {
+            "messageId": message["MessageId"],
+            "receiptHandle": message["ReceiptHandle"],
+            "body": message["Body"],
+            "attributes": message.get("Attributes", {}),
+        }
+        for message in call("sqs", "ReceiveMessage", asked).get("Messages", [])
+    ]
+
+
+def delete(name: str, handles: Sequence[str], *, fifo: bool) -> None:
+    """Delete messages that were received: at most ten, by their handles.
+
+    One that SQS doesn't delete comes again, as does each that is worked on for too long.
+    """
+    entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(handles)]
+    if entries:
+        call("sqs", "DeleteMessageBatch", {"QueueUrl": _url(name, fifo=fifo), "Entries": entries})
+
+
+def waiting(name: str) -> int:
+    """About how many messages of a queue with a worker could be received now."""
+    wanted = "ApproximateNumberOfMessages"
+    asked = {"QueueUrl": _url(name, fifo=FIFO[name]), "AttributeNames": [wanted]}
+    return int(call("sqs", "GetQueueAttributes", asked)["Attributes"][wanted])

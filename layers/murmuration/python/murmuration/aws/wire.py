@@ -26,10 +26,15 @@ PROTOCOLS = {
     "dynamodb": ("DynamoDB_20120810", "application/x-amz-json-1.0"),
     "sqs": ("AmazonSQS", "application/x-amz-json-1.0"),
     "ssm": ("AmazonSSM", "application/x-amz-json-1.1"),
+    "lambda": ("", "application/json"),
 }
-"""By the service: what comes before the operation's name, and the content type."""
+"""By the service: what comes before the operation's name, and the content type.
+
+Lambda's operations have paths. Of them there is `Invoke` alone, for an event that nobody waits for.
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+"""
 CONNECT_S = 3
-READ_S = {"dynamodb": 8, "sqs": 25, "ssm": 8}
+READ_S = {"dynamodb": 8, "sqs": 25, "ssm": 8, "lambda": 8}
 """SQS may wait for messages for 20 s; others that say nothing for so long have lost the connection."""
 KEPT_CONNECTIONS = 64
 
@@ -47,16 +52,22 @@ class Wire:
 
     def post(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to one request. Raises ServiceError."""
-        body = _encode(parameters).encode()
+        if self._service == "lambda":
+            path = f"/2015-03-31/functions/{parameters['FunctionName']}/invocations"
+            body = parameters["Payload"].encode()
+            signed = self._headers(path, body, "x-amz-invocation-type", parameters["InvocationType"])
+        else:
+            path, body = "/", _encode(parameters).encode()
+            signed = self._headers(path, body, "x-amz-target", f"{self._prefix}.{operation}")
         try:
-            status, headers, content, _ = self._exchange(_request(self._headers(operation, body), body))
+            status, headers, content, _ = self._exchange(_request(path, signed, body))
         except (OSError, ProtocolError) as error:
             raise Unreachable(f"{self._service} {operation}: {error!r}") from error
         try:
             answer: dict[str, Any] = json.loads(content) if content else {}
         except ValueError as error:
             raise Unreachable(f"{self._service} {operation} answered {status} without JSON") from error
-        if status == 200:
+        if status in (200, 202):
             return answer
         kind = headers.get("x-amzn-errortype", "")
         code = (answer.get("__type") or kind or str(status)).rpartition("#")[2].partition(":")[0]
@@ -124,22 +135,24 @@ class Wire:
 
     # -- Signing ---------------------------------------------------------------------------------------------
 
-    def _headers(self, operation: str, body: bytes) -> dict[str, str]:
+    def _headers(self, path: str, body: bytes, how: str, what: str) -> dict[str, str]:
+        """The headers of a request for a path; the header `how` says `what` is asked for."""
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         signed = {
             "content-type": self._content_type,
             "host": self._host,
             "x-amz-date": moment,
             "x-amz-security-token": os.environ.get("AWS_SESSION_TOKEN", ""),
-            "x-amz-target": f"{self._prefix}.{operation}",
+            how: what,
         }
         if not signed["x-amz-security-token"]:
             del signed["x-amz-security-token"]
+        signed = dict(sorted(signed.items()))
         key_id, secret = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
         scope = f"{moment[:8]}/{self._region}/{self._service}/aws4_request"
         names = ";".join(signed)
         lines = "".join(f"{name}:{value}\n" for name, value in signed.items())
-        request = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+        request = f"POST\n{path}\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
         digest = hashlib.sha256(request.encode()).hexdigest()
         key = _signing_key(secret, moment[:8], self._region, self._service)
         signature = hmac.digest(
@@ -187,7 +200,7 @@ def _base64(value: object) -> str:
 _encode = json.JSONEncoder(separators=(",", ":"), default=_base64, check_circular=False).encode
 
 
-def _request(headers: Mapping[str, str], body: bytes) -> bytes:
+def _request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """A whole POST request."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"POST / HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body
+    return f"POST {path} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body

@@ -202,13 +202,15 @@ def wake(
             note(wait, causes, functools.partial(ring, wait, told), later)
         elif concerns(wait, late):
             note(wait, late, None, later)
+    connected: list[str] = []
     for socket in listeners.sockets_in(items):
         push_later = functools.partial(push_late, socket) if not socket.late else None
         if concerns(socket, causes):
-            note(socket, causes, functools.partial(order_push, socket.connection_id), push_later)
+            note(socket, causes, functools.partial(connected.append, socket.connection_id), push_later)
         elif concerns(socket, of_connections):
             note(socket, of_connections, None, push_later)
     _ring_all(rings)
+    order_pushes(connected)
     return listeners.with_pushers(items)
 
 
@@ -262,9 +264,14 @@ def push_late(socket: Socket) -> None:
 
 def order_push(connection_id: str, *, delay_s: int = 0) -> None:
     """Have a worker look whether there is something to tell a connection, at once or later."""
-    queues.send(PUSHES, {"connection_id": connection_id}, delay_s=delay_s)
+    queues.send_later(PUSHES, {"connection_id": connection_id}, delay_s)
+
+
+def order_pushes(connection_ids: Sequence[str]) -> None:
+    """Have workers look whether there is something to tell connections, ten each."""
+    queues.send_each(PUSHES, [{"connection_id": connection_id} for connection_id in connection_ids])
 
 
 def order_leaving(user_id: str, connection_id: str, *, delay_s: int) -> None:
     """Have a worker note, later, that a connection which ended says nothing of its user any more."""
-    queues.send(PUSHES, {"connection_id": connection_id, "user_id": user_id}, delay_s=delay_s)
+    queues.send_later(PUSHES, {"connection_id": connection_id, "user_id": user_id}, delay_s)

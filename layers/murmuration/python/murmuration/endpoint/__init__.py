@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from murmuration.endpoint.http import Handler, Request, Response, endpoint
-from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket
+from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket, is_wanted
 from murmuration.protocol.encoding.shapes import Answer
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "discover",
     "endpoint",
     "http_routes",
+    "is_wanted",
 ]
 
 

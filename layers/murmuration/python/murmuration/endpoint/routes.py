@@ -58,29 +58,44 @@ class WebSocket:
 class Stream:
     """The DynamoDB Stream of a table, by the table's logical name.
 
-    A batch that still fails after `maximum_retry_attempts` goes to the queue `on_failure`.
+    A batch that still fails after `maximum_retry_attempts` goes to the queue `on_failure`. With a
+    `batch_window` the function is called so many seconds after a change, with all that came meanwhile.
     """
 
     table: str
     batch_size: int = 100
+    batch_window: int = 0
     maximum_retry_attempts: int = 10
     on_failure: str = "dead-letters"
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """An SQS queue, by its logical name."""
+    """An SQS queue, by its logical name. Whoever queues something rings its function (`aws.queues`).
+
+    A queue for `federation` isn't there where the server doesn't federate.
+    """
 
     name: str
     fifo: bool = True
     batch_size: int = 10
+    federation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """An EventBridge schedule expression such as `rate(1 hour)`."""
+    """An EventBridge schedule expression such as `rate(1 hour)`.
+
+    One for `federation` isn't there where the server doesn't federate.
+    """
 
     expression: str
+    federation: bool = False
+
+
+def is_wanted(route: object, *, federation: bool) -> bool:
+    """Whether a function with this route belongs to a deployment that federates, or doesn't."""
+    return federation or not getattr(route, "federation", False)
 
 
 Route = Http | WebSocket | Stream | Queue | Schedule

@@ -27,6 +27,8 @@ class StreamItem(dict[str, Any]):
 
 Items = Sequence[StreamItem]
 DEAD_LETTERS = "dead-letters"
+FRESH = 0.9
+"""The part of a function's time that must be left for it to take another message."""
 RECORDS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a record brings about that can't be handled; anything else may be over at the next attempt."""
 
@@ -75,7 +77,7 @@ def _bury(table: str, record: Mapping[str, Any], error: Exception) -> None:
     from murmuration.aws import queues
 
     _log_failure(table, record)
-    queues.send(
+    queues.put(
         DEAD_LETTERS,
         {
             "table": table,
@@ -125,21 +127,28 @@ def _value(attribute: Mapping[str, Any]) -> Any:
 
 
 def stream_worker(
-    table: str, *, batch_size: int = 100, changes: bool = True
+    table: str, *, batch_size: int = 100, batch_window_s: int = 0, changes: bool = True
 ) -> Callable[[Callable[[Items], None]], StreamWorker]:
     """Make a function of items the consumer of a table's stream; deletions are left out.
 
-    Without `changes` it only gets items that are new, and none that was there before and is changed.
+    Without `changes` it only gets items that are new, and none that was there before and is changed. With a
+    window it is called so many seconds after the first change.
     """
 
     def decorate(function: Callable[[Items], None]) -> StreamWorker:
-        return StreamWorker(function, Stream(table, batch_size), changes=changes)
+        return StreamWorker(function, Stream(table, batch_size, batch_window_s), changes=changes)
 
     return decorate
 
 
 class QueueWorker:
-    """A Lambda entry point around a function of one message, whose body is a JSON object."""
+    """A Lambda entry point around a function of one message, whose body is a JSON object.
+
+    It is rung, takes messages out of its queue until there are none, and deletes those that it has done. What
+    fails stays hidden in the queue until its visibility timeout ends; a sweep rings for it then. SQS counts
+    the tries and moves what fails too often to the dead letters. A FIFO queue gives away nothing of a group
+    of which a message is hidden, so no two workers are at one group, and its order holds.
+    """
 
     def __init__(
         self, function: Callable[[dict[str, Any]], None], route: Queue, *, once: bool = False
@@ -150,13 +159,47 @@ class QueueWorker:
         self.__doc__ = function.__doc__
 
     @with_retries
-    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002
+    def __call__(self, event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
         connect_ports()
-        worker_metrics(self.route.name, event)
+        if "Records" not in event:
+            self._drain(int(event.get("waiting", 0)), context)
+            return {"batchItemFailures": []}
+        failed = self._take(event["Records"])
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+    def _drain(self, expected: int, context: Any) -> None:
+        """Take messages until there are none; `expected` is how many were put, 0 if that isn't known.
+
+        A queue that keeps no order has a ring for each message, so who has taken as many as were expected
+        needn't look for more. Of a FIFO queue others may have been put into a group that was at work.
+        No message begins late: what it may take is the whole of a function's time, so another goes on.
+        """
+        from murmuration.aws import queues
+
+        route, taken = self.route, 0
+        time_ms = context.get_remaining_time_in_millis() if context is not None else 0
+        while True:
+            wait_s = 1 if taken == 0 or taken < expected else 0
+            records = queues.receive(route.name, fifo=route.fifo, most=route.batch_size, wait_s=wait_s)
+            if not records:
+                return
+            failed = self._take(records)
+            done = [each["receiptHandle"] for each in records if each["messageId"] not in failed]
+            queues.delete(route.name, done, fifo=route.fifo)
+            taken += len(records)
+            if expected and taken >= expected and not route.fifo:
+                return
+            if context is not None and context.get_remaining_time_in_millis() < time_ms * FRESH:
+                queues.ring(route.name, queues.UNKNOWN)
+                return
+
+    def _take(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Have messages done, in their order; the IDs of those that failed, or come after such a one."""
+        worker_metrics(self.route.name, {"Records": records})
         failed: list[str] = []
         groups: set[str | None] = set()
         done: set[str] = set()
-        for record in event["Records"]:
+        for record in records:
             group = record["attributes"].get("MessageGroupId")
             if group is not None and group in groups:
                 failed.append(record["messageId"])  # the order of a group holds
@@ -171,16 +214,19 @@ class QueueWorker:
                 groups.add(group)
             else:
                 done.add(record["body"])
-        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+        return failed
 
 
 def queue_worker(
-    name: str, *, fifo: bool = True, batch_size: int = 10, once: bool = False
+    name: str, *, fifo: bool = True, batch_size: int = 10, once: bool = False, federation: bool = False
 ) -> Callable[[Callable[[dict[str, Any]], None]], QueueWorker]:
-    """Make a function of a message the consumer of a queue; with `once` it gets one of a batch's equals."""
+    """Make a function of a message the consumer of a queue; with `once` it gets one of a batch's equals.
+
+    A queue for `federation` isn't there where the server doesn't federate.
+    """
 
     def decorate(function: Callable[[dict[str, Any]], None]) -> QueueWorker:
-        return QueueWorker(function, Queue(name, fifo, batch_size), once=once)
+        return QueueWorker(function, Queue(name, fifo, batch_size, federation), once=once)
 
     return decorate
 
@@ -198,10 +244,12 @@ class ScheduleWorker:
         self.function()
 
 
-def schedule_worker(expression: str) -> Callable[[Callable[[], None]], ScheduleWorker]:
-    """Have a function called at a rate, such as `rate(1 day)`."""
+def schedule_worker(
+    expression: str, *, federation: bool = False
+) -> Callable[[Callable[[], None]], ScheduleWorker]:
+    """Have a function called at a rate, such as `rate(1 day)`; or only where the server federates."""
 
     def decorate(function: Callable[[], None]) -> ScheduleWorker:
-        return ScheduleWorker(function, Schedule(expression))
+        return ScheduleWorker(function, Schedule(expression, federation))
 
     return decorate

@@ -7,7 +7,7 @@ The Streams workers call this after they have woken those who wait. It orders wo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from murmuration.aws import queues
@@ -39,6 +39,8 @@ from murmuration.storage.users import account_data
 from murmuration.storage.users.unread import Unread, unread_read
 
 QUEUE = "gateway-pushes"
+Message = tuple[dict[str, Any], str | None]
+"""A message of that queue, and the user who caused it, where somebody is to be charged."""
 MOST_TWEAK_BYTES = 4096
 _RTC = "org.matrix.msc4075"
 URGENT = (
@@ -68,7 +70,7 @@ def order_pushes(items: Sequence[Mapping[str, Any]], users: Iterable[str]) -> No
         concerned = {user_id: _concerning(user_id, some) for user_id in sorted(reachable)}
         concerned = {user_id: found for user_id, found in concerned.items() if found}
         if concerned:
-            _order_in_room(room_id, concerned)
+            _order(_orders_in_room(room_id, concerned))
 
 
 def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
@@ -117,7 +119,16 @@ class _Facts:
         return self._rules[user_id].value or {}
 
 
-def _order_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -> None:
+def _order(messages: Iterable[Message]) -> None:
+    """Have phones told, and those charged for it who are the cause."""
+    found = list(messages)
+    queues.send_each(QUEUE, [message for message, _ in found])
+    for _, cause in found:
+        if cause is not None:
+            charge(cause if is_local(cause) else server_owner(server_of(cause)), PUSH)
+
+
+def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -> Iterator[Message]:
     facts = _Facts(room_id, concerned)
     head = facts.head
     if head is None:
@@ -131,7 +142,7 @@ def _order_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) ->
             entry = new.as_log_entry(head.version)
             sender = entry.event.sender
             if _ends_unread(entry, user_id):
-                _order_reading(user_id, entry, facts.unread_places(user_id, room_id))
+                yield from _readings(user_id, entry, facts.unread_places(user_id, room_id))
             if entry.redacted_because is not None or facts.is_ignored(user_id, sender):
                 continue
             context = PushContext(
@@ -143,7 +154,7 @@ def _order_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) ->
             )
             outcome = evaluate(rules, bare_event(entry.event), context)
             if outcome.notify:
-                _order_push(user_id, entry, outcome)
+                yield _push(user_id, entry, outcome), entry.event.sender
 
 
 def _ends_unread(entry: LogEntry, user_id: str) -> bool:
@@ -154,18 +165,19 @@ def _ends_unread(entry: LogEntry, user_id: str) -> bool:
     return event.sender == user_id
 
 
-def _order_reading(user_id: str, entry: LogEntry, places: Sequence[tuple[int, str]]) -> None:
+def _readings(user_id: str, entry: LogEntry, places: Sequence[tuple[int, str]]) -> Iterator[Message]:
     thread = "" if entry.event.type == MEMBER else thread_of(entry.event)
     if any(ordinal <= entry.ordinal and thread in ("", of) for ordinal, of in places):
-        order_reading(user_id, entry.room_id, {thread: entry.ordinal})
+        yield _reading(user_id, entry.room_id, {thread: entry.ordinal}), None
 
 
-def order_reading(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> None:
-    """Have the number of unread events of a user go down: what is read up to which ordinal, by thread."""
-    queues.send(QUEUE, {"user_id": user_id, "read": {"room_id": room_id, "up_to": dict(read_up_to)}})
+def _reading(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> dict[str, Any]:
+    """The message that has a user's number of unread events go down: read up to which ordinal, by thread."""
+    return {"user_id": user_id, "read": {"room_id": room_id, "up_to": dict(read_up_to)}}
 
 
-def _order_push(user_id: str, entry: LogEntry, outcome: Outcome) -> None:
+def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> dict[str, Any]:
+    """The message that has a user's phones told of an event."""
     event, tweaks = entry.event, outcome.tweaks
     if len(json.dumps(tweaks)) > MOST_TWEAK_BYTES:
         tweaks = {"highlight": True} if outcome.highlight else {}
@@ -177,8 +189,7 @@ def _order_push(user_id: str, entry: LogEntry, outcome: Outcome) -> None:
         "tweaks": tweaks,
         "prio": "high" if urgent else "low",
     }
-    queues.send(QUEUE, {"user_id": user_id, "note": note})
-    charge(event.sender if is_local(event.sender) else server_owner(server_of(event.sender)), PUSH)
+    return {"user_id": user_id, "note": note}
 
 
 def note_receipts(items: Sequence[Mapping[str, Any]]) -> None:
@@ -187,8 +198,10 @@ def note_receipts(items: Sequence[Mapping[str, Any]]) -> None:
     batch = Batch()
     unread = {user_id: batch.add(unread_read(user_id)) for user_id in {each.user_id for each in receipts}}
     batch.fetch()
+    messages: list[Message] = []
     for receipt in receipts:
         thread, up_to = receipt.thread_id or "", receipt.ordinal
         places = unread[receipt.user_id].value[0].get(receipt.room_id, [])
         if any(ordinal <= up_to and thread in ("", of) for ordinal, of in places):
-            order_reading(receipt.user_id, receipt.room_id, {thread: up_to})
+            messages.append((_reading(receipt.user_id, receipt.room_id, {thread: up_to}), None))
+    _order(messages)

@@ -145,7 +145,7 @@ def _note_failure(
 def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
     delay_s = min(LONGEST_DELAY_S, max(1, -(-(failing.retry_at_ms - now_ms()) // 1000)))
     body = {"user_id": user_id, "retry": digest, "failures": failing.failures}
-    queues.send(QUEUE, body, delay_s=delay_s)
+    queues.send_later(QUEUE, body, delay_s)
 
 
 @dataclass(frozen=True, slots=True)

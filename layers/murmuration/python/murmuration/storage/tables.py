@@ -194,6 +194,16 @@ class Parked(Model):
     by_due = ByDue()
 
 
+class Clock(Model):
+    """When the workers of queues are to be rung."""
+
+    class Meta:
+        table_name = "clock"
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table's definition beyond its keys: does it stream its changes, which attribute expires it."""
@@ -275,5 +285,6 @@ TABLES: tuple[Table, ...] = (
     Table(RemoteKeys),
     Table(Destinations),
     Table(Parked, ttl="expires", indexes=(ByDue,)),
+    Table(Clock, streams=True, ttl="expires"),
 )
 """Every table of a deployment."""

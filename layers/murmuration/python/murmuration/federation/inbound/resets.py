@@ -85,7 +85,7 @@ def tell(room_id: str, event_id: str, reset: Reset) -> None:
         "state reset: %s", json.dumps({**told, "changed": changed}, separators=(",", ":"))
     )
     if notices.claim(f"state-reset#{room_id}", QUIET_MS):
-        queues.send(DEAD_LETTERS, {"state_reset": told, "changed": changed})
+        queues.put(DEAD_LETTERS, {"state_reset": told, "changed": changed})
 
 
 def _id(event: Event | None) -> str | None:

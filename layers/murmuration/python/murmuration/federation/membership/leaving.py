@@ -95,7 +95,7 @@ def _end(user_id: str, room_id: str, reason: str | None, *, wait: bool = True) -
 
 def _ask_later(user_id: str, room_id: str, tries: int) -> None:
     message = {"user_id": user_id, "room_id": room_id, "leave": tries}
-    queues.send(QUEUE, message, delay_s=AGAIN_SECONDS)
+    queues.send_later(QUEUE, message, AGAIN_SECONDS)
 
 
 def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:

@@ -19,4 +19,4 @@ def order(event: DelayedEvent) -> None:
     """Order a scheduled event to be sent when its time has come, not before."""
     wait_s = max(0, -(-(event.due_ms - now_ms()) // 1000))
     body = {"delay_id": event.delay_id, "user_id": event.user_id, "device_id": event.device_id}
-    queues.send(QUEUE, body, delay_s=min(LONGEST_DELAY_S, wait_s))
+    queues.send_later(QUEUE, body, min(LONGEST_DELAY_S, wait_s))

@@ -1,0 +1,11 @@
+"""Ring the workers of queues in which messages wait that nobody rang for."""
+
+from __future__ import annotations
+
+from murmuration.delivery.sweeping import sweep
+from murmuration.endpoint.workers import schedule_worker
+
+
+@schedule_worker("rate(1 minute)")
+def handler() -> None:
+    sweep()

@@ -1,0 +1,55 @@
+"""The clock that rings workers: rows of a time and a queue, and the hand that keeps it going.
+
+`aws.queues.ring_later` puts the rows. The table's stream calls a function for each change, a little later. It
+rings for what is due; while more is due soon it moves the hand, which is the change that calls it again. So
+the clock stands still while nothing is due, and nobody pays for it.
+
+All items have one key, so that one shard of the stream has them all, and one function at a time gets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from murmuration.aws import dynamodb
+from murmuration.aws.queues import CLOCK
+from murmuration.clock import now_ms
+
+HAND = {"pk": CLOCK, "sk": "hand"}
+"""Its sort key comes after all times, so no query for those finds it."""
+MOST = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When the worker of a queue is to be rung, in seconds since the epoch."""
+
+    at_s: int
+    queue: str
+
+    @property
+    def key(self) -> dict[str, str]:
+        return {"pk": CLOCK, "sk": f"{self.at_s:012d}#{self.queue}"}
+
+
+def read_due(until_s: int) -> list[Due]:
+    """What is due until then, the earliest first, at most MOST."""
+    items = dynamodb.query(
+        CLOCK, "pk = :pk AND sk < :until", {":pk": CLOCK, ":until": f"{until_s + 1:012d}"}, limit=MOST
+    )
+    found = []
+    for item in items:
+        at, _, queue = item["sk"].partition("#")
+        found.append(Due(int(at), queue))
+    return found
+
+
+def forget(rung: Sequence[Due]) -> None:
+    """Take out what has been rung for."""
+    dynamodb.batch_write([dynamodb.delete(CLOCK, each.key) for each in rung])
+
+
+def move_hand() -> None:
+    """Have the clock's function called again, soon."""
+    dynamodb.execute(dynamodb.put(CLOCK, {**HAND, "moved_ms": now_ms()}))
