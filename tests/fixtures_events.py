@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from local_cloud.aws.sqs_queue import Message
 from local_cloud.gateway import events
+from local_cloud.gateway.clock import Clock
 from local_cloud.gateway.routes import Match, Routes
 from local_cloud.names import REGION, stream_arn
 from local_cloud.pollers import schedules
@@ -50,6 +51,9 @@ class _At:
     def time(self) -> float:
         return self._now_ms / 1000
 
+    def time_ns(self) -> int:
+        return self._now_ms * 1_000_000
+
 
 def clock_of(case: Case, world: World) -> int:
     """When the event comes; worlds without a clock are of the time of the first."""
@@ -66,8 +70,10 @@ def module_of(case: Case) -> str:
 def make_event(case: Case, world: World) -> dict[str, Any]:
     """The raw event. Raises LookupError for a request that no function serves."""
     kind, _, rest = case.request.partition(" ")
+    stopped = _At(clock_of(case, world))
     with (
-        mock.patch.object(events, "time", _At(clock_of(case, world))),
+        mock.patch.object(events, "time", stopped),
+        mock.patch.object(events, "_clock", Clock(stopped.time_ns)),
         fixed_randomness(case.name),
     ):
         match kind:

@@ -339,6 +339,7 @@ def alice_is_an_administrator(scene: Scene) -> None:
 
 @plot("Bob's client has his farewell to a call sent in twenty seconds.", "alice_and_bob_in_a_public_room")
 def bob_hangs_up_later(scene: Scene) -> None:
+    from murmuration.aws import queues
     from murmuration.storage.users import delayed_events
 
     bob = scene.requester("bob")
@@ -354,7 +355,12 @@ def bob_hangs_up_later(scene: Scene) -> None:
         20_000,
         scene.clock,
     )
-    scene.act(delayed_events.schedule, event)
+
+    def schedule() -> None:
+        delayed_events.schedule(event)
+        queues.ring_later("delayed-events", event.delay_ms // 1000)
+
+    scene.act(schedule)
     scene.names["delay"] = delay_id
 
 

@@ -23,9 +23,10 @@ QUEUE = "0123456789abcdef" * 2
 
 @pytest.fixture
 def asked(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is asked of SQS in a deployment that knows its account and region."""
+    """What is asked of SQS in a deployment that knows its account and region; workers aren't rung."""
     monkeypatch.setenv("MURMURATION_QUEUE_URLS", QUEUE_URLS)
     settings.cache_clear()
+    monkeypatch.setattr(queues, "ring", lambda *_args: None)
     seen: list[str] = []
 
     def note(call: Call, proceed: Proceed) -> Answer:
