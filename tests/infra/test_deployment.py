@@ -108,6 +108,7 @@ def test_every_table_and_queue_is_there(deployed: Deployed) -> None:
 
 
 def test_every_worker_reads_its_source(deployed: Deployed) -> None:
+    """Lambda reads the streams; workers of queues are invoked by the names that those have who ring."""
     mappings = deployed.account.client("lambda").list_event_source_mappings()["EventSourceMappings"]
     found = {mapping["FunctionArn"].rpartition(":")[2]: mapping["EventSourceArn"] for mapping in mappings}
     for function in discover():
@@ -115,9 +116,8 @@ def test_every_worker_reads_its_source(deployed: Deployed) -> None:
         if isinstance(function.route, Stream):
             assert f":table/{PREFIX}-{function.route.table}/stream/" in source
         elif isinstance(function.route, Queue):
-            assert source.endswith(
-                f":{PREFIX}-{function.route.name}" + (".fifo" if function.route.fifo else "")
-            )
+            assert f"{PREFIX}-queue-{function.route.name}" in deployed.configurations
+    assert not any(":sqs:" in source for source in found.values())
 
 
 def test_the_secrets_are_made_and_shown_nobody(deployed: Deployed) -> None:
