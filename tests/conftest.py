@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from tests import slow
+
 if TYPE_CHECKING:
     from murmuration.identity.tokens import Requester
     from tests.in_process import Client
@@ -34,6 +36,15 @@ _genuine: dict[str, Callable[[], str]] = {}
 """Functions that `deployment` puts others in place of."""
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that are listed as slow."""
+    listed = slow.read()
+    for item in items:
+        if slow.is_slow(item.nodeid, listed):
+            item.add_marker(pytest.mark.long)
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say what was left out, if the long tests were."""
     if config.getoption("-m") != "not long":
@@ -41,7 +52,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     folder = Path(__file__).parent
     files = sorted(path for path in folder.rglob("test_*.py") if "mark.long" in path.read_text())
     names = ", ".join(str(path.relative_to(folder)) for path in files)
-    terminalreporter.write_line(f"Left out, as they take long: {names}. `make test-all` runs them too.")
+    terminalreporter.write_line(
+        f"Left out, as they take long: {names}, and {len(slow.read())} files and functions that "
+        "tests/slow.txt lists. `make test-all` runs them too."
+    )
 
 
 def _free_port() -> int:
