@@ -48,6 +48,19 @@ def facts(module: str) -> Facts:
     return Facts(timeout=60) if module.startswith("workers.") else Facts()
 
 
+MEMORY: Mapping[str, int] = {
+    # It mostly waits, and waiting is paid by its memory.
+    "client_server.sync.sliding_sync": 256,
+}
+"""The same of single functions, in megabytes."""
+
+
+def memory(function: str, default: int) -> int:
+    """The megabytes of a function such as `client_server.rooms.create_room`, by the deployment's default."""
+    module = facts(function.rpartition(".")[0])
+    return MEMORY.get(function) or module.memory or default
+
+
 LEAST_UNRESERVED = 100
 """How many invocations at once AWS keeps free of reservations."""
 

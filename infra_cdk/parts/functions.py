@@ -15,7 +15,7 @@ from aws_cdk import aws_logs as logs
 
 from infra_cdk import assets
 from infra_cdk.layers import PYTHON, Layers
-from infra_cdk.modules import facts, reserved
+from infra_cdk.modules import facts, memory, reserved
 from infra_cdk.names import function_name, logical_id
 from infra_cdk.parts import waves
 from infra_cdk.parts.policies import Resources, Statement, allow, assumed_by, inline
@@ -148,7 +148,7 @@ def _make_function(
     log_group: logs.CfnLogGroup,
     environment: Mapping[str, Any],
 ) -> lambda_.CfnFunction:
-    module_facts = facts(function.group)
+    module_facts, name = facts(function.group), function.module.removeprefix("functions.")
     reservations = reserved(settings.account_concurrency, held=settings.waiting == "held")
     source = Path(inspect.getfile(_module(function)))
     bucket, key = assets.add_zip(stack, {function.module.replace(".", "/") + ".py": source})
@@ -162,9 +162,9 @@ def _make_function(
         handler=f"{function.module}.handler",
         code=lambda_.CfnFunction.CodeProperty(s3_bucket=bucket, s3_key=key),
         role=role.attr_arn,
-        memory_size=module_facts.memory or settings.memory,
+        memory_size=memory(name, settings.memory),
         timeout=module_facts.timeout,
-        reserved_concurrent_executions=reservations.get(function.module.removeprefix("functions.")),
+        reserved_concurrent_executions=reservations.get(name),
         layers=list(layer_arns),
         environment=lambda_.CfnFunction.EnvironmentProperty(variables=dict(environment)),
         logging_config=logging_config(log_group, settings),

@@ -31,6 +31,8 @@ HELD_S = 25
 """How long a function waits; API Gateway gives up after 29 seconds."""
 SLIDING_REQUESTS = 2
 """How many requests of sliding sync an open app has waiting: its list of rooms, and its keys."""
+SLIDING_GB = 0.25
+"""The memory of the function that holds them (`infra_cdk.modules.MEMORY`)."""
 REGISTERED_S = 600
 """How long a device waits before it must ask a function again (`sync.marks.LIFETIME_S`)."""
 LATE_S = 15
@@ -320,7 +322,7 @@ def _add_sliding(tally: _Tally, life: Life, messages: float) -> None:
         return
     assumed = tally.assumed
     held_s = life.users * life.app_hours * 3600 * DAYS * SLIDING_REQUESTS
-    tally.add("sliding sync", "lambda_gb_seconds", held_s * assumed.memory_gb)
+    tally.add("sliding sync", "lambda_gb_seconds", held_s * SLIDING_GB)
     tally.operations("sliding sync", held_s / HELD_S, model.sliding_wait(life.rooms), functions=1)
     wakes = messages * life.audience * min(1.0, life.app_hours / assumed.waking_hours)
     tally.operations("sliding sync", wakes, model.sliding_wake(life.rooms), functions=1)

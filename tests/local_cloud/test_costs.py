@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from infra_cdk.modules import MEMORY
 from local_cloud.meter import load, load_refused
 from local_cloud.testing import local_cloud
 from murmuration.aws.calls import Answer, Call, ServiceError
@@ -223,7 +224,9 @@ def test_what_is_asked_for_besides_can_be_checked_by_hand() -> None:
     held = more(app_hours=8)["sliding sync"]
     waits, wakes = 5 * 8 * 3600 * 30 * 2 / 25, month * 5 * 0.5
     assert held["lambda_requests"] == pytest.approx(waits + wakes)
-    assert held["lambda_gb_seconds"] > 5 * 8 * 3600 * 30 * 2 * 0.5
+    held_s = 5 * 8 * 3600 * 30 * 2
+    assert held_s * 0.25 < held["lambda_gb_seconds"] < held_s * 0.25 * 1.2
+    assert MEMORY["client_server.sync.sliding_sync"] == usage.SLIDING_GB * 1024
     nothing = more()
     assert nothing["pushes"]["lambda_requests"] == nothing["federation"]["lambda_requests"] == 0
     assert "sliding sync" not in nothing

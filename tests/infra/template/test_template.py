@@ -139,6 +139,17 @@ def test_http_functions_end_before_the_gateway_gives_up(stack: Synthesised) -> N
             assert timeouts[physical_names()[function.module]] <= 29
 
 
+def test_functions_have_the_memory_that_they_need(stack: Synthesised) -> None:
+    found = {each["FunctionName"]: each["MemorySize"] for each in stack.properties("AWS::Lambda::Function")}
+    names = physical_names()
+    for module, megabytes in (
+        ("sync.sync", 512),
+        ("sync.sliding_sync", 256),
+        ("key_backup.get_room_keys", 1769),
+    ):
+        assert found[names[f"functions.client_server.{module}"]] == megabytes
+
+
 def test_a_functions_asset_is_its_one_file(stack: Synthesised) -> None:
     import zipfile
 
