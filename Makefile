@@ -7,8 +7,8 @@ SETUP := .setup
 ARGS ?=
 SERVER_NAME ?= example.org
 TESTS ?= tests
-# Two workers suit two cores; the suites need no more than that.
-WORKERS ?= 2
+# Three workers suit two cores, as they wait for the database now and then.
+WORKERS ?= 3
 SCENARIOS := tests/interop/scenarios
 # `make test-all` tries what fails once more, alone, and prints both runs: servers, browsers and databases
 # share a machine there for half an hour, and one slow answer shouldn't hide what all the others say.
