@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("slow.txt")
-FILE_S, FUNCTION_S = 0.2, 0.25
+FILE_S, FUNCTION_S = 0.2, 0.2
 """Seconds that a test of a file, or a case of a function, takes on average where it is slow."""
 LEAST_S = 1.0
 """A file that takes less in all is never slow."""
