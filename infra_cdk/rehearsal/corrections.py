@@ -7,6 +7,7 @@ from typing import Any
 
 from moto.cloudformation import parsing
 from moto.cloudformation.models import CloudFormationBackend, Stack
+from moto.core.common_models import CloudFormationModel
 
 from infra_cdk.rehearsal.custom_resource import CustomResource
 
@@ -23,6 +24,7 @@ def corrections() -> tuple[tuple[Any, str, Any], ...]:
     return (
         (parsing, "CustomModel", CustomResource),
         (parsing.ResourceMap, "delete", _with_policy(delete, RetainExceptOnCreate="Retain")),
+        (parsing.ResourceMap, "update", _forgetful(parsing.ResourceMap.update)),
         (
             Stack,
             "create_resources",
@@ -78,6 +80,18 @@ def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
         delete(resources)
 
     return ordered
+
+
+def _forgetful(update: Callable[..., None]) -> Callable[..., None]:
+    """An update that makes anew what an earlier one took away; moto takes it for what it was."""
+
+    def updated(resources: Any, *arguments: Any, **named: Any) -> None:
+        for name, found in list(resources._parsed_resources.items()):
+            if isinstance(found, CloudFormationModel) and name not in resources._resource_json_map:
+                del resources._parsed_resources[name]
+        update(resources, *arguments, **named)
+
+    return updated
 
 
 def _with_defaults(resolve: Callable[..., dict[str, str]]) -> Callable[..., dict[str, str]]:

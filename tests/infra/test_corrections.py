@@ -81,3 +81,11 @@ def test_what_is_protected_can_not_be_taken_back(cloudformation: Any) -> None:
     protected = table("RetainExceptOnCreate", DeletionProtectionEnabled=True)
     assert make_stack(cloudformation, fails=True, Kept=protected) == "ROLLBACK_FAILED"
     assert tables() == ["kept"]
+
+
+def test_what_an_update_took_away_can_be_made_again(cloudformation: Any) -> None:
+    make_stack(cloudformation, fails=False, Kept=table("Delete"))
+    topic = {"Other": {"Type": "AWS::SNS::Topic", "Properties": {"TopicName": "other"}}}
+    for resources, left in ((topic, []), ({**topic, "Kept": table("Delete")}, ["kept"])):
+        cloudformation.update_stack(StackName="stack", TemplateBody=json.dumps({"Resources": resources}))
+        assert tables() == left

@@ -40,6 +40,8 @@ def read_page(data: bytes, content_type: str) -> dict[str, str]:
         reader.feed(piece)
         if reader.is_done or time.monotonic() > end:
             break
+    else:
+        reader.close()  # a tag that the page's end cut off
     return reader.properties()
 
 
