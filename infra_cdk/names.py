@@ -28,12 +28,17 @@ LONGEST_REGION = 24
 def function_name(settings: Settings, function: Function) -> str:
     """A function's physical name; one that would be too long ends in a digest of what is cut off."""
     if isinstance(function.route, Queue):
-        return f"{settings.prefix}-queue-{function.route.name}"  # by which `murmuration.settings` knows it
+        return worker_name(settings, function.route.name)
     name = f"{settings.prefix}-{api_name(function)}-{function.name.partition('-')[2]}"
     if len(name) <= LONGEST:
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:6]
     return f"{name[: LONGEST - 7]}-{digest}"
+
+
+def worker_name(settings: Settings, queue: str) -> str:
+    """The name of the function that works through a queue, by which `murmuration.settings` knows it."""
+    return f"{settings.prefix}-queue-{queue}"
 
 
 def queue_name(settings: Settings, name: str, fifo: bool) -> str:

@@ -19,20 +19,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 QUEUE_PREFIX = "wake-3-"
-"""What the names of wake queues begin with, behind the deployment's prefix."""
+"""The start of wake queues' names, without the deployment's prefix."""
 HEADER_PREFIX = "x-murmuration-"
-"""What the answer needs to know goes along in headers: `wait`, `keep`, `call` and `keys` (see `parking`)."""
+"""The headers `wait`, `keep`, `call` and `keys` carry what the answer needs (see `parking`)."""
 SECRET_HEADERS = ("User-Agent", "Referer")
 """The headers in which CloudFront tells SQS the secret that the queues' policies ask for."""
 FAILOVER_STATUSES = (400, 403, 404, 429, 500, 502, 503, 504)
-"""What SQS may answer that sends CloudFront to the REST API instead."""
+"""SQS's statuses after which CloudFront asks the REST API instead."""
 RING_BYTES = 600
 """An answer with fewer bytes has no ring."""
 KEYS_RING_BYTES = 4096
-"""An answer with as many tells that the device's keys have changed."""
+"""An answer with at least so many bytes tells that the device's keys have changed."""
 ENOUGH_KEYS = 50
-"""How many keys of each kind a client is said to have when they have changed and it is called. How many they
-are is told by the function that it comes to next. Told of fewer, it would upload keys in between."""
+"""A client whose keys changed is told that it has so many of each kind. The function that it asks next tells
+the true number. If it were told of fewer, it would upload keys in between."""
 KEY_ALGORITHM = "signed_curve25519"
 
 

@@ -269,7 +269,7 @@ class Cloud:
         self.sqs.queue(queue).send(failure_message(failure))
 
     def _add_worker(self, function: Function) -> None:
-        """Have a queue's function be known by the name by which it is rung."""
+        """Register a queue's function under the name by which it is rung."""
         from murmuration.settings import settings
 
         self.invocations.add(settings().worker(function.route.name), function)

@@ -32,9 +32,9 @@ OF_A_ROUTE = frozenset(("find", "receive", "delete", "ring"))
 
 @contextmanager
 def acting_for(module: str | None, queue: str | None = None) -> Iterator[None]:
-    """Have what is called meanwhile need the permissions of a module of functions.
+    """Require the permissions of a module of functions for calls within the block.
 
-    `queue` is the one that the function works through.
+    `queue` is the queue that the function works through.
     """
     token, of_queue = _module.set(module), _queue.set(queue)
     try:

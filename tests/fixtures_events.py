@@ -20,7 +20,6 @@ from local_cloud.gateway.clock import Clock
 from local_cloud.gateway.routes import Match, Routes
 from local_cloud.names import REGION, stream_arn
 from local_cloud.pollers import schedules
-from local_cloud.pollers.queues import queue_record
 from local_cloud.pollers.stream_source import sequence_number
 from local_cloud.provision import physical_queue
 from murmuration.endpoint import Queue, discover, http_routes
@@ -30,6 +29,7 @@ from replay.fixtures import fill
 from replay.worlds import World, key_names
 from tests.fixtures_cases import SOCKET, Case
 from tests.fixtures_stage import SERVER_NAME, fixed_randomness
+from tests.queue_records import queue_record
 
 CLIENT_ADDRESS = "203.0.113.7"
 

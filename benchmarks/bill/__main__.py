@@ -23,7 +23,7 @@ from operators.costs.lives import LIVES
 from operators.costs.usage import ASSUMPTIONS, WAITING, Life, Setup, estimate, estimate_causes
 
 EDGE = Setup(api="http", waits="edge")
-"""What costs least of what is built."""
+"""The settings with which the deployment costs least."""
 
 
 def dollars(life: Life, counts: Counts, setup: Setup) -> dict[str, tuple[float, float]]:

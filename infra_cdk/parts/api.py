@@ -100,7 +100,7 @@ def _stored(path: str) -> dict[str, Any]:
 
 
 def queue_prefix(settings: Settings) -> str:
-    """What the names of wake queues begin with, behind the deployment's prefix."""
+    """Return the start of wake queues' names, without the deployment's prefix."""
     return edge_waits.QUEUE_PREFIX if settings.waits_at_edge else parking.QUEUE_PREFIX
 
 

@@ -48,7 +48,7 @@ QUEUES = "queues"
 REST_APIS = "const HTTP_APIS = false;"
 """The line of the viewer function that says which kind of API there is."""
 BY_API = "const AT_EDGE = false;\nconst QUEUES = '/';"
-"""Its lines that say where clients wait, and how the queues' paths begin there."""
+"""The lines of the viewer function that say where clients wait, and how the paths of queues begin."""
 SYNC_PATH = "/_matrix/client/??/sync"
 ANSWERS_PATH = "/answers/*"
 """Where functions put answers that are too large for them. The paths are signed as the bucket wants it."""
@@ -86,22 +86,8 @@ def make_edge(
     )
 
     def origin(name: str, api_id: str, path: str) -> cloudfront.CfnDistribution.OriginProperty:
-        return cloudfront.CfnDistribution.OriginProperty(
-            id=name,
-            domain_name=rest.origin_domain(api_id),
-            origin_path=path,
-            custom_origin_config=cloudfront.CfnDistribution.CustomOriginConfigProperty(
-                origin_protocol_policy="https-only",
-                origin_ssl_protocols=["TLSv1.2"],
-                origin_read_timeout=_LONGEST_WAIT,
-                origin_keepalive_timeout=_LONGEST_WAIT,
-            ),
-            origin_custom_headers=[
-                cloudfront.CfnDistribution.OriginCustomHeaderProperty(
-                    header_name=SECRET_HEADER, header_value=secrets.get_att("ViewerSecret").to_string()
-                )
-            ],
-        )
+        secret = secrets.get_att("ViewerSecret").to_string()
+        return _waiting_origin(name, rest.origin_domain(api_id), path, {SECRET_HEADER: secret})
 
     def runs(event_type: str, arn: str) -> cloudfront.CfnDistribution.FunctionAssociationProperty:
         return cloudfront.CfnDistribution.FunctionAssociationProperty(event_type=event_type, function_arn=arn)
@@ -226,10 +212,22 @@ def _queues_origin(secrets: CfnCustomResource) -> cloudfront.CfnDistribution.Ori
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/add-origin-custom-headers.html
     """
     secret = secrets.get_att("QueueSecret").to_string()
+    return _waiting_origin(
+        QUEUES,
+        Fn.sub("sqs.${AWS::Region}.${AWS::URLSuffix}"),
+        Fn.sub("/${AWS::AccountId}"),
+        dict.fromkeys(edge_waits.SECRET_HEADERS, secret),
+    )
+
+
+def _waiting_origin(
+    name: str, domain: str, path: str, headers: Mapping[str, str]
+) -> cloudfront.CfnDistribution.OriginProperty:
+    """Return an origin that may take as long as a client waits. CloudFront adds `headers` to its requests."""
     return cloudfront.CfnDistribution.OriginProperty(
-        id=QUEUES,
-        domain_name=Fn.sub("sqs.${AWS::Region}.${AWS::URLSuffix}"),
-        origin_path=Fn.sub("/${AWS::AccountId}"),
+        id=name,
+        domain_name=domain,
+        origin_path=path,
         custom_origin_config=cloudfront.CfnDistribution.CustomOriginConfigProperty(
             origin_protocol_policy="https-only",
             origin_ssl_protocols=["TLSv1.2"],
@@ -237,8 +235,8 @@ def _queues_origin(secrets: CfnCustomResource) -> cloudfront.CfnDistribution.Ori
             origin_keepalive_timeout=_LONGEST_WAIT,
         ),
         origin_custom_headers=[
-            cloudfront.CfnDistribution.OriginCustomHeaderProperty(header_name=name, header_value=secret)
-            for name in edge_waits.SECRET_HEADERS
+            cloudfront.CfnDistribution.OriginCustomHeaderProperty(header_name=header, header_value=value)
+            for header, value in headers.items()
         ],
     )
 

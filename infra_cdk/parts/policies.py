@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from infra_cdk.names import worker_name
 from infra_cdk.settings import Settings
 from infra_shared.grants import Grant
 from infra_shared.needs import ACTIONS, MAIL, OBJECTS, QUEUES, SECRETS, SOCKETS, TABLES
@@ -36,7 +37,7 @@ def arn(service: str, resource: str) -> dict[str, str]:
 
 def worker_arn(settings: Settings, queue: str) -> dict[str, str]:
     """The ARN of the function that works through a queue."""
-    return arn("lambda", f"function:{settings.prefix}-queue-{queue}")
+    return arn("lambda", f"function:{worker_name(settings, queue)}")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ class Queues:
     by_name: Mapping[str, sqs.CfnQueue]
     dead_letters: sqs.CfnQueue
     fifo_dead_letters: sqs.CfnQueue
-    """It stays where the server has stopped to federate and has no other FIFO queue: letters may be in it."""
+    """It stays even if the server no longer federates and has no other FIFO queue, because it may hold
+    letters."""
 
     def all_dead_letters(self) -> list[sqs.CfnQueue]:
         return [self.dead_letters, self.fifo_dead_letters]

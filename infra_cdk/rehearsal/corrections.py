@@ -83,7 +83,8 @@ def _users_first(delete: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def _forgetful(update: Callable[..., None]) -> Callable[..., None]:
-    """An update that makes anew what an earlier one took away; moto takes it for what it was."""
+    """An update that can make a resource again which an earlier one deleted. moto would take the deleted one
+    for it."""
 
     def updated(resources: Any, *arguments: Any, **named: Any) -> None:
         for name, found in list(resources._parsed_resources.items()):

@@ -45,7 +45,7 @@ class Invocations:
         self._closed = False
 
     def add(self, name: str, function: Function) -> None:
-        """Have a function be known by this name."""
+        """Register a function under this name."""
         self._queues[name] = _Queue(function)
 
     def operations(self) -> Mapping[str, Operation]:
@@ -68,7 +68,7 @@ class Invocations:
         return {"StatusCode": 202}
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Start no more functions."""
         with self._lock:
             self._closed = True
 

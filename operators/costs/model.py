@@ -23,7 +23,7 @@ GROUPS = 8
 
 
 def sending(servers: float) -> Op:
-    """What a message asks for besides where so many other servers are in its room, and all answer.
+    """What a message costs in addition if so many other servers are in its room, and all answer.
 
     Counted in `tests/federation/test_sending_to_many.py`.
     """
@@ -37,7 +37,7 @@ def sliding_wait(rooms: float) -> Op:
 
 
 def sliding_wake(rooms: float) -> Op:
-    """The same of one that brings a message."""
+    """What a request of sliding sync costs that brings a message."""
     return Op(1, 1, 23 + 1.1 * rooms, 3, 3)
 
 

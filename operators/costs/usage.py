@@ -61,7 +61,7 @@ class Life:
     stored_months: float = 12
     """What has been written so far is kept: how many months of it."""
     phones: float = 0
-    """How many push gateways are told of what notifies each of them, which is taken to be each message."""
+    """How many push gateways each person has. Each message is taken to notify all of them."""
     app_hours: float = 0
     """How long each has an app open that uses sliding sync, a day, besides the devices."""
     servers: float = 0
@@ -122,7 +122,7 @@ class Assumptions:
     gateway_s: float = 0.2
     """How long a push gateway takes to answer."""
     other_servers_s: float = 2
-    """How long the slowest of those servers takes that are sent a message together."""
+    """The time, in seconds, that the slowest of the servers takes which get a message together."""
     media_reads: float = 3
     """How often a file or its thumbnail is downloaded."""
 

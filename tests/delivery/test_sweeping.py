@@ -93,7 +93,7 @@ def test_a_delayed_message_rings_when_its_time_has_come(world: World) -> None:
 
 
 def test_the_ring_comes_once_the_message_can_be_had(world: World) -> None:
-    """SQS holds it back until the second is over in which it would be due."""
+    """SQS holds the message back until the second in which it is due is over."""
     world.now_ms += 999
     queues.send_later(PUSHES, {"connection_id": "c"}, 1)
     world.pass_by(0.999)

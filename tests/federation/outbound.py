@@ -10,7 +10,6 @@ from typing import Any
 from functions.workers.sending import retry_destinations, send_transactions
 from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for, module_of
-from local_cloud.pollers.queues import queue_record
 from murmuration.aws import dynamodb
 from murmuration.federation.outbound.ordering import order_sending
 from murmuration.federation.outbound.pokes import OUTBOUND
@@ -18,6 +17,7 @@ from murmuration.settings import settings
 from murmuration.storage.servers import backlogs
 from tests.federation.network import Network, Received, Reply, TlsServer
 from tests.in_process import Client
+from tests.queue_records import queue_record
 from tests.rooms.other_servers import Mirror
 from tests.rooms.people import create_room
 

@@ -207,24 +207,30 @@ def test_groups_run_side_by_side_and_each_in_order(stage: Stage) -> None:
         assert of_group == [f"{group}{number}" for number in range(3)]
 
 
+class Overlapping:
+    """A worker's work that counts how often it is done at once, at most."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._running = 0
+        self._lock = threading.Lock()
+        self._others = threading.Event()
+
+    def __call__(self, _: str) -> None:
+        with self._lock:
+            self._running += 1
+            self.most = max(self.most, self._running)
+        self._others.wait(0.002)
+        with self._lock:
+            self._running -= 1
+
+
 def test_no_two_workers_are_at_one_group(stage: Stage) -> None:
-    running, most, lock = 0, 0, threading.Lock()
-    others = threading.Event()
-
-    def work(_: str) -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        others.wait(0.002)
-        with lock:
-            running -= 1
-
-    stage.work = work
+    stage.work = work = Overlapping()
     for number in range(20):
         stage.put(str(number), "one")
     until(lambda: is_empty(stage, FIFO, fifo=True))
-    assert most == 1
+    assert work.most == 1
     assert stage.taken == [str(number) for number in range(20)]
 
 
@@ -250,24 +256,12 @@ def test_a_group_waits_for_its_message_that_failed(stage: Stage) -> None:
 
 def test_concurrency_is_bounded(stages: Callable[..., Stage]) -> None:
     stage = stages(at_once=3)
-    running, most, lock = 0, 0, threading.Lock()
-    others = threading.Event()
-
-    def work(_: str) -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        others.wait(0.002)
-        with lock:
-            running -= 1
-
-    stage.work = work
+    stage.work = work = Overlapping()
     for number in range(20):
         stage.put(str(number), str(number))
     until(lambda: is_empty(stage, FIFO, fifo=True))
     assert len(stage.taken) == 20
-    assert most <= 3
+    assert work.most <= 3
 
 
 def test_who_has_little_time_left_has_another_go_on(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Messages that are older than their room keeps them: which go, and what is left."""
+"""Which messages a purge deletes, and what it leaves of them."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.cache import SizedCache
+from murmuration.cache import LruCache
 from murmuration.rooms import current_state
 from tests.in_process import Client
 from tests.rooms.people import (
@@ -313,7 +313,7 @@ class TestRemembered:
 
 
 def test_a_room_of_too_much_state_is_not_remembered() -> None:
-    cache: SizedCache[str, str] = SizedCache(10)
+    cache: LruCache[str, str] = LruCache(10)
     cache.put("large", "x", 6)
     assert cache.get("large") is None
     for name in ("a", "b", "c"):

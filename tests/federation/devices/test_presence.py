@@ -1,4 +1,4 @@
-"""Presence across servers, which the operator has to want."""
+"""Presence across servers, if the operator wants it."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def forge_in(body: dict[str, Any], how: str, which: int) -> dict[str, Any]:
 
 
 class Liar(Peer):
-    """Answers as it knows the room, changed by what tests put into `ways`."""
+    """A lying server: it answers by what it knows of the room, changed by `ways`."""
 
     ways: dict[str, Any]
 

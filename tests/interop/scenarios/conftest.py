@@ -39,7 +39,7 @@ def theirs(servers: tuple[Ours, Theirs]) -> Theirs:
 
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """What the servers' certificates are of."""
+    """The authority that signs the servers' certificates."""
     return Authority(tmp_path_factory.mktemp("authority"))
 
 

@@ -34,7 +34,7 @@ class RequestRefused(Exception):
 class Room:
     """What one person's client was told about a room.
 
-    `told` has the ID of each event that was told of as new, `is_limited` says whether some were left out.
+    `told` has the IDs of events that came as new. `is_limited` says whether some were left out.
     """
 
     membership: str = ""

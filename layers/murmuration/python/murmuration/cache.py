@@ -1,4 +1,4 @@
-"""Bounded caches for a warm process: for what never changes, or is named by its version."""
+"""A bounded cache for a warm process: for what never changes, or is named by its version."""
 
 from __future__ import annotations
 
@@ -12,36 +12,10 @@ V = TypeVar("V")
 
 
 class LruCache(Generic[K, V]):
-    """At most `size` entries, the least recently used going first; safe to use from several threads."""
+    """Entries whose sizes add up to at most `size`; the least recently used goes first.
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._entries: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> V | None:
-        with self._lock:
-            if key not in self._entries:
-                return None
-            self._entries.move_to_end(key)
-            return self._entries[key]
-
-    def put(self, key: K, value: V) -> None:
-        with self._lock:
-            self._entries[key] = value
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
-
-    def clear(self) -> None:
-        with self._lock:
-            self._entries.clear()
-
-
-class SizedCache(Generic[K, V]):
-    """Entries of at most `size` together, the least recently used going first; safe for several threads.
-
-    An entry of more than half of that isn't kept.
+    Safe for several threads. An entry has size 1 unless `put` says otherwise. An entry larger than half of
+    the cache isn't kept.
     """
 
     def __init__(self, size: int) -> None:
@@ -56,9 +30,8 @@ class SizedCache(Generic[K, V]):
             self._entries.move_to_end(key)
             return self._entries[key][0]
 
-    def put(self, key: K, value: V, size: int) -> None:
-        """Keep a value that counts for so much."""
-        if size > self._size // 2:
+    def put(self, key: K, value: V, size: int = 1) -> None:
+        if size > max(1, self._size // 2):
             return
         with self._lock:
             if key in self._entries:

@@ -169,7 +169,7 @@ def count_object(put_bytes: int | None = None) -> None:
 
 
 class Retries:
-    """How often something was tried once more: calls of AWS, and writes that lost a race."""
+    """Counts retries: calls of AWS that are made again, and writes that lost a race."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -185,7 +185,7 @@ _retries: ContextVar[Retries | None] = ContextVar("retries", default=None)
 
 @contextmanager
 def counting_retries() -> Iterator[Retries]:
-    """Count what is tried once more meanwhile in this context."""
+    """Count the retries of this context within the block."""
     token = _retries.set(retries := Retries())
     try:
         yield retries
@@ -194,7 +194,7 @@ def counting_retries() -> Iterator[Retries]:
 
 
 def note_retry() -> None:
-    """Count a retry, where somebody counts."""
+    """Add a retry to the count, if retries are counted in this context."""
     if (retries := _retries.get()) is not None:
         retries.add()
 
@@ -208,9 +208,8 @@ def call(service: str, operation: str, parameters: dict[str, Any]) -> Answer:
     Raises ServiceError.
     """
     if operation == "TransactWriteItems":
-        parameters.setdefault(
-            "ClientRequestToken", os.urandom(16).hex()
-        )  # a repetition is the same transaction
+        # A repetition is the same transaction.
+        parameters.setdefault("ClientRequestToken", os.urandom(16).hex())
     asked = Call(service, operation, parameters)
     usage = _usage.get()
     if usage is None:

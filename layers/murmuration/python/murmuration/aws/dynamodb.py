@@ -22,7 +22,7 @@ from murmuration.settings import settings
 
 Item = dict[str, Any]
 StoredItem = Mapping[str, Any]
-"""An item as it was read, which nobody changes."""
+"""An item as it was read. Nobody changes it."""
 Key = Mapping[str, Any]
 T = TypeVar("T")
 
@@ -117,14 +117,12 @@ def to_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Item:
-    """The item of DynamoDB's attribute values; a packed text is unpacked."""
+    """Return the item that DynamoDB's attribute values stand for. A packed text is unpacked."""
     item = {}
     for name, attribute in attributes.items():
         for kind, value in attribute.items():  # there is one; most are strings and numbers
             item[name] = value if kind == "S" else int(value) if kind == "N" else deserialize(attribute)
-    packed = item.get(packing.NAME)
-    if isinstance(packed, bytes):
-        item[packing.NAME] = packing.unpack(packed)
+    packing.unpack_item(item)
     return item
 
 

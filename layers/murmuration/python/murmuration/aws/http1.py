@@ -44,7 +44,8 @@ class Connection:
 
     @property
     def is_readable(self) -> bool:
-        """Whether something has come that nobody asked for, which between requests can only be the end."""
+        """Return whether the other end has sent something, or closed. Between requests it can only have
+        closed."""
         return bool(self._poll.poll(0))
 
     def exchange(self, request: bytes) -> Answer:
@@ -76,7 +77,7 @@ class Connection:
         return int(rest[:3]), headers, version
 
     def _content(self, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
-        """The content, and whether the connection's end was the content's."""
+        """Return the content, and whether the other end closed the connection to end it."""
         if status in _NO_CONTENT:
             return b"", False
         if "chunked" in headers.get("transfer-encoding", "").lower():

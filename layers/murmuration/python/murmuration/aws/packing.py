@@ -7,13 +7,15 @@ each transaction pays for that twice. Short ones stay text, which costs less CPU
 from __future__ import annotations
 
 import zlib
+from typing import Any
 
 NAME = "json"
-"""The attribute that may be packed; in whatever item, its value is read as text."""
+"""The attribute that may be packed. Whoever reads an item gets its value as text."""
 SHORTEST = 700
 """Text of fewer bytes stays as it is: its item has room in a write unit anyhow."""
 _FIRST = b"\x01"
-"""What packed text begins with names its dictionary. A dictionary never changes; a better one is another."""
+"""The first byte of packed text. It names the dictionary. A dictionary never changes; a better one gets
+another byte."""
 _DICTIONARY = (
     b'"m.reaction""m.annotation""m.replace""m.thread""is_falling_back":true,"m.new_content":{'
     b'"format":"org.matrix.custom.html","formatted_body":"<p></p><a href=\\"https://<br></em></strong><li>'
@@ -35,6 +37,12 @@ def pack(text: str) -> str | bytes:
     deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS, zdict=_DICTIONARY)
     packed = _FIRST + deflate.compress(data) + deflate.flush()
     return packed if len(packed) < len(data) else text
+
+
+def unpack_item(item: dict[str, Any]) -> None:
+    """Unpack the text of an item, if it is packed."""
+    if isinstance(packed := item.get(NAME), bytes):
+        item[NAME] = unpack(packed)
 
 
 def unpack(stored: str | bytes) -> str:

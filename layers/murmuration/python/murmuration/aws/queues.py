@@ -37,7 +37,7 @@ FIFO: Mapping[str, bool] = {
 }
 """The queues that have a worker, and whether each keeps an order."""
 FEDERATION = frozenset(("outbound", "remote-joins", "room-pdus"))
-"""Those of them that a server which doesn't federate hasn't got."""
+"""The queues that a server has only if it federates."""
 _urls: LruCache[str, str] = LruCache(64)
 
 
@@ -74,14 +74,23 @@ def _url(name: str, *, fifo: bool) -> str:
 
 def in_use() -> list[str]:
     """The queues with a worker that this deployment has."""
-    return [name for name in FIFO if name not in FEDERATION or settings().federation]
+    return [name for name in FIFO if _is_there(name)]
+
+
+def _is_there(name: str) -> bool:
+    return name not in FEDERATION or settings().federation
+
+
+def _text(body: Mapping[str, Any]) -> str:
+    """Return a message's text. It is ASCII, because SQS refuses messages with characters such as U+FFFF."""
+    return json.dumps(body, separators=(",", ":"))
 
 
 # -- Queueing --------------------------------------------------------------------------------------------
 
 
 def put(name: str, body: Mapping[str, Any]) -> None:
-    """Queue `body` as JSON where no worker takes it, as with dead letters."""
+    """Queue `body` as JSON in a queue without a worker, such as that of dead letters."""
     _send(name, body, {})
 
 
@@ -91,7 +100,7 @@ def send(name: str, body: Mapping[str, Any], *, group: str | None = None, dedup:
     With `group` the queue is FIFO, and takes a `dedup` once in five minutes. A server that doesn't federate
     hasn't got the queues in FEDERATION: nothing is done.
     """
-    if name in FEDERATION and not settings().federation:
+    if not _is_there(name):
         return
     more = {}
     if group is not None:
@@ -110,7 +119,7 @@ def send_later(name: str, body: Mapping[str, Any], delay_s: int) -> None:
     if delay_s <= 0:
         send(name, body)
         return
-    if name in FEDERATION and not settings().federation:
+    if not _is_there(name):
         return
     from murmuration.aws.concurrency import parallel
 
@@ -121,10 +130,8 @@ def send_later(name: str, body: Mapping[str, Any], delay_s: int) -> None:
 
 
 def _send(name: str, body: Mapping[str, Any], more: Mapping[str, Any]) -> None:
-    """The JSON is ASCII: SQS refuses messages with characters such as U+FFFF."""
-    text = json.dumps(body, separators=(",", ":"))
     url = _url(name, fifo="MessageGroupId" in more)
-    call("sqs", "SendMessage", {"QueueUrl": url, "MessageBody": text, **more})
+    call("sqs", "SendMessage", {"QueueUrl": url, "MessageBody": _text(body), **more})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +148,11 @@ def send_all(name: str, messages: Sequence[Message]) -> None:
 
     Raises NotQueued if SQS leaves one out.
     """
-    if name in FEDERATION and not settings().federation:
+    if not _is_there(name):
         return
     entries = [
         {
-            "MessageBody": json.dumps(message.body, separators=(",", ":")),
+            "MessageBody": _text(message.body),
             "MessageGroupId": message.group,
             "MessageDeduplicationId": message.dedup,
         }
@@ -162,7 +169,7 @@ def send_each(name: str, bodies: Sequence[Mapping[str, Any]]) -> None:
 
     Raises NotQueued if SQS leaves one out.
     """
-    entries = [{"MessageBody": json.dumps(body, separators=(",", ":"))} for body in bodies]
+    entries = [{"MessageBody": _text(body)} for body in bodies]
     for start in range(0, len(entries), BATCH_LIMIT):
         some = entries[start : start + BATCH_LIMIT]
         _send_batch(_url(name, fifo=False), some)
@@ -210,9 +217,10 @@ def ring_later(name: str, delay_s: int) -> None:
 
 
 def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[dict[str, Any]]:
-    """Take up to so many messages, as the records of an event source mapping, waiting so long for the first.
+    """Receive up to `most` messages, as records of an event source mapping. Waits up to `wait_s` for the
+    first.
 
-    Each stays in the queue, hidden until its visibility timeout ends, until it is deleted.
+    Each stays in the queue until it is deleted. It is hidden until its visibility timeout ends.
     """
     asked = {
         "QueueUrl": _url(name, fifo=fifo),
@@ -242,7 +250,7 @@ def delete(name: str, handles: Sequence[str], *, fifo: bool) -> None:
 
 
 def waiting(name: str) -> int:
-    """About how many messages of a queue with a worker could be received now."""
+    """Return about how many messages could be received from a queue now."""
     wanted = "ApproximateNumberOfMessages"
     asked = {"QueueUrl": _url(name, fifo=FIFO[name]), "AttributeNames": [wanted]}
     return int(call("sqs", "GetQueueAttributes", asked)["Attributes"][wanted])

@@ -28,9 +28,9 @@ PROTOCOLS = {
     "ssm": ("AmazonSSM", "application/x-amz-json-1.1"),
     "lambda": ("", "application/json"),
 }
-"""By the service: what comes before the operation's name, and the content type.
+"""What precedes the operation's name, and the content type, by service.
 
-Lambda's operations have paths. Of them there is `Invoke` alone, for an event that nobody waits for.
+Lambda's operations have paths instead. Only `Invoke` is supported, and only for events that nobody waits for.
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
 """
 CONNECT_S = 3
@@ -136,7 +136,8 @@ class Wire:
     # -- Signing ---------------------------------------------------------------------------------------------
 
     def _headers(self, path: str, body: bytes, how: str, what: str) -> dict[str, str]:
-        """The headers of a request for a path; the header `how` says `what` is asked for."""
+        """Return the headers of a signed request. The header named `how` says which operation is asked for:
+        `what`."""
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         signed = {
             "content-type": self._content_type,
@@ -201,6 +202,6 @@ _encode = json.JSONEncoder(separators=(",", ":"), default=_base64, check_circula
 
 
 def _request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """A whole POST request."""
+    """Return the bytes of a POST request."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"POST {path} HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body

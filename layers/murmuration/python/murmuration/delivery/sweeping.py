@@ -14,7 +14,8 @@ from murmuration.clock import now_ms
 from murmuration.storage import clock
 
 SOON_S = 75
-"""What is due by then keeps the clock going: longer than from one sweep to the next."""
+"""The clock is kept going while something is due within this time, which is longer than from one sweep to the
+next."""
 MOST_RINGS = 5
 """How many workers a sweep rings for one queue. Each goes on by itself while there is more."""
 

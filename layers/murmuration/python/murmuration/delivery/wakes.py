@@ -148,7 +148,7 @@ def _cause(change: Change, owner: str | None) -> str | None:
 
 
 def _changed_keys(items: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
-    """Return what rings say of devices' keys, by (user, device), of the devices with new counts."""
+    """Return, by (user, device), the new counts of keys that a device's ring tells."""
     return {
         device: wake_queues.encode_keys(one_time_keys.shown(counts))
         for device, counts in one_time_keys.newest_counts(items).items()
@@ -157,7 +157,8 @@ def _changed_keys(items: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], s
 
 @dataclass(frozen=True, slots=True)
 class _Ring:
-    """A wait or a socket that is to be called: who caused it, and how to call it at once and late."""
+    """Somebody who is to be called: who caused it, and how to call them now or late. None: that isn't
+    possible."""
 
     cause: str | None
     now: Call | None
@@ -215,9 +216,9 @@ def wake(
 
 
 def _ring_all(rings: Sequence[_Ring]) -> None:
-    """Ring, at once where that is due, and have those pay who caused it: users, and the servers of others'.
+    """Make the calls, and charge those who caused them: local users, and the servers of other users.
 
-    What users of another server do rings late once that server has spent what its rings may cost.
+    Once a server has spent its budget for rings, what its users cause rings late.
     """
     of_servers = Counter(
         server_of(ring.cause) for ring in rings if ring.now and ring.cause and not is_local(ring.cause)

@@ -1,4 +1,4 @@
-"""What the founding drafts' readers of a sync's positions have in common."""
+"""What the readers of the founding drafts share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from murmuration.sync.readers.sections import SyncSections
 
 
 class FoundingPresence:
-    """Tells presence in the founding documents' states, and which users ask to see the user's presence."""
+    """Tells presence in the states of the founding documents, and who asks to see the user's presence."""
 
     def presence_state(self, state: str, /) -> str:
         return state
@@ -33,7 +33,7 @@ class FoundingSections(FoundingPresence, SyncSections):
 
 
 class Sections(FoundingPresence):
-    """The base of readers whose sections aren't /sync's."""
+    """The base of readers that don't make /sync's sections."""
 
     for_beginners = True
     tracks = False
@@ -41,7 +41,7 @@ class Sections(FoundingPresence):
     ahead: Sequence[StateKey] = ()
 
     def look(self) -> None:
-        """Nothing else is asked for."""
+        """Note nothing: these readers need no time of reading."""
 
     def postpones(self, _position: RoomPosition | None, /) -> bool:
         return False
@@ -57,5 +57,5 @@ class Sections(FoundingPresence):
         raise NotImplementedError
 
     def present(self, _news: RoomNews, /) -> Mapping[str, str]:
-        """Return whose presence is looked at besides theirs that changed, with a room to know it by."""
+        """Return users whose presence is shown even if it didn't change, with a room that they are in."""
         return {}

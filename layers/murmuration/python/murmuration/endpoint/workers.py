@@ -28,7 +28,7 @@ class StreamItem(dict[str, Any]):
 Items = Sequence[StreamItem]
 DEAD_LETTERS = "dead-letters"
 FRESH = 0.9
-"""The part of a function's time that must be left for it to take another message."""
+"""A worker takes another message only if this part of its function's time is left."""
 RECORDS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What a record brings about that can't be handled; anything else may be over at the next attempt."""
 
@@ -100,8 +100,7 @@ def _item(record: Mapping[str, Any]) -> StreamItem:
     found = StreamItem(
         {name: _value(attribute) for name, attribute in record["dynamodb"]["NewImage"].items()}
     )
-    if isinstance(packed := found.get(packing.NAME), bytes):
-        found[packing.NAME] = packing.unpack(packed)
+    packing.unpack_item(found)
     found.is_new = record.get("eventName") == "INSERT"
     return found
 
@@ -168,11 +167,13 @@ class QueueWorker:
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
 
     def _drain(self, expected: int, context: Any) -> None:
-        """Take messages until there are none; `expected` is how many were put, 0 if that isn't known.
+        """Receive and handle messages until the queue is empty. `expected` is how many were queued, 0 for
+        unknown.
 
-        A queue that keeps no order has a ring for each message, so who has taken as many as were expected
-        needn't look for more. Of a FIFO queue others may have been put into a group that was at work.
-        No message begins late: what it may take is the whole of a function's time, so another goes on.
+        A queue that isn't FIFO has a ring for each message, so a worker may stop when it has taken what it
+        was rung for. In a FIFO queue more messages may have come for a group that was busy, so the worker
+        goes on. A message may take the whole time of a function. So a worker with little time left rings for
+        another worker and stops.
         """
         from murmuration.aws import queues
 
@@ -194,7 +195,8 @@ class QueueWorker:
                 return
 
     def _take(self, records: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Have messages done, in their order; the IDs of those that failed, or come after such a one."""
+        """Handle messages in order. Return the IDs of those that failed, and of those behind them in their
+        group."""
         worker_metrics(self.route.name, {"Records": records})
         failed: list[str] = []
         groups: set[str | None] = set()

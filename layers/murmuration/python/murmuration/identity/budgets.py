@@ -44,7 +44,7 @@ FEDERATION = "federation"
 FEDERATION_BURST_MS = 3 * 24 * HOUR_MS
 """What other servers may cost at once: what comes in three days."""
 LONGEST_ASKED_MS = HOUR_MS
-"""After which a server that was refused may ask again, at most."""
+"""A server that was refused is asked to wait at most this long."""
 BURST_MS = 1_500_000
 """How long an empty bucket takes to fill: 25 minutes. What is in a full one may be spent at once.
 
@@ -77,9 +77,9 @@ OBJECT_KB = 0.023
 WAKE = 18.0
 """One waiting device that is rung: the ring, its registration, the request by which it fetches the news."""
 REMOTE_WAKE = 2.5 * WAKE
-"""What such a ring takes from the second bucket of another server, for what its users did.
+"""What a ring costs the second bucket of another server whose user caused it.
 
-So an hour of rings for a server costs 0.4 of an hourly budget. Beyond that they come late (`delivery.wakes`).
+So rings may cost a server 0.4 of an hourly budget in an hour. Beyond that they come late (`delivery.wakes`).
 """
 PUSH = 12.0
 """One notification of a push gateway: the message in the queue, the worker's run, its reads and writes."""
@@ -312,7 +312,7 @@ def charge(owner: str, microdollars: float) -> None:
 
 
 def _count_for_all_servers(owner: str, microdollars: float) -> None:
-    """Have what a server costs, or gets back, count for all servers together as well."""
+    """Charge what a server costs, or gets back, to the bucket of all servers too."""
     if owner.startswith(SERVER) and settings().federation_budget:
         charge(FEDERATION, microdollars)
 
@@ -330,7 +330,7 @@ def _require_federation_budget() -> None:
 
 
 def affords(owner: str, microdollars: float) -> bool:
-    """Take an amount if the bucket has it; whether it had. Everybody has it where rates aren't limited."""
+    """Take an amount if the bucket has it. Return whether it had. Without rate limits it always has."""
     if not settings().rate_limits:
         return True
     try:

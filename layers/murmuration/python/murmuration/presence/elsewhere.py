@@ -1,4 +1,4 @@
-"""Presence of other servers' users, if the operator wants it: in small rooms that a local user is in."""
+"""Presence of other servers' users in small rooms with a local user, if the operator wants it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from murmuration.storage.servers import remote_presence
 
 
 def note_members(heads: Iterable[RoomHead]) -> None:
-    """Note that other servers' members of these small rooms are looked at from now on."""
+    """Note that local users look at other servers' members of these small rooms from now on."""
     if not settings().federated_presence:
         return
     rooms: dict[str, list[str]] = {}

@@ -32,7 +32,8 @@ from murmuration.storage.users import presence
 STAY_MS = 900_000
 RENEWED_BELOW_MS = 660_000
 ELSEWHERE, ELSEWHERE_MS, RENEWED_ELSEWHERE_BELOW_MS = "elsewhere", 1_800_000, 600_000
-"""The entry of another server's user, for how long it is good, and when what says the same renews it."""
+"""The name of the entry that another server's user has in place of devices; how long it counts; and the rest
+of that time below which the same presence renews it."""
 LAST_ACTIVE_STEP_MS = 60_000
 """How much later than the noted one an action must be to be noted."""
 QUIET_MS = 300_000

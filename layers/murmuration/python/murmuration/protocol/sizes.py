@@ -25,15 +25,15 @@ class JsonText:
 
 @dataclass(frozen=True, slots=True)
 class RawJson:
-    """A value within an answer that is encoded already."""
+    """A part of an answer that is JSON text already."""
 
     text: str
 
 
 _PLACE = {"": float("nan")}
 _ENCODED_PLACE = '{"":NaN}'
-"""What stands for a RawJson while the rest is encoded. Nothing else looks so: no parsed value has a NaN,
-and within a string no quote stands bare."""
+"""The placeholder for a RawJson while the rest of the answer is encoded. It can't occur otherwise: parsed
+values have no NaN, and quotes within strings are escaped."""
 
 
 def encode(value: Any) -> list[str]:

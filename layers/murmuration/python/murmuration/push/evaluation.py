@@ -40,7 +40,7 @@ from murmuration.storage.users.unread import Unread, unread_read
 
 QUEUE = "gateway-pushes"
 Message = tuple[dict[str, Any], str | None]
-"""A message of that queue, and the user who caused it, where somebody is to be charged."""
+"""A message for the queue, and the user who is charged for it; None for nobody."""
 MOST_TWEAK_BYTES = 4096
 _RTC = "org.matrix.msc4075"
 URGENT = (
@@ -120,7 +120,7 @@ class _Facts:
 
 
 def _order(messages: Iterable[Message]) -> None:
-    """Have phones told, and those charged for it who are the cause."""
+    """Queue messages, and charge the users who caused them."""
     found = list(messages)
     queues.send_each(QUEUE, [message for message, _ in found])
     for _, cause in found:
@@ -172,12 +172,12 @@ def _readings(user_id: str, entry: LogEntry, places: Sequence[tuple[int, str]]) 
 
 
 def _reading(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> dict[str, Any]:
-    """The message that has a user's number of unread events go down: read up to which ordinal, by thread."""
+    """Return the message that lowers a user's unread count. `up_to` is the ordinal read up to, by thread."""
     return {"user_id": user_id, "read": {"room_id": room_id, "up_to": dict(read_up_to)}}
 
 
 def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> dict[str, Any]:
-    """The message that has a user's phones told of an event."""
+    """Return the message that makes a user's phones be told of an event."""
     event, tweaks = entry.event, outcome.tweaks
     if len(json.dumps(tweaks)) > MOST_TWEAK_BYTES:
         tweaks = {"highlight": True} if outcome.highlight else {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from murmuration.cache import SizedCache
+from murmuration.cache import LruCache
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
@@ -17,9 +17,9 @@ from murmuration.storage.rooms.room_items import StateEntry
 REMEMBERED_BYTES = 6_000_000
 """How much stored JSON of state is remembered at most; its objects take some five times the memory."""
 _OTHERS = ""
-_remembered: SizedCache[tuple[str, int, NodeId, str], tuple[StateEntry, ...]] = SizedCache(REMEMBERED_BYTES)
-"""By room, state version, the state's snapshot, and part: the members or the others. As in `Room`, state that
-is read after the head may be newer than the version that it is kept under, never older."""
+_remembered: LruCache[tuple[str, int, NodeId, str], tuple[StateEntry, ...]] = LruCache(REMEMBERED_BYTES)
+"""The state events by room, state version, snapshot, and part (members or others). State is read after the
+head. So what is kept may be newer than its version, but never older."""
 
 
 def read_all(room: Room) -> list[StateEntry]:

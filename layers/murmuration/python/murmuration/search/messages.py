@@ -44,7 +44,7 @@ KEYS = {
 DEFAULT, MOST = 10, 100
 MOST_CONTEXT, DEFAULT_CONTEXT = 20, 5
 CONTEXT_SECONDS = 5.0
-"""After this no more contexts are read: the scan has had as much, and a request may take 29 s."""
+"""After this time no more contexts are read. The scan may have taken as long, and a request may take 29 s."""
 MOST_WORDS, MOST_TERM_BYTES = 20, 1_000
 GROUPS = ("room_id", "sender")
 _WORD = re.compile(r"\w+")

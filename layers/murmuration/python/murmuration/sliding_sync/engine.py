@@ -110,7 +110,7 @@ class _SlidingSync:
         return sliding_positions.write(found.connection, place, answer.state)
 
     def _release(self, answer: SlidingAnswer) -> None:
-        """Give the wait up where a look found news without its ring."""
+        """Give the wait's slot back if news was found without its ring."""
         if self.wait is not None and (answer.is_new or not self.looked_since):
             listeners.release(self.wait)
             self.wait = None

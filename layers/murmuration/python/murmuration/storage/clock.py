@@ -17,7 +17,7 @@ from murmuration.aws.queues import CLOCK
 from murmuration.clock import now_ms
 
 HAND = {"pk": CLOCK, "sk": "hand"}
-"""Its sort key comes after all times, so no query for those finds it."""
+"""The hand's sort key comes after all times, so no query for times finds it."""
 MOST = 200
 
 
@@ -46,7 +46,7 @@ def read_due(until_s: int) -> list[Due]:
 
 
 def forget(rung: Sequence[Due]) -> None:
-    """Take out what has been rung for."""
+    """Delete the rows of workers that have been rung."""
     dynamodb.batch_write([dynamodb.delete(CLOCK, each.key) for each in rung])
 
 

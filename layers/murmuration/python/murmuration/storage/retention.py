@@ -1,7 +1,8 @@
-"""What a purge of history goes by: the rooms that there are, how far it came in each, what is left of events.
+"""What a purge of history reads and writes: which rooms there are, how far it has come, what it leaves of
+events.
 
-In the table `rooms` the item `retention` of a room says up to which ordinal nothing is left to purge. In the
-partition `retention` the item `place` says with which room a purge goes on that had no time for all.
+In the table `rooms` each room has an item `retention`: the ordinal up to which everything is purged. A purge
+that had no time for all rooms goes on with the room that the item `place` of the partition `retention` names.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.dynamodb import Write
 from murmuration.aws.reads import Read, fetch
 from murmuration.protocol.events import Event
 from murmuration.storage.rooms.room_heads import HEAD, ROOMS, RoomHead, head_among, head_key
-from murmuration.storage.rooms.room_items import LOG, LogEntry
+from murmuration.storage.rooms.room_items import LogEntry, log_write
 
 PURGED = "retention"
 _PLACE: Mapping[str, str] = {"room_id": "retention", "sk": "place"}
@@ -66,31 +67,25 @@ def _purged_key(room_id: str) -> dict[str, str]:
 
 
 def purge_write(entry: LogEntry) -> Write:
-    """Leave of an event its place alone: no content, no relations, nothing that a client is shown.
+    """Keep only the place of an event: no content, no relations, nothing that a client is shown.
 
-    Its ID, its place in the graph and the state before it stay, so that what follows it still stands, and
-    nobody sends it to this server anew. Fails if it is purged already, or gone.
+    Its ID, its place in the graph and the state before it stay. So what follows it still stands, and nobody
+    sends it to this server again. Fails if the event is purged already, or gone.
     """
+    event_id, version = entry.event.event_id, entry.event.room_version
     pdu = {name: entry.event.pdu[name] for name in _KEPT_FIELDS}
-    item: Item = {
-        "room_id": entry.room_id,
-        "ordinal": entry.ordinal,
-        "event_id": entry.event.event_id,
-        "json": Event({**pdu, "auth_events": [], "content": {}}, entry.event.room_version).to_json(),
-        "state_root": entry.state_root,
-        "visibility": entry.visibility,
-        "withheld": True,
-        "purged": True,
-    }
-    for name, value in (
-        ("room_root", entry.room_root),
-        ("after_gap", entry.after_gap or None),
-        ("filled_below", entry.filled_below),
-        ("resolved", entry.resolved or None),
-    ):
-        if value is not None:
-            item[name] = value
-    return dynamodb.put(
-        LOG, item, condition="event_id = :id AND attribute_not_exists(purged)",
-        values={":id": entry.event.event_id},
-    )  # fmt: skip
+    left = LogEntry(
+        entry.ordinal,
+        Event({**pdu, "auth_events": [], "content": {}}, version, event_id),
+        entry.state_root,
+        entry.visibility,
+        room_root=entry.room_root,
+        after_gap=entry.after_gap,
+        filled_below=entry.filled_below,
+        resolved=entry.resolved,
+        withheld=True,
+        purged=True,
+    )
+    return log_write(
+        left, condition="event_id = :id AND attribute_not_exists(purged)", values={":id": event_id}
+    )

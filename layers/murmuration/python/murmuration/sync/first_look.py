@@ -158,9 +158,7 @@ def read_facts(
 
 def _is_read(user_id: str, text: str) -> bool:
     """Return whether a filter has to be read."""
-    return (
-        bool(text) and not str(text).lstrip().startswith("{") and _filters.get((user_id, str(text))) is None
-    )
+    return bool(text) and not text.lstrip().startswith("{") and _filters.get((user_id, text)) is None
 
 
 def _filter(user_id: str, text: str | None) -> SyncFilter:

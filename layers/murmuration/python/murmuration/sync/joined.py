@@ -43,7 +43,7 @@ from murmuration.sync.unread import counting as unread
 
 MEMBERS_REMEMBERED = 64
 MUCH_STATE = 10
-"""State of so many events goes into an answer as text."""
+"""A room's state goes into the answer as JSON text if it has at least so many events."""
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
 """What the timeline of one room may have in an answer; the newest event comes in any case."""
@@ -167,7 +167,7 @@ def tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: Ro
 DECIDING = [CREATE_KEY, POWER_LEVELS_KEY, ENCRYPTION_KEY]
 """What push rules and device lists go by."""
 AHEAD = [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY]
-"""What a room's section is made of besides its log."""
+"""The state that a room's section needs besides its log."""
 
 
 def own_pair(ctx: Context) -> StateKey:

@@ -33,9 +33,10 @@ SHORTEST_TIMEOUT_MS = 1000
 
 
 def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
-    """Twelve digits that differ where the texts do; the viewer function makes them in the same way.
+    """Return twelve digits that differ if the texts differ. The viewer function computes the same.
 
-    Those of clients that wait at the edge are others, so that no mark is good for both: the queues differ.
+    Clients that wait at the edge get other digits. So a mark is good for one way of waiting only, as their
+    queues differ.
     """
     texts = [*values, "edge"] if at_edge else values
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

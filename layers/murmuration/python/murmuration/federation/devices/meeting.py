@@ -51,7 +51,7 @@ def note_members(items: Iterable[StoredItem]) -> None:
 
 
 def _change(entry: NewEntry) -> _Change | None:
-    """Which user joins or leaves by an entry; None for other entries and in rooms of this server alone."""
+    """Return the user who joins or leaves; None for other entries, and in rooms of this server alone."""
     user_id = entry.member
     if user_id is None or entry.is_past:
         return None

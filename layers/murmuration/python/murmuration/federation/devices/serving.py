@@ -23,7 +23,7 @@ from murmuration.storage.keys import device_changes
 MOST = 2_000
 """Of how many users, or devices, one request may ask."""
 CLAIMED_AT_ONCE = 100
-"""Of how many devices keys are claimed before the size of the answer is looked at."""
+"""Keys of so many devices are claimed before the size of the answer is looked at."""
 MOST_CLAIM_BYTES = 5_000
 """What a device's key takes in an answer, its names included."""
 T = TypeVar("T")

@@ -24,14 +24,15 @@ from murmuration.storage.users import memberships, presence
 from murmuration.storage.users.presence import NewPresence
 
 SERVERS = 50
-"""Presence isn't told in rooms of more other servers."""
+"""The presence of users isn't told in rooms with more other servers than this."""
 MOST_SERVERS = 100
-"""How many servers are told of one user."""
+"""At most so many servers are told of one user's presence."""
 MOST_ROOMS = 200
 MOST_USERS = 100
-"""Of one transaction that comes in."""
+"""At most so many users of one incoming transaction are taken."""
 REPEATED_MS, WINDOW_MS = 1_200_000, 660_000
-"""What lasts is said anew in the first part of each period. Who is there is written in it once at least."""
+"""A presence that lasts is sent again once in each period, within its first WINDOW_MS. Presence of a user who
+is there is written at least once in a window."""
 
 # -- Out -----------------------------------------------------------------------------------------------------
 

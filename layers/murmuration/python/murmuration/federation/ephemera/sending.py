@@ -100,7 +100,7 @@ def _receipt_edus(room_id: str, receipts: Sequence[Mapping[str, Any]]) -> list[d
 
 
 def send_edus(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: int) -> None:
-    """Have EDUs sent that are of no use later."""
+    """Send EDUs that are useless later: servers that don't answer miss them."""
     from murmuration.federation.outbound import pokes
 
     names = sorted(servers)

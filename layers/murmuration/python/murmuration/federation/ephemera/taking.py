@@ -37,7 +37,7 @@ LARGE_ROOM = 1_000
 MOST_RECEIPTS = 200
 """Of one transaction."""
 MOST_ASKED = 100
-"""How many local members are asked for whether they wait."""
+"""At most so many local members are looked at, whether one of them waits for news."""
 
 
 def take_typing(origin: str, contents: Contents) -> None:
@@ -130,7 +130,7 @@ def _move(room: Room, origin: str, some: Sequence[_Receipt]) -> None:
 
 
 def _of_our_events(room: Room, known: Sequence[tuple[_Receipt, int]]) -> list[tuple[_Receipt, int]]:
-    """Those of some receipts, with their places, that are for events of this server's users. One read."""
+    """Return the receipts that are for events of this server's users. One read."""
     keys = [(room.room_id, ordinal) for ordinal in {ordinal for _, ordinal in known}]
     entries = room_items.read_log_entries(keys, {room.room_id: room.version})
     ours = {entry.ordinal for entry in entries if member_index.is_local(entry.event.sender)}

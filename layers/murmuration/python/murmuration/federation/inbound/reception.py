@@ -344,10 +344,11 @@ class Reception:
         return self.carry_out(changes, entry)
 
     def _surplus(self, event: Event, root: NodeId, followed: Collection[str]) -> set[str]:
-        """Which events aren't counted among the newest, so that those are never too many.
+        """Return the forward extremities to drop, so that there are never too many.
 
-        They are the oldest after which the state is the same as after another one. Where too few are, it is
-        the event itself: it has its place in the log, and counts as soon as another event follows it.
+        First go the oldest whose state equals that after another one. If these don't suffice, the new event
+        itself isn't made an extremity: it gets its place in the log, and counts as soon as another event
+        follows it.
         """
         others = [event_id for event_id in self.room.head.extremities if event_id not in followed]
         needed = len(others) + 1 - MOST_EXTREMITIES

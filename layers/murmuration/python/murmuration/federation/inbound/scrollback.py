@@ -22,7 +22,7 @@ LIMIT = 100
 CLAIM_MS = 60_000
 """After which another request may ask, if this one's process ended."""
 TOWARD_SECONDS = 15.0
-"""No past is asked for any more, for one event of a time, when so long has passed."""
+"""The time that one request for an event by its time may take. Then no more of the past is asked for."""
 MOST_FILLS = 10
 FEW_FILLS = 3
 """How often the past is asked for where no other server knows the event of a time."""
@@ -81,7 +81,8 @@ class _Toward:
         self._deadline = Deadline(TOWARD_SECONDS)
 
     def fill(self, room: Room, low: int, high: int) -> Filling:
-        """`fill`, unless the event is there; also "nothing" once it is enough for one request."""
+        """Fetch more of the past. Return "nothing" if the event is there, or if this request has fetched
+        enough."""
         if not room.head.is_resident or not _missing(room, low, high):
             return "nothing"
         if not self._began:

@@ -107,9 +107,9 @@ def invite_by(sender: str, room_id: str, user_id: str, content: Content) -> str:
 
 
 def _build(room: Room, sender: str, user_id: str, content: Content) -> tuple[Event, bool]:
-    """The invite, which isn't part of the room yet; or the one that the user has, if it says the same.
+    """Return the invite, and whether it is new. It isn't part of the room yet.
 
-    Also returns whether it is new.
+    If the user is invited already and the invite says the same, it is that one.
     """
     batch = Append(room.version, room)
     state = batch.state([CREATE_KEY, SERVER_ACL_KEY, (MEMBER, sender), (MEMBER, user_id)])

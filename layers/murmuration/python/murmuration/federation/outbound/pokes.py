@@ -37,7 +37,8 @@ def new_events(
 
 
 def _by_group(servers: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield servers in batches of one group, at most SERVERS_AT_ONCE each, with the group's number."""
+    """Yield batches of servers, each with its group's number. A batch has at most SERVERS_AT_ONCE of one
+    group."""
     groups: dict[int, list[str]] = {}
     for server in sorted(servers):
         groups.setdefault(group_of(server), []).append(server)

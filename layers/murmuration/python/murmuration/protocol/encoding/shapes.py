@@ -1,4 +1,4 @@
-"""Names for JSON objects by what they are. They are plain dicts and mappings; nothing checks them."""
+"""Names for kinds of JSON objects. They are plain dicts and mappings; nothing checks them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Content: TypeAlias = Mapping[str, Any]
 ClientEvent: TypeAlias = dict[str, Any]
 """An event as a client gets it, or one that isn't of a room's log, such as m.typing."""
 EventFields: TypeAlias = Mapping[str, Any]
-"""An event's fields to be read, in the format of clients or of servers."""
+"""The fields of an event that is only read, in the format of clients or of servers."""
 AuthFields: TypeAlias = Mapping[str, Any]
 """The `auth` of a request in user-interactive authentication, which names a stage and proves it."""
 EduFields: TypeAlias = Mapping[str, Any]

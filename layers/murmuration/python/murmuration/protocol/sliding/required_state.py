@@ -87,7 +87,7 @@ def _matching(pair: StateKey) -> tuple[Element, ...]:
 
 
 Required = tuple[RequiredState, ...]
-"""What several lists and subscriptions require of one room: state that any one of them requires."""
+"""Return what a room's lists and subscriptions require together."""
 
 
 def admits(required: Required, pair: StateKey) -> bool:

@@ -142,10 +142,8 @@ def _look_after(events: Sequence[DelayedEvent]) -> None:
 
 
 def _sender(event: DelayedEvent, device: Item | None) -> Item | None:
-    """What says who the event's user is now: their device, or their account if they logged out of that.
-
-    None if the account is closed.
-    """
+    """Return the item of the event's device, or that of the account if the user has logged out; None if it is
+    closed."""
     if device is not None:
         return device
     account = accounts.read_account(event.user_id)

@@ -91,7 +91,7 @@ class _Purge:
         self.count = 0
         self.is_done = False
         self.reached: int | None = None
-        """Up to which ordinal nothing is left to purge."""
+        """The ordinal up to which everything is purged that has to be."""
         self._room = room
         self._before_ms = before_ms
         self._newest: LogEntry | None = None  # old enough, but no message is known to come after it

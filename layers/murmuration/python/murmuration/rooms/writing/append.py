@@ -79,7 +79,8 @@ class Append(Changes):
     """New events of this server on top of a room, growing until they're committed together."""
 
     signed: dict[int, tuple[NodeId, Event]] = field(default_factory=dict)
-    """What another server signed, by the event's place among those that are added, with the state before."""
+    """Events that another server signed in an earlier attempt, by their place in the batch, with the state
+    before."""
 
     def add(self, draft: Draft) -> Event:
         """Build and authorise the next event.

@@ -67,10 +67,7 @@ def trim(appended: Mapping[str, tuple[Head, Items]]) -> None:
     """
     for stream, (head, items) in appended.items():
         now = Head(head.seq + len(items), head.size + sum(map(_size, items)))
-        if (
-            head.seq // STEP_MESSAGES != now.seq // STEP_MESSAGES
-            or head.size // STEP_BYTES != now.size // STEP_BYTES
-        ):
+        if now.steps != head.steps:
             _trim(stream, now)
 
 

@@ -1,4 +1,4 @@
-"""Receipts: items of the streams of rooms, or of users for private ones.
+"""Receipts. A public one is an item of the room's stream, a private one of the user's stream.
 
 A user has one for each room, type and thread.
 """

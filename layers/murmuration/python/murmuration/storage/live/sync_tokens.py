@@ -42,7 +42,7 @@ def token_key(user_id: str, token: str) -> dict[str, str]:
 
 
 def row_read(key: Mapping[str, str], *, eventual: bool = False) -> Read[Item | None]:
-    """Read the item of this table at a key; an `eventual` read may miss what was written a moment ago."""
+    """Read an item of this table. An `eventual` read may miss a write of the last moment, and costs half."""
     return Read(TABLE, key, lambda item: item, eventual=eventual)
 
 

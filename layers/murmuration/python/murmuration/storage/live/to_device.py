@@ -37,14 +37,14 @@ TRANSACTION_BYTES = 2_000_000
 TRANSACTION_MESSAGES = 20
 """How many messages of different senders one transaction takes; each has its own claim."""
 LARGE = 1_000_000
-"""How many characters are so many that a server's repeated messages are told from new ones before."""
+"""Requests with more characters than this in all are first looked up among those that were stored before."""
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
 """What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
 READ_AHEAD = 20
 """How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
 SETTLED_MS = 150
-"""How long after its request came a message is read: those that came before it are stored by then."""
+"""A message is read only when its request is this old: then those that came before it are stored."""
 CLAIM_SECONDS = 86_400
 REMEMBERED_SECONDS = 7 * 86_400
 """How long a message of another server is recognised, should it come again."""
@@ -156,7 +156,7 @@ def send_in_order(sendings: Sequence[Sending], admit: Callable[[list[int]], None
 
 
 def _not_begun(sendings: Sequence[Sending]) -> list[Sending]:
-    """Those of some requests that weren't carried out before, as a whole or in part with a plan."""
+    """Return the requests that weren't carried out before, or only in part."""
     keys = [{"id": _claim_id(sending.transaction, 0)} for sending in sendings]
     keys += [{"id": sending.transaction} for sending in sendings]
     found = {item["id"] for item in dynamodb.batch_get({"transient": keys})["transient"]}

@@ -22,7 +22,8 @@ KEYS = r"[\w-]*"
 SEEN = r"\d{13}"
 
 MARK = rf"({MARKED}({ROW}\.{SLOT}\.({QUEUE}))\.({FINGERPRINT})\.({UNTIL})\.({KEYS}))\.({SEEN})"
-"""A whole mark. Its groups: all but `seen`, what a call has of it, queue, fingerprint, until, keys, seen."""
+"""A whole mark. Its groups: all but `seen`; what a call has of it; the queue; the fingerprint; until; keys;
+seen."""
 ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{KEYS}){{0,8}})", re.ASCII)
 """A token of any form; what stands behind the row isn't looked at."""
 PLACE = re.compile(rf"[cp]_{ROW}\.({SLOT})\.({QUEUE})(?:\.{KEYS})*", re.ASCII)

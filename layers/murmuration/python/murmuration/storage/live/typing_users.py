@@ -35,14 +35,18 @@ def from_item(item: StoredItem | None) -> Typing:
     return Typing(item["users"], item.get("devices", {})) if item is not None else Typing()
 
 
+def _key(room_id: str) -> dict[str, str]:
+    return {"stream_id": streams.room_stream(room_id), "sk": KEY}
+
+
 def typing_read(room_id: str) -> Read[Typing]:
     """Read who types in a room."""
-    return Read(streams.TABLE, {"stream_id": streams.room_stream(room_id), "sk": KEY}, from_item)
+    return Read(streams.TABLE, _key(room_id), from_item)
 
 
 def read_rooms_with_typing(room_ids: Iterable[str]) -> dict[str, Typing]:
     """Return who types in those of these rooms in which somebody has ever typed; a round trip a hundred."""
-    keys = [{"stream_id": streams.room_stream(room_id), "sk": KEY} for room_id in room_ids]
+    keys = [_key(room_id) for room_id in room_ids]
     items = dynamodb.batch_get({streams.TABLE: keys})[streams.TABLE] if keys else []
     return {streams.owner_of(item)[1]: from_item(item) for item in items}
 

@@ -38,10 +38,10 @@ RETENTION_S = 75
 PREFIXES = {"rest": "wake-2-", "edge": "wake-3-"}
 """The number is the version of the attributes: SQS refuses to make a queue that exists with others."""
 RING_BYTES = 600
-"""What a ring has at least. SQS's answer without a message has about 250 bytes."""
+"""The least bytes of a ring. SQS's answer without a message has about 250 bytes."""
 KEYS_RING_BYTES = 4096
-"""What a ring for changed keys has at least. An answer with any other ring has fewer: the message's handle
-has up to 1,024, and what is around it a few hundred."""
+"""The least bytes of a ring for changed keys. An answer with another ring is shorter: the message's handle
+has up to 1,024 bytes, and the rest around the ring a few hundred."""
 NO_QUEUE = "QueueDoesNotExist"
 Heard = Literal["", "ring", "made"]
 _urls: LruCache[str, str] = LruCache(10_000)
@@ -112,7 +112,7 @@ def _attributes(name: str) -> dict[str, str]:
 
 
 def edge_secret() -> str:
-    """What CloudFront adds to its requests for these queues: a secret that the deployment made."""
+    """Return the secret that CloudFront adds to its requests for these queues. The deployment made it."""
     return read_secret(settings().parameter("queue-secret"))
 
 
@@ -184,9 +184,10 @@ def _nonce_of(ring: Mapping[str, str]) -> str:
 
 
 def _padded(text: str, size: int) -> str:
-    """A ring's text with so much behind it that it has at least `size` bytes, even if it is compressed.
+    """Return a ring's text with `size` bytes of padding behind it.
 
-    The padding is random for that: else it could become as short on its way as an answer without a ring.
+    The padding is random, because compression on the way could make other padding as short as an answer
+    without a ring.
     """
     return f"{text} {urlsafe_b64encode(os.urandom(size)).decode()}"
 

@@ -214,7 +214,8 @@ def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> Stat
 # -- Building writes -------------------------------------------------------------------------------------
 
 
-def log_write(entry: LogEntry) -> Write:
+def log_write(entry: LogEntry, *, condition: str | None = None, values: Item | None = None) -> Write:
+    """Put an entry in its place in the log, if `condition` holds."""
     item: Item = {
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
@@ -244,7 +245,7 @@ def log_write(entry: LogEntry) -> Write:
     ):
         if value is not None:
             item[name] = value
-    return dynamodb.put(LOG, item)
+    return dynamodb.put(LOG, item, condition=condition, values=values)
 
 
 def _dump(value: Any) -> str | None:

@@ -14,7 +14,7 @@ from murmuration.storage.live import streams
 
 KEY = "presence-rooms"
 MOST_ROOMS = 20
-"""In how many rooms a user of another server is shown as online."""
+"""At most so many rooms are noted for a user of another server."""
 
 Rooms = Mapping[str, Collection[str]]
 
@@ -28,7 +28,7 @@ def read_rooms(user_ids: Collection[str]) -> dict[str, list[str]]:
     if not user_ids:
         return {}
     found = dynamodb.batch_get({streams.TABLE: [_key(user_id) for user_id in sorted(set(user_ids))]})
-    return {item["stream_id"].partition(":")[2]: list(item["rooms"]) for item in found[streams.TABLE]}
+    return {streams.owner_of(item)[1]: list(item["rooms"]) for item in found[streams.TABLE]}
 
 
 def add_rooms(rooms: Rooms) -> None:

@@ -62,10 +62,10 @@ class Reader(Protocol):
     def ahead(self) -> Sequence[StateKey]: ...
 
     def look(self) -> None:
-        """Note that it has been read where the rooms stand: what is asked for from now on is no older."""
+        """Note that the rooms' heads have been read. What is asked for from now on is no older."""
 
     def postpones(self, position: RoomPosition | None, /) -> bool:
-        """Return whether a room that moved is left for another look, soon."""
+        """Return whether a room that moved has to wait for the next look."""
 
     def window(self, ctx: Context, room: Room, viewer: Viewer, position: RoomPosition | None, /) -> Window:
         """Read of the log up to the room's head what the section is to be made of."""

@@ -26,7 +26,7 @@ class SyncSections:
     ahead = joined.AHEAD
 
     def look(self) -> None:
-        """Nothing else is asked for."""
+        """Note nothing: /sync needs no time of reading."""
 
     def postpones(self, _position: RoomPosition | None, /) -> bool:
         return False

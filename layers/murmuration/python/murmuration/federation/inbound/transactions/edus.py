@@ -86,7 +86,8 @@ EXPECTED = MappingProxyType(
 Messages between devices take what each of them costs themselves.
 """
 DROPPED = frozenset(("m.typing", "m.receipt"))
-"""What a server without a budget isn't asked for again: later it would be wrong, or is told anew."""
+"""Types that are dropped when the server's budget is spent. They would be wrong later, or are told again
+anyway."""
 CONTENTS_FAULT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What contents bring about that no consumer has thought of."""
 
