@@ -44,11 +44,25 @@ def _postpone(cls: Any, options: dict[str, Any]) -> Any:
 
 
 def _complete(cls: Any) -> None:
-    """Make `cls` the dataclass that it is to be, after those that it inherits from."""
+    """Make `cls` the dataclass that it is to be, after those that it inherits from.
+
+    The class is never without an `__init__`: another thread may make an instance at any moment.
+    """
     with _lock:
         for each in reversed(cls.__mro__):
             options = each.__dict__.get("_quickened")
             if options is not None:
-                del each.__init__
+                initialise = _initialiser(each, options)
+                dataclasses.dataclass(**{**options, "init": False})(each)
                 del each._quickened
-                dataclasses.dataclass(**options)(each)
+                each.__init__ = initialise
+
+
+def _initialiser(cls: Any, options: dict[str, Any]) -> Any:
+    """Return the `__init__` of a dataclass, made for another class with the same fields."""
+    names = ("__module__", "__qualname__", "__post_init__", "__orig_bases__", *cls.__annotations__)
+    body = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+    body |= {"__annotations__": cls.__annotations__, "__doc__": " "}
+    other = type(cls)(cls.__name__, cls.__bases__, body)
+    little = {"repr": False, "eq": False, "order": False, "match_args": False}
+    return dataclasses.dataclass(**{**options, **little})(other).__init__
