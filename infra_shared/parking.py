@@ -19,6 +19,11 @@ answers, and its template tells the cases apart (`integration_responses` says wh
 Where clients wait at the edge, this is what CloudFront asks when SQS refuses it (`edge_waits`). Then the path
 is the queue's name, and the rest comes in headers.
 
+A request of sliding sync is a POST, whose answers are good for one body only. The mapping template compares
+the body's digest with that in the mark (`murmuration.sliding_sync.marks`), which is one more parameter,
+`digest`. Where they differ it asks SQS for a wait that SQS refuses, and the client is sent to the function.
+`keys` is then all that a quiet answer says, and what is between two `~` is left out where a client is called.
+
 A ring stays in its queue (no visibility timeout, nobody deletes it), so that all who hold the mark get it;
 who was away for long is sent to look by the viewer function.
 """
@@ -39,25 +44,42 @@ PATH_AT_EDGE = "/{queue}"
 QUEUE_PREFIX = "wake-2-"
 """What the names of wake queues begin with, behind the deployment's prefix."""
 PARAMETERS = ("wait", "keep", "call", "keys")
+SLIDING_PARAMETERS = (*PARAMETERS, "digest")
 WAIT_SECONDS = 29
 
 
 def template(name: str, prefix: str = "") -> str:
-    """The mapping template `name`: wait_request or wait_response. `prefix` begins the parameters' names."""
+    """The mapping template `name`, of those for requests and responses. `prefix` begins the parameters' names.
+
+    A request is a form, so its template's lines are put together.
+    """
     text = (TEMPLATES / f"{name}.vtl").read_text().strip()
+    if name.endswith("_request"):
+        text = text.replace("\n", "")
     return text.replace("params('", f"params('{prefix}")
 
 
-def operation(
+def operations(
     uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False
 ) -> dict[str, Any]:
-    """The OpenAPI operation for GET at `PATH`, or at `PATH_AT_EDGE`, which answers with `headers`.
+    """The OpenAPI operations at `PATH`, or at `PATH_AT_EDGE`: GET for /sync, and POST for sliding sync."""
+    return {
+        method: operation(uri, credentials, headers, at_edge=at_edge, slides=method == "post")
+        for method in ("get", "post")
+    }
+
+
+def operation(
+    uri: Any, credentials: Any, headers: Mapping[str, str], *, at_edge: bool = False, slides: bool = False
+) -> dict[str, Any]:
+    """The OpenAPI operation for those who wait by /sync, or by sliding sync; it answers with `headers`.
 
     `uri` is the queues' `arn:…:apigateway:…:sqs:path/<account>/<prefix>-wake-2-{queue}`, at the edge with
     `{queue}` for the whole name; `credentials` is the ARN of a role that lets API Gateway receive messages
     from queues of that prefix.
     """
     prefix = edge_waits.HEADER_PREFIX if at_edge else ""
+    kind = "sliding" if slides else "wait"
     declared = {name: {"schema": {"type": "string"}} for name in headers}
 
     answer = {
@@ -65,14 +87,14 @@ def operation(
         "responseParameters": {
             f"method.response.header.{header}": f"'{value}'" for header, value in headers.items()
         },
-        "responseTemplates": {"application/json": template("wait_response", prefix)},
+        "responseTemplates": {"application/json": template(f"{kind}_response", prefix)},
         "contentHandling": "CONVERT_TO_TEXT",
     }
     return {
         "parameters": [{"name": "queue", "in": "path", "required": True, "schema": {"type": "string"}}]
         + [
             {"name": prefix + name, "in": "header" if at_edge else "query", "schema": {"type": "string"}}
-            for name in PARAMETERS
+            for name in (SLIDING_PARAMETERS if slides else PARAMETERS)
         ],
         "responses": {"200": {"description": "An empty sync", "headers": declared}},
         "x-amazon-apigateway-integration": {
@@ -87,7 +109,7 @@ def operation(
                 "integration.request.path.queue": "method.request.path.queue",
                 "integration.request.header.Content-Type": "'application/x-www-form-urlencoded'",
             },
-            "requestTemplates": {"application/json": template("wait_request", prefix)},
+            "requestTemplates": {"application/json": template(f"{kind}_request", prefix)},
             "responses": {"default": answer},
         },
     }

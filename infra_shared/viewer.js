@@ -11,6 +11,9 @@
 // At the edge (AT_EDGE), the request goes to SQS itself, without the client's headers, and to the REST API that has
 // the queues where SQS refuses it. What the answer needs to know goes along in headers (viewer_response.js).
 //
+// A request of sliding sync is a POST with a marked `pos`. Its body can't be seen here, but its length can. It goes
+// to the REST API in any case, whose template compares the body: SQS can't, and CloudFront repeats no POST.
+//
 // An upload that is too large for a function goes to the path at which API Gateway puts bodies into the bucket, with
 // its size in a header of ours: it doesn't exist outside either. Only a REST API does that.
 //
@@ -25,6 +28,7 @@ const AT_EDGE = false;
 const QUEUES = '/';
 const URI_HEADER = 'x-murmuration-uri';
 const TYPE_HEADER = 'x-murmuration-content-type';
+const JSON_TYPE = 'application/json';
 const BINARY = 'application/octet-stream';
 const MOST_HEADER_BYTES = 9700;
 const MOST_BODY_BYTES = 4600000;
@@ -39,10 +43,13 @@ const CORS_HEADERS = {
 };
 
 const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
+const SLIDING_PATH = /^\/_matrix\/client\/(unstable\/org\.matrix\.simplified_msc3575|v4)\/sync$/;
 const MARKED =
-    /^(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
+    /^((l?)p_([\w-]{8,32}\.[p-x]\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*)(?:\.(-?\d+_-?\d+))?)\.(\d{13})$/;
 const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
+const SLIDING_BY = ['access_token', 'set_presence'];
 const INTERNAL = ['parked', 'uploads'];
+const PARAMETERS = ['wait', 'keep', 'call', 'keys', 'digest'];
 const SIZE_HEADER = 'x-murmuration-size';
 const UPLOAD_PATH = /^\/_matrix\/media\/(?:r0|v3|v1)\/upload(\/[^/]+\/[^/]+)?$/;
 const LARGE_BYTES = 4194304;
@@ -64,21 +71,26 @@ function text(query, name) {
 
 function parked(request, now) {
     const query = request.querystring;
-    const mark = MARKED.exec(text(query, 'since'));
-    if (!mark || text(query, 'full_state') === 'true') {
+    const slides = request.method === 'POST';
+    const mark = MARKED.exec(text(query, slides ? 'pos' : 'since'));
+    if (!mark || (mark[2] === 'l') !== slides || text(query, 'full_state') === 'true') {
         return null;
     }
-    const authorization = request.headers.authorization ? request.headers.authorization.value : '';
-    const choices = PARKED_BY.map((name) => text(query, name)).concat(AT_EDGE ? ['edge'] : []);
-    const asked = [authorization].concat(choices).join('\n');
+    const header = (name) => (request.headers[name] ? request.headers[name].value : '');
+    const asked = [header('authorization')]
+        .concat((slides ? SLIDING_BY : PARKED_BY).map((name) => text(query, name)))
+        .concat(slides ? [request.uri, header('content-length')] : [])
+        .concat(AT_EDGE ? ['edge'] : [])
+        .join('\n');
     const fingerprint = crypto.createHash('sha256').update(asked).digest('hex').slice(0, 12);
     const timeout = /^\d{1,9}$/.test(text(query, 'timeout')) ? Number(text(query, 'timeout')) : 0;
-    const left = Number(mark[5]) - Math.floor(now / 1000);
+    const left = Number(mark[6]) - Math.floor(now / 1000);
     const wait = Math.min(LONGEST_WAIT, Math.floor(timeout / 1000), left);
-    if (mark[4] !== fingerprint || wait < 1 || now - Number(mark[7]) > LONGEST_ABSENCE) {
+    if (mark[5] !== fingerprint || wait < 1 || now - Number(mark[9]) > LONGEST_ABSENCE) {
         return null;
     }
-    return { queue: mark[3], wait: String(wait), keep: mark[1], call: 'c_' + mark[2], keys: mark[6] };
+    const call = mark[2] + 'c_' + mark[3];
+    return { queue: mark[4], wait: String(wait), keep: mark[1], call: call, keys: mark[7], digest: mark[8] };
 }
 
 // Whether a path is that of the queues or of uploads, in any way in which somebody behind us may read it.
@@ -104,6 +116,23 @@ function isInternal(uri) {
 
 function parkAtEdge(request, found) {
     request.uri = QUEUES + found.queue;
+    request.querystring = {};
+    Object.keys(request.headers).forEach((name) => {
+        if (READ_ONLY.indexOf(name) === -1) {
+            delete request.headers[name];
+        }
+    });
+    request.cookies = {};
+    PARAMETERS.forEach((name) => {
+        if (found[name]) {
+            request.headers['x-murmuration-' + name] = { value: found[name] };
+        }
+    });
+    if (found.digest) {
+        request.headers['content-type'] = { value: JSON_TYPE };
+        cf.selectRequestOriginById('parking');
+        return;
+    }
     request.querystring = {
         Action: { value: 'ReceiveMessage' },
         Version: { value: '2012-11-05' },
@@ -111,17 +140,6 @@ function parkAtEdge(request, found) {
         VisibilityTimeout: { value: '0' },
         WaitTimeSeconds: { value: found.wait },
     };
-    Object.keys(request.headers).forEach((name) => {
-        if (READ_ONLY.indexOf(name) === -1) {
-            delete request.headers[name];
-        }
-    });
-    request.cookies = {};
-    ['wait', 'keep', 'call', 'keys'].forEach((name) => {
-        if (found[name]) {
-            request.headers['x-murmuration-' + name] = { value: found[name] };
-        }
-    });
     cf.createRequestOriginGroup({
         originIds: ORIGINS,
         selectionCriteria: 'default',
@@ -141,10 +159,15 @@ function park(request) {
     } else if (found) {
         request.uri = '/parked/' + found.queue;
         request.querystring = {};
-        ['wait', 'keep', 'call', 'keys'].forEach((name) => {
-            request.querystring[name] = { value: found[name] };
+        PARAMETERS.forEach((name) => {
+            if (found[name] !== undefined) {
+                request.querystring[name] = { value: found[name] };
+            }
         });
         delete request.headers['content-type'];
+        if (found.digest) {
+            request.headers['content-type'] = { value: JSON_TYPE };
+        }
         if (HTTP_APIS) {
             cf.selectRequestOriginById('parking');
         }
@@ -165,7 +188,7 @@ function upload(request) {
 }
 
 function refuse(status, description, errcode, error) {
-    const headers = Object.assign({ 'content-type': { value: 'application/json' } }, CORS_HEADERS);
+    const headers = Object.assign({ 'content-type': { value: JSON_TYPE } }, CORS_HEADERS);
     const body = JSON.stringify({ errcode: errcode, error: error });
     return { statusCode: status, statusDescription: description, headers: headers, body: body };
 }
@@ -210,7 +233,8 @@ function handler(event) {
     if (isInternal(request.uri)) {
         return refuse(404, 'Not Found', 'M_UNRECOGNIZED', 'Unrecognized request');
     }
-    if (request.method === 'GET' && SYNC_PATH.test(request.uri) && park(request)) {
+    const waits = { GET: SYNC_PATH, POST: SLIDING_PATH }[request.method];
+    if (waits && waits.test(request.uri) && park(request)) {
         return request;
     }
     const query = request.rawQueryString();

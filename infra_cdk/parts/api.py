@@ -108,7 +108,7 @@ def _parked(settings: Settings) -> dict[str, Any]:
     at_edge = settings.waits_at_edge
     queue = "{queue}" if at_edge else f"{settings.prefix}-{parking.QUEUE_PREFIX}{{queue}}"
     uri = {"Fn::Sub": "arn:${AWS::Partition}:apigateway:${AWS::Region}:sqs:path/${AWS::AccountId}/" + queue}
-    return parking.operation(uri, {"Fn::GetAtt": [WAITER, "Arn"]}, CORS_HEADERS, at_edge=at_edge)
+    return parking.operations(uri, {"Fn::GetAtt": [WAITER, "Arn"]}, CORS_HEADERS, at_edge=at_edge)
 
 
 def _is_worker(function: Function) -> bool:
@@ -157,7 +157,7 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
         for path, methods in found.items()
     }
     if settings.waiting == "parked" and not part and not settings.parks_apart:
-        paths[parking.PATH] = {"get": _parked(settings), ANY: operation(found[FALLBACK_PATH][ANY])}
+        paths[parking.PATH] = {**_parked(settings), ANY: operation(found[FALLBACK_PATH][ANY])}
     if (nodes := count_nodes(paths)) > MOST_RESOURCES:
         raise DeploymentError(f"the routes make {nodes} resources, and an API may have {MOST_RESOURCES}")
     document = _document(settings, paths)
@@ -241,7 +241,7 @@ def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], pa
 def make_parking(stack: Stack, settings: Settings) -> Api:
     """The REST API that has the route onto wake queues alone (`Settings.parks_apart`)."""
     path = parking.PATH_AT_EDGE if settings.waits_at_edge else parking.PATH
-    return _make_rest(stack, settings, _document(settings, {path: {"get": _parked(settings)}}), "Parking")
+    return _make_rest(stack, settings, _document(settings, {path: _parked(settings)}), "Parking")
 
 
 def _make_rest(stack: Stack, settings: Settings, body: dict[str, Any], part: str) -> Api:

@@ -49,7 +49,8 @@ REST_APIS = "const HTTP_APIS = false;"
 """The line of the viewer function that says which kind of API there is."""
 BY_API = "const AT_EDGE = false;\nconst QUEUES = '/';"
 """The lines of the viewer function that say where clients wait, and how the paths of queues begin."""
-SYNC_PATH = "/_matrix/client/??/sync"
+SYNC_PATHS = ("/_matrix/client/r0/sync", "/_matrix/client/v3/sync")
+"""Where clients wait by GET; version 4 has sliding sync there, by POST."""
 ANSWERS_PATH = "/answers/*"
 """Where functions put answers that are too large for them. The paths are signed as the bucket wants it."""
 MEDIA_PATHS = ("/media/*", "/remote/*")
@@ -115,14 +116,14 @@ def make_edge(
     if settings.waits_at_edge:
         origins.append(_queues_origin(secrets))
         response = _make_response_function(stack, settings)
-        sync = behaviour(_origin_name(part_of(SYNC_PATH)), CACHING_DISABLED) | {
+        sync = behaviour(_origin_name(part_of(SYNC_PATHS[0])), CACHING_DISABLED) | {
             "allowed_methods": ["GET", "HEAD", "OPTIONS"],  # for which CloudFront goes on to a second origin
             "function_associations": [
                 runs("viewer-request", viewer.attr_function_arn),
                 runs("viewer-response", response.attr_function_arn),
             ],
         }
-        syncs.append((SYNC_PATH, sync))
+        syncs += [(path, sync) for path in SYNC_PATHS]
     if socket_api is not None:
         origins.append(origin("socket", socket_api.ref, ""))
         special += [(path, "socket", CACHING_DISABLED) for path in SOCKET_PATHS]
@@ -178,12 +179,15 @@ def make_edge(
 
 
 def viewer_code(settings: Settings) -> str:
-    """The viewer function's code, for the kind of API that it sends requests to.
+    """The viewer function's code, for the kind of API that it sends requests to, without its comments.
+
+    CloudFront takes 10 KB.
 
     Where it chooses the origin of who may wait, that takes an import in the first line.
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/helper-functions-origin-modification.html
     """
-    code = VIEWER.read_text()
+    lines = VIEWER.read_text().splitlines(keepends=True)
+    code = "".join(line for line in lines if not line.lstrip().startswith("//"))
     if settings.api == "http":
         code = code.replace(REST_APIS, REST_APIS.replace("false", "true"))
     if settings.waits_at_edge:

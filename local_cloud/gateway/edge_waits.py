@@ -37,14 +37,16 @@ class EdgeParking(Parking):
         super().__init__(sqs, threads)
         self._secret = secret
 
-    def _answer(self, place: Place, began: int) -> Response:
+    def _answer(self, place: Place, began: int, body: bytes = b"") -> Response:
+        prefixed = {HEADER_PREFIX + name: value for name, value in place.parameters.items()}
+        if place.slides:
+            return self._integrate(place, prefixed, began, body)
         query = urlencode(edge_waits.query(place.parameters["wait"]))
         added = {name.lower(): self._secret() for name in edge_waits.SECRET_HEADERS}
-        status, headers, body = answer_unsigned(self.sqs, self.QUEUES + place.queue, query, added)
+        status, headers, found = answer_unsigned(self.sqs, self.QUEUES + place.queue, query, added)
         if status in edge_waits.FAILOVER_STATUSES:
-            parameters = {HEADER_PREFIX + name: value for name, value in place.parameters.items()}
-            return self._integrate(place, parameters, began)
-        return answer_of(status, headers, body, place.parameters, time.time_ns() // 1_000_000)
+            return self._integrate(place, prefixed, began, b"")
+        return answer_of(status, headers, found, place.parameters, time.time_ns() // 1_000_000)
 
 
 def answer_unsigned(

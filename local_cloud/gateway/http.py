@@ -101,7 +101,7 @@ class HttpGateway:
             await self._refuse(send, request_id, refused, close=True, by_viewer=True)
             return
         if self._parking is not None and (place := self._parking.place(request)) is not None:
-            await _send(send, *await self._parking.wait(place))
+            await _send(send, *await self._parking.wait(place, body))
             return
         if self._answers is not None and request.path.startswith(PREFIXES):
             loop = asyncio.get_running_loop()

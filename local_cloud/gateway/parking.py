@@ -1,5 +1,7 @@
 """Waiting without compute: a marked /sync goes to its queue, through the deployment's mapping templates.
 
+So does a request of sliding sync with a marked pos, whose body the template compares.
+
 `place` decides as CloudFront's viewer function does (`infra_shared/viewer.js`; a test runs both), and `wait`
 is the REST API's integration with SQS, with what REST keeps of the deployment's document.
 """
@@ -20,7 +22,6 @@ from urllib.parse import parse_qs, quote_plus, unquote
 
 from infra_shared.parking import (
     QUEUE_PREFIX,
-    IntegrationResponse,
     chosen_response,
     integration_responses,
     operation,
@@ -33,8 +34,10 @@ from local_cloud.names import PREFIX
 from murmuration.storage.live.token_forms import MARK
 
 _SYNC_PATH = re.compile(r"/_matrix/client/(r0|v3)/sync")
+_SLIDING_PATH = re.compile(r"/_matrix/client/(unstable/org\.matrix\.simplified_msc3575|v4)/sync")
 _MARKED = re.compile(MARK, re.ASCII)
 _PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
+_SLIDING_BY = ("access_token", "set_presence")
 INTERNAL = ("parked", "uploads")
 _LONGEST_WAIT = 20
 _LONGEST_ABSENCE_MS = 45_000
@@ -44,33 +47,42 @@ Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request waits: the queue, when its client was last seen, the integration's parameters."""
+    """Where a request waits: the queue, when its client was last seen, the integration's parameters.
+
+    `slides` says that it is one of sliding sync.
+    """
 
     queue: str
     seen_ms: int
     parameters: Mapping[str, str]
+    slides: bool = False
 
 
 def place_of(request: HttpRequest, now_ms: int, *, at_edge: bool = False) -> Place | None:
-    """The place of a /sync that may wait; None for any other request."""
-    if request.method != "GET" or not _SYNC_PATH.fullmatch(request.path):
+    """The place of a request for news that may wait; None for any other request."""
+    slides = request.method == "POST" and _SLIDING_PATH.fullmatch(request.path) is not None
+    if not slides and (request.method != "GET" or not _SYNC_PATH.fullmatch(request.path)):
         return None
     query = query_of(request.query)[0] or {}
-    mark = _MARKED.fullmatch(query.get("since", ""))
-    if mark is None or query.get("full_state") == "true":
+    mark = _MARKED.fullmatch(query.get("pos" if slides else "since", ""))
+    if mark is None or (mark[2] == "l") is not slides or query.get("full_state") == "true":
         return None
     headers = dict(request.headers)
     asked = [headers.get(b"authorization", b"").decode("latin-1")]
-    asked += [*(query.get(name, "") for name in _PARKED_BY), *(["edge"] if at_edge else [])]
+    asked += [query.get(name, "") for name in (_SLIDING_BY if slides else _PARKED_BY)]
+    if slides:
+        asked += [request.path, headers.get(b"content-length", b"").decode("latin-1")]
+    asked += ["edge"] if at_edge else []
     timeout = query.get("timeout", "")
     timeout_s = int(timeout) // 1000 if re.fullmatch("[0-9]{1,9}", timeout) else 0
-    wait = min(_LONGEST_WAIT, timeout_s, int(mark[5]) - now_ms // 1000)
+    wait = min(_LONGEST_WAIT, timeout_s, int(mark[6]) - now_ms // 1000)
     fingerprint = hashlib.sha256("\n".join(asked).encode()).hexdigest()[:12]
-    if mark[4] != fingerprint or wait < 1 or now_ms - int(mark[7]) > _LONGEST_ABSENCE_MS:
+    if mark[5] != fingerprint or wait < 1 or now_ms - int(mark[9]) > _LONGEST_ABSENCE_MS:
         return None
-    return Place(
-        mark[3], int(mark[7]), {"wait": str(wait), "keep": mark[1], "call": f"c_{mark[2]}", "keys": mark[6]}
-    )
+    parameters = {"wait": str(wait), "keep": mark[1], "call": f"{mark[2]}c_{mark[3]}", "keys": mark[7]}
+    if slides:
+        parameters["digest"] = mark[8] or ""
+    return Place(mark[4], int(mark[9]), parameters, slides)
 
 
 def is_internal(path: str) -> bool:
@@ -106,20 +118,16 @@ class Parking:
         place = place_of(request, time.time_ns() // 1_000_000, at_edge=self.AT_EDGE)
         return place if place is not None and place.seen_ms >= self._started_ms else None
 
-    @functools.cached_property
-    def _integration(self) -> dict[str, Any]:
+    @functools.cache  # noqa: B019 - one for the gateway's life
+    def _integration(self, *, slides: bool) -> dict[str, Any]:
         from murmuration.endpoint.http import CORS_HEADERS
 
-        whole: dict[str, Any] = operation("", "", CORS_HEADERS, at_edge=self.AT_EDGE)
+        whole: dict[str, Any] = operation("", "", CORS_HEADERS, at_edge=self.AT_EDGE, slides=slides)
         integration: dict[str, Any] = whole["x-amazon-apigateway-integration"]
         return integration
 
-    @functools.cached_property
-    def _responses(self) -> tuple[IntegrationResponse, ...]:
-        return integration_responses(self._integration)
-
-    async def wait(self, place: Place) -> Response:
-        """The answer, when the queue has one or the time is over."""
+    async def wait(self, place: Place, body: bytes = b"") -> Response:
+        """The answer, when the queue has one or the time is over. `body` is the request's."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Response] = loop.create_future()
         began = time.time_ns() // 1_000_000
@@ -130,21 +138,23 @@ class Parking:
                 future.set_result(answer)
 
         def run() -> None:
-            answer = self._answer(place, began)
+            answer = self._answer(place, began, body)
             if not loop.is_closed():
                 loop.call_soon_threadsafe(settle, answer)
 
         self._threads.submit(run)
         return await future
 
-    def _answer(self, place: Place, began: int) -> Response:
-        return self._integrate(place, place.parameters, began)
+    def _answer(self, place: Place, began: int, body: bytes = b"") -> Response:
+        return self._integrate(place, place.parameters, began, body)
 
-    def _integrate(self, place: Place, parameters: Mapping[str, str], began: int) -> Response:
+    def _integrate(self, place: Place, parameters: Mapping[str, str], began: int, body: bytes) -> Response:
         """The REST API's answer to a request with these parameters."""
-        asked = self._integration["requestTemplates"]["application/json"]
-        status, answer = self._receive(place.queue, render(asked, parameters, began, ""))
-        chosen = chosen_response(self._responses, status)
+        integration = self._integration(slides=place.slides)
+        asked = integration["requestTemplates"]["application/json"]
+        sent = base64.b64encode(body).decode()  # all is binary to the API
+        status, answer = self._receive(place.queue, render(asked, parameters, began, sent))
+        chosen = chosen_response(integration_responses(integration), status)
         headers = [(b"content-type", b"application/json")]
         if chosen is None:
             return 500, headers, b'{"message": "Internal server error"}'
@@ -169,22 +179,46 @@ class Parking:
         return 200, json.dumps({"ReceiveMessageResponse": {"ReceiveMessageResult": result}})
 
 
+class _Text(str):
+    """A string as templates know it, which is Java's: those of its methods that ours use."""
+
+    __slots__ = ()
+
+    def contains(self, part: str) -> bool:
+        return part in self
+
+    def replaceAll(self, pattern: str, text: str) -> _Text:  # noqa: N802 - Java's name
+        return _Text(re.sub(pattern, text, self))
+
+    def replace(self, part: str, text: str, *_: Any) -> _Text:  # type: ignore[override]
+        return _Text(super().replace(part, text))
+
+    def substring(self, start: int) -> _Text:
+        return _Text(self[start:])
+
+    def hashCode(self) -> int:  # noqa: N802 - Java's name
+        data, code = self.encode("utf-16-be", "surrogatepass"), 0
+        for first, second in zip(data[::2], data[1::2], strict=True):
+            code = (31 * code + (first << 8) + second) & 0xFFFFFFFF
+        return code - 2**32 if code >= 2**31 else code
+
+
 class _Input:
     """`$input` of a mapping template."""
 
     def __init__(self, parameters: Mapping[str, str], body: str) -> None:
         self._parameters = parameters
-        self.body = body
+        self.body = _Text(body)
 
     def params(self, name: str) -> str:
-        return self._parameters.get(name, "")
+        return _Text(self._parameters.get(name, ""))
 
 
 class _Util:
     """`$util` of a mapping template."""
 
     def base64Decode(self, text: str) -> str:  # noqa: N802 - API Gateway's name
-        return base64.b64decode(text).decode("utf-8", "replace")
+        return _Text(base64.b64decode(text).decode("utf-8", "replace"))
 
     def urlEncode(self, text: str) -> str:  # noqa: N802 - API Gateway's name
         return quote_plus(text)

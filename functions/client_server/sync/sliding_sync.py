@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from murmuration.endpoint import Answer, Auth, Request, endpoint
 from murmuration.protocol.sliding.requests import parse
+from murmuration.settings import settings
 from murmuration.sliding_sync.engine import sliding_sync
+from murmuration.sliding_sync.marks import Asking
 
 MERGED = "/_matrix/client/v4/sync"
+PARKED_BY = ("access_token", "set_presence")
+"""The query parameters by which the answers to two requests may differ while both are waiting."""
 
 
 @endpoint(
@@ -22,4 +26,7 @@ def handler(request: Request) -> Answer:
     token = request.access_token
     is_merged = request.resource == MERGED
     wanted = parse(request.json_object(optional=True), request.query, token.user_id, is_merged=is_merged)
-    return sliding_sync(token, wanted)
+    parks, at_edge = settings().waiting == "parked", settings().waits == "edge"
+    asked = [request.headers.get("authorization", ""), *(request.query.get(name, "") for name in PARKED_BY)]
+    asking = Asking.of([*asked, request.resource], request.body, at_edge=at_edge) if parks else None
+    return sliding_sync(token, wanted, asking)

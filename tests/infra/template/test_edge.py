@@ -8,7 +8,7 @@ import re
 import pytest
 
 from infra_cdk.names import distribution_comment
-from infra_cdk.parts.edge import CACHING_DISABLED, PARKING, QUEUES, SYNC_PATH
+from infra_cdk.parts.edge import CACHING_DISABLED, PARKING, QUEUES, SYNC_PATHS
 from infra_cdk.settings import Settings
 from infra_shared.parking import PATH, PATH_AT_EDGE
 from murmuration.media.headers import SANDBOX
@@ -116,7 +116,9 @@ def test_clients_wait_at_the_edge_where_they_are_to(edge_stack: Synthesised, sta
         for name in ("User-Agent", "Referer")
     ]
     assert edge_stack.resources["Secrets"]["Properties"]["WaitsAtEdge"] == "true"
-    (sync,) = (each for each in config["CacheBehaviors"] if each["PathPattern"] == SYNC_PATH)
+    behaviours = {each["PathPattern"]: each for each in config["CacheBehaviors"]}
+    sync, same = (behaviours[path] for path in SYNC_PATHS)
+    assert {**sync, "PathPattern": ""} == {**same, "PathPattern": ""}
     assert sync["AllowedMethods"] == ["GET", "HEAD", "OPTIONS"], "for others there is no second origin"
     assert sync["CachePolicyId"] == CACHING_DISABLED
     assert [each["EventType"] for each in sync["FunctionAssociations"]] == [
@@ -124,13 +126,18 @@ def test_clients_wait_at_the_edge_where_they_are_to(edge_stack: Synthesised, sta
         "viewer-response",
     ]
     assert sync["TargetOriginId"] == config["DefaultCacheBehavior"]["TargetOriginId"]
-    for path, comes in (("/_matrix/client/v3/sync", True), ("/_matrix/client/v3/rooms/a/sync", False)):
-        assert (re.fullmatch(SYNC_PATH.replace("?", "."), path) is not None) is comes
+    sliding = "/_matrix/client/v4/sync"
+    assert not [
+        path for path in behaviours if re.fullmatch(path.replace("?", ".").replace("*", ".*"), sliding)
+    ]
+    assert "POST" in config["DefaultCacheBehavior"]["AllowedMethods"], "which sliding sync is"
     body = edge_stack.resources["ParkingRestApi"]["Properties"]["Body"]
     (path,) = body["paths"]
     assert path == PATH_AT_EDGE
-    uri = body["paths"][path]["get"]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
-    assert uri.endswith(":sqs:path/${AWS::AccountId}/{queue}")
+    assert sorted(body["paths"][path]) == ["get", "post"]
+    for operation in body["paths"][path].values():
+        uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+        assert uri.endswith(":sqs:path/${AWS::AccountId}/{queue}")
     (role,) = (
         role["Policies"][0]["PolicyDocument"]["Statement"][0]
         for role in edge_stack.properties("AWS::IAM::Role")

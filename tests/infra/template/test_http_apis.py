@@ -73,7 +73,7 @@ def test_the_queues_have_the_one_rest_api(http_stack: Synthesised, stack_with: A
     """An HTTP API has no mapping templates, by which a waiting client is answered."""
     (body,) = bodies(http_stack, "AWS::ApiGateway::RestApi").values()
     assert list(body["paths"]) == [PATH]
-    assert list(body["paths"][PATH]) == ["get"]
+    assert list(body["paths"][PATH]) == ["get", "post"]
     (distribution,) = http_stack.properties("AWS::CloudFront::Distribution")
     (origin,) = (each for each in distribution["DistributionConfig"]["Origins"] if each["Id"] == PARKING)
     assert origin["OriginPath"] == "/live"

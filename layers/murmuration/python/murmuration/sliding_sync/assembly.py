@@ -49,7 +49,8 @@ LEAST_ROOM_BYTES = 1_000_000
 class SlidingAnswer:
     """An answer in the making; `state` is where the client stands with it.
 
-    `is_new` says that there is something which the client waits for. `again_ms` is when to look again at
+    `is_new` says that there is something which the client waits for, `is_partial` that something was left for
+    the next answer, of which nobody may ring again. `again_ms` is when to look again at
     what was left for later, without anybody who would ring; 0 for nothing.
     """
 
@@ -58,6 +59,7 @@ class SlidingAnswer:
     rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
     extensions: dict[str, Any] = field(default_factory=dict)
     is_new: bool = False
+    is_partial: bool = False
     again_ms: int = 0
 
     @property
@@ -69,6 +71,19 @@ class SlidingAnswer:
     def as_json(self, pos: str) -> dict[str, Any]:
         counts = {name: {"count": count} for name, count in self.counts.items()}
         return {"pos": pos, "lists": counts, "rooms": self.rooms, "extensions": self.extensions}
+
+    def when_quiet(self) -> dict[str, Any]:
+        """The next answer's JSON, but for its `pos`, if nothing comes until then."""
+        extensions = {}
+        if "to_device" in self.extensions:
+            extensions["to_device"] = {**self.extensions["to_device"], "events": []}
+        if "e2ee" in self.extensions:
+            extensions["e2ee"] = devices.keys_section(self.state, DeviceLists())
+        return {"lists": self.as_json("")["lists"], "rooms": {}, "extensions": extensions}
+
+    def moves_messages(self, since: str) -> bool:
+        """Whether the client's place in its messages isn't `since` any more."""
+        return "to_device" in self.extensions and self.extensions["to_device"]["next_batch"] != since
 
     def for_rooms(self, name: str) -> dict[str, Any]:
         """The part of an extension that goes by room."""
@@ -180,6 +195,7 @@ class _Assembly:
         """The account's data, and what changed of the user's data about rooms."""
         state, scope = self.state, self.request.account_data
         state.positions.user = changes.user_position
+        self.answer.is_partial |= changes.user_position < self.look.facts.user_head
         self.ctx.room_data = dict(changes.by_room)
         items = list(changes.account_items)
         if scope is None:
@@ -192,6 +208,7 @@ class _Assembly:
             )
             items = [*stored, *items]
             self._add_account_data(replace(changes, account_items=items), is_first=first == "")
+            self.answer.is_partial |= state.account_data_from is not None
         else:
             self._add_account_data(changes, is_first=False)
 
@@ -219,6 +236,9 @@ class _Assembly:
         found: DeviceLists = devices.device_changes(self.ctx, self.state, self.rows, self.found, own_devices)
         self.answer.is_new |= bool(found.changed or found.left)
         self.answer.extensions["e2ee"] = devices.keys_section(self.state, found)
+        self.answer.is_partial |= devices.is_behind(self.ctx, self.state, self.rows, self.found)
+        if devices.has_unsettled(self.rows, self.found):
+            self.answer.again_ms = self.ctx.now_ms + SETTLING_MS
 
     # -- Joined rooms ------------------------------------------------------------------------------------
 
@@ -231,6 +251,7 @@ class _Assembly:
         for room_id, wish in sight.wishes.items():
             row, room = rows.get(room_id), self.found.get(room_id)
             if row is None or room is None:
+                self.answer.is_partial |= row is not None
                 continue
             asked = self._asked(room, wish)
             if room.head.unsettled is not None:
@@ -239,7 +260,7 @@ class _Assembly:
                 looks.append((room, row, asked))
         for start in range(0, len(looks), ROOMS_AT_ONCE):
             if start and time.monotonic() - self.began > LONGEST_S:
-                self.answer.is_new = True
+                self._leave_rest()
                 break
             some = looks[start : start + ROOMS_AT_ONCE]
             if not self._add_some(some, told, budget):
@@ -282,13 +303,18 @@ class _Assembly:
         )
         for (room, _, asked), part in zip(some, parts, strict=True):
             if part is None:
+                self.answer.is_partial = True
                 continue
             if not budget.take(json_bytes([part.section, part.receipts, part.account_data])):
-                self.answer.is_new = True
+                self._leave_rest()
                 return False
             told.add(room.room_id)
             self._add_part(room, asked, part)
         return True
+
+    def _leave_rest(self) -> None:
+        """Leave rooms for the next answer, which comes at once."""
+        self.answer.is_new = self.answer.is_partial = True
 
     def _is_unknown(self, room: Room, row: Membership, asked: Asked) -> bool:
         return asked.shown is None or joined.known_position(self.ctx, room, row) is None
@@ -350,9 +376,10 @@ class _Assembly:
         for row in rows.values():
             section = self._other_section(row, sight.wishes.get(row.room_id))
             if section is None:
+                self.answer.is_partial = True
                 continue
             if not budget.take(json_bytes(section)):
-                self.answer.is_new = True
+                self._leave_rest()
                 break
             if self.request.is_merged:
                 section |= rooms.merged_fields(row, sight.wishes.get(row.room_id))

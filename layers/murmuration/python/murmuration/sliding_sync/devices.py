@@ -135,6 +135,28 @@ def device_changes(
     return lists
 
 
+def is_behind(
+    ctx: Context, state: ConnectionState, rows: Sequence[Membership], rooms: Mapping[str, Room]
+) -> bool:
+    """Whether the client wasn't told of all changes in its rooms, up to their heads."""
+    known = state.key_rooms or {}
+    heads = [rooms[row.room_id] for row in rows if row.membership == "join" and row.room_id in rooms]
+    return any(
+        _is_moved(known.get(ctx.hash(room.room_id)), _position_at(room))
+        for room in heads
+        if room.head.unsettled is None
+    )
+
+
+def has_unsettled(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> bool:
+    """Whether the state of one of the client's rooms is on its way."""
+    return any(
+        rooms[row.room_id].head.unsettled is not None
+        for row in rows
+        if row.membership == "join" and row.room_id in rooms
+    )
+
+
 def left_key_rooms(state: ConnectionState | None, rows: Sequence[Membership]) -> list[str]:
     """Return the rooms that the user has left since the last answer told of their members' keys."""
     known = state.key_rooms if state is not None else None

@@ -14,52 +14,84 @@ from murmuration.aws import concurrency
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import note_visit
-from murmuration.protocol.errors import LimitExceeded
+from murmuration.protocol.errors import LimitExceeded, MatrixError
 from murmuration.protocol.sliding.requests import SlidingRequest
-from murmuration.sliding_sync import devices
+from murmuration.sliding_sync import devices, marks
 from murmuration.sliding_sync.assembly import SlidingAnswer, assemble
 from murmuration.sliding_sync.look import Look, look
 from murmuration.storage.live import listeners, sliding_positions
 from murmuration.storage.live.listeners import Wait
 from murmuration.sync import waiting
+from murmuration.sync.first_look import is_unchanged
+from murmuration.sync.marks import LIFETIME_S, OVERHANG_S, SHORTEST_TIMEOUT_MS
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
-SHORTEST_TIMEOUT_MS = 1_000
-"""A request that would wait for less is answered at once where it may not wait."""
 RENEWED_AFTER_MS = 10 * 86_400_000
 """A place that is still used after so long is stored anew, so that it doesn't expire."""
 
 
-def sliding_sync(token: AccessToken, request: SlidingRequest) -> dict[str, Any]:
+def sliding_sync(
+    token: AccessToken, request: SlidingRequest, asking: marks.Asking | None = None
+) -> dict[str, Any]:
     """Answer a request. Nothing that the client was told is used up before it comes with the answer's pos.
 
-    Raises UnknownToken, UnknownPos, InvalidParam, LimitExceeded where too many requests wait and there is
-    nothing new, Unavailable.
+    With `asking` the client may be sent away to wait with a marked pos. Raises UnknownToken, UnknownPos,
+    InvalidParam, LimitExceeded where too many requests wait and there is nothing new, Unavailable.
     """
-    return _SlidingSync(token, request).run()
+    return _SlidingSync(token, request, asking).run()
 
 
 class _SlidingSync:
-    """One request's way to its answer: as /sync, it registers for a wait beside its first look."""
+    """One request's way to its answer: as /sync, it registers for a wait beside its first look.
 
-    def __init__(self, token: AccessToken, request: SlidingRequest) -> None:
+    A client that was called shows where it was parked, and is registered for its next wait side by side with
+    the first of its reads, as in /sync. A client that comes from a place which nobody has rung, as it asks
+    otherwise now or was away, waits on there: it is registered already, so one look shows all.
+    """
+
+    def __init__(self, token: AccessToken, request: SlidingRequest, asking: marks.Asking | None) -> None:
         self.token = token
         self.request = request
         self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
         self.patient = request.pos is not None and request.timeout_ms > 0
+        self.place = marks.place(request.pos)
+        self.asking = asking if asking is not None and self._may_park(asking) else None
         self.wait: Wait | None = None
+        self.stood = False
+        """Whether the wait was registered by an earlier request, whose client may still come back to it."""
         self.refused = False
         self.waited = False
         self.looked_since = False
 
+    def _may_park(self, asking: marks.Asking) -> bool:
+        pos, timeout_ms = self.request.pos, self.request.timeout_ms
+        return (
+            pos is not None
+            and timeout_ms >= SHORTEST_TIMEOUT_MS
+            and not marks.is_refusal(pos)
+            and bool(asking.digest)
+            and not asking.should_wait(pos, timeout_ms)
+        )
+
     def run(self) -> dict[str, Any]:
         request = self.request
-        found = look(self.token, request)
+        try:
+            found, _ = concurrency.gather(
+                functools.partial(look, self.token, request),
+                self._register_ahead,
+                at_once=self._comes_by_call(),
+            )
+        except MatrixError:
+            self._give_up()
+            raise
         beside: list[Callable[[], object]] = [functools.partial(self._note_visit, found)]
-        if self.patient:
+        if self.wait is not None:
+            beside.append(functools.partial(self._look_again, found))
+        elif not self._stands(found) and self.patient and not self._comes_by_call():
             beside.append(functools.partial(self._register, found))
-        answer = assemble(request, found, late=self.patient, beside=beside)
+        late = self.patient and self.wait is None
+        answer = assemble(request, found, late=late, beside=beside)
         if request.to_device:
             devices.acknowledge(found, devices.place_in_messages(request.to_device_since))
         while self.patient and not answer.is_new:
@@ -68,24 +100,60 @@ class _SlidingSync:
             if self.wait is None:
                 self._refuse()
                 break
+            if self.looked_since and self.wait.kept:
+                if self._quiet(found, answer):
+                    break
+                self._hold_instead()
+                continue
             if self.looked_since and not self._hold(answer):
                 break
             found = look(self.token, request, found)
             answer = assemble(request, found)
             self.looked_since = True
-        pos, _ = concurrency.gather(
-            functools.partial(self._pos, found, answer), functools.partial(self._release, answer)
-        )
-        return answer.as_json(pos)
+        return self._answer(found, answer)
 
     def _note_visit(self, found: Look) -> None:
         note_visit(self.token.user_id, self.token.device_id, self.request.set_presence, found.facts.presence)
 
+    def _comes_by_call(self) -> bool:
+        return self.asking is not None and self.place is not None and marks.is_call(self.request.pos)
+
+    def _register_ahead(self) -> None:
+        """Register the next wait of a client that was called, if the next slot is free."""
+        if self.place is not None and self._comes_by_call():
+            self.wait = waiting.register_next(self.token, self.place, LIFETIME_S + OVERHANG_S)
+
+    def _look_again(self, found: Look) -> None:
+        """Check after the registration whether what was read beside it has changed since."""
+        self.looked_since = is_unchanged(found.first)
+
+    def _stands(self, found: Look) -> bool:
+        """Go on with the wait that stands where the client was parked, if there is one."""
+        if self.asking is not None and self.place is not None and not self._comes_by_call():
+            self.wait = waiting.standing(self.token, found.listener, self.place)
+            self.stood = self.looked_since = self.wait is not None
+        return self.stood
+
     def _register(self, found: Look) -> None:
+        """Register a parked wait where that can be, else a held one."""
         self.looked_since = False
-        seconds = self.deadline - time.monotonic()
-        self.wait = waiting.register(found.requester, found.listener, "held", seconds)
+        if self.asking is not None:
+            letter = marks.LETTERS[found.connection.number]
+            self.wait = waiting.register(
+                found.requester, found.listener, "parked", LIFETIME_S + OVERHANG_S, letter=letter
+            )
+        elif self.place is not None and marks.is_refusal(self.request.pos):
+            waiting.ensure_place(self.token, self.place)
+        if self.wait is None:
+            seconds = self.deadline - time.monotonic()
+            self.wait = waiting.register(found.requester, found.listener, "held", seconds)
         self.refused = self.wait is None
+
+    def _hold_instead(self) -> None:
+        """Give up a parked wait whose client can't be parked; the next one is held."""
+        if not self.stood:
+            self._give_up()
+        self.wait, self.asking, self.stood = None, None, False
 
     def _refuse(self) -> None:
         """Raise LimitExceeded for a request that wants to wait and may not, and finds nothing new."""
@@ -102,6 +170,38 @@ class _SlidingSync:
         goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
         return goes_on
 
+    def _answer(self, found: Look, answer: SlidingAnswer) -> dict[str, Any]:
+        quiet = self._quiet(found, answer)
+        pos, _ = concurrency.gather(
+            functools.partial(self._pos, found, answer),
+            functools.partial(self._release, answer, parks=bool(quiet)),
+            at_once=self.wait is not None,
+        )
+        if quiet and self.wait is not None and self.asking is not None:
+            until = min(self.wait.until - OVERHANG_S, now_ms() // 1000 + LIFETIME_S)
+            if answer.changes_ms:
+                until = min(until, -(-answer.changes_ms // 1000))
+            pos = marks.mark(pos, self.wait, self.asking, until, quiet)
+        return answer.as_json(pos)
+
+    def _quiet(self, found: Look, answer: SlidingAnswer) -> str:
+        """What the next answer says if nothing comes; empty where the client isn't to be parked.
+
+        That is where something was left for the next look. And the next request's body follows from this
+        answer: who is told of another number of rooms, or of messages to the device, will ask otherwise.
+        """
+        before = found.place.state.counts if found.place is not None else None
+        if (
+            self.wait is None
+            or not self.wait.kept
+            or not self.looked_since
+            or answer.is_partial
+            or before != answer.counts
+            or answer.moves_messages(self.request.to_device_since)
+        ):
+            return ""
+        return marks.quiet(answer.when_quiet())
+
     def _pos(self, found: Look, answer: SlidingAnswer) -> str:
         """The answer's pos: that of the request, where the client stands where it stood."""
         place = found.place
@@ -109,9 +209,15 @@ class _SlidingSync:
             return place.pos
         return sliding_positions.write(found.connection, place, answer.state)
 
-    def _release(self, answer: SlidingAnswer) -> None:
-        """Give the wait's slot back if news was found without its ring."""
-        if self.wait is not None and (answer.is_new or not self.looked_since):
+    def _release(self, answer: SlidingAnswer, *, parks: bool) -> None:
+        """Give the wait's slot back if nobody will wait on it. A held wait that was waited out ends itself."""
+        if self.wait is None or parks or self.stood:
+            return
+        if self.wait.kept or answer.is_new or not self.looked_since:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if self.wait is not None:
             listeners.release(self.wait)
             self.wait = None
 

@@ -28,6 +28,8 @@ within the last 90 s, waiting is held; beyond as many held ones nobody waits."""
 HELD_BY_USER = 16
 """How many functions all devices of a user may hold by waiting."""
 ATTEMPTS = 2 * SLOTS
+LEAST_STANDING_S = 120
+"""How much of a parked wait's time must be left for its client to wait by it again."""
 RETRY_AFTER_MS = 5_000
 """When a request that found no slot should come again."""
 
@@ -40,20 +42,21 @@ def register(
     kind: Kind,
     seconds: float,
     *,
+    letter: str = "",
     doubtful: bool = False,
 ) -> Wait | None:
     """Have the requester's device rung for what comes from now on; None where it may not wait.
 
     That is where no slot of the device is free, or the user's waits hold `HELD_BY_USER` functions. The second
     is decided by the item as it is after the write, so requests at the same time can't pass it together.
-    `item` is the user's listeners as they were a moment ago. One write, unless another was quicker. Where it
+    Slots whose names begin with another `letter` are others. `item` is the user's listeners as they were a moment ago. One write, unless another was quicker. Where it
     is `doubtful` that the queue still exists, it is made again if it's gone.
     """
     secret = derived_key("wake queues")
-    until = int(now_ms() / 1000 + seconds) + 1
+    until, letter = int(now_ms() / 1000 + seconds) + 1, letter or kind[0]
     for attempt in range(ATTEMPTS):
         taken = listeners.taken_slots(item, requester.device_id)
-        free = [slot for number in range(SLOTS) if (slot := f"{kind[0]}{number}") not in taken]
+        free = [slot for number in range(SLOTS) if (slot := f"{letter}{number}") not in taken]
         if not free or (kind == "held" and listeners.held_waits(item) >= HELD_BY_USER):
             return None
         slot = free[0] if attempt == 0 else random.choice(free)
@@ -88,10 +91,10 @@ def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | No
     next slot isn't free. One write, side by side with what else is read first. The queue is made if it was
     never used.
     """
-    secret, owner = derived_key("wake queues"), (token.user_id, token.device_id)
-    if not hmac.compare_digest(place.queue, wake_queues.queue_id(secret, *owner, place.slot)):
+    if not _is_own(place, token):
         return None
-    slot = f"p{(int(place.slot[1:]) + 1) % SLOTS}"
+    secret, owner = derived_key("wake queues"), (token.user_id, token.device_id)
+    slot = f"{place.slot[0]}{(int(place.slot[1:]) + 1) % SLOTS}"
     queue = wake_queues.queue_id(secret, *owner, slot)
     url = wake_queues.url_if_known(queue) or wake_queues.ensure(queue)
     until = int(now_ms() / 1000 + seconds) + 1
@@ -101,6 +104,30 @@ def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | No
         return None
     wake_queues.ensure(queue, known=listeners.last_queue(before, token.device_id, slot))
     return wait
+
+
+def _is_own(place: Place, token: AccessToken) -> bool:
+    """Whether a place is one of this device's; only its holder was told the queue."""
+    queue = wake_queues.queue_id(derived_key("wake queues"), token.user_id, token.device_id, place.slot)
+    return hmac.compare_digest(place.queue, queue)
+
+
+def standing(token: AccessToken, item: StoredItem | None, place: Place) -> Wait | None:
+    """Return the wait that still stands where a device was parked; None if it was rung, or ends soon.
+
+    `item` is the user's listeners as they were a moment ago. Should it have been rung since then, the ring
+    stays in the queue for longer than this request takes and a client may stay away.
+    """
+    wait = listeners.standing_wait(item, token.device_id, place.slot)
+    if wait is None or wait.until < now_ms() // 1000 + LEAST_STANDING_S or not _is_own(place, token):
+        return None
+    return wait if wake_queues.id_of(wait.queue) == place.queue else None
+
+
+def ensure_place(token: AccessToken, place: Place) -> None:
+    """Create the queue of a device's place again if it is gone, as its client was refused there."""
+    if _is_own(place, token):
+        wake_queues.ensure(place.queue, known=wake_queues.url_if_known(place.queue), doubtful=True)
 
 
 def ensure_queue(wait: Wait) -> None:

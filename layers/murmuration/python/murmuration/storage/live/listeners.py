@@ -81,6 +81,14 @@ def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
     return _url(value["queue"]) if value else ""
 
 
+def standing_wait(item: StoredItem | None, device_id: str, slot: str) -> Wait | None:
+    """Return a device's parked wait on a slot if it is still to be rung, and no late ring is on its way."""
+    if item is None:
+        return None
+    waits = (wait for wait in waits_in([item]) if (wait.device_id, wait.slot) == (device_id, slot))
+    return next((wait for wait in waits if wait.kept and not wait.late), None)
+
+
 def _stored(url: str) -> str:
     """What is stored of a queue's URL: its name alone where the URL follows from it."""
     name = url.rpartition("/")[2]

@@ -26,6 +26,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, Unavailable, UnknownPos
+from murmuration.storage.live import token_forms
 from murmuration.storage.live.positions import Positions, room_hash
 
 TABLE = "sync-tokens"
@@ -37,7 +38,6 @@ ROWS = 6
 MOST_BYTES = 300_000
 """What a row may have. Of the rooms that don't fit the client is told anew, as if it had never seen them."""
 MOST_CONFIGS = 8
-_POS = re.compile(r"l(?P<number>\d)\.(?P<row>\d)\.(?P<nonce>[\w-]{12})", re.ASCII)
 _ATTEMPTS = 8
 
 
@@ -182,7 +182,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A stored row: which of a connection's it is, and what it says."""
+    """A stored row: which of a connection's it is, and what it says. `pos` is in its plain form."""
 
     connection: Connection
     row_number: int
@@ -195,26 +195,36 @@ class Place:
 
 
 def row_key(user_id: str, device_id: str, pos: str) -> dict[str, str]:
-    """Return the key of the row that a `pos` names. Raises UnknownPos for what was never one."""
-    found = _POS.fullmatch(pos)
-    if found is None:
-        raise _unknown()
-    return Connection(user_id, device_id, "", int(found["number"])).row_key(int(found["row"]))
+    """Return the key of the row that a `pos` of any form names. Raises UnknownPos for what was never one."""
+    number, row_number, _ = _named(pos)
+    return Connection(user_id, device_id, "", number).row_key(row_number)
 
 
 def place_of(row: Item | None, user_id: str, device_id: str, conn_id: str, pos: str) -> Place:
     """Return the place that a device's `pos` names, of which `row` was read. Raises UnknownPos."""
-    found = _POS.fullmatch(pos)
+    number, row_number, nonce = _named(pos)
     if (
-        found is None
-        or row is None
+        row is None
         or row["expires"] <= now_ms() // 1000
-        or (row["nonce"], row["conn_id"]) != (found["nonce"], conn_id)
+        or (row["nonce"], row["conn_id"]) != (nonce, conn_id)
     ):
         raise _unknown()
-    connection = Connection(user_id, device_id, conn_id, int(found["number"]))
+    connection = Connection(user_id, device_id, conn_id, number)
     state = ConnectionState.load(row["state"], row["generation_ms"])
-    return Place(connection, int(found["row"]), row["generation"], pos, state)
+    return Place(connection, row_number, row["generation"], _plain(number, row_number, nonce), state)
+
+
+def _named(pos: str) -> tuple[int, int, str]:
+    """The connection's number, the row's number and the nonce in a `pos`. Raises UnknownPos."""
+    found = token_forms.POS.fullmatch(pos)
+    if found is None:
+        raise _unknown()
+    number, row_number, nonce = (found[name] or found[f"{name}_2"] for name in ("number", "row", "nonce"))
+    return int(number), int(row_number), nonce
+
+
+def _plain(number: int, row_number: int, nonce: str) -> str:
+    return f"{token_forms.PLAIN_POS}{number}.{row_number}.{nonce}"
 
 
 def room_position(user_id: str, device_id: str, pos: str, room_id: str) -> int | None:
@@ -270,7 +280,7 @@ def write(connection: Connection, base: Place | None, state: ConnectionState) ->
             )
         except ConditionFailed:
             continue
-        return f"l{connection.number}.{row_number}.{nonce}"
+        return _plain(connection.number, row_number, nonce)
     raise _unknown()
 
 

@@ -1,11 +1,17 @@
-"""The forms of /sync's tokens, as text: what a row's name is, and what stands behind it in marks and calls.
+"""The forms of tokens of /sync and of sliding sync's `pos`, and what stands behind a row in marks and calls.
 
     s_<row>                                                                  a plain token
-    p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>               a mark
+    p_<row>.<slot>.<queue>.<fingerprint>.<until>.<quiet>.<seen>              a mark
     c_<row>.<slot>.<queue>                                                   a call
 
-`sync.marks` says what the parts mean. CloudFront's viewer function has the form of marks in its own language:
-a test compares it with MARK.
+    l<number>.<row>.<nonce>                                                  a plain pos
+    lp_<row>.<slot>.<queue>.<fingerprint>.<until>.<quiet>.<digest>.<seen>    a mark
+    lc_<row>.<slot>.<queue>                                                  a call
+    lr_<row>.<slot>.<queue>                                                  a refusal
+
+In the marks of sliding sync the row is the connection's number, the row's number and the nonce, without dots.
+`sync.marks` and `sliding_sync.marks` say what the other parts mean. CloudFront's viewer function has the form
+of marks in its own language: a test compares it with MARK.
 """
 
 from __future__ import annotations
@@ -13,18 +19,30 @@ from __future__ import annotations
 import re
 
 PLAIN, MARKED, CALLED = "s_", "p_", "c_"
+PLAIN_POS, MARKED_POS, CALLED_POS, REFUSED_POS = "l", "lp_", "lc_", "lr_"
 ROW = r"[\w-]{8,32}"
-SLOT = r"p\d"
+SLOT = r"[p-x]\d"
 QUEUE = r"[0-9a-f]{32}"
 FINGERPRINT = r"[0-9a-f]{12}"
 UNTIL = r"\d{10}"
-KEYS = r"[\w-]*"
+QUIET = r"[\w-]*"
+DIGEST = r"-?\d+_-?\d+"
 SEEN = r"\d{13}"
 
-MARK = rf"({MARKED}({ROW}\.{SLOT}\.({QUEUE}))\.({FINGERPRINT})\.({UNTIL})\.({KEYS}))\.({SEEN})"
-"""A whole mark. Its groups: all but `seen`; what a call has of it; the queue; the fingerprint; until; keys;
-seen."""
-ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{KEYS}){{0,8}})", re.ASCII)
+MARK = (
+    rf"((l?)p_({ROW}\.{SLOT}\.({QUEUE}))\.({FINGERPRINT})\.({UNTIL})\.({QUIET})(?:\.({DIGEST}))?)\.({SEEN})"
+)
+"""A whole mark. Its groups: all but `seen`; whether it is one of sliding sync; what a call has of it; the
+queue; the fingerprint; until; what a quiet answer says; the digest of the body, in sliding sync; seen."""
+ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{QUIET}){{0,8}})", re.ASCII)
 """A token of any form; what stands behind the row isn't looked at."""
-PLACE = re.compile(rf"[cp]_{ROW}\.({SLOT})\.({QUEUE})(?:\.{KEYS})*", re.ASCII)
+PLACE = re.compile(rf"[cp]_{ROW}\.({SLOT})\.({QUEUE})(?:\.{QUIET})*", re.ASCII)
 """A mark or a call, with the slot and the queue."""
+POS = re.compile(
+    r"l(?P<number>\d)\.(?P<row>\d)\.(?P<nonce>[\w-]{12})"
+    rf"|l[pcr]_(?P<number_2>\d)(?P<row_2>\d)(?P<nonce_2>[\w-]{{12}})(?:\.{QUIET}){{0,8}}",
+    re.ASCII,
+)
+"""A pos of any form; what stands behind the row isn't looked at."""
+POS_PLACE = re.compile(rf"l[pcr]_[\w-]{{14}}\.({SLOT})\.({QUEUE})(?:\.{QUIET})*", re.ASCII)
+"""A mark, a call or a refusal of sliding sync, with the slot and the queue."""

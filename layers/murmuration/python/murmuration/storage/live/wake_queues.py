@@ -194,9 +194,14 @@ def _padded(text: str, size: int) -> str:
 
 def encode_keys(keys: Mapping[str, Any]) -> str:
     """What /sync says of a device's keys, as mapping templates take it: JSON without braces, as base64."""
-    text = json.dumps(keys, separators=(",", ":")).encode()[1:-1]
-    text += b" " * (-len(text) % 3)  # so the base64 needs no padding
-    return urlsafe_b64encode(text).decode()
+    return encode_text(json.dumps(keys, separators=(",", ":"))[1:-1])
+
+
+def encode_text(text: str) -> str:
+    """A piece of JSON as base64 without padding; spaces are added to its end."""
+    data = text.encode()
+    data += b" " * (-len(data) % 3)
+    return urlsafe_b64encode(data).decode()
 
 
 def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:

@@ -1,0 +1,147 @@
+"""Marked places in a connection: all that a client of sliding sync needs to wait without a function.
+
+They are what the marks of /sync are (`sync.marks`), with two differences. A quiet answer has more to say: the
+lists' counts, and what each answer says of encryption. And a mark is good for one body only, as an answer is.
+CloudFront's viewer function sees no body, but its length, which is part of the fingerprint. So a changed body
+of another length comes to the function at once. The mapping template sees the body, and compares its digest
+with the mark's: where they differ, it has SQS refuse the request, and the client is sent to the function.
+
+Templates have no cryptographic hash. Their strings are Java's, whose `hashCode()` has 32 bits; the digest
+has two of them, of the body and of a part of its characters. Nobody but the client itself is kept waiting
+by a body that was made to have another's digest.
+
+Where a request comes to the function although the viewer function should have parked it, or the template
+refused it, the function holds it. So no client asks again and again at once, whatever goes wrong on the way.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.clock import now_ms
+from murmuration.storage.live import token_forms, wake_queues
+from murmuration.storage.live.listeners import Wait
+from murmuration.storage.live.token_forms import CALLED_POS, MARKED_POS, PLAIN_POS, REFUSED_POS
+from murmuration.sync.marks import SHORTEST_TIMEOUT_MS, Place, fingerprint
+
+LETTERS = "qrstuvwx"
+"""What the names of a connection's slots begin with, by its number."""
+MOST_BYTES = 32_768
+"""How long a body may be whose client is parked."""
+MOST_QUIET = 1_200
+"""How long the text of a quiet answer may be: it is part of each URI."""
+LONGEST_ABSENCE_MS = 45_000
+"""As the viewer function has it: who was away for longer is sent to look."""
+WITHOUT = re.compile(r'"txn_id": *"[^"]*"')
+"""What the digest leaves out: it is another one in each request, and means nothing."""
+HALF = re.compile("[a-m0-4A-M]")
+"""What is left out of the second half of the digest."""
+_SEPARATOR = "~"
+_MARK = re.compile(token_forms.MARK, re.ASCII)
+
+
+def _hash_code(text: str) -> int:
+    """Java's `String.hashCode()` of ASCII text."""
+    code = 0
+    for character in text.encode():
+        code = (31 * code + character) & 0xFFFFFFFF
+    return code - 2**32 if code >= 2**31 else code
+
+
+def digest_of(text: str) -> str:
+    """Return the digest of a body. The mapping template computes the same."""
+    rest = WITHOUT.sub("", text)
+    return f"{_hash_code(rest)}_{_hash_code(HALF.sub('', rest))}"
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a request's answer goes by, but for its `pos`: the fingerprint of all but the body, and the body."""
+
+    fingerprint: str
+    body: bytes
+
+    @classmethod
+    def of(cls, values: Sequence[str], body: bytes, *, at_edge: bool) -> Asking:
+        """Take what a request asks by; the length of its body is part of the fingerprint."""
+        return cls(fingerprint([*values, str(len(body))], at_edge=at_edge), body)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The body's digest; empty for a body whose client can't be parked."""
+        if len(self.body) > MOST_BYTES or not self.body.isascii():
+            return ""
+        return digest_of(self.body.decode())
+
+    def should_wait(self, pos: str, timeout_ms: int) -> bool:
+        """Whether a request with this `pos` should have been parked before it came here."""
+        found = _MARK.fullmatch(pos)
+        if found is None or timeout_ms < SHORTEST_TIMEOUT_MS:
+            return False
+        now = now_ms()
+        return (
+            (found[4], found[7]) == (self.fingerprint, self.digest)
+            and int(found[5]) > now // 1000
+            and now - int(found[8]) <= LONGEST_ABSENCE_MS
+        )
+
+
+def place(pos: str | None) -> Place | None:
+    """Return the place where a client was parked, which a mark, a call or a refusal names."""
+    found = token_forms.POS_PLACE.fullmatch(pos or "")
+    return Place(found[1], found[2]) if found is not None else None
+
+
+def is_call(pos: str | None) -> bool:
+    return pos is not None and pos.startswith(CALLED_POS)
+
+
+def is_refusal(pos: str | None) -> bool:
+    return pos is not None and pos.startswith(REFUSED_POS)
+
+
+def quiet(answer: Mapping[str, Any]) -> str:
+    """Return the text of a quiet answer, without braces and `pos`; empty where it doesn't fit into a mark.
+
+    The counts of keys are between two `~`: they aren't told to a client that is called, as they may have
+    changed. A client that was told of fewer keys than it has would make more of them.
+    """
+    extensions = dict(answer["extensions"])
+    keys = extensions.pop("e2ee", None)
+    texts = [_json(each)[1:-1] for each in ({name: answer[name] for name in ("lists", "rooms")}, extensions)]
+    if _SEPARATOR in "".join(texts):
+        return ""
+    told = _json({"e2ee": keys})[1:-1] if keys is not None else ""
+    comma = "," if told and texts[1] else ""
+    text = f'{texts[0]},"extensions":{{{texts[1]}{_SEPARATOR}{comma}{told}{_SEPARATOR}}}'
+    return text if len(text) <= MOST_QUIET and _SEPARATOR not in told else ""
+
+
+def mark(pos: str, wait: Wait, asking: Asking, until_s: int, quiet_text: str) -> str:
+    """The marked form of a plain `pos`."""
+    fields = (
+        MARKED_POS + pos.removeprefix(PLAIN_POS).replace(".", "", 2),
+        wait.slot,
+        wake_queues.id_of(wait.queue),
+        asking.fingerprint,
+        str(until_s),
+        wake_queues.encode_text(quiet_text),
+        asking.digest,
+        str(now_ms()),
+    )
+    return ".".join(fields)
+
+
+def called(marked: str, prefix: str = CALLED_POS) -> str:
+    """Return what a mark becomes when its queue rings, or when it is refused, as the template makes it."""
+    row, slot, queue, *_ = marked.removeprefix(MARKED_POS).split(".")
+    return f"{prefix}{row}.{slot}.{queue}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
