@@ -49,7 +49,7 @@ WAIT_SECONDS = 29
 
 
 def template(name: str, prefix: str = "") -> str:
-    """The mapping template `name`, of those for requests and responses. `prefix` begins the parameters' names.
+    """The mapping template `name`, whose parameters' names begin with `prefix`.
 
     A request is a form, so its template's lines are put together.
     """

@@ -190,7 +190,7 @@ class _Text(str):
     def replaceAll(self, pattern: str, text: str) -> _Text:  # noqa: N802 - Java's name
         return _Text(re.sub(pattern, text, self))
 
-    def replace(self, part: str, text: str, *_: Any) -> _Text:  # type: ignore[override]
+    def replace(self, part: str, text: str, *_: Any) -> _Text:
         return _Text(super().replace(part, text))
 
     def substring(self, start: int) -> _Text:

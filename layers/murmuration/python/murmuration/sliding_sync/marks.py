@@ -61,7 +61,7 @@ def digest_of(text: str) -> str:
 
 @dataclass(frozen=True)
 class Asking:
-    """What a request's answer goes by, but for its `pos`: the fingerprint of all but the body, and the body."""
+    """What a request's answer goes by beside its `pos`: the body, and a fingerprint of the rest."""
 
     fingerprint: str
     body: bytes
@@ -85,9 +85,9 @@ class Asking:
             return False
         now = now_ms()
         return (
-            (found[4], found[7]) == (self.fingerprint, self.digest)
-            and int(found[5]) > now // 1000
-            and now - int(found[8]) <= LONGEST_ABSENCE_MS
+            (found[5], found[8]) == (self.fingerprint, self.digest)
+            and int(found[6]) > now // 1000
+            and now - int(found[9]) <= LONGEST_ABSENCE_MS
         )
 
 

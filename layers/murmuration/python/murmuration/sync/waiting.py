@@ -49,8 +49,9 @@ def register(
 
     That is where no slot of the device is free, or the user's waits hold `HELD_BY_USER` functions. The second
     is decided by the item as it is after the write, so requests at the same time can't pass it together.
-    Slots whose names begin with another `letter` are others. `item` is the user's listeners as they were a moment ago. One write, unless another was quicker. Where it
-    is `doubtful` that the queue still exists, it is made again if it's gone.
+    `letter` begins the slots' names. `item` is the user's listeners as they were a moment ago. One write,
+    unless another was quicker. Where it is `doubtful` that the queue still exists, it is made again if it's
+    gone.
     """
     secret = derived_key("wake queues")
     until, letter = int(now_ms() / 1000 + seconds) + 1, letter or kind[0]
