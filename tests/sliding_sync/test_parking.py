@@ -267,7 +267,7 @@ def test_a_message_while_it_registers_is_not_missed(people: People) -> None:
 
 def test_who_will_ask_otherwise_is_not_parked(people: People) -> None:
     """The next range follows from the number of rooms, and the next `since` from the messages."""
-    alice, bob, room_id, sliding = people
+    alice, bob, _, sliding = people
     mark = park(sliding)
     invite(alice, create_room(alice), bob)
     sliding.pos = marks.called(mark)

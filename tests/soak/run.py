@@ -25,6 +25,7 @@ from murmuration.storage.servers import backlogs, destinations
 from operators import operating
 from tests.federation.clouds import federating
 from tests.soak.clients import V3, Account, Reader, Tally, read_http, read_socket, write
+from tests.soak.sliding import SlidingReader, read_sliding
 
 CATCH_UP_S = 15.0
 """What readers get at the end; less than the longest wait, so that a lost wake shows."""
@@ -45,6 +46,7 @@ class Plan:
     http_readers: int = 6
     wanderers: int = 2
     socket_readers: int = 3
+    sliding_readers: int = 3
     chaos: str = "twice"
     waiting: str = "parked"
     waits: str = "rest"
@@ -115,7 +117,8 @@ class _Soak:
     async def run(self) -> Report:
         plan = self.plan
         names = [f"writer{n}" for n in range(plan.writers)]
-        names += [f"reader{n}" for n in range(plan.http_readers + plan.wanderers + plan.socket_readers)]
+        others = plan.wanderers + plan.socket_readers + plan.sliding_readers
+        names += [f"reader{n}" for n in range(plan.http_readers + others)]
         accounts = await asyncio.gather(
             *(self._account(name, self._home(number)) for number, name in enumerate(names))
         )
@@ -177,8 +180,12 @@ class _Soak:
 
     def _readers(self, accounts: list[Account]) -> list[Reader]:
         """Every other reader is a second tab of the one before: the same device, the same token."""
-        readers = []
+        readers: list[Reader] = []
         for number, account in enumerate(accounts):
+            if number >= len(accounts) - self.plan.sliding_readers:
+                dice = random.Random(self.dice.random())
+                readers.append(SlidingReader(account, self.rooms, self.tally, dice))
+                continue
             paired = number % 2 == 1 and number < self.plan.http_readers
             shared = accounts[number - 1] if paired else account
             readers.append(Reader(shared, self.rooms, self.tally, random.Random(self.dice.random())))
@@ -188,7 +195,10 @@ class _Soak:
         http, wanderers = self.plan.http_readers, self.plan.wanderers
         tasks = [read_http(reader, stop) for reader in readers[:http]]
         tasks += [read_http(reader, stop, wander=True) for reader in readers[http : http + wanderers]]
-        tasks += [read_socket(reader, stop) for reader in readers[http + wanderers :]]
+        sliding = [reader for reader in readers if isinstance(reader, SlidingReader)]
+        sockets = readers[http + wanderers : len(readers) - len(sliding)]
+        tasks += [read_socket(reader, stop) for reader in sockets]
+        tasks += [read_sliding(reader, stop) for reader in sliding]
         return tasks
 
     async def _make_trouble(self, end: float) -> None:
@@ -253,6 +263,10 @@ class _Soak:
             report.missed += len(tally.acknowledged.keys() - set(stored))
             report.repeated += len(stored) - len(set(stored))
             report.out_of_order += sum(map(_misplaced, _texts(logs).values()))
+        sliding = [reader for reader in readers if isinstance(reader, SlidingReader)]
+        kinds = set().union(*(reader.kinds for reader in sliding))
+        if sliding and self.plan.waiting == "parked" and "lp_" not in kinds:
+            report.troubles.append(f"nobody waited by sliding sync without a function: {sorted(kinds)}")
         for reader in readers:
             report.repeated += reader.repeated
             for room_id, log in truth[reader.account.url].items():

@@ -11,7 +11,8 @@ from tests.soak.run import Plan, soak
 
 pytestmark = pytest.mark.long
 
-SHORT = {"seconds": 2.0, "writers": 3, "rooms": 2, "http_readers": 4, "wanderers": 1, "socket_readers": 1}
+SHORT = {"seconds": 2.0, "writers": 3, "rooms": 2, "http_readers": 4, "wanderers": 1, "socket_readers": 1,
+         "sliding_readers": 2}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ class _SlidingSync:
         return sliding_positions.write(found.connection, place, answer.state)
 
     def _release(self, answer: SlidingAnswer, *, parks: bool) -> None:
-        """Give the wait's slot back if nobody will wait on it. One that was held to its end ends by itself."""
+        """Give the wait's slot back if nobody will wait on it; one that was held to its end ends itself."""
         if self.wait is None or parks or self.stood:
             return
         if self.wait.kept or answer.is_new or not self.looked_since:
