@@ -10,6 +10,7 @@ from typing import Any
 
 from murmuration.cache import LruCache
 from murmuration.presence import telling
+from murmuration.sliding_sync import marks as sliding_marks
 from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.users import presence
 from murmuration.sync import marks
@@ -205,6 +206,52 @@ def sliding_one_room_moved(make_client: MakeClient) -> Spent:
     return counted(alice, "POST", SLIDING, WINDOW, pos=pos)
 
 
+def sliding_wake(make_client: MakeClient) -> Spent:
+    """All that a message costs a parked app's list of rooms: one request, which brings news and a mark."""
+    alice, bob = people(make_client, "alice", "bob")
+    rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(SLIDING_ROOMS)]
+    ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    pos = ok(alice, "POST", SLIDING, WINDOW)["pos"]
+    for _ in range(2):  # as one who has waited before
+        parked = ok(alice, "POST", SLIDING, WINDOW, pos=pos, timeout=30_000)["pos"]
+        ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
+        pos = sliding_marks.called(parked)
+    return _waits_again(alice, WINDOW, pos, has_rooms=True)
+
+
+def sliding_wake_for_nothing(make_client: MakeClient) -> Spent:
+    """What the same message costs its connection for encryption."""
+    alice, bob = people(make_client, "alice", "bob")
+    rooms = [create(alice, preset="public_chat", name=f"Room {number}") for number in range(SLIDING_ROOMS)]
+    ok(bob, "POST", f"{V3}/rooms/{rooms[0]}/join", {})
+    found = ok(alice, "POST", SLIDING, TO_DEVICE)
+    extensions: Any = TO_DEVICE["extensions"]
+    since = found["extensions"]["to_device"]["next_batch"]
+    body = {**TO_DEVICE, "extensions": {**extensions, "to_device": {"enabled": True, "since": since}}}
+    parked = ok(alice, "POST", SLIDING, body, pos=found["pos"], timeout=30_000)["pos"]
+    ok(bob, "PUT", send_path(rooms[0]), MESSAGE)
+    return _waits_again(alice, body, sliding_marks.called(parked), has_rooms=False)
+
+
+def _waits_again(client: Client, body: Any, pos: str, *, has_rooms: bool) -> Spent:
+    forget()
+    with Meter() as meter:
+        answer = client.request("POST", SLIDING, body, pos=pos, timeout=30_000)
+    assert bool(answer.json["rooms"]) is has_rooms
+    assert answer.json["pos"].startswith("lp_"), "it waits again without another request of a function"
+    return meter.spent
+
+
+def sliding_renewal(make_client: MakeClient) -> Spent:
+    """What it costs to be parked anew after a mark has ended."""
+    (alice,) = people(make_client, "alice")
+    for number in range(SLIDING_ROOMS):
+        create(alice, name=f"Room {number}")
+    pos = ok(alice, "POST", SLIDING, WINDOW)["pos"]
+    ok(alice, "POST", SLIDING, WINDOW, pos=pos, timeout=30_000)
+    return _waits_again(alice, WINDOW, pos, has_rooms=False)
+
+
 def sliding_initially(make_client: MakeClient) -> Spent:
     (alice,) = people(make_client, "alice")
     for number in range(SLIDING_ROOMS):
@@ -289,6 +336,11 @@ BUDGETS = (
         "sliding sync of keys and messages, nothing new, 20 rooms", 2, 100, 1, sliding_nothing_new_of_keys
     ),
     Budget("sliding sync, one of 20 rooms moved, 1 message", 5, 45, 3, sliding_one_room_moved),
+    Budget(
+        "a wake of an app that is parked, one of 20 rooms moved, until it waits again", 4, 45, 5, sliding_wake
+    ),
+    Budget("the same message's wake of its encryption", 3, 45, 2, sliding_wake_for_nothing),
+    Budget("an app that is parked anew, 20 rooms", 4, 70, 2, sliding_renewal),
     Budget("sliding sync for the first time, 20 rooms", 16, 160, 3, sliding_initially),
     Budget("createRoom, private, no invitees", 4, 8, 100, create_private_room),
     Budget("join of a public local room", 4, 20, 30, join_public_room),

@@ -14,15 +14,19 @@ import pytest
 
 from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for
+from murmuration.aws import dynamodb
+from murmuration.delivery import wakes
 from murmuration.settings import settings
 from murmuration.sliding_sync import assembly, engine, marks
 from murmuration.storage.live import wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import REFUSED_POS
+from murmuration.storage.rooms import room_items
 from murmuration.sync import first_look, waiting
 from tests.in_process import Client
-from tests.rooms.people import V3, create_room, invite, join, messages, ok, path, send
-from tests.sliding_sync.client import ROOM_LIST, Sliding, bodies, opened
+from tests.keys import crypto
+from tests.rooms.people import V3, create_room, invite, join, leave, messages, ok, path, send, set_state
+from tests.sliding_sync.client import ROOM_LIST, Sliding, all_rooms, bodies, opened
 from tests.sliding_sync.test_extensions import Encryption
 from tests.sliding_sync.test_extensions import tell as tell_device
 from tests.sync.test_waiting import LONG, registrations, tell, until
@@ -220,7 +224,7 @@ def test_a_change_while_the_registration_is_on_its_way(
     send(alice, room_id, "news")
     register_next, look, looked = waiting.register_next, engine.look, []
 
-    def late(*arguments: Any) -> Any:
+    def late(*arguments: Any, **named: Any) -> Any:
         until(lambda: looked)
         with acting_for(None):
             if change == "membership":
@@ -229,7 +233,7 @@ def test_a_change_while_the_registration_is_on_its_way(
                 ok(bob.put(f"{V3}/user/{bob.user_id}/account_data/x", {"a": 1}))
             else:
                 tell_device(alice, bob, n=1)
-        return register_next(*arguments)
+        return register_next(*arguments, **named)
 
     def looks(*arguments: Any) -> Any:
         found = look(*arguments)
@@ -420,3 +424,94 @@ class TestDigest:
         first, second = (marks.digest_of(f'{{"!{part}:x":1}}').split("_") for part in ("zb", "{C"))
         assert first[0] == second[0]
         assert first[1] != second[1]
+
+
+class TestOfKeys:
+    """The connection for encryption is rung for what concerns it: Element X has one beside its rooms."""
+
+    @pytest.fixture
+    def encryption(self, people: People) -> Encryption:
+        _, bob, *_ = people
+        connection = Encryption(bob)
+        connection.sync()
+        park(connection)
+        return connection
+
+    def test_a_message_does_not_call_it(self, people: People, encryption: Encryption, sqs: Sqs) -> None:
+        alice, bob, room_id, sliding = people
+        mark = park(sliding)
+        send(alice, room_id, "news")
+        _tell_of_log(room_id, _ordinal(room_id) - 1)
+        assert is_rung(sqs, mark)
+        assert not is_rung(sqs, encryption.pos or "")
+        assert [wait.of_keys for wait in registrations(bob)] == [True]
+
+    @pytest.mark.parametrize("change", ["state", "leaving", "message to the device", "keys", "devices"])
+    def test_what_concerns_it_does(
+        self, change: str, people: People, encryption: Encryption, sqs: Sqs
+    ) -> None:
+        alice, bob, room_id, _ = people
+        before = _ordinal(room_id)
+        items: list[Any] = []
+        if change == "state":
+            set_state(alice, room_id, "m.room.encryption", {"algorithm": "m.megolm.v1.aes-sha2"})
+        elif change == "leaving":
+            leave(alice, room_id)
+        elif change == "message to the device":
+            tell_device(alice, bob, n=1)
+            items = streams_of(f"device:{bob.user_id}/{bob.device_id}")
+        elif change == "keys":
+            keys = {"signed_curve25519:a": {"key": "x"}}
+            ok(bob.post(f"{V3}/keys/upload", {"one_time_keys": keys}))
+            items = streams_of(f"device:{bob.user_id}/{bob.device_id}")
+        else:
+            device = crypto.device_keys(alice.user_id, alice.device_id, crypto.KeyPair(alice.device_id))
+            ok(alice.post(f"{V3}/keys/upload", {"device_keys": device}))
+            items = streams_of(f"room:{room_id}")
+        if items:
+            with acting_for(None):
+                wakes.wake_for_stream_items(items)
+        else:
+            _tell_of_log(room_id, before)
+        assert is_rung(sqs, encryption.pos or "")
+
+    def test_typing_and_receipts_do_not_call_it(
+        self, people: People, encryption: Encryption, sqs: Sqs
+    ) -> None:
+        alice, _, room_id, sliding = people
+        mark = park(sliding)
+        ok(alice.put(path(room_id, "typing", alice.user_id), {"typing": True, "timeout": 5_000}))
+        with acting_for(None):
+            wakes.wake_for_stream_items(streams_of(f"room:{room_id}"))
+        assert is_rung(sqs, mark)
+        assert not is_rung(sqs, encryption.pos or "")
+
+    def test_its_wait_is_not_good_for_rooms(self, people: People, encryption: Encryption) -> None:
+        """The same connection asks for rooms now."""
+        _, bob, *_ = people
+        body = {**encryption.body(), "lists": {"all": all_rooms()}}
+        encryption.sync(body)
+        answer = encryption.sync(body, timeout=LONG)
+        kinds = {wait.slot: wait.of_keys for wait in registrations(bob)}
+        assert kinds[slot_of(answer["pos"])] is False
+
+
+def _ordinal(room_id: str) -> int:
+    head = room_items.read_head(room_id)
+    assert head is not None
+    return head.ordinal
+
+
+def _tell_of_log(room_id: str, after: int) -> None:
+    """What the Streams worker does after events of a room."""
+    values = {":room": room_id, ":after": after}
+    with acting_for(None):
+        found = dynamodb.query("room-log", "room_id = :room AND ordinal > :after", values)
+        assert found
+        wakes.wake_for_log_entries(found)
+
+
+def streams_of(stream: str) -> list[Any]:
+    """The items of a stream."""
+    with acting_for(None):
+        return dynamodb.query("streams", "stream_id = :stream", {":stream": stream})

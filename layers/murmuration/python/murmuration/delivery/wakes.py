@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -18,10 +18,10 @@ from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
 from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rings_owner
 from murmuration.protocol.event_types import FULLY_READ
-from murmuration.storage.keys import one_time_keys
+from murmuration.storage.keys import device_lists, one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
 from murmuration.storage.live.listeners import Socket, Wait
-from murmuration.storage.live.new_entries import new_entries
+from murmuration.storage.live.new_entries import NewEntry, new_entries
 from murmuration.storage.live.streams import Change
 from murmuration.storage.live.typing_users import typing_among
 from murmuration.storage.rooms import room_items
@@ -61,10 +61,19 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     resolved = {entry.room_id for entry in entries if entry.is_resolved}
     states = {entry.room_id: (entry.room_id, entry.root) for entry in entries}
     of_resolved = {(entry.room_id, entry.root) for entry in entries if entry.room_id in resolved}
+    of_keys = {entry.room_id for entry in entries if _may_concern_keys(entry)}
+    concerned = set(causes)
     for room_id, root in {*states.values(), *of_resolved}:
         for user_id in members_at(room_id, root):
             causes.setdefault((user_id, EVERY_DEVICE), senders[room_id])
-    return wake(causes)
+            if room_id in of_keys:
+                concerned.add((user_id, EVERY_DEVICE))
+    return wake(causes, not_of_keys=causes.keys() - concerned)
+
+
+def _may_concern_keys(entry: NewEntry) -> bool:
+    """Whether an event may change whose keys a member has to know: a message doesn't."""
+    return entry.is_resolved or not entry.fields or "state_key" in entry.fields
 
 
 class Urgency(IntEnum):
@@ -86,6 +95,7 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
     changed is told how many it has now.
     """
     told: dict[Urgency, dict[Target, str | None]] = {urgency: {} for urgency in Urgency}
+    concerned: set[Target] = set()
     by_stream: dict[str, list[Change]] = {}
     for change in streams.changes_among(items):
         if not change.quiet:
@@ -103,10 +113,13 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
         cause = _cause(changes[-1], owner if kind == "user" else None)
         for target in targets:
             told[urgency].setdefault(target, cause)
+        if kind != "room" or any(change.key.startswith(device_lists.PREFIX) for change in changes):
+            concerned.update(targets)
     wake(
         told[Urgency.NOW],
         late=told[Urgency.LATE],
         connections_late=told[Urgency.CONNECTIONS],
+        not_of_keys=told[Urgency.NOW].keys() - concerned,
         keys=_changed_keys(items),
     )
 
@@ -171,12 +184,14 @@ def wake(
     late: Mapping[Target, str | None] | None = None,
     connections_late: Mapping[Target, str | None] | None = None,
     keys: Mapping[Target, str] | None = None,
+    not_of_keys: Collection[Target] = (),
 ) -> frozenset[str]:
     """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
 
     Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way; of those
     in `connections_late` only the connections are looked at. All have the user who caused it for each, if
     that is known: they pay for each device that is rung. `keys` is what to tell devices of their keys.
+    Who waits for nothing but keys isn't rung late, nor for those of `causes` that are `not_of_keys`.
     Returns the users who have pushers.
     """
     late = late or {}
@@ -196,7 +211,10 @@ def wake(
         if now is not None or late is not None:
             rings.append(_Ring(targets[every if every in targets else single], now, late))
 
+    of_keys = {target: cause for target, cause in causes.items() if target not in not_of_keys}
     for wait in listeners.waits_in(items):
+        if wait.of_keys and not concerns(wait, of_keys):
+            continue
         later = functools.partial(ring_late, wait) if wait.kept and not wait.late else None
         if concerns(wait, causes):
             told = (keys or {}).get((wait.user_id, wait.device_id), "")

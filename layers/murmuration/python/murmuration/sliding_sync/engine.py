@@ -121,7 +121,9 @@ class _SlidingSync:
     def _register_ahead(self) -> None:
         """Register the next wait of a client that was called, if the next slot is free."""
         if self.place is not None and self._comes_by_call():
-            self.wait = waiting.register_next(self.token, self.place, LIFETIME_S + OVERHANG_S)
+            self.wait = waiting.register_next(
+                self.token, self.place, LIFETIME_S + OVERHANG_S, of_keys=self.request.is_of_keys
+            )
 
     def _look_again(self, found: Look) -> None:
         """Check after the registration whether what was read beside it has changed since."""
@@ -130,23 +132,26 @@ class _SlidingSync:
     def _stands(self, found: Look) -> bool:
         """Go on with the wait that stands where the client was parked, if there is one."""
         if self.asking is not None and self.place is not None and not self._comes_by_call():
-            self.wait = waiting.standing(self.token, found.listener, self.place)
+            self.wait = waiting.standing(
+                self.token, found.listener, self.place, of_keys=self.request.is_of_keys
+            )
             self.stood = self.looked_since = self.wait is not None
         return self.stood
 
     def _register(self, found: Look) -> None:
         """Register a parked wait where that can be, else a held one."""
-        self.looked_since = False
+        self.looked_since, of_keys = False, self.request.is_of_keys
         if self.asking is not None:
             letter = marks.LETTERS[found.connection.number]
+            lifetime = LIFETIME_S + OVERHANG_S
             self.wait = waiting.register(
-                found.requester, found.listener, "parked", LIFETIME_S + OVERHANG_S, letter=letter
+                found.requester, found.listener, "parked", lifetime, letter=letter, of_keys=of_keys
             )
         elif self.place is not None and marks.is_refusal(self.request.pos):
             waiting.ensure_place(self.token, self.place)
         if self.wait is None:
             seconds = self.deadline - time.monotonic()
-            self.wait = waiting.register(found.requester, found.listener, "held", seconds)
+            self.wait = waiting.register(found.requester, found.listener, "held", seconds, of_keys=of_keys)
         self.refused = self.wait is None
 
     def _hold_instead(self) -> None:

@@ -44,6 +44,7 @@ def register(
     *,
     letter: str = "",
     doubtful: bool = False,
+    of_keys: bool = False,
 ) -> Wait | None:
     """Have the requester's device rung for what comes from now on; None where it may not wait.
 
@@ -51,7 +52,7 @@ def register(
     is decided by the item as it is after the write, so requests at the same time can't pass it together.
     `letter` begins the slots' names. `item` is the user's listeners as they were a moment ago. One write,
     unless another was quicker. Where it is `doubtful` that the queue still exists, it is made again if it's
-    gone.
+    gone. A wait `of_keys` is rung for less (`listeners.Wait`).
     """
     secret = derived_key("wake queues")
     until, letter = int(now_ms() / 1000 + seconds) + 1, letter or kind[0]
@@ -75,6 +76,7 @@ def register(
             listeners.new_nonce(),
             until,
             kept=kind == "parked",
+            of_keys=of_keys,
         )
         done, item = listeners.register(wait, item)
         if done and kind == "held" and listeners.held_waits(item) > HELD_BY_USER:
@@ -85,7 +87,7 @@ def register(
     return None
 
 
-def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | None:
+def register_next(token: AccessToken, place: Place, seconds: float, *, of_keys: bool = False) -> Wait | None:
     """Register a parked wait on the slot behind that of the last one, before anything is known of its owner.
 
     Returns None if `place` isn't one of this device's, whose queues only its holder was told of, or if the
@@ -99,7 +101,7 @@ def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | No
     queue = wake_queues.queue_id(secret, *owner, slot)
     url = wake_queues.url_if_known(queue) or wake_queues.ensure(queue)
     until = int(now_ms() / 1000 + seconds) + 1
-    wait = Wait(*owner, slot, url, listeners.new_nonce(), until, kept=True)
+    wait = Wait(*owner, slot, url, listeners.new_nonce(), until, kept=True, of_keys=of_keys)
     done, before = listeners.register_unseen(wait)
     if not done:
         return None
@@ -113,14 +115,20 @@ def _is_own(place: Place, token: AccessToken) -> bool:
     return hmac.compare_digest(place.queue, queue)
 
 
-def standing(token: AccessToken, item: StoredItem | None, place: Place) -> Wait | None:
+def standing(
+    token: AccessToken, item: StoredItem | None, place: Place, *, of_keys: bool = False
+) -> Wait | None:
     """Return the wait that still stands where a device was parked; None if it was rung, or ends soon.
+
+    One that is rung for keys alone is good for no other.
 
     `item` is the user's listeners as they were a moment ago. Should it have been rung since then, the ring
     stays in the queue for longer than this request takes and a client may stay away.
     """
     wait = listeners.standing_wait(item, token.device_id, place.slot)
     if wait is None or wait.until < now_ms() // 1000 + LEAST_STANDING_S or not _is_own(place, token):
+        return None
+    if wait.of_keys and not of_keys:
         return None
     return wait if wake_queues.id_of(wait.queue) == place.queue else None
 

@@ -102,6 +102,12 @@ class SlidingRequest:
     typing: RoomScope | None = None
     is_merged: bool = False
 
+    @property
+    def is_of_keys(self) -> bool:
+        """Whether nothing is asked for but messages to the device, and changes of devices and keys."""
+        of_rooms = self.account_data or self.receipts or self.typing
+        return not (self.lists or self.subscriptions or of_rooms)
+
 
 def parse(
     body: Mapping[str, Any], query: Mapping[str, str], user_id: str, *, is_merged: bool

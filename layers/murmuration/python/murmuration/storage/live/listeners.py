@@ -37,7 +37,8 @@ class Wait:
     """A registration: until when which slot of a device is to be rung, on which queue (a URL).
 
     A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
-    says that a ring is on its way which comes later.
+    says that a ring is on its way which comes later. `of_keys` says that nothing is waited for but messages
+    to the device, and changes of devices and keys.
     """
 
     user_id: str
@@ -48,6 +49,7 @@ class Wait:
     until: int
     kept: bool = False
     late: bool = False
+    of_keys: bool = False
 
     @property
     def attribute(self) -> str:
@@ -142,6 +144,8 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
     """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
     now = now_ms() // 1000
     value = {"queue": _stored(wait.queue), "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
+    if wait.of_keys:
+        value["of_keys"] = True
     names = {"#wait": wait.attribute, "#until": "until"}
     values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
     expression = f"SET #wait = :wait, {_EXPIRES}"
@@ -317,6 +321,7 @@ def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
                     value["until"],
                     value["kept"],
                     late=bool(value.get("late")),
+                    of_keys=bool(value.get("of_keys")),
                 )
 
 
