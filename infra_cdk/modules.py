@@ -48,17 +48,20 @@ def facts(module: str) -> Facts:
     return Facts(timeout=60) if module.startswith("workers.") else Facts()
 
 
-MEMORY: Mapping[str, int] = {
-    # It mostly waits, and waiting is paid by its memory.
+HOLDING: Mapping[str, int] = {
+    # An app has two requests waiting for as long as it is open, and waiting is paid by memory.
     "client_server.sync.sliding_sync": 256,
 }
-"""The same of single functions, in megabytes."""
+"""The megabytes of functions that mostly wait, where functions hold waiting clients."""
 
 
-def memory(function: str, default: int) -> int:
-    """The megabytes of a function such as `client_server.rooms.create_room`, by the deployment's default."""
+def memory(function: str, default: int, *, held: bool) -> int:
+    """The megabytes of a function such as `client_server.rooms.create_room`, by the deployment's default.
+
+    `held` says that functions hold waiting clients.
+    """
     module = facts(function.rpartition(".")[0])
-    return MEMORY.get(function) or module.memory or default
+    return (HOLDING.get(function) if held else None) or module.memory or default
 
 
 LEAST_UNRESERVED = 100

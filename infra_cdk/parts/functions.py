@@ -162,7 +162,7 @@ def _make_function(
         handler=f"{function.module}.handler",
         code=lambda_.CfnFunction.CodeProperty(s3_bucket=bucket, s3_key=key),
         role=role.attr_arn,
-        memory_size=memory(name, settings.memory),
+        memory_size=memory(name, settings.memory, held=settings.waiting == "held"),
         timeout=module_facts.timeout,
         reserved_concurrent_executions=reservations.get(name),
         layers=list(layer_arns),

@@ -38,7 +38,16 @@ def sliding_wait(rooms: float) -> Op:
 
 def sliding_wake(rooms: float) -> Op:
     """What a request of sliding sync costs that brings a message."""
-    return Op(1, 1, 23 + 1.1 * rooms, 3, 3)
+    return Op(1, 1, 20 + 1.1 * rooms, 3, 3)
+
+
+def sliding_renewal(rooms: float) -> Op:
+    """What it costs to be parked by sliding sync when a mark has ended."""
+    return Op(1, 1, 21 + 1.5 * rooms, 1)
+
+
+SLIDING_KEYS = Op(2, 2, 90, 4, 3)
+"""A message to the device comes by sliding sync: one request brings it, and the next waits on."""
 
 
 def counts(rooms: float, people: float) -> Counts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from operators.costs import model
@@ -32,7 +32,7 @@ HELD_S = 25
 SLIDING_REQUESTS = 2
 """How many requests of sliding sync an open app has waiting: its list of rooms, and its keys."""
 SLIDING_GB = 0.25
-"""The memory of the function that holds them (`infra_cdk.modules.MEMORY`)."""
+"""The memory of the function where it holds them (`infra_cdk.modules.HOLDING`)."""
 REGISTERED_S = 600
 """How long a device waits before it must ask a function again (`sync.marks.LIFETIME_S`)."""
 LATE_S = 15
@@ -209,7 +209,7 @@ def estimate_causes(
     _add_waiting(tally, life, waiting, counts, news_of(life, assumed, counts, messages))
     if waiting == "parked":
         tally.add("queues made", "sqs_requests", starts * SLOTS)
-    _add_sliding(tally, life, messages)
+    _add_sliding(tally, life, waiting, counts, messages)
     _add_pushes(tally, life, messages)
     _add_federation(tally, life, messages)
     _add_media(tally, life, counts)
@@ -306,7 +306,7 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     tally.edge("waiting", waits, f"{tally.setup.waits}_requests")
     tally.add("waiting", "sqs_requests", waits)
     pace = wakes / seconds if seconds else 0
-    ended = pace / math.expm1(min(700.0, pace * REGISTERED_S)) if pace else 1 / REGISTERED_S
+    ended = _ended(pace)
     if (
         tally.setup.waits != "rest"
     ):  # without a mapping template, a second function runs at each answer to /sync
@@ -316,16 +316,38 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     tally.operations("presence", looks, model.STAY)
 
 
-def _add_sliding(tally: _Tally, life: Life, messages: float) -> None:
-    """Apps with sliding sync: two requests of each are held in functions, and messages end one of them."""
+def _add_sliding(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, messages: float) -> None:
+    """Apps with sliding sync, one for each person: their list of rooms and their keys wait side by side.
+
+    What rings the list of rooms is what rings /sync. The keys are rung for messages to the device alone.
+    """
     if not life.app_hours:
         return
-    assumed = tally.assumed
-    held_s = life.users * life.app_hours * 3600 * DAYS * SLIDING_REQUESTS
-    tally.add("sliding sync", "lambda_gb_seconds", held_s * SLIDING_GB)
-    tally.operations("sliding sync", held_s / HELD_S, model.sliding_wait(life.rooms), functions=1)
-    wakes = messages * life.audience * min(1.0, life.app_hours / assumed.waking_hours)
+    apps = replace(life, devices=1, hours_online=life.app_hours)
+    news = news_of(apps, tally.assumed, counts, messages)
+    seconds = SLIDING_REQUESTS * apps.waiting_s
+    shared = messages / tally.assumed.messages_per_key * apps.audience * online(apps, tally.assumed)
+    tally.operations("sliding sync", shared, model.SLIDING_KEYS, functions=1)
+    if waiting == "held":
+        tally.add("sliding sync", "lambda_gb_seconds", seconds * SLIDING_GB)
+        tally.operations("sliding sync", seconds / HELD_S, model.sliding_wait(life.rooms), functions=1)
+        tally.operations("sliding sync", news.urgent, model.sliding_wake(life.rooms), functions=1)
+        return
+    wakes = news.urgent + news.late
     tally.operations("sliding sync", wakes, model.sliding_wake(life.rooms), functions=1)
+    tally.operations("sliding sync", news.noted - news.late, model.LATE_NOTE)
+    waits = seconds / PARKED_S + wakes / 2
+    tally.edge("sliding sync", waits, "rest_requests")  # also at the edge, as somebody has to see the body
+    tally.add("sliding sync", "sqs_requests", waits)
+    renewals = apps.waiting_s * (_ended(wakes / apps.waiting_s) + 1 / REGISTERED_S)
+    tally.operations("sliding sync", renewals, model.sliding_renewal(life.rooms), functions=1)
+    starts = life.users * tally.assumed.comings_per_day * DAYS
+    tally.add("queues made", "sqs_requests", starts * SLIDING_REQUESTS * SLOTS)
+
+
+def _ended(pace: float) -> float:
+    """How many marks end in a second for one who is rung so often in a second."""
+    return pace / math.expm1(min(700.0, pace * REGISTERED_S)) if pace else 1 / REGISTERED_S
 
 
 def _add_pushes(tally: _Tally, life: Life, messages: float) -> None:

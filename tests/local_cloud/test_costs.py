@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from infra_cdk.modules import MEMORY
+from infra_cdk.modules import HOLDING
 from local_cloud.meter import load, load_refused
 from local_cloud.testing import local_cloud
 from murmuration.aws.calls import Answer, Call, ServiceError
@@ -221,12 +221,18 @@ def test_what_is_asked_for_besides_can_be_checked_by_hand() -> None:
     assert sent["lambda_gb_seconds"] == pytest.approx(month * 8 * 0.5 * (2 + 0.08))
     taken = more(remote_events=1000)["federation"]
     assert (taken["rest_requests"], taken["dynamodb_writes"]) == (30_000, 30_000 * 9)
-    held = more(app_hours=8)["sliding sync"]
-    waits, wakes = 5 * 8 * 3600 * 30 * 2 / 25, month * 5 * 0.5
-    assert held["lambda_requests"] == pytest.approx(waits + wakes)
-    held_s = 5 * 8 * 3600 * 30 * 2
-    assert held_s * 0.25 < held["lambda_gb_seconds"] < held_s * 0.25 * 1.2
-    assert MEMORY["client_server.sync.sliding_sync"] == usage.SLIDING_GB * 1024
+    waited_s = 5 * 8 * 3600 * 30
+    held = usage.estimate_causes(replace(quiet, app_hours=8), "held")["sliding sync"]
+    assert held["lambda_requests"] > 2 * waited_s / 25
+    assert 2 * waited_s * 0.25 < held["lambda_gb_seconds"] < 2 * waited_s * 0.25 * 1.2
+    assert HOLDING["client_server.sync.sliding_sync"] == usage.SLIDING_GB * 1024
+    for waits in ("rest", "edge"):
+        setup = usage.Setup(waits=waits)
+        parked = usage.estimate_causes(replace(quiet, app_hours=8), "parked", setup=setup)["sliding sync"]
+        asked = 2 * waited_s / 20
+        assert asked < parked["sqs_requests"] < asked * 1.2
+        assert asked < parked["rest_requests"] < asked * 1.2
+        assert parked["lambda_gb_seconds"] < held["lambda_gb_seconds"] / 50
     nothing = more()
     assert nothing["pushes"]["lambda_requests"] == nothing["federation"]["lambda_requests"] == 0
     assert "sliding sync" not in nothing

@@ -17,7 +17,7 @@ from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
 from murmuration.delivery import wakes
 from murmuration.settings import settings
-from murmuration.sliding_sync import assembly, engine, marks
+from murmuration.sliding_sync import assembly, engine, look, marks
 from murmuration.storage.live import wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import REFUSED_POS
@@ -128,7 +128,7 @@ def test_who_is_called_for_nothing_waits_on_after_one_look(people: People) -> No
     mark = park(sliding)
     tell(room_id)
     sliding.pos = marks.called(mark)
-    with mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks:
+    with mock.patch.object(engine, "assemble", side_effect=assembly.assemble) as looks:
         answer = sliding.peek(timeout=LONG)
     assert answer["rooms"] == {}
     assert answer["pos"].startswith("lp_")
@@ -157,7 +157,7 @@ def test_another_body_is_answered_at_once_and_waits_on_the_same_queue(people: Pe
     mark = park(sliding)
     (before,) = registrations(bob)
     opening = sliding.body(room_subscriptions={room_id: opened()})
-    with mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks:
+    with mock.patch.object(engine, "assemble", side_effect=assembly.assemble) as looks:
         answer = sliding.peek(opening, timeout=LONG)
     assert looks.call_count == 1
     assert bodies(answer["rooms"][room_id])[-3:] == ["a", "b", "c"]
@@ -189,6 +189,8 @@ def test_a_message_between_the_registration_and_the_look_of_one_who_was_called(
     people: People, monkeypatch: pytest.MonkeyPatch, sqs: Sqs
 ) -> None:
     alice, _, room_id, sliding = people
+    sliding.lists = {"all": all_rooms(timeline_limit=10)}
+    sliding.sync()
     mark = park(sliding)
     send(alice, room_id, "first")
     tell(room_id)
@@ -222,7 +224,8 @@ def test_a_change_while_the_registration_is_on_its_way(
     sliding.extensions["to_device"]["since"] = sliding.sync()["extensions"]["to_device"]["next_batch"]
     mark = park(sliding)
     send(alice, room_id, "news")
-    register_next, look, looked = waiting.register_next, engine.look, []
+    register_next = waiting.register_next
+    looked: list[Any] = []
 
     def late(*arguments: Any, **named: Any) -> Any:
         until(lambda: looked)
@@ -236,7 +239,7 @@ def test_a_change_while_the_registration_is_on_its_way(
         return register_next(*arguments, **named)
 
     def looks(*arguments: Any) -> Any:
-        found = look(*arguments)
+        found = look.look(*arguments)
         looked.append(found)
         return found
 

@@ -144,7 +144,7 @@ def test_functions_have_the_memory_that_they_need(stack: Synthesised) -> None:
     names = physical_names()
     for module, megabytes in (
         ("sync.sync", 512),
-        ("sync.sliding_sync", 256),
+        ("sync.sliding_sync", 512),
         ("key_backup.get_room_keys", 1769),
     ):
         assert found[names[f"functions.client_server.{module}"]] == megabytes
