@@ -14,7 +14,7 @@ STAY = Op(invocations=1, writes=1)
 LATE_NOTE = Op(writes=1, queue=1)
 """A late ring is ordered that comes to nothing, as something urgent is first."""
 
-NOTIFY = Op(invocations=1, reads=18, writes=1, queue=3)
+NOTIFY = Op(invocations=1, reads=19, writes=1, queue=3)
 """A push gateway is told of an event: rules are evaluated, a worker is rung (`tests/budgets/today.py`)."""
 TAKEN = Op(requests=1, invocations=2, reads=16, writes=9, queue=4)
 """An event comes from another server, alone (`tests/federation/inbound/test_budgets.py`)."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from local_cloud.permissions import acting_for
+from murmuration import outbound
 from murmuration.clock import now_ms
 from murmuration.push import gateways
 from murmuration.storage.users import failing_pushers, unread
@@ -134,6 +136,29 @@ def test_the_number_goes_up_and_after_reading_to_zero(
     (told,) = gateway.take()
     assert told["counts"] == {"unread": 0}
     assert "event_id" not in told
+
+
+def test_a_call_that_is_overtaken_does_not_leave_an_older_number(
+    phone: Client,
+    bob: Client,
+    room_id: str,
+    gateway: Gateway,
+    workers: Workers,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While one worker calls, another tells that all was read, and is the first to get through."""
+    genuine, event_id = outbound.post_json, send(bob, room_id)
+
+    def post_json(url: str, body: Any, **options: Any) -> Any:
+        monkeypatch.setattr(outbound, "post_json", genuine)
+        with acting_for(None):
+            read(phone, room_id, event_id)
+            workers.run(room_id)
+        return genuine(url, body, **options)
+
+    monkeypatch.setattr(outbound, "post_json", post_json)
+    workers.run(room_id)
+    assert counts(gateway.take()) == [0, 1, 0]
 
 
 def test_what_was_read_before_it_was_told_is_not_told(

@@ -32,6 +32,8 @@ FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 LONGEST_DELAY_S = 900
 """The longest time that SQS holds a message back."""
 ATTEMPTS = 5
+CORRECTIONS = 3
+"""How often at most the number of unread events is told anew after a call."""
 COUNTS_ONLY: Mapping[str, Any] = {"counts": True}
 """A note that tells no more than how much is unread."""
 
@@ -101,16 +103,24 @@ def _tell(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> None:
 def _attempt(
     user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Tell a gateway these things in order, and note how that went."""
-    for number, note in enumerate(notes):
+    """Tell a gateway these things in order, and note how that went.
+
+    Calls of several workers overtake each other, and a phone shows the number that came last. So the number
+    is read again after the call, and told again if it isn't what was told.
+    """
+    to_tell = list(notes)
+    for number, note in enumerate(to_tell):
         started_ms = now_ms()
         answer = _call(user_id, pusher, note)
         if answer.failed:
-            _note_failure(user_id, pusher, failing, notes[number:], answer.retry_after_ms)
+            _note_failure(user_id, pusher, failing, to_tell[number:], answer.retry_after_ms)
             return
         if answer.rejected:
             pushers.remove_pushers(user_id, [pusher.pair], made_before_ms=started_ms)
             break
+        is_last = number == len(to_tell) - 1 and number < len(notes) + CORRECTIONS
+        if is_last and answer.told is not None and answer.told != unread.read_total(user_id):
+            to_tell.append(COUNTS_ONLY)
     if failing is not None and not failing_pushers.clear(user_id, pusher.digest, failing.revision):
         # More came to wait meanwhile: it is told now, what was told before is not repeated.
         now = fetch(failing_read(user_id, pusher.digest))
@@ -150,11 +160,15 @@ def _order_retry(user_id: str, digest: str, failing: Failing) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """How a call went: it failed, or the push key is rejected; when the gateway wants to be asked again."""
+    """How a call went: it failed, or the push key is rejected; when the gateway wants to be asked again.
+
+    `told` is the number of unread events that it was told; None if it was told nothing.
+    """
 
     failed: bool = False
     rejected: bool = False
     retry_after_ms: int = 0
+    told: int | None = None
 
 
 def _call(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> _Answer:
@@ -171,7 +185,10 @@ def _call(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> _Answer:
         rejected = answer.json_object().get("rejected", [])
     except (MatrixError, outbound.OutboundError):
         return _Answer(failed=True)
-    return _Answer(rejected=isinstance(rejected, list) and pusher.pushkey in rejected)
+    return _Answer(
+        rejected=isinstance(rejected, list) and pusher.pushkey in rejected,
+        told=content["counts"].get("unread", 0),
+    )
 
 
 def _content(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> dict[str, Any] | None:
