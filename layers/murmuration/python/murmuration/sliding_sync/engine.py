@@ -142,7 +142,7 @@ class _SlidingSync:
         """Register a parked wait where that can be, else a held one."""
         self.looked_since, of_keys = False, self.request.is_of_keys
         if self.asking is not None:
-            letter = marks.LETTERS[found.connection.number]
+            letter = marks.slot_letter(found.connection.number)
             lifetime = LIFETIME_S + OVERHANG_S
             self.wait = waiting.register(
                 found.requester, found.listener, "parked", lifetime, letter=letter, of_keys=of_keys

@@ -29,8 +29,9 @@ from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import CALLED_POS, MARKED_POS, PLAIN_POS, REFUSED_POS
 from murmuration.sync.marks import SHORTEST_TIMEOUT_MS, Place, fingerprint
 
-LETTERS = "qrstuvwx"
-"""What the names of a connection's slots begin with, by its number."""
+LETTERS = "qrst"
+"""What the names of a connection's slots begin with. Apps have three connections; more of them share slots.
+All slots of a user's devices are in one item, which whoever rings reads."""
 MOST_BYTES = 32_768
 """How long a body may be whose client is parked."""
 MOST_QUIET = 1_200
@@ -95,6 +96,10 @@ def place(pos: str | None) -> Place | None:
     """Return the place where a client was parked, which a mark, a call or a refusal names."""
     found = token_forms.POS_PLACE.fullmatch(pos or "")
     return Place(found[1], found[2]) if found is not None else None
+
+
+def slot_letter(connection_number: int) -> str:
+    return LETTERS[connection_number % len(LETTERS)]
 
 
 def is_call(pos: str | None) -> bool:

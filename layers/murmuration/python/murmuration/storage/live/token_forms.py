@@ -21,7 +21,7 @@ import re
 PLAIN, MARKED, CALLED = "s_", "p_", "c_"
 PLAIN_POS, MARKED_POS, CALLED_POS, REFUSED_POS = "l", "lp_", "lc_", "lr_"
 ROW = r"[\w-]{8,32}"
-SLOT = r"[p-x]\d"
+SLOT = r"[p-t]\d"
 QUEUE = r"[0-9a-f]{32}"
 FINGERPRINT = r"[0-9a-f]{12}"
 UNTIL = r"\d{10}"
