@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from local_cloud.aws.sqs import Sqs
+from murmuration.clock import now_ms
 from murmuration.delivery import wakes
 from murmuration.settings import settings
 from murmuration.storage.live import connections, listeners, streams
@@ -194,7 +195,7 @@ class TestParked:
         _, bob, _, syncing = room
         syncing.sync(timeout=LONG)
         (wait,) = registrations(bob)
-        listeners.note_late(wait)
+        listeners.note_late(wait, now_ms() // 1000 + wakes.LATE_S)
         listeners.release(wait)
         assert [each.slot for each in registrations(bob)] == [wait.slot]
 

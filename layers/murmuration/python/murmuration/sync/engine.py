@@ -28,16 +28,16 @@ from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.listeners import Wait
-from murmuration.storage.live.positions import Positions, RoomPosition, mark, room_hash
+from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
-from murmuration.sync import account, joined, marks, other_rooms, presence, waiting
+from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
-from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others
+from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others, keep_current, marks_of_others
 from murmuration.sync.context import Context
-from murmuration.sync.first_look import FirstLook, Identity, is_unchanged, look
+from murmuration.sync.first_look import FirstLook, Identity, look
 from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
@@ -133,7 +133,7 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
             for room_id, room in rooms.items()
             if room.head.unsettled is None
         },
-        others=_others(token.user_id, first.memberships),
+        others=marks_of_others(token.user_id, first.memberships),
         user=first.user_head,
         ignored=sorted(ignored - {token.user_id}),
         blocks_invites=blocks_invites(permission or {}),
@@ -141,17 +141,13 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
     return tokens.write(token.user_id, token.device_id, positions)
 
 
-def _others(user_id: str, rows: Sequence[Membership]) -> dict[str, str]:
-    return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}
-
-
 class _Sync:
     """One request's way to its answer.
 
     A client that waited by a mark shows where it waited. So it is registered for its next wait side by side
-    with the first of its reads, and where the rooms stand is read after that. If what was read first is still
-    so then, this one look has seen all that came before the registration: its answer, with news or without
-    any, brings the next mark.
+    with the first of its reads. What comes after that is read after the registration: usually the rooms alone
+    for which it was called. So this one look has seen all that came before the registration: its answer, with
+    news or without any, brings the next mark.
 
     For others the first look, which may be a little late, goes side by side with the registration. If it
     finds nothing, the second, which isn't late, does see all that came before the registration.
@@ -167,26 +163,22 @@ class _Sync:
         self.refused = False
         self.waited = False
         self.looked_since = False
+        self.looked_s = now_ms() // 1000
+        """When everything was looked at, as far as is known."""
 
     def run(self) -> dict[str, Any]:
         request = self.request
-        try:
-            first, _ = concurrency.gather(
-                functools.partial(look, request.token, self.since, request.filter), self._register_ahead
-            )
-        except MatrixError:
-            self._give_up()
-            raise
-        if first.base is None and not request.reader.for_beginners:
-            return {"next_batch": _begin(request.token, first), "begun": True}
-        self.patient = self.patient and first.base is not None
-        beside: list[Callable[[], object]] = [functools.partial(self._note_visit, first)]
-        is_registered = self.wait is not None
-        if is_registered:
-            beside.append(functools.partial(self._look_again, first))
-        elif self.patient and not self.called:
-            beside.append(functools.partial(self._register, first.identity))
-        answer = assemble(request, first, late=self.patient and not is_registered, beside=beside)
+        found = self._look_after_registering()
+        if found is None:
+            first = look(request.token, self.since, request.filter)
+            if first.base is None and not request.reader.for_beginners:
+                return {"next_batch": _begin(request.token, first), "begun": True}
+            self.patient = self.patient and first.base is not None
+            beside = [functools.partial(self._note_visit, first)]
+            if self.patient and not self.called:
+                beside.append(functools.partial(self._register, first.identity))
+            found = first, assemble(request, first, late=self.patient, beside=beside)
+        first, answer = found
         if request.to_device:
             account.acknowledge(first)
         while self.patient and not answer.has_news:
@@ -206,22 +198,55 @@ class _Sync:
         token = self.request.token
         note_visit(token.user_id, token.device_id, self.request.set_presence, first.presence)
 
-    def _register_ahead(self) -> None:
-        """Register the next wait of a client that shows where it was parked, if the next slot is free."""
-        seconds = self.deadline - time.monotonic()
-        place = marks.place(self.request.since)
-        if (
-            place is None
-            or not self.patient
-            or not self.request.fingerprint
-            or seconds * 1000 < marks.SHORTEST_TIMEOUT_MS
-        ):
-            return
-        self.wait = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
+    def _look_after_registering(self) -> tuple[FirstLook, Answer] | None:
+        """Register the next wait of a client that shows where it was parked, and then look.
 
-    def _look_again(self, first: FirstLook) -> None:
-        """Check after the registration whether what was read beside it has changed since."""
-        self.looked_since = is_unchanged(first)
+        None where it shows no place, or the next slot isn't free.
+        """
+        request, place = self.request, marks.place(self.request.since)
+        is_short = request.timeout_ms < marks.SHORTEST_TIMEOUT_MS
+        if place is None or not self.patient or not request.fingerprint or is_short or self.since is None:
+            return None
+        try:
+            known, news = concurrency.gather(
+                functools.partial(narrow_look.recognise, request.token, self.since),
+                functools.partial(self._register_next, place),
+            )
+            return self._look_at_news(known, place, news) if self.wait is not None else None
+        except MatrixError:
+            self._give_up()
+            raise
+
+    def _register_next(self, place: marks.Place) -> Collection[str] | None:
+        """Register on the next slot, if it is free. Return the rooms that rang; None for everything."""
+        lifetime = marks.LIFETIME_S + marks.OVERHANG_S
+        found = waiting.register_next(self.request.token, place, lifetime)
+        if found is None:
+            return None
+        self.wait = found.wait
+        return found.news
+
+    def _look_at_news(
+        self, known: narrow_look.Recognised, place: marks.Place, news: Collection[str] | None
+    ) -> tuple[FirstLook, Answer] | None:
+        """Look at the rooms that rang, or at everything, once registered; None for an expired token."""
+        request = self.request
+        self.looked_since = True
+        if self.called and news is not None and not narrow_look.is_due(place):
+            narrow = narrow_look.look_at_rooms(request.token, known, sorted(news), request.filter)
+            if narrow is not None:
+                beside = [functools.partial(self._note_visit, narrow)]
+                answer = assemble(request, narrow, beside=beside)
+                if answer.is_complete:
+                    self.looked_s = place.looked_s
+                    return narrow, answer
+        identity = known.identity if known.identity.base is not None else None
+        first = look(request.token, self.since, request.filter, known=identity)
+        if first.base is None:
+            self._give_up()
+            self.looked_since = False
+            return None
+        return first, assemble(request, first, beside=[functools.partial(self._note_visit, first)])
 
     def _register(self, identity: Identity) -> None:
         """Register a parked wait where that can be, else a held one."""
@@ -270,7 +295,10 @@ class _Sync:
             if answer.changes_ms:
                 until = min(until, -(-answer.changes_ms // 1000))
             keys = {name: body[name] for name in KEYS}
-            body["next_batch"] = marks.mark(token, self.wait, self.request.fingerprint, until, keys)
+            looked_s = self.looked_s if answer.is_complete and not answer.again_ms else None
+            body["next_batch"] = marks.mark(
+                token, self.wait, self.request.fingerprint, until, keys, looked_s=looked_s
+            )
         return body
 
     def _token(self, first: FirstLook, answer: Answer) -> str:
@@ -319,17 +347,16 @@ def assemble(
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
+    wanted = [row.room_id for row in (*member_of, *others.left, *others.outside)]
     rooms, changes, *_ = concurrency.gather(
-        functools.partial(
-            _rooms, [row.room_id for row in (*member_of, *others.left, *others.outside)], late=late
-        ),
+        functools.partial(_rooms, wanted, late=late) if first.rooms is None else first.rooms.copy,
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
     )
     ctx.reader.look()
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
-    _take_account(ctx, answer, changes)
+    account.take(ctx, answer, changes)
     budget = Budget(sys.maxsize if request.whole else answer.bytes_for_rooms())
     counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
     if ctx.reader.tracks and ctx.base is not None:
@@ -353,17 +380,8 @@ def assemble(
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
     answer.sections |= ctx.reader.asking(ctx, changes.asking)
-    keep = {ctx.hash(row.room_id) for row in first.memberships}
-    answer.positions.rooms = {
-        room: position for room, position in answer.positions.rooms.items() if room in keep
-    }
-    shown = [
-        row
-        for row in first.memberships
-        if row.room_id not in overlooked
-        and not (row.membership == "invite" and answer.positions.blocks_invites)
-    ]
-    answer.positions.others = _others(ctx.user_id, shown)
+    if first.rooms is None:
+        keep_current(ctx, answer, first.memberships, overlooked)
     answer.is_complete = (
         not overlooked
         and answer.positions.counted_by == counted_by
@@ -386,32 +404,6 @@ def _is_shown(positions: Positions, name: str, room: Room) -> bool:
 def _rooms(room_ids: Sequence[str], *, late: bool) -> dict[str, Room]:
     """The rooms as they are now, or were a moment ago; one round trip."""
     return {name: Room(head) for name, head in room_items.read_heads(room_ids, eventual=late).items()}
-
-
-def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> None:
-    """The user's own streams: account data, to-device messages, key counts."""
-    positions = answer.positions
-    positions.user, positions.device = changes.user_position, changes.device_position
-    if changes.key_counts is not None:
-        positions.one_time_keys, positions.fallback_keys = changes.key_counts
-        before = ctx.base and (ctx.base.one_time_keys, ctx.base.fallback_keys)
-        if before and before != (positions.one_time_keys, positions.fallback_keys):
-            answer.sections["device_one_time_keys_count"] = positions.one_time_keys
-    ctx.room_data = changes.by_room
-    contents = account_data.contents_among((*changes.account_items, *changes.decisive))
-    if IGNORED_USERS in contents:
-        positions.ignored = sorted(ignored_users(contents[IGNORED_USERS]) - {ctx.user_id})
-    if INVITE_PERMISSION in contents:
-        positions.blocks_invites = blocks_invites(contents[INVITE_PERMISSION])
-    ctx.ignored = frozenset(positions.ignored)
-    events = account.account_events(ctx, changes)
-    if events:
-        answer.sections["account_data"] = {"events": events}
-    positions.unacknowledged = bool(changes.to_device)
-    if changes.to_device:
-        answer.sections["to_device"] = {"events": changes.to_device}
-    if ctx.base is not None and ctx.reader.tracks:
-        answer.device_lists.changed |= changes.own_devices
 
 
 def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:

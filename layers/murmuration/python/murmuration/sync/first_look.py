@@ -10,7 +10,7 @@ from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
-from murmuration.aws.reads import Batch, fetch, fetch_all
+from murmuration.aws.reads import Batch, fetch
 from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
@@ -18,6 +18,7 @@ from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
+from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
@@ -39,7 +40,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """Where the user's rooms and streams stood when it was read."""
+    """Where the user's rooms and streams stood when it was read.
+
+    With `rooms` it is of these alone: nothing else has moved, and `memberships` are only those in them.
+    """
 
     identity: Identity
     filter: SyncFilter
@@ -48,6 +52,7 @@ class FirstLook:
     device_head: int
     push_changes: Changes
     presence: Item | None = None
+    rooms: dict[str, Room] | None = None
 
     @property
     def requester(self) -> Requester:
@@ -69,7 +74,7 @@ def look(
     row = tokens.token_key(token.user_id, since) if since is not None else None
     facts, sync_filter = concurrency.gather(
         functools.partial(read_facts, token, row, is_known=known is not None),
-        functools.partial(_filter, token.user_id, filter_text),
+        functools.partial(find_filter, token.user_id, filter_text),
         at_once=_is_read(token.user_id, filter_text or ""),
     )
     if known is None:
@@ -84,17 +89,6 @@ def look(
         push_changes=facts.contents.get(PUSH_RULES, {}),
         presence=facts.presence,
     )
-
-
-def is_unchanged(first: FirstLook) -> bool:
-    """Return whether the memberships and the heads of the user's own streams still are as they were read."""
-    user_id, device_id = first.requester.user_id, first.requester.device_id
-    user, device = streams.user_stream(user_id), streams.device_stream(user_id, device_id)
-    heads, rows = concurrency.gather(
-        functools.partial(fetch_all, [streams.seq_read(user), streams.seq_read(device)]),
-        functools.partial(memberships.read_memberships, user_id, forgotten=True),
-    )
-    return heads == [first.user_head, first.device_head] and list(rows) == list(first.memberships)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +155,7 @@ def _is_read(user_id: str, text: str) -> bool:
     return bool(text) and not text.lstrip().startswith("{") and _filters.get((user_id, text)) is None
 
 
-def _filter(user_id: str, text: str | None) -> SyncFilter:
+def find_filter(user_id: str, text: str | None) -> SyncFilter:
     """The filter that `text` is (JSON) or names (an ID)."""
     if not text:
         return SyncFilter()

@@ -1,7 +1,8 @@
 """Marked tokens: all that a client needs to wait on its queue without a function in between.
 
 `p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. It has the row of positions that a
-plain token names; the wake queue on which changes ring that came after it; a fingerprint of what the client
+plain token names; the wake queue on which changes ring that came after it, and which registration on it (its
+nonce, and when the client was last shown all that there is); a fingerprint of what the client
 asks for, as the answers are for that alone; when the registration ends (seconds since the epoch); what /sync
 says of the device's keys, as base64; and when the client last waited (milliseconds). CloudFront's viewer
 function sends a request with such a token to the queue itself, unless something in it speaks against that.
@@ -42,11 +43,23 @@ def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
-def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: dict[str, Any]) -> str:
-    """The marked form of a plain token. `keys` is what an answer says of the device's keys."""
+def mark(
+    token: str,
+    wait: Wait,
+    request_fingerprint: str,
+    until_s: int,
+    keys: dict[str, Any],
+    *,
+    looked_s: int | None = None,
+) -> str:
+    """The marked form of a plain token. `keys` is what an answer says of the device's keys.
+
+    `looked_s` is when all that there is was looked at last (seconds since the epoch). None says that
+    something was left for the next look, which has to look at everything.
+    """
     fields = (
         MARKED + token.removeprefix(PLAIN),
-        wait.slot,
+        wait.slot if looked_s is None else f"{wait.slot}{wait.nonce}{looked_s:08x}",
         wake_queues.id_of(wait.queue),
         request_fingerprint,
         str(until_s),
@@ -58,16 +71,24 @@ def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: d
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The slot on which a client waited, and the queue that it was told to wait on."""
+    """The slot on which a client waited, and the queue that it was told to wait on.
+
+    `nonce` is the registration's, empty where the next look has to be one at everything; `looked_s` is when
+    the last such look was. Who makes up a later time only keeps from themselves what rings nobody.
+    """
 
     slot: str
     queue: str
+    nonce: str = ""
+    looked_s: int = 0
 
 
 def place(token: str | None) -> Place | None:
     """Return the place that a mark or call names; None for any other token."""
     found = token_forms.PLACE.fullmatch(token or "")
-    return Place(found[1], found[2]) if found is not None else None
+    if found is None:
+        return None
+    return Place(found["slot"], found["queue"], found["nonce"] or "", int(found["looked"] or "0", 16))
 
 
 def called(marked: str) -> str:

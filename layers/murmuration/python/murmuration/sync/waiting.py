@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import random
 import time
+from dataclasses import dataclass
 from typing import Literal
 
 from murmuration.aws.dynamodb import StoredItem
@@ -81,7 +82,15 @@ def register(
     return None
 
 
-def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | None:
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A new registration, and the rooms that rang for the last one: None for all that there is."""
+
+    wait: Wait
+    news: frozenset[str] | None
+
+
+def register_next(token: AccessToken, place: Place, seconds: float) -> Registered | None:
     """Register a parked wait on the slot behind that of the last one, before anything is known of its owner.
 
     Returns None if `place` isn't one of this device's, whose queues only its holder was told of, or if the
@@ -100,7 +109,7 @@ def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | No
     if not done:
         return None
     wake_queues.ensure(queue, known=listeners.last_queue(before, token.device_id, slot))
-    return wait
+    return Registered(wait, listeners.news_since(before, token.device_id, place.slot, place.nonce))
 
 
 def ensure_queue(wait: Wait) -> None:

@@ -3,6 +3,10 @@
 A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `pushers` says that the user has
 pushers. A slot is one of a device's wake queues. Each registration has a nonce and is good for one ring: who
 has been rung, and finds nothing, registers again. Times are in seconds since the epoch.
+
+`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what rang since
+then: IDs of rooms, or EVERYTHING. Who registers anew takes that away, and sees it in the item as it was. So a
+client that was called looks at those rooms alone (`sync.narrow_look`).
 """
 
 from __future__ import annotations
@@ -26,7 +30,13 @@ MOST_SOCKETS = 50
 SOCKETS_RETRY_MS = 60_000
 QUARANTINE_S = 90
 """How long a parked wait's slot stays taken after its ring was ordered, which its queue keeps for 75 s."""
-_WAIT, _SOCKET = "w#", "s#"
+EVERYTHING = "*"
+"""What rang was more than news of a few rooms, so the client has to look at all that there is."""
+MOST_TOPICS = 8
+"""How many rooms that rang are noted by name."""
+SPARE_S = 10
+"""By how much the clocks of those who ring and of those who are rung may differ."""
+_WAIT, _SOCKET, _LAST, _NEWS = "w#", "s#", "l#", "r#"
 _FAR_S = 4_102_444_800
 """2100: an item of a user with pushers doesn't expire. The attribute `pushers` is this time."""
 _EXPIRES = "expires = if_not_exists(pushers, :expires)"
@@ -37,7 +47,8 @@ class Wait:
     """A registration: until when which slot of a device is to be rung, on which queue (a URL).
 
     A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
-    says that a ring is on its way which comes later.
+    says that a ring is on its way which comes later, `rung` that its client was called. `is_last` says that
+    it is the device's last parked registration; then `news` is what has rung since.
     """
 
     user_id: str
@@ -48,6 +59,9 @@ class Wait:
     until: int
     kept: bool = False
     late: bool = False
+    rung: bool = False
+    is_last: bool = False
+    news: frozenset[str] = frozenset()
 
     @property
     def attribute(self) -> str:
@@ -91,6 +105,23 @@ def _url(stored: str) -> str:
     return stored if "/" in stored else queues.url_of_name(stored)
 
 
+def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -> frozenset[str] | None:
+    """The rooms that rang for a device's registration, as a later one found the item; None for everything.
+
+    It is everything, too, where the item doesn't tell for certain: if the worker that rang hadn't noted it
+    yet, if another registration of the device came between, or if the slot's rest is nearly over.
+    """
+    item = item or {}
+    value = item.get(f"{_WAIT}{slot}#{device_id}")
+    if not value or value["nonce"] != nonce or item.get(_LAST + device_id) != nonce:
+        return None
+    is_noted = value.get("rung") or value.get("late")
+    if not is_noted or value["until"] <= now_ms() // 1000 + SPARE_S:
+        return None
+    news = frozenset(item.get(_NEWS + device_id, ()))
+    return news if news and EVERYTHING not in news else None
+
+
 def _leftovers(item: StoredItem | None, but: str) -> dict[str, int]:
     """Registrations that ended long ago, a few: of devices that are gone."""
     before = now_ms() // 1000 - LIFETIME_S
@@ -100,6 +131,13 @@ def _leftovers(item: StoredItem | None, but: str) -> dict[str, int]:
         if name.startswith((_WAIT, _SOCKET)) and name != but and value["until"] < before
     }
     return dict(list(old.items())[:4])
+
+
+def _traces(item: StoredItem | None) -> list[str]:
+    """What is noted of devices that have no wait any more, a few names: to take it away does no harm."""
+    item = item or {}
+    there = {name.split("#", 2)[2] for name in item if name.startswith(_WAIT)}
+    return [name for name in item if name.startswith((_LAST, _NEWS)) and name[2:] not in there][:4]
 
 
 def held_waits(item: StoredItem | None) -> int:
@@ -137,11 +175,24 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
     names = {"#wait": wait.attribute, "#until": "until"}
     values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
     expression = f"SET #wait = :wait, {_EXPIRES}"
+    own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
+    removed = []
+    if wait.kept:
+        names |= own
+        values[":nonce"] = wait.nonce
+        expression += ", #last = :nonce"
+        removed.append("#news")
+    for number, name in enumerate(_traces(item)):
+        if name not in own.values():
+            removed.append(f"#trace{number}")
+            names[f"#trace{number}"] = name
     condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now)"
     for number, (name, until) in enumerate(_leftovers(item, wait.attribute).items()):
-        expression += f"{',' if number else ' REMOVE'} #old{number}"
+        removed.append(f"#old{number}")
         condition += f" AND #old{number}.#until = :until{number}"
         names[f"#old{number}"], values[f":until{number}"] = name, until
+    if removed:
+        expression += f" REMOVE {', '.join(removed)}"
     return dynamodb.update(
         TABLE,
         {"user_id": wait.user_id},
@@ -163,36 +214,93 @@ def is_later(nonce: str, than: str) -> bool:
     return nonce[:14] >= than[:14] and nonce != than
 
 
-def settle(wait: Wait) -> None:
-    """Note that a wait has been rung, so that it isn't again; nothing changes for a later registration."""
+def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
+    """Note that a wait has been rung, so that it isn't again, and what for; nothing changes for a later one.
+
+    Return whether that is enough. It isn't if the device has registered anew and may not look at `news`: then
+    the new registration is to be rung.
+    """
     names = {"#wait": wait.attribute, "#nonce": "nonce"}
     values: dict[str, Any] = {":nonce": wait.nonce}
-    expression = "REMOVE #wait"
-    if wait.kept:
-        names |= {"#until": "until", "#rung": "rung"}
-        expression = "SET #wait.#until = :until, #wait.#rung = :rung"
-        values |= {":until": now_ms() // 1000 + QUARANTINE_S, ":rung": True}
-    _change(wait.user_id, expression, names=names, values=values, condition="#wait.#nonce = :nonce")
+    condition = "#wait.#nonce = :nonce"
+    if not wait.kept:
+        _change(wait.user_id, "REMOVE #wait", names=names, values=values, condition=condition)
+        return True
+    names |= {"#until": "until", "#rung": "rung"}
+    expression = "SET #wait.#until = :until, #wait.#rung = :rung"
+    values |= {":until": now_ms() // 1000 + QUARANTINE_S, ":rung": True}
+    if wait.is_last:
+        done, before = _with_news(wait, news, expression, names, values, condition)
+        value = before.get(wait.attribute)
+        if done or not value or value["nonce"] != wait.nonce:
+            return done
+        # Who registered before the ring was noted looks at everything, unless another ring was noted.
+        is_seen = not (value.get("rung") or value.get("late"))
+    else:
+        is_seen = True
+    _change(wait.user_id, expression, names=names, values=values, condition=condition)
+    return is_seen
 
 
-def note_late(wait: Wait) -> None:
-    """Note that a parked wait will be rung later; nothing changes for a later registration.
+def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> bool:
+    """Note that a parked wait will be rung at a later time, and what for.
 
-    It ends soon after that ring, whose client registers anew. Its slot rests while the ring is there.
+    Nothing changes for a later registration. It ends soon after that ring, whose client registers anew. Its
+    slot rests while the ring is there. Return whether that is enough, as `settle` does.
     """
-    _change(
-        wait.user_id,
-        "SET #wait.#until = :until, #wait.#late = :late",
-        names={
-            "#wait": wait.attribute,
-            "#nonce": "nonce",
-            "#until": "until",
-            "#late": "late",
-            "#rung": "rung",
-        },
-        values={":nonce": wait.nonce, ":until": now_ms() // 1000 + QUARANTINE_S, ":late": True},
-        condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)",
+    expression = "SET #wait.#until = :until, #wait.#late = :late"
+    names = {
+        "#wait": wait.attribute,
+        "#nonce": "nonce",
+        "#until": "until",
+        "#late": "late",
+        "#rung": "rung",
+    }
+    values = {":nonce": wait.nonce, ":until": now_ms() // 1000 + QUARANTINE_S, ":late": at_s}
+    condition = "#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)"
+    if wait.is_last:
+        return _with_news(wait, news, expression, names, values, condition)[0]
+    _change(wait.user_id, expression, names=names, values=values, condition=condition)
+    return True
+
+
+def note_news(wait: Wait, news: Collection[str]) -> bool:
+    """Note what else there is for a client that was called already. Return whether that is enough."""
+    return _with_news(wait, news, "", {}, {":nonce": wait.nonce}, "")[0]
+
+
+def _with_news(
+    wait: Wait,
+    news: Collection[str],
+    expression: str,
+    names: Mapping[str, str],
+    values: Mapping[str, Any],
+    condition: str,
+) -> tuple[bool, Item]:
+    """Change a user's item, and note news for a device, if `wait` is its last registration still.
+
+    Return whether that was so, and else the item as it is.
+    """
+    last = "#last = :nonce"
+    write = dynamodb.update(
+        TABLE,
+        {"user_id": wait.user_id},
+        f"{expression} ADD #news :news".strip(),
+        names={**names, "#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id},
+        values={**values, ":news": _bounded(wait, news)},
+        condition=f"{condition} AND {last}" if condition else last,
+        return_old=True,
     )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed as error:
+        return False, error.item() or {}
+    return True, {}
+
+
+def _bounded(wait: Wait, news: Collection[str]) -> frozenset[str]:
+    """What to note; EVERYTHING where that would be too many rooms."""
+    return frozenset(news) if len(wait.news | set(news)) <= MOST_TOPICS else frozenset((EVERYTHING,))
 
 
 def note_late_push(socket: Socket, until: int) -> None:
@@ -295,11 +403,22 @@ def read_items(user_ids: Collection[str]) -> list[Item]:
 
 def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
     """The waits to ring."""
+    return (wait for wait in _current_waits(items) if not wait.rung)
+
+
+def called_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
+    """The last waits of devices whose clients were called, and have not registered anew yet."""
+    return (wait for wait in _current_waits(items) if wait.rung and wait.is_last)
+
+
+def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
+    """The waits that aren't over, and those whose slots rest."""
     now = now_ms() // 1000
     for item in items:
         for name, value in item.items():
-            if name.startswith(_WAIT) and value["until"] > now and not value.get("rung"):
+            if name.startswith(_WAIT) and value["until"] > now:
                 slot, _, device_id = name.removeprefix(_WAIT).partition("#")
+                late_s = value.get("late", 0)
                 yield Wait(
                     item["user_id"],
                     device_id,
@@ -308,7 +427,10 @@ def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
                     value["nonce"],
                     value["until"],
                     value["kept"],
-                    late=bool(value.get("late")),
+                    late=bool(late_s),
+                    rung=bool(value.get("rung")) or 1 < late_s <= now,
+                    is_last=value["kept"] and item.get(_LAST + device_id) == value["nonce"],
+                    news=frozenset(item.get(_NEWS + device_id, ())),
                 )
 
 
