@@ -260,7 +260,7 @@ class TestHeld:
         monkeypatch.setattr(waiting, "SLOTS", 1)
         assert has_nothing(syncing.peek(timeout=100))
         (name,) = sqs._queues
-        wake_queues.ring(f"https://sqs.example.org/0/{name}", listeners.new_nonce())
+        wake_queues.ring(f"https://sqs.example.org/0/{name}", wake_queues.new_nonce(kept=False))
         with mock.patch.object(engine, "assemble", side_effect=engine.assemble) as looks:
             assert has_nothing(syncing.peek(timeout=300))
         assert looks.call_count == 2, "one before the registration, one after it"

@@ -57,9 +57,10 @@ def mark(
     `looked_s` is when all that there is was looked at last (seconds since the epoch). None says that
     something was left for the next look, which has to look at everything.
     """
+    looked = "" if looked_s is None else f"{wait.nonce}{looked_s:08x}{wait.next_slot}"
     fields = (
         MARKED + token.removeprefix(PLAIN),
-        wait.slot if looked_s is None else f"{wait.slot}{wait.nonce}{looked_s:08x}",
+        f"{wait.slot}{looked}",
         wake_queues.id_of(wait.queue),
         request_fingerprint,
         str(until_s),
@@ -75,12 +76,14 @@ class Place:
 
     `nonce` is the registration's, empty where the next look has to be one at everything; `looked_s` is when
     the last such look was. Who makes up a later time only keeps from themselves what rings nobody.
+    `next_slot` is free for the next registration.
     """
 
     slot: str
     queue: str
     nonce: str = ""
     looked_s: int = 0
+    next_slot: str = ""
 
 
 def place(token: str | None) -> Place | None:
@@ -88,7 +91,13 @@ def place(token: str | None) -> Place | None:
     found = token_forms.PLACE.fullmatch(token or "")
     if found is None:
         return None
-    return Place(found["slot"], found["queue"], found["nonce"] or "", int(found["looked"] or "0", 16))
+    return Place(
+        found["slot"],
+        found["queue"],
+        found["nonce"] or "",
+        int(found["looked"] or "0", 16),
+        found["next"] or "",
+    )
 
 
 def called(marked: str) -> str:

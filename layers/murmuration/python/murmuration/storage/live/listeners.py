@@ -11,18 +11,32 @@ client that was called looks at those rooms alone (`sync.narrow_look`).
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from murmuration.aws import dynamodb, queues
+from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.storage.live.stored_waits import (
+    HAS_NONCE,
+    HELD,
+    IS_NOT_NOTED,
+    IS_NOT_RUNG,
+    IS_OVER,
+    PARKED,
+    RUNG,
+    StoredWait,
+    from_value,
+    names,
+    until_of,
+)
 
 TABLE = "listeners"
+OVER_S = 900
+"""How long after its end a wait stays in the item, to show that its queue is there."""
 LIFETIME_S = 10_800
 """How long an item stays after its last change: longer than anyone waits without registering again."""
 MOST_SOCKETS = 50
@@ -48,7 +62,8 @@ class Wait:
 
     A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
     says that a ring is on its way which comes later, `rung` that its client was called. `is_last` says that
-    it is the device's last parked registration; then `news` is what has rung since.
+    it is the device's last parked registration; then `news` is what has rung since. `next_slot` is the slot
+    to take after this one; `leftovers` are what whoever rings it takes out of the item.
     """
 
     user_id: str
@@ -62,10 +77,19 @@ class Wait:
     rung: bool = False
     is_last: bool = False
     news: frozenset[str] = frozenset()
+    next_slot: str = ""
+    leftovers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def attribute(self) -> str:
         return f"{_WAIT}{self.slot}#{self.device_id}"
+
+    def value(self, *, until: int | None = None, state: int | None = None) -> list[Any]:
+        """What is stored of it, or what will be after a change."""
+        now = PARKED if self.kept else HELD
+        return StoredWait(
+            self.until if until is None else until, self.nonce, now if state is None else state, self.queue
+        ).value()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +108,15 @@ def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
     taken = {}
     for name, value in (item or {}).items():
         kind, _, owner = name.removeprefix(_WAIT).partition("#")
-        if name.startswith(_WAIT) and owner == device_id and value["until"] > now:
-            taken[kind] = int(value["until"])
+        if name.startswith(_WAIT) and owner == device_id and until_of(value) > now:
+            taken[kind] = until_of(value)
     return taken
 
 
 def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
     """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
     value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
-    return _url(value["queue"]) if value else ""
-
-
-def _stored(url: str) -> str:
-    """What is stored of a queue's URL: its name alone where the URL follows from it."""
-    name = url.rpartition("/")[2]
-    return name if queues.url_of_name(name) == url else url
-
-
-def _url(stored: str) -> str:
-    return stored if "/" in stored else queues.url_of_name(stored)
+    return from_value(value).queue if value else ""
 
 
 def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -> frozenset[str] | None:
@@ -113,24 +127,50 @@ def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -
     """
     item = item or {}
     value = item.get(f"{_WAIT}{slot}#{device_id}")
-    if not value or value["nonce"] != nonce or item.get(_LAST + device_id) != nonce:
+    if not value or item.get(_LAST + device_id) != nonce:
         return None
-    is_noted = value.get("rung") or value.get("late")
-    if not is_noted or value["until"] <= now_ms() // 1000 + SPARE_S:
+    wait = from_value(value)
+    if wait.nonce != nonce or wait.state < RUNG or wait.until <= now_ms() // 1000 + SPARE_S:
         return None
     news = frozenset(item.get(_NEWS + device_id, ()))
     return news if news and EVERYTHING not in news else None
 
 
-def _leftovers(item: StoredItem | None, but: str) -> dict[str, int]:
-    """Registrations that ended long ago, a few: of devices that are gone."""
-    before = now_ms() // 1000 - LIFETIME_S
+def _leftovers(item: StoredItem | None, but: str = "") -> dict[str, int]:
+    """Registrations that ended some time ago, a few: the item stays small by it."""
+    now = now_ms() // 1000
     old = {
-        name: int(value["until"])
+        name: until_of(value)
         for name, value in (item or {}).items()
-        if name.startswith((_WAIT, _SOCKET)) and name != but and value["until"] < before
+        if (name.startswith(_WAIT) and name != but and until_of(value) < now - OVER_S)
+        or (name.startswith(_SOCKET) and value["until"] < now - LIFETIME_S)
     }
     return dict(list(old.items())[:4])
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    """What takes attributes out of an item that are as they were read: parts of a write, all together."""
+
+    parts: Sequence[str]
+    condition: str
+    names: Mapping[str, str]
+    values: Mapping[str, int]
+
+
+def _removal(leftovers: Mapping[str, int]) -> _Removal:
+    """What takes leftovers out, unless one was registered anew."""
+    numbers = range(len(leftovers))
+    return _Removal(
+        parts=[f"#old{number}" for number in numbers],
+        condition="".join(
+            f" AND (#old{number}[0] = :until{number} OR #old{number}.#until = :until{number})"
+            for number in numbers
+        ),
+        names={f"#old{number}": name for number, name in enumerate(leftovers)}
+        | (names("until") if leftovers else {}),
+        values={f":until{number}": until for number, until in enumerate(leftovers.values())},
+    )
 
 
 def _traces(item: StoredItem | None) -> list[str]:
@@ -143,10 +183,8 @@ def _traces(item: StoredItem | None) -> list[str]:
 def held_waits(item: StoredItem | None) -> int:
     """How many waits of a user, on all devices, are held by functions now."""
     now = now_ms() // 1000
-    return sum(
-        name.startswith(_WAIT) and not value["kept"] and value["until"] > now
-        for name, value in (item or {}).items()
-    )
+    waits = [from_value(value) for name, value in (item or {}).items() if name.startswith(_WAIT)]
+    return sum(not wait.is_kept and wait.until > now for wait in waits)
 
 
 def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
@@ -171,47 +209,30 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
 def _registration(wait: Wait, item: StoredItem | None) -> Write:
     """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
     now = now_ms() // 1000
-    value = {"queue": _stored(wait.queue), "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
-    names = {"#wait": wait.attribute, "#until": "until"}
-    values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
-    expression = f"SET #wait = :wait, {_EXPIRES}"
+    removal = _removal(_leftovers(item, wait.attribute))
     own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
-    removed = []
+    given = {"#wait": wait.attribute, **names("until"), **removal.names}
+    values = {":wait": wait.value(), ":expires": now + LIFETIME_S, ":now": now, **removal.values}
+    expression, removed = f"SET #wait = :wait, {_EXPIRES}", list(removal.parts)
     if wait.kept:
-        names |= own
+        given |= own
         values[":nonce"] = wait.nonce
         expression += ", #last = :nonce"
         removed.append("#news")
-    for number, name in enumerate(_traces(item)):
-        if name not in own.values():
-            removed.append(f"#trace{number}")
-            names[f"#trace{number}"] = name
-    condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now)"
-    for number, (name, until) in enumerate(_leftovers(item, wait.attribute).items()):
-        removed.append(f"#old{number}")
-        condition += f" AND #old{number}.#until = :until{number}"
-        names[f"#old{number}"], values[f":until{number}"] = name, until
+    traces = [name for name in _traces(item) if name not in own.values()]
+    given |= {f"#trace{number}": name for number, name in enumerate(traces)}
+    removed += [f"#trace{number}" for number in range(len(traces))]
     if removed:
         expression += f" REMOVE {', '.join(removed)}"
     return dynamodb.update(
         TABLE,
         {"user_id": wait.user_id},
         expression,
-        names=names,
+        names=given,
         values=values,
-        condition=condition,
+        condition=IS_OVER + removal.condition,
         return_old=True,
     )
-
-
-def new_nonce() -> str:
-    """A registration's name; the milliseconds that it begins with tell which of two is the later."""
-    return f"{now_ms():014d}{secrets.token_urlsafe(6)}"
-
-
-def is_later(nonce: str, than: str) -> bool:
-    """Whether a registration was made after another."""
-    return nonce[:14] >= than[:14] and nonce != than
 
 
 def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
@@ -220,25 +241,19 @@ def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     Return whether that is enough. It isn't if the device has registered anew and may not look at `news`: then
     the new registration is to be rung.
     """
-    names = {"#wait": wait.attribute, "#nonce": "nonce"}
-    values: dict[str, Any] = {":nonce": wait.nonce}
-    condition = "#wait.#nonce = :nonce"
     if not wait.kept:
-        _change(wait.user_id, "REMOVE #wait", names=names, values=values, condition=condition)
+        _change(wait, "REMOVE #wait", HAS_NONCE, {}, names("nonce"))
         return True
-    names |= {"#until": "until", "#rung": "rung"}
-    expression = "SET #wait.#until = :until, #wait.#rung = :rung"
-    values |= {":until": now_ms() // 1000 + QUARANTINE_S, ":rung": True}
+    values = {":wait": wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=RUNG)}
+    is_seen = True
     if wait.is_last:
-        done, before = _with_news(wait, news, expression, names, values, condition)
+        done, before = _with_news(wait, news, "SET #wait = :wait", HAS_NONCE, values, names("nonce"))
         value = before.get(wait.attribute)
-        if done or not value or value["nonce"] != wait.nonce:
+        if done or not value or from_value(value).nonce != wait.nonce:
             return done
         # Who registered before the ring was noted looks at everything, unless another ring was noted.
-        is_seen = not (value.get("rung") or value.get("late"))
-    else:
-        is_seen = True
-    _change(wait.user_id, expression, names=names, values=values, condition=condition)
+        is_seen = from_value(value).state < RUNG
+    _change(wait, "SET #wait = :wait", HAS_NONCE, values, names("nonce"))
     return is_seen
 
 
@@ -248,52 +263,52 @@ def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> b
     Nothing changes for a later registration. It ends soon after that ring, whose client registers anew. Its
     slot rests while the ring is there. Return whether that is enough, as `settle` does.
     """
-    expression = "SET #wait.#until = :until, #wait.#late = :late"
-    names = {
-        "#wait": wait.attribute,
-        "#nonce": "nonce",
-        "#until": "until",
-        "#late": "late",
-        "#rung": "rung",
-    }
-    values = {":nonce": wait.nonce, ":until": now_ms() // 1000 + QUARANTINE_S, ":late": at_s}
-    condition = "#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)"
+    values = {":wait": wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s), ":rung": RUNG}
+    condition = f"{HAS_NONCE} AND {IS_NOT_RUNG}"
     if wait.is_last:
-        return _with_news(wait, news, expression, names, values, condition)[0]
-    _change(wait.user_id, expression, names=names, values=values, condition=condition)
+        return _with_news(wait, news, "SET #wait = :wait", condition, values, names("nonce", "rung"))[0]
+    _change(wait, "SET #wait = :wait", condition, values, names("nonce", "rung"))
     return True
 
 
 def note_news(wait: Wait, news: Collection[str]) -> bool:
     """Note what else there is for a client that was called already. Return whether that is enough."""
-    return _with_news(wait, news, "", {}, {":nonce": wait.nonce}, "")[0]
+    return _with_news(wait, news, "", "", {}, {})[0]
 
 
 def _with_news(
     wait: Wait,
     news: Collection[str],
     expression: str,
-    names: Mapping[str, str],
-    values: Mapping[str, Any],
     condition: str,
+    values: Mapping[str, Any],
+    given: Mapping[str, str],
 ) -> tuple[bool, Item]:
     """Change a user's item, and note news for a device, if `wait` is its last registration still.
 
-    Return whether that was so, and else the item as it is.
+    Leftovers are taken out by the way. Return whether that was done, and else the item as it is.
     """
     last = "#last = :nonce"
+    own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
+    if expression:
+        own["#wait"] = wait.attribute
+    removal = _removal(wait.leftovers)
+    expression += f" ADD #news :news{' REMOVE ' if removal.parts else ''}{', '.join(removal.parts)}"
     write = dynamodb.update(
         TABLE,
         {"user_id": wait.user_id},
-        f"{expression} ADD #news :news".strip(),
-        names={**names, "#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id},
-        values={**values, ":news": _bounded(wait, news)},
-        condition=f"{condition} AND {last}" if condition else last,
+        expression.strip(),
+        names={**given, **own, **removal.names},
+        values={**values, ":nonce": wait.nonce, ":news": _bounded(wait, news), **removal.values},
+        condition=(f"{condition} AND {last}" if condition else last) + removal.condition,
         return_old=True,
     )
     try:
         dynamodb.execute(write)
     except ConditionFailed as error:
+        if removal.parts:
+            rest = replace(wait, leftovers={})
+            return _with_news(rest, news, expression.partition(" ADD ")[0], condition, values, given)
         return False, error.item() or {}
     return True, {}
 
@@ -305,39 +320,42 @@ def _bounded(wait: Wait, news: Collection[str]) -> frozenset[str]:
 
 def note_late_push(socket: Socket, until: int) -> None:
     """Note that a connection will be looked at later, until a time in seconds, unless it is gone."""
-    _change(
-        socket.user_id,
+    write = dynamodb.update(
+        TABLE,
+        {"user_id": socket.user_id},
         "SET #socket.#late = :until",
         names={"#socket": _SOCKET + socket.connection_id, "#late": "late"},
         values={":until": until},
         condition="attribute_exists(#socket)",
     )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return
 
 
 def _change(
-    user_id: str, expression: str, *, names: Mapping[str, str], values: Mapping[str, Any], condition: str
+    wait: Wait, expression: str, condition: str, values: Mapping[str, Any], given: Mapping[str, str]
 ) -> None:
-    """Change a user's item, unless its condition says that somebody was quicker."""
+    """Change what is stored of a wait, unless its condition says that somebody was quicker."""
+    write = dynamodb.update(
+        TABLE,
+        {"user_id": wait.user_id},
+        expression,
+        names={"#wait": wait.attribute, **given},
+        values={":nonce": wait.nonce, **values},
+        condition=condition,
+    )
     try:
-        dynamodb.execute(
-            dynamodb.update(
-                TABLE, {"user_id": user_id}, expression, names=names, values=values, condition=condition
-            )
-        )
+        dynamodb.execute(write)
     except ConditionFailed:
         return
 
 
 def release(wait: Wait) -> None:
     """Give up a slot that nobody has waited on, unless it is another's by now."""
-    _change(
-        wait.user_id,
-        "REMOVE #wait",
-        names={"#wait": wait.attribute, "#nonce": "nonce", "#rung": "rung", "#late": "late"},
-        values={":nonce": wait.nonce},
-        condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)"
-        " AND attribute_not_exists(#wait.#late)",
-    )
+    given = names("nonce", "kept", "rung", "late")
+    _change(wait, "REMOVE #wait", f"{HAS_NONCE} AND {IS_NOT_NOTED}", {":parked": PARKED}, given)
 
 
 def add_socket(socket: Socket, until: int) -> None:
@@ -415,23 +433,29 @@ def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
     """The waits that aren't over, and those whose slots rest."""
     now = now_ms() // 1000
     for item in items:
+        leftovers = _leftovers(item)
         for name, value in item.items():
-            if name.startswith(_WAIT) and value["until"] > now:
-                slot, _, device_id = name.removeprefix(_WAIT).partition("#")
-                late_s = value.get("late", 0)
-                yield Wait(
-                    item["user_id"],
-                    device_id,
-                    slot,
-                    _url(value["queue"]),
-                    value["nonce"],
-                    value["until"],
-                    value["kept"],
-                    late=bool(late_s),
-                    rung=bool(value.get("rung")) or 1 < late_s <= now,
-                    is_last=value["kept"] and item.get(_LAST + device_id) == value["nonce"],
-                    news=frozenset(item.get(_NEWS + device_id, ())),
-                )
+            if not name.startswith(_WAIT) or until_of(value) <= now:
+                continue
+            slot, _, device_id = name.removeprefix(_WAIT).partition("#")
+            stored = from_value(value)
+            is_last = stored.is_kept and item.get(_LAST + device_id) == stored.nonce
+            yield Wait(
+                item["user_id"],
+                device_id,
+                slot,
+                stored.queue,
+                stored.nonce,
+                stored.until,
+                stored.is_kept,
+                late=stored.state > RUNG,
+                rung=stored.state == RUNG or 0 < stored.late_s <= now,
+                is_last=is_last,
+                news=frozenset(item.get(_NEWS + device_id, ())),
+                leftovers=leftovers if is_last else {},
+            )
+            if is_last:
+                leftovers = {}  # one write takes them out
 
 
 def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:
