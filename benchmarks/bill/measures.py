@@ -24,7 +24,7 @@ from operators.costs.counts import Counts, Op
 
 TIMES = 4
 WAKES = 2
-"""How often each device is rung while its slots rest, so that its user's item is as it is in a conversation."""
+"""How often each device is rung while its slots rest: its item is as long as in a conversation."""
 WAITING = 3
 """How many users wait, with all of their devices."""
 LATE_S = 1

@@ -25,7 +25,7 @@ from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
-from murmuration.storage.live import listeners, streams
+from murmuration.storage.live import listeners, moves, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
@@ -155,7 +155,8 @@ class _Sync:
 
     def __init__(self, request: SyncRequest) -> None:
         self.request = request
-        self.since = tokens.parse(request.since) if request.since is not None else None
+        self.since = request.since
+        self.row = tokens.parse(request.since) if request.since is not None else None
         self.called = request.since is not None and request.since.startswith(CALLED)
         self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
@@ -284,35 +285,40 @@ class _Sync:
     def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
             waiting.ensure_queue(self.wait)
-        token, _ = concurrency.gather(
-            functools.partial(self._token, first, answer),
-            functools.partial(self._release, answer),
-            at_once=self.wait is not None,
-        )
+        if self.wait is not None and not self._waits_on(answer):
+            token, _ = concurrency.gather(functools.partial(self._token, first, answer), self._give_up)
+            return answer.as_json(token)
+        looked_s = self.looked_s if answer.is_complete and not answer.again_ms else None
+        moved = self._moves(first, answer) if self.wait is not None and looked_s is not None else None
+        token = self.row if self.row and moved is not None else self._token(first, answer)
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
             until = now_ms() // 1000 + marks.LIFETIME_S
             if answer.changes_ms:
                 until = min(until, -(-answer.changes_ms // 1000))
             keys = {name: body[name] for name in KEYS}
-            looked_s = self.looked_s if answer.is_complete and not answer.again_ms else None
-            body["next_batch"] = marks.mark(
-                token, self.wait, self.request.fingerprint, until, keys, looked_s=looked_s
-            )
+            mark = functools.partial(marks.mark, looked_s=looked_s, moves=moved or "")
+            body["next_batch"] = mark(token, self.wait, self.request.fingerprint, until, keys)
         return body
 
+    def _moves(self, first: FirstLook, answer: Answer) -> str | None:
+        """What the mark is to say of moves since the row was written; None where a row has to be written."""
+        row = first.identity.row
+        if row is None or first.identity.is_ending or self.wait is None or not self.wait.kept:
+            return None
+        return moves.encode(row, answer.positions)
+
     def _token(self, first: FirstLook, answer: Answer) -> str:
-        if self.since is not None and first.base is not None and answer.positions == first.base:
-            return self.since
+        """The token whose row has what the client was shown. It is written, unless that is stored already."""
+        if self.row is not None and answer.positions == first.identity.row:
+            return self.row
         return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
 
-    def _release(self, answer: Answer) -> None:
-        """Give up a wait that nobody will wait on: news have come, and the client comes again for more."""
-        if self.wait is None:
-            return
-        waits_on = self.wait.kept and (answer.is_complete or not answer.has_news)
-        if not self.looked_since or (answer.has_news and not waits_on):
-            self._give_up()
+    def _waits_on(self, answer: Answer) -> bool:
+        """Whether the client waits on by its registration: not if it comes again at once for more."""
+        if self.wait is None or not self.looked_since:
+            return False
+        return not answer.has_news or (self.wait.kept and answer.is_complete)
 
     def _give_up(self) -> None:
         if self.wait is not None:

@@ -19,7 +19,7 @@ from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
 from murmuration.rooms.room import Room
-from murmuration.storage.live import listeners, streams
+from murmuration.storage.live import listeners, moves, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.users import account_data, accounts, memberships, presence
@@ -31,11 +31,29 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, what they have seen (None for a first sync, or when the token has expired), who waits."""
+    """Who asks, what they have seen (None for a first sync, or when the token has expired), who waits.
+
+    `row` is what of it is stored, and `is_ending` says that this is to be stored anew.
+    """
 
     requester: Requester
     base: Positions | None
     listener: Mapping[str, Any] | None
+    row: Positions | None = None
+    is_ending: bool = False
+
+
+def identity_of(
+    requester: Requester,
+    item: Item | None,
+    device_id: str,
+    since: str,
+    listener: Mapping[str, Any] | None = None,
+) -> Identity:
+    """Who asks with the token `since`, whose row is `item`."""
+    row = tokens.positions_of(item, device_id)
+    base = moves.apply(row, tokens.moves_in(since)) if row is not None else None
+    return Identity(requester, base, listener, row, tokens.is_ending(item))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +88,14 @@ def look(
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
-    since = tokens.parse(since) if since is not None else None
-    row = tokens.token_key(token.user_id, since) if since is not None else None
+    row = tokens.token_key(token.user_id, tokens.parse(since)) if since is not None else None
     facts, sync_filter = concurrency.gather(
         functools.partial(read_facts, token, row, is_known=known is not None),
         functools.partial(find_filter, token.user_id, filter_text),
         at_once=_is_read(token.user_id, filter_text or ""),
     )
     if known is None:
-        base = tokens.positions_of(facts.row, token.device_id) if row is not None else None
-        known = Identity(facts.requester, base, facts.listener)
+        known = identity_of(facts.requester, facts.row, token.device_id, since or "", facts.listener)
     return FirstLook(
         identity=known,
         filter=sync_filter,

@@ -51,13 +51,17 @@ def mark(
     keys: dict[str, Any],
     *,
     looked_s: int | None = None,
+    moves: str = "",
 ) -> str:
     """The marked form of a plain token. `keys` is what an answer says of the device's keys.
 
     `looked_s` is when all that there is was looked at last (seconds since the epoch). None says that
-    something was left for the next look, which has to look at everything.
+    something was left for the next look, which has to look at everything. `moves` is what the client was
+    shown since the row was written.
     """
     looked = "" if looked_s is None else f"{wait.nonce}{looked_s:08x}{wait.next_slot}"
+    if moves:
+        looked += f"-{moves}"
     fields = (
         MARKED + token.removeprefix(PLAIN),
         f"{wait.slot}{looked}",

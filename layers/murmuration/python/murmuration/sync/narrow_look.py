@@ -25,7 +25,7 @@ from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
-from murmuration.sync.first_look import FirstLook, Identity, find_filter
+from murmuration.sync.first_look import FirstLook, Identity, find_filter, identity_of
 from murmuration.sync.marks import Place
 from murmuration.sync.unread import rule_digests
 
@@ -51,14 +51,13 @@ def recognise(token: AccessToken, since: str) -> Recognised:
     """Verify a token, and read what its client has seen; one round trip. Raises UnknownToken."""
     batch = Batch()
     device = batch.add(accounts.device_read(token.key))
-    row = batch.add(tokens.row_read(tokens.token_key(token.user_id, since), eventual=True))
+    key = tokens.token_key(token.user_id, tokens.parse(since))
+    row = batch.add(tokens.row_read(key, eventual=True))
     rules = batch.add(replace(account_data.content_read(token.user_id, "", PUSH_RULES), eventual=True))
     own_presence = batch.add(replace(presence.item_read(token.user_id), eventual=True))
     batch.fetch()
-    base = tokens.positions_of(row.value, token.device_id)
-    return Recognised(
-        Identity(verify(token, device.value), base, None), rules.value or {}, own_presence.value
-    )
+    identity = identity_of(verify(token, device.value), row.value, token.device_id, since)
+    return Recognised(identity, rules.value or {}, own_presence.value)
 
 
 def look_at_rooms(

@@ -14,7 +14,7 @@ import re
 
 PLAIN, MARKED, CALLED = "s_", "p_", "c_"
 ROW = r"[\w-]{8,32}"
-SLOT = r"p\d[\w-]{0,32}"
+SLOT = r"p\d[\w-]{0,400}"
 """A slot, and what else is told of its registration (PLACE)."""
 QUEUE = r"[0-9a-f]{32}"
 FINGERPRINT = r"[0-9a-f]{12}"
@@ -30,8 +30,9 @@ ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{KEYS}){{0,
 NONCE = r"[\w-]{12}"
 LOOKED = r"[0-9a-f]{8}"
 PLACE = re.compile(
-    rf"[cp]_{ROW}\.(?P<slot>p\d)(?:(?P<nonce>{NONCE})(?P<looked>{LOOKED})(?P<next>p\d)?)?\.(?P<queue>{QUEUE})(?:\.{KEYS})*",
+    rf"[cp]_{ROW}\.(?P<slot>p\d)(?:(?P<nonce>{NONCE})(?P<looked>{LOOKED})(?P<next>p\d)?(?:-(?P<moves>[\w-]+))?)?\.(?P<queue>{QUEUE})(?:\.{KEYS})*",
     re.ASCII,
 )
 """A mark or a call, with the slot and the queue. Unless the next look has to be one at everything, with the
-registration's nonce, the time in seconds (hexadecimal) of the last such look, and the next slot to take."""
+registration's nonce, the time in seconds (hexadecimal) of the last such look, the next slot to take, and what
+the client was shown since the row was written (`moves`)."""
