@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 from urllib.parse import unquote
 
 from local_cloud.permissions import acting_for
@@ -17,7 +18,7 @@ from murmuration.presence import telling
 from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import presence
-from murmuration.sync import marks
+from murmuration.sync import marks, narrow_look
 from tests.budgets.meter import Meter, Spent
 from tests.in_process import Client, segment
 from tests.sliding_sync.client import ROOM_LIST, all_rooms
@@ -169,6 +170,14 @@ def wake_for_everything(make_client: MakeClient) -> Spent:
     alice, since = rung(make_client, more=True)
     forget()
     return of_wake(alice, since)
+
+
+def wake_now_and_then(make_client: MakeClient) -> Spent:
+    """The same where it is time again to look at what rings nobody."""
+    alice, since = rung(make_client)
+    forget()
+    with mock.patch.object(narrow_look, "EVERYTHING_S", 0):
+        return of_wake(alice, since)
 
 
 def rung(make_client: MakeClient, *, more: bool = False) -> tuple[Client, str]:
@@ -324,6 +333,7 @@ BUDGETS = (
     Budget("/sync, the same for one who was waiting", 4, 60, 3, sync_when_called),
     Budget("a wake of one who is parked, one of 20 rooms moved, until it waits again", 3, 9, 1, wake),
     Budget("the same, warm", 3, 5, 1, wake_warm),
+    Budget("a wake after ten minutes of them, 20 rooms", 4, 26, 1, wake_now_and_then),
     Budget("a wake for more than a room's news, 20 rooms", 5, 36, 2, wake_for_everything),
     Budget("/sync for the first time, 50 rooms", 16, 600, 3, sync_initially),
     Budget("sliding sync, nothing new, 20 rooms", 2, 35, 0, sliding_nothing_new),

@@ -30,14 +30,13 @@ from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.live.token_forms import CALLED
-from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
 from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others, keep_current, marks_of_others
 from murmuration.sync.context import Context
-from murmuration.sync.first_look import FirstLook, Identity, look
+from murmuration.sync.first_look import FirstLook, Identity, look, read_rooms
 from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
@@ -119,7 +118,7 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
     rooms, found = concurrency.gather(
         functools.partial(
-            _rooms, [each for each in room_ids if first.filter.room.admits_room(each)], late=False
+            read_rooms, [each for each in room_ids if first.filter.room.admits_room(each)], False
         ),
         functools.partial(
             fetch_all, [account_data.content_read(token.user_id, "", data_type) for data_type in types]
@@ -247,7 +246,10 @@ class _Sync:
             self._give_up()
             self.looked_since = False
             return None
-        return first, assemble(request, first, beside=[functools.partial(self._note_visit, first)])
+        beside = [functools.partial(self._note_visit, first)]
+        if self.called and news is not None:  # in other rooms there is only what rings nobody, or will ring
+            return first, assemble(request, first, late=True, surely=news, beside=beside)
+        return first, assemble(request, first, beside=beside)
 
     def _register(self, identity: Identity) -> None:
         """Register a parked wait where that can be, else a held one."""
@@ -331,11 +333,12 @@ def assemble(
     first: FirstLook,
     *,
     late: bool = False,
+    surely: Collection[str] = (),
     beside: Sequence[Callable[[], object]] = (),
 ) -> Answer:
     """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
 
-    What is in `beside` is called at the same time.
+    It misses nothing in the rooms that are in `surely`. What is in `beside` is called at the same time.
     """
     ctx = Context(
         requester=first.requester,
@@ -355,7 +358,7 @@ def assemble(
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
     wanted = [row.room_id for row in (*member_of, *others.left, *others.outside)]
     rooms, changes, *_ = concurrency.gather(
-        functools.partial(_rooms, wanted, late=late) if first.rooms is None else first.rooms.copy,
+        functools.partial(read_rooms, wanted, late, surely) if first.rooms is None else first.rooms.copy,
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
     )
@@ -405,11 +408,6 @@ def _is_shown(positions: Positions, name: str, room: Room) -> bool:
     """Whether a client has been shown all of a joined room, its log and its stream."""
     position = positions.rooms.get(name)
     return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
-
-
-def _rooms(room_ids: Sequence[str], *, late: bool) -> dict[str, Room]:
-    """The rooms as they are now, or were a moment ago; one round trip."""
-    return {name: Room(head) for name, head in room_items.read_heads(room_ids, eventual=late).items()}
 
 
 def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:

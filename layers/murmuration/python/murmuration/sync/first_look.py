@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners, moves, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
+from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
 from murmuration.storage.users.memberships import Membership
 
@@ -187,3 +188,14 @@ def find_filter(user_id: str, text: str | None) -> SyncFilter:
         known = read_filter(user_id, text)
         _filters.put((user_id, text), known)
     return known
+
+
+def read_rooms(room_ids: Sequence[str], late: bool, surely: Collection[str] = ()) -> dict[str, Room]:
+    """The rooms as they are now; if `late`, as they were a moment ago, but for those in `surely`."""
+    some = [room_id for room_id in room_ids if room_id in surely] if late else []
+    heads, newer = concurrency.gather(
+        functools.partial(room_items.read_heads, room_ids, eventual=late),
+        functools.partial(room_items.read_heads, some),
+        at_once=bool(some),
+    )
+    return {name: Room(head) for name, head in (heads | newer).items()}
