@@ -132,7 +132,9 @@ def test_destinations(command, folder: Path) -> None:
     with operating.connected(folder, None):
         destinations.write_failure("dead.example", Health(1000, 2000, 3000, 4000), 5)
         for room_id in ("!a", "!b"):
-            backlogs.open_backlog("dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={})
+            backlogs.open_backlog(
+                "dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={"made_ms": 1, "parts": []}
+            )
         destinations.write_failure("other.example", Health(1000, 2000, 3000, 4000), 5)
     status, output, _ = command("destinations", "list")
     dead, other = output.splitlines()

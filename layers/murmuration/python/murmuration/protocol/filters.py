@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from murmuration.protocol.encoding.globs import glob
 from murmuration.protocol.encoding.property_paths import ABSENT, parse_path, value_at
 from murmuration.protocol.errors import BadJson, InvalidParam
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import AnyClientEvent
 
 EventFormat: TypeAlias = Literal["client", "federation"]
 AnyEvent = TypeVar("AnyEvent", bound=Mapping[str, Any])
@@ -126,11 +129,11 @@ class SyncFilter:
     account_data: EventFilter = field(default_factory=EventFilter)
     room: RoomFilter = field(default_factory=RoomFilter)
 
-    def project(self, event: dict[str, Any]) -> dict[str, Any]:
+    def project(self, event: AnyClientEvent) -> AnyClientEvent:
         """The event with no more than `event_fields`."""
         if self.event_fields is None:
             return event
-        projected: dict[str, Any] = {}
+        projected: Any = {}
         for names in self.event_fields:
             value = value_at(event, names)
             if value is not ABSENT:
@@ -138,7 +141,8 @@ class SyncFilter:
                 for name in names[:-1]:
                     within = within.setdefault(name, {})
                 within[names[-1]] = value
-        return projected
+        found: AnyClientEvent = projected
+        return found
 
 
 def parse_filter(value: object) -> SyncFilter:

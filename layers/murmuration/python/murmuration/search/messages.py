@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
@@ -33,6 +33,9 @@ from murmuration.search.newest_first import NewestFirst
 from murmuration.storage import scan_places
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 PURPOSE = "search"
 KEYS = {
@@ -243,7 +246,7 @@ def _context_of(
     return context
 
 
-def _shown(seen: Seen, viewer: Viewer) -> dict[str, Any]:
+def _shown(seen: Seen, viewer: Viewer) -> ClientEvent:
     return client_event(seen.entry, viewer, membership=seen.membership)
 
 
@@ -270,9 +273,9 @@ def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[dict[str, Any]]]:
+def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[ClientEvent]]:
     """The current state of the rooms that the requester is in: of the members only the results' senders."""
-    states: dict[str, list[dict[str, Any]]] = {}
+    states: dict[str, list[ClientEvent]] = {}
     senders: dict[str, set[str]] = {}
     for hit in hits:
         senders.setdefault(hit.room.room_id, set()).add(hit.seen.entry.event.sender)

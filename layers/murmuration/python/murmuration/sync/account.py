@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import fetch_all
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
@@ -18,6 +17,10 @@ from murmuration.storage.live import streams, to_device
 from murmuration.storage.users import account_data, presence, presence_lists
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.storage.json_types import ToDeviceEvent
 
 MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
@@ -36,7 +39,7 @@ class Changes:
     account_items: Sequence[Item]
     by_room: Mapping[str, list[Item]]
     own_devices: set[str]
-    to_device: Sequence[dict[str, Any]]
+    to_device: Sequence[ToDeviceEvent]
     user_position: int
     device_position: int
     key_counts: tuple[dict[str, int], list[str]] | None

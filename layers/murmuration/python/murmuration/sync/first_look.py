@@ -6,10 +6,10 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
-from murmuration.aws.dynamodb import Item
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Batch, fetch, fetch_all
 from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
@@ -24,6 +24,9 @@ from murmuration.storage.live.positions import Positions
 from murmuration.storage.users import account_data, accounts, memberships, presence
 from murmuration.storage.users.memberships import Membership
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 """Filters by user and ID, which names its content."""
 
@@ -34,7 +37,7 @@ class Identity:
 
     requester: Requester
     base: Positions | None
-    listener: Mapping[str, Any] | None
+    listener: StoredItem | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +110,11 @@ class Facts:
 
     requester: Requester
     row: Item | None
-    listener: Mapping[str, Any] | None
+    listener: StoredItem | None
     memberships: Sequence[Membership]
     user_head: int
     device_head: int
-    contents: Mapping[str, dict[str, Any]]
+    contents: Mapping[str, JsonObject]
     presence: Item | None
 
 

@@ -18,12 +18,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.storage.live import token_forms, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import CALLED, MARKED, PLAIN
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import KeyCountsSection
 
 LIFETIME_S = 600
 """How long a client may wait by one mark: so long a device that was logged out still gets empty answers."""
@@ -42,7 +45,7 @@ def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
-def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: dict[str, Any]) -> str:
+def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: KeyCountsSection) -> str:
     """The marked form of a plain token. `keys` is what an answer says of the device's keys."""
     fields = (
         MARKED + token.removeprefix(PLAIN),

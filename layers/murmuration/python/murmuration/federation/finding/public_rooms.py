@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#published-room-directory
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.finding.entries import is_sendable, listing_of
 from murmuration.federation.finding.failures import told
@@ -21,6 +21,9 @@ from murmuration.rooms.lifecycle import public_rooms
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
 from murmuration.settings import settings
 
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import PublicRoomsPage
+
 SECONDS = 10.0
 DEFAULT, MOST = 100, 500
 """How many rooms another server is asked for."""
@@ -34,7 +37,7 @@ def is_elsewhere(server: str | None) -> bool:
     return server not in (None, "", settings().server_name)
 
 
-def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Answer:
+def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> PublicRoomsPage | Answer:
     """A page of the directory of this server, or of the one that the request names.
 
     `user_id` is who asks; another server is asked for somebody only. Raises InvalidParam, NotFound where
@@ -97,7 +100,7 @@ def _page(answer: Mapping[str, Any]) -> dict[str, Any]:
     return page
 
 
-def serve_public_rooms(origin: str, request: DirectoryRequest) -> Answer:
+def serve_public_rooms(origin: str, request: DirectoryRequest) -> PublicRoomsPage:
     """A page of this server's directory for another server; rooms without federation are left out.
 
     Raises InvalidParam, LimitExceeded.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from murmuration.federation.keys.fetching import verify_keys
-from murmuration.protocol.encoding.shapes import ClientEvent, EventFields
+from murmuration.protocol.encoding.shapes import EventFields
 from murmuration.protocol.errors import InvalidParam, MatrixError
 from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
@@ -35,7 +35,7 @@ def full_state(
     return [{key: value for key, value in pdu.items() if key != "unsigned"} for pdu in events]
 
 
-def received_state(given: object, version: RoomVersion, room_id: str) -> list[dict[str, Any]]:
+def received_state(given: object, version: RoomVersion, room_id: str) -> list[EventFields]:
     """The stripped state that clients are shown of what another server sent with an invite or knock.
 
     In rooms whose ID is their create event's hash the whole creation must be there, and be of the room. In
@@ -44,7 +44,7 @@ def received_state(given: object, version: RoomVersion, room_id: str) -> list[di
     """
     events = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
     whole: list[Event] = []
-    shown: list[dict[str, Any]] = []
+    shown: list[EventFields] = []
     for each in events[:MOST_EVENTS]:
         if "signatures" in each:
             event = _whole_event(each, version, room_id)
@@ -80,9 +80,9 @@ def _is_stripped(event: EventFields) -> bool:
     )
 
 
-def _bounded(events: list[ClientEvent]) -> list[dict[str, Any]]:
+def _bounded(events: list[EventFields]) -> list[EventFields]:
     """One event for each piece of state, as many as fit; the creation is always among the first."""
-    kept: dict[StateKey, dict[str, Any]] = {}
+    kept: dict[StateKey, EventFields] = {}
     size = 0
     for event in sorted(events, key=lambda it: it["type"] != CREATE):
         pair = (event["type"], event["state_key"])

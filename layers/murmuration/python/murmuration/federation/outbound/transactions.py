@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.clock import now_ms
 from murmuration.federation.requests import client, health
@@ -22,6 +22,9 @@ from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
 from murmuration.protocol.errors import Forbidden
 from murmuration.protocol.events import Event
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import StoredTransaction
 
 MOST_PDUS = 50
 MOST_EDUS = 100
@@ -66,7 +69,7 @@ class Transaction:
     def is_empty(self) -> bool:
         return not any(part.ordinals for part in self.parts)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> StoredTransaction:
         """What `from_json` reads.
 
         Whether that is all of a room isn't kept: while the backlog rests, events may come of which nobody
@@ -76,7 +79,7 @@ class Transaction:
         return {"made_ms": self.made_ms, "parts": parts}
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Transaction:
+    def from_json(cls, kept: StoredTransaction) -> Transaction:
         """The transaction that `to_json` wrote."""
         parts = (
             Part(log_id, tuple(ordinals), until, since=since[0] if since else 0)

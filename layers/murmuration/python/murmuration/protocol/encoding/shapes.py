@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+JsonObject: TypeAlias = dict[str, Any]
+"""An object whose keys nobody promises: it comes from outside, or others decide what is in it."""
 Answer: TypeAlias = dict[str, Any]
 """What an endpoint answers with."""
 Body: TypeAlias = Mapping[str, Any]
 """What a client or a server sent with its request: an object, of which nothing else is known yet."""
 Content: TypeAlias = Mapping[str, Any]
 """The content of an event, of account data or of a message. Nobody changes it."""
-ClientEvent: TypeAlias = dict[str, Any]
-"""An event as a client gets it, or one that isn't of a room's log, such as m.typing."""
 EventFields: TypeAlias = Mapping[str, Any]
 """The fields of an event that is only read, in the format of clients or of servers."""
 AuthFields: TypeAlias = Mapping[str, Any]

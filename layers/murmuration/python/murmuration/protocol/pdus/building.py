@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#adding-hashes-and-signatures-to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Required, TypedDict, Unpack
 
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.events import Event
@@ -15,13 +15,31 @@ from murmuration.protocol.pdus.hashing import content_hash
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
 from murmuration.protocol.room_versions import RoomVersion
 
+if TYPE_CHECKING:
+
+    class EventParts(TypedDict, total=False):
+        """What a new event is made of. `origin_server_ts` is in milliseconds."""
+
+        type: Required[str]
+        sender: Required[str]
+        content: Required[dict[str, Any]]
+        room_id: Required[str | None]
+        prev_events: Required[Sequence[str]]
+        auth_events: Required[Sequence[str]]
+        depth: Required[int]
+        origin_server_ts: Required[int]
+        state_key: str | None
+        redacts: str | None
+        event_id: str | None
+        reference_hashes: Mapping[str, bytes] | None
+
 
 def build_event(
     *,
     room_version: RoomVersion,
     server_name: str,
     signing_key: SigningKey,
-    **parts: Any,
+    **parts: Unpack[EventParts],
 ) -> Event:
     """A complete event, hashed, signed, and checked against the format and the size limits.
 

@@ -8,14 +8,16 @@ a signature is good here that is good on the other servers that use it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import BadJson, Forbidden
 from murmuration.protocol.identifiers import is_valid_server_key_id
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 ALGORITHM = "ed25519"
 _SEED_BYTES = 32
@@ -76,7 +78,7 @@ def verify_json(obj: dict[str, Any], server_name: str, key_id: str, public_key: 
     _verify(obj, server_name, key_id, public_key, strict=True)
 
 
-def sign_event(pdu: dict[str, Any], server_name: str, key: SigningKey, version: RoomVersion) -> ClientEvent:
+def sign_event(pdu: dict[str, Any], server_name: str, key: SigningKey, version: RoomVersion) -> JsonObject:
     """A copy of `pdu`, whose `hashes` must be there already, with the signature of its redacted form added.
 
     Signs an event of another server as well (an invite, a restricted join): nothing else is changed.

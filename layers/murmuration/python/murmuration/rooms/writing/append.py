@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
@@ -31,6 +31,10 @@ from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content, JsonObject
+    from murmuration.protocol.pdus.building import EventParts
 
 T = TypeVar("T")
 ATTEMPTS = 60
@@ -65,7 +69,7 @@ class Draft:
 
     type: str
     sender: str
-    content: Mapping[str, Any]
+    content: Content
     state_key: str | None = None
     redacts: str | None = None
     origin_server_ts: int | None = None
@@ -110,7 +114,7 @@ class Append(Changes):
         """
         self._authorised(draft)
 
-    def propose(self, draft: Draft) -> dict[str, Any]:
+    def propose(self, draft: Draft) -> JsonObject:
         """The PDU of the next event, to be completed and signed by its sender's server; nothing is added.
 
         Raises Forbidden by the auth rules, NotFound where this server's knowledge of the room is stale.
@@ -161,7 +165,7 @@ class Append(Changes):
         self._limit_state(event, state)
         return event, state
 
-    def _parts(self, draft: Draft) -> tuple[dict[str, Any], dict[StateKey, Event]]:
+    def _parts(self, draft: Draft) -> tuple[EventParts, dict[StateKey, Event]]:
         """What the next event is made of, and the state that authorises it."""
         if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
             raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
@@ -175,7 +179,7 @@ class Append(Changes):
         state = self.state(wanted)
         auth_events = [state[pair] for pair in pairs if pair in state]
         prev_events, depth = self._position()
-        parts: dict[str, Any] = {
+        parts: EventParts = {
             "type": draft.type,
             "sender": draft.sender,
             "content": dict(draft.content),

@@ -26,6 +26,7 @@ TABLE = "keys"
 SIGNATURE = "cross#signature#"
 
 KeyObject = dict[str, Any]
+"""Device keys or a cross-signing key as the owner uploaded them: signed JSON, which may have further keys."""
 Purpose = Literal["master", "self_signing", "user_signing"]
 PURPOSES: tuple[Purpose, ...] = ("master", "self_signing", "user_signing")
 
@@ -75,13 +76,13 @@ class Identity:
         return signed
 
 
-def public_key(key: Mapping[str, Any]) -> str:
+def public_key(key: KeyObject) -> str:
     """The public key of a cross-signing key, in Base64."""
     (value,) = key["keys"].values()
     return str(value)
 
 
-def digest(signed: Mapping[str, Any]) -> str:
+def digest(signed: KeyObject) -> str:
     """What a signature on an object vouches for, in short."""
     covered = {name: value for name, value in signed.items() if name not in ("signatures", "unsigned")}
     return hashlib.sha256(canonical_json.encode(covered, strict=False)).hexdigest()
@@ -163,7 +164,7 @@ def _cross_key(user_id: str, purpose: Purpose) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"cross#{purpose}"}
 
 
-def _encode(key: Mapping[str, Any]) -> str:
+def _encode(key: KeyObject) -> str:
     return canonical_json.encode(key, strict=False).decode()
 
 

@@ -14,7 +14,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
@@ -22,6 +22,9 @@ from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import NotFound, TooLarge, Unavailable
 from murmuration.storage import counts
 from murmuration.storage.live.streams import ATTEMPTS, pause
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 TABLE = "keys"
 MOST_VERSIONS = 1_000
@@ -32,6 +35,8 @@ T = TypeVar("T")
 
 SessionID = tuple[str, str]
 """A room ID, and a session ID within it."""
+BackedUpKey = Mapping[str, Any]
+"""A key of a session as a client backed it up. Only `first_message_index` and the like are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Version:
 
     number: int
     algorithm: str
-    auth_data: dict[str, Any]
+    auth_data: JsonObject
     count: int
     etag: int
     deleted: bool
@@ -49,7 +54,7 @@ class Version:
 # -- Versions --------------------------------------------------------------------------------------------
 
 
-def create_version(user_id: str, algorithm: str, auth_data: Mapping[str, Any]) -> int:
+def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
     """Add a version, which becomes the current one; its number. Raises TooLarge for one too many."""
     counted = counts.count_write(TABLE, {"user_id": user_id, "sk": "backup#count"}, "versions", MOST_VERSIONS)
     try:
@@ -86,7 +91,7 @@ def read_current(user_id: str) -> Version | None:
     return next((_version(item) for item in items if not item["deleted"]), None)
 
 
-def update_auth_data(user_id: str, number: int, auth_data: Mapping[str, Any]) -> None:
+def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
     """Raises ConditionFailed where the version doesn't exist any more."""
     dynamodb.execute(
         dynamodb.update(
@@ -129,7 +134,7 @@ def _version(item: StoredItem) -> Version:
     )
 
 
-def _encode(value: Mapping[str, Any]) -> str:
+def _encode(value: BackedUpKey) -> str:
     return canonical_json.encode(value, strict=False).decode()
 
 
@@ -138,7 +143,7 @@ def _encode(value: Mapping[str, Any]) -> str:
 
 def read_keys(
     user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
-) -> dict[SessionID, dict[str, Any]]:
+) -> dict[SessionID, JsonObject]:
     """The keys of a version: all, those of a room, or the one of a session."""
     return {
         (item["room_id"], item["session_id"]): json.loads(item["key"])
@@ -168,8 +173,8 @@ def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple
 def put_keys(
     user_id: str,
     number: int,
-    keys: Mapping[SessionID, Mapping[str, Any]],
-    is_better: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
+    keys: Mapping[SessionID, BackedUpKey],
+    is_better: Callable[[BackedUpKey, BackedUpKey], bool],
 ) -> Version:
     """Store keys, those that have a stored one only if `is_better(new, stored)`; the version then.
 
@@ -198,7 +203,7 @@ def _put_chunk(
     user_id: str,
     number: int,
     chunk: Mapping[SessionID, str],
-    is_better: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
+    is_better: Callable[[BackedUpKey, BackedUpKey], bool],
 ) -> Version:
     version = _require_version(user_id, number)
     # After the version, on which the transaction is conditioned.

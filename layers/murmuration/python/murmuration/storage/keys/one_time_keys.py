@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
@@ -25,6 +25,9 @@ from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, Unavailable
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import KeyCountsSection
 
 T = TypeVar("T")
 
@@ -85,7 +88,7 @@ def counts_of(item: StoredItem | None) -> KeyCounts:
 
 def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCounts]:
     """Return the newest counts among new items of streams, by user and device."""
-    newest: dict[str, Mapping[str, Any]] = {}
+    newest: dict[str, StoredItem] = {}
     for item in items:
         if item.get("sk") == COUNTS_KEY and "one_time" in item:
             known = newest.get(item["stream_id"])
@@ -98,7 +101,7 @@ def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCount
     return found
 
 
-def shown(counts: KeyCounts) -> dict[str, Any]:
+def shown(counts: KeyCounts) -> KeyCountsSection:
     """What /sync says of a device's keys."""
     return {
         "device_one_time_keys_count": counts.one_time,

@@ -10,10 +10,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb, queues
-from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
+from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, Storable, StoredItem, Values, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
@@ -133,9 +132,14 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
 def _registration(wait: Wait, item: StoredItem | None) -> Write:
     """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
     now = now_ms() // 1000
-    value = {"queue": _stored(wait.queue), "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
+    value: Attributes = {
+        "queue": _stored(wait.queue),
+        "nonce": wait.nonce,
+        "until": wait.until,
+        "kept": wait.kept,
+    }
     names = {"#wait": wait.attribute, "#until": "until"}
-    values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
+    values: dict[str, Storable] = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
     expression = f"SET #wait = :wait, {_EXPIRES}"
     condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now)"
     for number, (name, until) in enumerate(_leftovers(item, wait.attribute).items()):
@@ -166,7 +170,7 @@ def is_later(nonce: str, than: str) -> bool:
 def settle(wait: Wait) -> None:
     """Note that a wait has been rung, so that it isn't again; nothing changes for a later registration."""
     names = {"#wait": wait.attribute, "#nonce": "nonce"}
-    values: dict[str, Any] = {":nonce": wait.nonce}
+    values: dict[str, Storable] = {":nonce": wait.nonce}
     expression = "REMOVE #wait"
     if wait.kept:
         names |= {"#until": "until", "#rung": "rung"}
@@ -207,7 +211,7 @@ def note_late_push(socket: Socket, until: int) -> None:
 
 
 def _change(
-    user_id: str, expression: str, *, names: Mapping[str, str], values: Mapping[str, Any], condition: str
+    user_id: str, expression: str, *, names: Mapping[str, str], values: Values, condition: str
 ) -> None:
     """Change a user's item, unless its condition says that somebody was quicker."""
     try:

@@ -7,6 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from murmuration.federation.membership import outside, stripped
@@ -85,7 +86,7 @@ def _invite(
     return {**signed, **({"unsigned": unsigned} if isinstance(unsigned, dict) else {})}
 
 
-def _record(origin: str, event: Event, state: list[dict[str, Any]]) -> None:
+def _record(origin: str, event: Event, state: Sequence[EventFields]) -> None:
     def make(before: Membership | None) -> Membership | None:
         if before is not None and (before.event_id == event.event_id or before.membership == "join"):
             return None
