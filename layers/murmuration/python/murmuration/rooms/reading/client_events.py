@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from murmuration.clock import now_ms
 from murmuration.protocol.events import Event
@@ -12,6 +12,9 @@ from murmuration.protocol.filters import EventFormat
 from murmuration.protocol.sizes import RawJson
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.pdus.shapes import Pdu
 
 Aggregations = Mapping[str, Mapping[str, Any]]
 """Bundled aggregations (`m.relations`) by the ID of the event that they belong to."""
@@ -70,7 +73,7 @@ def client_event(
         unsigned["prev_sender"] = entry.replaced["sender"]
         unsigned["prev_content"] = entry.replaced["content"]
     if entry.redacted_because is not None:
-        redaction = Event(dict(entry.redacted_because), event.room_version)
+        redaction = Event(cast("Pdu", dict(entry.redacted_because)), event.room_version)
         unsigned["redacted_because"] = {
             **bare_event(redaction, with_room_id=with_room_id),
             "unsigned": {"age": now_ms() - redaction.origin_server_ts},

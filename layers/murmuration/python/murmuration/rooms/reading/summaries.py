@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#room-summaries
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding.shapes import Content
@@ -17,6 +17,7 @@ from murmuration.rooms.membership.restricted_joins import allowed_rooms, is_in_a
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 
+Child = TypeVar("Child", bound=Mapping[str, Any])
 SUMMARISED = tuple(
     (f"m.room.{name}", "")
     for name in (
@@ -92,14 +93,14 @@ def summary(room: Room) -> dict[str, Any]:
     }
 
 
-def _contents(room: Room) -> dict[str, dict[str, Any]]:
+def _contents(room: Room) -> dict[str, Content]:
     found = room.events(SUMMARISED)
     return {
         pair[0].removeprefix("m.room."): found[pair].content if pair in found else {} for pair in SUMMARISED
     }
 
 
-def _plain_topic(content: dict[str, Any]) -> object:
+def _plain_topic(content: Content) -> object:
     """The topic as plain text. https://spec.matrix.org/v1.19/client-server-api/#mroomtopic"""
     block = content.get("m.topic")
     texts = block.get("m.text") if isinstance(block, dict) else None
@@ -148,7 +149,7 @@ def is_child(content: Content, *, suggested_only: bool) -> bool:
     return is_valid and (not suggested_only or content.get("suggested") is True)
 
 
-def in_order(children: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def in_order(children: Iterable[Child]) -> list[Child]:
     """Stripped m.space.child events as clients show them, the first `MOST_CHILDREN`.
 
     Those with a valid `order` come first, by that; then all by their events' times, and room IDs.

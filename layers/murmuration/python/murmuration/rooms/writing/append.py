@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
@@ -31,6 +31,9 @@ from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.pdus.shapes import Pdu, UnsignedPdu
 
 T = TypeVar("T")
 ATTEMPTS = 60
@@ -110,14 +113,14 @@ class Append(Changes):
         """
         self._authorised(draft)
 
-    def propose(self, draft: Draft) -> dict[str, Any]:
+    def propose(self, draft: Draft) -> UnsignedPdu:
         """The PDU of the next event, to be completed and signed by its sender's server; nothing is added.
 
         Raises Forbidden by the auth rules, NotFound where this server's knowledge of the room is stale.
         """
         parts, state = self._parts(draft)
         pdu = unsigned_pdu(room_version=self.version, **parts)
-        auth_rules.check_auth(Event(pdu, self.version, "$proposed"), state, template=True)
+        auth_rules.check_auth(Event(cast("Pdu", pdu), self.version, "$proposed"), state, template=True)
         return pdu
 
     def _signed_elsewhere(self, event: Event, state: Mapping[StateKey, Event], *, invites: bool) -> Event:

@@ -19,11 +19,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.storage.servers import outgoing_messages
+
+
+class StoredTransaction(TypedDict):
+    """A transaction that a server hasn't confirmed, as it is stored (`federation.outbound.transactions`)."""
+
+    made_ms: int
+    """Its time, in milliseconds since the epoch."""
+    parts: list[list[Any]]
+
 
 TABLE = "destinations"
 DUE = "#due"
@@ -47,7 +56,7 @@ class Backlog:
     since_ms: int
     version: int
     claim: str = ""
-    sending: Mapping[str, Any] | None = None
+    sending: StoredTransaction | None = None
     refusals: int = 0
 
 
@@ -141,7 +150,7 @@ def open_backlog(
     *,
     now_ms: int,
     due_ms: int,
-    sending: Mapping[str, Any],
+    sending: StoredTransaction,
     refusals: int = 0,
 ) -> None:
     """Note that a server didn't get an event and what follows it: it is tried again at `due_ms`.
@@ -214,7 +223,7 @@ def claim(server_name: str, nonce: str, *, now_ms: int, until_ms: int) -> Backlo
     return found if found is not None and found.claim == nonce else None
 
 
-def note_sending(backlog: Backlog, sending: Mapping[str, Any]) -> None:
+def note_sending(backlog: Backlog, sending: StoredTransaction) -> None:
     """Keep a transaction before it is sent. Raises ConditionFailed if the claim is lost."""
     values = {":sending": json.dumps(sending), ":claim": backlog.claim}
     dynamodb.execute(_of_claim(backlog, "SET sending = :sending", values))

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from murmuration.aws import dynamodb
 from murmuration.storage.live.receipts import Receipt
@@ -20,12 +19,21 @@ PARTITION = "#receipts"
 _RECEIPT = "r_"
 
 
+class WaitingReceipt(TypedDict):
+    """What an EDU needs of a receipt; `ts` is in milliseconds since the epoch."""
+
+    user_id: str
+    event_id: str
+    ts: int
+    thread_id: NotRequired[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """The receipts of a room that wait."""
 
     room_id: str
-    receipts: list[dict[str, Any]]
+    receipts: list[WaitingReceipt]
     version: int
 
 
@@ -33,13 +41,15 @@ def _key(room_id: str) -> dict[str, str]:
     return {"server_name": PARTITION, "sk": room_id}
 
 
-def as_waiting(receipt: Receipt) -> dict[str, Any]:
+def as_waiting(receipt: Receipt) -> WaitingReceipt:
     """Return what an EDU will need of a receipt."""
-    thread = {"thread_id": receipt.thread_id} if receipt.thread_id is not None else {}
-    return {"user_id": receipt.user_id, "event_id": receipt.event_id, "ts": receipt.ts, **thread}
+    waiting: WaitingReceipt = {"user_id": receipt.user_id, "event_id": receipt.event_id, "ts": receipt.ts}
+    if receipt.thread_id is not None:
+        waiting["thread_id"] = receipt.thread_id
+    return waiting
 
 
-def add(room_id: str, receipt: Mapping[str, Any]) -> None:
+def add(room_id: str, receipt: WaitingReceipt) -> None:
     """Have a receipt sent with the next ones of its room; it replaces an older one of its user and thread."""
     name = json.dumps([receipt["user_id"], receipt.get("thread_id")])
     attribute = _RECEIPT + hashlib.sha256(name.encode()).hexdigest()[:24]
