@@ -11,6 +11,7 @@ from typing import Any, NotRequired, TypeAlias, TypedDict
 
 from murmuration.protocol.encoding.shapes import Content, KeyObject
 from murmuration.protocol.pdus.shapes import KeyDocument, Pdu, UnsignedPdu
+from murmuration.protocol.presence import PresenceContent
 
 # -- Transactions ------------------------------------------------------------------------------------------
 
@@ -53,14 +54,10 @@ class UserReceipt(TypedDict):
     data: ReceiptData
 
 
-class PresencePush(TypedDict):
-    """Of an `m.presence`: one user's presence. `last_active_ago` is a duration in milliseconds."""
+class PresencePush(PresenceContent):
+    """Of an `m.presence`: one user's presence."""
 
     user_id: str
-    presence: str
-    last_active_ago: int
-    currently_active: NotRequired[bool]
-    status_msg: NotRequired[str]
 
 
 class DeviceListUpdate(TypedDict):

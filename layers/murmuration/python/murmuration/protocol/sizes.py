@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import ClientEvent
 
 LIST_BYTES = 4_400_000
 """What an answer that can go on another time may have."""
@@ -88,7 +91,7 @@ def count_fitting(values: Iterable[Any], budget: Budget) -> int:
     return count
 
 
-def fit_events(events: Sequence[dict[str, Any]], budget: Budget) -> int:
+def fit_events(events: Sequence[ClientEvent], budget: Budget) -> int:
     """How many of the rendered events fit, from the first on; at least one.
 
     What is bundled with an event is counted after the events themselves. Where there is no room for it, it is
@@ -109,6 +112,6 @@ def fit_events(events: Sequence[dict[str, Any]], budget: Budget) -> int:
     return count
 
 
-def _bundle_bytes(event: dict[str, Any]) -> int:
+def _bundle_bytes(event: ClientEvent) -> int:
     bundles = event.get("unsigned", {}).get(_BUNDLES)
     return json_bytes(bundles) if bundles else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from murmuration.aws import queues
 from murmuration.aws.reads import Answer, Batch
@@ -115,8 +115,8 @@ class _Facts:
     def unread_places(self, user_id: str, room_id: str) -> list[tuple[int, str]]:
         return self._unread[user_id].value[0].get(room_id, [])
 
-    def changes(self, user_id: str) -> dict[str, Any]:
-        return self._rules[user_id].value or {}
+    def changes(self, user_id: str) -> ruleset.Changes:
+        return cast("ruleset.Changes", self._rules[user_id].value or {})
 
 
 def _order(messages: Iterable[Message]) -> None:

@@ -71,7 +71,7 @@ def _is_told(user_id: str, new: NewPresence) -> bool:
 def _said(user_id: str, one: Presence, now: int) -> PresencePush:
     content = one.content(as_today(one.shown(now)), now)
     content.pop("capabilities", None)
-    return cast("PresencePush", {"user_id": user_id, "last_active_ago": 0, **content})
+    return {"user_id": user_id, "last_active_ago": 0, **content}
 
 
 def _servers_of(user_id: str) -> Sequence[str]:

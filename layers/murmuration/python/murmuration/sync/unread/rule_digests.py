@@ -35,7 +35,7 @@ class Outdated:
 
 def digests_of(user_id: str, changes: Changes, ignored: Iterable[str]) -> Digests:
     """The digests of a user's changed push rules and of those they ignore."""
-    own: Mapping[str, list[dict[str, Any]]] = changes.get("own", {})
+    own = changes.get("own", {})
     general: list[Any] = [changes.get("defaults", {}), sorted(ignored)]
     by_room: dict[str, list[Any]] = {}
     for kind, rules in sorted(own.items()):
