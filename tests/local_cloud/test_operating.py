@@ -334,7 +334,7 @@ class TestDoctor:
 
         where = "https://m/_matrix/key/v2/server"
         valid_until = int((time.time() + 86_400) * 1000)
-        keys = build_server_keys("example.org", [SigningKey(b"k" * 32, "a_1")], valid_until)
+        keys: Any = build_server_keys("example.org", [SigningKey(b"k" * 32, "a_1")], valid_until)
         self.answer(where, keys)
         assert check() is Standing.OK
         self.answer(where, keys | {"valid_until_ts": valid_until + 1})

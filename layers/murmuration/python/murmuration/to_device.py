@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from murmuration.identity.budgets import expect_writes
 from murmuration.identity.tokens import Requester
@@ -15,9 +14,6 @@ from murmuration.protocol.identifiers import is_valid_device_id, parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.live import to_device as storage
 from murmuration.storage.live.to_device import Target
-
-if TYPE_CHECKING:
-    pass
 
 MAX_EVENT_BYTES = 65_536
 

@@ -10,7 +10,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.bodies import limit_size, object_of, required
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.encoding.shapes import Answer, Body
+from murmuration.protocol.encoding.shapes import Answer, Body, JsonObject
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -212,7 +212,7 @@ def _one_room(keys: Iterable[tuple[SessionID, str]]) -> Iterator[str]:
     yield "}}"
 
 
-def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> Answer:
+def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> JsonObject:
     """A session's key. Raises NotFound too where there's none."""
     key = _read(user_id, name, room_id, session_id).get((room_id, session_id))
     if key is None:
@@ -232,7 +232,7 @@ def delete_keys(
     return _totals(storage.delete_keys(user_id, version.number, room_id, session_id))
 
 
-def _read(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[SessionID, dict[str, Any]]:
+def _read(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[SessionID, JsonObject]:
     _check_ids(room_id, session_id)
     version = _existing(user_id, _required_version(name))
     return storage.read_keys(user_id, version.number, room_id, session_id)

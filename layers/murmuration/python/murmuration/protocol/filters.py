@@ -15,6 +15,7 @@ from murmuration.protocol.errors import BadJson, InvalidParam
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import AnyClientEvent
+    from murmuration.protocol.encoding.shapes import EventFields
 
 EventFormat: TypeAlias = Literal["client", "federation"]
 AnyEvent = TypeVar("AnyEvent", bound=Mapping[str, Any])
@@ -43,7 +44,7 @@ class EventFilter:
     related_by_senders: tuple[str, ...] | None = None
     related_by_rel_types: tuple[str, ...] | None = None
 
-    def matches(self, event: Mapping[str, Any], room_id: str | None = None) -> bool:
+    def matches(self, event: EventFields, room_id: str | None = None) -> bool:
         """Whether the event passes, but for its relations.
 
         `room_id` is the room that it belongs to, where it doesn't say so itself. An event without a sender
@@ -280,6 +281,6 @@ def _type_matches(pattern: str, event_type: str) -> bool:
     return glob(pattern, case_sensitive=True, question_mark=False).matches(event_type)
 
 
-def _has_url(event: Mapping[str, Any]) -> bool:
+def _has_url(event: EventFields) -> bool:
     content = event.get("content")
     return isinstance(content, dict) and "url" in content

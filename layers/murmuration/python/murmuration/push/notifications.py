@@ -7,12 +7,12 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration import push_rules
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, JsonObject
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.power_levels import PowerLevels
@@ -49,7 +49,7 @@ def get_notifications(requester: Requester, *, start: str | None, limit: int, on
     rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))
     contexts: dict[str, _Context] = {}
     budget, oldest = Budget(LIST_BYTES), now_ms() - OLDEST_MS
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     own: dict[str, dict[str, int]] = {}
     for room, viewer, seen in scan:
         event = seen.entry.event

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
-from murmuration.protocol.encoding.json_types import ClientEvent, StrippedStateEvent
-from murmuration.protocol.encoding.shapes import Content, JsonObject
+from murmuration.protocol.encoding.json_types import ClientEvent
+from murmuration.protocol.encoding.shapes import Content, JsonObject, StrippedState
 
 
 class TimelinePage(TypedDict):
@@ -85,7 +85,7 @@ class RoomSummary(RoomListing):
 class SpaceRoom(RoomSummary):
     """A room within a hierarchy of spaces, with its m.space.child events."""
 
-    children_state: list[StrippedStateEvent]
+    children_state: list[StrippedState]
 
 
 class PublicRoomsPage(TypedDict):

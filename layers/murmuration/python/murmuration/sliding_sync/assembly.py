@@ -35,7 +35,7 @@ from murmuration.sync.unread import rule_digests
 from murmuration.sync.unread.rule_digests import Outdated
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import Content, JsonObject
+    from murmuration.protocol.encoding.shapes import Content, JsonDict
     from murmuration.sliding_sync.json_types import ListCount, RoomSection, SlidingSyncAnswer
 
 ROOMS_AT_ONCE = 50
@@ -60,7 +60,7 @@ class SlidingAnswer:
     state: ConnectionState
     counts: dict[str, int] = field(default_factory=dict)
     rooms: dict[str, RoomSection] = field(default_factory=dict)
-    extensions: JsonObject = field(default_factory=dict)
+    extensions: JsonDict = field(default_factory=dict)
     is_new: bool = False
     again_ms: int = 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
-from murmuration.protocol.encoding.shapes import EventFields, JsonObject
+from murmuration.protocol.encoding.shapes import EventFields, JsonDict
 from murmuration.storage.json_types import ToDeviceEvent
 from murmuration.sync.json_types import DeviceListsSection
 
@@ -78,4 +78,4 @@ class SlidingSyncAnswer(TypedDict):
     pos: str
     lists: dict[str, ListCount]
     rooms: dict[str, RoomSection]
-    extensions: JsonObject
+    extensions: JsonDict

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
@@ -16,6 +16,7 @@ from murmuration.sync.first_look import Facts, FirstLook, Identity, read_facts
 
 if TYPE_CHECKING:
     from murmuration.aws.dynamodb import StoredItem
+    from murmuration.protocol.push_rules.ruleset import Changes
 
 TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)
 """The account data that decide what is shown."""
@@ -75,6 +76,6 @@ def _first(facts: Facts, identity: Identity) -> FirstLook:
         memberships=facts.memberships,
         user_head=facts.user_head,
         device_head=facts.device_head,
-        push_changes=facts.contents.get(PUSH_RULES, {}),
+        push_changes=cast("Changes", facts.contents.get(PUSH_RULES, {})),
         presence=facts.presence,
     )

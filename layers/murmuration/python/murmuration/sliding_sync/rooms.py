@@ -34,7 +34,7 @@ from murmuration.sync.unread import counting as unread
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
-    from murmuration.protocol.encoding.shapes import EventFields, JsonObject
+    from murmuration.protocol.encoding.shapes import EventFields, JsonDict
     from murmuration.sliding_sync.json_types import Hero, RoomSection
 
 DECIDING = (*joined.DECIDING, NAME_KEY, AVATAR_KEY)
@@ -357,7 +357,7 @@ def _add_extensions(ctx: Context, news: RoomNews, asked: Asked, part: RoomPart) 
 def _of_shown(ctx: Context, receipt: ClientEvent, window: Window) -> ClientEvent | None:
     """The receipts on events that the client has, and the user's own."""
     shown = {entry.event.event_id for entry in window.entries}
-    content: JsonObject = {}
+    content: JsonDict = {}
     for event_id, by_type in receipt["content"].items():
         kept = {
             kind: users

@@ -5,7 +5,7 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from murmuration.protocol.encoding.shapes import Content
 
@@ -57,6 +57,25 @@ class StoredTransaction(TypedDict):
 
     made_ms: int
     parts: list[list[Any]]
+
+
+class EventNote(TypedDict):
+    """An event to tell of: its place, its thread, and the tweaks that the user's rules give it."""
+
+    room_id: str
+    ordinal: int
+    thread: str
+    tweaks: dict[str, Any]
+    prio: Literal["high", "low"]
+
+
+class CountsNote(TypedDict):
+    """A note that tells no more than how much is unread."""
+
+    counts: Literal[True]
+
+
+Note = EventNote | CountsNote
 
 
 class UnreadCounts(TypedDict):

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item, StoredItem
@@ -84,7 +84,7 @@ def look(
         memberships=facts.memberships,
         user_head=facts.user_head,
         device_head=facts.device_head,
-        push_changes=facts.contents.get(PUSH_RULES, {}),
+        push_changes=cast("Changes", facts.contents.get(PUSH_RULES, {})),
         presence=facts.presence,
     )
 

@@ -23,7 +23,7 @@ from murmuration.storage.rooms.relations import GROUPS, UPDATING, Relation
 from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.encoding.shapes import JsonDict
 
 RELATING = tuple(group for group in GROUPS if group not in UPDATING)
 MAX_UPDATES = 100
@@ -68,7 +68,7 @@ class _Family:
 
 def render_event(
     seen: Seen, viewer: Viewer, *, with_room_id: bool = True, federation: bool = False
-) -> JsonObject:
+) -> JsonDict:
     """An event in version 2's form, without its children. Reads nothing.
 
     Deleted state has no `content`; `action_id` is the sender's own, for the client that gave it alone.
@@ -80,7 +80,7 @@ def render_event(
         with_room_id=with_room_id,
         event_format="federation" if federation else "client",
     )
-    shown = cast("JsonObject", event)
+    shown = cast("JsonDict", event)
     if (action_id := shown["unsigned"].get("transaction_id")) is not None:
         shown["action_id"] = action_id
     if seen.entry.event.is_state and not seen.entry.event.content:
@@ -98,7 +98,7 @@ def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> 
 
 def render_events(
     seen: Sequence[Seen], viewer: Viewer, form: EventForm, *, with_room_id: bool = True
-) -> list[JsonObject]:
+) -> list[JsonDict]:
     """Events of one room in version 2's form, with their children as `form` asks.
 
     Reads only where anything relates to the events, as they tell themselves: two or three round trips for

@@ -22,7 +22,7 @@ from murmuration.drafts.v2.history import Reading
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.telling import SMALL_ROOM
-from murmuration.protocol.encoding.shapes import Answer, EventFields, JsonObject
+from murmuration.protocol.encoding.shapes import Answer, EventFields, JsonDict
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.reading.pagination import position_token
@@ -80,7 +80,7 @@ class Page:
     """
 
     entries: list[LogEntry]
-    events: list[JsonObject]
+    events: list[JsonDict]
     state: list[dict[str, Any]]
     incremental: bool
     token: str | None
@@ -122,7 +122,7 @@ def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compac
 
 def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
     """The section with each event once. Those of the history say what they replaced, so they go first."""
-    events: JsonObject = {}
+    events: JsonDict = {}
     for event in (*section["messages"], *section["state"]):
         events.setdefault(event["event_id"], event)
     ids = {name: [event["event_id"] for event in section[name]] for name in ("messages", "state")}

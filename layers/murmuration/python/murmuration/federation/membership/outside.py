@@ -6,7 +6,7 @@ They are rows of the users alone, as there is no room that they could be part of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
@@ -18,7 +18,7 @@ from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import EventFields
+    from murmuration.protocol.encoding.shapes import EventFields, StrippedState
 
 ATTEMPTS = 20
 
@@ -48,7 +48,7 @@ def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membe
 
 
 def outside_row(
-    event: Event, membership: str, state: Sequence[EventFields], via: Sequence[str]
+    event: Event, membership: str, state: Sequence[StrippedState], via: Sequence[str]
 ) -> Membership:
     """The row of an invite or knock; `state` is what is known of the room, `via` who may help to leave it."""
     return Membership(
@@ -93,8 +93,8 @@ def shown_event(event: Event) -> EventFields:
     }
 
 
-def _own(event: Event) -> dict[str, Any]:
-    own = {**strip(event), "origin_server_ts": event.origin_server_ts}
+def _own(event: Event) -> StrippedState:
+    own: StrippedState = {**strip(event), "origin_server_ts": event.origin_server_ts}
     if size_of(own) > MAX_BYTES:
         own["content"] = {"membership": event.membership}
     return own

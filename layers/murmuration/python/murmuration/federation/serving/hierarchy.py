@@ -21,7 +21,7 @@ from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import member_index, room_items
 
 if TYPE_CHECKING:
-    from murmuration.rooms.json_types import RoomSummary
+    from murmuration.protocol.encoding.shapes import Content
 
 MOST_SUMMARIES = 200
 """How many children are told of; the others can be asked for one by one."""
@@ -54,9 +54,10 @@ def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
     return {"room": shown, "children": children, "inaccessible_children": inaccessible}
 
 
-def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[list[RoomSummary], list[str]]:
+def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[list[Content], list[str]]:
     """Of these rooms, the summaries of those that `origin` may know of, and the IDs of those it may not."""
-    children, inaccessible = [], []
+    children: list[Content] = []
+    inaccessible: list[str] = []
     for room_id, room in _load(room_ids).items():
         if not (acls.is_allowed(room, origin) and _may_know(origin, room)):
             inaccessible.append(room_id)

@@ -5,9 +5,9 @@ They exist for the type checker: import them under TYPE_CHECKING, because making
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, Required, TypedDict, TypeVar
+from typing import Any, Required, TypedDict, TypeVar
 
-from murmuration.protocol.encoding.shapes import Content, JsonObject
+from murmuration.protocol.encoding.shapes import Content, JsonDict
 
 
 class EventReference(TypedDict):
@@ -75,20 +75,7 @@ class ClientEvent(TypedDict, total=False):
     unsigned: UnsignedData
 
 
-AnyClientEvent = TypeVar("AnyClientEvent", ClientEvent, JsonObject)
-
-
-class StrippedStateEvent(TypedDict):
-    """A state event of a room that the reader isn't in: https://spec.matrix.org/v1.19/client-server-api/#stripped-state
-
-    `origin_server_ts` is in milliseconds.
-    """
-
-    type: str
-    state_key: str
-    sender: str
-    content: Content
-    origin_server_ts: NotRequired[int]
+AnyClientEvent = TypeVar("AnyClientEvent", ClientEvent, JsonDict)
 
 
 class EventsSection(TypedDict):

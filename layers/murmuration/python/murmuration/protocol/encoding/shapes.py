@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, NotRequired, TypeAlias, TypedDict
 
-JsonObject: TypeAlias = dict[str, Any]
-"""An object whose keys nobody promises: it comes from outside, or others decide what is in it."""
+JsonObject: TypeAlias = Mapping[str, Any]
+"""An object of which no key is known, and which is only read."""
+JsonDict: TypeAlias = dict[str, Any]
+"""An object of which no key is known, and which may be changed."""
+Untrusted: TypeAlias = Mapping[str, object]
+"""An object that another server sent: the type of each value is checked before it is used."""
+KeyObject: TypeAlias = dict[str, Any]
+"""Keys as their owner signed them, of a device or for cross-signing: fields that aren't known are kept."""
 Answer: TypeAlias = dict[str, Any]
 """What an endpoint answers with."""
 Body: TypeAlias = Mapping[str, Any]
@@ -21,3 +27,13 @@ EduFields: TypeAlias = Mapping[str, Any]
 """An EDU, or what is in one."""
 LambdaEvent: TypeAlias = Mapping[str, Any]
 """What Lambda hands to a function: API Gateway's request, or records of a queue or a stream."""
+
+
+class StrippedState(TypedDict):
+    """A state event by the four keys that tell a user what room they are invited to."""
+
+    type: str
+    sender: str
+    state_key: str
+    content: Content
+    origin_server_ts: NotRequired[int]

@@ -49,7 +49,7 @@ from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.users import account_data
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import Content, JsonObject
+    from murmuration.protocol.encoding.shapes import Content, JsonDict
 
 TRANSFERRED: tuple[StateKey, ...] = tuple(
     (f"m.room.{name}", "")
@@ -147,7 +147,7 @@ def _replace(
     Where a room's ID is the hash of its create event, that can't name the tombstone's.
     """
     before = state[CREATE_KEY].content
-    create: JsonObject = {name: before[name] for name in ("type", "m.federate") if name in before}
+    create: JsonDict = {name: before[name] for name in ("type", "m.federate") if name in before}
     create["room_version"] = version.id
     if not version.implicit_room_creator:
         create["creator"] = sender

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from murmuration.storage.users.profiles import read_member_fields
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.encoding.shapes import JsonDict
     from murmuration.storage.users.profiles import ProfileFields
 
 
@@ -18,13 +18,13 @@ def member_content(
     profile: ProfileFields | None = None,
     reason: str | None = None,
     **more: Any,
-) -> JsonObject:
+) -> JsonDict:
     """`membership` with the user's display name and avatar where they have one; falsy `more` is left out.
 
     `profile` spares its reading.
     """
     shown = read_member_fields(user_id) if profile is None else profile
-    content: JsonObject = {"membership": membership, **shown}
+    content: JsonDict = {"membership": membership, **shown}
     if reason is not None:
         content["reason"] = reason
     return content | {name: value for name, value in more.items() if value}

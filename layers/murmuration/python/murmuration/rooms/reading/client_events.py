@@ -15,6 +15,7 @@ from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import BundledRelations, ClientEvent, UnsignedData
+    from murmuration.protocol.pdus.shapes import Pdu
 
 Aggregations: TypeAlias = "Mapping[str, BundledRelations]"
 """Bundled aggregations (`m.relations`) by the ID of the event that they belong to."""
@@ -74,7 +75,7 @@ def client_event(
         unsigned["prev_sender"] = entry.replaced["sender"]
         unsigned["prev_content"] = entry.replaced["content"]
     if entry.redacted_because is not None:
-        redaction = Event(dict(entry.redacted_because), event.room_version)
+        redaction = Event(cast("Pdu", dict(entry.redacted_because)), event.room_version)
         unsigned["redacted_because"] = {
             **bare_event(redaction, with_room_id=with_room_id),
             "unsigned": {"age": now_ms() - redaction.origin_server_ts},

@@ -63,7 +63,7 @@ def get_room_state_with_key(
         event = view.state[pair].event if pair in view.state else None
     if event is None:
         raise NotFound("The room has no such state")
-    return view.viewer.event_copy(event).content if form == "content" else _with_unsigned(view, event)
+    return dict(view.viewer.event_copy(event).content) if form == "content" else _with_unsigned(view, event)
 
 
 def _with_unsigned(view: View, event: Event) -> ClientEvent:

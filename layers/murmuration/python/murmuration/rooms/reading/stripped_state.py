@@ -20,7 +20,7 @@ from murmuration.protocol.event_types import (
 from murmuration.protocol.events import Event, StateKey
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.json_types import StrippedStateEvent
+    from murmuration.protocol.encoding.shapes import StrippedState
 
 STRIPPED_TYPES = (
     CREATE,
@@ -36,7 +36,7 @@ MAX_BYTES = 16_384
 """What an invite may bring of a room: whoever is invited to many has all of that in one answer."""
 
 
-def strip(event: Event) -> StrippedStateEvent:
+def strip(event: Event) -> StrippedState:
     """The four keys of a stripped state event."""
     return {
         "type": event.type,
@@ -48,14 +48,14 @@ def strip(event: Event) -> StrippedStateEvent:
 
 def stripped_state(
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], membership: Event
-) -> list[StrippedStateEvent]:
+) -> list[StrippedState]:
     """What comes with an invite or knock: the room's main facts, the inviter, the event itself.
 
     What doesn't fit into `MAX_BYTES` is left out; of an event that alone is larger, its content is.
     """
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES] + [(MEMBER, membership.sender)]
     found = state(pairs)
-    own: StrippedStateEvent = {**strip(membership), "origin_server_ts": membership.origin_server_ts}
+    own: StrippedState = {**strip(membership), "origin_server_ts": membership.origin_server_ts}
     if size_of(own) > MAX_BYTES:
         own["content"] = {"membership": membership.membership}
     events, size = [], size_of(own)

@@ -18,7 +18,7 @@ from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.json_types import StrippedStateEvent
+    from murmuration.protocol.encoding.shapes import StrippedState
     from murmuration.protocol.filters import AnyEvent
     from murmuration.rooms.json_types import ListedTexts, RoomListing, RoomSummary, SpaceRoom
 
@@ -176,7 +176,7 @@ def summary_with_children(room: Room, *, suggested_only: bool) -> SpaceRoom:
     return {**shown, "children_state": children}
 
 
-def _children(room: Room, suggested_only: bool) -> list[StrippedStateEvent]:
+def _children(room: Room, suggested_only: bool) -> list[StrippedState]:
     entries = room_items.read_state_of_type(room.room_id, room.version, SPACE_CHILD)
     events = [
         entry.event for entry in entries if is_child(entry.event.content, suggested_only=suggested_only)
@@ -184,7 +184,7 @@ def _children(room: Room, suggested_only: bool) -> list[StrippedStateEvent]:
     return in_order(_stripped(event) for event in events)
 
 
-def _stripped(event: Event) -> StrippedStateEvent:
+def _stripped(event: Event) -> StrippedState:
     return {
         "type": event.type,
         "state_key": event.state_key or "",

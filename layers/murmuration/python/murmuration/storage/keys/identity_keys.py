@@ -15,18 +15,19 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.protocol.encoding import canonical_json
 from murmuration.storage.users import accounts
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import KeyObject
+
 TABLE = "keys"
 SIGNATURE = "cross#signature#"
 
-KeyObject = dict[str, Any]
-"""Device keys or a cross-signing key as the owner uploaded them: signed JSON, which may have further keys."""
 Purpose = Literal["master", "self_signing", "user_signing"]
 PURPOSES: tuple[Purpose, ...] = ("master", "self_signing", "user_signing")
 

@@ -22,7 +22,7 @@ from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
 
 if TYPE_CHECKING:
-    from murmuration.storage.keys.identity_keys import KeyObject
+    from murmuration.protocol.encoding.shapes import KeyObject
 
 TABLE = "keys"
 LIST, OBSERVER = "list", "observer#"

@@ -18,7 +18,7 @@ from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 
 if TYPE_CHECKING:
-    from murmuration.aws.queues import MessageBody
+    from murmuration.storage.json_types import Note
 
 TABLE = "transient"
 LIFETIME_MS = 24 * 3_600_000
@@ -33,10 +33,10 @@ class Failing:
     since_ms: int
     failures: int
     retry_at_ms: int
-    pending: tuple[MessageBody, ...]
+    pending: tuple[Note, ...]
     revision: int = 0
 
-    def with_pending(self, more: Sequence[MessageBody]) -> Failing:
+    def with_pending(self, more: Sequence[Note]) -> Failing:
         """Return the same with more that waits, each thing once, the newest of all."""
         known = [each for each in self.pending if each not in more]
         return replace(self, pending=tuple([*known, *more][-MOST_PENDING:]))

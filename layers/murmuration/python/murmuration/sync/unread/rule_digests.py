@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,7 @@ class Outdated:
 
 def digests_of(user_id: str, changes: Changes, ignored: Iterable[str]) -> Digests:
     """The digests of a user's changed push rules and of those they ignore."""
-    own: Mapping[str, list[Rule]] = changes.get("own", {})
+    own = changes.get("own", {})
     general: list[Any] = [changes.get("defaults", {}), sorted(ignored)]
     by_room: dict[str, list[Any]] = {}
     for kind, rules in sorted(own.items()):
