@@ -33,7 +33,7 @@ CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
 
-SessionID = tuple[str, str]
+SessionId = tuple[str, str]
 """A room ID, and a session ID within it."""
 BackedUpKey = Mapping[str, Any]
 """A key of a session as a client backed it up. Only `first_message_index` and the like are looked at."""
@@ -143,7 +143,7 @@ def _encode(value: BackedUpKey) -> str:
 
 def read_keys(
     user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
-) -> dict[SessionID, JsonObject]:
+) -> dict[SessionId, JsonObject]:
     """The keys of a version: all, those of a room, or the one of a session."""
     return {
         (item["room_id"], item["session_id"]): json.loads(item["key"])
@@ -151,7 +151,7 @@ def read_keys(
     }
 
 
-def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionID, str]]:
+def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionId, str]]:
     """The keys of a version, or of one room in it, room by room, as the JSON in which they are stored."""
     prefix = _key_prefix(number) + (f"{room_id}#" if room_id else "")
     after = None
@@ -173,7 +173,7 @@ def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple
 def put_keys(
     user_id: str,
     number: int,
-    keys: Mapping[SessionID, BackedUpKey],
+    keys: Mapping[SessionId, BackedUpKey],
     is_better: Callable[[BackedUpKey, BackedUpKey], bool],
 ) -> Version:
     """Store keys, those that have a stored one only if `is_better(new, stored)`; the version then.
@@ -186,8 +186,8 @@ def put_keys(
     return version or _require_version(user_id, number)
 
 
-def _chunks(keys: Iterable[tuple[SessionID, str]]) -> Iterator[dict[SessionID, str]]:
-    chunk: dict[SessionID, str] = {}
+def _chunks(keys: Iterable[tuple[SessionId, str]]) -> Iterator[dict[SessionId, str]]:
+    chunk: dict[SessionId, str] = {}
     size = 0
     for session, key in keys:
         if len(chunk) == CHUNK_KEYS or size + len(key) > CHUNK_BYTES:
@@ -202,7 +202,7 @@ def _chunks(keys: Iterable[tuple[SessionID, str]]) -> Iterator[dict[SessionID, s
 def _put_chunk(
     user_id: str,
     number: int,
-    chunk: Mapping[SessionID, str],
+    chunk: Mapping[SessionId, str],
     is_better: Callable[[BackedUpKey, BackedUpKey], bool],
 ) -> Version:
     version = _require_version(user_id, number)
