@@ -15,7 +15,9 @@ from murmuration.protocol.encoding.shapes import ClientEvent, EventFields
 from murmuration.protocol.errors import InvalidParam, MatrixError
 from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import is_valid_user_id
 from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, STRIPPED_TYPES, size_of, strip
@@ -39,8 +41,9 @@ def received_state(given: object, version: RoomVersion, room_id: str) -> list[di
     """The stripped state that clients are shown of what another server sent with an invite or knock.
 
     In rooms whose ID is their create event's hash the whole creation must be there, and be of the room. In
-    others stripped events are taken as they are. An event that claims to be whole must be of the room and
-    signed, else it is left out. What is more than `MAX_BYTES` in all is left out. Raises InvalidParam.
+    others stripped events are taken as they are. An event that claims to be whole must be of the room, and
+    signed as it is, else it is left out. What is more than `MAX_BYTES` in all is left out. Raises
+    InvalidParam.
     """
     events = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
     whole: list[Event] = []
@@ -60,7 +63,8 @@ def received_state(given: object, version: RoomVersion, room_id: str) -> list[di
                 check_signatures(event, keys)
             except MatrixError:
                 continue
-            shown.append(strip(event))
+            if verify_content_hash(event.pdu):
+                shown.append(strip(event))
     if version.create_event_is_room_id and not any(event.is_create for event in whole):
         raise InvalidParam("The room's whole m.room.create event must come along")
     return _bounded(shown)
@@ -75,8 +79,12 @@ def _whole_event(pdu: dict[str, Any], version: RoomVersion, room_id: str) -> Eve
 
 
 def _is_stripped(event: EventFields) -> bool:
-    return isinstance(event.get("content"), dict) and all(
-        isinstance(event.get(name), str) for name in ("type", "state_key", "sender")
+    sender = event.get("sender")
+    return (
+        isinstance(event.get("content"), dict)
+        and all(isinstance(event.get(name), str) for name in ("type", "state_key"))
+        and isinstance(sender, str)
+        and is_valid_user_id(sender)
     )
 
 
