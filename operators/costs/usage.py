@@ -83,10 +83,10 @@ class Life:
 class Setup:
     """What the deployment decides."""
 
-    api: Literal["rest", "http"] = "rest"
+    api: Literal["rest", "http"] = "http"
     """Which kind of API has the routes that functions answer."""
-    waits: Literal["rest", "http", "edge"] = "rest"
-    """What stands between CloudFront and a queue: a REST API, or nothing at the edge. HTTP isn't built."""
+    waits: Literal["rest", "http", "edge"] = "edge"
+    """What stands between CloudFront and a queue: nothing at the edge, or a REST API. HTTP isn't built."""
     swept_queues: float = 3
     """Queues that have a worker: each minute a function asks each of them whether messages wait."""
     schedules: float = 2
