@@ -66,8 +66,8 @@ def test_each_method_has_one_response_for_a_status_code(stack_with: StackWith, a
     """REST keeps one integration response for each status code of a method, and drops the others silently."""
     stack = stack_with(**(REST if api == "rest" else {}))
     answered = 0
-    for api in stack.properties("AWS::ApiGateway::RestApi"):
-        for path, methods in api["Body"]["paths"].items():
+    for found in stack.properties("AWS::ApiGateway::RestApi"):
+        for path, methods in found["Body"]["paths"].items():
             for method, operation in methods.items():
                 integration = operation["x-amazon-apigateway-integration"]
                 codes = [each["statusCode"] for each in integration.get("responses", {}).values()]
