@@ -364,6 +364,8 @@ def _add_standing(tally: _Tally, life: Life, messages: float) -> None:
     tally.add("watching", "alarms", 10)
     tally.add("watching", "dashboards", 1)
     setup, minutes = tally.setup, DAYS * 1440
+    if setup.api == "http":  # errors are counted in the log, as HTTP APIs have no common name
+        tally.add("watching", "metrics", 1)
     tally.add("idle queues", "sqs_requests", setup.swept_queues * minutes)
     tally.invoke("schedules", setup.schedules * minutes, functions=2, seconds=0.01)
     tally.add("schedules", "dynamodb_reads", setup.schedules * minutes * 0.5)
