@@ -8,10 +8,10 @@ Of two requests that are made at about the same time the later one may be stored
 number in the device's stream. So each message has the time at which its request reached the gateway, and a
 reader puts the messages that it reads together in the order of those times. Positions are made of the
 numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
-A message whose request came just now isn't handed out yet, as one that came before it may still be on its way.
+A message whose request came just now isn't handed out yet: one that came before it may still be on its way.
 How long that takes depends on how busy the functions are. So each message tells how long it was on its way
-itself, and a reader waits as much longer as the slowest took of those that it read. It reads again then, and
-waits on if that shows a slower one.
+itself, and a reader waits by what the slowest took of those that it read. It reads again then, and waits on
+if that shows a slower one.
 
 A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages go first.
 """
@@ -352,7 +352,7 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
 
     They are in the order in which their requests reached the gateway. While one that came before a message
     may still be on its way, this waits and reads once more, for two round trips each time, and for
-    `LONGEST_MS` in all. What comes meanwhile doesn't make it wait longer if that can be left for the next time.
+    `LONGEST_MS` in all. For what comes meanwhile it waits no longer if that can be left for the next time.
 
     `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
     left for the next time: of two newcomers a query may see the second only. After a wait it goes on, but
@@ -403,9 +403,9 @@ def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
 
 
 def _settled(items: Sequence[dynamodb.Item]) -> int:
-    """How many of the first items may be handed out: nothing is on its way before them, or is read after them.
+    """How many of the first items may be handed out, as nothing that was sent before them comes after them.
 
-    0 if that isn't so of any.
+    Neither is that on its way, nor among the other items. 0 if that is so of none.
     """
     for count in range(len(items), 0, -1):
         first, rest = items[:count], [item for item in items[count:] if "event" in item]
