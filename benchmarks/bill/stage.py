@@ -187,9 +187,9 @@ class Counted:
 
     @property
     def op(self) -> Op:
-        """As an operation, without requests that wait in API Gateway and without the making of queues."""
+        """As an operation, without the making of queues. Requests that wait at the edge are no API's."""
         return Op(
-            self.get("rest_requests") - self.waits,
+            self.get("http_requests"),
             self.get("lambda_requests"),
             self.get("dynamodb_reads"),
             self.get("dynamodb_writes"),

@@ -85,10 +85,10 @@ class Life:
 class Setup:
     """What the deployment decides."""
 
-    api: Literal["rest", "http"] = "rest"
+    api: Literal["rest", "http"] = "http"
     """Which kind of API has the routes that functions answer."""
-    waits: Literal["rest", "http", "edge"] = "rest"
-    """What stands between CloudFront and a queue: a REST API, or nothing at the edge. HTTP isn't built."""
+    waits: Literal["rest", "http", "edge"] = "edge"
+    """What stands between CloudFront and a queue: nothing at the edge, or a REST API. HTTP isn't built."""
     swept_queues: float = 3
     """Queues that have a worker: each minute a function asks each of them whether messages wait."""
     schedules: float = 2
@@ -376,6 +376,8 @@ def _add_standing(tally: _Tally, life: Life, messages: float) -> None:
     tally.add("watching", "alarms", 10)
     tally.add("watching", "dashboards", 1)
     setup, minutes = tally.setup, DAYS * 1440
+    if setup.api == "http":  # errors are counted in the log, as HTTP APIs have no common name
+        tally.add("watching", "metrics", 1)
     tally.add("idle queues", "sqs_requests", setup.swept_queues * minutes)
     tally.invoke("schedules", setup.schedules * minutes, functions=2, seconds=0.01)
     tally.add("schedules", "dynamodb_reads", setup.schedules * minutes * 0.5)

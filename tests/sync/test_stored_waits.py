@@ -8,6 +8,7 @@ import pytest
 
 from local_cloud.names import QUEUE_URLS
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Attributes
 from murmuration.clock import now_ms
 from murmuration.settings import settings
 from murmuration.storage.live import listeners, wake_queues
@@ -27,7 +28,7 @@ def test_a_wait_of_before_is_understood(stage: Stage) -> None:
     """It is a map, as all were that were registered before waits became lists."""
     first, _ = stage.rooms
     (wait,) = registrations(stage.bob)
-    value = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": True}
+    value: Attributes = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": True}
     key, named = {"user_id": stage.bob.user_id}, {"#wait": wait.attribute}
     change = "SET #wait = :wait"
     dynamodb.execute(dynamodb.update("listeners", key, change, names=named, values={":wait": value}))

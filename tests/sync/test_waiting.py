@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -26,6 +26,9 @@ from tests.in_process import Client
 from tests.logged_in import log_in
 from tests.rooms.people import V3, create_room, join, ok, path, send
 from tests.sync.client import Syncing, bodies_of, has_nothing
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import Storable
 
 Make = Callable[..., Client]
 pytestmark = pytest.mark.usefixtures("sqs")
@@ -102,7 +105,7 @@ class TestHeld:
             ok(alice.post(path(room_id, "kick"), {"user_id": bob.user_id}))
             join(carol, room_id)
             send(alice, room_id, "news")
-            values = {":room": room_id, ":after": head.ordinal}
+            values: dict[str, Storable] = {":room": room_id, ":after": head.ordinal}
             batch = dynamodb.query("room-log", "room_id = :room AND ordinal > :after", values)
             assert len(batch) == 3
             wakes.wake_for_log_entries(batch)

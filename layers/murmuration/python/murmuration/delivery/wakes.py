@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
@@ -28,6 +28,9 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import is_local, server_of
 from murmuration.storage.users import presence
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
 
 EPHEMERAL_ROOM = 10
 """Members of a room up to which typing, receipts and presence ring those who wait.
@@ -46,7 +49,7 @@ Target = tuple[str, str]
 """A user ID, and a device ID or EVERY_DEVICE."""
 
 
-def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
     """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
 
     Of several events of a room the members at the last are told: who was one before, and isn't any more, is
@@ -82,7 +85,7 @@ class Urgency(IntEnum):
     NOW = 3
 
 
-def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
+def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
     """Tell of changes in streams: a room's members, a user's devices, or one device.
 
     A change that is quiet rings nobody; `_urgency` says when the others ring. A device whose keys have
@@ -153,7 +156,7 @@ def _cause(change: Change, owner: str | None) -> str | None:
     return presence.user_of(change.item) or change.user_id or owner
 
 
-def _changed_keys(items: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+def _changed_keys(items: Sequence[StoredItem]) -> dict[tuple[str, str], str]:
     """Return, by (user, device), the new counts of keys that a device's ring tells."""
     return {
         device: wake_queues.encode_keys(one_time_keys.shown(counts))

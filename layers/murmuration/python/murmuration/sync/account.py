@@ -5,12 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import fetch_all
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
@@ -21,6 +20,10 @@ from murmuration.storage.users import account_data, presence, presence_lists
 from murmuration.sync.answer import Answer
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.storage.json_types import ToDeviceEvent
 
 MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
@@ -39,7 +42,7 @@ class Changes:
     account_items: Sequence[Item]
     by_room: Mapping[str, list[Item]]
     own_devices: set[str]
-    to_device: Sequence[dict[str, Any]]
+    to_device: Sequence[ToDeviceEvent]
     user_position: int
     device_position: int
     key_counts: tuple[dict[str, int], list[str]] | None

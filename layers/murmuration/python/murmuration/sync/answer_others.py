@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.sizes import Budget, json_bytes
@@ -15,6 +15,9 @@ from murmuration.sync import other_rooms
 from murmuration.sync.answer import Answer
 from murmuration.sync.context import Context
 from murmuration.sync.device_lists import after_leaving
+
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import RoomSection
 
 ROOMS_AT_ONCE = 100
 """The sections of so many rooms are made side by side, before it is known which of them fit."""
@@ -55,7 +58,7 @@ def add_others(
     return refused
 
 
-def _add_left(ctx: Context, answer: Answer, room: Room, section: dict[str, Any] | None) -> None:
+def _add_left(ctx: Context, answer: Answer, room: Room, section: RoomSection | None) -> None:
     name = ctx.hash(room.room_id)
     if section is not None:
         answer.rooms.setdefault("leave", {})[room.room_id] = section

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.reads import fetch_all
@@ -41,11 +41,13 @@ from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import SyncAnswer
+
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SETTLING_MS = 1000
 """How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
-KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
 """What each answer says."""
 
 
@@ -78,11 +80,11 @@ class SyncRequest:
 class News:
     """A sync's answer, and when something that it tells of ends by itself (milliseconds, 0 for never)."""
 
-    body: dict[str, Any]
+    body: SyncAnswer
     ends_ms: int
 
 
-def sync(request: SyncRequest) -> dict[str, Any]:
+def sync(request: SyncRequest) -> SyncAnswer:
     """What the client hasn't seen, at once if there is something, else when there is or the time is over.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist, LimitExceeded where
@@ -166,7 +168,7 @@ class _Sync:
         self.looked_s = now_ms() // 1000
         """When everything was looked at, as far as is known."""
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> SyncAnswer:
         request = self.request
         found = self._look_after_registering()
         if found is None:
@@ -284,7 +286,7 @@ class _Sync:
         goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
         return goes_on
 
-    def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
+    def _answer(self, first: FirstLook, answer: Answer) -> SyncAnswer:
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
             waiting.ensure_queue(self.wait)
         if self.wait is not None and not self._waits_on(answer):
@@ -298,7 +300,7 @@ class _Sync:
             until = now_ms() // 1000 + marks.LIFETIME_S
             if answer.changes_ms:
                 until = min(until, -(-answer.changes_ms // 1000))
-            keys = {name: body[name] for name in KEYS}
+            keys = answer.key_counts()
             mark = functools.partial(marks.mark, looked_s=looked_s, moves=moved or "")
             body["next_batch"] = mark(token, self.wait, self.request.fingerprint, until, keys)
         return body

@@ -6,10 +6,10 @@ import functools
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
-from murmuration.aws.dynamodb import Item
+from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Batch, fetch
 from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
@@ -26,6 +26,9 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
 from murmuration.storage.users.memberships import Membership
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 """Filters by user and ID, which names its content."""
 
@@ -39,7 +42,7 @@ class Identity:
 
     requester: Requester
     base: Positions | None
-    listener: Mapping[str, Any] | None
+    listener: StoredItem | None
     row: Positions | None = None
     is_ending: bool = False
 
@@ -49,7 +52,7 @@ def identity_of(
     item: Item | None,
     device_id: str,
     since: str,
-    listener: Mapping[str, Any] | None = None,
+    listener: StoredItem | None = None,
 ) -> Identity:
     """Who asks with the token `since`, whose row is `item`."""
     row = tokens.positions_of(item, device_id)
@@ -103,7 +106,7 @@ def look(
         memberships=facts.memberships,
         user_head=facts.user_head,
         device_head=facts.device_head,
-        push_changes=facts.contents.get(PUSH_RULES, {}),
+        push_changes=cast("Changes", facts.contents.get(PUSH_RULES, {})),
         presence=facts.presence,
     )
 
@@ -118,11 +121,11 @@ class Facts:
 
     requester: Requester
     row: Item | None
-    listener: Mapping[str, Any] | None
+    listener: StoredItem | None
     memberships: Sequence[Membership]
     user_head: int
     device_head: int
-    contents: Mapping[str, dict[str, Any]]
+    contents: Mapping[str, JsonObject]
     presence: Item | None
 
 

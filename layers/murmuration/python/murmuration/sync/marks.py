@@ -19,12 +19,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.storage.live import token_forms, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import CALLED, MARKED, PLAIN
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import KeyCountsSection
 
 LIFETIME_S = 600
 """How long a client may wait by one mark: so long a device that was logged out still gets empty answers."""
@@ -48,7 +51,7 @@ def mark(
     wait: Wait,
     request_fingerprint: str,
     until_s: int,
-    keys: dict[str, Any],
+    keys: KeyCountsSection,
     *,
     looked_s: int | None = None,
     moves: str = "",

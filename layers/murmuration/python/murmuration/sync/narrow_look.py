@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
@@ -57,7 +58,7 @@ def recognise(token: AccessToken, since: str) -> Recognised:
     own_presence = batch.add(replace(presence.item_read(token.user_id), eventual=True))
     batch.fetch()
     identity = identity_of(verify(token, device.value), row.value, token.device_id, since)
-    return Recognised(identity, rules.value or {}, own_presence.value)
+    return Recognised(identity, cast("Changes", rules.value or {}), own_presence.value)
 
 
 def look_at_rooms(

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, Storable, StoredItem, Values, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
@@ -84,7 +83,7 @@ class Wait:
     def attribute(self) -> str:
         return f"{_WAIT}{self.slot}#{self.device_id}"
 
-    def value(self, *, until: int | None = None, state: int | None = None) -> list[Any]:
+    def value(self, *, until: int | None = None, state: int | None = None) -> list[Storable]:
         """What is stored of it, or what will be after a change."""
         now = PARKED if self.kept else HELD
         return StoredWait(
@@ -212,7 +211,12 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
     removal = _removal(_leftovers(item, wait.attribute))
     own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
     given = {"#wait": wait.attribute, **names("until"), **removal.names}
-    values = {":wait": wait.value(), ":expires": now + LIFETIME_S, ":now": now, **removal.values}
+    values: dict[str, Storable] = {
+        ":wait": wait.value(),
+        ":expires": now + LIFETIME_S,
+        ":now": now,
+        **removal.values,
+    }
     expression, removed = f"SET #wait = :wait, {_EXPIRES}", list(removal.parts)
     if wait.kept:
         given |= own
@@ -244,7 +248,7 @@ def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     if not wait.kept:
         _change(wait, "REMOVE #wait", HAS_NONCE, {}, names("nonce"))
         return True
-    values = {":wait": wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=RUNG)}
+    values: Values = {":wait": wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=RUNG)}
     is_seen = True
     if wait.is_last:
         done, before = _with_news(wait, news, "SET #wait = :wait", HAS_NONCE, values, names("nonce"))
@@ -263,7 +267,8 @@ def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> b
     Nothing changes for a later registration. It ends soon after that ring, whose client registers anew. Its
     slot rests while the ring is there. Return whether that is enough, as `settle` does.
     """
-    values = {":wait": wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s), ":rung": RUNG}
+    rests = wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s)
+    values: Values = {":wait": rests, ":rung": RUNG}
     condition = f"{HAS_NONCE} AND {IS_NOT_RUNG}"
     if wait.is_last:
         return _with_news(wait, news, "SET #wait = :wait", condition, values, names("nonce", "rung"))[0]
@@ -281,7 +286,7 @@ def _with_news(
     news: Collection[str],
     expression: str,
     condition: str,
-    values: Mapping[str, Any],
+    values: Values,
     given: Mapping[str, str],
 ) -> tuple[bool, Item]:
     """Change a user's item, and note news for a device, if `wait` is its last registration still.
@@ -334,9 +339,7 @@ def note_late_push(socket: Socket, until: int) -> None:
         return
 
 
-def _change(
-    wait: Wait, expression: str, condition: str, values: Mapping[str, Any], given: Mapping[str, str]
-) -> None:
+def _change(wait: Wait, expression: str, condition: str, values: Values, given: Mapping[str, str]) -> None:
     """Change what is stored of a wait, unless its condition says that somebody was quicker."""
     write = dynamodb.update(
         TABLE,

@@ -12,7 +12,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import UnreadCounts
 
 Counts = dict[str, tuple[int, int]]
 """Unread (notifications, highlights) by thread: its root's event ID, or MAIN."""
@@ -155,6 +158,6 @@ def total(unread: Mapping[str, Sequence[int]]) -> tuple[int, int]:
     return sum(pair[0] for pair in unread.values()), sum(pair[1] for pair in unread.values())
 
 
-def as_counts(pair: Sequence[int]) -> dict[str, Any]:
+def as_counts(pair: Sequence[int]) -> UnreadCounts:
     """Unread counts as sync shows them."""
     return {"notification_count": pair[0], "highlight_count": pair[1]}

@@ -24,14 +24,18 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws import queues
-from murmuration.aws.calls import ServiceError, call
+from murmuration.aws.calls import Parameters, ServiceError, call
 from murmuration.aws.parameters import read_secret
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.storage.json_types import KeyCountsSection
 
 LONGEST_WAIT_S = 20
 RETENTION_S = 75
@@ -118,7 +122,7 @@ def edge_secret() -> str:
     return read_secret(settings().parameter("queue-secret"))
 
 
-def _policy(name: str) -> dict[str, Any]:
+def _policy(name: str) -> JsonObject:
     """Let everybody receive who has the secret, in either of two headers that a condition can ask for.
 
     Nobody may send or delete without a signature. A stranger who knows a queue's name learns nothing.
@@ -204,7 +208,7 @@ def _padded(text: str, size: int) -> str:
     return f"{text} {urlsafe_b64encode(os.urandom(size)).decode()}"
 
 
-def encode_keys(keys: Mapping[str, Any]) -> str:
+def encode_keys(keys: KeyCountsSection) -> str:
     """What /sync says of a device's keys, as mapping templates take it: JSON without braces, as base64."""
     text = json.dumps(keys, separators=(",", ":")).encode()[1:-1]
     text += b" " * (-len(text) % 3)  # so the base64 needs no padding
@@ -217,7 +221,7 @@ def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:
     `keys` tells of the device's keys where they have changed.
     """
     body = _padded(f"{nonce}~{keys}~", KEYS_RING_BYTES) if keys else _padded(nonce, RING_BYTES)
-    message: dict[str, Any] = {"QueueUrl": url, "MessageBody": body}
+    message: Parameters = {"QueueUrl": url, "MessageBody": body}
     if delay_s:
         message["DelaySeconds"] = delay_s
     try:
