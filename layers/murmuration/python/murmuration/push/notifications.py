@@ -43,8 +43,11 @@ def get_notifications(requester: Requester, *, start: str | None, limit: int, on
     """Return the requester's notifications of the last 30 days, the newest first.
 
     `start` is a former answer's `next_token`. A page may be short, or empty, and still have a `next_token`,
-    as the scan for it is bounded. Raises InvalidParam for an unknown token.
+    as the scan for it is bounded. With a limit of 0 it is empty, and the token stays as it was. Raises
+    InvalidParam for an unknown token.
     """
+    if limit == 0:
+        return {"notifications": [], **({"next_token": start} if start else {})}
     scan = _scan(requester, start)
     rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))
     contexts: dict[str, _Context] = {}
