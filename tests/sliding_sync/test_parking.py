@@ -15,6 +15,7 @@ import pytest
 from local_cloud.aws.sqs import Sqs
 from local_cloud.permissions import acting_for
 from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Values
 from murmuration.delivery import wakes
 from murmuration.settings import settings
 from murmuration.sliding_sync import assembly, engine, look, marks
@@ -22,7 +23,7 @@ from murmuration.storage.live import wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import REFUSED_POS
 from murmuration.storage.rooms import room_items
-from murmuration.sync import first_look, waiting
+from murmuration.sync import waiting
 from tests.in_process import Client
 from tests.keys import crypto
 from tests.rooms.people import V3, create_room, invite, join, leave, messages, ok, path, send, set_state
@@ -194,10 +195,10 @@ def test_a_message_between_the_registration_and_the_look_of_one_who_was_called(
     mark = park(sliding)
     send(alice, room_id, "first")
     tell(room_id)
-    is_unchanged = first_look.is_unchanged
+    is_unchanged = look.is_unchanged
 
-    def late(first: first_look.FirstLook) -> bool:
-        found = is_unchanged(first)
+    def late(first: look.Look) -> bool:
+        found: bool = is_unchanged(first)
         with acting_for(None):
             send(alice, room_id, "second")
         tell(room_id)
@@ -507,7 +508,7 @@ def _ordinal(room_id: str) -> int:
 
 def _tell_of_log(room_id: str, after: int) -> None:
     """What the Streams worker does after events of a room."""
-    values = {":room": room_id, ":after": after}
+    values: Values = {":room": room_id, ":after": after}
     with acting_for(None):
         found = dynamodb.query("room-log", "room_id = :room AND ordinal > :after", values)
         assert found

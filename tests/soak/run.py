@@ -49,7 +49,7 @@ class Plan:
     sliding_readers: int = 3
     chaos: str = "twice"
     waiting: str = "parked"
-    waits: str = "rest"
+    waits: str = "edge"
     kills: int = 2
     seed: int = 1
     servers: int = 1

@@ -5,11 +5,16 @@ Beside https://spec.matrix.org/v1.19/client-server-api/#syncing; docs/sliding_sy
 
 from __future__ import annotations
 
-from murmuration.endpoint import Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.protocol.sliding.requests import parse
 from murmuration.settings import settings
 from murmuration.sliding_sync.engine import sliding_sync
 from murmuration.sliding_sync.marks import Asking
+
+if TYPE_CHECKING:
+    from murmuration.sliding_sync.json_types import SlidingSyncAnswer
 
 MERGED = "/_matrix/client/v4/sync"
 PARKED_BY = ("access_token", "set_presence")
@@ -22,7 +27,7 @@ PARKED_BY = ("access_token", "set_presence")
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     also=("POST /_matrix/client/v4/sync",),
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> SlidingSyncAnswer:
     token = request.access_token
     is_merged = request.resource == MERGED
     wanted = parse(request.json_object(optional=True), request.query, token.user_id, is_merged=is_merged)

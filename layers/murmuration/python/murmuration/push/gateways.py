@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration import outbound
 from murmuration.aws import queues
@@ -28,17 +28,22 @@ from murmuration.storage.users import failing_pushers, pushers, unread
 from murmuration.storage.users.failing_pushers import Failing, failing_read
 from murmuration.storage.users.pushers import Pusher
 
+if TYPE_CHECKING:
+    from murmuration.aws.queues import MessageBody
+    from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
+    from murmuration.storage.json_types import EventNote, Note
+
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 LONGEST_DELAY_S = 900
 """The longest time that SQS holds a message back."""
 ATTEMPTS = 5
 CORRECTIONS = 3
 """How often at most the number of unread events is told anew after a call."""
-COUNTS_ONLY: Mapping[str, Any] = {"counts": True}
+COUNTS_ONLY: Note = {"counts": True}
 """A note that tells no more than how much is unread."""
 
 
-def deliver(message: Mapping[str, Any]) -> None:
+def deliver(message: MessageBody) -> None:
     """Do what a message of the queue orders: a push, a smaller number, another attempt."""
     user_id = str(message["user_id"])
     if "note" in message:
@@ -49,7 +54,7 @@ def deliver(message: Mapping[str, Any]) -> None:
         _retry(user_id, message["retry"], int(message["failures"]))
 
 
-def _notify(user_id: str, note: Mapping[str, Any]) -> None:
+def _notify(user_id: str, note: EventNote) -> None:
     """Tell all pushers of an event, unless the user has read it meanwhile.
 
     The event counts as unread before receipts are read, and receipts are written before it is looked what is
@@ -88,7 +93,7 @@ def _retry(user_id: str, digest: str, failures: int) -> None:
         _attempt(user_id, pusher, failing, failing.pending)
 
 
-def _tell(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> None:
+def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
     """Send a notification to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
     failing = fetch(failing_read(user_id, pusher.digest))
     for _ in range(ATTEMPTS):
@@ -100,9 +105,7 @@ def _tell(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> None:
     _attempt(user_id, pusher, failing, [*(failing.pending if failing else ()), note])
 
 
-def _attempt(
-    user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Mapping[str, Any]]
-) -> None:
+def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
     """Tell a gateway these things in order, and note how that went.
 
     Calls of several workers overtake each other, and a phone shows the number that came last. So the number
@@ -132,7 +135,7 @@ def _note_failure(
     user_id: str,
     pusher: Pusher,
     failing: Failing | None,
-    notes: Sequence[Mapping[str, Any]],
+    notes: Sequence[Note],
     retry_after_ms: int,
 ) -> None:
     """Note a failed attempt and order the next; one that another has noted only adds what waits."""
@@ -171,7 +174,7 @@ class _Answer:
     told: int | None = None
 
 
-def _call(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> _Answer:
+def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
     """Call the gateway. What can't be told any more, as it was redacted, counts as told."""
     content = _content(user_id, pusher, note)
     if content is None:
@@ -191,17 +194,17 @@ def _call(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> _Answer:
     )
 
 
-def _content(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> dict[str, Any] | None:
+def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
     """What a gateway is told: None if there is nothing to tell of the event any more."""
     count = unread.read_total(user_id)
-    counts = {"unread": count} if count or note.get("counts") else {}
+    counts = {"unread": count} if count or "counts" in note else {}
     device = {
         "app_id": pusher.app_id,
         "pushkey": pusher.pushkey,
         "pushkey_ts": pusher.made_ms // 1000,
         "data": {name: value for name, value in pusher.data.items() if name != "url"},
     }
-    if note.get("counts"):
+    if "counts" in note:
         return {"counts": counts, "devices": [device], "prio": "low"}
     head = room_items.read_head(note["room_id"])
     entries = (
@@ -224,7 +227,7 @@ def _content(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> dict[str,
     return told | _details(user_id, Room(head), event)
 
 
-def _details(user_id: str, room: Room, event: Event) -> dict[str, Any]:
+def _details(user_id: str, room: Room, event: Event) -> JsonDict:
     """What is told of an event and its room."""
     name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
     member = (MEMBER, event.sender)

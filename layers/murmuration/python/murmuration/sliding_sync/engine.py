@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
@@ -18,12 +18,14 @@ from murmuration.protocol.errors import LimitExceeded, MatrixError
 from murmuration.protocol.sliding.requests import SlidingRequest
 from murmuration.sliding_sync import devices, marks
 from murmuration.sliding_sync.assembly import SlidingAnswer, assemble
-from murmuration.sliding_sync.look import Look, look
+from murmuration.sliding_sync.look import Look, is_unchanged, look
 from murmuration.storage.live import listeners, sliding_positions
-from murmuration.storage.live.listeners import Wait
+from murmuration.storage.live.listeners import KEYS_LETTER, Wait
 from murmuration.sync import waiting
-from murmuration.sync.first_look import is_unchanged
 from murmuration.sync.marks import LIFETIME_S, OVERHANG_S, SHORTEST_TIMEOUT_MS
+
+if TYPE_CHECKING:
+    from murmuration.sliding_sync.json_types import SlidingSyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
@@ -33,7 +35,7 @@ RENEWED_AFTER_MS = 10 * 86_400_000
 
 def sliding_sync(
     token: AccessToken, request: SlidingRequest, asking: marks.Asking | None = None
-) -> dict[str, Any]:
+) -> SlidingSyncAnswer:
     """Answer a request. Nothing that the client was told is used up before it comes with the answer's pos.
 
     With `asking` the client may be sent away to wait with a marked pos. Raises UnknownToken, UnknownPos,
@@ -74,7 +76,7 @@ class _SlidingSync:
             and not asking.should_wait(pos, timeout_ms)
         )
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> SlidingSyncAnswer:
         request = self.request
         try:
             found, _ = concurrency.gather(
@@ -120,14 +122,15 @@ class _SlidingSync:
 
     def _register_ahead(self) -> None:
         """Register the next wait of a client that was called, if the next slot is free."""
-        if self.place is not None and self._comes_by_call():
-            self.wait = waiting.register_next(
-                self.token, self.place, LIFETIME_S + OVERHANG_S, of_keys=self.request.is_of_keys
-            )
+        place, of_keys = self.place, self.request.is_of_keys
+        if place is None or not self._comes_by_call() or place.slot.startswith(KEYS_LETTER) is not of_keys:
+            return
+        registered = waiting.register_next(self.token, place, LIFETIME_S + OVERHANG_S)
+        self.wait = registered.wait if registered is not None else None
 
     def _look_again(self, found: Look) -> None:
         """Check after the registration whether what was read beside it has changed since."""
-        self.looked_since = is_unchanged(found.first)
+        self.looked_since = is_unchanged(found)
 
     def _stands(self, found: Look) -> bool:
         """Go on with the wait that stands where the client was parked, if there is one."""
@@ -140,18 +143,16 @@ class _SlidingSync:
 
     def _register(self, found: Look) -> None:
         """Register a parked wait where that can be, else a held one."""
-        self.looked_since, of_keys = False, self.request.is_of_keys
+        self.looked_since = False
         if self.asking is not None:
-            letter = marks.slot_letter(found.connection.number)
+            letter = marks.slot_letter(found.connection.number, of_keys=self.request.is_of_keys)
             lifetime = LIFETIME_S + OVERHANG_S
-            self.wait = waiting.register(
-                found.requester, found.listener, "parked", lifetime, letter=letter, of_keys=of_keys
-            )
+            self.wait = waiting.register(found.requester, found.listener, "parked", lifetime, letter=letter)
         elif self.place is not None and marks.is_refusal(self.request.pos):
             waiting.ensure_place(self.token, self.place)
         if self.wait is None:
             seconds = self.deadline - time.monotonic()
-            self.wait = waiting.register(found.requester, found.listener, "held", seconds, of_keys=of_keys)
+            self.wait = waiting.register(found.requester, found.listener, "held", seconds)
         self.refused = self.wait is None
 
     def _hold_instead(self) -> None:
@@ -175,7 +176,7 @@ class _SlidingSync:
         goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
         return goes_on
 
-    def _answer(self, found: Look, answer: SlidingAnswer) -> dict[str, Any]:
+    def _answer(self, found: Look, answer: SlidingAnswer) -> SlidingSyncAnswer:
         quiet = self._quiet(found, answer)
         pos, _ = concurrency.gather(
             functools.partial(self._pos, found, answer),

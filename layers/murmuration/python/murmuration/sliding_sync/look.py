@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
+from murmuration.aws import concurrency
+from murmuration.aws.reads import fetch_all
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
 from murmuration.protocol.filters import SyncFilter
 from murmuration.protocol.sliding.requests import SlidingRequest
-from murmuration.storage.live import sliding_positions
+from murmuration.storage.live import sliding_positions, streams
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.sliding_positions import Connection, ConnectionState, Place
+from murmuration.storage.users import memberships
 from murmuration.sync.first_look import Facts, FirstLook, Identity, read_facts
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.protocol.push_rules.ruleset import Changes
 
 TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)
 """The account data that decide what is shown."""
@@ -33,7 +40,7 @@ class Look:
         return self.first.requester
 
     @property
-    def listener(self) -> Mapping[str, Any] | None:
+    def listener(self) -> StoredItem | None:
         return self.first.identity.listener
 
     def state(self) -> ConnectionState:
@@ -66,6 +73,17 @@ def look(token: AccessToken, request: SlidingRequest, known: Look | None = None)
     return Look(facts, connection, place, _first(facts, Identity(facts.requester, base, facts.listener)))
 
 
+def is_unchanged(found: Look) -> bool:
+    """Return whether the memberships and the heads of the user's own streams still are as they were read."""
+    facts, user_id, device_id = found.facts, found.requester.user_id, found.requester.device_id
+    user, device = streams.user_stream(user_id), streams.device_stream(user_id, device_id)
+    heads, rows = concurrency.gather(
+        functools.partial(fetch_all, [streams.seq_read(user), streams.seq_read(device)]),
+        functools.partial(memberships.read_memberships, user_id, forgotten=True),
+    )
+    return heads == [facts.user_head, facts.device_head] and list(rows) == list(facts.memberships)
+
+
 def _first(facts: Facts, identity: Identity) -> FirstLook:
     return FirstLook(
         identity=identity,
@@ -73,6 +91,6 @@ def _first(facts: Facts, identity: Identity) -> FirstLook:
         memberships=facts.memberships,
         user_head=facts.user_head,
         device_head=facts.device_head,
-        push_changes=facts.contents.get(PUSH_RULES, {}),
+        push_changes=cast("Changes", facts.contents.get(PUSH_RULES, {})),
         presence=facts.presence,
     )

@@ -25,11 +25,11 @@ from typing import Any
 
 from murmuration.clock import now_ms
 from murmuration.storage.live import token_forms, wake_queues
-from murmuration.storage.live.listeners import Wait
+from murmuration.storage.live.listeners import KEYS_LETTER, Wait
 from murmuration.storage.live.token_forms import CALLED_POS, MARKED_POS, PLAIN_POS, REFUSED_POS
 from murmuration.sync.marks import SHORTEST_TIMEOUT_MS, Place, fingerprint
 
-LETTERS = "qrst"
+LETTERS = "qrs"
 """What the names of a connection's slots begin with. Apps have three connections; more of them share slots.
 All slots of a user's devices are in one item, which whoever rings reads."""
 MOST_BYTES = 32_768
@@ -98,8 +98,9 @@ def place(pos: str | None) -> Place | None:
     return Place(found[1], found[2]) if found is not None else None
 
 
-def slot_letter(connection_number: int) -> str:
-    return LETTERS[connection_number % len(LETTERS)]
+def slot_letter(connection_number: int, *, of_keys: bool) -> str:
+    """What the names of a connection's slots begin with; a wait for keys alone is rung for less."""
+    return KEYS_LETTER if of_keys else LETTERS[connection_number % len(LETTERS)]
 
 
 def is_call(pos: str | None) -> bool:

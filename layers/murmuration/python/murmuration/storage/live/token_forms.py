@@ -21,7 +21,8 @@ import re
 PLAIN, MARKED, CALLED = "s_", "p_", "c_"
 PLAIN_POS, MARKED_POS, CALLED_POS, REFUSED_POS = "l", "lp_", "lc_", "lr_"
 ROW = r"[\w-]{8,32}"
-SLOT = r"[p-t]\d"
+SLOT = r"[p-t]\d[\w-]{0,400}"
+"""A slot, and in marks of /sync what else is told of its registration (PLACE)."""
 QUEUE = r"[0-9a-f]{32}"
 FINGERPRINT = r"[0-9a-f]{12}"
 UNTIL = r"\d{10}"
@@ -36,13 +37,20 @@ MARK = (
 queue; the fingerprint; until; what a quiet answer says; the digest of the body, in sliding sync; seen."""
 ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{QUIET}){{0,8}})", re.ASCII)
 """A token of any form; what stands behind the row isn't looked at."""
-PLACE = re.compile(rf"[cp]_{ROW}\.({SLOT})\.({QUEUE})(?:\.{QUIET})*", re.ASCII)
-"""A mark or a call, with the slot and the queue."""
+NONCE = r"[\w-]{12}"
+LOOKED = r"[0-9a-f]{8}"
+PLACE = re.compile(
+    rf"[cp]_{ROW}\.(?P<slot>p\d)(?:(?P<nonce>{NONCE})(?P<looked>{LOOKED})(?P<next>p\d)?(?:-(?P<moves>[\w-]+))?)?\.(?P<queue>{QUEUE})(?:\.{QUIET})*",
+    re.ASCII,
+)
+"""A mark or a call, with the slot and the queue. Unless the next look has to be one at everything, with the
+registration's nonce, the time in seconds (hexadecimal) of the last such look, the next slot to take, and what
+the client was shown since the row was written (`moves`)."""
 POS = re.compile(
     r"l(?P<number>\d)\.(?P<row>\d)\.(?P<nonce>[\w-]{12})"
     rf"|l[pcr]_(?P<number_2>\d)(?P<row_2>\d)(?P<nonce_2>[\w-]{{12}})(?:\.{QUIET}){{0,8}}",
     re.ASCII,
 )
 """A pos of any form; what stands behind the row isn't looked at."""
-POS_PLACE = re.compile(rf"l[pcr]_[\w-]{{14}}\.({SLOT})\.({QUEUE})(?:\.{QUIET})*", re.ASCII)
+POS_PLACE = re.compile(rf"l[pcr]_[\w-]{{14}}\.([q-t]\d)\.({QUEUE})(?:\.{QUIET})*", re.ASCII)
 """A mark, a call or a refusal of sliding sync, with the slot and the queue."""
