@@ -71,7 +71,7 @@ def send(
         "isBase64Encoded": True,
         "requestContext": {"identity": {"sourceIp": "198.51.100.1"}},
     }
-    answer = tell(event)
+    answer: Any = tell(event)
     return answer["statusCode"], json.loads(answer["body"])
 
 

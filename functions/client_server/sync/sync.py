@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
+from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.protocol.presence import ONLINE, TODAYS
 from murmuration.settings import settings
 from murmuration.sync.engine import SyncRequest, sync
@@ -15,7 +13,7 @@ PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 
 
 @endpoint("GET", "/_matrix/client/{version}/sync", auth=Auth.DEFERRED_ACCESS_TOKEN, versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Answer:
     parks, at_edge = settings().waiting == "parked", settings().waits == "edge"
     asked = [request.headers.get("authorization", ""), *(request.query.get(name, "") for name in PARKED_BY)]
     return sync(

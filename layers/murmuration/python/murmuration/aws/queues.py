@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from murmuration.aws.calls import ServiceError, call
 from murmuration.cache import LruCache
@@ -39,6 +39,15 @@ FIFO: Mapping[str, bool] = {
 FEDERATION = frozenset(("outbound", "remote-joins", "room-pdus"))
 """The queues that a server has only if it federates."""
 _urls: LruCache[str, str] = LruCache(64)
+
+
+class QueueRecord(TypedDict):
+    """A message of SQS. `attributes` has the names that SQS gives: MessageGroupId, SentTimestamp …"""
+
+    messageId: str
+    receiptHandle: str
+    body: str
+    attributes: dict[str, str]
 
 
 class NotQueued(Exception):
@@ -216,7 +225,7 @@ def ring_later(name: str, delay_s: int) -> None:
 # -- Working through a queue -----------------------------------------------------------------------------
 
 
-def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[dict[str, Any]]:
+def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[QueueRecord]:
     """Receive up to `most` messages, as records of an event source mapping. Waits up to `wait_s` for the
     first.
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
@@ -44,6 +44,13 @@ EVERY_DEVICE = ""
 Call = Callable[[], None]
 Target = tuple[str, str]
 """A user ID, and a device ID or EVERY_DEVICE."""
+
+
+class SocketPush(TypedDict):
+    """A message of the queue PUSHES; it has a user ID if the connection has ended."""
+
+    connection_id: str
+    user_id: NotRequired[str]
 
 
 def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:

@@ -6,15 +6,16 @@ verified. Whoever has no token, or a wrong one, pays by their network address. O
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.endpoint.routes import Auth, Http
 from murmuration.identity import budgets
 
 if TYPE_CHECKING:
     from murmuration.endpoint.http import Request
+    from murmuration.endpoint.shapes import ProxyResponse
 
 BASE64 = 0.75
 """The bytes that a character of a body stands for which API Gateway sends as base64."""
@@ -76,7 +77,7 @@ def charge_server(origin: str) -> None:
     budgets.charge_to(budgets.server_owner(origin))
 
 
-def add_answer(response: Mapping[str, Any]) -> None:
+def add_answer(response: ProxyResponse) -> None:
     """Count what the client is sent."""
     body = response["body"]
     budgets.add((BASE64 if response["isBase64Encoded"] else 1) * len(body) / 1024 * budgets.SENT_KB)

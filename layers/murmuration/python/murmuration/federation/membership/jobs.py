@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import NotRequired, TypedDict
 
 from murmuration.clock import now_ms
 from murmuration.federation.membership import handshakes
@@ -24,6 +25,14 @@ from murmuration.storage.servers.join_jobs import Job
 
 CLAIM_MS = 900_000
 """As long as a worker may run."""
+
+
+class JoinMessage(TypedDict):
+    """A message of the queue `remote-joins`: a join to carry out, or the attempt number of a leave."""
+
+    user_id: str
+    room_id: str
+    leave: NotRequired[int]
 
 
 def run(user_id: str, room_id: str) -> None:
