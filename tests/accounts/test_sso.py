@@ -214,7 +214,8 @@ def test_a_token_signed_by_nobody_is_refused(offer: Any, provider: Provider) -> 
 
     uri = f"{provider.issuer}/oauth/jwks.json"
     offer()
-    (public,) = openid_connect._asked(uri)["keys"]
+    keys: Any = openid_connect._asked(uri)["keys"]
+    (public,) = keys
     claims = {"sub": "alice"}
     strange = RSAKey.generate_key(2048, {"kid": public["kid"]})
     mac = OctKey.import_key(CLIENT_SECRET * 2)
@@ -261,7 +262,7 @@ def test_keys_are_asked_for_again_when_they_changed(offer: Any, monkeypatch: pyt
     genuine, asked = openid_connect._asked, []
     stale = {"keys": [RSAKey.generate_key(2048, auto_kid=True).as_dict(private=False)]}
 
-    def asking(url: str, **headers: str) -> dict[str, Any]:
+    def asking(url: str, **headers: str) -> Any:
         if "jwks" not in url:
             return genuine(url, **headers)
         asked.append(url)

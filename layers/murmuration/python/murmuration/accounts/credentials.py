@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.accounts import login_guesses, passwords
 from murmuration.identity import rate_limits
@@ -24,6 +24,9 @@ from murmuration.protocol.identifiers import is_valid_new_localpart, parse_user_
 from murmuration.settings import settings
 from murmuration.storage.users import accounts
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Body
+
 _WRONG = "Invalid username or password"
 
 
@@ -36,9 +39,7 @@ class Proof:
     is_admin: bool
 
 
-def prove_by_password(
-    fields: Mapping[str, Any], *, source_ip: str = "", expected: str | None = None
-) -> Proof:
+def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None = None) -> Proof:
     """The account whose identifier and password `fields` hold.
 
     `source_ip` is the client's address. `expected` is the user who already proved to be there by a token or
@@ -70,14 +71,14 @@ def prove_by_password(
     return Proof(user_id, password_hash, bool(account.get("admin")))
 
 
-def _stranger(fields: Mapping[str, Any]) -> str:
+def _stranger(fields: Body) -> str:
     """What stands for a user that can't be one of ours, as the key of their failures."""
     named = {name: fields.get(name) for name in ("identifier", "user", "medium", "address")}
     text = json.dumps(named, sort_keys=True, default=str)
     return f"?{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}"
 
 
-def identified_user(fields: Mapping[str, Any]) -> str | None:
+def identified_user(fields: Body) -> str | None:
     """The local user that `identifier` (or the older form, in `fields` themselves) names; None if nobody.
 
     An address is looked up. Raises MissingParam, BadJson.

@@ -8,13 +8,15 @@ or by a device that was last used there. Nobody gets more attempts than the firs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.identity import rate_limits
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.storage.users import accounts
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
 
 KNOWN_BY_TOKEN = "token"  # noqa: S105 - stands for a network
 NETWORKS = 8
@@ -52,7 +54,7 @@ def take(user_id: str, source_ip: str, *, is_known: bool) -> Guess:
     return Guess(tuple(taken))
 
 
-def remember_network(account: Mapping[str, Any], source_ip: str) -> None:
+def remember_network(account: StoredItem, source_ip: str) -> None:
     """Note on the account that its owner logged in from this network. Writes only if that is new."""
     network, before = rate_limits.network(source_ip), list(account.get("login_networks", ()))
     if network and network not in before:

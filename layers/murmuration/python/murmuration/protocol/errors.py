@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import Answer
+    from murmuration.protocol.encoding.shapes import Answer, JsonObject
 
 
 class MatrixError(Exception):
@@ -342,7 +342,7 @@ class UserInteractiveAuthRequired(MatrixError):
 
     status = 401
 
-    def __init__(self, fields: Answer, failure: MatrixError | None = None) -> None:
+    def __init__(self, fields: JsonObject, failure: MatrixError | None = None) -> None:
         super().__init__(failure.message if failure else "Authentication is required", **fields)
         self.failure = failure
 

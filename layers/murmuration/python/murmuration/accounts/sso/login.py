@@ -13,7 +13,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_plus, urlencode
 
 from murmuration import pages
@@ -32,6 +32,9 @@ from murmuration.protocol.errors import Forbidden, InvalidParam, MissingParam, N
 from murmuration.settings import settings
 from murmuration.storage.auth import login_states, user_tokens
 from murmuration.storage.auth.login_states import LIFETIME_S, LoginState
+
+if TYPE_CHECKING:
+    from murmuration.storage.auth.login_states import LoginPurpose
 
 CLIENT, AUTH_STAGE, LOGIN_STAGE = "client", "auth stage", "login stage"
 """What a state is for."""
@@ -75,7 +78,7 @@ def redirect(
 
 def start(
     chosen: IdentityProvider,
-    purpose: Mapping[str, Any],
+    purpose: LoginPurpose,
     *,
     cookies: str,
     source_ip: str,
@@ -91,7 +94,7 @@ def start(
 
 
 def request_uri(
-    chosen: IdentityProvider, purpose: Mapping[str, Any], *, binding: str = "", register: bool = False
+    chosen: IdentityProvider, purpose: LoginPurpose, *, binding: str = "", register: bool = False
 ) -> str:
     """The URI of a new authorisation request; any browser may follow it unless bound. Raises Unavailable."""
     request = openid_connect.Request.fresh()

@@ -186,7 +186,8 @@ def _finish_oauth2(pending: LoginState, query: Mapping[str, str], cookies: str) 
     chosen, identity = sso.identify(pending, query, cookies)
     purpose = pending.purpose
     request = SessionRequest.parse(purpose, "")
-    session, wanted = str(purpose["session"]), purpose.get("user")
+    session, user = str(purpose["session"]), purpose.get("user")
+    wanted = user if isinstance(user, str) else None
     if purpose.get("operation") == "register":
         flows, user_id = _register_flows(), _registered(chosen, identity, wanted)
     else:

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, StoredItem
@@ -17,6 +16,10 @@ from murmuration.clock import now_ms
 
 TABLE = "transient"
 LIFETIME_S = 900
+
+
+LoginPurpose = Mapping[str, str | bool | None]
+"""What a login is for: `for` names the code that goes on with it, which also reads the other properties."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class LoginState:
     nonce: str
     verifier: str
     binding: str
-    purpose: Mapping[str, Any]
+    purpose: LoginPurpose
 
 
 def create(state: str, pending: LoginState) -> None:
