@@ -33,7 +33,7 @@ from murmuration.accounts.sso.identity_providers import IdentityProvider, provid
 from murmuration.accounts.sso.openid_connect import Identity
 from murmuration.identity import rate_limits
 from murmuration.pages import Page
-from murmuration.protocol.encoding.shapes import Body
+from murmuration.protocol.encoding.shapes import Body, JsonObject
 from murmuration.protocol.errors import (
     BadJson,
     Forbidden,
@@ -100,7 +100,7 @@ def _go_on(standing: Standing, request: SessionRequest, kind: str) -> Answer:
     return _credentials(answer)
 
 
-def _credentials(answer: Mapping[str, Any]) -> Answer:
+def _credentials(answer: JsonObject) -> Answer:
     return {name: answer[name] for name in ("user_id", "access_token", "home_server", "device_id")}
 
 
@@ -223,7 +223,7 @@ def get_fallback_page(query: Mapping[str, str]) -> Page:
     return fallback_page({"fields": _device_fields(query)})
 
 
-def fallback_page(data: Mapping[str, Any]) -> Page:
+def fallback_page(data: Body) -> Page:
     """The page, with what it begins or goes on with."""
     content = (
         '<p id="status" role="status" aria-live="polite">This page needs JavaScript to log you in.</p>'
@@ -247,7 +247,7 @@ def _kind(body: Body, flows: Sequence[Flow]) -> str:
     return kind
 
 
-def _device_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+def _device_fields(values: Body) -> dict[str, Any]:
     return {name: values[name] for name in ("device_id", "initial_device_display_name") if name in values}
 
 

@@ -17,7 +17,7 @@ from murmuration.drafts.v1.events import Form
 from murmuration.drafts.v1.room_stream import get_room_events
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.views import look_at
-from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent, EventFields
+from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent, EventFields, JsonObject
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.filters import EventFilter
@@ -37,7 +37,7 @@ AT_ONCE = 100
 """How many events of one room an answer brings at most."""
 DEFAULT_LIMIT = 16
 MAX_LIMIT = 250
-_NOTHING: Mapping[str, Any] = {"types": []}
+_NOTHING: JsonObject = {"types": []}
 
 
 # -- The stream ----------------------------------------------------------------------------------------------
@@ -82,10 +82,10 @@ def _checked(text: str | None) -> str | None:
     return text
 
 
-def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tuple[list[dict[str, Any]], str]:
+def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tuple[list[ClientEvent], str]:
     """The events of a sync's answer in one list; the token behind them."""
     rooms = body.get("rooms", {})
-    found: list[dict[str, Any]] = []
+    found: list[ClientEvent] = []
     end = str(body["next_batch"])
     places = None
     budget = Budget(max(LIST_BYTES // 2, LIST_BYTES - json_bytes(body)))
@@ -122,7 +122,7 @@ class _Places:
         before, after = (tokens.read(token.user_id, each, token.device_id) for each in (start, end))
         return cls(token, end, before, after or Positions())
 
-    def go_on(self, room_id: str, budget: Budget) -> list[dict[str, Any]] | None:
+    def go_on(self, room_id: str, budget: Budget) -> list[ClientEvent] | None:
         """The events from where the client stood in a room, oldest first: the user's joining at the earliest.
 
         As many as fit into the budget. None where that can't be told.
@@ -161,7 +161,7 @@ class _Places:
         return tokens.write(self.token.user_id, self.token.device_id, self.after)
 
 
-def _since_joining(events: list[ClientEvent], user_id: str) -> list[dict[str, Any]]:
+def _since_joining(events: list[ClientEvent], user_id: str) -> list[ClientEvent]:
     """Of a room that the client didn't know: the user's joining, and what came after."""
     joinings = _joinings(events, user_id)
     return events[joinings[-1] :] if joinings else events
@@ -179,9 +179,7 @@ def _joinings(events: Sequence[EventFields], user_id: str) -> list[int]:
     ]
 
 
-def _invitation(
-    section: Mapping[str, Any], room_id: str, user_id: str, form: Form
-) -> Iterator[dict[str, Any]]:
+def _invitation(section: Body, room_id: str, user_id: str, form: Form) -> Iterator[ClientEvent]:
     """The user's invitation to a room, with what it says of the room."""
     state = section["invite_state"]["events"]
     for event in state:
@@ -190,7 +188,7 @@ def _invitation(
             yield form({**event, "invite_room_state": others}, room_id)
 
 
-def _presence(body: Body, form: Form) -> list[dict[str, Any]]:
+def _presence(body: Body, form: Form) -> list[ClientEvent]:
     """The events of a sync's answer about others' presence, and, in v1, about who asks to see the user's."""
     sections = [body.get(name, {}).get("events", []) for name in ("presence", INVITE)]
     return [form.presence(event) for events in sections for event in events]
@@ -242,22 +240,20 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
     return answer
 
 
-def own_presence(user_id: str, form: Form) -> list[dict[str, Any]]:
+def own_presence(user_id: str, form: Form) -> list[ClientEvent]:
     """The event of the user's own presence, which comes with those of others."""
     now = now_ms()
     return [form.presence(one.event(as_today(one.presence.shown(now)), now)) for one in look_at([user_id])]
 
 
-def _membership(section: Mapping[str, Any], user_id: str) -> str:
+def _membership(section: Body, user_id: str) -> str:
     """What the user of a room that they aren't in any more is there: `leave` or `ban`."""
     events = [*section["state_after"]["events"], *section["timeline"]["events"]]
     own = [event for event in events if event["type"] == MEMBER and event.get("state_key") == user_id]
     return str(own[-1]["content"]["membership"]) if own else "leave"
 
 
-def _room(
-    room_id: str, section: Mapping[str, Any], end: str, form: Form, membership: str = "join"
-) -> dict[str, Any]:
+def _room(room_id: str, section: Body, end: str, form: Form, membership: str = "join") -> dict[str, Any]:
     timeline = section["timeline"]
     kept = {} if form.founding else {"account_data": section["account_data"]["events"]}
     return {
@@ -273,9 +269,7 @@ def _room(
     }
 
 
-def _ephemeral(
-    joined: Mapping[str, Any], wanted: Callable[[Mapping[str, Any]], bool], form: Form
-) -> list[dict[str, Any]]:
+def _ephemeral(joined: Body, wanted: Callable[[EventFields], bool], form: Form) -> list[ClientEvent]:
     return [
         form(event, room_id)
         for room_id, section in joined.items()

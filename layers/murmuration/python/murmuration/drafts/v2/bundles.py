@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from murmuration.aws.concurrency import parallel
 from murmuration.protocol.encoding.shapes import ClientEvent
@@ -50,7 +49,7 @@ class EventForm:
         """Whether history shows the event by itself; what only updates another is inside that one."""
         return not (self.updates and relations.is_update(event))
 
-    def project(self, shown: dict[str, Any]) -> dict[str, Any]:
+    def project(self, shown: ClientEvent) -> ClientEvent:
         return shown if self.fields is None else SyncFilter(event_fields=self.fields).project(shown)
 
 
@@ -85,7 +84,7 @@ def render_event(
     return shown
 
 
-def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
+def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> ClientEvent:
     """A state event of which no more is at hand than the event itself, in version 2's form."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     shown = render_event(Seen(entry, None), viewer, with_room_id=with_room_id)
@@ -195,7 +194,7 @@ class _Page:
             found.append(seen.entry)
         return found
 
-    def render(self, seen: Seen, depth: int = 0) -> dict[str, Any]:
+    def render(self, seen: Seen, depth: int = 0) -> ClientEvent:
         """An event with its children; `depth` is how many events it is within."""
         federation = self.form.federation
         whole = render_event(seen, self.viewer, with_room_id=self.with_room_id, federation=federation)
@@ -213,7 +212,7 @@ class _Page:
             shown["limited"] = True
         return shown
 
-    def _rendered(self, kin: Iterable[Relation], depth: int) -> list[dict[str, Any]]:
+    def _rendered(self, kin: Iterable[Relation], depth: int) -> list[ClientEvent]:
         found = [self.children[each.ordinal] for each in kin if each.ordinal in self.children]
         return [self.render(each, depth + 1) for each in found]
 

@@ -22,7 +22,7 @@ from murmuration.drafts.v2.history import Reading
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.telling import SMALL_ROOM
-from murmuration.protocol.encoding.shapes import Answer, ClientEvent, EventFields
+from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent, EventFields
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.reading.pagination import position_token
@@ -78,7 +78,7 @@ class Page:
 
     entries: list[LogEntry]
     events: list[ClientEvent]
-    state: list[dict[str, Any]]
+    state: list[ClientEvent]
     incremental: bool
     token: str | None
 
@@ -117,7 +117,7 @@ def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compac
     return {"rooms": rooms, "presence": presence_of(body), "streaming": end}
 
 
-def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
+def _compact(section: Body) -> Answer:
     """The section with each event once. Those of the history say what they replaced, so they go first."""
     events: ClientEvent = {}
     for event in (*section["messages"], *section["state"]):
@@ -211,7 +211,7 @@ def read_page(view: View, position: RoomPosition | None, wanted: Wanted) -> Page
     return Page([seen.entry for seen in found], events, state, incremental, token)
 
 
-def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[dict[str, Any]]:
+def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[ClientEvent]:
     """The room's state as it was when its head was read, or what of it changed since a position."""
     room = view.room
     if wanted.events.admits_nothing or not wanted.events.admits_room(room.room_id):

@@ -6,9 +6,8 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from murmuration.aws.concurrency import gather
 from murmuration.aws.reads import fetch
@@ -22,7 +21,7 @@ from murmuration.federation.membership import inviting, joining
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.presence import views
 from murmuration.protocol.bodies import Fields
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, ClientEvent, Content
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
@@ -121,9 +120,7 @@ def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[
         return {"room_id": room_id, "response": _show_room(token, room_id, config, shown)}
 
 
-def _show_room(
-    token: AccessToken, room_id: str, config: ResponseConfig, given: list[str]
-) -> Mapping[str, Any]:
+def _show_room(token: AccessToken, room_id: str, config: ResponseConfig, given: list[str]) -> Content:
     """A room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
 
     `typing` are those who type, `presence` is that of members among the state, where they are there; `token`
@@ -155,7 +152,7 @@ def _show_room(
     return shown | ({"token": position_token(scan.position)} if scan.position > bottom else {})
 
 
-def _presence(state: Iterable[Event], view: View, now: int) -> list[dict[str, Any]]:
+def _presence(state: Iterable[Event], view: View, now: int) -> list[ClientEvent]:
     """The presence of the first `MAX_PRESENCE` other members among the state, but of those offline."""
     joined = [event.state_key for event in state if event.membership == "join" and event.state_key]
     others = [user_id for user_id in joined if user_id not in {view.viewer.user_id, *view.viewer.ignored}]

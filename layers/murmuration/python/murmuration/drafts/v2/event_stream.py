@@ -113,12 +113,12 @@ def _answer(body: Body) -> Answer:
     return answer
 
 
-def presence_of(body: Body) -> list[dict[str, Any]]:
+def presence_of(body: Body) -> list[ClientEvent]:
     """The events of a sync's answer about others' presence, and about who asks to see the user's."""
     return [event for name in ("presence", INVITE) for event in body.get(name, {}).get("events", ())]
 
 
-def invitation(row: Membership) -> dict[str, Any]:
+def invitation(row: Membership) -> ClientEvent:
     """The user's invitation to a room, or their knock on it, with what it says of the room."""
     own, others = {}, []
     for event in row.stripped_state:
@@ -203,7 +203,7 @@ class EventStream(Sections):
 
     def _shown(
         self, window: Window, viewer: Viewer, superseded: frozenset[str], late: Mapping[str, LogEntry]
-    ) -> list[dict[str, Any]]:
+    ) -> list[ClientEvent]:
         """The events of a window that come down the stream."""
         form = self.wanted.form
         given = frozenset().union(*self._streaming().given) if window.seen else frozenset()
@@ -219,7 +219,7 @@ class EventStream(Sections):
             shown.append(event)
         return shown
 
-    def _untold(self, news: RoomNews) -> list[dict[str, Any]]:
+    def _untold(self, news: RoomNews) -> list[ClientEvent]:
         """The state that became current in what was passed over, or by none of the events themselves."""
         room, window, position = news.room, news.window, news.position
         if position is None or not (window.limited or any(entry.resolved for entry in window.passed)):
@@ -232,7 +232,7 @@ class EventStream(Sections):
             if event.event_id not in told and self.wanted.events.matches(event.pdu)
         ]
 
-    def _scrollback(self, room: Room, viewer: Viewer) -> list[dict[str, Any]]:
+    def _scrollback(self, room: Room, viewer: Viewer) -> list[ClientEvent]:
         """The server's own event that says where a room's events begin to come down the stream."""
         event = {
             "type": SCROLLBACK,
