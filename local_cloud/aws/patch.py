@@ -15,10 +15,11 @@ from typing import Any
 from botocore import handlers
 from botocore.awsrequest import AWSResponse
 
+from local_cloud.aws.shapes import Parsed
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
-Operation = Callable[[dict[str, Any]], dict[str, Any]]
+Operation = Callable[[Any], Parsed]
 """An operation of a service: parameters in, the parsed answer out."""
 
 WRITES = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
@@ -107,7 +108,7 @@ def _operation(operations: Mapping[str, Operation], service: str, name: str) -> 
     return operation
 
 
-def _keep_parameters(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+def _keep_parameters(params: Any, context: dict[str, Any], **_: Any) -> None:
     if _current is not None:
         context["local_cloud_parameters"] = params
 
