@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an HTTP request came to; `body` is None where it isn't a JSON object."""
+    """The answer to an HTTP request; `body` is None if it isn't a JSON object."""
 
     status: int
     body: dict[str, Any] | None
@@ -45,7 +45,7 @@ class Answer:
 
 
 class Unreachable(Exception):
-    """Nobody answered; the message says why."""
+    """There was no answer; the message says why."""
 
 
 def checks(server: Server, url: str) -> Iterator[Finding]:
@@ -114,7 +114,7 @@ def check_versions(answer: Answer) -> Finding:
 
 
 def check_clock(answer: Answer) -> Finding:
-    """The `Date` of an answer is to the second: half of one is nobody's fault."""
+    """Compare the clocks. An answer's `Date` has whole seconds, so half a second of difference is ignored."""
     if answer.date is None:
         return Finding(Standing.SKIPPED, "clock", "the answer has no Date")
     skew = parsedate_to_datetime(answer.date).timestamp() + 0.5 - answer.sent_at
@@ -259,7 +259,7 @@ def _queue_urls(client: Any, prefix: str) -> Iterator[str]:
 
 
 def check_destinations() -> Iterator[Finding]:
-    """Other servers that don't answer: some always are gone, so it is no fault of this one's."""
+    """Other servers that don't answer. Some always are gone, so that is only a warning."""
     from murmuration.settings import settings
     from murmuration.storage.servers.standings import scan_standings
 

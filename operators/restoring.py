@@ -1,7 +1,8 @@
-"""Restoring a deployment's data beside it, as it was at one moment. Each step looks whether it's done.
+"""Restores a deployment's data beside it, as it was at one moment. Each step is skipped if it is done
+already.
 
-So whoever was interrupted begins anew with the same words. All tables are of the same second, or they would
-contradict each other. Those whose items expire by themselves are not restored: use makes them anew.
+So after an interruption the same command continues. All tables are restored to the same second, because they
+would contradict each other otherwise. Tables with expiring items are not restored: use makes them anew.
 """
 
 from __future__ import annotations

@@ -41,12 +41,12 @@ _LONG_LIVED = frozenset(("client", "session", "_client", "_threads", "_tls", "_w
 
 @dataclass
 class Outcome:
-    """What came of an event: the function's answer, and what is now where.
+    """The outcome of an event: the function's answer, and what it changed.
 
-    For an HTTP event `status`, `headers` (lower-case names) and `body` are the client's view: `body` is the
-    value of JSON, or bytes. `items` are those written, by table, `deleted` the keys of those gone,
-    `objects` what the bucket got, `messages` those sent, by queue, `posts` those to WebSocket connections,
-    with None where one was closed.
+    For an HTTP event `status`, `headers` (lower-case names) and `body` are as the client sees them: `body` is
+    a JSON value, or bytes. `items` are the written items by table, `deleted` the keys of deleted ones,
+    `objects` what was put into the bucket, `messages` what was sent by queue, `posts` what was sent to each
+    WebSocket connection, with None if it was closed.
     """
 
     answer: Any
@@ -111,7 +111,7 @@ class Backdrop:
         self._cleanup.close()
 
     def set_up(self) -> None:
-        """What there is to do before the first call."""
+        """Prepare for the first call."""
 
     def _operations(self) -> dict[str, Mapping[str, patch.Operation]]:
         def current(name: str) -> patch.Operation:

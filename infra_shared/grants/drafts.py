@@ -1,4 +1,4 @@
-"""What the modules of the founding drafts' APIs may do."""
+"""The permissions of the founding drafts' modules."""
 
 from __future__ import annotations
 

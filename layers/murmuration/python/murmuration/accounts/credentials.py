@@ -1,4 +1,4 @@
-"""Who a password proves somebody to be. For login and for user-interactive authentication alike."""
+"""Proves a user's identity by a password, for login and for user-interactive authentication."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Proof:
 def prove_by_password(fields: Body, *, source_ip: str = "", expected: str | None = None) -> Proof:
     """The account whose identifier and password `fields` hold.
 
-    `source_ip` is the client's address. `expected` is the user who already proved to be there by a token or
-    another stage: the password has to be that user's. Every place that tries a password comes through here,
-    so each attempt is counted before the password is hashed, also for users who don't exist; what a right
-    password took comes back.
+    `source_ip` is the client's address. `expected` is the user whom a token or another stage has already
+    proved; the password has to be that user's. Every place that tries a password uses this function. So each
+    attempt is counted before the password is hashed, also for users who don't exist. For a right password the
+    count is given back.
 
     Raises Forbidden for an unknown user and a wrong password, with the same words and in about the same time;
     UserDeactivated, LimitExceeded after several failures, MissingParam, BadJson, InvalidParam.
@@ -79,7 +79,8 @@ def _stranger(fields: Body) -> str:
 
 
 def identified_user(fields: Body) -> str | None:
-    """The local user that `identifier` (or the older form, in `fields` themselves) names; None if nobody.
+    """The local user that `identifier` (or the older form, in `fields` themselves) names; None if there is
+    none.
 
     An address is looked up. Raises MissingParam, BadJson.
     https://spec.matrix.org/v1.19/client-server-api/#identifier-types

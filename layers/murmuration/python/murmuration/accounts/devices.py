@@ -110,13 +110,13 @@ def remove_all_devices(user_id: str, *, spare: str | None = None, last: str | No
 
 
 def remove_devices(user_id: str, device_ids: Iterable[str], *, is_revoked: bool = True) -> None:
-    """Delete devices with their tokens, keys, pushers and messages; those that aren't there are no error.
+    """Delete devices with their tokens, keys, pushers and messages; devices that don't exist are no error.
 
-    Of a device that is revoked, rather than logged out by itself, the events end that it scheduled to be sent
-    later, but for those which only take back what it said of its own user.
+    If a device is revoked (and hasn't logged itself out), its scheduled events are cancelled, except those
+    that only take back state about its own user.
 
-    What hangs on a device goes first, so that whoever stopped halfway finds the device and goes on. It goes
-    once more after the device: a device may upload keys until it is gone, and then no upload is taken.
+    A device's data are deleted before the device. So after an interruption a repetition still finds the
+    device. They are deleted once more after it, because a device can upload keys until it is gone.
     """
     known = {accounts.device_id_of(item) for item in accounts.read_devices(user_id)}
     doomed = [each for each in dict.fromkeys(device_ids) if each in known]
@@ -140,10 +140,10 @@ def _purge(user_id: str, device_ids: Sequence[str], is_revoked: bool) -> None:
 
 
 def make_room(user_id: str) -> None:
-    """End devices that nobody used for long, the oldest first, where one more would be too many.
+    """End devices that weren't used for long, the oldest first, if one more would be too many.
 
-    Logins at the same time may each make one more than there may be; the next login takes them back. Raises
-    TooLarge if all devices are in use.
+    Concurrent logins may each exceed the bound by one; the next login corrects that. Raises TooLarge if all
+    devices are in use.
     """
     found = accounts.read_devices(user_id)
     excess = len(found) + 1 - MOST
@@ -163,7 +163,7 @@ def _last_used_ms(item: StoredItem) -> int:
 
 
 def prepare_device_id(user_id: str, device_id: str) -> None:
-    """Let a new device have the ID that its client chose: what a former one may have left goes.
+    """Prepare the device ID that a client chose for a new device: data that a former device left are deleted.
 
     Raises Forbidden for the ID of a cross-signing key.
     """

@@ -60,7 +60,7 @@ def get_login_flows() -> LoginFlows:
 
 
 def login(body: Body, *, source_ip: str) -> LoginAnswer:
-    """Begin a session for whoever the body proves to be.
+    """Begin a session for the user whose identity the body proves.
 
     Raises Forbidden, UserDeactivated, LimitExceeded, Unknown for a type that isn't offered, MissingParam,
     BadJson, InvalidParam. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login

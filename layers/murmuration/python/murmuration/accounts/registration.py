@@ -123,7 +123,7 @@ def _remember(session: str, attempt: Attempt) -> None:
 
 
 def check_username_availability(username: str | None, *, source_ip: str) -> dict[str, bool]:
-    """Whether somebody could register as `username`.
+    """Check that `username` can be registered.
 
     Raises Forbidden where registration is closed, MissingParam, InvalidUsername, UserInUse, LimitExceeded.
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable
@@ -290,5 +290,5 @@ def _bare_answer(user_id: str) -> BareAnswer:
 
 
 def random_localpart() -> str:
-    """A name for somebody who wants none in particular."""
+    """A random localpart for a registration without a name."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))

@@ -268,7 +268,7 @@ class Request:
 
     @property
     def requester(self) -> Requester:
-        """Who asks, verified before the handler ran."""
+        """The user and device that ask; their token is verified before the handler runs."""
         if self._requester is None:
             raise MissingToken("The access token is missing")
         return self._requester
@@ -337,8 +337,8 @@ class Request:
     def sent_uri(self) -> str:
         """Path and query as they were sent.
 
-        Only what comes by the viewer side tells the query as it was; a request without one needs no telling.
-        Raises Unauthorized.
+        CloudFront's viewer function tells the URI in a header. Without that header only a request without a
+        query can be trusted. Raises Unauthorized.
         """
         if self._came_through_viewer() and (uri := self.headers.get(URI_HEADER)):
             return uri
@@ -435,9 +435,10 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
 def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body.
 
-    A function may answer 6 MB. Large JSON goes out compressed if it's `compressible`. What is too large even
-    so is stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`,
-    else with 303. What is smaller a REST API compresses; an HTTP API doesn't, so it goes out compressed too.
+    A function may answer 6 MB. Larger JSON goes out compressed if it's `compressible`. If it is too large
+    even so, it is stored, and the client is redirected to it (`large_answers`): with 307 if the request only
+    `reads`, else with 303. A REST API compresses smaller answers itself; an HTTP API doesn't, so they go out
+    compressed too.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}

@@ -28,7 +28,7 @@ Address = Callable[[], str]
 def authenticate(
     token: AccessToken, *, address: Address | None = None, even_locked: bool = False
 ) -> Requester:
-    """Who `token` proves to be. One read. Raises what `verify` raises."""
+    """The user and device of `token`, once it is verified. One read. Raises what `verify` raises."""
     device = fetch(accounts.device_read(token.key))
     return verify(token, device, address=address, even_locked=even_locked)
 
@@ -63,7 +63,7 @@ def verify(
 
 
 def requester_of(user_id: UserId, device_id: DeviceId, device: StoredItem) -> Requester:
-    """Who a device's item says that its user is."""
+    """The requester that a device's item describes."""
     return Requester(
         user_id,
         device_id,

@@ -1,8 +1,8 @@
 """Access and refresh tokens: opaque to clients, they name the user and device they belong to.
 
-So the row that proves a token can be read together with whatever else a request needs. The layout is
-`<kind>_<localpart, base64url>.<device ID, base64url>.<secret>.<checksum>`: the checksum refuses garbage and
-typing errors without a read; only the secret's hash is stored.
+A function knows from the token which row proves it. So it can read that row together with whatever else the
+request needs. The layout is `<kind>_<localpart, base64url>.<device ID, base64url>.<secret>.<checksum>`. The
+checksum refuses garbage and typing errors without a read. Only the secret's hash is stored.
 """
 
 from __future__ import annotations

@@ -94,9 +94,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a stage may need to know: the session, and the user that has to prove to be there, if known.
+    """The input of a stage's check: the session, and the user who has to authenticate, if known.
 
-    `purpose` is what a link in a mail has to have been sent for, as `threepids.validation` has it.
+    `purpose` is the purpose for which a link in a mail must have been sent (`threepids.validation`).
     """
 
     session: str
@@ -248,7 +248,7 @@ def authorise(
 
 
 def reauthenticate(attempt: Attempt, user_id: str, *, repeatable: bool = True) -> Authorised:
-    """Require that `user_id`, who is logged in, proves to be there: by password or single sign-on.
+    """Require that `user_id`, who is logged in, authenticates again by password or single sign-on.
 
     Raises what `authorise` raises.
     """
@@ -281,11 +281,11 @@ def advance(
     lifetime_s: int = LIFETIME_S,
     purpose: str = "",
 ) -> Standing:
-    """Let the stage that a request is about be checked, and tell how far its session is.
+    """Check the stage that a request is about, and return how far its session is.
 
-    A stage that failed is in the answer; what is malformed raises, as does a session of another operation
-    (Forbidden), or one whose stages prove another user to be there than `user_id`. What was completed lapses
-    `lifetime_s` after its latest stage.
+    A failed stage is in the result. A malformed one raises. A session of another operation raises Forbidden,
+    and so does one whose stages prove another user than `user_id`. Completed stages expire `lifetime_s` after
+    the latest one.
     """
     auth = attempt.auth
     digest = attempt.digest(user_id, bind_body=bind_body)
@@ -328,10 +328,12 @@ def new_session(digest: str) -> str:
 
 
 def prove(session: str, flows: Sequence[Flow], kind: str, proof: Proved, *, lifetime_s: int) -> Standing:
-    """Take note of a stage that was completed elsewhere, by somebody who may not be who began the session.
+    """Record a stage that was completed elsewhere, perhaps by another person than the one who began the
+    session.
 
-    What is missing yet goes on in a session with another ID, which only the former learns. Raises Forbidden
-    where the stage isn't the next one, or proves another user to be there than those before it.
+    If stages are still missing, they continue in a session with a new ID, which only the person who completed
+    this stage learns. Raises Forbidden if the stage isn't the next one, or proves another user than those
+    before it.
     """
     completed = auth_sessions.read_session(session).completed
     standing = Standing(session, flows, completed)
@@ -354,10 +356,10 @@ def is_session(session: str) -> bool:
 
 
 def complete_on_page(session: str, kind: str, proof: Proved) -> None:
-    """Note that a user completed a stage on a page, which a client sent them to. Idempotent.
+    """Record that a user completed a stage on a page to which a client sent them. Idempotent.
 
-    Whoever began a session can send others there. So a user's proof counts only for what is done with their
-    own access token: otherwise it would let a stranger in who lured them to the page.
+    An attacker can begin a session and lure a user to its page. So the user's proof counts only for
+    operations that are done with the user's own access token.
     """
     complete_stage(session, kind, {**proof, PAGE: True} if "user_id" in proof else proof)
 

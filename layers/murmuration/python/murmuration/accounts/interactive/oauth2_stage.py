@@ -1,7 +1,7 @@
 """The stage `m.login.oauth2`: the client is told where to send its user, and the session waits.
 
-Who comes back with the code goes on with the login, in a session that nobody else knows: so it doesn't matter
-that another may have begun it, and the client's user may follow the URI in any browser.
+The browser that comes back with the code continues the login, in a new session that only it knows. So it
+doesn't matter if somebody else began the login, and the user may follow the URI in any browser.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Single sign-on: the browser goes to an identity provider, comes back, and somebody is logged in.
+"""Single sign-on: the browser goes to an identity provider and comes back, and the user is logged in.
 
-What for is kept by the state that goes with it: a client at a redirect URL, a stage of user-interactive
+A stored state says what the login is for: a client at a redirect URL, a stage of user-interactive
 authentication, or a stage of the founding draft's login. The first two are bound to the browser by a cookie,
-so that nobody can be made to finish what another began.
+so that nobody can be tricked into finishing a login that an attacker began.
 https://spec.matrix.org/v1.19/client-server-api/#sso-client-loginauthentication
 """
 

@@ -34,7 +34,7 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is kept of an authorisation request until its answer comes."""
+    """An authorisation request, as it is stored until its answer comes."""
 
     state: str
     nonce: str
@@ -47,7 +47,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a provider says somebody is; the names are wishes at best, only the subject identifies."""
+    """A user as a provider describes them. Only the subject identifies them; the names are suggestions."""
 
     subject: str
     localpart: str | None

@@ -1,4 +1,4 @@
-"""Proof that an address is somebody's: a mail with a link, which is followed.
+"""Proof that a user owns an address: they follow a link in a mail.
 
 https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidemailrequesttoken
 """

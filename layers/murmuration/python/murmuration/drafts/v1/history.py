@@ -74,10 +74,10 @@ def get_event(token: AccessToken, event_id: str, form: Form) -> Answer:
 
 
 def room_initial_sync(token: AccessToken, room_id: str, query: Mapping[str, str], form: Form) -> Answer:
-    """One room for who enters its window: newest messages, state, who is there, who has read what.
+    """One room for a user who opens it: newest messages, state, presence of members, receipts.
 
-    Who left sees it as it was then; who never was there, what anyone may see. Raises UnknownToken, Forbidden,
-    BadPagination.
+    A user who left gets it as it was then. A user who never was in it gets what anyone may see. Raises
+    UnknownToken, Forbidden, BadPagination.
     """
     limit = page_limit(query)
     view = open_view(token, room_id)

@@ -108,7 +108,7 @@ def _credentials(answer: JsonObject) -> Answer:
 
 
 def get_register_flows() -> Answer:
-    """Every flow by which one may register. Raises Forbidden where nobody may."""
+    """The flows by which a client may register. Raises Forbidden where registration is closed."""
     return _listed(_register_flows())
 
 

@@ -46,7 +46,9 @@ class EventForm:
     fields: tuple[tuple[str, ...], ...] | None = None
 
     def admits(self, event: Event) -> bool:
-        """Whether history shows the event by itself; what only updates another is inside that one."""
+        """Whether history shows the event by itself. An event that only updates another is shown inside that
+        one.
+        """
         return not (self.updates and relations.is_update(event))
 
     def project(self, shown: ClientEvent) -> ClientEvent:

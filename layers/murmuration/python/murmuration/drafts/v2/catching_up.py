@@ -1,7 +1,7 @@
 """Coming back in version 2: all rooms (initialSync) or one (scrollback), whole or what is new since a token.
 
-What is new comes if it's no more than the client has room for; else the room comes as if for the first time,
-with its newest events. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+If there is more news than the client has room for, the room comes as if for the first time, with its newest
+events. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ MAX_PRESENCE = 100
 
 @dataclass(frozen=True, slots=True)
 class ResponseConfig:
-    """What of the room the answer is to have, instead of the stream that `streaming` names."""
+    """What the answer has of the room; the stream that `streaming` names then leaves it out."""
 
     reading: Reading = field(default_factory=Reading)
     state: EventFilter = field(default_factory=EventFilter)

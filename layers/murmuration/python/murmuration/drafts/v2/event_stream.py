@@ -1,7 +1,8 @@
-"""Version 2's event stream: what happens from a token on, as it happens.
+"""Version 2's event stream: the events after a token, as they happen.
 
-It doesn't catch up: of a room in which more happened than `AT_ONCE` it gives the newest, and the token for
-what it passed over. A state event comes only while it is current: whoever keeps the last one has the state.
+It doesn't catch up. If more than `AT_ONCE` events happened in a room, it gives the newest, and the token for
+those that it left out. A state event comes only while it is current, so the last one of a kind that a client
+got is the state.
 https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 

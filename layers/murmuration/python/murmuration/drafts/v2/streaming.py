@@ -1,8 +1,8 @@
-"""Streaming tokens: what a client wants of what happens, stored once, and how far it has been told of it.
+"""Streaming tokens. Each names a stored configuration (which rooms and users a client wants) and a place.
 
-`v_<name>` is what a client makes; it stands where the stream began, and nothing was read by it.
-`v_<name>.<row>` stands at a row of positions, like a sync's token. Neither ever changes, so asking again with
-a token gives the same again. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+`v_<name>` is the token that a client creates; it stands for the stream's beginning. `v_<name>.<row>` stands
+for a row of positions, like a sync token. Neither ever changes, so a request with a token can be repeated.
+https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ class JoinMessage(TypedDict):
 
 
 def run(user_id: str, room_id: str) -> None:
-    """Carry out a job that was begun, unless somebody does or it is over.
+    """Carry out a job, unless it is over or another worker is at it.
 
-    What it came to is written for those who wait. Anything unforeseen is raised as well.
+    The outcome is stored for the requests that wait. An unexpected error is raised after that.
     """
     now = now_ms()
     job = join_jobs.claim(user_id, room_id, now, now + CLAIM_MS)

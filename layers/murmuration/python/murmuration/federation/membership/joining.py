@@ -107,10 +107,10 @@ def find_alias(alias: str) -> tuple[str, list[str]]:
 
 
 def servers_for(user_id: str, room_id: str, via: Sequence[str] = ()) -> list[str]:
-    """The servers by which a user may get into, or out of, a room: the likeliest first.
+    """The servers that may help a user to join or leave a room, the likeliest first.
 
-    Those that the client named, who invited the user, those that were in the room when this server was, and
-    the one in the room's ID.
+    They are those that the client named, the server of the user who sent the invite, those that were in the
+    room when this server was, and the one in the room's ID.
     """
     row = memberships.read_membership(user_id, room_id)
     invited_by: list[str] = []

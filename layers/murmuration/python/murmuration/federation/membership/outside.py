@@ -68,7 +68,7 @@ def outside_row(
 
 
 def ended_row(before: Membership, event: ClientEvent, sender: str, membership: str = "leave") -> Membership:
-    """The row of one who was invited or knocked, and isn't any more; `event` is as clients are shown it."""
+    """The membership row of a user whose invite or knock has ended; `event` is in the form for clients."""
     return Membership(
         user_id=before.user_id,
         room_id=before.room_id,

@@ -1,4 +1,6 @@
-"""What of a room's log is for other servers: events that this server made, or distributes for another."""
+"""The entries of a room's log that other servers get: events that this server made, or distributes for
+another.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ class Found:
 
 
 def is_ours(entry: LogEntry) -> bool:
-    """Whether this server distributes the event. What was filled in or purged is never sent."""
+    """Whether this server distributes the event. Events that were filled in or purged are never sent."""
     if entry.is_past or entry.distributed or entry.purged:
         return False
     return entry.relayed or entry.event.sender_server == settings().server_name
@@ -68,7 +70,9 @@ def read_events(room_id: str, ordinals: Sequence[int]) -> list[Event]:
 
 
 def read_owed(server_name: str, room_id: str, ordinal: int, *, only_newest: bool) -> Found:
-    """What a server is to get of a room's log from an ordinal on: a page, or the newest event alone."""
+    """The entries of a room's log that a server is to get, from an ordinal on: a page, or the newest event
+    alone.
+    """
     head = room_items.read_head(room_id)
     nothing = Found((), ordinal, True)
     if head is None or not may_hear(Room(head), [server_name]):

@@ -52,7 +52,7 @@ def compile_rule(kind: Kind, rule: Rule) -> list[Matcher]:
 
 
 def compile_condition(condition: Condition) -> Matcher:
-    """What the condition says, as a function; an unknown one matches no event."""
+    """A function that tells whether an event meets the condition; an unknown condition matches no event."""
     compiler = _COMPILERS.get(condition.get("kind", ""))
     return compiler(condition) if compiler else _never
 

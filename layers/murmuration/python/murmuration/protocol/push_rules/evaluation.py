@@ -58,9 +58,9 @@ def compile_ruleset(ruleset: Mapping[Kind, list[Rule]]) -> CompiledRuleset:
 
 
 def evaluate(rules: CompiledRuleset, event: Event, context: PushContext) -> Outcome:
-    """What the first rule that matches makes of `event`, in the format of the client-server API.
+    """The outcome of the first rule that matches `event`, which has the format of the client-server API.
 
-    Nobody is notified of events of their own.
+    A user is never notified of their own events.
     """
     if event.get("sender") == context.user_id:
         return _NO_RULE
