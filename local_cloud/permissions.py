@@ -1,7 +1,7 @@
-"""IAM, as a function meets it: what the role of its module doesn't allow is refused.
+"""IAM as functions meet it: calls that the role of a function's module doesn't allow are refused.
 
-The roles are the deployment's own (`infra_shared.grants`). What runs outside a function, such as the local
-cloud's own reading of queues and streams, is allowed everything.
+The roles are the deployment's own (`infra_shared.grants`). Calls from outside a function, such as the local
+cloud's own reading of queues and streams, are allowed.
 """
 
 from __future__ import annotations

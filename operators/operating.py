@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_action(
     actions: Any, name: str, help_text: str, do: Callable[[argparse.Namespace, Server], int]
 ) -> argparse.ArgumentParser:
-    """One of a command's actions, as `add_subparsers` has them: what `do` does, on the server it is for."""
+    """Add an action to a command (`actions` is from `add_subparsers`); `do` is run on the chosen server."""
     action: argparse.ArgumentParser = actions.add_parser(name, help=help_text, description=help_text)
     add_arguments(action)
     action.set_defaults(do=do)

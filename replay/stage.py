@@ -1,7 +1,6 @@
 """The stage: a backdrop whose tables, bucket and connections are set to a world, and watched.
 
-What a function writes is found by comparing the tables that it wrote to with what was there, and taken back
-before the next event.
+A function's writes are found by comparing the tables before and after, and undone before the next event.
 """
 
 from __future__ import annotations

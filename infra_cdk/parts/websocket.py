@@ -39,7 +39,7 @@ def make_socket_routes(
     functions: Sequence[Function],
     invoker: iam.CfnRole,
 ) -> None:
-    """The routes, and the stage that serves them."""
+    """Make the API's routes, and the stage that serves them."""
     stage = apigatewayv2.CfnStage(
         stack,
         "SocketStage",

@@ -61,7 +61,7 @@ class Edge:
 
 @dataclass
 class Facts:
-    """What a node does itself, and what it names."""
+    """The needs of a node itself, and the names in it."""
 
     needs: set[Need] = field(default_factory=set)
     parametric: set[tuple[str, str]] = field(default_factory=set)
@@ -214,7 +214,7 @@ class Walk:
 
 @dataclass
 class Reached:
-    """What a function comes to: its needs, each with where it arises, and how each node was come to."""
+    """The needs that a function can reach, each with where it arises, and the way to each node."""
 
     module: str = ""
     needs: dict[Need, Node] = field(default_factory=dict)

@@ -23,38 +23,38 @@ class MessageAttribute(TypedDict):
 
 
 class QueueName(TypedDict):
-    """Of GetQueueUrl."""
+    """The request of GetQueueUrl."""
 
     QueueName: str
 
 
 class NewQueue(QueueName):
-    """Of CreateQueue."""
+    """The request of CreateQueue."""
 
     Attributes: NotRequired[Mapping[str, str] | None]
 
 
 class QueuePrefix(TypedDict, total=False):
-    """Of ListQueues."""
+    """The request of ListQueues."""
 
     QueueNamePrefix: str
     MaxResults: int
 
 
 class OfQueue(TypedDict):
-    """Of every operation on a queue."""
+    """The request of an operation on a queue."""
 
     QueueUrl: str
 
 
 class QueueAttributes(OfQueue):
-    """Of SetQueueAttributes."""
+    """The request of SetQueueAttributes."""
 
     Attributes: Mapping[str, str]
 
 
 class WantedAttributes(OfQueue):
-    """Of GetQueueAttributes."""
+    """The request of GetQueueAttributes."""
 
     AttributeNames: NotRequired[Sequence[str]]
 
@@ -71,11 +71,11 @@ class MessageEntry(TypedDict):
 
 
 class SendMessage(OfQueue, MessageEntry):
-    """Of SendMessage."""
+    """The request of SendMessage."""
 
 
 class Receiving(OfQueue):
-    """Of ReceiveMessage. Times are in seconds."""
+    """The request of ReceiveMessage. Times are in seconds."""
 
     MaxNumberOfMessages: NotRequired[int]
     WaitTimeSeconds: NotRequired[int]
@@ -86,19 +86,19 @@ class Receiving(OfQueue):
 
 
 class OfMessage(OfQueue):
-    """Of DeleteMessage."""
+    """The request of DeleteMessage."""
 
     ReceiptHandle: str
 
 
 class Visibility(OfMessage):
-    """Of ChangeMessageVisibility; in seconds from now."""
+    """The request of ChangeMessageVisibility; in seconds from now."""
 
     VisibilityTimeout: int
 
 
 class Batch(OfQueue):
-    """Of the operations on several messages; each entry has an `Id`, and what the single operation takes."""
+    """The request of an operation on several messages. An entry has an `Id` and a single operation's keys."""
 
     Entries: list[Any]
 
@@ -107,13 +107,13 @@ class Batch(OfQueue):
 
 
 class OfBucket(TypedDict):
-    """Of operations on a bucket."""
+    """The request of an operation on a bucket."""
 
     Bucket: str
 
 
 class OfObject(OfBucket):
-    """Of operations on an object; the optional ones belong to reading."""
+    """The request of an operation on an object; the optional ones belong to reading."""
 
     Key: str
     Range: NotRequired[str]
@@ -122,7 +122,7 @@ class OfObject(OfBucket):
 
 
 class PutObject(OfObject):
-    """Of PutObject, CopyObject and CreateMultipartUpload; the headers are stored with the object."""
+    """The request of PutObject and CreateMultipartUpload; the headers are stored with the object."""
 
     Body: NotRequired[Any]
     ContentType: NotRequired[str]
@@ -132,7 +132,7 @@ class PutObject(OfObject):
 
 
 class CopyObject(PutObject):
-    """Of CopyObject. `CopySource` is `bucket/key`, percent-encoded, or both as an object."""
+    """The request of CopyObject. `CopySource` is `bucket/key`, percent-encoded, or both as an object."""
 
     CopySource: str | OfObject
     MetadataDirective: NotRequired[str]
@@ -152,13 +152,13 @@ class Deletion(TypedDict):
 
 
 class DeleteObjects(OfBucket):
-    """Of DeleteObjects."""
+    """The request of DeleteObjects."""
 
     Delete: Deletion
 
 
 class ListObjects(OfBucket):
-    """Of ListObjectsV2."""
+    """The request of ListObjectsV2."""
 
     Prefix: NotRequired[str]
     Delimiter: NotRequired[str]
@@ -168,13 +168,13 @@ class ListObjects(OfBucket):
 
 
 class OfUpload(OfObject):
-    """Of operations on an upload in parts."""
+    """The request of an operation on an upload in parts."""
 
     UploadId: str
 
 
 class UploadPart(OfUpload):
-    """Of UploadPart."""
+    """The request of UploadPart."""
 
     PartNumber: int
     Body: NotRequired[Any]
@@ -188,7 +188,7 @@ class Part(TypedDict):
 
 
 class CompleteUpload(OfUpload):
-    """Of CompleteMultipartUpload."""
+    """The request of CompleteMultipartUpload."""
 
     MultipartUpload: NotRequired[dict[str, Sequence[Part]]]
 
@@ -197,19 +197,19 @@ class CompleteUpload(OfUpload):
 
 
 class ParameterName(TypedDict):
-    """Of GetParameter and DeleteParameter."""
+    """The request of GetParameter and DeleteParameter."""
 
     Name: str
 
 
 class ParameterNames(TypedDict):
-    """Of GetParameters."""
+    """The request of GetParameters."""
 
     Names: Sequence[str]
 
 
 class PutParameter(ParameterName):
-    """Of PutParameter."""
+    """The request of PutParameter."""
 
     Value: str
     Type: NotRequired[str]
@@ -217,7 +217,7 @@ class PutParameter(ParameterName):
 
 
 class ParametersByPath(TypedDict):
-    """Of GetParametersByPath."""
+    """The request of GetParametersByPath."""
 
     Path: str
     Recursive: NotRequired[bool]
@@ -254,7 +254,7 @@ class Destination(TypedDict, total=False):
 
 
 class SendEmail(TypedDict):
-    """Of the first API's SendEmail."""
+    """The request of the first API's SendEmail."""
 
     Source: str
     Destination: Destination
@@ -268,7 +268,7 @@ class RawMail(TypedDict):
 
 
 class SendRawEmail(TypedDict):
-    """Of the first API's SendRawEmail."""
+    """The request of the first API's SendRawEmail."""
 
     RawMessage: RawMail
 
@@ -281,7 +281,7 @@ class MailContent(TypedDict, total=False):
 
 
 class SendEmailV2(TypedDict):
-    """Of the second API's SendEmail. A raw mail has its addresses itself."""
+    """The request of the second API's SendEmail. A raw mail has its addresses itself."""
 
     Content: MailContent
     FromEmailAddress: NotRequired[str]
@@ -292,12 +292,12 @@ class SendEmailV2(TypedDict):
 
 
 class OfConnection(TypedDict):
-    """Of GetConnection and DeleteConnection."""
+    """The request of GetConnection and DeleteConnection."""
 
     ConnectionId: str
 
 
 class ConnectionPost(OfConnection):
-    """Of PostToConnection."""
+    """The request of PostToConnection."""
 
     Data: bytes | str

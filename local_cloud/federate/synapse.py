@@ -38,7 +38,7 @@ class Synapse:
 
     @property
     def command(self) -> list[str]:
-        """What starts it, once it is configured."""
+        """The command line that starts Synapse, once it is configured."""
         return [str(self.python), "-m", "synapse.app.homeserver", "-c", str(self.folder / "homeserver.yaml")]
 
     def configure(self) -> None:

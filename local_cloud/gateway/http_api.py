@@ -1,4 +1,4 @@
-"""What an HTTP API does otherwise than a REST API; the viewer function prepares requests for it.
+"""The differences between an HTTP API and a REST API; the viewer function prepares requests for it.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html

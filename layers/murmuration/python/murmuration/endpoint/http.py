@@ -435,10 +435,9 @@ def _unexpected(event: LambdaEvent, context: Any) -> Response:
 def proxy_response(answer: Any, *, compressible: bool = False, reads: bool = True) -> ProxyResponse:
     """API Gateway's proxy response for a handler's answer: a Response, or a value that is the JSON body.
 
-    A function may answer 6 MB. Larger JSON goes out compressed if it's `compressible`. If it is too large
-    even so, it is stored, and the client is redirected to it (`large_answers`): with 307 if the request only
-    `reads`, else with 303. A REST API compresses smaller answers itself; an HTTP API doesn't, so they go out
-    compressed too.
+    JSON over a function's 6 MB goes out compressed if it's `compressible`. If it is too large even so, it is
+    stored, and the client is redirected to it (`large_answers`): with 307 if the request only `reads`, else
+    with 303. Behind an HTTP API, which doesn't compress, smaller answers are compressed too.
     """
     response = answer if isinstance(answer, Response) else Response(answer)
     headers = {**CORS_HEADERS, **response.headers}

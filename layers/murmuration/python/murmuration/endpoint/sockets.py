@@ -1,4 +1,4 @@
-"""The WebSocket API's functions: API Gateway's events in, what it wants to know out."""
+"""The WebSocket API's functions: they take API Gateway's events and return its responses."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def start(
     source_ip: str,
     register: bool = False,
 ) -> Page:
-    """Send this browser, and no other, to a provider. Raises LimitExceeded, Unavailable."""
+    """Send the browser to a provider; only this browser can finish. Raises LimitExceeded, Unavailable."""
     rate_limits.check("sso", source_ip)
     secret = _cookie_in(cookies) or secrets.token_urlsafe(24)
     uri = request_uri(chosen, purpose, binding=_binding(secret), register=register)
@@ -177,7 +177,7 @@ def _hand_over(user_id: str, redirect_url: str) -> Page:
 
 
 def with_login_token(redirect_url: str, token: str) -> str:
-    """`redirect_url` with `loginToken` in its query, and no other one; the rest of it stays to the letter."""
+    """`redirect_url` with `loginToken` in its query, instead of any that it has; the rest stays unchanged."""
     base, hash_sign, fragment = redirect_url.partition("#")
     path, _, query = base.partition("?")
     pairs = [

@@ -58,11 +58,11 @@ def get_events(
     timeout_ms: int = DEFAULT_TIMEOUT_MS,
     out_of_order: bool = False,
 ) -> Answer:
-    """What came after a streaming token, or what comes within the time: `events`, and the token for going on.
+    """The events after a streaming token; it waits for some if there are none. Also the token to go on.
 
-    `state` is what else became current, `missed` the tokens for what was passed over, by room; `ephemeral`
-    and `presence` are events of theirs. `expired` says that the token's place isn't known any more, and the
-    stream begins anew. Raises UnknownToken, NotFound for an unknown stream or filter.
+    `state` is other state that became current. `missed` has tokens for events that were left out, by room.
+    `ephemeral` and `presence` have such events. `expired` says that the token's place isn't known any more
+    and the stream begins anew. Raises UnknownToken, NotFound for an unknown stream or filter.
     """
     stream = streaming.parse(token.user_id, text)
     wanted = filters.read(token.user_id, filter_token)

@@ -35,7 +35,7 @@ MOST_EVENTS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A room as it was before a join: its state, and all events that are known of it, by ID."""
+    """A room as it was before a join: its state, and all events in the answer that were accepted, by ID."""
 
     join: Event
     state: Mapping[StateKey, str]

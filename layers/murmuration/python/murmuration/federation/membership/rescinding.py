@@ -1,4 +1,4 @@
-"""Invites and knocks that others end: the invite is taken back, the knock is refused, the user is banned.
+"""Ends of invites and knocks by others: the invite is taken back, the knock refused, or the user banned.
 
 The event comes in a transaction like any other, for a room that this server isn't in.
 """

@@ -44,10 +44,11 @@ def is_ours(entry: LogEntry) -> bool:
 
 
 def may_hear(room: Room, servers: Sequence[str]) -> list[str]:
-    """Those of the servers to which the events of a room may be sent: by its creation, and by the operator.
+    """Those of the servers that may get the room's events, by its m.federate and the operator's lists.
 
-    The room's ACL isn't asked: it is about what servers send, and those it denies still get events while they
-    are in the room. https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
+    The room's ACL doesn't matter: it is about what servers send, and servers that it denies still get events
+    while they are in the room.
+    https://spec.matrix.org/v1.19/client-server-api/#server-access-control-lists-acls-for-rooms
     """
     create = room.event(CREATE)
     if create is not None and create.content.get("m.federate") is False:

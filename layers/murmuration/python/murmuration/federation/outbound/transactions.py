@@ -90,7 +90,7 @@ class Transaction:
 
 
 def body(made_ms: int, events: Sequence[Event], edus: Sequence[Edu] = ()) -> TransactionBody:
-    """The request's body. What this server notes in `unsigned` isn't for others."""
+    """The request's body. The events' `unsigned`, which is for this server's clients, is left out."""
     pdus = [sendable(event.pdu) for event in events]
     content: TransactionBody = {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
     if edus:

@@ -1,4 +1,4 @@
-"""Evaluate a user's rules for an event: does it notify, and how.
+"""Evaluates a user's rules for an event: whether it notifies, and how.
 
 https://spec.matrix.org/v1.19/client-server-api/#push-rules
 """

@@ -19,7 +19,7 @@ from murmuration.settings import settings
 
 
 class KeysAlone:
-    """`RemoteServers` for an event that refers only to events known here: it fetches keys and nothing else."""
+    """`RemoteServers` for an event that refers only to events known here: it fetches nothing but keys."""
 
     def keys(self, wanted: Mapping[tuple[str, str], int]) -> KeyRing:
         return verify_keys(wanted)
