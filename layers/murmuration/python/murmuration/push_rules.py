@@ -23,7 +23,7 @@ def ruleset_for(user_id: str) -> Ruleset:
     return ruleset.ruleset_of(user_id, _changes(user_id))
 
 
-def as_account_data(user_id: str, changes: Changes) -> dict[str, Any]:
+def as_account_data(user_id: str, changes: Changes) -> dict[str, Ruleset]:
     """The content of `m.push_rules` account data, given the stored changes."""
     return {"global": ruleset.ruleset_of(user_id, changes)}
 

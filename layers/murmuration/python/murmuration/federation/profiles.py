@@ -17,7 +17,7 @@ SECONDS = 10.0
 MOST_BYTES = 131_072
 
 
-def get_user_profile(user_id: str, address: str) -> Answer:
+def get_user_profile(user_id: str, address: str) -> Content:
     """All fields of a user's profile, for a request from this address.
 
     Raises InvalidParam, NotFound, Forbidden where the other server doesn't tell, BadGateway where it can't be
@@ -29,7 +29,7 @@ def get_user_profile(user_id: str, address: str) -> Answer:
     fields = _remote(server, user_id, address)
     if not fields:
         raise NotFound("The profile was not found")
-    return dict(fields)
+    return fields
 
 
 def get_profile_field(user_id: str, key: str, address: str) -> Answer:

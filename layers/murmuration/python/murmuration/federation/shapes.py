@@ -61,7 +61,7 @@ class PresencePush(PresenceContent):
 
 
 class DeviceListUpdate(TypedDict):
-    """The content of an `m.device_list_update`: a changed device, and the stream IDs of the updates before."""
+    """The content of an `m.device_list_update`: a changed device, and the updates before it."""
 
     user_id: str
     device_id: str

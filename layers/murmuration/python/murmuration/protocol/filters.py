@@ -14,7 +14,8 @@ from murmuration.protocol.encoding.property_paths import ABSENT, parse_path, val
 from murmuration.protocol.errors import BadJson, InvalidParam
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import ClientEvent, EventFields
+    from murmuration.protocol.encoding.json_types import AnyClientEvent
+    from murmuration.protocol.encoding.shapes import EventFields
 
 EventFormat: TypeAlias = Literal["client", "federation"]
 AnyEvent = TypeVar("AnyEvent", bound=Mapping[str, Any])
@@ -129,11 +130,11 @@ class SyncFilter:
     account_data: EventFilter = field(default_factory=EventFilter)
     room: RoomFilter = field(default_factory=RoomFilter)
 
-    def project(self, event: ClientEvent) -> ClientEvent:
+    def project(self, event: AnyClientEvent) -> AnyClientEvent:
         """The event with no more than `event_fields`."""
         if self.event_fields is None:
             return event
-        projected: ClientEvent = {}
+        projected: Any = {}
         for names in self.event_fields:
             value = value_at(event, names)
             if value is not ABSENT:
@@ -141,7 +142,8 @@ class SyncFilter:
                 for name in names[:-1]:
                     within = within.setdefault(name, {})
                 within[names[-1]] = value
-        return projected
+        found: AnyClientEvent = projected
+        return found
 
 
 def parse_filter(value: object) -> SyncFilter:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
@@ -16,6 +15,7 @@ from murmuration.storage.live.sliding_positions import Connection, ConnectionSta
 from murmuration.sync.first_look import Facts, FirstLook, Identity, read_facts
 
 if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
     from murmuration.protocol.push_rules.ruleset import Changes
 
 TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)
@@ -36,7 +36,7 @@ class Look:
         return self.first.requester
 
     @property
-    def listener(self) -> Mapping[str, Any] | None:
+    def listener(self) -> StoredItem | None:
         return self.first.identity.listener
 
     def state(self) -> ConnectionState:

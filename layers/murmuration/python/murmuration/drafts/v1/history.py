@@ -12,7 +12,7 @@ from murmuration.drafts.v1.events import V1, Form
 from murmuration.drafts.v1.stream import as_bad_pagination, own_presence, page_limit, paging_int
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence import views
-from murmuration.protocol.encoding.shapes import Answer, ClientEvent
+from murmuration.protocol.encoding.shapes import Answer, JsonDict
 from murmuration.protocol.errors import BadPagination, InvalidParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
@@ -124,7 +124,7 @@ def _receipts(view: View) -> list[Item]:
     return streams.read_prefix(streams.room_stream(view.room.room_id), "receipt#")
 
 
-def _presence(view: View, state: list[Event], form: Form) -> list[ClientEvent]:
+def _presence(view: View, state: list[Event], form: Form) -> list[JsonDict]:
     """The presence of the first `MAX_PRESENCE` other members, but of those offline; for members."""
     if not view.viewer.is_joined:
         return []

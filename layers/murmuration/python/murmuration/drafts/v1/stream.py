@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.clock import now_ms
 from murmuration.drafts.reading import FoundingSections
@@ -17,7 +17,7 @@ from murmuration.drafts.v1.events import Form
 from murmuration.drafts.v1.room_stream import get_room_events
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.views import look_at
-from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent, EventFields, JsonObject
+from murmuration.protocol.encoding.shapes import Answer, Body, EventFields
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.filters import EventFilter
@@ -33,11 +33,14 @@ from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.presence import INVITE
 from murmuration.sync.readers.sections import SYNC
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+
 AT_ONCE = 100
 """How many events of one room an answer brings at most."""
 DEFAULT_LIMIT = 16
 MAX_LIMIT = 250
-_NOTHING: JsonObject = {"types": []}
+_NOTHING: Mapping[str, Any] = {"types": []}
 
 
 # -- The stream ----------------------------------------------------------------------------------------------
@@ -82,10 +85,10 @@ def _checked(text: str | None) -> str | None:
     return text
 
 
-def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tuple[list[ClientEvent], str]:
+def _without_gaps(token: AccessToken, start: str, body: Body, form: Form) -> tuple[list[dict[str, Any]], str]:
     """The events of a sync's answer in one list; the token behind them."""
     rooms = body.get("rooms", {})
-    found: list[ClientEvent] = []
+    found: list[dict[str, Any]] = []
     end = str(body["next_batch"])
     places = None
     budget = Budget(max(LIST_BYTES // 2, LIST_BYTES - json_bytes(body)))
@@ -179,7 +182,9 @@ def _joinings(events: Sequence[EventFields], user_id: str) -> list[int]:
     ]
 
 
-def _invitation(section: Body, room_id: str, user_id: str, form: Form) -> Iterator[ClientEvent]:
+def _invitation(
+    section: Mapping[str, Any], room_id: str, user_id: str, form: Form
+) -> Iterator[dict[str, Any]]:
     """The user's invitation to a room, with what it says of the room."""
     state = section["invite_state"]["events"]
     for event in state:
@@ -188,7 +193,7 @@ def _invitation(section: Body, room_id: str, user_id: str, form: Form) -> Iterat
             yield form({**event, "invite_room_state": others}, room_id)
 
 
-def _presence(body: Body, form: Form) -> list[ClientEvent]:
+def _presence(body: Body, form: Form) -> list[dict[str, Any]]:
     """The events of a sync's answer about others' presence, and, in v1, about who asks to see the user's."""
     sections = [body.get(name, {}).get("events", []) for name in ("presence", INVITE)]
     return [form.presence(event) for events in sections for event in events]
@@ -240,20 +245,22 @@ def initial_sync(token: AccessToken, query: Mapping[str, str], form: Form) -> An
     return answer
 
 
-def own_presence(user_id: str, form: Form) -> list[ClientEvent]:
+def own_presence(user_id: str, form: Form) -> list[dict[str, Any]]:
     """The event of the user's own presence, which comes with those of others."""
     now = now_ms()
     return [form.presence(one.event(as_today(one.presence.shown(now)), now)) for one in look_at([user_id])]
 
 
-def _membership(section: Body, user_id: str) -> str:
+def _membership(section: Mapping[str, Any], user_id: str) -> str:
     """What the user of a room that they aren't in any more is there: `leave` or `ban`."""
     events = [*section["state_after"]["events"], *section["timeline"]["events"]]
     own = [event for event in events if event["type"] == MEMBER and event.get("state_key") == user_id]
     return str(own[-1]["content"]["membership"]) if own else "leave"
 
 
-def _room(room_id: str, section: Body, end: str, form: Form, membership: str = "join") -> dict[str, Any]:
+def _room(
+    room_id: str, section: Mapping[str, Any], end: str, form: Form, membership: str = "join"
+) -> dict[str, Any]:
     timeline = section["timeline"]
     kept = {} if form.founding else {"account_data": section["account_data"]["events"]}
     return {
@@ -269,7 +276,9 @@ def _room(room_id: str, section: Body, end: str, form: Form, membership: str = "
     }
 
 
-def _ephemeral(joined: Body, wanted: Callable[[EventFields], bool], form: Form) -> list[ClientEvent]:
+def _ephemeral(
+    joined: Mapping[str, Any], wanted: Callable[[Mapping[str, Any]], bool], form: Form
+) -> list[dict[str, Any]]:
     return [
         form(event, room_id)
         for room_id, section in joined.items()

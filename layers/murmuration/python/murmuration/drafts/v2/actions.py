@@ -36,7 +36,7 @@ from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms.room_items import LogEntry
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import ClientEvent
+    from murmuration.protocol.encoding.shapes import JsonDict
 
 MAX_BATCH = 10
 """How many events a batch may have: with its relation and its claim each takes up to seven writes of a
@@ -76,7 +76,7 @@ class Done:
     requester: Requester
     entries: Sequence[LogEntry]
 
-    def events(self, *, compact: bool = False) -> list[ClientEvent]:
+    def events(self, *, compact: bool = False) -> list[JsonDict]:
         """Their form for the client: whole, or only what the server added."""
         viewer = Viewer(self.requester.user_id, self.requester.device_id)
         shown = [render_event(Seen(entry, "join"), viewer) for entry in self.entries]

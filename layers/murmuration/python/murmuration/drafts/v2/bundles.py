@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 from murmuration.aws.concurrency import parallel
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import SyncFilter
 from murmuration.rooms.reading.client_events import client_event
@@ -21,6 +21,9 @@ from murmuration.rooms.reading.visibility import STILL_JOINED, Seen, Viewer, see
 from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.relations import GROUPS, UPDATING, Relation
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonDict
 
 RELATING = tuple(group for group in GROUPS if group not in UPDATING)
 MAX_UPDATES = 100
@@ -46,12 +49,10 @@ class EventForm:
     fields: tuple[tuple[str, ...], ...] | None = None
 
     def admits(self, event: Event) -> bool:
-        """Whether history shows the event by itself. An event that only updates another is shown inside that
-        one.
-        """
+        """Whether history shows the event by itself; what only updates another is inside that one."""
         return not (self.updates and relations.is_update(event))
 
-    def project(self, shown: ClientEvent) -> ClientEvent:
+    def project(self, shown: dict[str, Any]) -> dict[str, Any]:
         return shown if self.fields is None else SyncFilter(event_fields=self.fields).project(shown)
 
 
@@ -67,18 +68,19 @@ class _Family:
 
 def render_event(
     seen: Seen, viewer: Viewer, *, with_room_id: bool = True, federation: bool = False
-) -> ClientEvent:
+) -> JsonDict:
     """An event in version 2's form, without its children. Reads nothing.
 
     Deleted state has no `content`; `action_id` is the sender's own, for the client that gave it alone.
     """
-    shown = client_event(
+    event = client_event(
         seen.entry,
         viewer,
         membership=seen.membership or "leave",
         with_room_id=with_room_id,
         event_format="federation" if federation else "client",
     )
+    shown = cast("JsonDict", event)
     if (action_id := shown["unsigned"].get("transaction_id")) is not None:
         shown["action_id"] = action_id
     if seen.entry.event.is_state and not seen.entry.event.content:
@@ -86,7 +88,7 @@ def render_event(
     return shown
 
 
-def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> ClientEvent:
+def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
     """A state event of which no more is at hand than the event itself, in version 2's form."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     shown = render_event(Seen(entry, None), viewer, with_room_id=with_room_id)
@@ -96,7 +98,7 @@ def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> 
 
 def render_events(
     seen: Sequence[Seen], viewer: Viewer, form: EventForm, *, with_room_id: bool = True
-) -> list[ClientEvent]:
+) -> list[JsonDict]:
     """Events of one room in version 2's form, with their children as `form` asks.
 
     Reads only where anything relates to the events, as they tell themselves: two or three round trips for
@@ -196,7 +198,7 @@ class _Page:
             found.append(seen.entry)
         return found
 
-    def render(self, seen: Seen, depth: int = 0) -> ClientEvent:
+    def render(self, seen: Seen, depth: int = 0) -> dict[str, Any]:
         """An event with its children; `depth` is how many events it is within."""
         federation = self.form.federation
         whole = render_event(seen, self.viewer, with_room_id=self.with_room_id, federation=federation)
@@ -214,7 +216,7 @@ class _Page:
             shown["limited"] = True
         return shown
 
-    def _rendered(self, kin: Iterable[Relation], depth: int) -> list[ClientEvent]:
+    def _rendered(self, kin: Iterable[Relation], depth: int) -> list[dict[str, Any]]:
         found = [self.children[each.ordinal] for each in kin if each.ordinal in self.children]
         return [self.render(each, depth + 1) for each in found]
 

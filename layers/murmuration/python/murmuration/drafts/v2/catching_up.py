@@ -1,7 +1,7 @@
 """Coming back in version 2: all rooms (initialSync) or one (scrollback), whole or what is new since a token.
 
-If there is more news than the client has room for, the room comes as if for the first time, with its newest
-events. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
+What is new comes if it's no more than the client has room for; else the room comes as if for the first time,
+with its newest events. https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws.concurrency import gather, parallel
 from murmuration.aws.dynamodb import execute
@@ -22,7 +22,7 @@ from murmuration.drafts.v2.history import Reading
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.telling import SMALL_ROOM
-from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent, EventFields
+from murmuration.protocol.encoding.shapes import Answer, EventFields, JsonDict
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.reading.pagination import position_token
@@ -42,6 +42,9 @@ from murmuration.sync.context import Context
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import Window
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 FEW_TYPES = 8
 """So many types of state are read one by one, rather than all of a room's state."""
@@ -77,8 +80,8 @@ class Page:
     """
 
     entries: list[LogEntry]
-    events: list[ClientEvent]
-    state: list[ClientEvent]
+    events: list[JsonDict]
+    state: list[dict[str, Any]]
     incremental: bool
     token: str | None
 
@@ -117,9 +120,9 @@ def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compac
     return {"rooms": rooms, "presence": presence_of(body), "streaming": end}
 
 
-def _compact(section: Body) -> Answer:
+def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
     """The section with each event once. Those of the history say what they replaced, so they go first."""
-    events: ClientEvent = {}
+    events: JsonDict = {}
     for event in (*section["messages"], *section["state"]):
         events.setdefault(event["event_id"], event)
     ids = {name: [event["event_id"] for event in section[name]] for name in ("messages", "state")}
@@ -211,7 +214,7 @@ def read_page(view: View, position: RoomPosition | None, wanted: Wanted) -> Page
     return Page([seen.entry for seen in found], events, state, incremental, token)
 
 
-def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[ClientEvent]:
+def _state(view: View, position: RoomPosition | None, wanted: Filter) -> list[dict[str, Any]]:
     """The room's state as it was when its head was read, or what of it changed since a position."""
     room = view.room
     if wanted.events.admits_nothing or not wanted.events.admits_room(room.room_id):

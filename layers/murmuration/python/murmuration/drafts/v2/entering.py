@@ -6,8 +6,9 @@ https://github.com/matrix-org/matrix-spec/blob/a1aaf781/drafts/general_api.rst
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws.concurrency import gather
 from murmuration.aws.reads import fetch
@@ -21,7 +22,7 @@ from murmuration.federation.membership import inviting, joining
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.presence import views
 from murmuration.protocol.bodies import Fields
-from murmuration.protocol.encoding.shapes import Answer, ClientEvent, Content
+from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, MissingParam, NotFound
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
@@ -36,6 +37,9 @@ from murmuration.storage.live.typing_users import typing_read
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+
 NAMES = ("room_id", "alias", "invite")
 """What a room to be joined may be named by; `invite` is the invite's event ID."""
 MAX_PRESENCE = 100
@@ -43,7 +47,7 @@ MAX_PRESENCE = 100
 
 @dataclass(frozen=True, slots=True)
 class ResponseConfig:
-    """What the answer has of the room; the stream that `streaming` names then leaves it out."""
+    """What of the room the answer is to have, instead of the stream that `streaming` names."""
 
     reading: Reading = field(default_factory=Reading)
     state: EventFilter = field(default_factory=EventFilter)
@@ -120,7 +124,9 @@ def _answer(token: AccessToken, config: ResponseConfig | None, enter: Callable[[
         return {"room_id": room_id, "response": _show_room(token, room_id, config, shown)}
 
 
-def _show_room(token: AccessToken, room_id: str, config: ResponseConfig, given: list[str]) -> Content:
+def _show_room(
+    token: AccessToken, room_id: str, config: ResponseConfig, given: list[str]
+) -> Mapping[str, Any]:
     """A room for one who enters it: the newest `events`, oldest first, the current `state`, `members`.
 
     `typing` are those who type, `presence` is that of members among the state, where they are there; `token`

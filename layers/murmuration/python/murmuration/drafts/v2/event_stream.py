@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.clock import now_ms
 from murmuration.drafts.reading import Sections
@@ -22,7 +22,7 @@ from murmuration.drafts.v2.filters import Filter
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol import state_trie
-from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent
+from murmuration.protocol.encoding.shapes import Answer, Body, JsonDict
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.pagination import position_token
@@ -41,6 +41,9 @@ from murmuration.sync.other_rooms import last_window
 from murmuration.sync.presence import INVITE
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import Window
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 AT_ONCE = 50
 """How many events of one room an answer brings at most."""
@@ -114,12 +117,12 @@ def _answer(body: Body) -> Answer:
     return answer
 
 
-def presence_of(body: Body) -> list[ClientEvent]:
+def presence_of(body: Body) -> list[JsonDict]:
     """The events of a sync's answer about others' presence, and about who asks to see the user's."""
     return [event for name in ("presence", INVITE) for event in body.get(name, {}).get("events", ())]
 
 
-def invitation(row: Membership) -> ClientEvent:
+def invitation(row: Membership) -> JsonDict:
     """The user's invitation to a room, or their knock on it, with what it says of the room."""
     own, others = {}, []
     for event in row.stripped_state:
@@ -204,7 +207,7 @@ class EventStream(Sections):
 
     def _shown(
         self, window: Window, viewer: Viewer, superseded: frozenset[str], late: Mapping[str, LogEntry]
-    ) -> list[ClientEvent]:
+    ) -> list[JsonDict]:
         """The events of a window that come down the stream."""
         form = self.wanted.form
         given = frozenset().union(*self._streaming().given) if window.seen else frozenset()
@@ -220,7 +223,7 @@ class EventStream(Sections):
             shown.append(event)
         return shown
 
-    def _untold(self, news: RoomNews) -> list[ClientEvent]:
+    def _untold(self, news: RoomNews) -> list[JsonDict]:
         """The state that became current in what was passed over, or by none of the events themselves."""
         room, window, position = news.room, news.window, news.position
         if position is None or not (window.limited or any(entry.resolved for entry in window.passed)):
@@ -233,7 +236,7 @@ class EventStream(Sections):
             if event.event_id not in told and self.wanted.events.matches(event.pdu)
         ]
 
-    def _scrollback(self, room: Room, viewer: Viewer) -> list[ClientEvent]:
+    def _scrollback(self, room: Room, viewer: Viewer) -> list[JsonDict]:
         """The server's own event that says where a room's events begin to come down the stream."""
         event = {
             "type": SCROLLBACK,

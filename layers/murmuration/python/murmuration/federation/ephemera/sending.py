@@ -21,7 +21,7 @@ from murmuration.storage.rooms import member_index
 if TYPE_CHECKING:
     from murmuration.aws.dynamodb import StoredItem
     from murmuration.federation.shapes import Edu, ReceiptData, TypingContent, UserReceipt
-    from murmuration.storage.servers.waiting_receipts import WaitingReceipt
+    from murmuration.storage.json_types import WaitingReceipt
 
 TYPING_SERVERS = 50
 """Typing is sent in rooms of at most so many other servers."""

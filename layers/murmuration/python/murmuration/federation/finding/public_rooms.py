@@ -12,7 +12,6 @@ from murmuration.federation.finding.failures import told
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, RequestFailed
 from murmuration.identity import rate_limits
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from murmuration.federation.requests.targets import Query
     from murmuration.federation.shapes import DirectoryFilter, DirectoryQuestion, RoomsPage
     from murmuration.protocol.encoding.shapes import Content, Untrusted
+    from murmuration.rooms.json_types import PublicRoomsPage
 
 SECONDS = 10.0
 DEFAULT, MOST = 100, 500
@@ -108,7 +108,7 @@ def _page(answer: Untrusted) -> RoomsPage:
     return page
 
 
-def serve_public_rooms(origin: str, request: DirectoryRequest) -> Answer:
+def serve_public_rooms(origin: str, request: DirectoryRequest) -> PublicRoomsPage:
     """A page of this server's directory for another server; rooms without federation are left out.
 
     Raises InvalidParam, LimitExceeded.

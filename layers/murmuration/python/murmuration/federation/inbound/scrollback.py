@@ -18,7 +18,7 @@ from murmuration.rooms.room import Room
 from murmuration.transport.deadlines import Deadline
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import Answer
+    from murmuration.rooms.json_types import EventAtTime, TimelinePage
 
 SECONDS = 5.0
 LIMIT = 100
@@ -33,12 +33,12 @@ MOST_GAPS = 100
 AT_ONCE = 5
 
 
-def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> Answer:
+def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> TimelinePage:
     """`timeline.get_messages`, with the past of other servers. Raises what that raises."""
     return timeline.get_messages(token, room_id, request, fill)
 
 
-def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> Answer:
+def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
     """`by_timestamp.get_event_by_timestamp`, with the past of other servers. Raises what that raises.
 
     Where events are missing around that time, another server is asked which is the closest, and the past is

@@ -166,9 +166,10 @@ def _wait(job: Job) -> str:
 
 
 def _failure(job: Job) -> MatrixError:
-    body = dict(job.error.get("body", {}))
+    failure = job.error or {}
+    body = dict(failure.get("body", {}))
     errcode, message = body.pop("errcode", "M_UNKNOWN"), body.pop("error", "The room could not be joined")
-    return Refusal(job.error.get("status", 500), errcode, message, **body)
+    return Refusal(failure.get("status", 500), errcode, message, **body)
 
 
 def _who_may_vouch(user_id: str, room_id: str) -> list[str]:

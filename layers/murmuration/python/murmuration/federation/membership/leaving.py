@@ -27,7 +27,7 @@ from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TransportError
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import ClientEvent
+    from murmuration.protocol.encoding.shapes import EventFields
 
 TOTAL_SECONDS = 18.0
 AGAIN_SECONDS = 600
@@ -118,7 +118,7 @@ def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
     return None
 
 
-def _local_leave(user_id: str, reason: str | None) -> ClientEvent:
+def _local_leave(user_id: str, reason: str | None) -> EventFields:
     """What clients are shown where no server has taken the leave."""
     return {
         "type": MEMBER,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, size_of, strip
@@ -19,7 +18,7 @@ from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 
 if TYPE_CHECKING:
-    from murmuration.protocol.encoding.shapes import StrippedState
+    from murmuration.protocol.encoding.shapes import EventFields, StrippedState
 
 ATTEMPTS = 20
 
@@ -67,7 +66,7 @@ def outside_row(
     )
 
 
-def ended_row(before: Membership, event: ClientEvent, sender: str, membership: str = "leave") -> Membership:
+def ended_row(before: Membership, event: EventFields, sender: str, membership: str = "leave") -> Membership:
     """The membership row of a user whose invite or knock has ended; `event` is in the form for clients."""
     return Membership(
         user_id=before.user_id,
@@ -85,7 +84,7 @@ def ended_row(before: Membership, event: ClientEvent, sender: str, membership: s
     )
 
 
-def shown_event(event: Event) -> ClientEvent:
+def shown_event(event: Event) -> EventFields:
     """An event without its place, as clients are shown it."""
     return {
         **_own(event),

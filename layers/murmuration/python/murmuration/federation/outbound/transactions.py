@@ -25,7 +25,7 @@ from murmuration.settings import settings
 
 if TYPE_CHECKING:
     from murmuration.federation.shapes import Edu, TransactionBody
-    from murmuration.storage.servers.backlogs import StoredTransaction
+    from murmuration.storage.json_types import StoredTransaction
 
 MOST_PDUS = 50
 MOST_EDUS = 100

@@ -7,6 +7,8 @@ from typing import Any, NotRequired, TypeAlias, TypedDict
 
 JsonObject: TypeAlias = Mapping[str, Any]
 """An object of which no key is known, and which is only read."""
+JsonDict: TypeAlias = dict[str, Any]
+"""An object of which no key is known, and which may be changed."""
 Untrusted: TypeAlias = Mapping[str, object]
 """An object that another server sent: the type of each value is checked before it is used."""
 KeyObject: TypeAlias = dict[str, Any]
@@ -17,8 +19,6 @@ Body: TypeAlias = Mapping[str, Any]
 """What a client or a server sent with its request: an object, of which nothing else is known yet."""
 Content: TypeAlias = Mapping[str, Any]
 """The content of an event, of account data or of a message. Nobody changes it."""
-ClientEvent: TypeAlias = dict[str, Any]
-"""An event as a client gets it, or one that isn't of a room's log, such as m.typing."""
 EventFields: TypeAlias = Mapping[str, Any]
 """The fields of an event that is only read, in the format of clients or of servers."""
 AuthFields: TypeAlias = Mapping[str, Any]

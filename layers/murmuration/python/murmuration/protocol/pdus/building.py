@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#adding-hashes-and-signatures-to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Required, TypedDict, Unpack, cast
 
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.events import Event
@@ -20,13 +20,29 @@ if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.protocol.pdus.shapes import HashedPdu, Pdu, Reference, UnsignedPdu
 
+    class EventParts(TypedDict, total=False):
+        """What a new event is made of. `origin_server_ts` is in milliseconds."""
+
+        type: Required[str]
+        sender: Required[UserId]
+        content: Required[Content]
+        room_id: Required[RoomId | None]
+        prev_events: Required[Sequence[str]]
+        auth_events: Required[Sequence[str]]
+        depth: Required[int]
+        origin_server_ts: Required[int]
+        state_key: str | None
+        redacts: str | None
+        event_id: str | None
+        reference_hashes: Mapping[str, bytes] | None
+
 
 def build_event(
     *,
     room_version: RoomVersion,
     server_name: str,
     signing_key: SigningKey,
-    **parts: Any,
+    **parts: Unpack[EventParts],
 ) -> Event:
     """A complete event, hashed, signed, and checked against the format and the size limits.
 

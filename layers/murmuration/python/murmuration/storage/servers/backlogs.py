@@ -16,23 +16,17 @@ or looks as if it were, each new event is noted, as the worker may have read the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Values, Write
 from murmuration.storage.servers import outgoing_messages
 
-
-class StoredTransaction(TypedDict):
-    """A transaction that a server hasn't confirmed, as it is stored (`federation.outbound.transactions`)."""
-
-    made_ms: int
-    """Its time, in milliseconds since the epoch."""
-    parts: list[list[Any]]
-
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import StoredTransaction
 
 TABLE = "destinations"
 DUE = "#due"
@@ -158,7 +152,7 @@ def open_backlog(
     `sending` is the transaction that failed, `refusals` how often it was refused. If there is a backlog
     already, its own stays.
     """
-    values = {":now": now_ms, ":sending": json.dumps(sending), ":refusals": refusals, ":one": 1}
+    values: Values = {":now": now_ms, ":sending": json.dumps(sending), ":refusals": refusals, ":one": 1}
     expression = (
         "SET since_ms = if_not_exists(since_ms, :now), sending = if_not_exists(sending, :sending),"
         " refusals = if_not_exists(refusals, :refusals) ADD version :one"
@@ -297,7 +291,7 @@ def close(backlog: Backlog) -> bool:
     return True
 
 
-def _of_claim(backlog: Backlog, expression: str, values: Mapping[str, Any]) -> Write:
+def _of_claim(backlog: Backlog, expression: str, values: Values) -> Write:
     return dynamodb.update(
         TABLE, _key(backlog.server_name), expression, values=values, condition="claim = :claim"
     )
@@ -316,7 +310,7 @@ def postpone(server_name: str, due_ms: int, until_ms: int) -> bool:
     return _set_due(server_name, until_ms, "due_ms = :before", {":before": due_ms})
 
 
-def _set_due(server_name: str, due_ms: int, condition: str, values: Mapping[str, Any]) -> bool:
+def _set_due(server_name: str, due_ms: int, condition: str, values: Values) -> bool:
     write = dynamodb.update(
         TABLE,
         _due_key(server_name),

@@ -9,23 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.storage.live.receipts import Receipt
 
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import WaitingReceipt
+
 TABLE = "destinations"
 PARTITION = "#receipts"
 _RECEIPT = "r_"
-
-
-class WaitingReceipt(TypedDict):
-    """What an EDU needs of a receipt; `ts` is in milliseconds since the epoch."""
-
-    user_id: str
-    event_id: str
-    ts: int
-    thread_id: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
