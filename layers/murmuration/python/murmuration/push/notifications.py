@@ -7,12 +7,12 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration import push_rules
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, JsonObject
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.power_levels import PowerLevels
@@ -27,6 +27,9 @@ from murmuration.search.newest_first import NewestFirst
 from murmuration.storage import scan_places
 from murmuration.storage.live.receipts import Receipt, read_own
 from murmuration.storage.users import memberships
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 PURPOSE = "notifications"
 DEFAULT, MOST = 20, 100
@@ -49,7 +52,7 @@ def get_notifications(requester: Requester, *, start: str | None, limit: int, on
     rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))
     contexts: dict[str, _Context] = {}
     budget, oldest = Budget(LIST_BYTES), now_ms() - OLDEST_MS
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     own: dict[str, dict[str, int]] = {}
     for room, viewer, seen in scan:
         event = seen.entry.event
@@ -84,7 +87,7 @@ def get_notifications(requester: Requester, *, start: str | None, limit: int, on
     return {"notifications": found, **({"next_token": token} if token else {})}
 
 
-def _shown(viewer: Viewer, seen: Seen) -> dict[str, Any]:
+def _shown(viewer: Viewer, seen: Seen) -> ClientEvent:
     return client_event(seen.entry, viewer, membership=seen.membership, with_room_id=False)
 
 

@@ -25,14 +25,17 @@ import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import TooLarge, Unavailable
 from murmuration.storage.live import inboxes, streams
 from murmuration.storage.live.inboxes import PREFIX
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import ToDeviceEvent
 
 TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
@@ -75,7 +78,7 @@ class Sending:
 class Inbox:
     """Messages in the order in which they were sent, and the position in the stream that they lead up to."""
 
-    events: list[dict[str, Any]]
+    events: list[ToDeviceEvent]
     position: int
 
 
@@ -193,7 +196,7 @@ def _deliver_together(
     for attempt in range(streams.ATTEMPTS):
         if not left:
             return
-        by_stream: dict[str, list[dict[str, Any]]] = {}
+        by_stream: dict[str, list[Item]] = {}
         for sending, targets in left:
             for target in targets:
                 by_stream.setdefault(streams.device_stream(*target), []).append(_item(sending, target))
@@ -217,7 +220,7 @@ def _deliver_together(
     raise Unavailable("A device's inbox is too busy; try again")
 
 
-def _item(sending: Sending, target: Target) -> dict[str, Any]:
+def _item(sending: Sending, target: Target) -> Item:
     return {
         "sk": PREFIX + sending.transaction.rpartition("#")[2],
         "event": _event_for(target, sending.events),
@@ -307,7 +310,7 @@ def _agree(transaction: str, chunks: list[list[Target]], expires: int) -> list[l
     return chunks
 
 
-def _from_plan(item: Mapping[str, Any]) -> list[list[Target]]:
+def _from_plan(item: StoredItem) -> list[list[Target]]:
     return [[(user_id, device_id) for user_id, device_id in chunk] for chunk in json.loads(item["plan"])]
 
 
@@ -383,7 +386,7 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
     return Inbox([json.loads(item["event"]) for item in messages], position)
 
 
-def _received_ms(item: Mapping[str, Any]) -> int:
+def _received_ms(item: StoredItem) -> int:
     """When a message was sent. Those without a time were stored before messages had one."""
     return int(item.get("received_ms", 0))
 
