@@ -27,6 +27,7 @@ RECEIVERS: Final[Mapping[str, tuple[str, str]]] = {
     "remote_requests:_follow.chunks": ("", "it is that of an answer of another server's"),
     "receipts:_open.membership": ("", "it is a field of a membership"),
     "memberships:read_kinds.membership": ("", "it is a field of a membership"),
+    "narrow_look:look_at_rooms.membership": ("", "it is a field of a membership"),
     "local_users:user_with_power.membership": ("", "it is a property of an event"),
 }
 """By function and method: the classes whose method may be meant, separated by spaces; none if empty."""

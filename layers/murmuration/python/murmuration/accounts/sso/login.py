@@ -27,7 +27,7 @@ from murmuration.clock import now_ms
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import hash_secret, new_secret
 from murmuration.pages import Page, escape
-from murmuration.protocol.addresses import Address, parse_address
+from murmuration.protocol.addresses import WEB, Address, parse_address
 from murmuration.protocol.errors import Forbidden, InvalidParam, MissingParam, NotFound
 from murmuration.settings import settings
 from murmuration.storage.auth import login_states, user_tokens
@@ -166,8 +166,10 @@ def _hand_over(user_id: str, redirect_url: str) -> Page:
     if trusted:
         return pages.redirection(target)
     shown = address.shown
+    # The scheme of an application may look like a client's host: `app.example.org:`.
+    who = "A client at" if address.scheme in WEB else "An application on this device that opens links with"
     content = (
-        f'<p>A client at <strong class="url">{escape(shown)}</strong> asks for access to your account '
+        f'<p>{who} <strong class="url">{escape(shown)}</strong> asks for access to your account '
         f"<strong>{escape(user_id)}</strong>: to read and send your messages, and to change your "
         "settings.</p>"
         "<p>Go on only if you know it, and have just begun to log in there.</p>"

@@ -16,17 +16,22 @@ from murmuration.aws import concurrency
 from murmuration.protocol.encoding.shapes import EventFields
 from murmuration.protocol.event_types import (
     CANONICAL_ALIAS,
+    CREATE,
     ENCRYPTION,
     GUEST_ACCESS,
+    HISTORY_VISIBILITY,
+    JOIN_RULES,
     PINNED_EVENTS,
+    POWER_LEVELS,
     SERVER_ACL,
     SPACE_CHILD,
     THIRD_PARTY_INVITE,
     TOMBSTONE,
 )
-from murmuration.protocol.events import Event
+from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
+from murmuration.rooms.room import Room
 from murmuration.storage.rooms import erasures
 from murmuration.storage.rooms.relations import REPLACE
 from murmuration.storage.rooms.room_items import LogEntry
@@ -34,6 +39,10 @@ from murmuration.storage.users import memberships
 
 WHOLE = frozenset(
     {
+        CREATE,
+        JOIN_RULES,
+        POWER_LEVELS,
+        HISTORY_VISIBILITY,
         ENCRYPTION,
         SERVER_ACL,
         TOMBSTONE,
@@ -70,6 +79,15 @@ def hidden_senders(
         for user_id, ordinal in erasures.read(room_id, number).items()
         if place is None or place > ordinal
     )
+
+
+def shown_outside(room: Room, pairs: Iterable[StateKey]) -> dict[StateKey, Event]:
+    """Current state events as those see them who aren't in the room: without what erased users wrote.
+
+    Reads them unless they are at hand, and the erased users of a room that has any.
+    """
+    hidden = hidden_senders(room.room_id, room.head.erasures, since=None, joined_until=None)
+    return {pair: event_copy(event, hidden) for pair, event in room.events(pairs).items()}
 
 
 def entry_copy(entry: LogEntry, hidden: frozenset[str]) -> LogEntry:

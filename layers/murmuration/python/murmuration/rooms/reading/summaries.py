@@ -1,4 +1,4 @@
-"""Summaries of rooms: what those who aren't in a room may know of it.
+"""Summaries of rooms: what those who aren't in a room may know of it. What erased users wrote isn't in them.
 
 https://spec.matrix.org/v1.19/client-server-api/#room-summaries
 """
@@ -14,6 +14,7 @@ from murmuration.protocol.event_types import JOIN_RULES, SPACE_CHILD
 from murmuration.protocol.events import Event
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.membership.restricted_joins import allowed_rooms, is_in_any
+from murmuration.rooms.reading import erasures
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 
@@ -99,7 +100,7 @@ def summary(room: Room) -> RoomSummary:
 
 
 def _contents(room: Room) -> dict[str, Content]:
-    found = room.events(SUMMARISED)
+    found = erasures.shown_outside(room, SUMMARISED)
     return {
         pair[0].removeprefix("m.room."): found[pair].content if pair in found else {} for pair in SUMMARISED
     }
