@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import Batch
 from murmuration.cache import LruCache
@@ -12,6 +13,9 @@ from murmuration.protocol.events import Event, StateKey
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 _states: LruCache[tuple[str, int], dict[StateKey, StateEntry | None]] = LruCache(512)
 """Current state by (room, state version). State is read after the head, so it may be newer than the version
@@ -41,7 +45,7 @@ class Room:
         return cls(head)
 
     @property
-    def room_id(self) -> str:
+    def room_id(self) -> RoomId:
         return self.head.room_id
 
     @property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
 from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.requests import RoomScope, SlidingRequest
@@ -132,7 +133,7 @@ class _Assembly:
         left = [row for row in self.rows if lists.is_news(state, row)]
         others = [row for row in self.rows if row.membership != "join" and lists.is_listed(row)]
         others = [row for row in others if not self._is_told(row)]
-        wanted = [row.room_id for row in self.rows if row.membership == "join"]
+        wanted: list[str] = [row.room_id for row in self.rows if row.membership == "join"]
         wanted += [row.room_id for row in {row.room_id: row for row in (*others, *left)}.values()]
         wanted += devices.left_key_rooms(self.before, self.rows) if request.e2ee else []
         found, changes, (inbox, key_counts, _) = concurrency.gather(
@@ -229,7 +230,7 @@ class _Assembly:
     def _add_rooms(self, sight: InSight, budget: Budget) -> None:
         """The joined rooms in sight. What doesn't fit is left for the next answer, which comes at once."""
         self._note_rules()
-        rows = {row.room_id: row for row in self.rows if row.membership == "join"}
+        rows: dict[str, Membership] = {row.room_id: row for row in self.rows if row.membership == "join"}
         told: set[str] = set()
         looks: list[tuple[Room, Membership, Asked]] = []
         for room_id, wish in sight.wishes.items():
@@ -336,8 +337,8 @@ class _Assembly:
 
     def _note_untold(self, told: set[str]) -> None:
         """Remember of rooms that weren't told of what changed meanwhile beside their logs."""
-        hashes = {self.ctx.hash(room_id) for room_id in told}
-        changed = {self.ctx.hash(room_id) for room_id in self.ctx.room_data} - hashes
+        hashes = {self.ctx.hash(RoomId(room_id)) for room_id in told}
+        changed = {self.ctx.hash(RoomId(room_id)) for room_id in self.ctx.room_data} - hashes
         for name, shown in self.state.shown.items():
             miscounted = name not in hashes and self.ctx.outdated.has(name)
             behind = shown.is_behind or name in changed
@@ -348,7 +349,7 @@ class _Assembly:
 
     def _add_others(self, sight: InSight, left: Sequence[Membership], budget: Budget) -> None:
         """Invites and knocks in sight, rooms that others removed the user from, and rooms that were left."""
-        kept = {row.room_id: row for row in self.rows if row.membership != "join"}
+        kept: dict[str, Membership] = {row.room_id: row for row in self.rows if row.membership != "join"}
         in_sight = [kept[room_id] for room_id in sight.wishes if room_id in kept]
         rows = {row.room_id: row for row in (*left, *in_sight) if not self._is_told(row)}
         for row in rows.values():

@@ -85,7 +85,7 @@ def in_sight(
     for room_id, config in request.subscriptions.items():
         if room_id in known:
             configs.setdefault(room_id, []).append(config)
-    places = {row.room_id: place for place, row in enumerate(order)}
+    places: dict[str, int] = {row.room_id: place for place, row in enumerate(order)}
     wishes = {
         room_id: Wish(
             max(config.timeline_limit for config in configs[room_id]),

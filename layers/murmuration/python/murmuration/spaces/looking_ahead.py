@@ -62,7 +62,7 @@ class Lookout:
         wanted = {place.room_id: place for place in places if fits_id(place.room_id)}
         self._entries |= {place.room_id: None for place in places if not fits_id(place.room_id)}
         heads = fetch_all([room_items.head_read(room_id) for room_id in wanted])
-        here = {head.room_id: Room(head) for head in heads if head is not None and not head.is_stale}
+        here = {str(head.room_id): Room(head) for head in heads if head is not None and not head.is_stale}
         prefetch(list(here.values()), [*summaries.SUMMARISED, (MEMBER, self._requester.user_id)])
         self._rooms |= here
         elsewhere = [place for room_id, place in wanted.items() if room_id not in here]

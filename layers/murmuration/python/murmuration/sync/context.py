@@ -21,6 +21,7 @@ from murmuration.sync.readers import Reader
 from murmuration.sync.unread.rule_digests import Outdated
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.sync.json_types import DeviceListsSection
 
 
@@ -47,13 +48,13 @@ class Context:
     takes_text: bool = False
 
     @property
-    def user_id(self) -> str:
+    def user_id(self) -> UserId:
         return self.requester.user_id
 
-    def hash(self, room_id: str) -> str:
+    def hash(self, room_id: RoomId) -> str:
         return room_hash(self.user_id, room_id)
 
-    def position(self, room_id: str) -> RoomPosition | None:
+    def position(self, room_id: RoomId) -> RoomPosition | None:
         """What was shown of a joined room."""
         return self.base.rooms.get(self.hash(room_id)) if self.base is not None else None
 

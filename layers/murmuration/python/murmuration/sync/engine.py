@@ -43,24 +43,23 @@ from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
     from murmuration.sync.json_types import SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SETTLING_MS = 1000
 """How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
-"""What each answer says."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
     """What a client asks for; `filter` is a filter's ID or its JSON.
 
-    `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
-    Without `to_device` the device's messages stay where they are, unacknowledged. The `reader`
-    makes the rooms' sections. An answer that is to be `whole` leaves no room for the next one; one
-    that `takes_text` may have `RawJson` in it. With `fingerprint`, of all that makes the answer another one
-    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
+    `set_presence` is the presence to record for this device; None if the API has no such parameter. Without
+    `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A `whole`
+    answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`. With a
+    `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
     """
 
     token: AccessToken
@@ -79,15 +78,16 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A sync's answer, and when something that it tells of ends by itself (milliseconds, 0 for never)."""
+    """A sync's answer. At `ends_ms` (milliseconds) something in it ends by itself; 0 for never."""
 
     body: SyncAnswer
     ends_ms: int
 
 
 def sync(request: SyncRequest) -> SyncAnswer:
-    """What the client hasn't seen, at once if there is something, else when there is or the time is over.
+    """Return what the client hasn't seen: at once if there is something, else as soon as something comes.
 
+    After `timeout_ms` without news it returns an empty answer.
     Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist, LimitExceeded where
     too many requests wait and there is nothing new.
     """
@@ -95,7 +95,7 @@ def sync(request: SyncRequest) -> SyncAnswer:
 
 
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
-    """What is new after the token `since`, with a new token; None for nothing. Acknowledges nothing.
+    """Return what is new after the token `since`, with a new token; None for nothing. Deletes no messages.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
@@ -131,8 +131,8 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
     ignored = ignored_users(ignoring)
     positions = Positions(
         rooms={
-            room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
-            for room_id, room in rooms.items()
+            room_hash(token.user_id, room.room_id): RoomPosition(room.head.ordinal, room.head.seq)
+            for room in rooms.values()
             if room.head.unsettled is None
         },
         others=_others(token.user_id, first.memberships),
@@ -143,20 +143,19 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
     return tokens.write(token.user_id, token.device_id, positions)
 
 
-def _others(user_id: str, rows: Sequence[Membership]) -> dict[str, str]:
+def _others(user_id: UserId, rows: Sequence[Membership]) -> dict[str, str]:
     return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}
 
 
 class _Sync:
-    """One request's way to its answer.
+    """One request, until it is answered. Nothing may be missed between the last look and the wait.
 
-    A client that waited by a mark shows where it waited. So it is registered for its next wait side by side
-    with the first of its reads, and where the rooms stand is read after that. If what was read first is still
-    so then, this one look has seen all that came before the registration: its answer, with news or without
-    any, brings the next mark.
+    A client that comes from a wait names its place. It is registered for its next wait while the first reads
+    run, and the rooms are read after that. If the first reads are still true then, this look has seen all
+    that came before the registration. The answer has the next mark, with news or without.
 
-    For others the first look, which may be a little late, goes side by side with the registration. If it
-    finds nothing, the second, which isn't late, does see all that came before the registration.
+    Others are registered during a first look, which may be a little late. If that finds nothing, a second
+    look follows, which isn't late: it sees all that came before the registration.
     """
 
     def __init__(self, request: SyncRequest) -> None:
@@ -301,9 +300,9 @@ def assemble(
     late: bool = False,
     beside: Sequence[Callable[[], object]] = (),
 ) -> Answer:
-    """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
+    """Read everything once, and return the answer. With `late` it may miss what came a moment ago.
 
-    What is in `beside` is called at the same time.
+    The functions in `beside` are called at the same time.
     """
     ctx = Context(
         requester=first.requester,
@@ -343,7 +342,7 @@ def assemble(
     _keep_untold(ctx, answer, untold)
     if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
         answer.positions.counted_by = counted_by
-    overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
+    overlooked = {str(each.room_id) for each in others.left if _is_overlooked(rooms, each, late)}
     known = {name: room for name, room in rooms.items() if name not in overlooked}
     refused = add_others(ctx, answer, others, known, budget)
     _keep_untold(ctx, answer, refused)
@@ -386,7 +385,7 @@ def _is_shown(positions: Positions, name: str, room: Room) -> bool:
 
 
 def _rooms(room_ids: Sequence[str], *, late: bool) -> dict[str, Room]:
-    """The rooms as they are now, or were a moment ago; one round trip."""
+    """Read the rooms in one round trip; a `late` read may miss what was written just now."""
     return {name: Room(head) for name, head in room_items.read_heads(room_ids, eventual=late).items()}
 
 
@@ -416,15 +415,16 @@ def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> Non
         answer.device_lists.changed |= changes.own_devices
 
 
-def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
-    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+def _is_overlooked(rooms: Mapping[str, Room], row: Membership, late: bool) -> bool:
+    """Return whether a late read missed the user's leaving, which the next answer then shows."""
+    room = rooms.get(row.room_id)
     if row.is_outside:
         return False
     return late and (room is None or room.head.ordinal < (row.ordinal or 0))
 
 
 def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
-    """Leave for the next look what changed of the user's data about rooms that this one leaves out."""
+    """Have the next answer show the account data of rooms that this one leaves out."""
     untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
 
@@ -432,10 +432,10 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
 def _add_joined(
     ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
 ) -> tuple[set[str], dict[str, str]]:
-    """The sections of joined rooms. Which were told of; the members whose presence changed, with a room.
+    """Add the sections of joined rooms. Return the rooms in the answer, and a room for each changed presence.
 
-    Rooms that don't fit into the answer are left for the next look. Those of which the client was told the
-    longest ago go first, so that none is left out for ever.
+    Rooms that don't fit are left for the next answer. The rooms that the client heard of longest ago go
+    first, so that none is left out for ever.
     """
     told: set[str] = set()
     present: dict[str, str] = {}

@@ -43,6 +43,7 @@ from murmuration.sync.unread import counting as unread
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent, EventsSection
+    from murmuration.protocol.identifiers import RoomId
     from murmuration.sync.json_types import RoomSection, RoomSummarySection, TimelineSection, UnreadSection
 
 MEMBERS_REMEMBERED = 64
@@ -373,7 +374,7 @@ def _unread_section(ctx: Context, counts: Counts) -> UnreadSection:
 
 
 def ephemeral_events(
-    ctx: Context, room_id: str, items: Sequence[Item], position: RoomPosition | None
+    ctx: Context, room_id: RoomId, items: Sequence[Item], position: RoomPosition | None
 ) -> tuple[list[ClientEvent], int]:
     """The ephemeral events, and when the typing they tell of ends (0: nobody types)."""
     events = []

@@ -28,6 +28,7 @@ from murmuration.storage.users import memberships
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.protocol.encoding.shapes import Content
+    from murmuration.protocol.room_versions import RoomVersion
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
@@ -71,7 +72,7 @@ def _with_unsigned(view: View, event: Event) -> ClientEvent:
     place = room_items.locate([event.event_id], view.room.room_id).get(event.event_id, {})
     if "ordinal" not in place:
         return state_event(event, view.viewer)
-    versions = {view.room.room_id: view.room.version}
+    versions: dict[str, RoomVersion] = {view.room.room_id: view.room.version}
     entries = room_items.read_log_entries([(view.room.room_id, place["ordinal"])], versions)
     return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
@@ -126,7 +127,7 @@ def _entry_before(view: View, position: int) -> LogEntry | None:
         return None
     if position < head.oldest:
         raise InvalidParam("The token's position is before the beginning of the room")
-    versions = {view.room.room_id: view.room.version}
+    versions: dict[str, RoomVersion] = {view.room.room_id: view.room.version}
     return room_items.read_log_entries([(view.room.room_id, position)], versions)[0]
 
 

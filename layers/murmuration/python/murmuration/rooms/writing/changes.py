@@ -17,6 +17,7 @@ from murmuration.clock import now_ms
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import RoomId
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.protocol.state_trie import NodeId
 from murmuration.protocol.visibility import visibility_of
@@ -274,7 +275,7 @@ class Changes:
         before = self.room.head if self.room else None
         counts = member_index.counts_after(_counts(before), self._moves)
         return RoomHead(
-            room_id=self.room_id,
+            room_id=RoomId(self.room_id),
             room_version=self.version.id,
             ordinal=self.next_ordinal - 1,
             oldest=min([entry.ordinal for entry in self._older] + [before.oldest if before else 1]),

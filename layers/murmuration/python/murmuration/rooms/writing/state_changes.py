@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from murmuration.aws.dynamodb import Write
 from murmuration.clock import now_ms
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import UserId
 from murmuration.rooms.reading.stripped_state import stripped_state
 from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.rooms.room_items import StateEntry
@@ -52,7 +53,7 @@ def membership_row(
     membership = event.membership or "leave"
     outside = membership in ("invite", "knock")
     return Membership(
-        user_id=user_id,
+        user_id=UserId(user_id),
         room_id=event.room_id,
         membership=membership,
         event_id=event.event_id,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.protocol import state_trie
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items, snapshots
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.room_versions import RoomVersion
 
 
 def successor_of(room: Room, entry: LogEntry) -> LogEntry | None:
@@ -41,5 +46,5 @@ def _replaces(entry: LogEntry, event_id: str) -> bool:
 
 
 def _read(room: Room, ordinal: int) -> LogEntry | None:
-    versions = {room.room_id: room.version}
+    versions: dict[str, RoomVersion] = {room.room_id: room.version}
     return next(iter(room_items.read_log_entries([(room.room_id, ordinal)], versions)), None)

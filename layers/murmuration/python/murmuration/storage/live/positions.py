@@ -15,6 +15,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.storage.json_types import UnreadCounts
 
 Counts = dict[str, tuple[int, int]]
@@ -137,7 +138,7 @@ class Positions:
         return positions
 
 
-def room_hash(user_id: str, room_id: str) -> str:
+def room_hash(user_id: UserId, room_id: RoomId) -> str:
     """The name that a room goes by in the user's positions: 64 bits, no two alike but by 2**64 attempts."""
     digest = blake2b(room_id.encode(), digest_size=8, key=user_id.encode()[:64]).digest()
     return urlsafe_b64encode(digest).decode().rstrip("=")

@@ -24,6 +24,7 @@ from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, Unavailable, UnknownPos
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.storage.live.positions import Positions, room_hash
 
 TABLE = "sync-tokens"
@@ -225,7 +226,7 @@ def room_position(user_id: str, device_id: str, pos: str, room_id: str) -> int |
         place = place_of(row, user_id, device_id, str((row or {}).get("conn_id")), pos)
     except UnknownPos as error:
         raise InvalidParam("The token is not known") from error
-    position = place.state.positions.rooms.get(room_hash(user_id, room_id))
+    position = place.state.positions.rooms.get(room_hash(UserId(user_id), RoomId(room_id)))
     return position.ordinal if position is not None else None
 
 

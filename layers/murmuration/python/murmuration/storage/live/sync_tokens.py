@@ -16,7 +16,7 @@ from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
-from murmuration.protocol.identifiers import DeviceId, UserId
+from murmuration.protocol.identifiers import DeviceId, RoomId, UserId
 from murmuration.storage.live import token_forms
 from murmuration.storage.live.positions import Positions, room_hash
 from murmuration.storage.live.token_forms import PLAIN
@@ -85,5 +85,5 @@ def room_position(user_id: str, token: str, room_id: str) -> int | None:
     positions = read(user_id, token)
     if positions is None:
         raise InvalidParam("The token is not known")
-    position = positions.rooms.get(room_hash(user_id, room_id))
+    position = positions.rooms.get(room_hash(UserId(user_id), RoomId(room_id)))
     return position.ordinal if position is not None else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
@@ -11,6 +12,9 @@ from murmuration.aws.reads import Read, fetch, fetch_all
 from murmuration.protocol.event_types import CREATE, ENCRYPTED, MESSAGE
 from murmuration.protocol.room_versions import RoomVersion, get_room_version
 from murmuration.protocol.state_trie import NodeId
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId
 
 ROOMS, HEAD = "rooms", "head"
 BUMPS = frozenset(
@@ -47,7 +51,7 @@ class RoomHead:
     None for rooms of which that was never noted.
     """
 
-    room_id: str
+    room_id: RoomId
     room_version: str
     ordinal: int
     oldest: int

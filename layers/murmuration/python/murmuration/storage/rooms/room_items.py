@@ -38,6 +38,7 @@ from murmuration.storage.rooms.room_heads import (
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import EventFields
+    from murmuration.protocol.identifiers import RoomId
     from murmuration.storage.json_types import ReplacedState
 
 __all__ = [
@@ -55,9 +56,7 @@ __all__ = [
     "settled_write",
     "settling_write",
     "unindexed_check",
-]
-"""What of the head is had from here, too."""
-
+]  # The names of `room_heads` are exported from here too.
 LOG, EVENTS = "room-log", "events"
 MAX_SORT_KEY_BYTES = 1024
 UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
@@ -112,7 +111,7 @@ class LogEntry:
         return self.room_root is not None or self.is_past
 
     @property
-    def room_id(self) -> str:
+    def room_id(self) -> RoomId:
         return self.event.room_id
 
     @property

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch, fetch_all
 from murmuration.protocol.encoding.shapes import EventFields
+
+if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import RoomId, UserId
 
 TABLE = "users"
 PREFIX = "membership#"
@@ -28,11 +32,11 @@ class Membership:
     where that wasn't noted.
     """
 
-    user_id: str
-    room_id: str
+    user_id: UserId
+    room_id: RoomId
     membership: str
     event_id: str
-    sender: str
+    sender: UserId
     ordinal: int | None
     since: int | None
     previous: str | None = None

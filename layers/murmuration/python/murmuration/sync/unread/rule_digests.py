@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.push_rules.ruleset import Changes
 from murmuration.storage.live.positions import room_hash
 
@@ -36,7 +37,7 @@ class Outdated:
         return self.every_room or name in self.rooms
 
 
-def digests_of(user_id: str, changes: Changes, ignored: Iterable[str]) -> Digests:
+def digests_of(user_id: UserId, changes: Changes, ignored: Iterable[str]) -> Digests:
     """The digests of a user's changed push rules and of those they ignore."""
     own = changes.get("own", {})
     general: list[Any] = [changes.get("defaults", {}), sorted(ignored)]
@@ -50,7 +51,7 @@ def digests_of(user_id: str, changes: Changes, ignored: Iterable[str]) -> Digest
                 place += 1
             else:
                 by_room.setdefault(room_id, []).append([kind, place, rule])
-    digests = {room_hash(user_id, room_id): _digest(rules) for room_id, rules in by_room.items()}
+    digests = {room_hash(user_id, RoomId(room_id)): _digest(rules) for room_id, rules in by_room.items()}
     return {GENERAL: _digest(general), **digests}
 
 
