@@ -50,9 +50,10 @@ class ReceiptData(TypedDict):
 
 
 class StoredTransaction(TypedDict):
-    """A transaction of federation that is to be sent again as it was (`federation.outbound.transactions`).
+    """A federation transaction that must be sent again unchanged (`federation.outbound.transactions`).
 
-    Each of the `parts` is a list: room ID, ordinals, the ordinal to go on from, and another one where known.
+    Each of the `parts` is a list: the room ID, the ordinals, the ordinal to go on from, and, if it matters,
+    the first ordinal that was owed.
     """
 
     made_ms: int

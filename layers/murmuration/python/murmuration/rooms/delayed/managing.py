@@ -26,12 +26,13 @@ ATTEMPTS = 3
 
 
 def manage(requester: Requester | None, delay_id: str, action: object, *, unstable: bool) -> Answer:
-    """Restart, send or cancel a scheduled event; an action that an event ended by already changes nothing.
+    """Restart, send or cancel a scheduled event. Repeating the action that ended it changes nothing.
 
-    In the unstable spelling who knows the delay ID needs no token: services that clients entrust with the end
-    of a call have none. There an event that ended otherwise isn't found, which is how clients learn that they
-    have to schedule another; by the proposal it is a conflict. Raises InvalidParam, MissingToken, NotFound,
-    Conflict, LimitExceeded; what sending the event raises: then it stays scheduled.
+    The unstable endpoint takes no token: whoever knows the delay ID may act, such as a call service that a
+    client trusts with its delayed event. At that endpoint an event that ended in another way is NotFound,
+    which tells clients to schedule a new one; at the proposal's endpoint it is a Conflict. Raises
+    InvalidParam, MissingToken, NotFound, Conflict, LimitExceeded, and what sending raises; then the event
+    stays scheduled.
     """
     if action not in ACTIONS:
         raise InvalidParam(f"The action must be one of {', '.join(ACTIONS)}")

@@ -1,4 +1,4 @@
-"""Scheduling events to be sent later, by the ordinary endpoints and by one of their own."""
+"""Scheduling events to be sent later, at the ordinary endpoints and at the endpoint for delayed events."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def set_or_schedule(
     *,
     set_state: SetState = sending.set_state,
 ) -> dict[str, str]:
-    """Set a piece of state by `set_state`, or schedule that if the query asks for a delay.
+    """Set state with `set_state`, or schedule it if the query asks for a delay.
 
-    Return the event's ID or delay ID. Raises what `set_state` and `schedule` raise.
+    Returns the event's ID or the delay ID. Raises what `set_state` and `schedule` raise.
     """
     delay_ms = delays.delay_in_query(query)
     if delay_ms is None:

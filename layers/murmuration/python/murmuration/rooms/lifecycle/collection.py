@@ -36,7 +36,10 @@ GRACE_MS = 24 * 60 * 60 * 1000
 
 
 def collect(*, budget_ms: int) -> int:
-    """Take each room with strays a step further, while the time lasts; how many nodes were deleted."""
+    """Take each room with stray nodes one step further until the time is over.
+
+    Return the number of deleted nodes.
+    """
     deadline = now_ms() + budget_ms
     rooms: dict[str, list[Stray]] = {}
     for stray in snapshots.read_strays():
@@ -50,7 +53,10 @@ def collect(*, budget_ms: int) -> int:
 
 
 def collect_room(room_id: str, strays: Sequence[Stray]) -> int:
-    """Take one room a step further; `strays` are all that name it. How many nodes were deleted."""
+    """Take one room one step further; `strays` are all marks that name it.
+
+    Return the number of deleted nodes.
+    """
     now = now_ms()
     if now - max(stray.since_ms for stray in strays) < GRACE_MS:
         return 0

@@ -29,9 +29,9 @@ AFTERMATH_MS = 3_600_000
 
 
 def delete_empty_rooms(*, budget_ms: int) -> int:
-    """Take each room that has been empty for long enough a step further, while the time lasts.
+    """Take each room that has been empty long enough one step further until the time is over.
 
-    How many items were deleted. Where the grace period is set to nothing, rooms are kept for ever.
+    Returns the number of deleted items. If the grace period is unset, rooms are kept for ever.
     """
     days = settings().empty_room_days
     if not days:

@@ -35,7 +35,7 @@ PAGE = 100
 
 
 def limits() -> Limits:
-    """Return what this server allows rooms to ask for."""
+    """Return the lifetimes that this server allows rooms to ask for."""
     chosen = settings()
     return Limits(
         default=chosen.retention_default_days * DAY_MS or None,
@@ -45,7 +45,7 @@ def limits() -> Limits:
 
 
 def purge_rooms(*, budget_ms: int) -> int:
-    """Purge what is too old of each room, while the time lasts. Return how many events were purged."""
+    """Purge the expired messages of each room until the time is over. Return the number of purged events."""
     if not settings().retention:
         return 0
     deadline = now_ms() + budget_ms
@@ -64,7 +64,7 @@ def purge_rooms(*, budget_ms: int) -> int:
 
 
 def purge_room(room: Room, deadline: int) -> int:
-    """Purge what is too old of one room, till the deadline. Return how many events were purged."""
+    """Purge the expired messages of one room until the deadline. Return the number of purged events."""
     event = room.event(*RETENTION)
     lifetime = lifetime_of(event.content if event is not None else None, limits())
     if lifetime is None:

@@ -1,4 +1,4 @@
-"""Upgrading a room: a replacement of another version, and a tombstone that points to it.
+"""Upgrading a room: a new room of another version, and a tombstone that points to it.
 
 https://spec.matrix.org/v1.19/client-server-api/#room-upgrades
 """
@@ -71,10 +71,10 @@ _AT_ONCE = 16
 def upgrade_room(
     requester: Requester, room_id: str, new_version: str, additional_creators: Sequence[object] = ()
 ) -> str:
-    """Replace a room by one of another version; the new room's ID.
+    """Replace a room by one of another version, and return the new room's ID.
 
-    The new room and the old one's tombstone come in one transaction; aliases, bans, a space's children and
-    the requester's settings follow. The same request again goes on with these, and answers with the same
+    The new room and the old room's tombstone are written in one transaction; aliases, bans, a space's
+    children and the requester's settings follow. A repeated request goes on with these, and returns the same
     room. Raises UnsupportedRoomVersion, BadJson, InvalidParam, Forbidden, LimitExceeded.
     """
     rate_limits.check("room_creation", requester.user_id)
@@ -297,7 +297,9 @@ def _add_missing(room_id: str, drafts: Sequence[Draft]) -> bool:
 
 
 def follow_upgrade(user_id: str, create: Event) -> None:
-    """Take over the settings of one who joined a replacement, if the old room's tombstone says that it is."""
+    """Copy a user's settings to the room they joined, if the old room's tombstone names it as the
+    replacement.
+    """
     old_id = _predecessor(create)
     head = room_items.read_head(old_id) if old_id is not None else None
     tombstone = Room(head).event(*TOMBSTONE_KEY) if head is not None else None
@@ -306,9 +308,9 @@ def follow_upgrade(user_id: str, create: Event) -> None:
 
 
 def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
-    """Take a user's tags and push rule for the old room over to the new one, if it has none yet.
+    """Copy a user's tags and push rule of the old room to the new one, if that has none yet.
 
-    In their `m.direct` the new room stands beside the old one, wherever that stands.
+    The user's `m.direct` gets the new room beside the old one.
     """
     from murmuration import push_rules
     from murmuration.protocol.errors import NotFound

@@ -1,4 +1,4 @@
-"""Bundled aggregations: what relates to an event, summed up in its `unsigned`.
+"""Bundled aggregations: a summary of the events that relate to an event, in its `unsigned`.
 
 https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events
 """
@@ -32,10 +32,10 @@ _CANDIDATES = 10
 
 
 def bundle(entries: Sequence[LogEntry], viewer: Viewer, *, with_room_id: bool = True) -> Bundles:
-    """The aggregations of a page of a room's events, those that have any.
+    """Return the aggregations of events of one room, by event ID, without those that have none.
 
-    Reads nothing where nothing relates to the events, as they tell themselves; else two or three round trips,
-    for all of them together. State events have none.
+    It reads nothing if no event says that others relate to it; else two or three round trips for all events
+    together. State events have no aggregations.
     """
     return _bundle(entries, viewer, (REPLACE, REFERENCE, THREAD), with_room_id)
 
@@ -58,7 +58,7 @@ def _bundle(
 
 
 def matching_relations(room: Room, seen: Sequence[Seen], event_filter: EventFilter) -> list[Seen]:
-    """Those events to which others relate as the filter's `related_by_` properties ask."""
+    """Return the events to which others relate as the filter's `related_by_` properties require."""
     rel_types = event_filter.related_by_rel_types
     groups = relations.GROUPS if rel_types is None else {relations.group_of(each) for each in rel_types}
     wanted = [
@@ -202,7 +202,7 @@ class _Page:
         return relation.ordinal in self.children or self._saw(relation)
 
     def aggregate(self, parent: _Parent) -> BundledRelations:
-        """Return the `m.relations` that are bundled with an event: what relates to it."""
+        """Return the `m.relations` of an event."""
         bundled: BundledRelations = {}
         edit = self._first(parent.edits)
         if edit is not None:

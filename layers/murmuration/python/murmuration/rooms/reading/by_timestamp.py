@@ -1,4 +1,7 @@
-"""The event closest to a point in time. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event"""
+"""Finding the event closest to a point in time.
+
+https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event
+"""
 
 from __future__ import annotations
 
@@ -33,11 +36,12 @@ Events and not ordinals, as what is filled into a gap has its ordinals far apart
 def get_event_by_timestamp(
     token: AccessToken, room_id: str, ts: int, *, forward: bool, fill: Fill | None = None
 ) -> EventAtTime:
-    """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
+    """Return the event closest to `ts` (milliseconds): the first one not before it, or backward the last one
+    not after it.
 
-    The order of the log is taken to be, within a window, that of the events' timestamps, which are their
-    senders' word. Where events are missing around that time, `fill` is called to fetch them, as long as it
-    brings some. Raises UnknownToken, Forbidden, NotFound.
+    The log is assumed to be in the order of the events' timestamps, except within a window. If events around
+    that time are missing, `fill` is called to fetch them as long as it brings some. Raises UnknownToken,
+    Forbidden, NotFound.
     """
     view = open_view(token, room_id)
     if fill is not None and view.room.head.federated:
@@ -58,7 +62,7 @@ def get_event_by_timestamp(
 
 
 def around(room: Room, low: int, high: int, horizon: int) -> list[LogEntry]:
-    """The events between two bounds that `narrow` found, and `WINDOW` more on either side."""
+    """Return the entries between two bounds that `narrow` found, and `WINDOW` more on either side."""
     room_id, version = room.room_id, room.version
     below = room_items.read_log(room_id, version, before=low, limit=WINDOW, forward=False)
     most = high - low + 1 + WINDOW
@@ -77,7 +81,7 @@ def _fill_around(view: View, ts: int, fill: Fill) -> bool:
 
 
 def narrow(room: Room, low: int, high: int, ts: int) -> tuple[int, int]:
-    """Bounds, close together, of the ordinals around which the log's timestamps reach `ts`."""
+    """Return two ordinals, close together, between which the log's timestamps reach `ts`."""
     while high - low > 2 * _PROBES:
         step = (high - low) // (_PROBES + 1)
         probes = [low + step * number for number in range(1, _PROBES + 1)]

@@ -1,4 +1,4 @@
-"""Asking for what relates to an event, and for a room's threads.
+"""Pages of the events that relate to an event, and of a room's threads.
 
 https://spec.matrix.org/v1.19/client-server-api/#relationships-api
 """
@@ -39,7 +39,7 @@ _THREAD_PAGES = 5
 
 @dataclass(frozen=True, slots=True)
 class RelationsRequest:
-    """What a client asks of an event's relations. `start` and `end` are tokens."""
+    """A client's question for an event's relations. `start` and `end` are pagination tokens."""
 
     rel_type: str | None = None
     event_type: str | None = None
@@ -79,7 +79,8 @@ class _Range:
 def get_relations(
     token: AccessToken, room_id: str, event_id: str, request: RelationsRequest
 ) -> RelationsPage:
-    """A page of the events that relate to one event, directly or, if asked for, by way of others.
+    """Return a page of the events that relate to one event, directly or, with `recurse`, through other
+    events.
 
     Raises UnknownToken, Forbidden, InvalidParam, NotFound for an event that the requester may not see.
     """
@@ -203,7 +204,7 @@ def get_threads(
     start: str | None = None,
     limit: int = DEFAULT_LIMIT,
 ) -> ThreadsPage:
-    """A page of thread roots, that of the thread with the newest event first.
+    """Return a page of thread roots; the thread with the newest event comes first.
 
     Raises UnknownToken, Forbidden, InvalidParam.
     """

@@ -1,4 +1,4 @@
-"""Reading a room's state and members: as it is, or as it was when the reader left.
+"""Reading a room's state and members: the current ones, or those at the time when the reader left.
 
 https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 """
@@ -34,13 +34,13 @@ MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
 def get_room_state(token: AccessToken, room_id: str) -> list[ClientEvent]:
-    """All state events. Raises UnknownToken, Forbidden."""
+    """Return all state events. Raises UnknownToken, Forbidden."""
     view, events = _room_state(token, room_id)
     return [state_event(event, view.viewer) for event in events]
 
 
 def get_room_state_text(token: AccessToken, room_id: str) -> RawJson:
-    """All state events, as JSON. Raises UnknownToken, Forbidden."""
+    """Return all state events as JSON. Raises UnknownToken, Forbidden."""
     view, events = _room_state(token, room_id)
     return state_texts(events, view.viewer)
 
@@ -53,7 +53,10 @@ def _room_state(token: AccessToken, room_id: str) -> tuple[View, list[Event]]:
 def get_room_state_with_key(
     token: AccessToken, room_id: str, event_type: str, state_key: str, *, form: str = "content"
 ) -> Content | ClientEvent:
-    """The content of a state event, or with the form "event" all of it. Raises Forbidden, NotFound."""
+    """Return the content of a state event, or with the form "event" the whole event.
+
+    Raises Forbidden, NotFound.
+    """
     pair = (event_type, state_key)
     fits = fits_id(event_type) and (not state_key or fits_id(state_key))
     view = open_view(token, room_id, pairs=[pair] if fits else [])
@@ -78,7 +81,7 @@ def _with_unsigned(view: View, event: Event) -> ClientEvent:
 
 
 def get_members(token: AccessToken, room_id: str, *, at: str | None = None) -> list[ClientEvent]:
-    """The membership events, now or at a pagination token. Raises what `get_members_text` does."""
+    """Return the membership events, now or at a pagination token. Raises what `get_members_text` raises."""
     view, events = _members(token, room_id, at)
     return [state_event(event, view.viewer) for event in events]
 
@@ -91,9 +94,10 @@ def get_members_text(
     membership: str | None = None,
     not_membership: str | None = None,
 ) -> RawJson:
-    """The membership events, as JSON, now or at a pagination token; those that are one thing or not another.
+    """Return the membership events as JSON, now or at a pagination token.
 
-    Raises UnknownToken, Forbidden also for a time that the requester may see nothing of, InvalidParam.
+    `membership` and `not_membership` select some of them. Raises UnknownToken, InvalidParam, Forbidden also
+    for a time whose state the requester may not see.
     """
     view, events = _members(token, room_id, at)
     if membership is not None or not_membership is not None:
@@ -145,7 +149,7 @@ def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
 
 
 def get_joined_members(token: AccessToken, room_id: str) -> dict[str, dict[str, str | None]]:
-    """The joined users, each with `display_name` and `avatar_url`: None where not set, as in Synapse.
+    """Return the joined users with `display_name` and `avatar_url`, None where not set, as Synapse does.
 
     Raises Forbidden.
     """
@@ -168,6 +172,6 @@ def _profile(event: Event) -> dict[str, str | None]:
 
 
 def get_joined_rooms(user_id: str) -> list[str]:
-    """The rooms that the user is in."""
+    """Return the rooms that the user is joined to."""
     rows = memberships.read_memberships(user_id)
     return [row.room_id for row in rows if row.membership == "join"]

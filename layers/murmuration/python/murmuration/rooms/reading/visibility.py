@@ -31,12 +31,12 @@ _memberships: LruCache[str, str] = LruCache(4096)
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Someone who looks at a room, and their time in it by the ordinals of its log.
+    """A user who reads a room, and when they were in it, by ordinals of its log.
 
-    `since` is the event with which they joined, for those who are in the room now. `joined_until` is the
-    event that ended the last time they were in it, `STILL_JOINED`, or None for one who never was.
-    `no_past` says that they had no membership before `since`, or at all, or have forgotten the room.
-    `erasures` is how many erased users the room has.
+    `since` is the event with which they joined, if they are in the room now. `joined_until` is the event that
+    ended their last stay, `STILL_JOINED`, or None if they were never in it. `no_past` says that they had no
+    membership before `since`, or none at all, or have forgotten the room. `erasures` is how many erased users
+    the room has.
     """
 
     user_id: str
@@ -52,34 +52,35 @@ class Viewer:
         return self.since is not None
 
     def ignores(self, entry: LogEntry) -> bool:
-        """Whether the event stays hidden because its sender is ignored; state never does."""
+        """Return whether the event is hidden because the viewer ignores its sender. State never is."""
         return entry.event.sender in self.ignored and not entry.event.is_state
 
     def hidden_senders(self, room_id: str) -> frozenset[str]:
-        """The erased users whose events they are served redacted where they weren't there at the event."""
+        """Return the erased users whose events the viewer gets redacted."""
         since = self.since if self.is_joined else None
         return hidden_senders(room_id, self.erasures, since=since, joined_until=self.joined_until)
 
     def event_copy(self, event: Event) -> Event:
-        """A state event as they are served it; reads where the room has erased users."""
+        """Return a state event as the viewer gets it. Reads if the room has erased users."""
         return event_copy(event, self.hidden_senders(event.room_id)) if self.erasures else event
 
     def was_joined_throughout(self, ordinal: int, *, aside: bool) -> bool:
-        """Whether the user has been in the room since before the event with this ordinal.
+        """Return whether the user has been in the room since before the event with this ordinal.
 
-        Of an event that stands `aside` the order of the log says nothing (`LogEntry.is_aside`).
+        For an event that is `aside` (`LogEntry.is_aside`) the order of the log says nothing, so the answer is
+        False.
         """
         return self.since is not None and ordinal > self.since and not aside
 
     def saw(self, entry: LogEntry) -> bool:
-        """Whether the user was in the room in the state before the event, as the order of the log tells."""
+        """Return whether the user was in the room before the event, by the order of the log."""
         return self.was_joined_throughout(entry.ordinal, aside=entry.is_aside)
 
 
 class Seen(NamedTuple):
-    """An event that its viewer may see, and the membership they had at it, its own effect included.
+    """An event that its viewer may see, with their membership at it; None if they had none.
 
-    The membership is None where they had none.
+    The membership includes the effect of the event itself.
     """
 
     entry: LogEntry
@@ -95,10 +96,10 @@ def make_viewer(
     ignored: Iterable[str] = (),
     erasures: int = 0,
 ) -> Viewer:
-    """The viewer that a user is by their membership; None for one who has none, or forgot the room.
+    """Return the viewer for a user's membership; a membership of None means none, or a forgotten room.
 
-    Reads only for those who are out of the room and weren't in it right before: then it looks for the time
-    that they were.
+    It reads only for users who are out of the room and weren't joined just before: then it looks for their
+    last stay.
     """
     others = frozenset(ignored) - {user_id}
     given: dict[str, Any] = {"ignored": others, "erasures": erasures}
@@ -136,11 +137,11 @@ def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | Non
 
 
 def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
-    """Those of `entries` (of one room's log) that the viewer may see, in their order.
+    """Return those of `entries` (of one room's log) that the viewer may see, in their order.
 
-    Reads nothing about events that a viewer saw happen, or for one whose first stay in the room this is while
-    history is shared; else three to five round trips for all entries together. What counts is the state
-    before each event: that of the log's order, but for events of forks and of the past.
+    It reads nothing about events during the viewer's stay, or for a viewer in their first stay while history
+    is shared. Otherwise it takes three to five round trips for all entries together. The state before each
+    event decides: by the order of the log, except for events of forks and of the past.
     """
     before = _memberships_before(viewer, [entry for entry in entries if not viewer.saw(entry)])
     until = viewer.joined_until
@@ -236,7 +237,7 @@ def _membership_by_id(event_ids: Iterable[str], version: RoomVersion, room_id: s
 
 
 def ignored_users(content: Content | None) -> frozenset[str]:
-    """The users that an m.ignored_user_list names.
+    """Return the users that an m.ignored_user_list names.
 
     https://spec.matrix.org/v1.19/client-server-api/#mignored_user_list
     """

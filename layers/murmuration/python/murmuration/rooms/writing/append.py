@@ -64,9 +64,9 @@ EXTREMITIES_LIMIT = 10
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event to be: what its sender decides of it.
+    """What the sender decides of a new event.
 
-    `device_id` and `txn_id` are the sending client's, `delay_id` is that of a delayed event.
+    `device_id` and `txn_id` are the sending client's; `delay_id` is set for a delayed event.
     """
 
     type: str
@@ -82,19 +82,19 @@ class Draft:
 
 @dataclass
 class Append(Changes):
-    """New events of this server on top of a room, growing until they're committed together."""
+    """New events of this server for one room, collected until they are committed together."""
 
     signed: dict[int, tuple[NodeId, Event]] = field(default_factory=dict)
     """Events that another server signed in an earlier attempt, by their place in the batch, with the state
     before."""
 
     def add(self, draft: Draft) -> Event:
-        """Build and authorise the next event.
+        """Build and authorise the next event, and return it.
 
-        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson, NotFound where this server's
-        knowledge of the room is stale: somebody else's server has to help. Only leaving needs nobody's help.
-        Raises what the room's policy server, or the server of the user whom it invites, refuses the event
-        with; BadGateway if one of them gives no answer.
+        Raises Forbidden by the auth rules, MalformedEvent, TooLarge, BadJson. Raises NotFound if no local
+        user is in the room any more and it goes on elsewhere, except for leaving it. If the room's policy
+        server or an invited user's server refuses the event, raises what that server answers; BadGateway if
+        it doesn't answer.
         """
         event, state = self._authorised(draft)
         event = self._signed_elsewhere(event, state, invites=True)
@@ -102,9 +102,9 @@ class Append(Changes):
         return event
 
     def offer(self, draft: Draft) -> Event:
-        """The next event, signed as by `add`, but not by an invited user's server; nothing is added.
+        """Return the next event as `add` makes it, but unsigned by an invited user's server. Adds nothing.
 
-        Raises what `add` does.
+        Raises what `add` raises.
         """
         event, state = self._authorised(draft)
         return self._signed_elsewhere(event, state, invites=False)
@@ -112,14 +112,14 @@ class Append(Changes):
     def check(self, draft: Draft) -> None:
         """Raise what `add` would raise, but add nothing.
 
-        A request that would change nothing is checked by it: somebody who may not send the event is refused.
+        Use it for requests that change nothing: a sender who may not send the event still gets the error.
         """
         self._authorised(draft)
 
     def propose(self, draft: Draft) -> UnsignedPdu:
-        """The PDU of the next event, to be completed and signed by its sender's server; nothing is added.
+        """Return the PDU of the next event for its sender's server to complete and sign. Adds nothing.
 
-        Raises Forbidden by the auth rules, NotFound where this server's knowledge of the room is stale.
+        Raises Forbidden by the auth rules, NotFound if this server's knowledge of the room is stale.
         """
         parts, state = self._parts(draft)
         pdu = unsigned_pdu(room_version=self.version, **parts)
@@ -251,10 +251,10 @@ class Append(Changes):
 
 
 def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = None) -> T:
-    """Carry out `plan` on the room as it is, again after each lost race; what `plan` returned.
+    """Carry out `plan` on the room, again after each lost race, and return what `plan` returned.
 
-    `room` spares the first reading of the head. A plan that adds no event writes nothing. Raises NotFound for
-    an unknown room, ConditionFailed where a write that the plan added refuses, Unavailable when the room
+    Pass `room` to save the first read of the head. A plan that adds no event writes nothing. Raises NotFound
+    for an unknown room, ConditionFailed if a write that the plan added is refused, Unavailable if the room
     stays contended.
     """
     signed: dict[int, tuple[NodeId, Event]] = {}
@@ -277,7 +277,7 @@ def append(room_id: str, plan: Callable[[Append], T], *, room: Room | None = Non
 
 
 def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
-    """`append` for one who must be in the room: an unknown room answers as one that they aren't in."""
+    """Carry out `append` for a sender who must be in the room: for an unknown room, raise Forbidden."""
     try:
         room = Room.load(room_id)
     except NotFound as error:

@@ -1,4 +1,4 @@
-"""Finding what replaced a state event, which keeps a copy of its content."""
+"""Finding the state event that replaced another one: its log entry keeps a copy of the old content."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def successor_of(room: Room, entry: LogEntry) -> LogEntry | None:
-    """The event that replaced `entry` in the room's state; None while it is current, or for no state.
+    """Return the entry that replaced `entry` in the room's state; None if it is current or no state event.
 
-    A search by halves between the event and the current one: a few reads for each doubling of the distance.
+    It searches by halves between the event and the current one: a few reads for each doubling of the
+    distance.
     """
     pair, event_id = entry.event.state_pair, entry.event.event_id
     current = room.entries([pair]).get(pair) if pair is not None else None

@@ -41,7 +41,7 @@ FALLBACK_LIMIT = 16
 
 
 class DeviceGone(Exception):
-    """The device was logged out meanwhile: keys stored now would stay for ever, and be handed out."""
+    """The device was logged out meanwhile. Keys stored now would never be deleted."""
 
 
 KeyId = tuple[str, str]
@@ -50,7 +50,7 @@ KeyId = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class KeyCounts:
-    """How many one-time keys are left by algorithm, and of which algorithms a fallback key waits unused."""
+    """How many one-time keys are left by algorithm, and the algorithms with an unused fallback key."""
 
     one_time: dict[str, int] = field(default_factory=dict)
     unused_fallback: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class _State:
 
 
 def counts_of(item: StoredItem | None) -> KeyCounts:
-    """The counts that an item `otk` of a device's stream holds."""
+    """Return the counts in an item `otk` of a device's stream."""
     return KeyCounts(dict(item["one_time"]), list(item["unused_fallback"])) if item else KeyCounts()
 
 
@@ -102,7 +102,7 @@ def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCount
 
 
 def shown(counts: KeyCounts) -> KeyCountsSection:
-    """What /sync says of a device's keys."""
+    """Return what /sync says of a device's keys."""
     return {
         "device_one_time_keys_count": counts.one_time,
         "device_unused_fallback_key_types": sorted(counts.unused_fallback),
@@ -110,7 +110,7 @@ def shown(counts: KeyCounts) -> KeyCountsSection:
 
 
 def read_counts(user_id: str, device_id: str) -> KeyCounts:
-    """A device's counts. One read."""
+    """Return a device's counts. One read."""
     return counts_of(streams.get(streams.device_stream(user_id, device_id), COUNTS_KEY))
 
 
@@ -120,9 +120,9 @@ def read_counts(user_id: str, device_id: str) -> KeyCounts:
 def upload(
     user_id: str, device_id: str, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
 ) -> KeyCounts:
-    """Store keys (JSON values), and return what the device has then. Keys that are known are left alone.
+    """Store keys (JSON values), and return the device's counts afterwards. Known keys are left alone.
 
-    Raises InvalidParam where another one-time key of the same ID is stored, or there are too many fallback
+    Raises InvalidParam if another one-time key with the same ID is stored or there are too many fallback
     keys; DeviceGone, Unavailable.
     """
     if len(fallback) > FALLBACK_LIMIT:
@@ -256,9 +256,9 @@ def _mark_id(user_id: str, device_id: str, key: KeyId) -> str:
 
 
 def claim(user_id: str, device_id: str, algorithm: str) -> tuple[str, Any] | None:
-    """The oldest one-time key of a device, which is then gone, or else its fallback key: (key ID, value).
+    """Remove a device's oldest one-time key and return (key ID, value), or else return its fallback key.
 
-    None where it has neither. Raises Unavailable.
+    Returns None if the device has neither. Raises Unavailable.
     """
     return _retry(functools.partial(_claim, user_id, device_id, algorithm))
 

@@ -1,8 +1,8 @@
-"""Listeners: one item a user, with those who wait for the user's news, and how they are told.
+"""Listeners: one item a user, with the waits and WebSockets that are told of the user's news.
 
 A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `pushers` says that the user has
-pushers. A slot is one of a device's wake queues. Each registration has a nonce and is good for one ring: who
-has been rung, and finds nothing, registers again. Times are in seconds since the epoch.
+pushers. A slot is one of a device's wake queues. A registration has a nonce and is good for one ring: a
+client that was rung and finds nothing registers again. Times are in seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _EXPIRES = "expires = if_not_exists(pushers, :expires)"
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A registration: until when which slot of a device is to be rung, on which queue (a URL).
+    """A registration to be rung on a device's slot until a time, on a queue (a URL).
 
-    A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
-    says that a ring is on its way which comes later.
+    A `kept` ring stays in the queue for every reader; another is removed by its first reader. `late` says
+    that a ring has been ordered for later.
     """
 
     user_id: str
@@ -55,7 +55,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A connection that is pushed to; `late` says that a push is on its way which comes later."""
+    """A connection that updates are pushed to; `late` says that a push has been ordered for later."""
 
     user_id: str
     device_id: str
@@ -64,7 +64,7 @@ class Socket:
 
 
 def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
-    """The slots of a device that somebody holds now, with the time that each is free again."""
+    """Return the slots of a device that are taken now, with the time at which each becomes free."""
     now = now_ms() // 1000
     taken = {}
     for name, value in (item or {}).items():
@@ -75,7 +75,7 @@ def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
 
 
 def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
-    """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
+    """Return the URL of the queue on which a device's slot waited last, as far as the item tells; else ""."""
     value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
     return _url(value["queue"]) if value else ""
 
@@ -102,7 +102,7 @@ def _leftovers(item: StoredItem | None, but: str) -> dict[str, int]:
 
 
 def held_waits(item: StoredItem | None) -> int:
-    """How many waits of a user, on all devices, are held by functions now."""
+    """Return how many waits of a user, on all devices, functions are holding now."""
     now = now_ms() // 1000
     return sum(
         name.startswith(_WAIT) and not value["kept"] and value["until"] > now
@@ -111,9 +111,9 @@ def held_waits(item: StoredItem | None) -> int:
 
 
 def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
-    """Take a slot to be rung on: whether that worked or the slot is taken; and the item as it is then.
+    """Take a slot to be rung on. Return whether that worked, and the item afterwards.
 
-    `item` is what it was a moment ago.
+    `item` is the user's item as it was a moment ago. It fails if the slot is taken.
     """
     try:
         return True, dynamodb.execute(_registration(wait, item), returning="ALL_NEW") or {}
@@ -158,17 +158,17 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
 
 
 def new_nonce() -> str:
-    """A registration's name; the milliseconds that it begins with tell which of two is the later."""
+    """Return a new registration's name. It contains the time, so that `is_later` can compare two names."""
     return f"{now_ms():014d}{secrets.token_urlsafe(6)}"
 
 
 def is_later(nonce: str, than: str) -> bool:
-    """Whether a registration was made after another."""
+    """Return whether a registration was made after another."""
     return nonce[:14] >= than[:14] and nonce != than
 
 
 def settle(wait: Wait) -> None:
-    """Note that a wait has been rung, so that it isn't again; nothing changes for a later registration."""
+    """Note that a wait has been rung, so that it isn't rung again. A later registration isn't touched."""
     names = {"#wait": wait.attribute, "#nonce": "nonce"}
     values: dict[str, Storable] = {":nonce": wait.nonce}
     expression = "REMOVE #wait"
@@ -180,9 +180,10 @@ def settle(wait: Wait) -> None:
 
 
 def note_late(wait: Wait) -> None:
-    """Note that a parked wait will be rung later; nothing changes for a later registration.
+    """Note that a parked wait will be rung later. A later registration isn't touched.
 
-    It ends soon after that ring, whose client registers anew. Its slot rests while the ring is there.
+    The wait ends soon after that ring, when the client registers again. Its slot stays taken while the ring
+    is in the queue.
     """
     _change(
         wait.user_id,
@@ -200,7 +201,9 @@ def note_late(wait: Wait) -> None:
 
 
 def note_late_push(socket: Socket, until: int) -> None:
-    """Note that a connection will be looked at later, until a time in seconds, unless it is gone."""
+    """Note that a look for a connection's updates is ordered for a time in seconds, unless the connection
+    is gone.
+    """
     _change(
         socket.user_id,
         "SET #socket.#late = :until",
@@ -225,7 +228,7 @@ def _change(
 
 
 def release(wait: Wait) -> None:
-    """Give up a slot that nobody has waited on, unless it is another's by now."""
+    """Give up a slot that nobody has waited on, unless a later registration has it."""
     _change(
         wait.user_id,
         "REMOVE #wait",
@@ -237,10 +240,10 @@ def release(wait: Wait) -> None:
 
 
 def add_socket(socket: Socket, until: int) -> None:
-    """Have a connection told of what comes from now on, until it is removed or that time.
+    """Have a connection told of what comes from now on, until it is removed or until a time.
 
-    Raises LimitExceeded for one connection too many. It is added first and taken out again, so that the
-    bound holds for those that come at the same time.
+    Raises LimitExceeded for one connection too many. It is added first and taken out again, so that the bound
+    holds for concurrent connections.
     """
     item = dynamodb.execute(
         dynamodb.update(
@@ -269,7 +272,7 @@ def remove_socket(user_id: str, connection_id: str) -> None:
 
 
 def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
-    """Note whether a user has pushers."""
+    """Return a write that notes whether a user has pushers."""
     if has_pushers:
         return dynamodb.update(
             TABLE, {"user_id": user_id}, "SET pushers = :far, expires = :far", values={":far": _FAR_S}
@@ -283,22 +286,22 @@ def pushers_write(user_id: str, *, has_pushers: bool) -> Write:
 
 
 def with_pushers(items: Iterable[StoredItem]) -> frozenset[str]:
-    """The users who have pushers."""
+    """Return the users who have pushers."""
     return frozenset(item["user_id"] for item in items if "pushers" in item)
 
 
 def item_read(user_id: str) -> Read[Item | None]:
-    """Read who of a user's devices waits. It may be late by a moment, and costs half as much for that."""
+    """Read a user's listeners. The item may be a moment old; that costs half as much."""
     return Read(TABLE, {"user_id": user_id}, lambda item: item, eventual=True)
 
 
 def read_items(user_ids: Collection[str]) -> list[Item]:
-    """The items of these users; consistent, a round trip a hundred."""
+    """Return the items of these users, consistently. One round trip for a hundred."""
     return dynamodb.batch_get({TABLE: [{"user_id": user_id} for user_id in user_ids]})[TABLE]
 
 
 def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The waits to ring."""
+    """Return the waits to ring."""
     now = now_ms() // 1000
     for item in items:
         for name, value in item.items():
@@ -317,7 +320,7 @@ def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
 
 
 def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:
-    """The connections to push to."""
+    """Return the connections to push to."""
     now = now_ms() // 1000
     for item in items:
         for name, value in item.items():

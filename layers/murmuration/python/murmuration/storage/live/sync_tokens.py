@@ -1,8 +1,9 @@
-"""Stream tokens: each names one stored row of positions, written once and never changed.
+"""Stream tokens: each names one stored row of positions, which is written once and never changed.
 
-`s_<row>` is a token by itself. `p_<row>.…` names the same row and says more, by which a client that is up to
-date may wait without a function (`sync.marks`); `c_<row>.…` is what it has become when there may be news.
-Retrying with an old token reads the same row, so it gives the same events again. Rows expire a month after
+`s_<row>` is a plain token. `p_<row>.…` names the same row and has what an up-to-date client needs to wait
+without a function (`sync.marks`); `c_<row>.…` is what becomes of it when there may be news.
+
+A retry with an old token reads the same row, so it gives the same events again. Rows expire a month after
 they were written; a token whose row is gone gets a full sync, never a silent gap.
 """
 
@@ -30,7 +31,7 @@ def is_stream_token(text: str) -> bool:
 
 
 def parse(text: str) -> str:
-    """The token as it is stored. Raises InvalidParam for what was never one."""
+    """Return the token as it is stored. Raises InvalidParam for an invalid one."""
     found = token_forms.ANY.fullmatch(text)
     if found is None:
         raise InvalidParam("The token is not one of this server's: begin without `since`")
@@ -42,12 +43,12 @@ def token_key(user_id: str, token: str) -> dict[str, str]:
 
 
 def row_read(key: Mapping[str, str], *, eventual: bool = False) -> Read[Item | None]:
-    """Read an item of this table. An `eventual` read may miss a write of the last moment, and costs half."""
+    """Read an item of this table. An `eventual` read may miss a very recent write, and costs half as much."""
     return Read(TABLE, key, lambda item: item, eventual=eventual)
 
 
 def write(user_id: UserId, device_id: DeviceId, positions: Positions) -> str:
-    """Store positions; the token that names them."""
+    """Store positions, and return the token that names them."""
     token = f"{PLAIN}{secrets.token_urlsafe(9)}"
     item = {
         **token_key(user_id, token),
@@ -60,9 +61,9 @@ def write(user_id: UserId, device_id: DeviceId, positions: Positions) -> str:
 
 
 def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
-    """The positions in a token's item; None for an unknown or expired token.
+    """Return the positions in a token's item; None for an unknown or expired token.
 
-    Another device's token counts for rooms, but says nothing about this device's messages.
+    For another device's token the rooms' positions count, but not the position in the device's messages.
     """
     if item is None or item["expires"] <= now_ms() // 1000:
         return None
@@ -73,14 +74,14 @@ def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
 
 
 def read(user_id: str, token: str, device_id: str = "") -> Positions | None:
-    """The positions that `token` names, or None where it has expired. Raises InvalidParam."""
+    """Return the positions that `token` names; None if it has expired. Raises InvalidParam."""
     return positions_of(dynamodb.get(TABLE, token_key(user_id, parse(token))), device_id)
 
 
 def room_position(user_id: str, token: str, room_id: str) -> int | None:
-    """The ordinal up to which `token`'s client has seen a room's log.
+    """Return the ordinal up to which the token's client has seen a room's log.
 
-    None where the token says nothing about the room. Raises InvalidParam for a token that isn't known.
+    None if the token says nothing about the room. Raises InvalidParam for an unknown token.
     """
     positions = read(user_id, token)
     if positions is None:

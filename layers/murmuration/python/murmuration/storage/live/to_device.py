@@ -1,17 +1,16 @@
-"""To-device messages: items of the receiving device's stream until it has acknowledged them.
+"""To-device messages: items of the receiving device's stream until the device has acknowledged them.
 
-A request's messages go out in transactions of some devices each. Every transaction claims its place in the
-request, so a repetition sends only what wasn't sent; where there are several, the first attempt writes down
-which devices they are for, because `*` may mean others the next time.
+A request's messages are written in transactions of some devices each. Each transaction claims its part of the
+request, so a repetition sends only what wasn't sent. If there are several, the first attempt stores which
+devices they are for, because `*` may mean other devices later.
 
-Of two requests that are made at about the same time the later one may be stored first, and gets the lower
-number in the device's stream. So each message has the time at which its request reached the gateway, and a
-reader puts the messages that it reads together in the order of those times. Positions are made of the
-numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
-A reader that finds a message whose request came just now waits for a moment and reads again: those that came
-with it, or before it, are stored by then.
+Of two concurrent requests the later one may be stored first, and get the lower number in the device's stream.
+So each message has the time at which its request reached the gateway, and a reader sorts the messages that it
+reads by these times. Positions are made of the numbers, as in any stream: a message that is stored late is
+still after the position of everybody who hasn't read it. If a reader finds a message whose request came just
+now, it waits for a moment and reads again: by then the others of that time are stored.
 
-A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages go first.
+A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages are deleted first.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ Target = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """A request to send: what stands for it, the event (JSON) of each device, and when it came."""
+    """A request to send: its name (`transaction`), the event of each device as JSON, and when it came."""
 
     transaction: str
     events: Mapping[Target, str]
@@ -68,7 +67,7 @@ class Sending:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """Messages in the order in which they were sent, and the position in the stream that they lead up to."""
+    """Messages in the order in which they were sent, and the position in the stream after them."""
 
     events: list[ToDeviceEvent]
     position: int
@@ -78,13 +77,13 @@ class Inbox:
 
 
 def transaction_key(user_id: str, device_id: str, event_type: str, txn_id: str) -> str:
-    """What stands for a client's request: its sender's device, endpoint and transaction ID."""
+    """Return the name of a client's request, made of the sender's device, the type and the transaction ID."""
     scope = json.dumps([user_id, device_id, event_type, txn_id])
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
 
 
 def message_key(origin: str, message_id: str) -> str:
-    """What stands for a message of another server: that server, and the ID that it gave it."""
+    """Return the name of a message from another server, made of the server and its message ID."""
     scope = json.dumps([origin, message_id])
     return f"txn#to-device#{hashlib.sha256(scope.encode()).hexdigest()}"
 
@@ -99,10 +98,10 @@ def send(
 ) -> None:
     """Put each event (JSON) in its device's stream, exactly once however often this is repeated.
 
-    The device ID `*` stands for all of the user's devices that aren't named; devices that don't exist get
-    nothing. `admit` is told beforehand of how many bytes each device gets, and may raise. `received_ms` is
-    when the request reached the gateway; a repetition is recognised for `remembered_s`. Raises TooLarge,
-    Unavailable, and what `admit` raises.
+    The device ID `*` means all of the user's devices that aren't named; devices that don't exist get nothing.
+    `admit` is called first with the number of bytes for each device, and may raise. `received_ms` is when the
+    request reached the gateway. A repetition is recognised for `remembered_s`. Raises TooLarge, Unavailable,
+    and what `admit` raises.
     """
     begun, targets = concurrency.gather(lambda: _read_claims(transaction), lambda: _existing(events))
     if begun is None:
@@ -121,13 +120,12 @@ def send(
 
 
 def send_in_order(sendings: Sequence[Sending], admit: Callable[[list[int]], None] = lambda _: None) -> None:
-    """Put the events of several requests in their devices' streams, in their order, each exactly once.
+    """Put the events of several requests in their devices' streams, in order, each exactly once.
 
-    Requests for few devices go together into a transaction, in which each has its claim: of those that were
-    carried out before nothing is stored again. `admit` is told before each transaction of how many bytes its
-    devices get, and may raise; what was stored until then stays, and isn't admitted again if it is much.
-    A request that is too large at any time is left out: it would hold up the others for ever.
-    Raises Unavailable, and what else `admit` raises.
+    Requests for few devices share a transaction, in which each has its claim; what was carried out before is
+    skipped. `admit` is called before each transaction with the number of bytes for each device, and may
+    raise; what was stored until then stays. A request that is too large is skipped, because it would hold up
+    the others for ever. Raises Unavailable, and what `admit` raises.
     """
     once = {sending.transaction: sending for sending in reversed(sendings)}
     sendings = [sending for sending in sendings if once[sending.transaction] is sending]
@@ -340,14 +338,13 @@ def _deliver(
 
 
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
-    """Up to `limit` messages, and up to about `READ_BYTES`, that arrived after `after_seq`.
+    """Return up to `limit` messages after `after_seq`, of about `READ_BYTES`, and the position after them.
 
     They are in the order in which their requests reached the gateway. If the newest request came less than
-    `SETTLED_MS` ago, this waits until then and reads once more, for two round trips.
-
-    `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
-    left for the next time: of two newcomers a query may see the second only. After a wait it goes on, but
-    not past what isn't a message, as numbers of keys are: the caller may have read them before.
+    `SETTLED_MS` ago, this waits and reads once more (two round trips). `head` is where the device's stream
+    stands, if known: messages behind it are left for the next time, because a query may see only the second
+    of two new ones. After a wait it reads on, but not past other items such as key counts: the caller may
+    have read those before.
     """
     stream = streams.device_stream(user_id, device_id)
     if head is None:

@@ -1,11 +1,8 @@
-"""The forms of /sync's tokens, as text: what a row's name is, and what stands behind it in marks and calls.
+"""The text forms of /sync's tokens: a row's name, and what follows it in marks and calls.
 
-    s_<row>                                                                  a plain token
-    p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>               a mark
-    c_<row>.<slot>.<queue>                                                   a call
-
-`sync.marks` says what the parts mean. CloudFront's viewer function has the form of marks in its own language:
-a test compares it with MARK.
+s_<row> is a plain token; p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen> is a mark;
+c_<row>.<slot>.<queue> is a call. `sync.marks` says what the parts mean. CloudFront's viewer function has the
+form of marks in its own language: a test compares it with MARK.
 """
 
 from __future__ import annotations

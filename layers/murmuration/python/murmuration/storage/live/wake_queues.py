@@ -52,18 +52,18 @@ _urls: LruCache[str, str] = LruCache(10_000)
 
 
 def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
-    """What follows the prefix in the name of a slot's queue."""
+    """Return the part after the prefix of the name of a slot's queue."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
     return blake2b(label, key=secret, digest_size=16).hexdigest()
 
 
 def prefix() -> str:
-    """What the names of all wake queues begin with."""
+    """Return what the names of all wake queues begin with."""
     return PREFIXES[settings().waits]
 
 
 def id_of(url: str) -> str:
-    """The queue ID in a queue's URL."""
+    """Return the queue ID in a queue's URL."""
     return url.rpartition("-")[2]
 
 
@@ -74,11 +74,11 @@ def url_if_known(queue: str) -> str:
 
 
 def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool = False) -> str:
-    """The URL of the queue with the ID `queue`, which is made where nothing shows that it's there.
+    """Return the URL of the queue with the ID `queue`, and make the queue unless it is known to exist.
 
-    `known` is the URL on which the slot waited last. Where it is `doubtful` that the queue still exists, SQS
-    is asked. A queue that is made `lazily` is made by whoever misses it: the function that waits, or who
-    rings. API Gateway can't make one, so what it waits on is made before.
+    `known` is the URL on which the slot waited last. If the queue's existence is `doubtful`, SQS is asked. A
+    queue made `lazily` is made by the first who misses it: the function that waits, or the one that rings.
+    API Gateway can't make a queue, so the queues on which it waits are made at once.
     """
     name = settings().queue(prefix() + queue)
     url = queues.url_of_name(name) or (known if known.rpartition("/")[2] == name else "") or _urls.get(name)
@@ -142,10 +142,11 @@ def _policy(name: str) -> JsonObject:
 
 
 def wait(url: str, nonce: str, seconds: float) -> Heard:
-    """Wait on a queue for the ring with `nonce`: "ring" if it came in time, or the queue is another's by now.
+    """Wait on a queue for the ring with `nonce`. Return "ring" if it came, "" if the time is over.
 
-    A queue that is gone is made anew. Then what was rung meanwhile is lost, and the answer is "made".
-    Rings for earlier registrations are thrown away; one for a later registration is left to its owner.
+    It also returns "ring" if the queue is used for a later registration by now. A queue that is gone is made
+    again: then rings may be lost, and it returns "made". Rings for earlier registrations are deleted; a ring
+    for a later one is left in the queue.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -197,16 +198,19 @@ def _padded(text: str, size: int) -> str:
 
 
 def encode_keys(keys: KeyCountsSection) -> str:
-    """What /sync says of a device's keys, as mapping templates take it: JSON without braces, as base64."""
+    """Return what /sync says of a device's keys in the form for mapping templates.
+
+    That is JSON without the outer braces, as Base64.
+    """
     text = json.dumps(keys, separators=(",", ":")).encode()[1:-1]
     text += b" " * (-len(text) % 3)  # so the base64 needs no padding
     return urlsafe_b64encode(text).decode()
 
 
 def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:
-    """Ring for the registration with `nonce`, at once or later.
+    """Ring for the registration with `nonce`, at once or after `delay_s`.
 
-    `keys` tells of the device's keys where they have changed.
+    `keys` has the device's key counts if they have changed.
     """
     body = _padded(f"{nonce}~{keys}~", KEYS_RING_BYTES) if keys else _padded(nonce, RING_BYTES)
     message: Parameters = {"QueueUrl": url, "MessageBody": body}
