@@ -1,4 +1,4 @@
-"""A sync's answer in the making."""
+"""The answer to a sync while it is being built."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def no_sections() -> AnswerSections:
 
 @dataclass
 class Answer:
-    """A sync's answer in the making, and where the client stands with it."""
+    """An answer that is being built, and the client's positions after it."""
 
     positions: Positions
     sections: AnswerSections = field(default_factory=no_sections)
@@ -39,12 +39,12 @@ class Answer:
 
     @property
     def changes_ms(self) -> int:
-        """When the next look may find something by the time alone; 0 for never."""
+        """When something may change by time alone (milliseconds); 0 for never."""
         ends = (self.again_ms, waiting.typing_end_ms(self.positions))
         return min((end for end in ends if end), default=0)
 
     def bytes_for_rooms(self) -> int:
-        """Return how many bytes rooms may have in the answer, beside what is in it."""
+        """Return how many bytes rooms may take in the answer, beside what is in it."""
         return max(LEAST_ROOM_BYTES, LIST_BYTES - RESERVED_BYTES - json_bytes(self.sections))
 
     @property
@@ -63,7 +63,7 @@ class Answer:
         return body
 
     def key_counts(self) -> KeyCountsSection:
-        """Return what the answer says of the device's keys."""
+        """Return the device's key counts, which every answer has."""
         return {
             "device_one_time_keys_count": self.positions.one_time_keys,
             "device_unused_fallback_key_types": self.positions.fallback_keys,

@@ -23,7 +23,7 @@ ROOMS_AT_ONCE = 100
 def add_others(
     ctx: Context, answer: Answer, others: other_rooms.OtherRooms, rooms: dict[str, Room], budget: Budget
 ) -> set[str]:
-    """The sections of the rooms that the user isn't in. Which were left for the next look."""
+    """Add the sections of rooms that the user isn't in. Return the rooms left for the next answer."""
     refused: set[str] = set()
     invited = [row for row in others.invited if row.sender not in ctx.ignored]
     if answer.positions.blocks_invites:

@@ -1,4 +1,4 @@
-"""Whose devices a client should look up anew, after a room moved.
+"""Users whose devices a client should fetch again after a room has changed.
 
 https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user
 """
@@ -28,7 +28,9 @@ FEW = 8
 def device_lists_of(
     ctx: Context, room: Room, position: RoomPosition | None, window: Window, items: Sequence[Item]
 ) -> DeviceLists:
-    """The changes that one joined room brings; none for a first sync, whose client knows nobody yet."""
+    """Return the changes through one joined room. A first sync has none, because its client knows nobody
+    yet.
+    """
     lists = DeviceLists()
     if ctx.base is None:
         return lists
@@ -56,22 +58,22 @@ def _came_or_went(entry: LogEntry) -> bool:
 
 
 def after_leaving(ctx: Context, room: Room) -> DeviceLists:
-    """Those whom the user shares no encrypted room with any more, having left this one."""
+    """Return the users with whom the user shares no encrypted room any more after leaving this one."""
     if room.event(ENCRYPTION) is None:
         return DeviceLists()
     return DeviceLists(left=sharing_none(ctx.user_id, members_of(room) - {ctx.user_id}))
 
 
 def members_of(room: Room) -> set[str]:
-    """The joined members, from the room's member index."""
+    """Return the joined members, from the room's member index."""
     return set(member_index.read_present(room.head))
 
 
 def sharing_none(user_id: str, others: Collection[str]) -> set[str]:
-    """Those of `others` who are in no encrypted room together with a user.
+    """Return those of `others` who share no encrypted room with a user.
 
-    Of few others the places in those rooms are read, one small item each. Of many the members of those rooms
-    are, from their member indexes.
+    For few others it reads their membership in those rooms, one small item each. For many it reads the
+    members of those rooms.
     """
     if not others:
         return set()

@@ -111,7 +111,7 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
 
 
 def begin(token: AccessToken, filter_text: str) -> str:
-    """A token for what comes from now on. Raises UnknownToken, InvalidParam, BadJson."""
+    """Return a token from which only later news count. Raises UnknownToken, InvalidParam, BadJson."""
     return _begin(token, look(token, None, filter_text))
 
 

@@ -1,4 +1,4 @@
-"""A sync's first round trip: who asks, what they've seen, their rooms, where their streams stand."""
+"""A sync's first round trip: who asks, what they have seen, their memberships, and their streams' heads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, what they have seen (None for a first sync, or when the token has expired), who waits."""
+    """Who asks, what they have seen (None for a first sync or an expired token), and the user's listeners."""
 
     requester: Requester
     base: Positions | None
@@ -42,7 +42,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """Where the user's rooms and streams stood when it was read."""
+    """The user's memberships and the heads of their streams, as they were read."""
 
     identity: Identity
     filter: SyncFilter
@@ -64,7 +64,7 @@ class FirstLook:
 def look(
     token: AccessToken, since: str | None, filter_text: str | None, *, known: Identity | None = None
 ) -> FirstLook:
-    """Read it all at once; for one who is `known`, verify the token again and read the rest.
+    """Read everything at once. For a `known` identity verify the token again and read only the rest.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
@@ -90,7 +90,7 @@ def look(
 
 
 def is_unchanged(first: FirstLook) -> bool:
-    """Return whether the memberships and the heads of the user's own streams still are as they were read."""
+    """Return whether the memberships and the heads of the user's streams are still as they were read."""
     user_id, device_id = first.requester.user_id, first.requester.device_id
     user, device = streams.user_stream(user_id), streams.device_stream(user_id, device_id)
     heads, rows = concurrency.gather(
@@ -102,10 +102,10 @@ def is_unchanged(first: FirstLook) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What one round trip finds of a user who asks for news.
+    """What one round trip reads about a user who asks for news.
 
-    `row` is the stored place from which they go on and `listener` who of theirs waits: both None where they
-    were known already. `contents` are those of the account data asked for that there are, by type.
+    `row` is the stored row of positions, and `listener` the user's listeners: both None if they were known
+    already. `contents` are the account data of the requested types, without missing ones.
     """
 
     requester: Requester
@@ -125,10 +125,10 @@ def read_facts(
     is_known: bool = False,
     types: Sequence[str] = (PUSH_RULES,),
 ) -> Facts:
-    """Verify a token, and read where its user and device stand; one round trip.
+    """Verify a token, and read the state of its user and device. One round trip.
 
-    `row` is the key of the place in the table of sync tokens. For one who `is_known` neither it nor the
-    listeners are read. `types` are those of the account data to read. Raises UnknownToken.
+    `row` is the key of the stored row of positions. With `is_known` neither it nor the listeners are read.
+    `types` are the types of account data to read. Raises UnknownToken.
     """
     user, device = streams.user_stream(token.user_id), streams.device_stream(token.user_id, token.device_id)
     batch = Batch()

@@ -46,7 +46,7 @@ def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
 
 
 def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: KeyCountsSection) -> str:
-    """The marked form of a plain token. `keys` is what an answer says of the device's keys."""
+    """Return the marked form of a plain token. `keys` are the device's key counts."""
     fields = (
         MARKED + token.removeprefix(PLAIN),
         wait.slot,
@@ -61,14 +61,14 @@ def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: K
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The slot on which a client waited, and the queue that it was told to wait on."""
+    """The slot on which a client waited, and the queue on which it was told to wait."""
 
     slot: str
     queue: str
 
 
 def place(token: str | None) -> Place | None:
-    """Return the place that a mark or call names; None for any other token."""
+    """Return the place in a mark or call; None for any other token."""
     found = token_forms.PLACE.fullmatch(token or "")
     return Place(found[1], found[2]) if found is not None else None
 

@@ -29,7 +29,7 @@ class SyncSections:
     ahead = joined.AHEAD
 
     def look(self) -> None:
-        """Note nothing: /sync needs no time of reading."""
+        """Do nothing: /sync doesn't need the time of reading."""
 
     def postpones(self, _position: RoomPosition | None, /) -> bool:
         return False

@@ -41,7 +41,7 @@ Receipts = Mapping[str, int]
 
 
 def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
-    """A room's unread counts after what is new in it."""
+    """Return a room's unread counts after what is new in it."""
     room, position = news.room, news.position
     moved: Receipts = receipts_of(
         receipts_among([*news.items, *ctx.room_data.get(room.room_id, ())], READ_TYPES), ctx.user_id
@@ -118,7 +118,7 @@ def _replaced_content(entry: LogEntry) -> Content:
 
 
 def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Receipts) -> Counts:
-    """Count the notifications and highlights among `entries` that `receipts` leave unread.
+    """Return the notifications and highlights among `entries` that `receipts` leave unread.
 
     Redacted events don't count.
     """
@@ -141,7 +141,7 @@ def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Recei
 
 
 def add(counts: Counts, more: Counts) -> Counts:
-    """Both together."""
+    """Return the sum of two counts."""
     threads = counts.keys() | more.keys()
     zero = (0, 0)
     return {
@@ -154,9 +154,9 @@ def add(counts: Counts, more: Counts) -> Counts:
 
 
 def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: int) -> Counts:
-    """`counts` of the log up to `up_to` after the receipts in `moved` changed.
+    """Return `counts` of the log up to `up_to` after the receipts in `moved` changed.
 
-    Receipts only move forward: what one of another kind left read before stays so, and no count rises.
+    Receipts only move forward, so no count rises.
     """
     counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
     if not counts or not moved:
@@ -174,7 +174,7 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
 
 
 def newest(room: Room, after: int, before: int) -> list[LogEntry]:
-    """The newest entries with `after` < ordinal < `before`, in order: as many as are counted."""
+    """Return the newest entries with `after` < ordinal < `before`, in order, as many as are counted."""
     entries = room_items.read_log(
         room.room_id, room.version, after=after, before=before, limit=MOST_COUNTED, forward=False
     )
@@ -182,9 +182,9 @@ def newest(room: Room, after: int, before: int) -> list[LogEntry]:
 
 
 def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:
-    """The receipts, moved by what the user sent: who writes in a thread has read it up to there.
+    """Return the receipts moved by the user's own messages: a sender has read the thread up to there.
 
-    Their membership events move nothing: a new display name comes to all their rooms at once.
+    Their membership events move nothing, because a new display name comes to all their rooms at once.
     """
     moved = dict(receipts)
     for entry in entries:
@@ -195,7 +195,7 @@ def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: st
 
 
 def unread_from(room: Room, receipts: Receipts, since: int) -> int:
-    """Return the ordinal after which events may be unread, for a user who is a member `since` an ordinal.
+    """Return the ordinal after which events may be unread, for a member `since` an ordinal.
 
     A thread may have unread events from before the receipt of the main timeline. So if there is such a
     receipt, this reads the room's threads.
@@ -254,7 +254,7 @@ class _ContextMaker:
 
 
 def receipts_of(receipts: Iterable[Receipt], user_id: str) -> dict[str, int]:
-    """Return the furthest ordinal of the user's own among these receipts, by thread."""
+    """Return the furthest ordinal among the user's own receipts, by thread."""
     found: dict[str, int] = {}
     for receipt in receipts:
         if receipt.user_id == user_id:
