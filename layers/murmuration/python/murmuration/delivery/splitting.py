@@ -1,4 +1,4 @@
-"""Cuts an update that is too large for one WebSocket message into several of the same shape."""
+"""Splitting an update that is too large for one WebSocket message into several of the same form."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ LIMIT = LARGEST_BYTES - 8 * 1024
 
 
 def split(update: JsonObject, since: str | None, *, limit: int = LIMIT) -> list[Update]:
-    """Messages of at most `limit` bytes, if no single event has more, which together say what `update` says.
+    """Return messages that together say what `update` says, each with at most `limit` bytes.
 
-    All but the last have the token `since` (none for a first sync): who reconnects before the last of them
-    gets them all again. A room's state goes before its timeline.
+    A message with a single larger event is longer. All messages but the last have the token `since` (none for
+    a first sync), so a client that reconnects before the last of them gets everything again. A room's state
+    comes before its timeline.
     """
     if _size(update) <= limit:
         return [dict(update)]

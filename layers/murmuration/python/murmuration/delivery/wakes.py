@@ -1,7 +1,7 @@
-"""From changes in tables to those who wait for them: a ring for each wait, an order to push for each socket.
+"""From changes in tables to waiting clients: a ring for each wait, an order to push for each socket.
 
-All of it is hints, and repeating one does no harm. Whoever waits registered before looking, so a change that
-the look didn't see finds the registration.
+These are only hints, and repeating one does no harm. A client registers before it looks, so a change that its
+look missed finds the registration.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ Target = tuple[str, str]
 
 
 def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
-    """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
+    """Tell the members of new events in their rooms, and users whose memberships the events change.
 
-    Of several events of a room the members at the last are told: who was one before, and isn't any more, is
-    told by their own, unless that came of resolving forks. Nobody is told of what is filled in.
-    Returns those of them who have pushers.
+    Of several events of a room, the members after the last one are told; a user who left is told because of
+    the leaving, unless it came from resolving forks. Nobody is told of filled-in events. Returns those told
+    who have pushers.
     """
     entries = [entry for entry in new_entries(items) if not entry.is_past]
     causes: dict[Target, str | None] = {
@@ -71,9 +71,9 @@ def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
 
 
 class Urgency(IntEnum):
-    """When those who wait are told of a change: not by itself, LATE_S later at most, or at once.
+    """When waiting clients are told of a change: not at all, within LATE_S, or at once.
 
-    `CONNECTIONS` is late for connections alone: a mark, or a wait that is held, ends in time by itself.
+    With `CONNECTIONS` only WebSockets are told, late: other waits end by themselves in time.
     """
 
     NEVER = 0
@@ -83,10 +83,10 @@ class Urgency(IntEnum):
 
 
 def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
-    """Tell of changes in streams: a room's members, a user's devices, or one device.
+    """Tell clients of changes in streams: a room's members, a user's devices, or one device.
 
-    A change that is quiet rings nobody; `_urgency` says when the others ring. A device whose keys have
-    changed is told how many it has now.
+    A quiet change rings nobody; `_urgency` says when the others ring. A device whose keys have changed gets
+    the new counts with the ring.
     """
     told: dict[Urgency, dict[Target, str | None]] = {urgency: {} for urgency in Urgency}
     by_stream: dict[str, list[Change]] = {}
@@ -175,11 +175,11 @@ def wake(
     connections_late: Mapping[Target, str | None] | None = None,
     keys: Mapping[Target, str] | None = None,
 ) -> frozenset[str]:
-    """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
+    """Tell those of these (user, device) pairs who wait. EVERY_DEVICE stands for all of a user's devices.
 
-    Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way; of those
-    in `connections_late` only the connections are looked at. All have the user who caused it for each, if
-    that is known: they pay for each device that is rung. `keys` is what to tell devices of their keys.
+    Those in `late` are rung LATE_S later, unless they are in `causes` too or such a ring is on its way. For
+    those in `connections_late` only WebSockets are told, late. The values are the users who caused the
+    change, if known: they pay for each device that is rung. `keys` has the key counts to tell devices.
     Returns the users who have pushers.
     """
     late = late or {}
@@ -246,36 +246,36 @@ def _ring_all(rings: Sequence[_Ring]) -> None:
 
 
 def ring(wait: Wait, keys: str = "") -> None:
-    """Ring, and only then forget the registration: who stops in between rings twice."""
+    """Ring, and delete the registration afterwards: stopping in between only rings twice."""
     wake_queues.ring(wait.queue, wait.nonce, keys)
     listeners.settle(wait)
 
 
 def ring_late(wait: Wait) -> None:
-    """Order a ring for later, and note that it's on its way. What is urgent still rings at once.
+    """Order a ring for later, and note the order. Urgent changes still ring at once.
 
-    A wait that is held isn't rung so: it is over sooner, and the next one begins with a look.
+    A held wait isn't rung late: it ends sooner, and the next one begins with a look.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
     listeners.note_late(wait)
 
 
 def push_late(socket: Socket) -> None:
-    """Order a later look for updates of a connection, and note the order."""
+    """Order a later look for a connection's updates, and note the order."""
     order_push(socket.connection_id, delay_s=LATE_S)
     listeners.note_late_push(socket, now_ms() // 1000 + LATE_S)
 
 
 def order_push(connection_id: str, *, delay_s: int = 0) -> None:
-    """Have a worker look whether there is something to tell a connection, at once or later."""
+    """Have a worker check whether there is something to send to a connection, at once or later."""
     queues.send_later(PUSHES, {"connection_id": connection_id}, delay_s)
 
 
 def order_pushes(connection_ids: Sequence[str]) -> None:
-    """Have workers look whether there is something to tell connections, ten each."""
+    """Have workers check whether there is something to send to connections, ten for each worker."""
     queues.send_each(PUSHES, [{"connection_id": connection_id} for connection_id in connection_ids])
 
 
 def order_leaving(user_id: str, connection_id: str, *, delay_s: int) -> None:
-    """Have a worker note, later, that a connection which ended says nothing of its user any more."""
+    """Have a worker note later that a connection has ended, so that its user's presence ends too."""
     queues.send_later(PUSHES, {"connection_id": connection_id, "user_id": user_id}, delay_s)

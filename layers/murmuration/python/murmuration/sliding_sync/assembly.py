@@ -1,4 +1,4 @@
-"""One look of a sliding sync: all that is new for a connection, and where its client stands with that."""
+"""One look of a sliding sync: everything that is new for a connection, and the client's state after it."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ LEAST_ROOM_BYTES = 1_000_000
 
 @dataclass
 class SlidingAnswer:
-    """An answer in the making; `state` is where the client stands with it.
+    """An answer that is being built. `state` is the client's state after it.
 
-    `is_new` says that there is something which the client waits for. `again_ms` is when to look again at
-    what was left for later, without anybody who would ring; 0 for nothing.
+    `is_new` says that it has something for which the client waits. `again_ms` is when to look again at what
+    was left for later without a ring; 0 for nothing.
     """
 
     state: ConnectionState
@@ -67,7 +67,7 @@ class SlidingAnswer:
 
     @property
     def changes_ms(self) -> int:
-        """When the next look may find something by the time alone; 0 for never."""
+        """When something may change by time alone (milliseconds); 0 for never."""
         ends = (self.again_ms, waiting.typing_end_ms(self.state.positions))
         return min((end for end in ends if end), default=0)
 
@@ -76,7 +76,7 @@ class SlidingAnswer:
         return {"pos": pos, "lists": counts, "rooms": self.rooms, "extensions": self.extensions}
 
     def for_rooms(self, name: str) -> dict[str, object]:
-        """The part of an extension that goes by room."""
+        """Return the part of an extension that is by room."""
         section: dict[str, object] = self.extensions.setdefault(name, {}).setdefault("rooms", {})
         return section
 
@@ -88,9 +88,9 @@ def assemble(
     late: bool = False,
     beside: Sequence[Callable[[], object]] = (),
 ) -> SlidingAnswer:
-    """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
+    """Read everything once, and return the answer. With `late` it may miss what came a moment ago.
 
-    What is in `beside` is called at the same time. Raises InvalidParam for a `since` that isn't one.
+    The functions in `beside` are called at the same time. Raises InvalidParam for an invalid `since`.
     """
     return _Assembly(request, look, late=late).run(beside)
 

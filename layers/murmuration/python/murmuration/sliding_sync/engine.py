@@ -1,4 +1,5 @@
-"""Sliding sync: what is new for a connection, at once if there is something, else when there is.
+"""Sliding sync: what is new for a connection, at once if there is something, else as soon as something
+comes.
 
 https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
 """
@@ -35,10 +36,10 @@ RENEWED_AFTER_MS = 10 * 86_400_000
 
 
 def sliding_sync(token: AccessToken, request: SlidingRequest) -> SlidingSyncAnswer:
-    """Answer a request. Nothing that the client was told is used up before it comes with the answer's pos.
+    """Answer a request. Everything that was shown counts as new until the client sends the answer's `pos`.
 
-    Raises UnknownToken, UnknownPos, InvalidParam, LimitExceeded where too many requests wait and there is
-    nothing new, Unavailable.
+    Raises UnknownToken, UnknownPos, InvalidParam, Unavailable, and LimitExceeded if too many requests wait
+    and there is nothing new.
     """
     return _SlidingSync(token, request).run()
 

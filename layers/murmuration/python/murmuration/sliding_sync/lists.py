@@ -1,4 +1,4 @@
-"""The lists of rooms: which rooms they have, in which order, and what is wanted of those in sight."""
+"""The lists of rooms: which rooms they contain, in which order, and what is wanted of the visible ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_ASKED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted of a room that is in sight, by all lists and the subscription that it matches."""
+    """What all matching lists and the subscription together want of a visible room."""
 
     timeline_limit: int
     required: Required
@@ -36,21 +36,21 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class InSight:
-    """How many rooms each list has, and what is wanted of which room; those active last come first."""
+    """How many rooms each list has, and what is wanted of each visible room, the last active one first."""
 
     counts: dict[str, int]
     wishes: dict[str, Wish]
 
 
 def is_listed(row: Membership) -> bool:
-    """Whether a room is in the user's lists: one they are in, or from which others removed them."""
+    """Return whether a room is in the user's lists: they are in it, or were removed from it by others."""
     if row.membership in ("join", "invite", "knock"):
         return True
     return row.sender != row.user_id and row.previous == "join" and not row.forgotten
 
 
 def is_news(state: ConnectionState, row: Membership) -> bool:
-    """Whether the client was shown a room that the user has left, and wasn't told of the leaving."""
+    """Return whether the client knows a room that the user has left, and wasn't told of the leaving."""
     name = room_hash(row.user_id, row.room_id)
     if row.membership not in ("leave", "ban"):
         return False
@@ -64,9 +64,10 @@ def in_sight(
     rooms: Mapping[str, Room],
     direct: Collection[str],
 ) -> InSight:
-    """The rooms that a request's lists and subscriptions are about, among those of these memberships.
+    """Return the rooms among these memberships that a request's lists and subscriptions make visible.
 
-    No round trip where no list asks for types, encryption, tags or spaces, and all times are noted.
+    It takes no round trip if no list filters by type, encryption, tags or spaces, and the rooms' activity
+    times are known.
     """
     listed = [row for row in rows if is_listed(row)]
     order = _by_activity(listed, rooms)
@@ -99,7 +100,7 @@ def in_sight(
 
 
 def activity_ms(row: Membership, room: Room | None) -> int:
-    """When something happened last that the user may know of; 0 where that wasn't noted."""
+    """Return when something last happened that the user may know of; 0 if unknown."""
     if row.membership == "join" and room is not None and room.head.active_ms is not None:
         return max(room.head.active_ms, row.changed_ms or 0)
     return row.changed_ms or 0

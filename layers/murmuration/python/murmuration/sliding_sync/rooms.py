@@ -1,4 +1,4 @@
-"""A joined room in a sliding sync: what is told of it, and where the client stands with it then."""
+"""A joined room in a sliding sync: its section, and the client's state of the room afterwards."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Asked:
     """What is asked for of one room: by lists and subscriptions, and by extensions.
 
     `known` is the required state that the client has so far. `is_direct` says that the user's account data
-    have the room among the direct chats. `told_ms` is when the connection's last answer
-    was made, None for its first; `current` the room's state but for members, where it was read.
+    list the room as a direct chat. `told_ms` is when the connection's last answer was made, None for its
+    first. `current` is the room's state without members, if it was read.
     """
 
     wish: Wish
@@ -66,9 +66,9 @@ class Asked:
 
 @dataclass(slots=True)
 class RoomPart:
-    """What is told of one room: its section (None: nothing), its events for extensions, the new place.
+    """What is shown of one room: its section (None: nothing), its events for extensions, the new position.
 
-    `config` is the required state that the client has then; it goes before the number in `shown`.
+    `config` is the required state that the client has afterwards; `shown` refers to it by a number.
     """
 
     position: RoomPosition
@@ -82,7 +82,7 @@ class RoomPart:
 
 
 def needs_look(ctx: Context, room: Room, row: Membership, asked: Asked, state: ConnectionState) -> bool:
-    """Whether there may be something to tell of a joined room in sight."""
+    """Return whether there may be something to show of a visible joined room."""
     name, shown = ctx.hash(room.room_id), asked.shown
     position = joined.known_position(ctx, room, row)
     if position is None or shown is None:
@@ -102,13 +102,13 @@ def needs_look(ctx: Context, room: Room, row: Membership, asked: Asked, state: C
 
 
 def is_expanded(asked: Asked) -> bool:
-    """Whether more of the timeline is asked for than the client has."""
+    """Return whether more of the timeline is asked for than the client has."""
     shown = asked.shown
     return shown is not None and not shown.is_whole and asked.wish.timeline_limit > shown.limit
 
 
 def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> RoomPart | None:
-    """What there is to tell of a joined room; None where it is left for the next look."""
+    """Return what is to be shown of a joined room; None to leave it for the next look."""
     position = joined.known_position(ctx, room, row)
     if position is None and asked.shown is not None:
         asked = replace(asked, shown=None, known=())
@@ -141,9 +141,10 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
 
 
 def read_ahead(ctx: Context, asked: Sequence[tuple[Room, Asked]]) -> list[Asked]:
-    """Read of rooms that the client doesn't know, together, what each one's section would read by itself.
+    """Read together, for rooms that are new to the client, what each one's section would read by itself.
 
-    Of a room of which much is asked all state but members is read: that is less than many single items.
+    If much of a room is asked for, its whole state without members is read: that costs less than many single
+    items.
     """
     few = [room for room, each in asked if room_state.wants_few(each.wish.required)]
     many = [(room, each) for room, each in asked if not room_state.wants_few(each.wish.required)]
@@ -245,7 +246,9 @@ def _timeline(news: RoomNews, asked: Asked, events: list[ClientEvent]) -> RoomSe
 
 
 def is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None) -> bool:
-    """Whether an event came since the client was told of the room; of anything, if it doesn't know it."""
+    """Return whether an event came after the client was last told of the room, or of anything if the room
+    is new.
+    """
     if position is not None:
         return entry.ordinal > position.ordinal
     return told_ms is not None and entry.event.origin_server_ts > told_ms
@@ -272,7 +275,7 @@ def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> RoomSe
 
 
 def names_of(state: Mapping[StateKey, Event], viewer: Viewer) -> RoomSection:
-    """The room's name and picture, as far as there are any in its state."""
+    """Return the room's name and avatar, as far as its state has them."""
     shown = {pair: viewer.event_copy(state[pair]) for pair in (NAME_KEY, AVATAR_KEY) if pair in state}
     found: RoomSection = {}
     if (name := _text(shown.get(NAME_KEY), "name")) is not None:
@@ -305,7 +308,7 @@ def _common(row: Membership, room: Room, asked: Asked, window: Window, *, is_ini
 
 
 def merged_fields(row: Membership, wish: Wish | None) -> RoomSection:
-    """What the accepted form says of each room besides."""
+    """Return the fields that the accepted form adds to each room."""
     fields: RoomSection = {"membership": row.membership}
     if wish is not None and wish.lists:
         fields["lists"] = sorted(wish.lists)
