@@ -1,4 +1,4 @@
-"""API Gateway's management of WebSocket connections: post to them, close them."""
+"""API Gateway's management of WebSocket connections: sending to them and closing them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of an AWS service over connections that are kept, signed by Signature Version 4.
+"""Calls of an AWS service over kept connections, signed with Signature Version 4.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
@@ -52,7 +52,7 @@ class Wire:
         self._free: deque[Connection] = deque(maxlen=KEPT_CONNECTIONS)
 
     def post(self, operation: str, parameters: Parameters) -> ServiceAnswer:
-        """The answer to one request. Raises ServiceError."""
+        """Send one request and return the answer. Raises ServiceError."""
         if self._service == "lambda":
             path = f"/2015-03-31/functions/{parameters['FunctionName']}/invocations"
             body = parameters["Payload"].encode()

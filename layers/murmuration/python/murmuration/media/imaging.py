@@ -1,7 +1,7 @@
-"""Images made smaller, by Pillow: imported where a thumbnail has to be made, and nowhere else.
+"""Making images smaller with Pillow, which is imported only if a thumbnail has to be made.
 
-What is to be decoded was uploaded by anyone: its size is checked before a pixel is decoded, only the formats
-below are tried, and whatever a decoder makes of a broken image, the client is told that it can't be done.
+Anyone may have uploaded the image: its size is checked before a pixel is decoded, only the formats below are
+tried, and any error of a decoder becomes Unknown.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class Thumbnail:
 
 
 def make_thumbnail(data: bytes, size: Size, method: Method, *, animated: bool) -> Thumbnail:
-    """A thumbnail of an image, never larger than the image; with the same `data`, if it's small as it is.
+    """Return a thumbnail of an image, never larger than the image; `data` itself if it is small already.
 
-    `scale` fits into `size` and keeps the aspect ratio, `crop` has that of `size`. Raises Unknown for what is
-    no image, TooLarge.
+    `scale` fits the image into `size` and keeps the aspect ratio, `crop` fills the ratio of `size`. Raises
+    Unknown if it is no image, TooLarge.
     """
     with _decoding(data) as image:
         if animated and (frames := _frames(image)):
@@ -70,14 +70,16 @@ def make_thumbnail(data: bytes, size: Size, method: Method, *, animated: bool) -
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What an image's first bytes say of it."""
+    """The type and the size that an image's first bytes declare."""
 
     content_type: str
     size: Size
 
 
 def describe(data: bytes) -> Described:
-    """The type and the size of an image, without decoding it. Raises Unknown for what is none, TooLarge."""
+    """Return the type and the size of an image, without decoding it. Raises Unknown if it is none,
+    TooLarge.
+    """
     with _decoding(data) as image:
         return Described(TYPES[str(image.format)], image.size)
 
@@ -114,7 +116,9 @@ def _fits(image: Size, size: Size) -> bool:
 
 
 def scaled(image: Size, size: Size, method: Method) -> Size:
-    """The size that an image gets: within `size`, never larger than the image in either dimension."""
+    """Return the size of the thumbnail: within `size`, and never larger than the image in either
+    dimension.
+    """
     if method == "crop":
         ratio = min(1.0, image[0] / size[0], image[1] / size[1])
         return max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio))

@@ -1,9 +1,10 @@
-"""Previews of URLs: what the page there says of itself, and its image.
+"""Previews of URLs: a page's description of itself, and its image.
 
-The URL is a stranger's, and so is each redirect: only public addresses are asked, by HTTP or HTTPS, without
-credentials, for a bounded time and size. The functions of previews have a role of their own, which reaches no
-more than what previews are kept in. What was found is kept for an hour, and a failure for some minutes; one
-request at a time asks a URL.
+The URL and each redirect are untrusted: only public addresses are asked, by HTTP or HTTPS, without
+credentials, within bounds of time and size. The functions for previews have a role of their own, which allows
+no more than storing previews.
+
+A preview is kept for an hour, a failure for some minutes; only one request at a time asks a URL.
 """
 
 from __future__ import annotations
@@ -61,10 +62,10 @@ HEADERS = {
 
 
 def get_url_preview(requester: Requester, url: str) -> OpenGraph:
-    """The properties of what is at a URL; empty if that says nothing of itself.
+    """Return the properties of the page or image at a URL; {} if it has none.
 
-    Raises Unrecognized where the operator has previews off, InvalidParam for what can't be asked, Forbidden
-    for an address that isn't public, BadGateway where the URL doesn't answer, LimitExceeded.
+    Raises Unrecognized if the operator has previews off, InvalidParam for an invalid URL, Forbidden for an
+    address that isn't public, BadGateway if the URL doesn't answer, LimitExceeded.
     """
     if not settings().url_previews:
         raise Unrecognized("This server has no URL previews")
@@ -87,7 +88,7 @@ def get_url_preview(requester: Requester, url: str) -> OpenGraph:
 
 
 def digest_of(url: str) -> str:
-    """What a URL's preview is kept by."""
+    """Return the digest by which a URL's preview is stored."""
     return encode_urlsafe(hashlib.sha256(url.encode()).digest())
 
 

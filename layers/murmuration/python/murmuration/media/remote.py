@@ -1,12 +1,12 @@
-"""Media of other servers: fetched once, kept in the bucket, forgotten when nobody has used them for a while.
+"""Media of other servers: fetched once, kept in the bucket, deleted when nobody has used them for a while.
 
-One fetch of a file runs at a time, which a claim in the table says; others wait for what comes of it. A file
-is kept for `remote_media_days` after it was last used. A use is noted at most once a day: the object is
-copied onto itself, by which the bucket counts its age anew, and the item's expiry is moved after that. So no
-object is gone before its item, and nothing has to be searched for what may be deleted.
+A claim in the table lets only one function fetch a file; others wait for it. A file is kept for
+`remote_media_days` after its last use. A use is noted at most once a day: the object is copied onto itself,
+so that the bucket counts its age anew, and then the item's expiry is moved. So an object never expires before
+its item, and nothing has to search for expired ones.
 
-What may be fetched is bounded by the size of a file, by the megabytes of a server, and by the number of files
-of a user, whose budget pays for the storage too. What can't be had isn't asked for again for some minutes.
+Fetching is bounded by the size of a file, by megabytes for each server, and by the number of files for each
+user, whose budget pays for the storage too. A failed fetch isn't tried again for some minutes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MEGABYTE = 1_000_000
 
 
 def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
-    """A file of another server's, fetched if nobody has yet and it may be.
+    """Return a remote file, which is fetched if it wasn't yet and the request allows it.
 
     Raises NotFound, NotYetUploaded, LimitExceeded, and what `remote_requests.fetch` raises.
     """
@@ -70,14 +70,16 @@ def find_content(server_name: str, media_id: str, asked: Asked) -> Content:
 
 
 def replace_lost(server_name: str, media_id: str, asked: Asked, lost: Content) -> Content:
-    """Fetch a file anew whose object the bucket has lost. Raises as `find_content`."""
+    """Fetch a file again whose object the bucket has lost. Raises what `find_content` raises."""
     if not asked.may_fetch:
         raise NotFound("The media are gone")
     return _fetch_or_wait(server_name, media_id, asked, lost.object)
 
 
 def folder(server_name: str, media_id: str) -> str:
-    """Where in the bucket a file and its thumbnails are: a digest, as IDs may differ by case alone."""
+    """Return the folder in the bucket for a file and its thumbnails: a digest, because IDs may differ by
+    case only.
+    """
     return f"remote/{encode_urlsafe(hashlib.sha256(f'{server_name}/{media_id}'.encode()).digest())}"
 
 

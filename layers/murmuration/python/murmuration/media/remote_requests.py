@@ -1,4 +1,4 @@
-"""Asks another server for a file of its own: by the federation's endpoint, else by the old one.
+"""Requests to another server for one of its files: to the federation endpoint, else to the old one.
 
 https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1mediadownloadmediaid
 """
@@ -38,7 +38,7 @@ TakeBytes = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a file is, as its server says; the bytes are in the file that was given."""
+    """The metadata of a fetched file, as its server declared it."""
 
     content_type: str
     file_name: str | None
@@ -90,10 +90,10 @@ def fetch(
     timeout_ms: int,
     take: TakeBytes,
 ) -> Fetched:
-    """Write a file of another server's to `file`; what it is.
+    """Write a remote file to `file` and return its metadata.
 
-    Raises NotFound, NotYetUploaded, LimitExceeded, TooLargeToServe, and BadGateway if the server can't be
-    reached or answers badly; Forbidden for a server that the operator's lists exclude.
+    Raises NotFound, NotYetUploaded, LimitExceeded, TooLargeToServe; BadGateway if the server can't be reached
+    or answers badly; Forbidden for a server that the operator's lists exclude.
     """
     from murmuration.transport.deadlines import Deadline
     from murmuration.transport.errors import TransportError

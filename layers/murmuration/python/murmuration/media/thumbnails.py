@@ -1,7 +1,7 @@
-"""Thumbnails, made when first asked for and kept in the bucket.
+"""Thumbnails, which are made when they are first requested and kept in the bucket.
 
 Sizes are rounded up to a few, so that nobody can fill the bucket with thumbnails of one image. An attempt is
-counted before it is made: what was refused is refused again without the work, and so is what ended functions.
+counted before it is made: a refused or crashed one isn't repeated for ever.
 https://spec.matrix.org/v1.19/client-server-api/#thumbnails
 """
 
@@ -49,7 +49,7 @@ MAX_SOURCE_BYTES = 30_000_000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The thumbnail that a client asks for, in the size that it gets at most."""
+    """A requested thumbnail, with the size that it gets at most."""
 
     size: Size
     method: Method
@@ -57,7 +57,7 @@ class Wanted:
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> Wanted:
-        """From the query of the request. Raises MissingParam, InvalidParam."""
+        """Return the thumbnail that a request's query asks for. Raises MissingParam, InvalidParam."""
         width, height = (_edge(query, name) for name in ("width", "height"))
         method = query.get("method", "scale")
         animated = query.get("animated", "false")
@@ -71,7 +71,7 @@ class Wanted:
 
     @property
     def name(self) -> str:
-        """What tells this thumbnail from others of its image."""
+        """The name that distinguishes this thumbnail from others of its image."""
         width, height = self.size
         return f"{self.method}-{width}x{height}{'-animated' * self.animated}"
 
@@ -86,12 +86,12 @@ def _edge(query: Mapping[str, str], name: str) -> int:
 
 
 def scaled_size(width: int, height: int) -> Size:
-    """The smallest of our sizes that is no smaller than asked for in either dimension; else the largest."""
+    """Return the smallest of our sizes that is at least as large as requested; else the largest size."""
     return _rounded(SCALED_SIZES, width, height)
 
 
 def cropped_size(width: int, height: int) -> Size:
-    """The same for a cropped thumbnail, which is a square."""
+    """Return the size of a cropped thumbnail, a square, by the same rule as `scaled_size`."""
     return _rounded(CROPPED_SIZES, width, height)
 
 
@@ -100,10 +100,7 @@ def _rounded(sizes: Sequence[Size], width: int, height: int) -> Size:
 
 
 def get_content_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> Served:
-    """Answer with a thumbnail, or with the image itself where it is no larger than that.
-
-    Raises what `find_thumbnail` raises.
-    """
+    """Return a thumbnail, or the image itself if it is no larger. Raises what `find_thumbnail` raises."""
     found = find_thumbnail(server_name, media_id, wanted, asked)
     if isinstance(found, File):
         return serve_file(found, asked)
@@ -115,9 +112,9 @@ def get_content_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked
 
 
 def find_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
-    """A thumbnail, of another server's image too; or what is known of the image where that itself does.
+    """Return a thumbnail of a local or remote image, or the image's metadata if the image itself will do.
 
-    Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and Unknown for what is no image.
+    Raises NotFound, NotYetUploaded, TooLarge, LimitExceeded, and Unknown if it is no image.
     """
     if server_name == settings().server_name:
         return find_own_thumbnail(media_id, wanted, asked)
@@ -133,7 +130,7 @@ def find_thumbnail(server_name: str, media_id: str, wanted: Wanted, asked: Asked
 
 
 def find_own_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> File | Content:
-    """The same for images of this server alone."""
+    """Return what `find_thumbnail` returns, for local images only."""
     content = find_own_content(media_id, asked)
     # Those of what is kept for a while, such as images of previews, are kept beside it.
     folder = "thumbnail" if content.object.startswith("media/") else "remote"

@@ -1,8 +1,8 @@
-"""Changes of a user's presence: said outright, by being on an event stream, or by acting.
+"""Changes of a user's presence: set by the user, by being on an event stream, or by acting.
 
-Being on a stream is good for fifteen minutes and noted anew when less than eleven of them are left, as a
-parked client doesn't come to a function for ten. So being there costs a write in four minutes or more, and
-going away costs none: whoever looks afterwards finds the time over.
+Being on a stream counts for fifteen minutes. It is noted again when less than eleven of them are left,
+because a parked client doesn't come to a function for ten minutes. So being online costs one write in four
+minutes or more, and going offline costs none: later readers find that the time is over.
 https://spec.matrix.org/v1.19/client-server-api/#presence
 """
 
@@ -46,7 +46,7 @@ _acted: LruCache[str, int] = LruCache(1024)
 
 
 def set_status(user_id: str, device_id: str, state: str, status_msg: str | None) -> None:
-    """Set the presence that a device's user chose. Without a status message the old one is removed.
+    """Set the presence that a user chose on a device. Without a status message the old one is removed.
 
     Raises InvalidParam for a message of more than MOST_STATUS_CHARACTERS.
     """
@@ -65,12 +65,12 @@ def set_status(user_id: str, device_id: str, state: str, status_msg: str | None)
 
 
 def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
-    """Note that a device is on an event stream, if that needs noting; whether its user has just come there.
+    """Note that a device is on an event stream, if needed; its user may have just come online by that.
 
-    `wanted` is the state that it asked for, None where the stream knows no such wish: then who is offline
-    goes online. A device that asks for offline isn't online by being there, but what it said before stays
-    until its time is over. Being online doesn't take back what only the founding documents know,
-    free_for_chat and hidden, even if the device was away. `item` is the stored presence, as it was a moment
+    `wanted` is the presence to record for this device; None if the API has no such parameter: then an offline
+    user becomes online. A device that asks for offline doesn't make its user online, but what it said before
+    stays until its time is over. Becoming online doesn't replace free_for_chat and hidden, which only the
+    founding documents have, even if the device was away. `item` is the stored presence, as it was a moment
     ago.
     """
     now, known = now_ms(), presence.from_item(item)
@@ -95,9 +95,9 @@ def _visited(before: Presence, device_id: str, wanted: str | None, now: int) -> 
 
 
 def stay(user_id: str, device_id: str, connection: str, until_ms: int) -> None:
-    """Have the user online by a connection, of which nothing will be heard, until its end at the latest.
+    """Keep the user online by a connection until the connection's latest possible end.
 
-    What only the founding documents know, free_for_chat and hidden, isn't taken back by that.
+    It doesn't replace free_for_chat and hidden, which only the founding documents have.
     """
 
     def change(before: Presence, now: int) -> Presence:
@@ -110,7 +110,7 @@ def stay(user_id: str, device_id: str, connection: str, until_ms: int) -> None:
 
 
 def leave(user_id: str, devices: Collection[str]) -> None:
-    """Have devices, with their connections, or connections, which are gone, say nothing any more."""
+    """Remove devices with their connections, or single connections, from a user's presence."""
     item = presence.read(user_id)
     before = presence.from_item(item)
     if any(_is_of(name, devices) for name in (*before.devices, *before.capabilities)):
@@ -118,7 +118,7 @@ def leave(user_id: str, devices: Collection[str]) -> None:
 
 
 def set_capabilities(user_id: str, device_id: str, sha256: str) -> None:
-    """Have a device tell, by a hash, what it can do; others are told where that's new of the user."""
+    """Store a device's capabilities, by their hash. Others are told if the hash is new for the user."""
 
     def change(before: Presence, _now: int) -> Presence:
         if before.capabilities.get(device_id) == sha256:
@@ -145,14 +145,17 @@ def note_action(user_id: str, at_ms: int) -> None:
 
 
 def note_sending(items: Iterable[StoredItem]) -> None:
-    """Note what new entries of rooms' logs say of who is active: the senders of messages from here."""
+    """Note the senders of new log entries as active, if the messages were sent from here."""
     for entry in new_entries(items):
         if entry.is_sent_here and "state_key" not in (event := entry.fields):
             note_action(event["sender"], min(event["origin_server_ts"], now_ms()))
 
 
 def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: int) -> None:
-    """Note what another server says of its user: it counts for half an hour, unless it is said anew."""
+    """Store what another server says of its user's presence.
+
+    It counts for half an hour, unless it is repeated.
+    """
 
     def change(before: Presence, now: int) -> Presence:
         known = before.devices.get(ELSEWHERE)
@@ -168,7 +171,7 @@ def note_elsewhere(user_id: str, state: str, status_msg: str | None, active_ms: 
 
 
 def announce(user_id: str) -> None:
-    """Have everybody who may know told of the user anew, such as for another display name."""
+    """Have everybody who may see a user told of them again, such as after a new display name."""
     _change(user_id, lambda before, now: replace(before, changed_ms=now))
 
 

@@ -1,9 +1,9 @@
-"""Telling of a changed presence: a marker for each room with somebody on an event stream, at most.
+"""Telling others of a changed presence: by at most one marker for each room with somebody on an event stream.
 
-Run by the Streams worker. A presence is stored before it's told, and so is everybody's coming to a stream,
-which others are told of only if they see a change. So of two who come or change at one time, at least one's
-telling sees the other: either it marks the room because the other is there, or the other, who came later, is
-told of what they missed.
+The Streams worker does this. A presence is stored before others are told. A user who comes to a stream is
+stored too, though others hear of it only if they see a change. So of two users who come or change
+concurrently, at least one's telling sees the other: either it marks the room because the other is there, or
+the other came later and is told what they missed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MARKERS_AT_ONCE = 50
 
 
 def tell(items: Iterable[StoredItem]) -> None:
-    """Tell of these new presences, by their items, at their users' expense. Repeating it does no harm."""
+    """Tell others of these new presences, at the users' expense. Repeating it is harmless."""
     for user_id, new in presence.newest_of(items).items():
         is_local = member_index.is_local(user_id)
         with counting(usage := Usage()):
@@ -45,8 +45,8 @@ def tell(items: Iterable[StoredItem]) -> None:
 def tell_of_joins(items: Iterable[StoredItem]) -> None:
     """Tell users who join a room of the members who are online, and those members of the users.
 
-    `items` are new items of rooms' logs. In a large room only the members are told here: the room's stream
-    has markers of all who are online, which the joining user's next sync reads. Repeating it does no harm.
+    `items` are new items of rooms' logs. In a large room only the members are told here: the joining user's
+    next sync reads the markers in the room's stream. Repeating it is harmless.
     """
     entries = new_entries(items)
     joined = {(entry.room_id, entry.member) for entry in entries if entry.member and _is_join(entry)}

@@ -1,8 +1,9 @@
-"""Calls of push gateways: what the queue `gateway-pushes` orders.
+"""Calls of push gateways, which the queue `gateway-pushes` orders.
 
-A gateway that fails is tried again with growing pauses, for a day; what comes meanwhile waits, and doesn't
-shorten the pause. Rejected push keys lose their pusher. All of it may happen twice: gateways recognise an
-event by its ID. https://spec.matrix.org/v1.19/push-gateway-api/
+A failing gateway is tried again after growing pauses, for a day; new notes wait meanwhile, and don't shorten
+the pause. A rejected push key loses its pusher. Everything may happen twice: gateways recognise an event by
+its ID.
+https://spec.matrix.org/v1.19/push-gateway-api/
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ COUNTS_ONLY: Note = {"counts": True}
 
 
 def deliver(message: MessageBody) -> None:
-    """Do what a message of the queue orders: a push, a smaller number, another attempt."""
+    """Handle a message of the queue: a push, a lower unread count, or another attempt."""
     user_id = str(message["user_id"])
     if "note" in message:
         _notify(user_id, message["note"])

@@ -1,6 +1,6 @@
-"""The list of notifications: computed from the rooms' logs by the user's push rules when it is asked for.
+"""The list of notifications, computed from the rooms' logs by the user's push rules when it is requested.
 
-So it is there for users without a pusher, and costs nothing when an event is written.
+So it also works for users without a pusher, and costs nothing when an event is written.
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
 """
 
@@ -42,8 +42,8 @@ STATE = (CREATE_KEY, POWER_LEVELS_KEY)
 def get_notifications(requester: Requester, *, start: str | None, limit: int, only: str | None) -> Answer:
     """Return the requester's notifications of the last 30 days, the newest first.
 
-    `start` is a former answer's `next_token`. A page may be short, or empty, and still have a `next_token`,
-    as the scan for it is bounded. Raises InvalidParam for an unknown token.
+    `start` is an earlier answer's `next_token`. The scan for a page is bounded, so a page may be short or
+    empty and still have a `next_token`. Raises InvalidParam for an unknown token.
     """
     scan = _scan(requester, start)
     rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))

@@ -1,7 +1,7 @@
-"""Search in messages: by scanning the requester's rooms, the newest events first.
+"""Search in messages, by scanning the requester's rooms from the newest event back.
 
-There is no index: a page ends after some seconds, with what was found, and `next_batch` goes on from there.
-Encrypted rooms are left out, as their events have no text to be found.
+There is no index: a page ends after some seconds with what was found, and `next_batch` goes on from there.
+Encrypted rooms are left out, because their events have no readable text.
 https://spec.matrix.org/v1.19/client-server-api/#server-side-search
 """
 
@@ -56,7 +56,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What is searched for, and what is told of it. `context` is (before, after, with profiles)."""
+    """What to search for, and what to return with it. `context` is (before, after, with profiles)."""
 
     words: tuple[str, ...]
     keys: tuple[str, ...]
@@ -68,7 +68,10 @@ class Criteria:
 
     @classmethod
     def parse(cls, body: Fields) -> Criteria | None:
-        """From a request's body; None if it searches nothing. Raises MissingParam, BadJson, InvalidParam."""
+        """Return the criteria in a request's body; None if it searches no category.
+
+        Raises MissingParam, BadJson, InvalidParam.
+        """
         if "search_categories" not in body.values:
             raise MissingParam("search_categories is missing")
         category = Fields(body.object("search_categories")).optional_object("room_events")
@@ -121,10 +124,10 @@ class _Hit:
 
 
 def search(requester: Requester, body: Fields, start: str | None) -> Answer:
-    """Return the events that have, for each word of the search term, one that begins so.
+    """Return the events that contain, for each word of the search term, a word that begins with it.
 
-    Without `recent` a page's events are ordered by rank. `start` is a former answer's `next_batch`. Raises
-    what `Criteria.parse` does, InvalidParam for an unknown token, LimitExceeded.
+    Without `recent` a page's events are ordered by rank. `start` is an earlier answer's `next_batch`. Raises
+    what `Criteria.parse` raises, InvalidParam for an unknown token, LimitExceeded.
     """
     criteria = Criteria.parse(body)
     if criteria is None:

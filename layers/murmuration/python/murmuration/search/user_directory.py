@@ -1,4 +1,4 @@
-"""The user directory: this server's users, and members of the rooms that the requester is in.
+"""The user directory: local users, and members of the rooms that the requester is in.
 
 https://spec.matrix.org/v1.19/client-server-api/#user-directory
 """
@@ -28,7 +28,8 @@ Found = dict[str, Mapping[str, str]]
 
 
 def search_user_directory(requester: Requester, body: Fields) -> Answer:
-    """Return the users who have, for each word of the search term, one that begins so in their name or ID.
+    """Return the users who have, for each word of the search term, a word in their name or ID that begins
+    with it.
 
     Raises MissingParam, BadJson, LimitExceeded.
     """

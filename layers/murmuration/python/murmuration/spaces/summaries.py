@@ -1,4 +1,4 @@
-"""The summary of one room, for those who aren't in it; of a room of others, what they tell.
+"""The summary of one room for users who aren't in it. Other servers are asked about their rooms.
 
 https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryroomidoralias
 """
@@ -38,10 +38,10 @@ def get_room_summary(
     *,
     address: Callable[[], str],
 ) -> JsonObject:
-    """The summary of a room, with the requester's membership.
+    """Return the summary of a room, with the requester's membership.
 
-    `via` are servers that know the room, `address` is where the question comes from. Raises InvalidParam,
-    LimitExceeded, NotFound for a room that is unknown or none of the requester's business.
+    `via` are servers that know the room; `address` returns the client's address. Raises InvalidParam,
+    LimitExceeded, NotFound for a room that is unknown or hidden from the requester.
     """
     if not fits_id(room_id_or_alias):
         raise NotFound("There is no such room")
