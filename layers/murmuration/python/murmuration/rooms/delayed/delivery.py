@@ -146,8 +146,10 @@ def _look_after(events: Sequence[DelayedEvent]) -> None:
 
 
 def _sender(event: DelayedEvent, device: Item | None) -> Item | None:
-    """Return the item of the event's device, or that of the account if the user has logged out; None if it is
-    closed."""
+    """Return the item of the event's device; if the user has logged out there, that of the account.
+
+    None if the account is closed.
+    """
     if device is not None:
         return device
     account = accounts.read_account(event.user_id)
@@ -195,7 +197,7 @@ def _open(room_id: str, taking: Taking) -> Room:
 
 
 def _requester(event: DelayedEvent, sender: Item) -> Requester:
-    """Who sends the event: its user as they are now. Raises UserLocked, UserSuspended."""
+    """Return the event's user as a requester. Raises UserLocked, UserSuspended."""
     with moderation.refusing_suspended():
         moderation.check_device(sender)
     return requester_of(UserId(event.user_id), DeviceId(event.device_id), sender)

@@ -48,7 +48,7 @@ def manage(requester: Requester | None, delay_id: str, action: object, *, unstab
 
 
 def _act(event: DelayedEvent, action: str) -> bool:
-    """Whether the action is done, or was before."""
+    """Carry out the action. Return whether it is done now, or was done before."""
     for _ in range(ATTEMPTS):
         if event.outcome is not None:
             return action == ("send" if event.outcome.event_id is not None else "cancel")
@@ -105,7 +105,7 @@ def _parse_start(user_id: str, start: str) -> tuple[int, str]:
 
 
 def _find(requester: Requester | None, delay_id: str) -> DelayedEvent:
-    """The event with this ID, if it is the requester's. Raises NotFound."""
+    """Return the event with this ID, if it is the requester's. Raises NotFound."""
     is_known = is_opaque_identifier(delay_id) and (
         requester is None or storage.is_of(requester.user_id, delay_id)
     )
@@ -120,7 +120,7 @@ def _not_found() -> NotFound:
 
 
 def _shown(event: DelayedEvent) -> ShownDelayedEvent:
-    """The event for its user; `delay` and `running_since` are what clients know from before the proposal."""
+    """Return the event for its user. `delay` and `running_since` are the older names of two fields."""
     shown: ShownDelayedEvent = {
         "delay_id": event.delay_id,
         "room_id": event.room_id,

@@ -104,7 +104,9 @@ def _end(room_id: str, user_id: str, device_ids: Collection[str] | None = None) 
 
 
 def _types(stored: Typing, user_id: str, device_ids: Collection[str] | None, now: int) -> bool:
-    """Whether a user types, on one of these devices, or on any; an unknown device may be each of them."""
+    """Return whether a user types on one of these devices, or on any; an unknown device may be any of
+    them.
+    """
     if user_id not in stored.running(now):
         return False
     device_id = stored.devices.get(user_id)

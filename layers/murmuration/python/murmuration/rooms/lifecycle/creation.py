@@ -194,9 +194,9 @@ def _begin(
     drafts: Sequence[Draft],
     claim: Claim | None,
 ) -> tuple[str, bool]:
-    """Write the room's first events; its ID, and whether it is new, rather than what `claim` stands for.
+    """Write the room's first events. Return its ID, and False if `claim` was used for a room before.
 
-    From room version 12 on the ID is a hash of the create event: two rooms made alike by one user within one
+    From room version 12 on the ID is a hash of the create event: two rooms that a user makes within one
     millisecond would be the same. The second is made again, a moment later.
     """
     for attempt in range(ATTEMPTS):
@@ -288,7 +288,7 @@ def _drafts(creator: str, request: RoomRequest, version: RoomVersion, alias: str
 
 
 def _check_lengths(request: RoomRequest) -> None:
-    """Raises InvalidParam for more than one request can be made to do."""
+    """Raise InvalidParam for more than one request can do."""
     in_state = [event for event in request.initial_state if event["type"] == MEMBER]
     if len(request.invite) + len(in_state) > MAX_INVITES:
         raise InvalidParam(f"A room can be made with at most {MAX_INVITES} users: invite the others later")
@@ -297,7 +297,7 @@ def _check_lengths(request: RoomRequest) -> None:
 
 
 def _check_canonical_alias(content: Content, alias: str | None) -> None:
-    """Raises BadAlias for any alias but `alias`, which the room is made with: it has no others yet."""
+    """Raise BadAlias for any alias but `alias`, which the room is created with."""
     for named in named_aliases(content):
         if named != alias:
             raise BadAlias(f"{str(named)[:80]!r} does not point to this room")

@@ -50,7 +50,7 @@ def delete_empty_rooms(*, budget_ms: int) -> int:
 
 
 def _bury(room: EmptyRoom) -> int:
-    """Make the room unknown, if it still is empty; if it isn't, it need not be looked at."""
+    """Make the room unknown if it still is empty; otherwise remove its mark."""
     try:
         empty_rooms.bury(room, now_ms())
     except ConditionFailed as error:
@@ -62,7 +62,7 @@ def _bury(room: EmptyRoom) -> int:
 
 
 def _remove(room_id: str, deadline: int) -> int:
-    """Delete what there is of a buried room, till the deadline."""
+    """Delete everything of a buried room until the deadline."""
     deleted = 0
     for part in room_removal.PARTS:
         for count in part(room_id):

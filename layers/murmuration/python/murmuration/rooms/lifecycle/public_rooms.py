@@ -106,7 +106,9 @@ def find_public_rooms(request: DirectoryRequest) -> list[Room]:
 
 
 def _rooms() -> list[Room]:
-    """The published rooms that somebody of this server is in: of others it doesn't know how they are now."""
+    """Return the published rooms that a local user is in. This server can't know the others' present
+    state.
+    """
     heads = room_items.read_heads(directory.read_published(), eventual=True)
     return [Room(head) for head in heads.values() if head.is_resident]
 
@@ -131,7 +133,7 @@ def _matches(listed: RoomListing, request: DirectoryRequest) -> bool:
 
 
 def _slice(ranks: Sequence[_Rank], after: _Rank | None, limit: int, *, backward: bool) -> tuple[int, int]:
-    """The bounds of a page: of what follows `after`, or backward of what comes before it."""
+    """Return the bounds of a page: of what follows `after`, or backward of what comes before it."""
     if after is None:
         return 0, min(limit, len(ranks))
     if backward:

@@ -120,7 +120,7 @@ def _replaced_by(
     creators: Sequence[str],
     state: Mapping[StateKey, Event],
 ) -> str | None:
-    """The room that the same request made before in place of this one, if it did."""
+    """Return the room with which the same request replaced this one before, if it did."""
     tombstone = state.get(TOMBSTONE_KEY)
     new_id = tombstone.content.get("replacement_room") if tombstone is not None else None
     if tombstone is None or tombstone.sender != sender or not isinstance(new_id, str) or not fits_id(new_id):
@@ -133,7 +133,7 @@ def _replaced_by(
 
 
 def _predecessor(create: Event) -> str | None:
-    """The room that this one replaces, by its create event."""
+    """Return the room that this one replaces, by its create event."""
     named = create.content.get("predecessor")
     room_id = named.get("room_id") if isinstance(named, dict) else None
     return room_id if isinstance(room_id, str) and fits_id(room_id) else None
@@ -192,7 +192,9 @@ def _close(old: Append, sender: str, new_id: str, state: Mapping[StateKey, Event
 def _levels(
     old_version: RoomVersion, version: RoomVersion, creators: Collection[str], state: Mapping[StateKey, Event]
 ) -> Content:
-    """The new room's power levels: the old ones, as integers, with creators as each version keeps them."""
+    """Return the new room's power levels: the old ones as integers, with creators as each version has
+    them.
+    """
     power = PowerLevels.from_state(state[CREATE_KEY], state[POWER_LEVELS_KEY], old_version)
     content = dict(state[POWER_LEVELS_KEY].content)
     for name in DEFAULT_LEVELS:
@@ -260,7 +262,7 @@ def _transfer_children(sender: str, old_id: str, new_id: str) -> None:
 
 
 def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
-    """Ban from the new room who was banned from the old one, as far as the sender may."""
+    """Ban from the new room the users who are banned from the old one, as far as the sender may."""
     version = Room.load(old_id).version
     banned = [
         entry.event.state_key or ""
@@ -277,9 +279,11 @@ def _transfer_bans(sender: str, old_id: str, new_id: str) -> None:
 
 
 def _add_missing(room_id: str, drafts: Sequence[Draft]) -> bool:
-    """Add state events, but for what somebody decided in the room since; whether that is allowed.
+    """Add state events, except state that somebody has set in the room since.
 
-    To have come in by oneself is no decision against a ban.
+    Return whether that was allowed.
+
+    A user's own join doesn't prevent their ban.
     """
 
     def plan(batch: Append) -> None:
@@ -331,7 +335,7 @@ def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
 
 
 def _with_room(direct: Content | None, old_id: str, new_id: str) -> Content | None:
-    """An `m.direct` with the new room where it has the old one; None where that changes nothing."""
+    """Return an `m.direct` with the new room added beside the old one; None if that changes nothing."""
     changed = {
         user_id: [*room_ids, new_id]
         for user_id, room_ids in (direct or {}).items()

@@ -309,7 +309,9 @@ def authorised(batch: Append, user_id: str, content: Content) -> Content:
 def _once(
     claim: Claim | None, plan: Callable[[Append], T], run: Callable[[Callable[[Append], T]], T]
 ) -> T | None:
-    """What `run` returns of `plan`; where the transaction ID was claimed before, nothing happens: None."""
+    """Return what `run` returns for `plan`; None if the transaction ID was used before, and nothing
+    happens.
+    """
     if claim is None:
         return run(plan)
 
@@ -333,7 +335,7 @@ def _membership(batch: Append, user_id: str) -> str | None:
 
 
 def _add_unless_said(batch: Append, sender: str, user_id: str, content: Content) -> None:
-    """Change the user's membership, unless it has this content from this sender: a request was repeated.
+    """Change the user's membership, unless the same sender set this content already, in a repeated request.
 
     Raises Forbidden also for a repetition, if the sender may not do it any more.
     """

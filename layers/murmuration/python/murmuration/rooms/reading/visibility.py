@@ -116,7 +116,9 @@ def make_viewer(
 
 
 def _end_of_last_stay(membership: Membership, version: RoomVersion) -> int | None:
-    """The ordinal of the event that ended the last join, by way of the member events before this one."""
+    """Return the ordinal of the event that ended the user's last stay, found by the member events before
+    this one.
+    """
     pair = (MEMBER, membership.user_id)
     ordinal = membership.since
     for _ in range(_WALK_LIMIT):
@@ -166,7 +168,9 @@ def seen_by(viewer: Viewer, entries: Sequence[LogEntry]) -> list[Seen]:
 
 
 def _without_erased(viewer: Viewer, seen: list[Seen]) -> list[Seen]:
-    """The events, with redacted copies of those by erased users from times when the viewer wasn't there."""
+    """Return the entries with events of erased users redacted, except from times when the viewer was in
+    the room.
+    """
     if not viewer.erasures or all(membership == "join" for _, membership in seen):
         return seen
     hidden = viewer.hidden_senders(seen[0].entry.room_id)
@@ -174,10 +178,11 @@ def _without_erased(viewer: Viewer, seen: list[Seen]) -> list[Seen]:
 
 
 def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int, str | None]:
-    """The membership that the viewer had right before each of `entries`, by ordinal.
+    """Return the viewer's membership right before each of `entries`, by ordinal.
 
     Where it decides what they may see, it is that of the state before the event. Elsewhere it is that of the
-    log, in which only their own member events change it: one look at the state for each run of entries.
+    log, in which only the viewer's own member events change it: one look at the state for each run of
+    entries.
     """
     if viewer.no_past:
         # Only an event of a fork, or filled in, may have a state in which they had a membership.
@@ -206,7 +211,7 @@ def _memberships_before(viewer: Viewer, entries: Sequence[LogEntry]) -> dict[int
 
 
 def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_trie.NodeId, str | None]:
-    """The user's membership in the state before each entry, by the state's root."""
+    """Return the user's membership in the state before each entry, by the state's root."""
     by_root = {entry.state_root: entry for entry in entries}
     some = next(iter(by_root.values()))
     pair = (MEMBER, user_id)
@@ -221,7 +226,7 @@ def _memberships_in(user_id: str, entries: Iterable[LogEntry]) -> Mapping[state_
 
 
 def _membership_by_id(event_ids: Iterable[str], version: RoomVersion, room_id: str) -> dict[str, str]:
-    """What a room's member events say, by event ID."""
+    """Return the memberships in a room's member events, by event ID."""
     found: dict[str, str] = {}
     missing = []
     for event_id in dict.fromkeys(event_ids):

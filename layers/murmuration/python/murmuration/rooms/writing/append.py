@@ -127,10 +127,10 @@ class Append(Changes):
         return pdu
 
     def _signed_elsewhere(self, event: Event, state: Mapping[StateKey, Event], *, invites: bool) -> Event:
-        """The event, signed by the room's policy server if there is one, and by that of an invited user.
+        """Return the event, signed by the room's policy server and an invited user's server, as needed.
 
-        What they signed in an attempt that lost a race is taken as it is, if the state is still the same: the
-        event then is one of several newest. Else a busy room would ask again and again.
+        Their signatures from an attempt that lost a race are used again if the state is unchanged, so that a
+        busy room doesn't ask again and again.
         """
         if self.room is None:
             return event
@@ -146,7 +146,7 @@ class Append(Changes):
         return signed
 
     def _authorised(self, draft: Draft) -> tuple[Event, Mapping[StateKey, Event]]:
-        """The next event, not yet added, and the state that it was judged by."""
+        """Return the next event, not yet added, and the state that authorises it."""
         if draft.type == TOMBSTONE and self.room_id and draft.content.get("replacement_room") == self.room_id:
             raise MalformedEvent("A room can't be replaced by itself")
         parts, state = self._parts(draft)
@@ -168,7 +168,7 @@ class Append(Changes):
         return event, state
 
     def _parts(self, draft: Draft) -> tuple[EventParts, dict[StateKey, Event]]:
-        """What the next event is made of, and the state that authorises it."""
+        """Return the parts of the next event, and the state that authorises it."""
         if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
             raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
         pairs = auth_rules.auth_event_types(
@@ -198,9 +198,10 @@ class Append(Changes):
         return parts, state
 
     def _limit_state(self, event: Event, state: Mapping[StateKey, Event]) -> None:
-        """Refuse state that is too much for the answers that have all of it. Raises TooLarge.
+        """Refuse more state than fits into the answers that contain all of it. Raises TooLarge.
 
-        What rules the room isn't refused: it must be possible to calm a room that somebody filled.
+        State that governs the room is never refused, so that a room filled by somebody can still be
+        moderated.
         """
         pair = event.state_pair
         if pair is None:
@@ -224,7 +225,7 @@ class Append(Changes):
         return [], 1
 
     def _reference_hashes(self, prev_events: Sequence[str], auth_events: Sequence[Event]) -> dict[str, bytes]:
-        """The hashes of the events referred to, which room versions 1 and 2 want besides."""
+        """Return the hashes of the referenced events, which room versions 1 and 2 need."""
         at_hand = {
             event.event_id: event for event in (*auth_events, *(entry.event for entry in self.entries))
         }
@@ -286,9 +287,9 @@ def append_known(room_id: str, plan: Callable[[Append], T]) -> T:
 
 
 def _to_follow(extremities: Sequence[str]) -> list[str]:
-    """Which of a room's newest events the next one follows: where there are many, the first and the last.
+    """Return which forward extremities the next event follows; of many, the first ones and the last ones.
 
-    So an event follows what its sender saw last, and none is left out for ever.
+    So an event follows what its sender saw last, and no extremity is left out for ever.
     """
     half = EXTREMITIES_LIMIT // 2
     if len(extremities) <= EXTREMITIES_LIMIT:
@@ -297,9 +298,9 @@ def _to_follow(extremities: Sequence[str]) -> list[str]:
 
 
 def _is_alike(earlier: Event, event: Event, place: int) -> bool:
-    """Whether an event of an earlier attempt may stand for this one.
+    """Return whether an event signed in an earlier attempt may be used for this one.
 
-    It says the same and cites the same authority; only the first may follow other events.
+    Both must have the same content and auth events; only the first of a batch may have other previous events.
     """
     compared = ["type", "sender", "state_key", "content", "redacts", "auth_events"]
     if place:
@@ -308,6 +309,6 @@ def _is_alike(earlier: Event, event: Event, place: int) -> bool:
 
 
 def _is_leaving(draft: Draft) -> bool:
-    """Whether somebody leaves by themselves: rejects an invite, or takes a knock back."""
+    """Return whether the draft only leaves: a user's own leaving, rejected invite or withdrawn knock."""
     membership = draft.content.get("membership")
     return draft.type == MEMBER and membership == "leave" and draft.state_key == draft.sender

@@ -303,7 +303,7 @@ class Changes:
         )
 
     def _latest(self, before: int | None, counts: Callable[[LogEntry], bool]) -> int | None:
-        """Now, if a new event that clients are shown counts, else the time `before`; never back in time."""
+        """Return the present time if a new event counts as activity, else `before`; never an earlier time."""
         is_moved = any(counts(entry) and not entry.withheld for entry in self.entries)
         return max(before or 0, self._now_ms) if is_moved else before
 
@@ -311,7 +311,7 @@ class Changes:
         return self.room.head.state_root if self.room else state_trie.EMPTY
 
     def _extremities(self) -> tuple[str, ...]:
-        """The events that none follows, in the order in which they came."""
+        """Return the forward extremities after the changes, in the order in which they came."""
         followed = self._followed.union(
             self._extremities_gone, *(entry.event.prev_events for entry in self.entries)
         )
@@ -349,7 +349,7 @@ class Changes:
         return snapshots.node_writes(self.room_id, self._nodes)
 
     def _room_writes(self) -> list[Write]:
-        """The writes of this room, but for the nodes of its snapshots."""
+        """Return the writes of this room, without those of its snapshots' nodes."""
         before, after = self.room.head if self.room else None, self.head()
         writes = [room_items.head_write(after, before)]
         if after.is_empty and not (before is not None and before.is_empty):

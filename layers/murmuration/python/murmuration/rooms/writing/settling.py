@@ -61,7 +61,9 @@ def settle(room: Room, *, budget_ms: int = BUDGET_MS) -> Room:
 
 
 def _settle(head: RoomHead, deadline: int) -> None:
-    """Carry out the rest of the changes, till the deadline. Raises ConditionFailed where others did some."""
+    """Carry out the remaining changes until the deadline. Raises ConditionFailed if another writer did
+    some.
+    """
     fetch = snapshots.fetch_from(head.room_id)
     changes = sorted(
         state_trie.diff(head.unsettled or state_trie.EMPTY, head.state_root, fetch).items(),
@@ -87,7 +89,7 @@ def _read_events(head: RoomHead, changes: Sequence[_Change]) -> dict[str, Event]
 
 
 def _writes(head: RoomHead, changes: Sequence[_Change], events: Mapping[str, Event]) -> list[Write]:
-    """What carries these changes out."""
+    """Return the writes that carry out these changes."""
     room_id, version = head.room_id, head.version
     fetch = snapshots.fetch_from(room_id)
 
