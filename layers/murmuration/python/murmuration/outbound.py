@@ -88,7 +88,9 @@ def _request(method: str, url: str, body: bytes | None, headers: Mapping[str, st
 
 
 def _peer(parts: SplitResult, private: bool) -> Peer:
-    """Whom to connect to. Plain HTTP is for the loopback only, however far `private` reaches."""
+    """Return the address to connect to. Plain HTTP is allowed for the loopback only, whatever `private`
+    says.
+    """
     from murmuration.transport.addresses import Reach
     from murmuration.transport.connections import Peer
 

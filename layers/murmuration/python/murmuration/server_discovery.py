@@ -39,7 +39,7 @@ def get_versions() -> Answer:
 
 
 def _features_by_settings() -> dict[str, bool]:
-    """What clients look for and only some deployments have."""
+    """Return the features that depend on the deployment's settings."""
     delays, calls = bool(settings().event_delay_max), bool(settings().livekit_service_url)
     return {
         "org.matrix.msc4140": delays,  # delayed events
@@ -124,7 +124,7 @@ def get_capabilities(requester: Requester) -> Answer:
 
 
 def _delayed_events_capability() -> dict[str, dict[str, int]]:
-    """How long an event may be delayed, and how many a user may have scheduled, under both names."""
+    """Return the limits of delayed events, under both names."""
     from murmuration.storage.users.delayed_events import MOST
 
     limits = {"max_delay_ms": settings().event_delay_max * 1000, "max_scheduled": MOST}

@@ -115,7 +115,7 @@ def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
 
 
 def _to_tell(room_id: str, changes: Sequence[Change]) -> tuple[tuple[str, ...], Urgency]:
-    """The members of a room who are told of changes in its stream, and when."""
+    """Return the members of a room who are told of changes in its stream, and when each is told."""
     head = room_items.read_head(room_id)
     urgency = max(_urgency(each, head.joined) for each in changes) if head is not None else Urgency.NEVER
     if head is None or urgency is Urgency.NEVER:
@@ -124,10 +124,11 @@ def _to_tell(room_id: str, changes: Sequence[Change]) -> tuple[tuple[str, ...], 
 
 
 def _urgency(change: Change, joined: int) -> Urgency:
-    """When a change in the stream of a room with so many members rings, or 1 for a user's own stream.
+    """Return when a change in a stream rings; `members` is the number of the room's members, 1 for a user's
+    stream.
 
-    A receipt or a presence is looked at now and then, and is good for as long. Typing is over in seconds.
-    That it has stopped comes with the message that was typed; without one, a mark ends when typing would.
+    Receipts and presence stay useful for a while, so they wait. Typing lasts seconds only. That it stopped is
+    told by the message that was typed; without a message, a mark ends when the typing would.
     """
     if (typing := typing_among([change.item])) is not None:
         if joined > EPHEMERAL_ROOM:
@@ -160,8 +161,9 @@ def _changed_keys(items: Sequence[StoredItem]) -> dict[tuple[str, str], str]:
 
 @dataclass(frozen=True, slots=True)
 class _Ring:
-    """Somebody who is to be called: who caused it, and how to call them now or late. None: that isn't
-    possible."""
+    """A client to call: who caused it, and how to call it now or late. None means that this isn't
+    possible.
+    """
 
     cause: str | None
     now: Call | None
@@ -221,7 +223,7 @@ def wake(
 def _ring_all(rings: Sequence[_Ring]) -> None:
     """Make the calls, and charge those who caused them: local users, and the servers of other users.
 
-    Once a server has spent its budget for rings, what its users cause rings late.
+    If a server has spent its budget for rings, its users' changes ring late.
     """
     of_servers = Counter(
         server_of(ring.cause) for ring in rings if ring.now and ring.cause and not is_local(ring.cause)

@@ -71,7 +71,7 @@ def _ask(observer: str, observed: str) -> None:
 
 
 def _grant(observer: str, observed: str) -> None:
-    """Let one who asked see; who has withdrawn meanwhile stays out."""
+    """Grant the presence to a user who asked; one who has withdrawn meanwhile gets nothing."""
     try:
         dynamodb.transact(presence_lists.granting_writes(observer, observed))
     except ConditionFailed:

@@ -185,7 +185,9 @@ def _change(
     make: Callable[[Presence, int], Presence],
     item: StoredItem | None = _UNREAD,
 ) -> None:
-    """Store what `make` makes of the presence, with its time if others are to be told."""
+    """Store what `make` returns for the presence. If others are to be told, it gets the time of the
+    change.
+    """
     for attempt in range(ATTEMPTS):
         if attempt or item is _UNREAD:
             item = presence.read(user_id)
@@ -200,7 +202,9 @@ def _change(
 
 
 def _told(after: Presence, before: Presence, now: int) -> Presence:
-    """With the time of the change, where others see one; and with what the user missed, who has come back."""
+    """Return the presence with the time of a change that others see, and with what a returning user
+    missed.
+    """
     if after.watches(now) and not before.watches(now):
         away = max((device.until_ms for device in before.devices.values()), default=0)
         after = replace(after, came_ms=now, away_ms=away)
@@ -214,7 +218,9 @@ def _told(after: Presence, before: Presence, now: int) -> Presence:
 
 
 def _pruned(presence_: Presence, now: int) -> Presence:
-    """Without the devices that went away, but for the last one: it tells since when the user is away."""
+    """Return the presence without devices that went away, except the last one, whose time tells since
+    when.
+    """
     live = {name: device for name, device in presence_.devices.items() if device.until_ms > now}
     return replace(presence_, devices=live) if live else presence_
 
@@ -236,11 +242,14 @@ def _without(before: Presence, devices: Collection[str], now: int) -> Presence:
 
 
 def _is_of(name: str, gone: Collection[str]) -> bool:
-    """Whether an entry is of one of these devices, or connections; a connection's is of its device, too."""
+    """Return whether an entry belongs to one of these devices or connections.
+
+    A connection's belongs to its device too.
+    """
     return name in gone or not set(gone).isdisjoint(name.split(_OF, 1))
 
 
 def _raised(before: Presence, after: Presence, now: int) -> int:
-    """When the user was last active: now, if they made themselves more available."""
+    """Return when the user was last active: now, if they made themselves more available."""
     raised = availability(after.own(now)) > availability(before.own(now))
     return now if raised else before.last_active_ms

@@ -57,7 +57,7 @@ def tell_of_joins(items: Iterable[StoredItem]) -> None:
 
 
 def _is_join(entry: NewEntry) -> bool:
-    """Whether a member event has somebody join who wasn't in the room before."""
+    """Return whether a member event is a join of a user who wasn't in the room before."""
     return entry.membership_before != "join" and entry.new_membership == "join"
 
 
@@ -82,9 +82,9 @@ def _tell_of_join(room_id: str, user_id: str) -> None:
 
 
 def _tell(user_id: str, told: Presence, *, changed: bool, came: bool) -> None:
-    """Tell others if what they are shown has `changed`, and the user what they missed if they `came`.
+    """Tell others if what they are shown has `changed`, and tell the user what they missed if they `came`.
 
-    A user of another server has no stream of their own here.
+    Remote users have no stream of their own here.
     """
     is_local = member_index.is_local(user_id)
     (small, large), observing, wanted = concurrency.gather(
@@ -117,7 +117,9 @@ def _granted(entries: Mapping[str, str]) -> set[str]:
 
 
 def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
-    """Those who changed while the user was away, or are there when the user comes for the first time."""
+    """Return the users whose presence changed while the user was away; at a first coming, all who are
+    online.
+    """
     return sorted(
         other
         for other, theirs in known.items()
@@ -126,14 +128,14 @@ def _missed(told: Presence, known: Mapping[str, Presence]) -> list[str]:
 
 
 def _rooms_of_remote(user_id: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The small rooms in which another server's user is seen, with this server's members."""
+    """Return the small rooms in which a remote user is seen, with their local members."""
     return _members(elsewhere.rooms_of(user_id, SMALL_ROOM)), []
 
 
 def _rooms(user_id: str, *, came: bool) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """The user's rooms: members from this server of the small ones, and the large ones.
+    """Return the user's rooms: the small ones with their local members, and the large ones.
 
-    Whose members from other servers are looked at, now that the user `came`, is noted.
+    If the user `came`, it also notes whose remote members are seen from now on.
     """
     joined = [row.room_id for row in memberships.read_memberships(user_id) if row.membership == "join"]
     if not joined:
@@ -146,7 +148,7 @@ def _rooms(user_id: str, *, came: bool) -> tuple[dict[str, tuple[str, ...]], lis
 
 
 def _members(heads: Sequence[RoomHead]) -> dict[str, tuple[str, ...]]:
-    """The members from this server, by room."""
+    """Return the local members, by room."""
     members = concurrency.parallel(
         *(functools.partial(members_at, head.room_id, head.state_root, head) for head in heads)
     )

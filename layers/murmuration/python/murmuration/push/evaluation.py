@@ -89,7 +89,7 @@ def _concerning(user_id: str, entries: Sequence[NewEntry]) -> list[NewEntry]:
 
 
 class _Facts:
-    """What the rules of some users need to know of a room; one round trip."""
+    """What the push rules of some users need to know of a room. One round trip."""
 
     def __init__(self, room_id: str, user_ids: Iterable[str]) -> None:
         batch = Batch()
@@ -164,7 +164,9 @@ def _orders_in_room(room_id: str, concerned: Mapping[str, Sequence[NewEntry]]) -
 
 
 def _ends_unread(entry: LogEntry, user_id: str) -> bool:
-    """Whether the user has read what came before: they sent something, or aren't in the room any more."""
+    """Return whether an event shows that its user has read everything before: they sent it, or left the
+    room.
+    """
     event = entry.event
     if event.type == MEMBER:
         return event.state_key == user_id and event.membership in ("leave", "ban")

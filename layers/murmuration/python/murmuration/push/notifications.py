@@ -100,7 +100,9 @@ def _scan(requester: Requester, start: str | None) -> NewestFirst:
 
 
 class _Context:
-    """What push rules want to know of a room, and what its user has read; read when it is asked for."""
+    """What push rules need to know of a room, and what its user has read. It is read when it is first
+    needed.
+    """
 
     def __init__(self, room: Room, user_id: str) -> None:
         self._room = room
@@ -127,7 +129,7 @@ class _Context:
         )
 
     def has_read(self, ordinal: int, thread: str) -> bool:
-        """Whether a receipt of the user's says that an event in a thread was read."""
+        """Return whether a receipt of the user says that an event in a thread was read."""
         if unknown := [each for each in (None, thread) if each not in self._read]:
             self._read |= dict.fromkeys(unknown, 0)
             self._note(read_own(self._user_id, self._room.room_id, unknown))

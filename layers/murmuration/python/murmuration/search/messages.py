@@ -159,7 +159,7 @@ def search(requester: Requester, body: Fields, start: str | None) -> Answer:
 
 
 def _find(requester: Requester, criteria: Criteria, start: str | None) -> tuple[list[_Hit], dict[str, int]]:
-    """The events of a page, newest first, and the places where the scan goes on."""
+    """Return the events of a page, newest first, and the places where the scan goes on."""
     places = None
     if start is not None:
         places = scan_places.read(requester.user_id, PURPOSE, start)
@@ -191,7 +191,7 @@ def _find(requester: Requester, criteria: Criteria, start: str | None) -> tuple[
 
 
 def _rank(criteria: Criteria, event: Event) -> float:
-    """How well an event fits, between 0 and 1; 0 if a word of the term is missing."""
+    """Return how well an event fits, between 0 and 1; 0 if a word of the term is missing."""
     words = [word for text in _texts(criteria.keys, event) for word in _words(text)]
     fitting = 0
     for wanted in criteria.words:
@@ -203,7 +203,7 @@ def _rank(criteria: Criteria, event: Event) -> float:
 
 
 def _texts(keys: Iterable[str], event: Event) -> list[str]:
-    """The texts of an event that are searched."""
+    """Return the texts of an event that are searched."""
     texts: list[object] = []
     for key in keys:
         event_type, name = KEYS[key]
@@ -229,7 +229,7 @@ def _result(requester: Requester, context: tuple[int, int, bool] | None, hit: _H
 def _context_of(
     requester: Requester, hit: _Hit, before_limit: int, after_limit: int, with_profiles: bool
 ) -> ResultContext:
-    """The events around one, as far as the requester may see them; those before it newest first."""
+    """Return the events around a hit that the requester may see; those before it come newest first."""
     view = View(requester, hit.room, hit.viewer, None)
     ordinal, head = hit.seen.entry.ordinal, hit.room.head
     before = Scan(view, EventFilter(), ordinal - 1, head.oldest - 1, forward=False)
@@ -255,7 +255,7 @@ def _shown(seen: Seen, viewer: Viewer) -> ClientEvent:
 
 
 def _profiles(hit: _Hit, senders: Iterable[str]) -> dict[str, dict[str, str]]:
-    """What these users were called when the event was sent."""
+    """Return the profiles that these users had when the event was sent."""
     state = pick_state_after(hit.room, hit.seen.entry, [(MEMBER, sender) for sender in sorted(senders)])
     return {
         user_id: {
@@ -278,7 +278,7 @@ def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, ResultGroup]:
 
 
 def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[ClientEvent]]:
-    """The current state of the rooms that the requester is in: of the members only the results' senders."""
+    """Return the current state of the requester's rooms; of the members only the results' senders."""
     states: dict[str, list[ClientEvent]] = {}
     senders: dict[str, set[str]] = {}
     for hit in hits:

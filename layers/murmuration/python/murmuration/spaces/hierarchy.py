@@ -91,7 +91,7 @@ def _begin(requester: Requester, root: Place, depth: int, suggested_only: bool, 
 
 
 def _push_children(walk: Walk, children: Sequence[StrippedState], parent: Place) -> None:
-    """Have the children come next, the first on top; a room comes once."""
+    """Put the children on the stack, the first on top. Each room comes once."""
     new = []
     for child in children:
         room_id = child["state_key"]

@@ -105,7 +105,9 @@ class Lookout:
         }
 
     def _hint(self, place: Place) -> Entry | None:
-        """What the answer about the space above says of a room: a summary, nothing, or that it is hidden."""
+        """Return what the answer about the parent space says of a room: a summary, None, or that it is
+        hidden.
+        """
         above = self._told.get(place.parent)
         if above is None:
             return None
@@ -130,7 +132,10 @@ _HIDDEN: Entry = {}
 
 
 def _needs_asking(hint: Entry | None) -> bool:
-    """Whether a room must be asked about: nothing is known of it, or it is a space, whose children aren't."""
+    """Return whether another server must be asked about a room.
+
+    That is so if nothing is known of it, or if it is a space, because its children aren't known.
+    """
     return hint is None or hint.get("room_type") == SPACE
 
 

@@ -11,7 +11,7 @@ from murmuration.protocol.encoding.shapes import Content
 
 
 class ReplacedState(TypedDict):
-    """What a log entry keeps of the state event that its own event replaced."""
+    """The state event that a log entry's event replaced, as far as the entry keeps it."""
 
     event_id: str
     sender: str
@@ -61,7 +61,7 @@ class StoredTransaction(TypedDict):
 
 
 class EventNote(TypedDict):
-    """An event to tell of: its place, its thread, and the tweaks that the user's rules give it."""
+    """An event that pushers are told of: its place, its thread, and the tweaks of the user's push rules."""
 
     room_id: str
     ordinal: int
@@ -71,7 +71,7 @@ class EventNote(TypedDict):
 
 
 class CountsNote(TypedDict):
-    """A note that tells no more than how much is unread."""
+    """A note that contains nothing but the unread count."""
 
     counts: Literal[True]
 
@@ -87,7 +87,7 @@ class UnreadCounts(TypedDict):
 
 
 class KeyCountsSection(TypedDict):
-    """What /sync says of a device's one-time keys and fallback keys."""
+    """A device's one-time and fallback key counts, as /sync shows them."""
 
     device_one_time_keys_count: dict[str, int]
     device_unused_fallback_key_types: list[str]

@@ -100,7 +100,7 @@ class SyncTokens(Model):
 
 
 class Listeners(Model):
-    """Who waits for news, and how they are told."""
+    """The clients that wait for a user's news, and how they are told."""
 
     class Meta:
         table_name = "listeners"
@@ -127,7 +127,7 @@ class Transient(Model):
 
 
 class Directory(Model):
-    """Aliases, published rooms, registration tokens."""
+    """Aliases, published rooms, registration tokens, push keys, identity providers' subjects, addresses."""
 
     class Meta:
         table_name = "directory"
@@ -166,7 +166,7 @@ class RemoteKeys(Model):
 
 
 class Destinations(Model):
-    """Other servers, as destinations of requests: whether they answer, what is to be sent to them."""
+    """Other servers: whether they answer, and what is still to be sent to them."""
 
     class Meta:
         table_name = "destinations"

@@ -1,16 +1,17 @@
-"""Marked tokens: all that a client needs to wait on its queue without a function in between.
+"""Marked tokens: everything that a client needs to wait on its queue without a function in between.
 
-`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. It has the row of positions that a
-plain token names; the wake queue on which changes ring that came after it; a fingerprint of what the client
-asks for, as the answers are for that alone; when the registration ends (seconds since the epoch); what /sync
-says of the device's keys, as base64; and when the client last waited (milliseconds). CloudFront's viewer
-function sends a request with such a token to the queue itself, unless something in it speaks against that.
-Nothing in it is to be trusted, and nothing is: who makes one up waits on a queue whose name they can't know,
-for an answer that says only that they should ask properly.
+`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. Its parts are: the row of positions
+that a plain token names; the wake queue (slot and ID) on which later changes ring; a fingerprint of what the
+client asks for, because its answers fit only that; when the registration ends (seconds since the epoch); what
+/sync says of the device's keys, as Base64; and when the client last waited (milliseconds).
+
+CloudFront's viewer function sends a request with a mark to the queue itself, unless something in the request
+speaks against that. Nothing in a mark is trusted: a forger would wait on a queue whose name they can't know,
+for an answer that only tells them to send an ordinary request.
 
 When the queue rings, the mark becomes `c_<row>.<slot>.<queue>`, a call. The name of a queue is a keyed hash.
-So a mark or call that names the right one shows that its holder had a mark of this device, and such a request
-may register to be rung before anything else of it is checked (`place`).
+So a mark or call with the right name shows that its holder had a mark of this device, and the request may
+register a wait before anything else in it is checked (`place`).
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ SHORTEST_TIMEOUT_MS = 1000
 def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
     """Return twelve digits that differ if the texts differ. The viewer function computes the same.
 
-    Clients that wait at the edge get other digits. So a mark is good for one way of waiting only, as their
-    queues differ.
+    Clients that wait at the edge get other digits, because their queues differ: so a mark is good for one way
+    of waiting only.
     """
     texts = [*values, "edge"] if at_edge else values
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

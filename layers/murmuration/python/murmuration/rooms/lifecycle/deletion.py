@@ -1,16 +1,18 @@
-"""Deletion: a room that all have left goes for good, after a grace period.
+"""Deletion: a room that everybody has left is deleted after a grace period.
 
-1. What makes a room empty, the last leaving or the last rejected invite, marks it in its own transaction
-   (`changes`). Who left reads on, and comes back if the room lets them: the mark counts only where the head
-   agrees.
-2. When the grace period is over the head is replaced with a tombstone, on the condition that nobody is in the
-   room or invited. From then on it is a room that nobody has heard of: an append finds the head moved, then
-   no head. The room's names go at once.
-3. AFTERMATH_MS later, when all are done who had read the head before, the rest is deleted, and last the
-   tombstone and the mark.
+1. The last leaving, or the last rejected invite, marks the room as empty in its own transaction
+(`rooms.writing.changes`). Users who left can still read it, and come back if the room lets them: the mark
+counts only if the head says that the room is empty.
 
-Each step may be done twice or beside itself, and goes on where it was stopped: what was left over is found
-by the mark. Uploaded media stay, as they're their owners'.
+2. After the grace period the head is replaced by a tombstone, on the condition that nobody is in the room or
+invited. From then on the room is unknown: a concurrent append finds the head moved. The room's aliases are
+deleted at once.
+
+3. AFTERMATH_MS later everybody who read the head before is done. Then the rest is deleted, and last the
+tombstone and the mark.
+
+Each step may run twice or concurrently, and goes on where it was stopped: the mark leads to what is left.
+Uploaded media stay, because they belong to users.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def _levels(
 
 
 def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
-    """Let this server's aliases point to the new room, which names the canonical ones; the old room none.
+    """Move this server's aliases to the new room, and its canonical ones into that room's state.
 
     The old room is emptied last: a request that stopped halfway still finds there what to move.
     """
@@ -234,7 +234,7 @@ def _move_aliases(sender: str, old_id: str, new_id: str) -> None:
 
 
 def _empty_canonical_alias(sender: str, room_id: str, canonical: Event) -> None:
-    """Have the old room name no aliases any more, if the sender may and nobody changed them meanwhile."""
+    """Remove the aliases from the old room's state, if the sender may and nobody changed them meanwhile."""
 
     def plan(batch: Append) -> None:
         current = batch.state([CANONICAL_ALIAS_KEY]).get(CANONICAL_ALIAS_KEY)

@@ -118,7 +118,9 @@ class _Page:
         parallel(*calls)
 
     def _read(self, parent: _Parent, group: str, limit: int | None = None) -> list[Relation]:
-        """The newest relations of a group, of senders who aren't ignored, from before the viewer left."""
+        """Return the newest relations of a group, without ignored senders and later events than the viewer
+        may see.
+        """
         until = self.viewer.joined_until
         before = None if until is None or until == STILL_JOINED else until + 1
         found = relations.read_relations(
@@ -141,7 +143,7 @@ class _Page:
         parent.references = self._read(parent, REFERENCE, MAX_REFERENCES)[::-1]
 
     def _read_thread(self, parent: _Parent) -> None:
-        """The thread's newest events; for one who left the room also how many there were by then."""
+        """Read the thread's newest events; for a viewer who left the room, also their number at that time."""
         ignoring = len(self.viewer.ignored)
         limit = _CANDIDATES + min(ignoring, 40) if self.viewer.is_joined else None
         found = self._read(parent, THREAD, limit)

@@ -73,7 +73,7 @@ def around(room: Room, low: int, high: int, horizon: int) -> list[LogEntry]:
 
 
 def _fill_around(view: View, ts: int, fill: Fill) -> bool:
-    """Fetch what is missing around `ts`; whether any came."""
+    """Fetch events that are missing around `ts`. Return whether any came."""
     room = view.room
     low, high = narrow(room, room.head.oldest, view.horizon(), ts)
     behind = room_items.read_log(room.room_id, room.version, after=high, limit=1)  # a gap may lie between
@@ -101,7 +101,7 @@ def narrow(room: Room, low: int, high: int, ts: int) -> tuple[int, int]:
 
 
 def _next_times(room: Room, ordinals: Sequence[int]) -> list[tuple[int, int]]:
-    """With each ordinal the time of the first entry behind it."""
+    """Return, for each ordinal, the time of the first entry after it."""
     read = functools.partial(room_items.read_log, room.room_id, room.version, limit=1)
     pages = concurrency.parallel(*(functools.partial(read, after=ordinal) for ordinal in ordinals))
     return [
@@ -111,9 +111,9 @@ def _next_times(room: Room, ordinals: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _further(view: View, position: int, ts: int, forward: bool) -> dict[str, int]:
-    """The next visible event in the direction, if it is on the right side of `ts`.
+    """Return the next visible event in the direction, if it is on the right side of `ts`.
 
-    Behind a long stretch of hidden history nothing is found, but for what the viewer saw happen themselves.
+    After a long stretch of hidden history it finds only events during the viewer's own stay.
     """
     stop = view.horizon() if forward else view.room.head.oldest - 1
     scan = Scan(view, EventFilter(), position, stop, forward=forward)

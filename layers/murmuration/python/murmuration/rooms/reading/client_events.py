@@ -108,7 +108,7 @@ def bare_event(event: Event, *, with_room_id: bool = True) -> ClientEvent:
 
 
 def state_event(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> ClientEvent:
-    """Return a state event in the format for clients, of which the log entry isn't known."""
+    """Return a state event in the format for clients, without what only its log entry knows."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     return client_event(entry, viewer, with_room_id=with_room_id)
 

@@ -201,8 +201,9 @@ def note_late(wait: Wait) -> None:
 
 
 def note_late_push(socket: Socket, until: int) -> None:
-    """Note that a look for a connection's updates is ordered for a time in seconds, unless the connection
-    is gone.
+    """Note that a worker will look for a connection's updates at a time (seconds).
+
+    Ignores a closed connection.
     """
     _change(
         socket.user_id,

@@ -1,17 +1,18 @@
 """Wake queues: the SQS queues on which devices wait for a ring. An idle queue costs nothing.
 
-A device has a few, its slots. Their names can't be guessed: who knows a queue's name may wait on it, without
-proving who they are. A message is the nonce of the registration that it answers; where the device's keys have
-changed, what /sync says of them follows between two `~`, for the answer that a mapping template makes. At its
-end is padding, as CloudFront's functions see of an answer with a message only its length (`_padded`).
+A device has a few of them, its slots. Their names can't be guessed, because whoever knows a queue's name may
+wait on it without authentication. A message is the nonce of the registration that it answers. If the device's
+keys have changed, what /sync says of them follows between two `~`, for the answer that a mapping template
+makes. At its end is padding, because CloudFront's functions see only the length of an answer with a message
+(`_padded`).
 
-Where clients wait at the edge (`settings().waits`), CloudFront asks SQS itself, and can't sign its requests.
-So these queues have a policy that lets everybody receive who knows a secret, which CloudFront adds
-(`edge_secret`), and aren't encrypted: SQS takes no unsigned request for a queue that is.
+If clients wait at the edge (`settings().waits`), CloudFront itself asks SQS, and can't sign its requests. So
+these queues have a policy that lets everybody receive who knows a secret, which CloudFront adds
+(`edge_secret`). They aren't encrypted, because SQS accepts no unsigned request for an encrypted queue.
+
+A queue's URL follows from its name, so nobody asks for it. A device's last registration on a queue shows that
+the queue exists. If a queue is gone, the first who misses it makes it again.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-server-side-encryption.html
-
-A queue's URL follows from its name, so nobody asks for it. A queue is made once: a device's last registration
-on it shows that it's there. Should one be gone, whoever misses it makes it anew.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""Unread counts: what a user's push rules say of the events after their read receipts, thread by thread.
+"""Unread counts: the user's push rules applied to the events after their read receipts, thread by thread.
 
-Counted when the user syncs, not when an event is sent: a message to a room of thousands costs its sender
-nothing for it. Counts travel in the token, so that a sync evaluates only what is new; a receipt of the
-user's own counts anew what lies behind it. All devices are to show the same counts: so where something
-changes what earlier events count for (rules, ignored users, a redaction, the user's name, the room's power
-levels or size), all that is unread is counted as a first sync counts it.
+Events are counted when the user syncs, not when they are sent: a message to a room of thousands costs its
+sender nothing for it. The counts are in the token, so a sync evaluates only new events; the user's own new
+receipt counts the events after it anew.
+
+All devices have to show the same counts. So if something changes how earlier events count (push rules,
+ignored users, a redaction, the user's name, the room's power levels or size), all unread events are counted
+as in a first sync.
 https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 """
 
