@@ -52,7 +52,7 @@ def get_landing_page() -> Page:
 
 
 def _code(link: str) -> str:
-    """A QR code as an SVG of a fixed size, dark on white whatever the page's colours are."""
+    """Return a QR code as an SVG of a fixed size, dark on white in any colour scheme."""
     import segno
 
     code = segno.make(link, error="m", micro=False)

@@ -148,7 +148,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         return int(text)
 
     def moment_ms(name: str) -> int:
-        """A moment in milliseconds since the epoch; 0 where none is set."""
+        """Return a moment in milliseconds since the epoch; 0 if none is set."""
         text = value(name, "")
         try:
             return parse_moment_ms(text) if text else 0
@@ -158,7 +158,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             ) from error
 
     def words(name: str, default: str = "") -> tuple[str, ...]:
-        """The parts of a list; `none` is an empty one, as a variable of a function can't be empty."""
+        """Return the parts of a list.
+
+        `none` means an empty list, because a function's variable can't be empty.
+        """
         parts = (word.strip() for word in value(name, default).split(","))
         return tuple(word for word in parts if word not in ("", "none"))
 

@@ -55,7 +55,7 @@ def send_to_device(
 
 
 def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str], dict[Target, Content]]:
-    """The events for this server's users, as JSON, and the contents for others'.
+    """Return the events for local users as JSON, and the contents for remote users.
 
     Raises MissingParam, BadJson, InvalidParam, TooLarge.
     """

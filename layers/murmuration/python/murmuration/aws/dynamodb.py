@@ -442,7 +442,7 @@ def transact(writes: Sequence[Write], *, token: str | None = None, patient: bool
 
 
 def _patiently(attempt: Callable[[], T]) -> T:
-    """The result of `attempt`, made again after mere contention. Raises ConditionFailed, Unavailable."""
+    """Return the result of `attempt`, repeated after contention. Raises ConditionFailed, Unavailable."""
     for number in range(1, CONTENDED_ATTEMPTS + 1):
         try:
             return attempt()

@@ -63,7 +63,7 @@ class Connection:
         return Answer(status, headers, content, closes or bool(self._read))
 
     def _head(self) -> tuple[int, dict[str, str], str]:
-        """The status, the headers by lower-case name, and the version of HTTP."""
+        """Return the status, the headers by lower-case name, and the HTTP version."""
         while (end := self._read.find(b"\r\n\r\n")) < 0:
             if len(self._read) > LARGEST_HEAD:
                 raise ProtocolError("the head of the answer is too large")

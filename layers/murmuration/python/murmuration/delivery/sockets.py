@@ -122,7 +122,7 @@ def push(connection_id: str) -> None:
 
 
 def _push_once(connection: Connection) -> bool:
-    """One update; whether there may be more."""
+    """Send one update. Return whether there may be more."""
     try:
         news = news_since(_token(connection), connection.since, connection.filter)
     except MatrixError:

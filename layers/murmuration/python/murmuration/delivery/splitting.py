@@ -40,7 +40,7 @@ def split(update: JsonObject, since: str | None, *, limit: int = LIMIT) -> list[
 
 
 def _fragments(update: JsonObject) -> Iterator[Update]:
-    """The update in small pieces, each in its place, in the order in which a client should get them."""
+    """Yield the update in small pieces, each in its place, in the order for the client."""
     for name, section in update.items():
         if name == "rooms":
             for kind, rooms in section.items():
@@ -59,7 +59,7 @@ def _room(room: JsonObject) -> Iterator[Update]:
 
 
 def _events(section: Any) -> Iterator[Any]:
-    """A section event by event, if it has any; what else it says comes with the first."""
+    """Yield a section event by event, if it has events. Its other fields come with the first."""
     if not isinstance(section, Mapping) or not isinstance(section.get("events"), list):
         yield section
         return

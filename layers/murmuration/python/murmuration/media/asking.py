@@ -71,5 +71,7 @@ def _flag(query: Mapping[str, str], name: str, *, default: bool) -> bool:
 
 
 def _range(headers: Mapping[str, str]) -> str:
-    """The Range header, unless If-Range makes it depend on what we don't know: then all is sent."""
+    """Return the Range header; "" if If-Range makes it depend on something unknown: then everything is
+    sent.
+    """
     return "" if "if-range" in headers else headers.get("range", "").strip()

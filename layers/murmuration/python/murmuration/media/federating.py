@@ -43,7 +43,7 @@ def get_content_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> Parts:
 
 
 def _answer(found: File | Content, asked: Asked) -> Parts:
-    """What is sent counts by the megabyte, whoever of the server's users it is for. Raises LimitExceeded."""
+    """Return the answer. The server that asks is limited by megabytes. Raises LimitExceeded."""
     size = len(found.data) if isinstance(found, File) else found.size
     rate_limits.check("federation_media", asked.asker, max(1, ceil(size / MEGABYTE)))
     headers = file_headers(found.content_type, found.file_name)

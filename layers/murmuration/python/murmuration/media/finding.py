@@ -110,7 +110,7 @@ def _look_for(media: Media, begun: Content) -> Media:
 
 
 def _await_content(media_id: str, asked: Asked) -> Content | None:
-    """What was uploaded while this waited; None where nothing was, or the asker waits too often."""
+    """Return what was uploaded during the wait; None if nothing was, or the asker has too many waits."""
     with suppress(LimitExceeded):
         rate_limits.check("media_wait", asked.asker)
         deadline = time.monotonic() + min(asked.timeout_ms, MAX_WAIT_MS) / 1000

@@ -86,7 +86,7 @@ def describe(data: bytes) -> Described:
 
 @contextmanager
 def _decoding(data: bytes) -> Iterator[Image.Image]:
-    """The image in `data`, not decoded yet. Raises Unknown, TooLarge; within, turns errors into Unknown."""
+    """Open the image in `data` without decoding it; decoder errors within become Unknown. Raises TooLarge."""
     try:
         with Image.open(BytesIO(data), formats=tuple(TYPES)) as image:
             _check_pixels(image.size)
@@ -137,7 +137,9 @@ def _resized(image: Image.Image, size: Size, method: Method) -> Image.Image:
 
 
 def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
-    """The first frame, upright. Photographs become JPEG; what may have sharp edges or holes, PNG."""
+    """Return the first frame, upright: a photograph as JPEG, and images with transparency or few colours
+    as PNG.
+    """
     source = image.format
     # A JPEG can be decoded at a fraction of its size, which spares most of the memory.
     edge = 2 * max(size)
@@ -155,7 +157,7 @@ def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """The image with 8 bits a channel: of grey with 16 bits, Pillow would turn all but the darkest white.
+    """Return the image with 8 bits a channel. Pillow would turn most of a grey image with 16 bits white.
 
     A grey that stands for transparency stays transparent.
     """
@@ -181,7 +183,9 @@ def _encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
 
 
 def _frames(image: Image.Image) -> int:
-    """How many frames to animate; 0 for a still image, and for an animation that is too long or large."""
+    """Return how many frames to animate; 0 for a still image, and for an animation that is too long or
+    large.
+    """
     if not getattr(image, "is_animated", False):
         return 0
     most = min(MAX_FRAMES, MAX_ANIMATED_PIXELS // (image.width * image.height))

@@ -51,7 +51,7 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _decode(data: bytes, content_type: str) -> str:
-    """The text, in the encoding that the header or the page names, else in UTF-8."""
+    """Return the text, in the encoding that the header or the page names, else in UTF-8."""
     names = []
     if found := _HEADER_CHARSET.search(content_type):
         names.append(found[1])
@@ -110,5 +110,5 @@ class _PageReader(HTMLParser):
 
 
 def _tidy(text: str) -> str:
-    """Text in one line, of a bounded length, which a JSON string can hold."""
+    """Return the text as one line of bounded length that a JSON string can hold."""
     return " ".join(text.encode("utf-8", "replace").decode().split())[:MAX_VALUE]

@@ -93,7 +93,7 @@ def digest_of(url: str) -> str:
 
 
 def _normalized(url: str) -> str:
-    """The URL in ASCII, as it is asked. Raises InvalidParam."""
+    """Return the URL in the ASCII form in which it is requested. Raises InvalidParam."""
     try:
         parts = urlsplit(url.strip().partition("#")[0])
         if parts.scheme.lower() not in ("http", "https"):
@@ -109,7 +109,7 @@ def _normalized(url: str) -> str:
 
 
 def _ask(digest: str, url: str) -> OpenGraph:
-    """Ask the URL, and remember what came of it."""
+    """Request the URL, and store the outcome."""
     try:
         found = _look_at(url, Deadline(SECONDS))
     except MatrixError as error:
@@ -143,7 +143,7 @@ def _look_at(url: str, deadline: Deadline) -> OpenGraph:
 
 
 def _image_at(url: str, deadline: Deadline) -> OpenGraph:
-    """The properties of a page's image; none where there is no image that can be shown."""
+    """Return the properties of a page's image; {} if there is no image that can be shown."""
     try:
         asked = _normalized(url)
         with following.get(asked, _way(), deadline, headers=HEADERS) as (_, answer):
@@ -153,14 +153,16 @@ def _image_at(url: str, deadline: Deadline) -> OpenGraph:
 
 
 def _way() -> following.Way:
-    """Public addresses, by TLS or without; the loopback where a setting for tests has it."""
+    """Return the allowed ways: public addresses, with or without TLS; the loopback if a setting for tests
+    allows it.
+    """
     config = settings()
     reach = Reach(loopback=config.federation_loopback)
     return following.Way(reach, reach, config.federation_ca)
 
 
 def _read(answer: Exchange, most: int) -> bytes:
-    """The whole body; nothing of one that is too large."""
+    """Return the whole body; b"" if it is too large."""
     data = _beginning(answer, most + 1)
     return data if len(data) <= most else b""
 
@@ -177,7 +179,7 @@ def _beginning(answer: Exchange, most: int) -> bytes:
 
 
 def _image(data: bytes) -> OpenGraph:
-    """Keep an image, which its bytes must show it to be, whatever its header says; its properties."""
+    """Store an image, if its bytes are one whatever its header says, and return its properties."""
     from murmuration.media.imaging import describe
 
     try:

@@ -101,7 +101,7 @@ def _fetch_or_wait(server_name: str, media_id: str, asked: Asked, lost: str) -> 
 
 
 def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: float) -> Content:
-    """Fetch a file that is claimed, and note what came of it; also if that is an error."""
+    """Fetch a claimed file, and store the outcome, even an error."""
     from murmuration.media import remote_requests
 
     most = settings().remote_media_max_bytes
@@ -140,13 +140,13 @@ def _fetch(server_name: str, media_id: str, token: str, asked: Asked, seconds: f
 
 
 def _take(server_name: str, count: int) -> None:
-    """Take bytes that are about to be fetched from the limits. Raises LimitExceeded."""
+    """Count bytes that are about to be fetched against the limits. Raises LimitExceeded."""
     rate_limits.check("media_fetch_megabytes", server_name, ceil(count / MEGABYTE))
     budgets.expect(count / 1024 * budgets.OBJECT_KB)
 
 
 def _fail(server_name: str, media_id: str, token: str, error: MatrixError) -> None:
-    """Remember an error, so that the next who asks is told it without a fetch; and free the claim."""
+    """Store an error, so that later requests get it without a fetch; and release the claim."""
     passing = isinstance(error, (LimitExceeded, NotYetUploaded))
     failure = Failure(error.status, error.errcode, error.message)
     until = now_ms() + (PENDING_MS if passing else FAILED_MS)
@@ -167,7 +167,7 @@ def _kept_ms() -> int:
 
 
 def _note_use(server_name: str, media_id: str, found: RemoteMedia) -> None:
-    """Have a file live longer, at most once a day: first the object, so that it outlives its item."""
+    """Extend a file's life, at most once a day: first the object's, so that it outlives its item."""
     content, now = found.content, now_ms()
     if content is None or now - found.used_ms < DAY_MS:
         return

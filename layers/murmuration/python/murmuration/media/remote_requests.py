@@ -141,7 +141,7 @@ def _by_federation(server_name: str, media_id: str, sink: _Sink, seconds: float,
 
 
 def _by_old_path(server_name: str, media_id: str, sink: _Sink, seconds: float, timeout_ms: int) -> Fetched:
-    """By the endpoints without authentication, which old servers have."""
+    """Fetch through the endpoints without authentication, which old servers have."""
     for version in OLD_PATHS:
         path = client.path("_matrix", "media", version, "download", server_name, media_id)
         try:
@@ -171,7 +171,7 @@ def _by_old_path(server_name: str, media_id: str, sink: _Sink, seconds: float, t
 
 
 def _follow(server_name: str, path: str, location: str, sink: _Sink, seconds: float) -> Fetched:
-    """The file at a URL that its server names. No credentials are sent, and addresses are checked."""
+    """Fetch the file at a URL that its server names. No credentials are sent, and addresses are checked."""
     from murmuration.transport import following
     from murmuration.transport.addresses import Reach
     from murmuration.transport.deadlines import Deadline
@@ -201,7 +201,7 @@ def _fetched(headers: Mapping[str, str], sink: _Sink) -> Fetched:
 
 
 def _refusal(server_name: str, error: Refused) -> MatrixError:
-    """What a client is told of another server's refusal."""
+    """Return the error for a client after another server's refusal."""
     if isinstance(error, RateLimited):
         return LimitExceeded(
             f"{server_name} is asked too often for media", retry_after_ms=error.retry_after_ms

@@ -139,7 +139,7 @@ def find_own_thumbnail(media_id: str, wanted: Wanted, asked: Asked) -> File | Co
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """Where an image's thumbnails are kept, and what their attempts are counted by."""
+    """Where an image's thumbnails are stored, and the key that counts their attempts."""
 
     folder: str
     counted_as: str
@@ -150,7 +150,7 @@ class _Lost(NotFound):
 
 
 def _find(image: _Image, content: Content, wanted: Wanted) -> File | Content:
-    """A thumbnail that is kept, or one that is made now. Raises _Lost and what `find_thumbnail` raises."""
+    """Return a stored thumbnail, or make one now. Raises _Lost and what `find_thumbnail` raises."""
     if kept := objects.get(f"{image.folder}/{wanted.name}"):
         return _file(kept.data, kept.content_type)
     if whole := _begin(image, wanted):
@@ -164,9 +164,9 @@ def _find(image: _Image, content: Content, wanted: Wanted) -> File | Content:
 
 
 def _begin(image: _Image, wanted: Wanted) -> str:
-    """Count an attempt; the image's type where the image itself is known to do.
+    """Count an attempt. Return the image's type if the image itself is known to do.
 
-    Raises what an attempt before raised, Unknown if several came to nothing, LimitExceeded.
+    Raises the error of an earlier attempt, Unknown if several attempts stopped without one, LimitExceeded.
     """
     now = now_ms()
     making = storage.begin_thumbnail(
@@ -187,7 +187,7 @@ def _begin(image: _Image, wanted: Wanted) -> str:
 
 
 def _make(image: _Image, wanted: Wanted, content: Content, data: bytes) -> File | Content:
-    """Make a thumbnail and keep it, or remember why there is none to keep."""
+    """Make a thumbnail and store it, or store why there is none."""
     from murmuration.media.imaging import make_thumbnail
 
     try:
@@ -202,7 +202,7 @@ def _make(image: _Image, wanted: Wanted, content: Content, data: bytes) -> File 
 
 
 def _refuse(image: _Image, wanted: Wanted, error: MatrixError) -> MatrixError:
-    """Remember an error, so that the next request is refused without the work; returns it."""
+    """Store an error, so that the next request is refused without work, and return it."""
     storage.refuse_thumbnail(image.counted_as, wanted.name, refusal=error.errcode, message=error.message)
     return error
 

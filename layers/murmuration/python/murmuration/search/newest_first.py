@@ -46,7 +46,7 @@ class _Room:
 
     @property
     def place(self) -> int:
-        """The ordinal below which nothing is passed."""
+        """The ordinal at which the scan of this room goes on."""
         return self.entries[0].ordinal + 1 if self.entries else self.before
 
 

@@ -96,7 +96,7 @@ def assemble(
 
 
 class _Assembly:
-    """The making of one answer."""
+    """The building of one answer."""
 
     def __init__(self, request: SlidingRequest, look: Look, *, late: bool) -> None:
         self.request = request
@@ -120,7 +120,7 @@ class _Assembly:
         self.rows = self._visible_rows(blocks_invites(contents.get(INVITE_PERMISSION, {})))
 
     def _visible_rows(self, no_invites: bool) -> list[Membership]:
-        """The user's memberships but for invites that aren't shown to them."""
+        """Return the user's memberships, without invites that aren't shown."""
         return [
             row
             for row in self.look.facts.memberships
@@ -169,7 +169,7 @@ class _Assembly:
     def _read_device(
         self, since: int, beside: Sequence[Callable[[], object]]
     ) -> tuple[Inbox | None, KeyCounts | None, object]:
-        """The device's messages and counts of keys, where they are asked for; and what goes beside."""
+        """Return the device's messages and key counts, if requested, and call the functions in `beside`."""
         request, look = self.request, self.look
         return concurrency.gather(
             lambda: (
@@ -182,7 +182,7 @@ class _Assembly:
     # -- The user's and the device's streams -------------------------------------------------------------
 
     def _take_user_stream(self, changes: account.Changes) -> None:
-        """The account's data, and what changed of the user's data about rooms."""
+        """Add the account data, and note the changed data about rooms."""
         state, scope = self.state, self.request.account_data
         state.positions.user = changes.user_position
         self.ctx.room_data = dict(changes.by_room)
@@ -201,7 +201,7 @@ class _Assembly:
             self._add_account_data(changes, is_first=False)
 
     def _add_account_data(self, changes: account.Changes, *, is_first: bool) -> None:
-        """Push rules come first of all, even where the user has changed none."""
+        """Add account data. A first answer has the push rules even if the user never changed them."""
         ctx = replace(self.ctx, base=None) if is_first else self.ctx
         if events := account.account_events(ctx, changes):
             self.answer.extensions.setdefault("account_data", {})["global"] = events
@@ -213,7 +213,7 @@ class _Assembly:
         self.answer.is_new |= bool(inbox.events)
 
     def _add_keys(self, counts: KeyCounts | None, own_devices: set[str]) -> None:
-        """Whose devices changed, and the counts of keys: news where they aren't as in the last answer."""
+        """Add changed devices and key counts. They are news if they differ from the last answer's."""
         positions = self.state.positions
         follows = self.before is not None and self.before.key_rooms is not None
         if counts is not None:
@@ -228,7 +228,7 @@ class _Assembly:
     # -- Joined rooms ------------------------------------------------------------------------------------
 
     def _add_rooms(self, sight: InSight, budget: Budget) -> None:
-        """The joined rooms in sight. What doesn't fit is left for the next answer, which comes at once."""
+        """Add the visible joined rooms. What doesn't fit is left for the next answer, which comes at once."""
         self._note_rules()
         rows: dict[str, Membership] = {row.room_id: row for row in self.rows if row.membership == "join"}
         told: set[str] = set()
@@ -270,7 +270,7 @@ class _Assembly:
     def _add_some(
         self, some: Sequence[tuple[Room, Membership, Asked]], told: set[str], budget: Budget
     ) -> bool:
-        """Tell of some rooms; whether there is room for more."""
+        """Add some rooms. Return whether more may fit."""
         new = [(room, asked) for room, row, asked in some if self._is_unknown(room, row, asked)]
         about = [
             room.room_id for room, row, asked in some if asked.with_data and self._is_behind(room, row, asked)
@@ -302,7 +302,7 @@ class _Assembly:
         return self._is_unknown(room, row, asked) or (asked.shown is not None and asked.shown.is_behind)
 
     def _add_part(self, room: Room, asked: Asked, part: RoomPart) -> None:
-        """Tell of a joined room. It becomes the last in the order of the rooms that were told of."""
+        """Add a joined room's part. The room moves to the end of the order in which rooms were shown."""
         name, state = self.ctx.hash(room.room_id), self.state
         config = part.config
         state.forget(name)
@@ -327,7 +327,7 @@ class _Assembly:
                 self.answer.is_new = True
 
     def _note_rules(self) -> None:
-        """Learn of which rooms the unread counts are to be counted anew, as rules have changed."""
+        """Find the rooms whose unread events must be counted anew, because push rules have changed."""
         positions = self.state.positions
         counted_by = rule_digests.digests_of(self.ctx.user_id, self.ctx.push_changes, self.ctx.ignored)
         outdated = rule_digests.outdated(positions.counted_by, counted_by)
@@ -336,7 +336,7 @@ class _Assembly:
         positions.counted_by = counted_by
 
     def _note_untold(self, told: set[str]) -> None:
-        """Remember of rooms that weren't told of what changed meanwhile beside their logs."""
+        """Remember, for rooms that aren't in the answer, what changed beside their logs."""
         hashes = {self.ctx.hash(RoomId(room_id)) for room_id in told}
         changed = {self.ctx.hash(RoomId(room_id)) for room_id in self.ctx.room_data} - hashes
         for name, shown in self.state.shown.items():
@@ -348,7 +348,9 @@ class _Assembly:
     # -- Other rooms -------------------------------------------------------------------------------------
 
     def _add_others(self, sight: InSight, left: Sequence[Membership], budget: Budget) -> None:
-        """Invites and knocks in sight, rooms that others removed the user from, and rooms that were left."""
+        """Add visible invites and knocks, rooms from which others removed the user, and rooms that were
+        left.
+        """
         kept: dict[str, Membership] = {row.room_id: row for row in self.rows if row.membership != "join"}
         in_sight = [kept[room_id] for room_id in sight.wishes if room_id in kept]
         rows = {row.room_id: row for row in (*left, *in_sight) if not self._is_told(row)}
@@ -380,7 +382,7 @@ class _Assembly:
         return other_rooms.left_room(self.ctx, room, row, required, limit, told_ms)
 
     def _forget_gone(self) -> None:
-        """Keep nothing about rooms that the user has no membership in any more."""
+        """Forget rooms in which the user has no membership any more."""
         kept = {self.ctx.hash(row.room_id) for row in self.look.facts.memberships}
         positions = self.state.positions
         for name in [each for each in positions.rooms if each not in kept]:
@@ -393,7 +395,7 @@ def _has(scope: RoomScope | None, wish: Wish, room_id: str) -> bool:
 
 
 def _direct_rooms(content: Content) -> set[str]:
-    """The rooms that the user's m.direct lists."""
+    """Return the rooms that the user's m.direct lists."""
     return {
         room_id
         for room_ids in content.values()

@@ -159,7 +159,7 @@ def _is_moved(before: KeyPosition | None, now: KeyPosition) -> bool:
 def _in_room(
     ctx: Context, room: Room, row: Membership, before: KeyPosition | None
 ) -> tuple[str, KeyPosition, DeviceLists] | None:
-    """What one joined room that moved brings; None where it is left for the next look."""
+    """Return the changes through one changed joined room; None to leave it for the next look."""
     own = joined.own_pair(ctx)
     entries = room.entries([own, (ENCRYPTION, "")])
     if own not in entries or entries[own].event.event_id != row.event_id:

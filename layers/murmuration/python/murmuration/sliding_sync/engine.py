@@ -45,7 +45,7 @@ def sliding_sync(token: AccessToken, request: SlidingRequest) -> SlidingSyncAnsw
 
 
 class _SlidingSync:
-    """One request's way to its answer: as /sync, it registers for a wait beside its first look."""
+    """One request until it is answered: like /sync, it registers a wait while its first look runs."""
 
     def __init__(self, token: AccessToken, request: SlidingRequest) -> None:
         self.token = token
@@ -107,7 +107,7 @@ class _SlidingSync:
         return goes_on
 
     def _pos(self, found: Look, answer: SlidingAnswer) -> str:
-        """The answer's pos: that of the request, where the client stands where it stood."""
+        """Return the answer's pos: the request's, if the client's state is unchanged."""
         place = found.place
         if place is not None and place.state == answer.state and _is_fresh(place.state.written_ms):
             return place.pos

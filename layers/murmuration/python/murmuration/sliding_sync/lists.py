@@ -107,7 +107,7 @@ def activity_ms(row: Membership, room: Room | None) -> int:
 
 
 def _by_activity(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> list[Membership]:
-    """The memberships, those of the rooms that were active last first."""
+    """Return the memberships, those in the last active rooms first."""
     times = {row.room_id: activity_ms(row, rooms.get(row.room_id)) for row in rows}
     unknown = [row.room_id for row in rows if row.membership == "join" and row.room_id in rooms]
     unknown = [room_id for room_id in unknown if rooms[room_id].head.active_ms is None][:MOST_ASKED]
@@ -117,14 +117,14 @@ def _by_activity(rows: Sequence[Membership], rooms: Mapping[str, Room]) -> list[
 
 
 def _newest_ms(room: Room) -> int:
-    """What the newest event says of its time: for rooms from before times were noted."""
+    """Return the newest event's time, for rooms in which activity isn't noted yet."""
     entries = room_items.read_log(room.room_id, room.version, limit=1, forward=False)
     return max((entry.event.origin_server_ts for entry in entries), default=0)
 
 
 @dataclass
 class _FilterFacts:
-    """What filters go by, read when the first one asks for it."""
+    """What filters need to know. It is read when the first filter needs it."""
 
     rows: Sequence[Membership]
     rooms: Mapping[str, Room]
@@ -132,7 +132,7 @@ class _FilterFacts:
     _children: dict[str, set[str]] = field(default_factory=dict)
 
     def rows_for(self, filters: Filters) -> list[Membership]:
-        """The memberships whose rooms pass, in their order."""
+        """Return the memberships whose rooms pass the filter, in their order."""
         found = [row for row in self.rows if self._is_of_kind(filters, row)]
         if filters.is_encrypted is not None:
             found = [row for row in found if self._is_encrypted[row.room_id] == filters.is_encrypted]
@@ -162,7 +162,7 @@ class _FilterFacts:
 
     @functools.cached_property
     def _states(self) -> dict[str, dict[StateKey, Any]]:
-        """The contents of the rooms' create and encryption events, as far as the user may know them."""
+        """Return the contents of the rooms' create and encryption events that the user may see."""
         joined = [self.rooms[row.room_id] for row in self.rows if self._is_inside(row)]
         prefetch(joined, [CREATE_KEY, ENCRYPTION_KEY])
         found: dict[str, dict[StateKey, Any]] = {}
@@ -197,7 +197,7 @@ class _FilterFacts:
         return account_data.read_tags(self.rows[0].user_id, [row.room_id for row in self.rows])
 
     def _children_of(self, spaces: Sequence[str]) -> set[str]:
-        """The rooms that these spaces name, of those that the user is in."""
+        """Return the children of these spaces that the user is in."""
         inside = {row.room_id for row in self.rows if self._is_inside(row)}
         new = [space for space in dict.fromkeys(spaces) if space in inside and space not in self._children]
         calls = [functools.partial(_read_children, self.rooms[space]) for space in new]

@@ -101,7 +101,7 @@ def left_room(
 def _state_at_leaving(
     room: Room, row: Membership, required: Required, needed: Iterable[StateKey]
 ) -> dict[StateKey, Event]:
-    """The room's state when the user left; of the members those that are required or `needed`."""
+    """Return the room's state when the user left; of the members only required and `needed` ones."""
     members = required_state.members_of(required)
     if members is not None:
         members |= {user_id for event_type, user_id in needed if event_type == MEMBER}

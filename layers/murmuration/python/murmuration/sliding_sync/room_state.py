@@ -111,7 +111,7 @@ def stubs(required: Required, change: Change) -> list[dict[str, str]]:
 
 
 def _exact(required: Required) -> set[StateKey] | None:
-    """The required pairs of a type and a state key; None where something else is required."""
+    """Return the required pairs of a type and a state key; None if anything else is required."""
     found: set[StateKey] = set()
     for each in required:
         pairs = each.exact
@@ -124,7 +124,7 @@ def _exact(required: Required) -> set[StateKey] | None:
 def _read(
     room: Room, required: Required, needed: Collection[str], current: Sequence[StateEntry] | None = None
 ) -> dict[StateKey, Event]:
-    """The state that is required, and these users' member events; as it was at the room's head."""
+    """Return the required state and these users' member events as of the room's head."""
     exact, members = _exact(required), required_state.members_of(required)
     root, before = room.head.state_root, room.head.ordinal + 1
     if exact is not None and len(exact) <= FEW:

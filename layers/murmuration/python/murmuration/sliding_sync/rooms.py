@@ -167,7 +167,9 @@ def _window(asked: Asked, room: Room, viewer: Viewer, position: RoomPosition | N
 
 
 def _stream_items(room: Room, position: RoomPosition | None) -> tuple[Sequence[Item], int]:
-    """What is new in the room's stream; to who doesn't know the room the newest receipts say enough."""
+    """Return the new items of the room's stream; for a client new to the room, the newest receipts are
+    enough.
+    """
     if position is not None:
         return joined.stream_items(room, position.seq)
     if room.head.seq == 0:
@@ -177,7 +179,9 @@ def _stream_items(room: Room, position: RoomPosition | None) -> tuple[Sequence[I
 
 
 def _counting(ctx: Context, news: RoomNews, asked: Asked) -> Context:
-    """The context to count unread events with: one that reads receipts only where not all were read."""
+    """Return the context for counting unread events. It avoids reading receipts that were all read
+    already.
+    """
     has_all = news.position is None and len(news.items) < NEWEST and asked.with_data
     return ctx.as_beginner if has_all else ctx
 
@@ -188,7 +192,7 @@ def _counting(ctx: Context, news: RoomNews, asked: Asked) -> Context:
 def _section(
     ctx: Context, news: RoomNews, asked: Asked, events: list[ClientEvent]
 ) -> tuple[RoomSection, tuple[str, ...]]:
-    """What there is to tell, and the marks of the members whose events the client then has."""
+    """Return the room's section, and the marks of the members whose events the client then has."""
     room, position, window = news.room, news.position, news.window
     change = _change(news, asked)
     lazy = required_state.is_lazy(asked.wish.required)
@@ -217,7 +221,7 @@ def _section(
 
 
 def _change(news: RoomNews, asked: Asked) -> Change:
-    """What changed of the state; nothing is read where its version says that nothing did."""
+    """Return what changed of the state. Nothing is read if the state version is unchanged."""
     if news.position is None or asked.shown is None:
         return Change(None)
     if news.room.head.state_version == asked.shown.state_version:
@@ -255,7 +259,7 @@ def is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None)
 
 
 def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> RoomSection:
-    """The room's name and picture, who is in it, and whether it is a direct chat: what of it is new."""
+    """Return what is new of the room's name, avatar, members and direct chat flag."""
     room, is_initial = news.room, news.position is None
     section: RoomSection = {}
     if is_initial:
@@ -300,7 +304,7 @@ def _hero(event: Event) -> Hero:
 
 
 def _common(row: Membership, room: Room, asked: Asked, window: Window, *, is_initial: bool) -> RoomSection:
-    """What goes with all that is told of the room."""
+    """Return the fields that go with every section."""
     section: RoomSection = {}
     if is_initial or window.entries:
         section["bump_stamp"] = _bump_ms(row, room, window)
@@ -316,7 +320,7 @@ def merged_fields(row: Membership, wish: Wish | None) -> RoomSection:
 
 
 def _bump_ms(row: Membership, room: Room, window: Window) -> int:
-    """When something came that moves the room up in clients' lists."""
+    """Return the time of the last event that moves the room up in clients' lists."""
     if room.head.bumped_ms is not None:
         return room.head.bumped_ms
     # From before such times were noted.
@@ -325,7 +329,7 @@ def _bump_ms(row: Membership, room: Room, window: Window) -> int:
 
 
 def _shown(room: Room, asked: Asked, position: RoomPosition | None, window: Window) -> tuple[Shown, Required]:
-    """What the client has of the room then, and the required state that it is kept to."""
+    """Return what the client then has of the room, and the required state that it follows."""
     before, wish = asked.shown, asked.wish
     state_version = room.head.state_version
     if before is None or position is None:
@@ -345,7 +349,7 @@ def _shown(room: Room, asked: Asked, position: RoomPosition | None, window: Wind
 
 
 def _add_extensions(ctx: Context, news: RoomNews, asked: Asked, part: RoomPart) -> None:
-    """The room's receipts, typing and account data."""
+    """Add the room's receipts, typing and account data to its part."""
     room_id, position = news.room.room_id, news.position
     events, part.typing_until_ms = joined.ephemeral_events(ctx, room_id, news.items, position)
     by_type = {event["type"]: event for event in events}
@@ -358,7 +362,7 @@ def _add_extensions(ctx: Context, news: RoomNews, asked: Asked, part: RoomPart) 
 
 
 def _of_shown(ctx: Context, receipt: ClientEvent, window: Window) -> ClientEvent | None:
-    """The receipts on events that the client has, and the user's own."""
+    """Return the receipts for events that the client has, and the user's own receipts."""
     shown = {entry.event.event_id for entry in window.entries}
     content: JsonDict = {}
     for event_id, by_type in receipt["content"].items():

@@ -98,7 +98,10 @@ def fail(server_name: str, media_id: str, token: str, failure: Failure, *, expir
 
 
 def _replace(server_name: str, media_id: str, token: str, attributes: Attributes) -> None:
-    """A transaction, which may be sent twice without being refused for what it did itself."""
+    """Replace the claim by these attributes. Raises ConditionFailed if the claim is another function's.
+
+    It is a transaction because a retried transaction succeeds; a retried single write would be refused.
+    """
     write = dynamodb.put(
         TABLE,
         {**_key(server_name, media_id), **attributes},

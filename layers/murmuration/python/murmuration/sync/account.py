@@ -96,7 +96,7 @@ def is_quiet(first: FirstLook) -> bool:
 
 
 def _user_items(first: FirstLook, after: int) -> tuple[list[Item], int]:
-    """The items of the user's stream that fit into one answer, and where they end."""
+    """Return the items of the user's stream that fit into one answer, and the position after them."""
     if first.user_head <= after:
         return [], first.user_head
     stream = streams.user_stream(first.requester.user_id)

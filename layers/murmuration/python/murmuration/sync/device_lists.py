@@ -52,7 +52,9 @@ def device_lists_of(
 
 
 def _came_or_went(entry: LogEntry) -> bool:
-    """Whether the event has somebody join or leave, unlike a new profile or an invite declined."""
+    """Return whether a user joins or leaves with the event, which may also be a new profile or a rejected
+    invite.
+    """
     before = entry.replaced["content"].get("membership") if entry.replaced is not None else None
     return (entry.event.membership == "join") != (before == "join")
 
@@ -93,6 +95,6 @@ def _joined_rooms(user_id: str) -> list[str]:
 
 
 def _heads(room_ids: Sequence[str]) -> list[RoomHead]:
-    """The heads of the encrypted rooms among these."""
+    """Return the heads of the encrypted ones of these rooms."""
     encrypted = room_items.read_rooms_with_state(room_ids, (ENCRYPTION, ""))
     return list(room_items.read_heads(sorted(encrypted)).values())

@@ -116,7 +116,7 @@ def begin(token: AccessToken, filter_text: str) -> str:
 
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
-    """The token of one who has seen all that there is."""
+    """Return the token of a client for which everything so far counts as seen."""
     types = (IGNORED_USERS, INVITE_PERMISSION)
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
     rooms, found = concurrency.gather(
@@ -379,7 +379,7 @@ def assemble(
 
 
 def _is_shown(positions: Positions, name: str, room: Room) -> bool:
-    """Whether a client has been shown all of a joined room, its log and its stream."""
+    """Return whether a client has been shown all of a joined room's log and stream."""
     position = positions.rooms.get(name)
     return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
 
@@ -476,7 +476,7 @@ def _leave_for_later(ctx: Context, answer: Answer, room: Room) -> None:
 
 
 def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -> None:
-    """Tell of a joined room. It becomes the last in the order of the rooms that were told of."""
+    """Add a joined room's part. The room moves to the end of the order in which rooms were shown."""
     name = ctx.hash(room.room_id)
     answer.positions.rooms.pop(name, None)
     answer.positions.rooms[name] = part.position

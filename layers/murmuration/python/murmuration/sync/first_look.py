@@ -165,7 +165,7 @@ def _is_read(user_id: str, text: str) -> bool:
 
 
 def _filter(user_id: str, text: str | None) -> SyncFilter:
-    """The filter that `text` is (JSON) or names (an ID)."""
+    """Return the filter that `text` is (JSON) or names (an ID)."""
     if not text:
         return SyncFilter()
     if text.lstrip().startswith("{"):

@@ -245,7 +245,7 @@ def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[Client
 def _state(
     ctx: Context, room: Room, window: Window, position: RoomPosition | None
 ) -> tuple[dict[StateKey, Event], tuple[str, ...]]:
-    """The state to send, and the marks of the members whose events the client then has."""
+    """Return the state to send, and the marks of the members whose events the client then has."""
     at_end = ctx.state_after
     root, before = (room.head.state_root, room.head.ordinal + 1) if at_end else (window.root, window.start)
     lazy = ctx.filter.room.state.lazy_load_members
@@ -302,9 +302,9 @@ def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event])
 def _summary(
     ctx: Context, news: RoomNews, window: Window, state: Mapping[StateKey, Event]
 ) -> tuple[RoomSummarySection, dict[StateKey, Event]]:
-    """The counts of members, and who the room may be named for, with their member events.
+    """Return the counts of members and the heroes, with the heroes' member events.
 
-    Empty where nothing of it changed.
+    Both are empty if nothing of it changed.
     """
     room, position = news.room, news.position
     recent = [entry.event for entry in window.passed] + list(state.values())
@@ -353,7 +353,7 @@ def _is_present(entry: StateEntry) -> bool:
 def _unknown_heroes(
     ctx: Context, window: Window, position: RoomPosition | None, heroes: Mapping[StateKey, Event]
 ) -> dict[StateKey, Event]:
-    """The heroes' member events that the client doesn't have, and doesn't get with the timeline."""
+    """Return the heroes' member events that the client lacks and that aren't in the timeline."""
     again = ctx.full_state or ctx.filter.room.state.include_redundant_members
     known = () if position is None or again else position.members
     shown = {entry.event.event_id for entry in window.entries}

@@ -48,7 +48,7 @@ class DirectoryRequest:
 
     @classmethod
     def from_body(cls, body: Fields, *, server: str | None = None) -> DirectoryRequest:
-        """Raises BadJson."""
+        """Parse the body of a client's or a server's question. Raises BadJson."""
         sieve = Fields(body.object("filter"))
         types = sieve.values.get("room_types")
         if types is not None:

@@ -179,7 +179,7 @@ class _Page:
             self.of_children = _bundle(latest, self.viewer, (REPLACE, REFERENCE), self.with_room_id)
 
     def _first_visible(self, candidates: Sequence[Relation]) -> list[int]:
-        """The ordinals to read to know the first of them that the viewer may see."""
+        """Return the ordinals to read for the first of the candidates that the viewer may see."""
         ordinals = []
         for relation in candidates:
             ordinals.append(relation.ordinal)

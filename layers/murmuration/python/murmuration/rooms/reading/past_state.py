@@ -83,7 +83,7 @@ def _current(room: Room, event_type: str | None, members: Iterable[str] | None) 
 
 
 def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -> dict[StateKey, Event]:
-    """What the pairs of current state were after `entry`."""
+    """Return the state events that the pairs of current state had after `entry`."""
     if entry is None:
         return {_pair(each): each.event for each in current}
     if entry.is_past:
@@ -101,6 +101,6 @@ def _rewind(room: Room, entry: LogEntry | None, current: Iterable[StateEntry]) -
 
 
 def _root_after(room: Room, entry: LogEntry) -> NodeId:
-    """The snapshot of the state that an event left the room in by more than itself."""
+    """Return the snapshot of the state after an event that changed more than its own entry."""
     following = room_items.read_next(room.room_id, room.version, entry.ordinal)
     return following.current_root if following is not None else room.head.state_root

@@ -129,7 +129,7 @@ def _range(view: View, request: RelationsRequest) -> _Range:
 
 
 def _children(room: Room, parent: LogEntry, wanted: _Range, limit: int) -> list[Relation]:
-    """The first `limit` events that relate directly."""
+    """Return the first `limit` relations to the event itself."""
     if wanted.rel_type is not None:
         groups: Iterable[str] = [relations.group_of(wanted.rel_type)]
     else:
@@ -163,7 +163,7 @@ def _of_group(room: Room, event_id: str, group: str, wanted: _Range, limit: int)
 
 
 def _descendants(room: Room, parent: LogEntry, wanted: _Range, limit: int) -> list[Relation]:
-    """The first `limit` events that relate by at most `RECURSION_DEPTH` steps, each of any type."""
+    """Return the first `limit` relations within `RECURSION_DEPTH` steps, each event once."""
     known: dict[str, Relation] = {}
     level = [parent]
     for _ in range(RECURSION_DEPTH):
@@ -236,7 +236,7 @@ def get_threads(
 
 
 def _thread_roots(view: View, threads: Sequence[Thread], participated: bool) -> list[ClientEvent]:
-    """The roots of those threads that the viewer may see, redacted where they ignore the sender."""
+    """Return the thread roots that the viewer may see; those of ignored senders are redacted."""
     found = find_entries(view.room, [thread.root_id for thread in threads])
     entries = [found[thread.root_id] for thread in threads if thread.root_id in found]
     seen = [

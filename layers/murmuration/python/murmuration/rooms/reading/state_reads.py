@@ -71,7 +71,7 @@ def get_room_state_with_key(
 
 
 def _with_unsigned(view: View, event: Event) -> ClientEvent:
-    """The event with what only the log knows of it."""
+    """Return the event in the format for clients, with what only its log entry knows."""
     place = room_items.locate([event.event_id], view.room.room_id).get(event.event_id, {})
     if "ordinal" not in place:
         return state_event(event, view.viewer)
@@ -125,7 +125,7 @@ def _members(token: AccessToken, room_id: str, at: str | None) -> tuple[View, li
 
 
 def _entry_before(view: View, position: int) -> LogEntry | None:
-    """The event right before a position; None for a position that nothing comes after."""
+    """Return the entry right before a position; None if nothing comes after the position."""
     head = view.room.head
     if position >= head.ordinal:
         return None
@@ -142,7 +142,7 @@ def _require_seen(view: View, entry: LogEntry) -> None:
 
 
 def _no_later(last: LogEntry | None, entry: LogEntry | None) -> LogEntry | None:
-    """The earlier of two events, where None stands for now."""
+    """Return the earlier one of two entries; None stands for now."""
     if last is None or entry is None:
         return last or entry
     return min(last, entry, key=lambda each: each.ordinal)

@@ -99,7 +99,9 @@ def get_messages(
 
 
 def _read_page(token: AccessToken, room_id: str, request: PageRequest) -> tuple[View, int, Scan]:
-    """The view of the room, where the page begins, and the scan that found its events."""
+    """Return the view of the room, the position at which the page begins, and the scan that found its
+    events.
+    """
     view = open_view(token, room_id)
     horizon = view.horizon()
     head = view.room.head
@@ -199,7 +201,7 @@ class Scan:
 
 
 def _sifts(event_filter: EventFilter) -> bool:
-    """Whether the filter may leave events out, rather than only ask for their senders."""
+    """Return whether the filter may leave events out, and doesn't only ask for the senders' members."""
     return replace(event_filter, limit=None, lazy_load_members=False, include_redundant_members=False) != (
         EventFilter()
     )
@@ -208,7 +210,9 @@ def _sifts(event_filter: EventFilter) -> bool:
 def _render(
     view: View, found: Sequence[Seen], event_filter: EventFilter
 ) -> tuple[list[ClientEvent], list[ClientEvent]]:
-    """The events with what relates to them, and the members that their senders were where asked for."""
+    """Return the events with their aggregations, and their senders' member events if the filter wants
+    them.
+    """
     entries = [seen.entry for seen in found]
     calls: tuple[Callable[[], Any], ...] = (
         functools.partial(bundle, entries, view.viewer),
@@ -219,7 +223,7 @@ def _render(
 
 
 def _of_senders(state: list[ClientEvent], chunk: Sequence[ClientEvent]) -> list[ClientEvent]:
-    """The members among `state` who sent events of the chunk, as many as fit into half an answer."""
+    """Return the member events in `state` of the chunk's senders, as many as fit into half an answer."""
     senders = {event["sender"] for event in chunk}
     members = [event for event in state if event["state_key"] in senders]
     return members[: count_fitting(members, Budget(LIST_BYTES // 2))]
@@ -283,7 +287,7 @@ def get_context(
 
 
 def _context_state(view: View, shown: Sequence[Seen], event_filter: EventFilter) -> list[ClientEvent]:
-    """The state after the last of the events shown; of the members only their senders, if so asked."""
+    """Return the state after the last event shown; if the filter says so, only the senders' member events."""
     entries = [seen.entry for seen in shown]
     last = max(entries, key=lambda entry: entry.ordinal)
     members = {entry.event.sender for entry in entries} if event_filter.lazy_load_members else None

@@ -374,7 +374,7 @@ class Changes:
 
 
 def _counts(head: RoomHead | None) -> member_index.Counts | None:
-    """What the head counts of this server's members; None where the room's member index isn't built."""
+    """Return the head's counts of local members; None if the room's member index isn't built."""
     if head is None:
         return member_index.Counts(0, 0, federated=False)
     if head.local_joined is None:

@@ -176,7 +176,7 @@ def _upload_chunk(
 def _read_for_upload(
     user_id: str, device_id: str, keys: Sequence[KeyId]
 ) -> tuple[dict[KeyId, Item], dict[KeyId, str], dict[str, Item]]:
-    """The one-time keys that are stored, the marks of those handed out, the fallback keys by algorithm."""
+    """Return the stored one-time keys, the marks of handed-out ones, and the fallback keys by algorithm."""
     marks = {_mark_id(user_id, device_id, key): key for key in keys}
     stored, marked, fallback = concurrency.parallel(
         functools.partial(_query, user_id, f"otk#{device_id}#"),
@@ -191,7 +191,7 @@ def _read_for_upload(
 
 
 def _is_new(key: KeyId, value: Any, stored: Item | None, mark: str | None) -> bool:
-    """Whether a one-time key has to be stored. Raises InvalidParam."""
+    """Return whether a one-time key has to be stored. Raises InvalidParam."""
     if stored is None:
         return mark != _digest(value)
     if _digest(json.loads(stored["key"])) != _digest(value):
@@ -200,7 +200,7 @@ def _is_new(key: KeyId, value: Any, stored: Item | None, mark: str | None) -> bo
 
 
 def _is_kept(key: KeyId, value: Any, stored: Item | None) -> bool:
-    """Whether a fallback key is the stored one: its upload is repeated, and it stays used or unused."""
+    """Return whether a fallback key is the stored one: a repeated upload leaves it used or unused."""
     return (
         stored is not None
         and stored["key_id"] == key[1]
@@ -241,7 +241,7 @@ def _fallback_key(user_id: str, device_id: str, algorithm: str) -> dict[str, str
 
 
 def _digest(value: Any) -> str:
-    """What tells keys apart; not their signatures, which differ between attempts at one upload."""
+    """Return a digest of a key without its signatures, which differ between repeated uploads."""
     if isinstance(value, dict):
         value = {name: each for name, each in value.items() if name not in ("signatures", "unsigned")}
     return hashlib.sha256(canonical_json.encode(value, strict=False)).hexdigest()
@@ -326,7 +326,7 @@ def _mark(user_id: str, device_id: str, item: Item) -> Write:
 
 
 def _retry(change: Callable[[], T]) -> T:
-    """What `change` returns, begun again after each lost race. Raises Unavailable."""
+    """Return what `change` returns, after a new attempt for each lost race. Raises Unavailable."""
     for attempt in range(streams.ATTEMPTS):
         try:
             return change()

@@ -76,7 +76,7 @@ def _trim(stream: str, head: Head) -> None:
 
 
 def _surplus(stream: str, head: Head, most: int) -> list[str]:
-    """The keys of up to `most` of the oldest messages that are too many or too large together."""
+    """Return the keys of up to `most` of the oldest messages that exceed a bound."""
     page = dynamodb.query_page(
         streams.TABLE,
         "stream_id = :stream AND seq > :seq",

@@ -81,7 +81,7 @@ def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
 
 
 def _stored(url: str) -> str:
-    """What is stored of a queue's URL: its name alone where the URL follows from it."""
+    """Return what is stored of a queue's URL: only its name, if the URL follows from that."""
     name = url.rpartition("/")[2]
     return name if queues.url_of_name(name) == url else url
 
@@ -130,7 +130,7 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
 
 
 def _registration(wait: Wait, item: StoredItem | None) -> Write:
-    """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
+    """Return the write that takes a slot if it is free, and removes a few ended registrations in `item`."""
     now = now_ms() // 1000
     value: Attributes = {
         "queue": _stored(wait.queue),

@@ -344,6 +344,6 @@ def end_all(user_id: str, device_id: str) -> None:
 
 
 def _prefix(device_id: str) -> str:
-    """What the keys of a device's rows begin with: no other device's do."""
+    """Return the beginning of the keys of a device's rows, which no other device shares."""
     digest = blake2b(device_id.encode(), digest_size=9).digest()
     return f"l_{urlsafe_b64encode(digest).decode()}."

@@ -228,7 +228,7 @@ def _claim(claim_id: str, expires: int) -> Write:
 
 
 def _read_claims(transaction: str) -> list[list[Target]] | None:
-    """What an earlier attempt planned; nothing for the first attempt, None where all was sent already."""
+    """Return what an earlier attempt planned: [] if there was none, None if everything was sent."""
     keys = [{"id": transaction}, {"id": _claim_id(transaction, 0)}]
     items = {item["id"]: item for item in dynamodb.batch_get({"transient": keys})["transient"]}
     if transaction in items:
@@ -241,7 +241,7 @@ def _claim_id(transaction: str, number: int) -> str:
 
 
 def _existing(events: Collection[Target]) -> list[Target]:
-    """The devices that exist among those that `events` are for. One round trip."""
+    """Return the existing ones of the devices that `events` are for. One round trip."""
     everywhere = sorted({user_id for user_id, device_id in events if device_id == ALL_DEVICES})
     named = [target for target in events if target[1] != ALL_DEVICES and target[0] not in everywhere]
     keys = [{"user_id": user_id, "sk": f"device#{device_id}"} for user_id, device_id in named]
@@ -279,7 +279,7 @@ def _chunks(targets: Sequence[Target], events: Mapping[Target, str]) -> list[lis
 
 
 def _agree(transaction: str, chunks: list[list[Target]], expires: int) -> list[list[Target]]:
-    """The chunks that every attempt will send: these, or those of an attempt that was quicker."""
+    """Return the chunks that every attempt sends: these, or those of an attempt that was quicker."""
     if len(chunks) < 2:
         return chunks
     plan = json.dumps(chunks)
@@ -368,21 +368,21 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
 
 
 def _received_ms(item: StoredItem) -> int:
-    """When a message was sent. Those without a time were stored before messages had one."""
+    """Return when a message was sent; 0 for old messages without a time."""
     return int(item.get("received_ms", 0))
 
 
 def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
-    """How long to wait until the newest message is settled; 0 where it is, and where its time is wrong."""
+    """Return how long to wait until the newest message is settled; 0 if it is, or its time is wrong."""
     newest_ms = max(map(_received_ms, items), default=0)
     left_ms = newest_ms + SETTLED_MS - now_ms()
     return left_ms if 0 < left_ms <= SETTLED_MS else 0
 
 
 def _cut(items: Sequence[dynamodb.Item], limit: int) -> int:
-    """How many of some items to read: up to `limit`, as many as fit into `READ_BYTES`, and one at least.
+    """Return how many items to read: up to `limit`, as many as fit into `READ_BYTES`, and at least one.
 
-    If possible, all messages among them were sent before all of the others.
+    If possible, all messages among them were sent before all others.
     """
     most = min(limit, _fitting(items))
     times = [_received_ms(item) for item in items if "event" in item]

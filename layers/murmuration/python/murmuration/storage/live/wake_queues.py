@@ -92,7 +92,7 @@ def ensure(queue: str, *, known: str = "", doubtful: bool = False, lazily: bool 
 
 
 def _exists(url: str) -> bool:
-    """Whether a queue is there; a look takes nothing out of it."""
+    """Return whether a queue exists. Nothing is taken out of it."""
     looked = {"QueueUrl": url, "MaxNumberOfMessages": 1, "VisibilityTimeout": 0, "WaitTimeSeconds": 0}
     try:
         call("sqs", "ReceiveMessage", looked)
@@ -108,7 +108,7 @@ def _create(name: str) -> str:
 
 
 def _attributes(name: str) -> dict[str, str]:
-    """The attributes of the queue of that name; they are the same whenever it is made."""
+    """Return the attributes of the queue with that name; they never change."""
     attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
     if settings().waits == "edge":
         policy = json.dumps(_policy(name), separators=(",", ":"))

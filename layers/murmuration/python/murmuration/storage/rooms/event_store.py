@@ -208,7 +208,7 @@ def read_awaited(room_id: str, event_ids: Iterable[str]) -> dict[str, Awaited]:
 
 
 def _awaited_keys(room_id: str, event_id: str) -> list[dict[str, str]]:
-    """The keys in the table `rooms` of what waits for an event."""
+    """Return the keys, in the table `rooms`, of what is noted for an event."""
     return [{"room_id": room_id, "sk": prefix + event_id} for prefix in (_REDACTIONS, _GAP)]
 
 

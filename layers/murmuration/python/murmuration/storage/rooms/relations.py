@@ -175,7 +175,7 @@ def relation_writes(entries: Sequence[LogEntry], places: Mapping[str, int]) -> l
 
 
 def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, Write]:
-    """The items of one relation, by sort key; of the same key the last counts."""
+    """Return the writes of one relation's items, by sort key. Of two with the same key the last counts."""
     event, room_id, group = entry.event, entry.room_id, group_of(rel_type)
     relation: Item = {
         "room_id": room_id,
@@ -213,7 +213,7 @@ def _child_writes(entry: LogEntry, parent_id: str, rel_type: str) -> dict[str, W
 
 
 def _share(children: Iterable[LogEntry]) -> tuple[frozenset[str], int]:
-    """The groups that the relations of some events belong to, and how many are in a thread."""
+    """Return the groups of some events' relations, and how many of the events are in a thread."""
     groups = [group_of(parent[1]) for child in children if (parent := parent_of(child.event)) is not None]
     return frozenset(groups), groups.count(THREAD)
 

@@ -409,7 +409,7 @@ def read_log_page(
 
 
 def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, Values] | None:
-    """The key condition of a range of a room's log, and its values; None for an empty range."""
+    """Return the key condition for a range of a room's log, and its values; None for an empty range."""
     low = after + 1 if after is not None else -_ORDINAL_OFFSET
     high = before - 1 if before is not None else _ORDINAL_OFFSET
     if low > high:

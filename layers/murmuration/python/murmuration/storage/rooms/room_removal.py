@@ -73,7 +73,7 @@ def remove_memberships(room_id: str) -> Iterator[int]:
 
 
 def _kept_by(user_id: str, room_id: str) -> list[Write]:
-    """The removal of what a user's own stream has of the room."""
+    """Delete what a user's own stream has of the room."""
     stream = streams.user_stream(user_id)
     condition = "stream_id = :stream AND begins_with(sk, :prefix)"
     return [
@@ -108,7 +108,7 @@ def remove_kept_events(room_id: str) -> Iterator[int]:
 
 
 def _places(room_id: str, event_ids: Sequence[str]) -> list[dict[str, str]]:
-    """The keys of where events are, and of the notes in which room they are."""
+    """Return the keys of the items with the events' places, and with the rooms of events."""
     keys = room_items.place_keys(event_ids, room_id)
     if notes := [event_id for event_id in event_ids if room_items.room_note_writes(event_id, room_id)]:
         found = dynamodb.batch_get({EVENTS: [{"event_id": event_id} for event_id in notes]})[EVENTS]

@@ -61,13 +61,15 @@ def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
 
 
 def _count_all(ctx: Context, room: Room, window: Window, receipts: Receipts, since: int) -> Counts:
-    """What all receipts of the user leave unread, for a member `since` an ordinal."""
+    """Return the counts of all events that the user's receipts leave unread, for a member `since` an
+    ordinal.
+    """
     entries = _between(room, window, unread_from(room, receipts, since))
     return count(ctx, room, entries, with_own_events(receipts, entries, ctx.user_id))
 
 
 def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
-    """The newest entries after an ordinal: what the window passed, and what lies before it."""
+    """Return the newest entries after an ordinal: those in the window, and those before it."""
     passed = [entry for entry in window.passed if entry.ordinal > after]
     first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
     if first <= after + 1:
@@ -87,7 +89,7 @@ def _read_receipts(ctx: Context, room: Room) -> Receipts:
 
 
 def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: Sequence[LogEntry]) -> bool:
-    """Whether these new events may change what earlier ones count for, or are more than are counted."""
+    """Return whether these new events change how earlier ones count, or are too many to be added."""
     if len(entries) >= MOST_COUNTED:
         return True
     own = (MEMBER, ctx.user_id)
@@ -110,7 +112,7 @@ def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: 
 
 
 def _renames(entry: LogEntry) -> bool:
-    """Whether a member event gives its user another display name."""
+    """Return whether a member event gives its user another display name."""
     return entry.event.content.get("displayname") != _replaced_content(entry).get("displayname")
 
 

@@ -66,7 +66,7 @@ def outdated(before: Digests | None, now: Digests) -> Outdated:
 
 
 def _room_of(kind: str, rule: Rule) -> str | None:
-    """The only room that a rule can match in; None where it may match in several."""
+    """Return the only room in which a rule can match; None if it may match in several."""
     if kind == "room":
         return str(rule["rule_id"])
     for condition in rule.get("conditions", ()):
