@@ -22,7 +22,8 @@ MAX_EVENT_BYTES = 65_536
 
 
 SendOn = Callable[[str, str, str, Mapping[Target, Content], int], None]
-"""Sends to other servers: what stands for the request, its sender, event type, contents, and when it came."""
+"""Sends messages to other servers: the request's name, the sender, the type, the contents, and when it
+came."""
 
 
 def _drop(*_: object) -> None:

@@ -37,7 +37,7 @@ THROTTLED = frozenset(
         "TransactionInProgressException",
     )
 )
-"""Errors that say that a repetition may succeed, beside all with a status of 500 and more."""
+"""Errors after which a retry may succeed, beside all with a status of 500 and more."""
 
 Parameters = dict[str, Any]
 """The members of a request, in the words of the service's API."""

@@ -38,7 +38,7 @@ BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 TRANSACTION_LIMIT = 100
 CONTENDED_ATTEMPTS = 6
-"""How often a write is tried that another transaction on one of its items is in the way of."""
+"""How often a write is tried if other transactions are in its way."""
 CONTENDED_PAUSE_S = 0.02
 
 

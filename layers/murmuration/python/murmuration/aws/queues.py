@@ -27,7 +27,7 @@ CLOCK = "clock"
 """The table of the times at which workers are to be rung, and the key of all its items (`storage.clock`)."""
 CLOCK_LIFETIME_S = 86_400
 UNKNOWN = 0
-"""How many messages a worker is rung for where nobody has counted them."""
+"""The number of messages to ring a worker for if nobody has counted them."""
 FIFO: Mapping[str, bool] = {
     "delayed-events": False,
     "gateway-pushes": False,
@@ -36,7 +36,7 @@ FIFO: Mapping[str, bool] = {
     "room-pdus": True,
     "socket-pushes": False,
 }
-"""The queues that have a worker, and whether each keeps an order."""
+"""The queues that have a worker, and whether each keeps the order."""
 FEDERATION = frozenset(("outbound", "remote-joins", "room-pdus"))
 """The queues that a server has only if it federates."""
 _urls: LruCache[str, str] = LruCache(64)
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 
 MessageBody = Mapping[str, Any]
-"""What a message says, an object of JSON. Each queue's worker knows the keys."""
+"""The body of a message, a JSON object. Each queue's worker knows its keys."""
 
 
 class NotQueued(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 from murmuration.settings import settings
 
 LARGEST_BYTES = 128 * 1024
-"""What one message may have."""
+"""How large one message may be."""
 
 
 class Gone(Exception):

@@ -45,7 +45,7 @@ ROUNDS = 20
 OPENING_MS = 5_000
 """How long a connection may take to open after it was accepted."""
 COMES_BACK_S = 30
-"""How long whose connection ended still counts as being there: many come back at once, and nobody is told."""
+"""How long a user still counts as online after their connection ended: many reconnect at once."""
 REQUEST_BYTES = 100_000
 ID_BYTES = 255
 

@@ -40,7 +40,7 @@ In a larger room they come with the next news. To ring everybody would cost more
 DIRECT_ROOM = 2
 """Members of a room up to which receipts ring at once."""
 LATE_S = 15
-"""How much later a ring comes for what isn't urgent, unless another comes first and brings it."""
+"""How much later a ring comes for what isn't urgent, unless another ring brings it earlier."""
 PUSHES = "socket-pushes"
 """The queue of connections that may have something to be told."""
 EVERY_DEVICE = ""

@@ -25,7 +25,7 @@ TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "
 MAX_PIXELS = 32_000_000
 MAX_FRAMES = 150
 MAX_ANIMATED_PIXELS = 30_000_000
-"""In all frames together: what a function decodes, scales and encodes well within its time."""
+"""The pixels of all frames together that a function can decode, scale and encode in time."""
 MAX_BYTES = 4_400_000
 """What a function's response can carry, as Base64 within 6 MB."""
 JPEG_QUALITY = 85

@@ -41,7 +41,7 @@ from murmuration.storage.remote_media import Failure, RemoteMedia
 FETCH_SECONDS = 24.0
 """API Gateway waits 29 s for the whole request."""
 CLAIM_MS = 40_000
-"""Longer than a function can run: then nobody is at it."""
+"""How long a claim counts: longer than a function can run."""
 FAILED_MS = 300_000
 PENDING_MS = 20_000
 """How long a failure is remembered; one that may be over soon for less."""

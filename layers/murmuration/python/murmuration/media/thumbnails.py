@@ -36,15 +36,15 @@ SCALED_SIZES: Sequence[Size] = ((320, 240), (640, 480), (800, 600), (1600, 1200)
 CROPPED_SIZES: Sequence[Size] = ((32, 32), (96, 96), (320, 320), (640, 640))
 """The only sizes that are made: those of the specification, and one or two for what is larger."""
 REMEMBERED_MS = 86_400_000
-"""How long it's remembered what came of an attempt."""
+"""How long the outcome of an attempt is kept."""
 TRIES = 3
 TRYING_MS = 60_000
-"""So many attempts that nothing came of are enough, once this is over; until then others may be at it."""
+"""After this time, so many attempts without an outcome are enough; until then others may still run."""
 AT_ONCE = 30
 """How many attempts may begin in that time."""
 BUSY_MS = 2_000
 MAX_SOURCE_BYTES = 30_000_000
-"""What an image may have that is decoded, as it is held in a function's memory."""
+"""How large an image to decode may be, because a function holds it in memory."""
 
 
 @dataclass(frozen=True, slots=True)

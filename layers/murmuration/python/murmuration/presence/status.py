@@ -31,16 +31,16 @@ from murmuration.storage.users import presence
 STAY_MS = 900_000
 RENEWED_BELOW_MS = 660_000
 ELSEWHERE, ELSEWHERE_MS, RENEWED_ELSEWHERE_BELOW_MS = "elsewhere", 1_800_000, 600_000
-"""The name of the entry that another server's user has in place of devices; how long it counts; and the rest
-of that time below which the same presence renews it."""
+"""A remote user has one entry of this name instead of devices; how long it counts; and how little of that
+time must be left for the same presence to renew it."""
 LAST_ACTIVE_STEP_MS = 60_000
 """How much later than the noted one an action must be to be noted."""
 QUIET_MS = 300_000
-"""An action after so long a time is told of; others wait for the next change."""
+"""After this long without actions, the next action is told at once; others wait for the next change."""
 MOST_STATUS_CHARACTERS = 1000
 ATTEMPTS = 20
 _OF = " "
-"""What stands between a connection and its device in the entry that is the connection's."""
+"""The separator between a connection and its device in the name of the connection's entry."""
 _acted: LruCache[str, int] = LruCache(1024)
 """When a user's action was last noted, as far as this process knows."""
 

@@ -28,7 +28,8 @@ from murmuration.storage.rooms.room_items import RoomHead
 from murmuration.storage.users import memberships, presence, presence_lists
 
 SMALL_ROOM = 20
-"""Members of a room up to which it's asked who is there. In a larger one somebody will be."""
+"""Up to this many members it is checked whether somebody is on a stream. In a larger room somebody will
+be."""
 MARKERS_AT_ONCE = 50
 
 

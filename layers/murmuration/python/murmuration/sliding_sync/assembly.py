@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 ROOMS_AT_ONCE = 50
 """The sections of so many rooms are made side by side, before it is known which of them fit."""
 LONGEST_S = 8.0
-"""How long rooms are added to an answer; what is left comes with the next one."""
+"""How long rooms are added to an answer; the next answer has the others."""
 SETTLING_MS = 1000
-"""How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
+"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
 RESERVED_BYTES = 400_000
 LEAST_ROOM_BYTES = 1_000_000
-"""What the rooms may have in any case."""
+"""How much of an answer the rooms may take in any case."""
 
 
 @dataclass

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SHORTEST_TIMEOUT_MS = 1_000
-"""A request that would wait for less is answered at once where it may not wait."""
+"""If no wait is possible, a request with a shorter timeout gets an empty answer instead of an error."""
 RENEWED_AFTER_MS = 10 * 86_400_000
-"""A place that is still used after so long is stored anew, so that it doesn't expire."""
+"""A row that is still used after this time is stored anew, so that it doesn't expire."""
 
 
 def sliding_sync(token: AccessToken, request: SlidingRequest) -> SlidingSyncAnswer:

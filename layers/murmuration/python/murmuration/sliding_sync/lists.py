@@ -21,7 +21,7 @@ from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 
 MOST_ASKED = 1_000
-"""Of how many rooms without a noted time the newest event is looked at, to order them."""
+"""For how many rooms without a known activity time the newest event is read, to order them."""
 
 
 @dataclass(frozen=True, slots=True)

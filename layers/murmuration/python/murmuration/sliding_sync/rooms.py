@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from murmuration.sliding_sync.json_types import Hero, RoomSection
 
 DECIDING = (*joined.DECIDING, NAME_KEY, AVATAR_KEY)
-"""State that is read of each room: push rules and what is told of a room go by it."""
+"""State that is read of each room, because push rules and the section depend on it."""
 NEWEST = 50
-"""So many of the newest items of a room's stream are looked at for a client that doesn't know the room."""
+"""How many of the newest items of a room's stream are read for a client that doesn't know the room."""
 
 
 @dataclass(frozen=True, slots=True)

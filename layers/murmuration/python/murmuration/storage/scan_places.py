@@ -14,7 +14,7 @@ TABLE = "transient"
 LIFETIME_S = 3600
 
 Places = Mapping[str, int]
-"""By room the ordinal below which the scan goes on."""
+"""The ordinal below which the scan goes on, by room."""
 
 
 def write(user_id: str, purpose: str, places: Places) -> str:

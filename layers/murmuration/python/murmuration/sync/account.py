@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
-"""What of the user's stream one answer brings; the next one goes on."""
+"""How much of the user's stream one answer may contain; the next one goes on."""
 
 
 @dataclass(frozen=True, slots=True)

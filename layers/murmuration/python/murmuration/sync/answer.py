@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from murmuration.sync.json_types import AnswerSections, RoomSection, SyncAnswer
 
 RESERVED_BYTES = 400_000
-"""What presence and device lists may have of an answer, for which they are read last."""
+"""How much of an answer is reserved for presence and device lists, which are read last."""
 LEAST_ROOM_BYTES = 1_000_000
-"""What the rooms may have in any case."""
+"""How much of an answer the rooms may take in any case."""
 
 
 def no_sections() -> AnswerSections:
@@ -33,9 +33,9 @@ class Answer:
     rooms: dict[str, dict[str, RoomSection]] = field(default_factory=dict)
     device_lists: DeviceLists = field(default_factory=DeviceLists)
     is_complete: bool = False
-    """Whether nothing was left for the next look, but for what `again_ms` tells of."""
+    """Whether nothing was left for the next look, except what `again_ms` is for."""
     again_ms: int = 0
-    """When to look again at what was left for later without anybody who would ring; 0 for nothing."""
+    """When to look again at what was left for later without a ring; 0 for nothing."""
 
     @property
     def changes_ms(self) -> int:

@@ -22,7 +22,7 @@ from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.timeline import Window, state_delta
 
 FEW = 8
-"""How many users are looked up one by one, however few rooms there are to be asked for all members."""
+"""How many users are looked up one by one, even if few rooms could be asked for all members."""
 
 
 def device_lists_of(

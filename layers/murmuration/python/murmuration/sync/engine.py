@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SETTLING_MS = 1000
-"""How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
+"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,9 +51,9 @@ MUCH_STATE = 10
 """A room's state goes into the answer as JSON text if it has at least so many events."""
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
-"""What the timeline of one room may have in an answer; the newest event comes in any case."""
+"""How large the timeline of one room may be in an answer; the newest event comes in any case."""
 STREAM_BYTES = 500_000
-"""What of a room's stream (receipts above all) one answer brings; the next one goes on."""
+"""How much of a room's stream (mostly receipts) one answer may contain; the next one goes on."""
 
 
 @dataclass
@@ -176,7 +176,7 @@ def tell(ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomP
 
 
 DECIDING = [CREATE_KEY, POWER_LEVELS_KEY, ENCRYPTION_KEY]
-"""What push rules and device lists go by."""
+"""The state that push rules and device lists depend on."""
 AHEAD = [*DECIDING, NAME_KEY, CANONICAL_ALIAS_KEY]
 """The state that a room's section needs besides its log."""
 

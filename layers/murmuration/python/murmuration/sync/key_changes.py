@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from murmuration.sync.json_types import DeviceListsSection
 
 FILTER = '{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}'
-"""What keeps the sync small of which only the device lists are wanted."""
+"""A filter that keeps the sync small, because only its device lists are wanted."""
 
 
 def get_keys_changes(token: AccessToken, after: str | None, until: str | None) -> DeviceListsSection:

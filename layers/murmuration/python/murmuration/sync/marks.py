@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
 
 LIFETIME_S = 600
-"""How long a client may wait by one mark: so long a device that was logged out still gets empty answers."""
+"""How long a client may wait with one mark. For so long a logged-out device still gets empty answers."""
 OVERHANG_S = 60
 """How much longer than its mark a registration lasts."""
 SHORTEST_TIMEOUT_MS = 1000

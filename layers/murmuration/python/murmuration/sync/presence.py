@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 INVITE: Final = "m.presence_invite"
 MOST_BYTES = 300_000
-"""What the events of one answer may have. Others are told of when they change again."""
+"""How large the events of one answer may be. Other users are shown when they change again."""
 MOST_FOLLOWED = 100
-"""Whom a token remembers as not offline: those last told of. Of others, going away unseen isn't told."""
+"""How many users a token remembers as online: the last ones shown. Others' going offline isn't shown."""
 
 MOST_ASKED = 500
-"""Of how many members of small rooms a first sync asks whether they are there."""
+"""How many members of small rooms a first sync looks up."""
 
 
 def members_there(ctx: Context, heads: Iterable[RoomHead]) -> dict[str, str]:

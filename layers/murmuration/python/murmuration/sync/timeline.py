@@ -20,12 +20,12 @@ from murmuration.storage.rooms.room_items import LogEntry
 DEFAULT_LIMIT = 10
 MAXIMUM_LIMIT = 100
 PAGES = 5
-"""How many pages a sync reads for a filter that lets little pass; what lies behind is `limited`."""
+"""How many pages a sync reads for a filter that admits little; then the timeline is `limited`."""
 SCANNED_AT_ONCE = 100
 """Events of each further page: the first page had too few that pass, so the filter lets little pass."""
 
 STRETCH_BYTES = 1_500_000
-"""What the events of one room may have in an answer of another API than /sync."""
+"""How large the events of one room may be in an answer of another API than /sync."""
 
 Visible = Callable[[Sequence[LogEntry]], Sequence[Seen]]
 

@@ -23,8 +23,10 @@ from murmuration.storage.live.positions import Positions
 from murmuration.sync.marks import Place
 
 SLOTS = 10
-"""Of each kind, for a device. Beyond as many parked waits, of which one is taken for each time that news came
-within the last 90 s, waiting is held; beyond as many held ones nobody waits."""
+"""The number of slots of each kind for a device.
+
+If all parked ones are taken, the wait is held by a function; one parked slot is taken for each time that news
+came within the last 90 s. If all held ones are taken too, nobody waits."""
 HELD_BY_USER = 16
 """How many functions all devices of a user may hold by waiting."""
 ATTEMPTS = 2 * SLOTS

@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 TYPES = (READ, PRIVATE, FULLY_READ)
 DELIVERED = "m.delivered"
-"""That a message arrived. Only version 2 of the client API has it; it is shown to all who know of it."""
+"""The type of receipts that say that a message arrived. Only version 2 of the client API has it."""
 
 
 MOST = 5_000
-"""How many receipts by thread a user may have in a room; public and private ones are counted apart."""
+"""How many receipts in threads a user may have in a room; public and private ones are counted separately."""
 
 
 def send_receipt(token: AccessToken, room_id: str, receipt_type: str, event_id: str, body: Body) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_MS = 30_000
 MAX_TIMEOUT_MS = 120_000
 MOST = 100
-"""How many who type at once are kept of a room."""
+"""How many typing users of a room are stored."""
 
 
 def set_typing(

@@ -63,7 +63,7 @@ ATTEMPTS = 20
 MAX_INVITES = 100
 """How many users a room may be made with: each of them is told, and may be invited later."""
 MAX_INITIAL_STATE = 500
-"""How many events a room's `initial_state` may have: what a request has the time for."""
+"""How many events `initial_state` may have, so that a request has the time for them."""
 EVENTS_PER_TRANSACTION = 16
 """An event takes up to five writes (log, pointer, state, membership, snapshot) of a transaction's hundred."""
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 AUTHORISER = "join_authorised_via_users_server"
 OURS = ("membership", "reason", "third_party_invite", AUTHORISER)
-"""Keys of a member event that a join's body doesn't choose freely."""
+"""Keys of a member event that the body of a join may not set freely."""
 JOIN_STATE = [
     (event_type, "")
     for event_type in (
@@ -53,7 +53,7 @@ JOIN_STATE = [
         POLICY,
     )
 ]
-"""What decides whether and how someone may join."""
+"""The state that decides whether and how a user may join."""
 
 
 def join_room(

@@ -27,10 +27,7 @@ _NEVER = 2**63
 _RUNS = 10
 _MOST_FILLS = 12
 WINDOW = 50
-"""How many events out of place, to either side, don't keep the closest one from being found.
-
-Events and not ordinals, as what is filled into a gap has its ordinals far apart.
-"""
+"""How far events may be out of place, in events to either side, for the closest one still to be found."""
 
 
 def get_event_by_timestamp(

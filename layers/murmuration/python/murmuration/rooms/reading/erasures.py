@@ -45,7 +45,7 @@ WHOLE = frozenset(
         "m.space.parent",
     }
 )
-"""Types of state that are served whole."""
+"""Types of state that erased users' events keep whole."""
 
 
 def erase_in_rooms(user_id: str) -> None:

@@ -36,7 +36,7 @@ STRIPPED_TYPES = (
 )
 
 MAX_BYTES = 16_384
-"""What an invite may bring of a room: whoever is invited to many has all of that in one answer."""
+"""How large an invite's stripped state may be: a user with many invites gets all of it in one answer."""
 
 
 def strip(event: Event) -> StrippedState:

@@ -40,7 +40,7 @@ SUMMARISED = tuple(
 OPEN_RULES = ("public", "knock", "knock_restricted")
 """Join rules of rooms that anyone may know of."""
 SHORTENED = ("name", "topic")
-"""What is shortened if it is too long; the rest is left out."""
+"""The fields that are shortened if they are too long. Other fields are left out then."""
 MOST_CHARACTERS = {
     "name": 255,
     "topic": 2_000,

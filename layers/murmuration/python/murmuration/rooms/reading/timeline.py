@@ -133,7 +133,7 @@ class Scan:
     admits: Callable[[Event], bool] | None = None
     found: list[Seen] = field(default_factory=list)
     passed_gap: bool = False
-    """Whether an event was missing before one of those that came along."""
+    """Whether an event is missing before one of those that were read."""
 
     @property
     def exhausted(self) -> bool:

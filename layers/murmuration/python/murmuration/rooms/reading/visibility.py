@@ -22,11 +22,11 @@ from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users.memberships import Membership
 
 STILL_JOINED = 10**15
-"""`Viewer.joined_until` of one who is in the room: past every ordinal."""
+"""`Viewer.joined_until` of a user who is in the room: greater than every ordinal."""
 
 _WALK_LIMIT = 50
 _memberships: LruCache[str, str] = LruCache(4096)
-"""What member events say, by event ID; not even a redaction changes it."""
+"""The memberships in member events, by event ID. Not even a redaction changes them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ATTEMPTS = 60
 MAX_STATE_BYTES = 2_000_000
-"""What the state of a room may have, without its members, for events of this server to add to it."""
+"""How large a room's state, without its members, may be for events of this server to add to it."""
 MAX_MEMBER_BYTES = 8_192
-"""What the content of a membership event of this server may have."""
+"""How large the content of a membership event of this server may be."""
 RULING = frozenset(
     f"m.room.{name}"
     for name in (
@@ -57,9 +57,9 @@ RULING = frozenset(
         "tombstone",
     )
 )
-"""State that is taken even by a room whose state has all the bytes that it may have."""
+"""State that may be set even if the room's state has its largest size."""
 EXTREMITIES_LIMIT = 10
-"""How many of the room's newest events a new one may follow; the others are left for the next."""
+"""How many forward extremities a new event may follow; the others are left for the next event."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 Differences = Mapping[StateKey, tuple[Event | None, Event | None]]
 """State events that are replaced: per (type, state key) the one before and the one after."""
 STATE_AT_ONCE = 25
-"""Of how many state events the items change in the transaction that moves the head; more follow it."""
+"""How many state events' items the transaction that moves the head changes; the others follow it."""
 
 
 def replaced_by(previous: Event | None) -> ReplacedState | None:

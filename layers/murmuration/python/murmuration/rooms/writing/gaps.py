@@ -15,7 +15,7 @@ from murmuration.storage.rooms.event_store import Follower
 GAP = 10**9
 """How many ordinals a gap has: room for a million events in order."""
 GAPS_UNTIL = 5 * 10**14
-"""The ordinal behind which no gaps are left any more: half of what an ordinal may be."""
+"""No gaps are left after this ordinal: half of the largest ordinal."""
 STEP = 1000
 
 

@@ -34,7 +34,7 @@ from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.rooms.room_items import LogEntry
 
 LASTING = (CREATE, SERVER_ACL)
-"""Without their content a room is of another version, or shuts out every server."""
+"""Types whose redaction would break the room: it would get another version, or shut out every server."""
 
 
 def send_message(token: AccessToken, room_id: str, event_type: str, txn_id: str, content: Content) -> str:

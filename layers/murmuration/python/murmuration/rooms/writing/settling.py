@@ -28,7 +28,7 @@ from murmuration.storage.rooms import member_index, room_items, snapshots
 from murmuration.storage.rooms.room_items import RoomHead, StateEntry
 
 BUDGET_MS = 10_000
-"""How long a request works on it. A worker may take longer."""
+"""How long a request may work on settling. A worker may take longer."""
 _AT_ONCE = 24
 """Changes of one transaction, each with up to four writes: with events of 64 KB it stays below 4 MB."""
 _READ_AT_ONCE = 10 * _AT_ONCE

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TABLE = "keys"
 MOST_VERSIONS = 1_000
-"""How many backups a user may ever make: each leaves a mark, which is read to find the current one."""
+"""How many backups a user may ever make. Each leaves a mark, which is read to find the current one."""
 CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
@@ -36,7 +36,7 @@ T = TypeVar("T")
 SessionId = tuple[str, str]
 """A room ID, and a session ID within it."""
 BackedUpKey = Mapping[str, Any]
-"""A key of a session as a client backed it up. Only `first_message_index` and the like are looked at."""
+"""A session's key as a client backed it up. Only fields such as `first_message_index` are looked at."""
 
 
 @dataclass(frozen=True, slots=True)

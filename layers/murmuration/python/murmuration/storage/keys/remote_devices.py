@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TABLE = "keys"
 LIST, OBSERVER = "list", "observer#"
 MOST_BYTES = 300_000
-"""Of a compressed list. A device with its signatures takes some 700; an item may have 400 KB."""
+"""How large a compressed list may be. A device with its signatures takes some 700 bytes."""
 
 KEPT_STREAM_IDS = 30
 

@@ -33,7 +33,7 @@ CONNECTIONS = 8
 ROWS = 6
 """How many rows of a connection are kept at a time."""
 MOST_BYTES = 300_000
-"""What a row may have. Of the rooms that don't fit the client is told anew, as if it had never seen them."""
+"""How large a row may be. The client is shown rooms that don't fit as if for the first time."""
 MOST_CONFIGS = 8
 _POS = re.compile(r"l(?P<number>\d)\.(?P<row>\d)\.(?P<nonce>[\w-]{12})", re.ASCII)
 _ATTEMPTS = 8

@@ -39,14 +39,14 @@ TRANSACTION_BYTES = 2_000_000
 TRANSACTION_MESSAGES = 20
 """How many messages of different senders one transaction takes; each has its own claim."""
 LARGE = 1_000_000
-"""Requests with more characters than this in all are first looked up among those that were stored before."""
+"""Requests with more characters in all are first looked up among those that were carried out before."""
 PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
-"""What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
+"""How much is read at once: the answer has to fit into a function's 6 MB."""
 READ_AHEAD = 20
-"""How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
+"""How many more messages are looked at, so that an answer doesn't end before an earlier sent message."""
 SETTLED_MS = 150
-"""A message is read only when its request is this old: then those that came before it are stored."""
+"""A message is read only when its request is this old: by then those that came before it are stored."""
 CLAIM_SECONDS = 86_400
 REMEMBERED_SECONDS = 7 * 86_400
 """How long a message of another server is recognised, should it come again."""

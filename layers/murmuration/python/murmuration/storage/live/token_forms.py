@@ -19,9 +19,10 @@ KEYS = r"[\w-]*"
 SEEN = r"\d{13}"
 
 MARK = rf"({MARKED}({ROW}\.{SLOT}\.({QUEUE}))\.({FINGERPRINT})\.({UNTIL})\.({KEYS}))\.({SEEN})"
-"""A whole mark. Its groups: all but `seen`; what a call has of it; the queue; the fingerprint; until; keys;
-seen."""
+"""A whole mark.
+
+Its groups: all but `seen`; the part that a call keeps; queue; fingerprint; until; keys; seen."""
 ANY = re.compile(rf"(?:s_(?P<plain>{ROW})|[cp]_(?P<marked>{ROW})(?:\.{KEYS}){{0,8}})", re.ASCII)
-"""A token of any form; what stands behind the row isn't looked at."""
+"""A token of any form. What follows the row isn't checked."""
 PLACE = re.compile(rf"[cp]_{ROW}\.({SLOT})\.({QUEUE})(?:\.{KEYS})*", re.ASCII)
 """A mark or a call, with the slot and the queue."""

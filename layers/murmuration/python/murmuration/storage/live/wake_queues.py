@@ -39,9 +39,10 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 20
 RETENTION_S = 75
-"""How long a ring stays, from when it was ordered: one that comes 15 s late for a minute."""
+"""How long a ring stays after it was ordered: if it comes 15 s late, for a minute."""
 PREFIXES = {"rest": "wake-2-", "edge": "wake-3-"}
-"""The number is the version of the attributes: SQS refuses to make a queue that exists with others."""
+"""The number is the version of the attributes: SQS refuses to make an existing queue with other
+attributes."""
 RING_BYTES = 600
 """The least bytes of a ring. SQS's answer without a message has about 250 bytes."""
 KEYS_RING_BYTES = 4096

@@ -20,7 +20,7 @@ _NOBODY = (
     "((local_joined = :none AND local_invited = :none)"
     " OR (attribute_not_exists(local_joined) AND joined = :none AND invited = :none))"
 )
-"""The condition that nobody of this server is in the room or invited (values: :none)."""
+"""The condition that no local user is in the room or invited (values: :none)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from murmuration.storage.rooms import room_items
 
 PREFIX = "erased#"
 _known: LruCache[tuple[str, int], Mapping[str, int]] = LruCache(256)
-"""What is known by room and number; a user once erased stays so."""
+"""The erased users by room and count. Erasing is final, so an entry stays valid."""
 
 
 def record(room_id: str, user_id: str) -> None:

@@ -38,7 +38,7 @@ UPDATES, RELATES_TO = "updates", "relates_to"
 OTHER = "other"
 GROUPS = (ANNOTATION, REFERENCE, REPLACE, THREAD, UPDATES, RELATES_TO, OTHER)
 UPDATING = (REPLACE, UPDATES)
-"""The groups of events that can't stand alone: their parent is to be shown with them."""
+"""The groups of events that can't be shown without their parent."""
 _MAX_ID_LENGTH = 255
 _ORDINAL_OFFSET = 10**15
 

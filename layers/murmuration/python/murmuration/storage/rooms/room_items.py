@@ -60,7 +60,7 @@ __all__ = [
 LOG, EVENTS = "room-log", "events"
 MAX_SORT_KEY_BYTES = 1024
 UNPLACED = "attribute_not_exists(#ordinal) AND attribute_not_exists(state_root)"
-"""The condition that nobody has yet put an event into its place in the room's graph (names: #ordinal)."""
+"""The condition that an event's place in the room's graph isn't stored yet (names: #ordinal)."""
 _ORDINAL_OFFSET = 10**15
 DUMMY_EVENT = "org.matrix.dummy_event"
 """The type of events that only join forks: no client is shown them."""

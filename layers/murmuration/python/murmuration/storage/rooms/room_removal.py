@@ -155,4 +155,4 @@ PARTS: Sequence[Part] = (
     remove_stream,
     remove_state,
 )
-"""All parts, in an order in which none removes what a later one goes by."""
+"""All parts, ordered so that none deletes what a later one needs."""

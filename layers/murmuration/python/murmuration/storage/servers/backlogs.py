@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 TABLE = "destinations"
 DUE = "#due"
-"""No server's name: the partition of when servers are tried again."""
+"""The partition of servers that are to be tried again. It is no server's name."""
 OWED = "owed#"
-"""What the sort keys of what is owed begin with."""
+"""The prefix of the sort keys of what is owed."""
 _BACKLOG = "backlog"
 _CLAIM = "claim"
 

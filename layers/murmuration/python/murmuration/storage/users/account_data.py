@@ -21,10 +21,10 @@ from murmuration.storage.live import streams
 
 PREFIX = "data#"
 FEW_ROOMS, ITEMS_A_ROOM = 4, 10
-"""Up to how many rooms are asked for one by one; how many items a room has that is like others."""
+"""The most rooms to query one by one; and the number of items that a room is expected to have."""
 MAX_KEY_BYTES = 1024
 MAX_CONTENT_BYTES = 350_000
-"""What an item, limited to 400 KB, holds beside its key."""
+"""How large a content may be, beside its key in an item of at most 400 KB."""
 MOST = 10_000
 """How many pieces a user may have: each is a type, of the account or of one room."""
 MOST_BYTES = 10_000_000

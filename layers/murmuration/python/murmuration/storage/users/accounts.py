@@ -21,7 +21,7 @@ KEYS = "keys"
 STREAMS = "streams"
 DEVICE = "device#"
 CAPABILITIES = "capabilities#"
-"""What a client says that it can do (`client_capabilities`), by its device."""
+"""The sort key prefix of the capabilities that a device announced (`client_capabilities`)."""
 NEXT = ("next_access_hash", "next_access_expires_ms", "next_refresh_hash", "next_nonce")
 REMOVE_NEXT = f"REMOVE {', '.join(NEXT)}"
 

@@ -33,7 +33,7 @@ MOST = 100
 RETENTION_MS = 7 * 86_400_000
 """How long a finalised event can be looked up."""
 GRACE_MS = 60_000
-"""How long after its time an event counts as forgotten."""
+"""How long after its time an event's message counts as lost."""
 WATCH_INTERVAL_MS = 5 * 60_000
 DELAYED, DEVICE = "delayed", "device"
 """The names of the write that changes an event, and of the check that its device exists."""
