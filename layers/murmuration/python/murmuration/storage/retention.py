@@ -28,7 +28,7 @@ _KEPT_FIELDS = ("depth", "origin_server_ts", "prev_events", "room_id", "sender",
 def read_heads(after: str | None) -> tuple[list[RoomHead], str | None]:
     """Return the heads of some rooms after the place `after`, and the place after them; None at the end.
 
-    One request. It goes through the items of all rooms, so it is for seldom work only.
+    This is one request. It reads through the items of all rooms, so use it rarely.
     """
     options: dict[str, Any] = {"ExclusiveStartKey": dynamodb.to_attributes(head_key(after))} if after else {}
     page = dynamodb.scan_page(
