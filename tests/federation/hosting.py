@@ -135,6 +135,8 @@ class Host:
         self.aliases: dict[str, str] = {}
         self.lies: dict[str, Change] = {}
         self.only_v1 = False
+        self.complexity: Any = None
+        """What is told of a room's complexity; None where the question isn't known."""
         self.asked: list[str] = []
         self.invited: list[dict[str, Any]] = []
         server = remote.serve(network)
@@ -158,6 +160,8 @@ class Host:
             if alias not in self.aliases:
                 return Reply({"errcode": "M_NOT_FOUND", "error": "No such alias"}, 404)
             return Reply({"room_id": self.aliases[alias], "servers": [self.remote.name]})
+        if what == "rooms" and rest[-1:] == ["complexity"] and self.complexity is not None:
+            return self.complexity if isinstance(self.complexity, Reply) else Reply({"v1": self.complexity})
         if what not in (
             "make_join",
             "make_leave",

@@ -267,7 +267,7 @@ class User:
 
 
 def test_a_parked_client_is_called(tmp_path: Path) -> None:
-    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}) as cloud:
+    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}, waits="rest") as cloud:
         alice, bob = User(cloud.url, "alice"), User(cloud.url, "bob")
         room_id = alice.post("createRoom", {"preset": "public_chat"})["room_id"]
         bob.post(f"join/{room_id}", {})
@@ -301,7 +301,7 @@ def test_a_parked_client_is_called(tmp_path: Path) -> None:
 
 
 def test_a_parked_client_is_told_how_many_keys_it_has(tmp_path: Path) -> None:
-    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}) as cloud:
+    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}, waits="rest") as cloud:
         alice, bob = User(cloud.url, "alice"), User(cloud.url, "bob")
         device_id = requests.get(f"{bob.url}/account/whoami", headers=bob.headers, timeout=30).json()[
             "device_id"

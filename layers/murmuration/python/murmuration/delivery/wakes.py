@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rin
 from murmuration.protocol.event_types import FULLY_READ
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
-from murmuration.storage.live.listeners import Socket, Wait
+from murmuration.storage.live.listeners import EVERYTHING, Socket, Wait
 from murmuration.storage.live.new_entries import new_entries
 from murmuration.storage.live.streams import Change
 from murmuration.storage.live.typing_users import typing_among
@@ -60,14 +60,17 @@ def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
     causes: dict[Target, str | None] = {
         (entry.member, EVERY_DEVICE): entry.sender for entry in entries if entry.member is not None
     }
+    news = {target: {EVERYTHING} for target in causes}
     senders = {entry.room_id: entry.sender for entry in entries}
     resolved = {entry.room_id for entry in entries if entry.is_resolved}
     states = {entry.room_id: (entry.room_id, entry.root) for entry in entries}
     of_resolved = {(entry.room_id, entry.root) for entry in entries if entry.room_id in resolved}
     for room_id, root in {*states.values(), *of_resolved}:
         for user_id in members_at(room_id, root):
-            causes.setdefault((user_id, EVERY_DEVICE), senders[room_id])
-    return wake(causes)
+            target = (user_id, EVERY_DEVICE)
+            causes.setdefault(target, senders[room_id])
+            news.setdefault(target, set()).add(room_id)
+    return wake(causes, news=news)
 
 
 class Urgency(IntEnum):
@@ -89,6 +92,7 @@ def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
     the new counts with the ring.
     """
     told: dict[Urgency, dict[Target, str | None]] = {urgency: {} for urgency in Urgency}
+    news: dict[Target, set[str]] = {}
     by_stream: dict[str, list[Change]] = {}
     for change in streams.changes_among(items):
         if not change.quiet:
@@ -106,11 +110,13 @@ def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
         cause = _cause(changes[-1], owner if kind == "user" else None)
         for target in targets:
             told[urgency].setdefault(target, cause)
+            news.setdefault(target, set()).add(owner if kind == "room" else EVERYTHING)
     wake(
         told[Urgency.NOW],
         late=told[Urgency.LATE],
         connections_late=told[Urgency.CONNECTIONS],
         keys=_changed_keys(items),
+        news=news,
     )
 
 
@@ -176,13 +182,15 @@ def wake(
     late: Mapping[Target, str | None] | None = None,
     connections_late: Mapping[Target, str | None] | None = None,
     keys: Mapping[Target, str] | None = None,
+    news: Mapping[Target, Collection[str]] | None = None,
 ) -> frozenset[str]:
     """Tell those of these (user, device) pairs who wait. EVERY_DEVICE stands for all of a user's devices.
 
-    Those in `late` are rung LATE_S later, unless they are in `causes` too or such a ring is on its way. For
-    those in `connections_late` only WebSockets are told, late. The values are the users who caused the
-    change, if known: they pay for each device that is rung. `keys` has the key counts to tell devices.
-    Returns the users who have pushers.
+    Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way; of those
+    in `connections_late` only the connections are looked at. All have the user who caused it for each, if
+    that is known: they pay for each device that is rung. `keys` is what to tell devices of their keys.
+    `news` are the rooms that concern each, if nothing else does: their clients look at these alone. A device
+    that registers anew before that is noted is rung once more. Returns the users who have pushers.
     """
     late = late or {}
     of_connections = {**(connections_late or {}), **late}
@@ -190,9 +198,20 @@ def wake(
         return frozenset()
     items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *of_connections)}))
     rings: list[_Ring] = []
+    notes: list[Call] = []
+    missed: list[Wait] = []
 
     def concerns(one: Wait | Socket, targets: Mapping[Target, str | None]) -> bool:
         return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
+
+    def news_of(wait: Wait) -> set[str]:
+        targets = [(wait.user_id, EVERY_DEVICE), (wait.user_id, wait.device_id)]
+        concerned = [each for each in targets if each in causes or each in late]
+        return {room for each in concerned for room in (news or {}).get(each, (EVERYTHING,))}
+
+    def surely(work: Callable[[Wait], bool], wait: Wait) -> None:
+        if not work(wait):
+            missed.append(wait)
 
     def note(
         one: Wait | Socket, targets: Mapping[Target, str | None], now: Call | None, late: Call | None
@@ -202,12 +221,20 @@ def wake(
             rings.append(_Ring(targets[every if every in targets else single], now, late))
 
     for wait in listeners.waits_in(items):
-        later = functools.partial(ring_late, wait) if wait.kept and not wait.late else None
+        told = news_of(wait)
+        noting = functools.partial(surely, functools.partial(_note_if_new, news=told), wait)
+        ringing_late = functools.partial(surely, functools.partial(ring_late, news=told), wait)
+        later = None if not wait.kept else noting if wait.late else ringing_late
         if concerns(wait, causes):
-            told = (keys or {}).get((wait.user_id, wait.device_id), "")
-            note(wait, causes, functools.partial(ring, wait, told), later)
+            of_keys = (keys or {}).get((wait.user_id, wait.device_id), "")
+            ringing = functools.partial(ring, keys=of_keys, news=told)
+            note(wait, causes, functools.partial(surely, ringing, wait), later)
+        elif wait.late and concerns(wait, late):
+            notes.append(noting)
         elif concerns(wait, late):
             note(wait, late, None, later)
+    for wait in listeners.called_in(items):
+        notes.append(functools.partial(surely, functools.partial(_note_if_new, news=news_of(wait)), wait))
     connected: list[str] = []
     for socket in listeners.sockets_in(items):
         push_later = functools.partial(push_late, socket) if not socket.late else None
@@ -215,9 +242,20 @@ def wake(
             note(socket, causes, functools.partial(connected.append, socket.connection_id), push_later)
         elif concerns(socket, of_connections):
             note(socket, of_connections, None, push_later)
+    concurrency.parallel(*notes)
     _ring_all(rings)
     order_pushes(connected)
+    if missed:
+        again: dict[Target, str | None] = {(wait.user_id, wait.device_id): None for wait in missed}
+        wake(again, news={(wait.user_id, wait.device_id): news_of(wait) for wait in missed})
     return listeners.with_pushers(items)
+
+
+def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
+    """Note further news for a device whose ring is on its way, where it is to look at more for them."""
+    if not wait.is_last or wait.news.issuperset(news) or EVERYTHING in wait.news:
+        return True
+    return listeners.note_news(wait, news)
 
 
 def _ring_all(rings: Sequence[_Ring]) -> None:
@@ -247,19 +285,23 @@ def _ring_all(rings: Sequence[_Ring]) -> None:
         charge(cause, devices * WAKE)
 
 
-def ring(wait: Wait, keys: str = "") -> None:
-    """Ring, and delete the registration afterwards: stopping in between only rings twice."""
+def ring(wait: Wait, keys: str = "", news: Collection[str] = (EVERYTHING,)) -> bool:
+    """Ring, and only then forget the registration: who stops in between rings twice.
+
+    Return False where the device has registered anew meanwhile, and is to be rung for that (`settle`).
+    """
     wake_queues.ring(wait.queue, wait.nonce, keys)
-    listeners.settle(wait)
+    return listeners.settle(wait, news)
 
 
-def ring_late(wait: Wait) -> None:
-    """Order a ring for later, and note the order. Urgent changes still ring at once.
+def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
+    """Order a ring for later, and note that it's on its way. What is urgent still rings at once.
 
-    A held wait isn't rung late: it ends sooner, and the next one begins with a look.
+    A wait that is held isn't rung so: it is over sooner, and the next one begins with a look. Returns what
+    `ring` returns.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
-    listeners.note_late(wait)
+    return listeners.note_late(wait, now_ms() // 1000 + LATE_S, news)
 
 
 def push_late(socket: Socket) -> None:

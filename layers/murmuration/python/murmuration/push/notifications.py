@@ -42,9 +42,12 @@ STATE = (CREATE_KEY, POWER_LEVELS_KEY)
 def get_notifications(requester: Requester, *, start: str | None, limit: int, only: str | None) -> Answer:
     """Return the requester's notifications of the last 30 days, the newest first.
 
-    `start` is an earlier answer's `next_token`. The scan for a page is bounded, so a page may be short or
-    empty and still have a `next_token`. Raises InvalidParam for an unknown token.
+    `start` is a former answer's `next_token`. A page may be short, or empty, and still have a `next_token`,
+    as the scan for it is bounded. With a limit of 0 it is empty, and the token stays as it was. Raises
+    InvalidParam for an unknown token.
     """
+    if limit == 0:
+        return {"notifications": [], **({"next_token": start} if start else {})}
     scan = _scan(requester, start)
     rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))
     contexts: dict[str, _Context] = {}

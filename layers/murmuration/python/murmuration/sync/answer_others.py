@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.room import Room
+from murmuration.storage.live.positions import mark, room_hash
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync import other_rooms
 from murmuration.sync.answer import Answer
 from murmuration.sync.context import Context
 from murmuration.sync.device_lists import after_leaving
 
 if TYPE_CHECKING:
+    from murmuration.protocol.identifiers import UserId
     from murmuration.sync.json_types import RoomSection
 
 ROOMS_AT_ONCE = 100
@@ -63,3 +67,22 @@ def _add_left(ctx: Context, answer: Answer, room: Room, section: RoomSection | N
         answer.device_lists |= after_leaving(ctx, room)
     answer.positions.rooms.pop(name, None)
     answer.positions.typing_until_ms.pop(name, None)
+
+
+def keep_current(
+    ctx: Context, answer: Answer, rows: Sequence[Membership], overlooked: Collection[str]
+) -> None:
+    """Have the positions be of the rooms of these memberships, and of other ones but those overlooked."""
+    keep = {ctx.hash(row.room_id) for row in rows}
+    answer.positions.rooms = {
+        room: position for room, position in answer.positions.rooms.items() if room in keep
+    }
+    hides_invites = answer.positions.blocks_invites
+    shown = [row for row in rows if row.room_id not in overlooked]
+    others = [row for row in shown if not (row.membership == "invite" and hides_invites)]
+    answer.positions.others = marks_of_others(ctx.user_id, others)
+
+
+def marks_of_others(user_id: UserId, rows: Sequence[Membership]) -> dict[str, str]:
+    """What positions remember of the rooms that a user isn't in."""
+    return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}

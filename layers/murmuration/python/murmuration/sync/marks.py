@@ -1,13 +1,13 @@
 """Marked tokens: everything that a client needs to wait on its queue without a function in between.
 
-`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. Its parts are: the row of positions
-that a plain token names; the wake queue (slot and ID) on which later changes ring; a fingerprint of what the
-client asks for, because its answers fit only that; when the registration ends (seconds since the epoch); what
-/sync says of the device's keys, as Base64; and when the client last waited (milliseconds).
-
-CloudFront's viewer function sends a request with a mark to the queue itself, unless something in the request
-speaks against that. Nothing in a mark is trusted: a forger would wait on a queue whose name they can't know,
-for an answer that only tells them to send an ordinary request.
+`p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. It has the row of positions that a
+plain token names; the wake queue on which changes ring that came after it, and which registration on it (its
+nonce, and when the client was last shown all that there is); a fingerprint of what the client
+asks for, as the answers are for that alone; when the registration ends (seconds since the epoch); what /sync
+says of the device's keys, as base64; and when the client last waited (milliseconds). CloudFront's viewer
+function sends a request with such a token to the queue itself, unless something in it speaks against that.
+Nothing in it is to be trusted, and nothing is: who makes one up waits on a queue whose name they can't know,
+for an answer that says only that they should ask properly.
 
 When the queue rings, the mark becomes `c_<row>.<slot>.<queue>`, a call. The name of a queue is a keyed hash.
 So a mark or call with the right name shows that its holder had a mark of this device, and the request may
@@ -46,11 +46,28 @@ def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
-def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: KeyCountsSection) -> str:
-    """Return the marked form of a plain token. `keys` are the device's key counts."""
+def mark(
+    token: str,
+    wait: Wait,
+    request_fingerprint: str,
+    until_s: int,
+    keys: KeyCountsSection,
+    *,
+    looked_s: int | None = None,
+    moves: str = "",
+) -> str:
+    """The marked form of a plain token. `keys` is what an answer says of the device's keys.
+
+    `looked_s` is when all that there is was looked at last (seconds since the epoch). None says that
+    something was left for the next look, which has to look at everything. `moves` is what the client was
+    shown since the row was written.
+    """
+    looked = "" if looked_s is None else f"{wait.nonce}{looked_s:08x}{wait.next_slot}"
+    if moves:
+        looked += f"-{moves}"
     fields = (
         MARKED + token.removeprefix(PLAIN),
-        wait.slot,
+        f"{wait.slot}{looked}",
         wake_queues.id_of(wait.queue),
         request_fingerprint,
         str(until_s),
@@ -62,16 +79,32 @@ def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: K
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The slot on which a client waited, and the queue on which it was told to wait."""
+    """The slot on which a client waited, and the queue that it was told to wait on.
+
+    `nonce` is the registration's, empty where the next look has to be one at everything; `looked_s` is when
+    the last such look was. Who makes up a later time only keeps from themselves what rings nobody.
+    `next_slot` is free for the next registration.
+    """
 
     slot: str
     queue: str
+    nonce: str = ""
+    looked_s: int = 0
+    next_slot: str = ""
 
 
 def place(token: str | None) -> Place | None:
     """Return the place in a mark or call; None for any other token."""
     found = token_forms.PLACE.fullmatch(token or "")
-    return Place(found[1], found[2]) if found is not None else None
+    if found is None:
+        return None
+    return Place(
+        found["slot"],
+        found["queue"],
+        found["nonce"] or "",
+        int(found["looked"] or "0", 16),
+        found["next"] or "",
+    )
 
 
 def called(marked: str) -> str:

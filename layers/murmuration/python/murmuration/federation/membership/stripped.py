@@ -14,7 +14,9 @@ from murmuration.federation.keys.fetching import verify_keys
 from murmuration.protocol.errors import InvalidParam, MatrixError
 from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import is_valid_user_id
 from murmuration.protocol.pdus.event_format import parse_pdu, sendable
+from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, STRIPPED_TYPES, size_of, strip
@@ -42,8 +44,9 @@ def received_state(given: object, version: RoomVersion, room_id: str) -> list[St
     """The stripped state that clients are shown of what another server sent with an invite or knock.
 
     In rooms whose ID is their create event's hash the whole creation must be there, and be of the room. In
-    others stripped events are taken as they are. An event that claims to be whole must be of the room and
-    signed, else it is left out. What is more than `MAX_BYTES` in all is left out. Raises InvalidParam.
+    others stripped events are taken as they are. An event that claims to be whole must be of the room, and
+    signed as it is, else it is left out. What is more than `MAX_BYTES` in all is left out. Raises
+    InvalidParam.
     """
     events = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
     whole: list[Event] = []
@@ -64,7 +67,8 @@ def received_state(given: object, version: RoomVersion, room_id: str) -> list[St
                 check_signatures(event, keys)
             except MatrixError:
                 continue
-            shown.append(strip(event))
+            if verify_content_hash(event.pdu):
+                shown.append(strip(event))
     if version.create_event_is_room_id and not any(event.is_create for event in whole):
         raise InvalidParam("The room's whole m.room.create event must come along")
     return _bounded(shown)
@@ -79,8 +83,12 @@ def _whole_event(pdu: Untrusted, version: RoomVersion, room_id: str) -> Event | 
 
 
 def _is_stripped(event: Untrusted) -> bool:
-    return isinstance(event.get("content"), dict) and all(
-        isinstance(event.get(name), str) for name in ("type", "state_key", "sender")
+    sender = event.get("sender")
+    return (
+        isinstance(event.get("content"), dict)
+        and all(isinstance(event.get(name), str) for name in ("type", "state_key"))
+        and isinstance(sender, str)
+        and is_valid_user_id(sender)
     )
 
 

@@ -131,7 +131,7 @@ class Positions:
         fields, present, counted_by = others[:9], others[9], others[10] if len(others) > 10 else None
         positions = cls(
             {
-                room: RoomPosition(ordinal, seq, {thread: (n, h) for thread, n, h in unread}, _split(members))
+                room: RoomPosition(ordinal, seq, {thread: (n, h) for thread, n, h in unread}, split(members))
                 for room, ordinal, seq, unread, members in rooms
             },
             *fields,
@@ -152,7 +152,8 @@ def mark(identifier: str) -> str:
     return urlsafe_b64encode(blake2b(identifier.encode(), digest_size=6).digest()).decode()
 
 
-def _split(marks: str) -> tuple[str, ...]:
+def split(marks: str) -> tuple[str, ...]:
+    """The marks that a text of them has."""
     return tuple(marks[start : start + MARK_LENGTH] for start in range(0, len(marks), MARK_LENGTH))
 
 

@@ -4,11 +4,14 @@ A request's messages are written in transactions of some devices each. Each tran
 request, so a repetition sends only what wasn't sent. If there are several, the first attempt stores which
 devices they are for, because `*` may mean other devices later.
 
-Of two concurrent requests the later one may be stored first, and get the lower number in the device's stream.
-So each message has the time at which its request reached the gateway, and a reader sorts the messages that it
-reads by these times. Positions are made of the numbers, as in any stream: a message that is stored late is
-still after the position of everybody who hasn't read it. If a reader finds a message whose request came just
-now, it waits for a moment and reads again: by then the others of that time are stored.
+Of two requests that are made at about the same time the later one may be stored first, and gets the lower
+number in the device's stream. So each message has the time at which its request reached the gateway, and a
+reader puts the messages that it reads together in the order of those times. Positions are made of the
+numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
+A message whose request came just now isn't handed out yet: one that came before it may still be on its way.
+How long that takes depends on how busy the functions are. So each message tells how long it was on its way
+itself, and a reader waits by what the slowest took of those that it read. It reads again then, and waits on
+if that shows a slower one.
 
 A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages are deleted first.
 """
@@ -44,9 +47,15 @@ PLAN_BYTES = 300_000
 READ_BYTES = 1_000_000
 """How much is read at once: the answer has to fit into a function's 6 MB."""
 READ_AHEAD = 20
-"""How many more messages are looked at, so that an answer doesn't end before an earlier sent message."""
-SETTLED_MS = 150
-"""A message is read only when its request is this old: by then those that came before it are stored."""
+"""How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
+SETTLED_MS = 250
+"""How old a message's request is at least before it is handed out."""
+SPREAD = 3
+SPREAD_MS = 300
+"""Another message may be on its way as long as this many times what the slowest took that was read, but no
+longer than this many milliseconds more."""
+LONGEST_MS = 2_000
+"""How long a reader waits in all, and how old a request is that nobody waits for any more."""
 CLAIM_SECONDS = 86_400
 REMEMBERED_SECONDS = 7 * 86_400
 """How long a message of another server is recognised, should it come again."""
@@ -214,8 +223,13 @@ def _item(sending: Sending, target: Target) -> Item:
     return {
         "sk": PREFIX + sending.transaction.rpartition("#")[2],
         "event": _event_for(target, sending.events),
-        "received_ms": sending.received_ms,
+        **_times(sending.received_ms),
     }
+
+
+def _times(received_ms: int) -> dict[str, int]:
+    """When a message's request came, and how long the message was on its way until it is stored, now."""
+    return {"received_ms": received_ms, "took_ms": max(0, now_ms() - received_ms)}
 
 
 def _claim(claim_id: str, expires: int) -> Write:
@@ -313,12 +327,10 @@ def _deliver(
     }
     claim = _claim(claim_id, expires)
     key = PREFIX + transaction.rpartition("#")[2]
-    items = {
-        stream: [{"sk": key, "event": event, "received_ms": received_ms}]
-        for stream, event in by_stream.items()
-    }
     for attempt in range(streams.ATTEMPTS):
-        heads = inboxes.read_heads(list(items))
+        times = _times(received_ms)
+        items = {stream: [{"sk": key, "event": event, **times}] for stream, event in by_stream.items()}
+        heads = inboxes.read_heads(list(by_stream))
         writes = [claim]
         for stream, of_stream in items.items():
             writes += inboxes.append_writes(stream, heads[stream], of_stream)
@@ -340,25 +352,31 @@ def _deliver(
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
     """Return up to `limit` messages after `after_seq`, of about `READ_BYTES`, and the position after them.
 
-    They are in the order in which their requests reached the gateway. If the newest request came less than
-    `SETTLED_MS` ago, this waits and reads once more (two round trips). `head` is where the device's stream
-    stands, if known: messages behind it are left for the next time, because a query may see only the second
-    of two new ones. After a wait it reads on, but not past other items such as key counts: the caller may
-    have read those before.
+    They are in the order in which their requests reached the gateway. While one that came before a message
+    may still be on its way, this waits and reads once more, for two round trips each time, and for
+    `LONGEST_MS` in all. For what comes meanwhile it waits no longer if that can be left for the next time.
+
+    `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
+    left for the next time: of two newcomers a query may see the second only. After a wait it goes on, but
+    not past what isn't a message, as numbers of keys are: the caller may have read them before.
     """
     stream = streams.device_stream(user_id, device_id)
     if head is None:
         head = streams.read_head(stream)
     if head <= after_seq:
         return Inbox([], after_seq)
-    most = limit + READ_AHEAD
+    most, known, waited_ms = limit + READ_AHEAD, head, 0
     items = streams.read_after(stream, after_seq, limit=most)
-    if (young_ms := _unsettled_ms(items)) and len(items) < most:
-        time.sleep(young_ms / 1000)
-        known, head = head, streams.read_head(stream)
+    while len(items) < most and waited_ms < LONGEST_MS and (left_ms := _unsettled_ms(items)):
+        time.sleep(left_ms / 1000)
+        waited_ms += left_ms
+        head = streams.read_head(stream)
         items = streams.read_after(stream, after_seq, limit=most)
         others = [item["seq"] for item in items if item["seq"] > known and "event" not in item]
         head = min([head, *(seq - 1 for seq in others)])
+        if settled := _settled(items):
+            head = min(head, items[settled - 1]["seq"])
+            break
     found = [item for item in items if item["seq"] <= head]
     first = found[: _cut(found, limit)]
     is_all = len(first) == len(found) and len(items) < most
@@ -373,10 +391,30 @@ def _received_ms(item: StoredItem) -> int:
 
 
 def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
-    """Return how long to wait until the newest message is settled; 0 if it is, or its time is wrong."""
-    newest_ms = max(map(_received_ms, items), default=0)
-    left_ms = newest_ms + SETTLED_MS - now_ms()
-    return left_ms if 0 < left_ms <= SETTLED_MS else 0
+    """How long to wait until nothing is on its way that was sent before one of these; 0 if nothing is.
+
+    A time that lies ahead is wrong, and nobody waits for it.
+    """
+    now = now_ms()
+    young = [item for item in items if 0 <= now - _received_ms(item) < LONGEST_MS]
+    if not young:
+        return 0
+    slowest_ms = max(int(item.get("took_ms", 0)) for item in young)
+    spread_ms = min(SPREAD * slowest_ms, slowest_ms + SPREAD_MS)
+    return max(0, max(map(_received_ms, young)) + max(SETTLED_MS, spread_ms) - now)
+
+
+def _settled(items: Sequence[dynamodb.Item]) -> int:
+    """How many of the first items may be handed out, as nothing that was sent before them comes after them.
+
+    Neither is that on its way, nor among the other items. 0 if that is so of none.
+    """
+    for count in range(len(items), 0, -1):
+        first, rest = items[:count], [item for item in items[count:] if "event" in item]
+        newest_ms = max(map(_received_ms, first))
+        if not _unsettled_ms(first) and all(newest_ms <= _received_ms(item) for item in rest):
+            return count
+    return 0
 
 
 def _cut(items: Sequence[dynamodb.Item], limit: int) -> int:

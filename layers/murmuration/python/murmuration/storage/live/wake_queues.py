@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -30,8 +31,8 @@ from murmuration.aws import queues
 from murmuration.aws.calls import Parameters, ServiceError, call
 from murmuration.aws.parameters import read_secret
 from murmuration.cache import LruCache
+from murmuration.clock import now_ms
 from murmuration.settings import settings
-from murmuration.storage.live import listeners
 
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.shapes import JsonObject
@@ -41,8 +42,8 @@ LONGEST_WAIT_S = 20
 RETENTION_S = 75
 """How long a ring stays after it was ordered: if it comes 15 s late, for a minute."""
 PREFIXES = {"rest": "wake-2-", "edge": "wake-3-"}
-"""The number is the version of the attributes: SQS refuses to make an existing queue with other
-attributes."""
+"""The number is the version of the attributes: SQS refuses to make a queue that exists with others."""
+ID_BYTES = 16
 RING_BYTES = 600
 """The least bytes of a ring. SQS's answer without a message has about 250 bytes."""
 KEYS_RING_BYTES = 4096
@@ -56,7 +57,7 @@ _urls: LruCache[str, str] = LruCache(10_000)
 def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
     """Return the part after the prefix of the name of a slot's queue."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
-    return blake2b(label, key=secret, digest_size=16).hexdigest()
+    return blake2b(label, key=secret, digest_size=ID_BYTES).hexdigest()
 
 
 def prefix() -> str:
@@ -171,7 +172,7 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
             _create(url.rpartition("/")[2])
             return "made"
         rings = response.get("Messages", [])
-        others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(_nonce_of(ring), nonce)]
+        others = [ring["ReceiptHandle"] for ring in rings if is_later(_nonce_of(ring), nonce)]
         for handle in others:
             given = {"QueueUrl": url, "ReceiptHandle": handle, "VisibilityTimeout": 0}
             call("sqs", "ChangeMessageVisibility", given)
@@ -184,6 +185,16 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
             call("sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries})
         if others or any(_nonce_of(ring) == nonce for ring in rings):
             return "ring"
+
+
+def new_nonce(*, kept: bool) -> str:
+    """A registration's name. Of a wait that is held it begins with the time, in milliseconds."""
+    return secrets.token_urlsafe(9) if kept else f"{now_ms():014d}{secrets.token_urlsafe(6)}"
+
+
+def is_later(nonce: str, than: str) -> bool:
+    """Whether a wait that is held was registered after another."""
+    return nonce[:14] >= than[:14] and nonce != than
 
 
 def _nonce_of(ring: Mapping[str, str]) -> str:
