@@ -186,11 +186,11 @@ def wake(
 ) -> frozenset[str]:
     """Tell those of these (user, device) pairs who wait. EVERY_DEVICE stands for all of a user's devices.
 
-    Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way; of those
-    in `connections_late` only the connections are looked at. All have the user who caused it for each, if
-    that is known: they pay for each device that is rung. `keys` is what to tell devices of their keys.
-    `news` are the rooms that concern each, if nothing else does: their clients look at these alone. A device
-    that registers anew before that is noted is rung once more. Returns the users who have pushers.
+    Those in `late` are rung LATE_S later, unless they are in `causes` too or such a ring is on its way. For
+    those in `connections_late` only WebSockets are told, late. The values are the users who caused the
+    change, if known: they pay for each device that is rung. `keys` has the key counts to tell devices. `news`
+    has the rooms that concern each, if nothing else does: their clients look at these only. If a device
+    registers anew before that is noted, it is rung once more. Returns the users who have pushers.
     """
     late = late or {}
     of_connections = {**(connections_late or {}), **late}
@@ -252,7 +252,9 @@ def wake(
 
 
 def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
-    """Note further news for a device whose ring is on its way, where it is to look at more for them."""
+    """Note further rooms for a device whose ring is on its way, if its client has to look at more for
+    them.
+    """
     if not wait.is_last or wait.news.issuperset(news) or EVERYTHING in wait.news:
         return True
     return listeners.note_news(wait, news)
@@ -286,19 +288,19 @@ def _ring_all(rings: Sequence[_Ring]) -> None:
 
 
 def ring(wait: Wait, keys: str = "", news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Ring, and only then forget the registration: who stops in between rings twice.
+    """Ring, and delete the registration afterwards: stopping in between only rings twice.
 
-    Return False where the device has registered anew meanwhile, and is to be rung for that (`settle`).
+    Returns False if the device has registered anew meanwhile, and has to be rung for that (`settle`).
     """
     wake_queues.ring(wait.queue, wait.nonce, keys)
     return listeners.settle(wait, news)
 
 
 def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Order a ring for later, and note that it's on its way. What is urgent still rings at once.
+    """Order a ring for later, and note the order. Urgent changes still ring at once.
 
-    A wait that is held isn't rung so: it is over sooner, and the next one begins with a look. Returns what
-    `ring` returns.
+    A held wait isn't rung late: it ends sooner, and the next one begins with a look. Returns what `ring`
+    returns.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
     return listeners.note_late(wait, now_ms() // 1000 + LATE_S, news)

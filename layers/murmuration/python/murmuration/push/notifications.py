@@ -42,8 +42,8 @@ STATE = (CREATE_KEY, POWER_LEVELS_KEY)
 def get_notifications(requester: Requester, *, start: str | None, limit: int, only: str | None) -> Answer:
     """Return the requester's notifications of the last 30 days, the newest first.
 
-    `start` is a former answer's `next_token`. A page may be short, or empty, and still have a `next_token`,
-    as the scan for it is bounded. With a limit of 0 it is empty, and the token stays as it was. Raises
+    `start` is an earlier answer's `next_token`. The scan for a page is bounded, so a page may be short or
+    empty and still have a `next_token`. With a limit of 0 it is empty, and the token is `start`. Raises
     InvalidParam for an unknown token.
     """
     if limit == 0:

@@ -84,5 +84,5 @@ def keep_current(
 
 
 def marks_of_others(user_id: UserId, rows: Sequence[Membership]) -> dict[str, str]:
-    """What positions remember of the rooms that a user isn't in."""
+    """Return the marks of rooms that a user isn't in, for the positions."""
     return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}

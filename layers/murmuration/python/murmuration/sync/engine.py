@@ -144,10 +144,10 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
 class _Sync:
     """One request, until it is answered. Nothing may be missed between the last look and the wait.
 
-    A client that waited by a mark shows where it waited. So it is registered for its next wait side by side
-    with the first of its reads. What comes after that is read after the registration: usually the rooms alone
-    for which it was called. So this one look has seen all that came before the registration: its answer, with
-    news or without any, brings the next mark.
+    A client that comes from a wait names its place. It is registered for its next wait while the first reads
+    run. Everything else is read after the registration, usually only the rooms for which it was called. So
+    this look has seen all that came before the registration. The answer has the next mark, with news or
+    without.
 
     Others are registered during a first look, which may be a little late. If that finds nothing, a second
     look follows, which isn't late: it sees all that came before the registration.
@@ -339,7 +339,7 @@ def assemble(
 ) -> Answer:
     """Read everything once, and return the answer. With `late` it may miss what came a moment ago.
 
-    It misses nothing in the rooms that are in `surely`. What is in `beside` is called at the same time.
+    It misses nothing in the rooms in `surely`. The functions in `beside` are called at the same time.
     """
     ctx = Context(
         requester=first.requester,
@@ -414,7 +414,7 @@ def _is_shown(positions: Positions, name: str, room: Room) -> bool:
 
 
 def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
-    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+    """Return whether a late read missed the user's leaving, which the next answer then shows."""
     if row.is_outside:
         return False
     return late and (room is None or room.head.ordinal < (row.ordinal or 0))

@@ -93,7 +93,7 @@ class Registered:
 
 
 def register_next(token: AccessToken, place: Place, seconds: float) -> Registered | None:
-    """Register a parked wait on the slot that the last one named, before anything is known of its owner.
+    """Register a parked wait on the slot that the last one named, before the requester is verified.
 
     Returns None if `place` isn't one of this device's, whose queue name only its holder was told, or if the
     next slot isn't free. One write, in parallel with the first reads. The queue is made if it was never used.
@@ -115,7 +115,7 @@ def register_next(token: AccessToken, place: Place, seconds: float) -> Registere
 
 
 def _next_slot(item: StoredItem | None, wait: Wait) -> str:
-    """The first slot that is free besides the one just taken: few slots that are used keep the item small."""
+    """Return the first free slot besides the one just taken. Using few slots keeps the item small."""
     taken = {*listeners.taken_slots(item, wait.device_id), wait.slot}
     free = [slot for number in range(SLOTS) if (slot := f"p{number}") not in taken]
     return free[0] if free else ""

@@ -1,12 +1,12 @@
 """Listeners: one item a user, with the waits and WebSockets that are told of the user's news.
 
 A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `pushers` says that the user has
-pushers. A slot is one of a device's wake queues. Each registration has a nonce and is good for one ring: who
-has been rung, and finds nothing, registers again. Times are in seconds since the epoch.
+pushers. A slot is one of a device's wake queues. A registration has a nonce and is good for one ring: a
+client that was rung and finds nothing registers again. Times are in seconds since the epoch.
 
-`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what rang since
-then: IDs of rooms, or EVERYTHING. Who registers anew takes that away, and sees it in the item as it was. So a
-client that was called looks at those rooms alone (`sync.narrow_look`).
+`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what has rung
+since then: room IDs, or EVERYTHING. A new registration removes that, and gets it from the item as it was
+before. So a client that was called looks at those rooms only (`sync.narrow_look`).
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ _EXPIRES = "expires = if_not_exists(pushers, :expires)"
 class Wait:
     """A registration to be rung on a device's slot until a time, on a queue (a URL).
 
-    A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
-    says that a ring is on its way which comes later, `rung` that its client was called. `is_last` says that
-    it is the device's last parked registration; then `news` is what has rung since. `next_slot` is the slot
-    to take after this one; `leftovers` are what whoever rings it takes out of the item.
+    A `kept` ring stays in the queue for every reader; another is removed by its first reader. `late` says
+    that a ring was ordered for later, `rung` that the client was called. `is_last` says that it is the
+    device's last parked registration; then `news` is what has rung since. `next_slot` is the slot for the
+    next registration. `leftovers` are attributes that the next ring removes from the item.
     """
 
     user_id: str
@@ -84,7 +84,7 @@ class Wait:
         return f"{_WAIT}{self.slot}#{self.device_id}"
 
     def value(self, *, until: int | None = None, state: int | None = None) -> list[Storable]:
-        """What is stored of it, or what will be after a change."""
+        """Return the form in which the wait is stored."""
         now = PARKED if self.kept else HELD
         return StoredWait(
             self.until if until is None else until, self.nonce, now if state is None else state, self.queue
@@ -119,10 +119,11 @@ def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
 
 
 def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -> frozenset[str] | None:
-    """The rooms that rang for a device's registration, as a later one found the item; None for everything.
+    """Return the rooms that rang for a device's registration, by the item before the next one; None for
+    everything.
 
-    It is everything, too, where the item doesn't tell for certain: if the worker that rang hadn't noted it
-    yet, if another registration of the device came between, or if the slot's rest is nearly over.
+    It is None too if that isn't certain: the worker that rang hadn't noted it yet, another registration of
+    the device came between, or the slot's rest is nearly over.
     """
     item = item or {}
     value = item.get(f"{_WAIT}{slot}#{device_id}")
@@ -240,10 +241,12 @@ def _registration(wait: Wait, item: StoredItem | None) -> Write:
 
 
 def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Note that a wait has been rung, so that it isn't again, and what for; nothing changes for a later one.
+    """Note that a wait has been rung, so that it isn't rung again, and for which rooms.
 
-    Return whether that is enough. It isn't if the device has registered anew and may not look at `news`: then
-    the new registration is to be rung.
+    Return whether that is enough.
+
+    A later registration isn't touched. The answer is False if the device has registered anew and may not look
+    at `news`: then ring the new registration.
     """
     if not wait.kept:
         _change(wait, "REMOVE #wait", HAS_NONCE, {}, names("nonce"))
@@ -262,10 +265,12 @@ def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
 
 
 def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> bool:
-    """Note that a parked wait will be rung at a later time, and what for.
+    """Note that a parked wait will be rung at a later time, and for which rooms.
 
-    Nothing changes for a later registration. It ends soon after that ring, whose client registers anew. Its
-    slot rests while the ring is there. Return whether that is enough, as `settle` does.
+    Return whether that is enough.
+
+    A later registration isn't touched. The wait ends soon after that ring, when the client registers again.
+    Its slot stays taken while the ring is in the queue. The answer means the same as that of `settle`.
     """
     rests = wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s)
     values: Values = {":wait": rests, ":rung": RUNG}
@@ -277,7 +282,10 @@ def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> b
 
 
 def note_news(wait: Wait, news: Collection[str]) -> bool:
-    """Note what else there is for a client that was called already. Return whether that is enough."""
+    """Note further rooms for a client that was called already.
+
+    Return whether that is enough, as `settle` does.
+    """
     return _with_news(wait, news, "", "", {}, {})[0]
 
 
@@ -319,12 +327,15 @@ def _with_news(
 
 
 def _bounded(wait: Wait, news: Collection[str]) -> frozenset[str]:
-    """What to note; EVERYTHING where that would be too many rooms."""
+    """Return the rooms to note; EVERYTHING if they are too many."""
     return frozenset(news) if len(wait.news | set(news)) <= MOST_TOPICS else frozenset((EVERYTHING,))
 
 
 def note_late_push(socket: Socket, until: int) -> None:
-    """Note that a connection will be looked at later, until a time in seconds, unless it is gone."""
+    """Note that a worker will look for a connection's updates at a time (seconds).
+
+    Ignores a closed connection.
+    """
     write = dynamodb.update(
         TABLE,
         {"user_id": socket.user_id},
@@ -423,17 +434,17 @@ def read_items(user_ids: Collection[str]) -> list[Item]:
 
 
 def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The waits to ring."""
+    """Return the waits to ring."""
     return (wait for wait in _current_waits(items) if not wait.rung)
 
 
 def called_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The last waits of devices whose clients were called, and have not registered anew yet."""
+    """Return the last waits of devices whose clients were called and haven't registered again yet."""
     return (wait for wait in _current_waits(items) if wait.rung and wait.is_last)
 
 
 def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
-    """The waits that aren't over, and those whose slots rest."""
+    """Return the waits that aren't over, and those whose slots rest."""
     now = now_ms() // 1000
     for item in items:
         leftovers = _leftovers(item)

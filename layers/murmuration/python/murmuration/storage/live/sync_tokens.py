@@ -1,9 +1,10 @@
 """Stream tokens: each names one stored row of positions, which is written once and never changed.
 
-`s_<row>` is a token by itself. `p_<row>.…` names the same row and says more, by which a client that is up to
-date may wait without a function (`sync.marks`), and where it stands in rooms that moved since the row was
-written (`moves`); `c_<row>.…` is what it has become when there may be news.
-Retrying with an old token reads the same row, so it gives the same events again. Rows expire a month after
+`s_<row>` is a plain token. `p_<row>.…` names the same row and has what an up-to-date client needs to wait
+without a function (`sync.marks`), and its positions in rooms that changed since the row was written
+(`moves`); `c_<row>.…` is what becomes of it when there may be news.
+
+A retry with an old token reads the same row, so it gives the same events again. Rows expire a month after
 they were written; a token whose row is gone gets a full sync, never a silent gap.
 """
 
@@ -39,7 +40,7 @@ def parse(text: str) -> str:
 
 
 def moves_in(text: str) -> str:
-    """What a token says of moves since its row was written (`moves`); empty for nothing."""
+    """Return a token's moves since its row was written (`moves`); empty for none."""
     found = token_forms.PLACE.fullmatch(text)
     return (found["moves"] if found is not None else None) or ""
 
@@ -67,12 +68,12 @@ def write(user_id: UserId, device_id: DeviceId, positions: Positions) -> str:
 
 
 def is_ending(item: StoredItem | None) -> bool:
-    """Whether a row has less than half of its time left: then a new one is written in its stead."""
+    """Return whether a row has less than half of its time left, so that a new one has to be written."""
     return item is None or item["expires"] <= now_ms() // 1000 + LIFETIME_S // 2
 
 
 def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
-    """The positions in a token's item, without moves since then; None for an unknown or expired token.
+    """Return the positions in a token's item, without later moves; None for an unknown or expired token.
 
     For another device's token the rooms' positions count, but not the position in the device's messages.
     """
@@ -85,7 +86,7 @@ def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
 
 
 def read(user_id: str, token: str, device_id: str = "") -> Positions | None:
-    """The positions that `token` names, or None where it has expired. Raises InvalidParam."""
+    """Return the positions that `token` names; None if it has expired. Raises InvalidParam."""
     row = positions_of(dynamodb.get(TABLE, token_key(user_id, parse(token))), device_id)
     return moves.apply(row, moves_in(token)) if row is not None else None
 

@@ -4,14 +4,13 @@ A request's messages are written in transactions of some devices each. Each tran
 request, so a repetition sends only what wasn't sent. If there are several, the first attempt stores which
 devices they are for, because `*` may mean other devices later.
 
-Of two requests that are made at about the same time the later one may be stored first, and gets the lower
-number in the device's stream. So each message has the time at which its request reached the gateway, and a
-reader puts the messages that it reads together in the order of those times. Positions are made of the
-numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
-A message whose request came just now isn't handed out yet: one that came before it may still be on its way.
-How long that takes depends on how busy the functions are. So each message tells how long it was on its way
-itself, and a reader waits by what the slowest took of those that it read. It reads again then, and waits on
-if that shows a slower one.
+Of two concurrent requests the later one may be stored first, and get the lower number in the device's stream.
+So each message has the time at which its request reached the gateway, and a reader sorts the messages that it
+reads by these times. Positions are made of the numbers, as in any stream: a message that is stored late is
+still after the position of everybody who hasn't read it. A message whose request came just now isn't returned
+yet, because an earlier one may still be on its way. How long that takes depends on how busy the functions
+are. So each message stores how long it was on its way, and a reader waits by the slowest one that it read.
+Then it reads again, and waits on if that shows a slower one.
 
 A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages are deleted first.
 """
@@ -228,7 +227,7 @@ def _item(sending: Sending, target: Target) -> Item:
 
 
 def _times(received_ms: int) -> dict[str, int]:
-    """When a message's request came, and how long the message was on its way until it is stored, now."""
+    """Return when a message's request came, and how long the message has been on its way."""
     return {"received_ms": received_ms, "took_ms": max(0, now_ms() - received_ms)}
 
 
@@ -352,13 +351,13 @@ def _deliver(
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
     """Return up to `limit` messages after `after_seq`, of about `READ_BYTES`, and the position after them.
 
-    They are in the order in which their requests reached the gateway. While one that came before a message
-    may still be on its way, this waits and reads once more, for two round trips each time, and for
-    `LONGEST_MS` in all. For what comes meanwhile it waits no longer if that can be left for the next time.
+    They are in the order in which their requests reached the gateway. While an earlier message may still be
+    on its way, this waits and reads once more, for two round trips each time and `LONGEST_MS` in all. It
+    doesn't wait for later messages that can be left for the next time.
 
-    `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
-    left for the next time: of two newcomers a query may see the second only. After a wait it goes on, but
-    not past what isn't a message, as numbers of keys are: the caller may have read them before.
+    `head` is where the device's stream stands, if known: messages behind it are left for the next time,
+    because a query may see only the second of two new ones. After a wait it reads on, but not past other
+    items such as key counts: the caller may have read those before.
     """
     stream = streams.device_stream(user_id, device_id)
     if head is None:
@@ -391,9 +390,9 @@ def _received_ms(item: StoredItem) -> int:
 
 
 def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
-    """How long to wait until nothing is on its way that was sent before one of these; 0 if nothing is.
+    """Return how long to wait until no message can be on its way that was sent before one of these.
 
-    A time that lies ahead is wrong, and nobody waits for it.
+    It is 0 if there is no need. A time in the future is wrong, and nobody waits for it.
     """
     now = now_ms()
     young = [item for item in items if 0 <= now - _received_ms(item) < LONGEST_MS]
@@ -405,9 +404,10 @@ def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
 
 
 def _settled(items: Sequence[dynamodb.Item]) -> int:
-    """How many of the first items may be handed out, as nothing that was sent before them comes after them.
+    """Return how many of the first items may be returned, because no earlier sent message can come after
+    them.
 
-    Neither is that on its way, nor among the other items. 0 if that is so of none.
+    Such a message is neither on its way nor among the other items. 0 if there are none.
     """
     for count in range(len(items), 0, -1):
         first, rest = items[:count], [item for item in items[count:] if "event" in item]

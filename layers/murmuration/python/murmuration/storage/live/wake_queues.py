@@ -188,12 +188,12 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
 
 
 def new_nonce(*, kept: bool) -> str:
-    """A registration's name. Of a wait that is held it begins with the time, in milliseconds."""
+    """Return a new registration's name. That of a held wait begins with the time in milliseconds."""
     return secrets.token_urlsafe(9) if kept else f"{now_ms():014d}{secrets.token_urlsafe(6)}"
 
 
 def is_later(nonce: str, than: str) -> bool:
-    """Whether a wait that is held was registered after another."""
+    """Return whether a held wait was registered after another."""
     return nonce[:14] >= than[:14] and nonce != than
 
 
