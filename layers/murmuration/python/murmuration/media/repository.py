@@ -111,7 +111,10 @@ def refuse_overwriting(media: Media) -> None:
 
 
 def check_upload(requester: Requester, size: int, file_name: str | None) -> None:
-    """Raise what the limits of an upload require, before anything is stored."""
+    """Raise an error for an upload that isn't allowed, before anything is stored.
+
+    Raises Forbidden, TooLarge, InvalidParam, LimitExceeded.
+    """
     _forbid_guests(requester)
     most = settings().media_max_bytes
     if size > most:

@@ -26,7 +26,7 @@ MOST_ASKED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What all matching lists and the subscription together want of a visible room."""
+    """The combined request of all matching lists and the subscription for a visible room."""
 
     timeline_limit: int
     required: Required

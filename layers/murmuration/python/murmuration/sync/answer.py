@@ -12,7 +12,7 @@ from murmuration.sync.context import DeviceLists
 
 if TYPE_CHECKING:
     from murmuration.storage.json_types import KeyCountsSection
-    from murmuration.sync.json_types import AnswerSections, RoomSection, SyncAnswer
+    from murmuration.sync.readers.json_types import AnswerSections, RoomSection, SyncAnswer
 
 RESERVED_BYTES = 400_000
 """How much of an answer is reserved for presence and device lists, which are read last."""

@@ -18,7 +18,7 @@ from murmuration.sync.device_lists import after_leaving
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import UserId
-    from murmuration.sync.json_types import RoomSection
+    from murmuration.sync.readers.json_types import RoomSection
 
 ROOMS_AT_ONCE = 100
 """The sections of so many rooms are made side by side, before it is known which of them fit."""

@@ -22,7 +22,7 @@ from murmuration.sync.unread.rule_digests import Outdated
 
 if TYPE_CHECKING:
     from murmuration.protocol.identifiers import RoomId, UserId
-    from murmuration.sync.json_types import DeviceListsSection
+    from murmuration.sync.readers.json_types import DeviceListsSection
 
 
 @dataclass

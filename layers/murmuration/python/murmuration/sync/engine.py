@@ -42,7 +42,7 @@ from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import SyncAnswer
+    from murmuration.sync.readers.json_types import SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""

@@ -44,7 +44,12 @@ from murmuration.sync.unread import counting as unread
 if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent, EventsSection
     from murmuration.protocol.identifiers import RoomId
-    from murmuration.sync.json_types import RoomSection, RoomSummarySection, TimelineSection, UnreadSection
+    from murmuration.sync.readers.json_types import (
+        RoomSection,
+        RoomSummarySection,
+        TimelineSection,
+        UnreadSection,
+    )
 
 MEMBERS_REMEMBERED = 64
 MUCH_STATE = 10

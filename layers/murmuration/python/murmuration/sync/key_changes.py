@@ -14,7 +14,7 @@ from murmuration.sync.engine import SyncRequest, assemble
 from murmuration.sync.first_look import look
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import DeviceListsSection
+    from murmuration.sync.readers.json_types import DeviceListsSection
 
 FILTER = '{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}'
 """A filter that keeps the sync small, because only its device lists are wanted."""

@@ -21,7 +21,7 @@ from murmuration.sync.context import Context
 from murmuration.sync.joined import fitting_timeline, room_account_data, state_section
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import RoomSection
+    from murmuration.sync.readers.json_types import RoomSection
 
 
 @dataclass(frozen=True, slots=True)

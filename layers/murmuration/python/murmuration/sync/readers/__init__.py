@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.sync.context import Context
     from murmuration.sync.joined import RoomPart
-    from murmuration.sync.json_types import AnswerSections, RoomSection
+    from murmuration.sync.readers.json_types import AnswerSections, RoomSection
 
 
 @dataclass(frozen=True, slots=True)
