@@ -42,24 +42,22 @@ from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 
 if TYPE_CHECKING:
-    from murmuration.sync.json_types import SyncAnswer
+    from murmuration.sync.readers.json_types import SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SETTLING_MS = 1000
-"""How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
-"""What each answer says."""
+"""How soon to look again at a room whose state is being settled: nobody rings when that is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
     """What a client asks for; `filter` is a filter's ID or its JSON.
 
-    `set_presence` is what the user is by the device's being here, None where the stream knows no such wish.
-    Without `to_device` the device's messages stay where they are, unacknowledged. The `reader`
-    makes the rooms' sections. An answer that is to be `whole` leaves no room for the next one; one
-    that `takes_text` may have `RawJson` in it. With `fingerprint`, of all that makes the answer another one
-    (`marks.fingerprint`), the client may be sent away to wait with a marked token.
+    `set_presence` is the presence to record for this device; None if the API has no such parameter. Without
+    `to_device` no message to the device is read or deleted. The `reader` makes the rooms' sections. A `whole`
+    answer has all rooms, however large it gets. With `takes_text` the answer may contain `RawJson`. With a
+    `fingerprint` (`marks.fingerprint`) the client may be told to wait elsewhere, with a marked token.
     """
 
     token: AccessToken
@@ -78,15 +76,16 @@ class SyncRequest:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A sync's answer, and when something that it tells of ends by itself (milliseconds, 0 for never)."""
+    """A sync's answer. At `ends_ms` (milliseconds) something in it ends by itself; 0 for never."""
 
     body: SyncAnswer
     ends_ms: int
 
 
 def sync(request: SyncRequest) -> SyncAnswer:
-    """What the client hasn't seen, at once if there is something, else when there is or the time is over.
+    """Return what the client hasn't seen: at once if there is something, else as soon as something comes.
 
+    After `timeout_ms` without news it returns an empty answer.
     Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist, LimitExceeded where
     too many requests wait and there is nothing new.
     """
@@ -94,7 +93,7 @@ def sync(request: SyncRequest) -> SyncAnswer:
 
 
 def news_since(token: AccessToken, since: str | None, filter_text: str | None) -> News | None:
-    """What is new after the token `since`, with a new token; None for nothing. Acknowledges nothing.
+    """Return what is new after the token `since`, with a new token; None for nothing. Deletes no messages.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
@@ -110,12 +109,12 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
 
 
 def begin(token: AccessToken, filter_text: str) -> str:
-    """A token for what comes from now on. Raises UnknownToken, InvalidParam, BadJson."""
+    """Return a token from which only later news count. Raises UnknownToken, InvalidParam, BadJson."""
     return _begin(token, look(token, None, filter_text))
 
 
 def _begin(token: AccessToken, first: FirstLook) -> str:
-    """The token of one who has seen all that there is."""
+    """Return the token of a client for which everything so far counts as seen."""
     types = (IGNORED_USERS, INVITE_PERMISSION)
     room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
     rooms, found = concurrency.gather(
@@ -130,8 +129,8 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
     ignored = ignored_users(ignoring)
     positions = Positions(
         rooms={
-            room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
-            for room_id, room in rooms.items()
+            room_hash(token.user_id, room.room_id): RoomPosition(room.head.ordinal, room.head.seq)
+            for room in rooms.values()
             if room.head.unsettled is None
         },
         others=marks_of_others(token.user_id, first.memberships),
@@ -143,15 +142,15 @@ def _begin(token: AccessToken, first: FirstLook) -> str:
 
 
 class _Sync:
-    """One request's way to its answer.
+    """One request, until it is answered. Nothing may be missed between the last look and the wait.
 
-    A client that waited by a mark shows where it waited. So it is registered for its next wait side by side
-    with the first of its reads. What comes after that is read after the registration: usually the rooms alone
-    for which it was called. So this one look has seen all that came before the registration: its answer, with
-    news or without any, brings the next mark.
+    A client that comes from a wait names its place. It is registered for its next wait while the first reads
+    run. Everything else is read after the registration, usually only the rooms for which it was called. So
+    this look has seen all that came before the registration. The answer has the next mark, with news or
+    without.
 
-    For others the first look, which may be a little late, goes side by side with the registration. If it
-    finds nothing, the second, which isn't late, does see all that came before the registration.
+    Others are registered during a first look, which may be a little late. If that finds nothing, a second
+    look follows, which isn't late: it sees all that came before the registration.
     """
 
     def __init__(self, request: SyncRequest) -> None:
@@ -338,9 +337,9 @@ def assemble(
     surely: Collection[str] = (),
     beside: Sequence[Callable[[], object]] = (),
 ) -> Answer:
-    """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
+    """Read everything once, and return the answer. With `late` it may miss what came a moment ago.
 
-    It misses nothing in the rooms that are in `surely`. What is in `beside` is called at the same time.
+    It misses nothing in the rooms in `surely`. The functions in `beside` are called at the same time.
     """
     ctx = Context(
         requester=first.requester,
@@ -379,7 +378,9 @@ def assemble(
     _keep_untold(ctx, answer, untold)
     if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
         answer.positions.counted_by = counted_by
-    overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
+    overlooked = {
+        str(each.room_id) for each in others.left if _is_overlooked(rooms.get(each.room_id), each, late)
+    }
     known = {name: room for name, room in rooms.items() if name not in overlooked}
     refused = add_others(ctx, answer, others, known, budget)
     _keep_untold(ctx, answer, refused)
@@ -407,20 +408,20 @@ def assemble(
 
 
 def _is_shown(positions: Positions, name: str, room: Room) -> bool:
-    """Whether a client has been shown all of a joined room, its log and its stream."""
+    """Return whether a client has been shown all of a joined room's log and stream."""
     position = positions.rooms.get(name)
     return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
 
 
 def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
-    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+    """Return whether a late read missed the user's leaving, which the next answer then shows."""
     if row.is_outside:
         return False
     return late and (room is None or room.head.ordinal < (row.ordinal or 0))
 
 
 def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
-    """Leave for the next look what changed of the user's data about rooms that this one leaves out."""
+    """Have the next answer show the account data of rooms that this one leaves out."""
     untold = [item for room_id in room_ids for item in ctx.room_data.get(room_id, ())]
     answer.positions.user = min([answer.positions.user, *(streams.seq_of(item) - 1 for item in untold)])
 
@@ -428,10 +429,10 @@ def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> Non
 def _add_joined(
     ctx: Context, answer: Answer, rooms: Sequence[tuple[Room, Membership]], budget: Budget
 ) -> tuple[set[str], dict[str, str]]:
-    """The sections of joined rooms. Which were told of; the members whose presence changed, with a room.
+    """Add the sections of joined rooms. Return the rooms in the answer, and a room for each changed presence.
 
-    Rooms that don't fit into the answer are left for the next look. Those of which the client was told the
-    longest ago go first, so that none is left out for ever.
+    Rooms that don't fit are left for the next answer. The rooms that the client heard of longest ago go
+    first, so that none is left out for ever.
     """
     told: set[str] = set()
     present: dict[str, str] = {}
@@ -472,7 +473,7 @@ def _leave_for_later(ctx: Context, answer: Answer, room: Room) -> None:
 
 
 def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -> None:
-    """Tell of a joined room. It becomes the last in the order of the rooms that were told of."""
+    """Add a joined room's part. The room moves to the end of the order in which rooms were shown."""
     name = ctx.hash(room.room_id)
     answer.positions.rooms.pop(name, None)
     answer.positions.rooms[name] = part.position

@@ -12,6 +12,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import UserId
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, size_of, strip
 from murmuration.storage.live import streams
 from murmuration.storage.users import memberships
@@ -52,7 +53,7 @@ def outside_row(
 ) -> Membership:
     """The row of an invite or knock; `state` is what is known of the room, `via` who may help to leave it."""
     return Membership(
-        user_id=event.state_key or "",
+        user_id=UserId(event.state_key or ""),
         room_id=event.room_id,
         membership=membership,
         event_id=event.event_id,
@@ -73,7 +74,7 @@ def ended_row(before: Membership, event: EventFields, sender: str, membership: s
         room_id=before.room_id,
         membership=membership,
         event_id=event["event_id"],
-        sender=sender,
+        sender=UserId(sender),
         ordinal=None,
         since=None,
         previous=before.membership,

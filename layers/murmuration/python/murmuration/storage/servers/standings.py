@@ -1,4 +1,4 @@
-"""How all other servers stand, for operators: reads the whole table `destinations`."""
+"""The state of all other servers, for operators. It reads the whole table `destinations`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from murmuration.storage.servers.backlogs import OWED, TABLE
 
 @dataclass(frozen=True, slots=True)
 class ServerStanding:
-    """A server that doesn't answer, asked to be left alone, or is behind; times are 0 where there is none."""
+    """A server that doesn't answer, asked to be left alone, or is behind. A time is 0 if it doesn't apply."""
 
     server_name: str
     failing_since_ms: int = 0
@@ -20,7 +20,7 @@ class ServerStanding:
 
 
 def scan_standings() -> Iterator[ServerStanding]:
-    """All servers that have an item; a server's items follow each other in a scan."""
+    """Yield every server that has an item. A scan returns a server's items one after another."""
     name, items = "", list[dict[str, object]]()
     for item in dynamodb.scan(TABLE):
         if item["server_name"].startswith("#"):

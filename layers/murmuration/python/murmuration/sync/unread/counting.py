@@ -1,10 +1,12 @@
-"""Unread counts: what a user's push rules say of the events after their read receipts, thread by thread.
+"""Unread counts: the user's push rules applied to the events after their read receipts, thread by thread.
 
-Counted when the user syncs, not when an event is sent: a message to a room of thousands costs its sender
-nothing for it. Counts travel in the token, so that a sync evaluates only what is new; a receipt of the
-user's own counts anew what lies behind it. All devices are to show the same counts: so where something
-changes what earlier events count for (rules, ignored users, a redaction, the user's name, the room's power
-levels or size), all that is unread is counted as a first sync counts it.
+Events are counted when the user syncs, not when they are sent: a message to a room of thousands costs its
+sender nothing for it. The counts are in the token, so a sync evaluates only new events; the user's own new
+receipt counts the events after it anew.
+
+All devices have to show the same counts. So if something changes how earlier events count (push rules,
+ignored users, a redaction, the user's name, the room's power levels or size), all unread events are counted
+as in a first sync.
 https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
 """
 
@@ -41,7 +43,7 @@ Receipts = Mapping[str, int]
 
 
 def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
-    """A room's unread counts after what is new in it."""
+    """Return a room's unread counts after what is new in it."""
     room, position = news.room, news.position
     moved: Receipts = receipts_of(
         receipts_among([*news.items, *ctx.room_data.get(room.room_id, ())], READ_TYPES), ctx.user_id
@@ -59,13 +61,15 @@ def room_counts(ctx: Context, news: RoomNews, window: Window) -> Counts:
 
 
 def _count_all(ctx: Context, room: Room, window: Window, receipts: Receipts, since: int) -> Counts:
-    """What all receipts of the user leave unread, for a member `since` an ordinal."""
+    """Return the counts of all events that the user's receipts leave unread, for a member `since` an
+    ordinal.
+    """
     entries = _between(room, window, unread_from(room, receipts, since))
     return count(ctx, room, entries, with_own_events(receipts, entries, ctx.user_id))
 
 
 def _between(room: Room, window: Window, after: int) -> list[LogEntry]:
-    """The newest entries after an ordinal: what the window passed, and what lies before it."""
+    """Return the newest entries after an ordinal: those in the window, and those before it."""
     passed = [entry for entry in window.passed if entry.ordinal > after]
     first = window.passed[0].ordinal if window.passed else room.head.ordinal + 1
     if first <= after + 1:
@@ -85,7 +89,7 @@ def _read_receipts(ctx: Context, room: Room) -> Receipts:
 
 
 def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: Sequence[LogEntry]) -> bool:
-    """Whether these new events may change what earlier ones count for, or are more than are counted."""
+    """Return whether these new events change how earlier ones count, or are too many to be added."""
     if len(entries) >= MOST_COUNTED:
         return True
     own = (MEMBER, ctx.user_id)
@@ -108,7 +112,7 @@ def _changes_earlier(ctx: Context, room: Room, position: RoomPosition, entries: 
 
 
 def _renames(entry: LogEntry) -> bool:
-    """Whether a member event gives its user another display name."""
+    """Return whether a member event gives its user another display name."""
     return entry.event.content.get("displayname") != _replaced_content(entry).get("displayname")
 
 
@@ -118,7 +122,7 @@ def _replaced_content(entry: LogEntry) -> Content:
 
 
 def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Receipts) -> Counts:
-    """Count the notifications and highlights among `entries` that `receipts` leave unread.
+    """Return the notifications and highlights among `entries` that `receipts` leave unread.
 
     Redacted events don't count.
     """
@@ -141,7 +145,7 @@ def count(ctx: Context, room: Room, entries: Iterable[LogEntry], receipts: Recei
 
 
 def add(counts: Counts, more: Counts) -> Counts:
-    """Both together."""
+    """Return the sum of two counts."""
     threads = counts.keys() | more.keys()
     zero = (0, 0)
     return {
@@ -154,9 +158,9 @@ def add(counts: Counts, more: Counts) -> Counts:
 
 
 def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: int) -> Counts:
-    """`counts` of the log up to `up_to` after the receipts in `moved` changed.
+    """Return `counts` of the log up to `up_to` after the receipts in `moved` changed.
 
-    Receipts only move forward: what one of another kind left read before stays so, and no count rises.
+    Receipts only move forward, so no count rises.
     """
     counts = {thread: pair for thread, pair in counts.items() if pair != (0, 0)}
     if not counts or not moved:
@@ -174,7 +178,7 @@ def recount(ctx: Context, room: Room, counts: Counts, moved: Receipts, up_to: in
 
 
 def newest(room: Room, after: int, before: int) -> list[LogEntry]:
-    """The newest entries with `after` < ordinal < `before`, in order: as many as are counted."""
+    """Return the newest entries with `after` < ordinal < `before`, in order, as many as are counted."""
     entries = room_items.read_log(
         room.room_id, room.version, after=after, before=before, limit=MOST_COUNTED, forward=False
     )
@@ -182,9 +186,9 @@ def newest(room: Room, after: int, before: int) -> list[LogEntry]:
 
 
 def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: str) -> Receipts:
-    """The receipts, moved by what the user sent: who writes in a thread has read it up to there.
+    """Return the receipts moved by the user's own messages: a sender has read the thread up to there.
 
-    Their membership events move nothing: a new display name comes to all their rooms at once.
+    Their membership events move nothing, because a new display name comes to all their rooms at once.
     """
     moved = dict(receipts)
     for entry in entries:
@@ -195,7 +199,7 @@ def with_own_events(receipts: Receipts, entries: Iterable[LogEntry], user_id: st
 
 
 def unread_from(room: Room, receipts: Receipts, since: int) -> int:
-    """Return the ordinal after which events may be unread, for a user who is a member `since` an ordinal.
+    """Return the ordinal after which events may be unread, for a member `since` an ordinal.
 
     A thread may have unread events from before the receipt of the main timeline. So if there is such a
     receipt, this reads the room's threads.
@@ -254,7 +258,7 @@ class _ContextMaker:
 
 
 def receipts_of(receipts: Iterable[Receipt], user_id: str) -> dict[str, int]:
-    """Return the furthest ordinal of the user's own among these receipts, by thread."""
+    """Return the furthest ordinal among the user's own receipts, by thread."""
     found: dict[str, int] = {}
     for receipt in receipts:
         if receipt.user_id == user_id:
