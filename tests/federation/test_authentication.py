@@ -208,7 +208,7 @@ def _signed_endpoints() -> list[tuple[str, str]]:
 def test_each_endpoint_wants_a_signature(remote: Remote, method: str, route: str) -> None:
     """Joins, leaves and invites among them, in each version. A signature for another path counts as none."""
     where = re.sub(r"\{[^}]+\}", "x", route)
-    body = {} if method in ("POST", "PUT") else None
+    body: Any = {} if method in ("POST", "PUT") else None
     for headers in ({}, {"Authorization": remote.authorization(method, f"{where}/y", body)}):
         answer = Client().request(method, where, body, headers=headers)
         assert (answer.status, answer.json["errcode"]) == (401, "M_UNAUTHORIZED")
