@@ -267,7 +267,7 @@ def test_the_uri_header_counts_only_with_the_viewer_secret(remote: Remote) -> No
 
 @pytest.mark.parametrize(
     "variables",
-    [{"FEDERATION": "off"}, {"FEDERATION_DENY": "server-*"}, {"FEDERATION_ALLOW": "friends.example"},
+    [{"FEDERATION_DENY": "server-*"}, {"FEDERATION_ALLOW": "friends.example"},
      {"FEDERATION_ALLOW": "*", "FEDERATION_DENY": "*.EXAMPLE"}],
 )  # fmt: skip
 def test_servers_that_the_operator_excludes(

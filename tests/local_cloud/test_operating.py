@@ -134,8 +134,11 @@ def test_destinations(command, folder: Path) -> None:
         for room_id in ("!a", "!b"):
             backlogs.open_backlog("dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={})
         destinations.write_failure("other.example", Health(1000, 2000, 3000, 4000), 5)
+        backlogs.open_backlog("slow.example", ">", 0, now_ms=1, due_ms=2**50, sending={})
     status, output, _ = command("destinations", "list")
-    dead, other = output.splitlines()
+    dead, other, slow = output.splitlines()
+    assert slow == "slow.example  answers, messages to devices or news of them are owed to it"
+    assert "Forgotten" in command("destinations", "reset", "slow.example", "--forget")[1]
     assert status == 0
     assert dead == (
         "dead.example  fails since 1970-01-01 00:00 UTC, asked again at 1970-01-01 00:00 UTC,"

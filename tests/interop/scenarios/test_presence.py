@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -42,25 +42,19 @@ def status(of: Person) -> str:
 def test_each_sees_who_is_there(pair: Pair) -> None:
     """A status and its words come from either side to the other, and so does who goes away."""
     host, guest, _ = shared_room(pair, "10")
-    people = ((host, guest), (guest, host))
 
     def say(one: Person, presence: str, words: str) -> None:
         one.call("PUT", status(one), {"presence": presence, "status_msg": words})
 
-    def sees(one: Person, other: Person) -> Any:
+    def sees(one: Person, other: Person, presence: str, words: str) -> bool:
         one.sync(0)
-        other.sync(0)
+        if presence == "online":
+            other.sync(0)
         found = one.call("GET", status(other))
-        return found.get("presence"), found.get("status_msg")
+        return (found.get("presence"), found.get("status_msg")) == (presence, words)
 
-    for one, other in people:
-        one.sync(0)
-        say(other, "online", f"{other.user_id} is in the reeds")
-        expected = ("online", f"{other.user_id} is in the reeds")
-        eventually(lambda one=one, other=other, expected=expected: sees(one, other) == expected, "online")
-    for one, other in people:
-        say(other, "unavailable", "asleep")
-        eventually(
-            lambda one=one, other=other: one.call("GET", status(other)).get("status_msg") == "asleep",
-            "asleep",
-        )
+    for presence, words in (("online", "in the reeds"), ("unavailable", "asleep")):
+        for one, other in ((host, guest), (guest, host)):
+            one.sync(0)
+            say(other, presence, words)
+            eventually(functools.partial(sees, one, other, presence, words), f"{presence} of {other.user_id}")

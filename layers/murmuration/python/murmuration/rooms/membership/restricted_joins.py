@@ -16,6 +16,9 @@ from murmuration.rooms.membership.local_users import user_with_power
 from murmuration.rooms.writing.append import Append
 from murmuration.storage.users import memberships
 
+MOST_ROOMS = 100
+"""In how many rooms that a join rule names a user is looked for."""
+
 
 def authorising_user(batch: Append, user_id: str) -> str | None:
     """The member whose server vouches for the join, or None where none is needed or to be had.
@@ -51,7 +54,7 @@ def allowed_rooms(allow: object) -> list[str]:
 
 def is_in_any(user_id: str, room_ids: Iterable[str]) -> bool:
     """Whether the user is in one of these rooms, which are some room's word: all are looked up at once."""
-    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
+    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     rows = concurrency.parallel(
         *(functools.partial(memberships.read_membership, user_id, room_id) for room_id in wanted)
     )
