@@ -132,9 +132,13 @@ def test_destinations(command, folder: Path) -> None:
     with operating.connected(folder, None):
         destinations.write_failure("dead.example", Health(1000, 2000, 3000, 4000), 5)
         for room_id in ("!a", "!b"):
-            backlogs.open_backlog("dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={})
+            backlogs.open_backlog(
+                "dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={"made_ms": 1, "parts": []}
+            )
         destinations.write_failure("other.example", Health(1000, 2000, 3000, 4000), 5)
-        backlogs.open_backlog("slow.example", ">", 0, now_ms=1, due_ms=2**50, sending={})
+        backlogs.open_backlog(
+            "slow.example", ">", 0, now_ms=1, due_ms=2**50, sending={"made_ms": 1, "parts": []}
+        )
     status, output, _ = command("destinations", "list")
     dead, other, slow = output.splitlines()
     assert slow == "slow.example  answers, messages to devices or news of them are owed to it"
@@ -340,7 +344,7 @@ class TestDoctor:
         def check() -> Standing:
             return doctor.check_federation(SERVER, "https://public").standing
 
-        def keys(key: SigningKey) -> dict[str, Any]:
+        def keys(key: SigningKey) -> Any:
             return build_server_keys("example.org", [key], int((time.time() + 86_400) * 1000))
 
         wellknown = "https://example.org/.well-known/matrix/server"
@@ -350,7 +354,7 @@ class TestDoctor:
         self.answer(where, keys(own))
         self.answer(version, {"server": {"name": "Murmuration"}})
         assert check() is Standing.OK
-        for body, status in ((keys(strange), 200), (keys(own) | {"valid_until_ts": 5}, 200), (None, 404)):
+        for body, status in ((keys(strange), 200), ({**keys(own), "valid_until_ts": 5}, 200), (None, 404)):
             self.answer(where, body, status)
             assert check() is Standing.FAILED
         self.answer(where, keys(own))

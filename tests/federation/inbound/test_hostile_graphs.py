@@ -32,7 +32,7 @@ def kind(mirror: Mirror, event: Event) -> str | None:
 
 def changed(peer: Peer, event: Event, **changes: Any) -> Event:
     """The event with other fields, hashed and signed anew, whether or not they are of the format."""
-    bare = {name: value for name, value in event.pdu.items() if name not in ("signatures", "hashes")}
+    bare: Any = {name: value for name, value in event.pdu.items() if name not in ("signatures", "hashes")}
     pdu = hash_and_sign({**bare, **changes}, peer.name, peer.key, event.room_version)
     return Event(pdu, event.room_version)
 
@@ -96,7 +96,8 @@ WRONG: dict[str, dict[str, Any]] = {
 def test_references_that_are_none(alice: Client, peer: Peer, worker: Worker, what: str) -> None:
     mirror = share_room(alice, peer)
     draft = mirror.message(f"@bob:{peer.name}", "x", learn=False)
-    changes = {name: change(draft.pdu[name]) for name, change in WRONG[what].items()}
+    given: Any = draft.pdu
+    changes = {name: change(given[name]) for name, change in WRONG[what].items()}
     peer.lies = dict.fromkeys(QUESTIONS, Reply({}))
     peer.asked.clear()
     peer.send(changed(peer, draft, **changes), mirror.message(f"@bob:{peer.name}", "fine"))

@@ -118,9 +118,10 @@ def shown_state(scene: Scene, given: list[Any]) -> tuple[Any, Take]:
 
 def stripped_state(scene: Scene) -> tuple[Any, Take]:
     names = ("type", "state_key", "sender", "content")
-    given = [{name: event.pdu[name] for name in names} for event in scene.state]
+    pdus: list[dict[str, Any]] = [{**event.pdu} for event in scene.state]
+    given = [{name: pdu[name] for name in names} for pdu in pdus]
     if scene.room.version.create_event_is_room_id:
-        given.append(scene.state[0].pdu)
+        given.append(pdus[0])
     return shown_state(scene, given)
 
 
