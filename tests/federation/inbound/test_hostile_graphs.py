@@ -32,8 +32,8 @@ def kind(mirror: Mirror, event: Event) -> str | None:
 
 def changed(peer: Peer, event: Event, **changes: Any) -> Event:
     """The event with other fields, hashed and signed anew, whether or not they are of the format."""
-    bare: Any = {name: value for name, value in event.pdu.items() if name not in ("signatures", "hashes")}
-    pdu = hash_and_sign({**bare, **changes}, peer.name, peer.key, event.room_version)
+    fields: Any = {name: value for name, value in event.pdu.items() if name not in ("signatures", "hashes")}
+    pdu = hash_and_sign(fields | changes, peer.name, peer.key, event.room_version)
     return Event(pdu, event.room_version)
 
 
