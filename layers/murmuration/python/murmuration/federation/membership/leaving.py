@@ -79,8 +79,10 @@ def leave_again(user_id: str, room_id: str, tries: int) -> None:
 
 
 def _end(user_id: str, room_id: str, reason: str | None, *, wait: bool = True) -> bool:
-    """End an invite or knock of a room that this server isn't in; False where there is none."""
+    """End an invite or knock of a room that this server isn't in; False where there is and was none."""
     row = memberships.read_membership(user_id, room_id)
+    if row is not None and row.is_outside and row.membership == "leave":
+        return True  # the client repeats its request
     if row is None or not row.is_outside or row.membership not in ("invite", "knock"):
         return False
     left = _leave_elsewhere(row, reason) if wait else None

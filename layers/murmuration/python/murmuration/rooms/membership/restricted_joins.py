@@ -16,6 +16,9 @@ from murmuration.rooms.membership.local_users import user_with_power
 from murmuration.rooms.writing.append import Append
 from murmuration.storage.users import memberships
 
+MOST_ROOMS = 100
+"""In how many rooms that a join rule names a user is looked for."""
+
 
 def authorising_user(batch: Append, user_id: str) -> str | None:
     """Return the member whose server authorises the join; None if none is needed or none is found.
@@ -50,8 +53,8 @@ def allowed_rooms(allow: object) -> list[str]:
 
 
 def is_in_any(user_id: str, room_ids: Iterable[str]) -> bool:
-    """Return whether the user is joined to one of these rooms. Their IDs may be invalid. One round trip."""
-    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)]
+    """Return whether the user is joined to one of these rooms, looked up at once. Their IDs may be invalid."""
+    wanted = [room_id for room_id in dict.fromkeys(room_ids) if fits_id(room_id)][:MOST_ROOMS]
     rows = concurrency.parallel(
         *(functools.partial(memberships.read_membership, user_id, room_id) for room_id in wanted)
     )

@@ -115,6 +115,19 @@ def claim(user_id: str, room_id: str, now_ms: int, until_ms: int) -> Job | None:
     return _job(item) if item else None
 
 
+def renew(job: Job, until_ms: int) -> None:
+    """Hold a claim until then. Nothing where the job is over, or was begun anew meanwhile."""
+    dynamodb.try_execute(
+        dynamodb.update(
+            TABLE,
+            _key(job.user_id, job.room_id),
+            "SET until_ms = :until",
+            values={":until": until_ms, ":begun": job.begun_ms},
+            condition="begun_ms = :begun AND attribute_not_exists(outcome)",
+        )
+    )
+
+
 def finish(job: Job, outcome: str, error: JoinFailure | None = None) -> None:
     """Store the outcome of a job for those who wait. Does nothing if the job was begun anew meanwhile."""
     values: dict[str, Storable] = {":outcome": outcome, ":begun": job.begun_ms}
