@@ -206,12 +206,21 @@ class Clock(Model):
 
 @dataclass(frozen=True)
 class Table:
-    """A table's definition beyond its keys: does it stream its changes, which attribute expires it."""
+    """A table's definition beyond its keys: does it stream its changes, which attribute expires its items.
+
+    `lasts` is for a table with an expiry of which much has none.
+    """
 
     model: type[Model]
     streams: bool = False
     ttl: str | None = None
     indexes: tuple[type[LocalSecondaryIndex[Any]], ...] = field(default=())
+    lasts: bool = False
+
+    @property
+    def is_backed_up(self) -> bool:
+        """Whether it has what use doesn't make anew, and so is kept as it was in each second of a month."""
+        return self.ttl is None or self.lasts
 
     @property
     def name(self) -> str:
@@ -281,7 +290,7 @@ TABLES: tuple[Table, ...] = (
     Table(Transient, ttl="expires"),
     Table(Directory),
     Table(Keys),
-    Table(Media, ttl="expires"),
+    Table(Media, ttl="expires", lasts=True),
     Table(RemoteKeys),
     Table(Destinations),
     Table(Parked, ttl="expires", indexes=(ByDue,)),
