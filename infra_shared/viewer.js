@@ -41,7 +41,7 @@ const CORS_HEADERS = {
 
 const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
 const MARKED =
-    /^(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
+    /^(p_([\w-]{8,32}\.p\d[\w-]{0,400}\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
 const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
 const INTERNAL = ['parked', 'uploads'];
 const SIZE_HEADER = 'x-murmuration-size';

@@ -9,11 +9,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from operators.doctor import Answer, Finding, Standing, fetch
 from operators.operating import Server
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import KeyCountsSection
 
 REST_HEADER = "x-amz-apigw-id"
 """The header by which a REST API tells the ID of its answer; CloudFront's function leaves none.
@@ -93,7 +96,8 @@ def _sync_url(url: str, queue: str) -> str:
     now_s = int(time.time())
     asked = marks.fingerprint(("", "", "", "", ""), at_edge=settings().waits == "edge")
     wait = Wait("", "", "p0", queue, "", now_s)
-    since = marks.mark(ROW, wait, asked, now_s + marks.LIFETIME_S, {"device_one_time_keys_count": {}})
+    keys: KeyCountsSection = {"device_one_time_keys_count": {}, "device_unused_fallback_key_types": []}
+    since = marks.mark(ROW, wait, asked, now_s + marks.LIFETIME_S, keys)
     query = urlencode({"since": since, "timeout": marks.SHORTEST_TIMEOUT_MS})
     return f"{url}/_matrix/client/v3/sync?{query}"
 

@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     for name in names:
         life = LIVES[name]
         with tempfile.TemporaryDirectory() as folder:
-            counted = measure(Path(folder), int(life.rooms), int(life.audience))
+            counted = measure(Path(folder), int(life.rooms), int(life.audience), int(life.devices))
         estimated = model.counts(life.rooms, life.audience)
         if "--json" in arguments:
             results[name] = {

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
 import pytest
@@ -23,6 +23,9 @@ from local_cloud.testing import local_cloud
 from murmuration.storage.live.token_forms import MARK
 from murmuration.storage.live.wake_queues import encode_keys
 from murmuration.sync.marks import called, fingerprint
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import KeyCountsSection
 
 NOW = 1_800_000_000_000
 INTERNAL = (
@@ -220,7 +223,10 @@ def test_of_two_responses_with_one_status_code_an_import_keeps_the_last() -> Non
 @pytest.mark.parametrize("encoded", [True, False])
 @pytest.mark.parametrize("form", ["{}", "<ReceiveMessageResponse>ReceiptHandle {}</ReceiveMessageResponse>"])
 def test_a_ring_for_changed_keys_tells_of_them(form: str, encoded: bool) -> None:
-    keys = {"device_one_time_keys_count": {"a": 49}, "device_unused_fallback_key_types": ["a"]}
+    keys: KeyCountsSection = {
+        "device_one_time_keys_count": {"a": 49},
+        "device_unused_fallback_key_types": ["a"],
+    }
     body = form.format(RING.replace("nonce", f"nonce~{encode_keys(keys)}~"))
     body = base64.b64encode(body.encode()).decode() if encoded else body
     answer = json.loads(render(template("wait_response"), PARAMETERS, NOW, body))

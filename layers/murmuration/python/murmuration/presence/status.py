@@ -8,9 +8,8 @@ https://spec.matrix.org/v1.19/client-server-api/#presence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from typing import Any
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.cache import LruCache
@@ -175,7 +174,7 @@ def announce(user_id: str) -> None:
 
 # -- Changing the item ---------------------------------------------------------------------------------------
 
-_UNREAD: Mapping[str, Any] = {}
+_UNREAD: StoredItem = {}
 
 
 def _change(

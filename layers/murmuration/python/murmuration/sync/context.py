@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import Item
 from murmuration.identity.tokens import Requester
@@ -19,6 +19,9 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync.readers import Reader
 from murmuration.sync.unread.rule_digests import Outdated
+
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import DeviceListsSection
 
 
 @dataclass
@@ -98,5 +101,5 @@ class DeviceLists:
         self.left |= other.left
         return self
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DeviceListsSection:
         return {"changed": sorted(self.changed), "left": sorted(self.left - self.changed)}
