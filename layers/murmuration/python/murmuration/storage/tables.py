@@ -209,14 +209,21 @@ class Clock(Model):
 
 @dataclass(frozen=True)
 class Table:
-    """A table's definition beyond its keys: whether it has a stream, and which attribute expires its
-    items.
+    """A table's definition beyond its keys: whether it streams its changes, which attribute expires its items.
+
+    `lasts` marks a table that has an expiry, while many of its items have none.
     """
 
     model: type[Model]
     streams: bool = False
     ttl: str | None = None
     indexes: tuple[type[LocalSecondaryIndex[Any]], ...] = field(default=())
+    lasts: bool = False
+
+    @property
+    def is_backed_up(self) -> bool:
+        """Whether it has what use doesn't make anew, and so is kept as it was in each second of a month."""
+        return self.ttl is None or self.lasts
 
     @property
     def name(self) -> str:
@@ -286,7 +293,7 @@ TABLES: tuple[Table, ...] = (
     Table(Transient, ttl="expires"),
     Table(Directory),
     Table(Keys),
-    Table(Media, ttl="expires"),
+    Table(Media, ttl="expires", lasts=True),
     Table(RemoteKeys),
     Table(Destinations),
     Table(Parked, ttl="expires", indexes=(ByDue,)),
