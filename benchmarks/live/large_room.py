@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 
-from benchmarks.live.measures import WAIT_MS, Cost, account, cost, send
+from benchmarks.live.measures import WAIT_MS, Cost, account, another_filter, cost, send
 from benchmarks.live.servers import Server
 from tests.soak.clients import V3, Account
 
 AT_ONCE = 4
-LAZY = '{"room":{"state":{"lazy_load_members":true}}}'
 
 
 async def make(http: aiohttp.ClientSession, server: Server, members: int) -> tuple[list[Account], str]:
@@ -40,6 +39,9 @@ async def costs(
     def get(path: str, **query: str | int) -> Callable[[], Awaitable[object]]:
         return lambda: reader.once("GET", path, **query)
 
+    async def initial_sync(*, lazy: bool) -> None:
+        await reader.once("GET", f"{V3}/sync", timeout=0, filter=another_filter(lazy=lazy))
+
     title = f"room of {members}: "
     found = {
         title + name: await cost(server, operation, count)
@@ -47,8 +49,8 @@ async def costs(
             ("/state", get(reader.room(room_id, "state"))),
             ("/members", get(reader.room(room_id, "members"))),
             ("/joined_members", get(reader.room(room_id, "joined_members"))),
-            ("initial sync", get(f"{V3}/sync", timeout=0)),
-            ("initial sync, lazy", get(f"{V3}/sync", timeout=0, filter=LAZY)),
+            ("initial sync", lambda: initial_sync(lazy=False)),
+            ("initial sync, lazy", lambda: initial_sync(lazy=True)),
         )
     }
     clients = [_Waiting(reader) for reader in everybody[1 : waiting + 1]]
