@@ -384,7 +384,7 @@ def read_log(
     forward: bool = True,
 ) -> list[LogEntry]:
     """Entries with `after` < ordinal < `before`, from the near end of the direction, at most `limit`."""
-    arguments = _log_range(room_id, after, before)
+    arguments = log_range(room_id, after, before)
     if arguments is None:
         return []
     items = dynamodb.query(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
@@ -401,14 +401,14 @@ def read_log_page(
     forward: bool = True,
 ) -> list[LogEntry]:
     """`read_log` in one request, so with at most 1 MB of entries: there may be more even below `limit`."""
-    arguments = _log_range(room_id, after, before)
+    arguments = log_range(room_id, after, before)
     if arguments is None:
         return []
     page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=limit, forward=forward)
     return [log_entry_from_item(item, version) for item in page.items]
 
 
-def _log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, dict[str, Any]] | None:
+def log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, dict[str, Any]] | None:
     """The key condition of a range of a room's log, and its values; None for an empty range."""
     low = after + 1 if after is not None else -_ORDINAL_OFFSET
     high = before - 1 if before is not None else _ORDINAL_OFFSET
@@ -429,7 +429,7 @@ def read_next(room_id: str, version: RoomVersion, after: int) -> LogEntry | None
 
 def read_previous_ordinal(room_id: str, before: int) -> int | None:
     """The greatest ordinal of the log below another; None at the log's beginning."""
-    arguments = _log_range(room_id, None, before)
+    arguments = log_range(room_id, None, before)
     if arguments is None:
         return None
     page = dynamodb.query_page(LOG, *arguments, names={"#ordinal": "ordinal"}, limit=1, forward=False)
