@@ -153,6 +153,9 @@ class _Sync:
     so then, this one look has seen all that came before the registration: its answer, with news or without
     any, brings the next mark.
 
+    One that was answered a moment ago has most likely seen everything. So it is registered as soon as it is
+    known who asks, and then the same goes for it.
+
     For others the first look, which may be a little late, goes side by side with the registration. If it
     finds nothing, the second, which isn't late, does see all that came before the registration.
     """
@@ -181,10 +184,12 @@ class _Sync:
             return {"next_batch": _begin(request.token, first), "begun": True}
         self.patient = self.patient and first.base is not None
         beside: list[Callable[[], object]] = [functools.partial(self._note_visit, first)]
+        if self.patient and first.identity.is_fresh and not self.called:
+            self._register(first.identity)
         is_registered = self.wait is not None
         if is_registered:
             beside.append(functools.partial(self._look_again, first))
-        elif self.patient and not self.called:
+        elif self.patient and not self.called and not self.refused:
             beside.append(functools.partial(self._register, first.identity))
         answer = assemble(request, first, late=self.patient and not is_registered, beside=beside)
         if request.to_device:

@@ -30,11 +30,15 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks, what they have seen (None for a first sync, or when the token has expired), who waits."""
+    """Who asks, what they have seen (None for a first sync, or when the token has expired), who waits.
+
+    `is_fresh` says that they were told of what they have seen a moment ago.
+    """
 
     requester: Requester
     base: Positions | None
     listener: Mapping[str, Any] | None
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def look(
     )
     if known is None:
         base = tokens.positions_of(facts.row, token.device_id) if row is not None else None
-        known = Identity(facts.requester, base, facts.listener)
+        known = Identity(facts.requester, base, facts.listener, tokens.is_fresh(facts.row))
     return FirstLook(
         identity=known,
         filter=sync_filter,
