@@ -149,7 +149,7 @@ def test_a_look_at_the_moment_of_sending_brings_it_neither(alice: Client, room_i
         answer = ok(alice.post(where, {"body": "x"}, streaming=stream.token))
         sent.append(answer["event"]["event_id"])
 
-    looked, read_rooms = domain.EventStream.look, engine._rooms
+    looked, read_rooms = domain.EventStream.look, engine.read_rooms
 
     def look(reader: domain.EventStream) -> None:
         send_given()
@@ -160,7 +160,7 @@ def test_a_look_at_the_moment_of_sending_brings_it_neither(alice: Client, room_i
         return read_rooms(*arguments, **options)
 
     at = {
-        "before the look": mock.patch.object(engine, "_rooms", head_first),
+        "before the look": mock.patch.object(engine, "read_rooms", head_first),
         "after it": mock.patch.object(domain.EventStream, "look", look),
     }
     with at[moment]:

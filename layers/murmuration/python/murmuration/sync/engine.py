@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from murmuration.aws import concurrency
-from murmuration.aws.reads import fetch_all
+from murmuration.aws.dynamodb import Item
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
-from murmuration.presence.status import note_visit
+from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION
 from murmuration.protocol.sizes import Budget, json_bytes
@@ -28,14 +28,14 @@ from murmuration.rooms.room import Room
 from murmuration.storage.live import listeners, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.listeners import Wait
-from murmuration.storage.live.positions import Positions, RoomPosition, mark, room_hash
+from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.token_forms import CALLED
-from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync import account, joined, marks, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
 from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others
+from murmuration.sync.beginning import begin_at, others_of, read_rooms
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook, Identity, is_unchanged, look
 from murmuration.sync.readers import Reader
@@ -110,39 +110,7 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
 
 def begin(token: AccessToken, filter_text: str) -> str:
     """A token for what comes from now on. Raises UnknownToken, InvalidParam, BadJson."""
-    return _begin(token, look(token, None, filter_text))
-
-
-def _begin(token: AccessToken, first: FirstLook) -> str:
-    """The token of one who has seen all that there is."""
-    types = (IGNORED_USERS, INVITE_PERMISSION)
-    room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
-    rooms, found = concurrency.gather(
-        functools.partial(
-            _rooms, [each for each in room_ids if first.filter.room.admits_room(each)], late=False
-        ),
-        functools.partial(
-            fetch_all, [account_data.content_read(token.user_id, "", data_type) for data_type in types]
-        ),
-    )
-    ignoring, permission = found
-    ignored = ignored_users(ignoring)
-    positions = Positions(
-        rooms={
-            room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
-            for room_id, room in rooms.items()
-            if room.head.unsettled is None
-        },
-        others=_others(token.user_id, first.memberships),
-        user=first.user_head,
-        ignored=sorted(ignored - {token.user_id}),
-        blocks_invites=blocks_invites(permission or {}),
-    )
-    return tokens.write(token.user_id, token.device_id, positions)
-
-
-def _others(user_id: str, rows: Sequence[Membership]) -> dict[str, str]:
-    return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}
+    return begin_at(token, look(token, None, filter_text))
 
 
 class _Sync:
@@ -175,15 +143,19 @@ class _Sync:
         request = self.request
         try:
             first, _ = concurrency.gather(
-                functools.partial(look, request.token, self.since, request.filter), self._register_ahead
+                functools.partial(look, request.token, self.since, request.filter),
+                self._register_ahead,
+                at_once=marks.place(request.since) is not None,
             )
         except MatrixError:
             self._give_up()
             raise
         if first.base is None and not request.reader.for_beginners:
-            return {"next_batch": _begin(request.token, first), "begun": True}
+            return {"next_batch": begin_at(request.token, first), "begun": True}
         self.patient = self.patient and first.base is not None
-        beside: list[Callable[[], object]] = [functools.partial(self._note_visit, first)]
+        beside: list[Callable[[], object]] = []
+        if not is_visit_noted(*self._visit(first)):
+            beside.append(functools.partial(note_visit, *self._visit(first)))
         if self.patient and first.identity.is_fresh and not self.called:
             self._register(first.identity)
         is_registered = self.wait is not None
@@ -207,9 +179,9 @@ class _Sync:
             self.looked_since = True
         return self._answer(first, answer)
 
-    def _note_visit(self, first: FirstLook) -> None:
+    def _visit(self, first: FirstLook) -> tuple[str, str, str | None, Item | None]:
         token = self.request.token
-        note_visit(token.user_id, token.device_id, self.request.set_presence, first.presence)
+        return token.user_id, token.device_id, self.request.set_presence, first.presence
 
     def _register_ahead(self) -> None:
         """Register the next wait of a client that shows where it was parked, if the next slot is free."""
@@ -324,12 +296,12 @@ def assemble(
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
+    room_ids = [row.room_id for row in (*member_of, *others.left, *others.outside)]
     rooms, changes, *_ = concurrency.gather(
-        functools.partial(
-            _rooms, [row.room_id for row in (*member_of, *others.left, *others.outside)], late=late
-        ),
+        functools.partial(read_rooms, room_ids, late=late),
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
+        at_once=bool(beside) or not account.is_quiet(first),
     )
     ctx.reader.look()
     if any(room.head.unsettled for room in rooms.values()):
@@ -368,7 +340,7 @@ def assemble(
         if row.room_id not in overlooked
         and not (row.membership == "invite" and answer.positions.blocks_invites)
     ]
-    answer.positions.others = _others(ctx.user_id, shown)
+    answer.positions.others = others_of(ctx.user_id, shown)
     answer.is_complete = (
         not overlooked
         and answer.positions.counted_by == counted_by
@@ -386,11 +358,6 @@ def _is_shown(positions: Positions, name: str, room: Room) -> bool:
     """Whether a client has been shown all of a joined room, its log and its stream."""
     position = positions.rooms.get(name)
     return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
-
-
-def _rooms(room_ids: Sequence[str], *, late: bool) -> dict[str, Room]:
-    """The rooms as they are now, or were a moment ago; one round trip."""
-    return {name: Room(head) for name, head in room_items.read_heads(room_ids, eventual=late).items()}
 
 
 def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> None:

@@ -6,6 +6,7 @@ write unit for a hundred rooms.
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from base64 import urlsafe_b64encode
@@ -134,6 +135,7 @@ class Positions:
         return positions
 
 
+@functools.lru_cache(4096)
 def room_hash(user_id: str, room_id: str) -> str:
     """The name that a room goes by in the user's positions: 64 bits, no two alike but by 2**64 attempts."""
     digest = blake2b(room_id.encode(), digest_size=8, key=user_id.encode()[:64]).digest()
