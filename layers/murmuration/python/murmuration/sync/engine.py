@@ -21,7 +21,7 @@ from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import is_visit_noted, note_visit
 from murmuration.protocol.errors import LimitExceeded, MatrixError
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION
-from murmuration.protocol.sizes import Budget, json_bytes
+from murmuration.protocol.sizes import Budget, RawJson, encode
 from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
@@ -425,10 +425,14 @@ def _add_joined(
         for (room, _), part in zip(some, parts, strict=True):
             if part is None:
                 continue
-            if part.section is not None and not budget.take(json_bytes(part.section)):
-                full = True
-                _leave_for_later(ctx, answer, room)
-                continue
+            if part.section is not None:
+                text = "".join(encode(part.section))
+                if not budget.take(len(text.encode())):
+                    full = True
+                    _leave_for_later(ctx, answer, room)
+                    continue
+                if ctx.takes_text:
+                    part.section = RawJson(text)
             told.add(room.room_id)
             present |= part.presence
             _add_part(ctx, answer, room, part)

@@ -21,7 +21,7 @@ from murmuration.protocol.event_types import (
     POWER_LEVELS_KEY,
 )
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.sizes import Budget, fit_events
+from murmuration.protocol.sizes import Budget, RawJson, fit_events
 from murmuration.rooms import current_state
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.reading import aggregations, client_events, pagination, past_state, visibility
@@ -47,6 +47,8 @@ MUCH_STATE = 10
 HEROES = 5
 TIMELINE_BYTES = 1_000_000
 """What the timeline of one room may have in an answer; the newest event comes in any case."""
+BYTES_BESIDES = 4000
+"""What the client's form of an event may have beside what is stored of it: its ID, and `unsigned`."""
 STREAM_BYTES = 500_000
 """What of a room's stream (receipts above all) one answer brings; the next one goes on."""
 
@@ -56,7 +58,7 @@ class RoomPart:
     """What a sync says of one room: its section (None: nothing), and where the client then stands."""
 
     position: RoomPosition
-    section: dict[str, Any] | None = None
+    section: dict[str, Any] | RawJson | None = None
     device_lists: DeviceLists = field(default_factory=DeviceLists)
     typing_until_ms: int = 0
     presence: dict[str, str] = field(default_factory=dict)
@@ -211,9 +213,14 @@ def _timeline(
 def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[dict[str, Any]]]:
     """The window cut to what fits into `TIMELINE_BYTES`, and its events as the client gets them.
 
-    The newest events stay. What is bundled with an event is left out where it doesn't fit.
+    The newest events stay. What is bundled with an event is left out where it doesn't fit. Short events are
+    known to fit without being encoded.
     """
     events = client_timeline(ctx, viewer, window)
+    if all(entry.stored_length and not entry.groups for entry in window.entries):
+        longest = sum(BYTES_BESIDES + 4 * entry.stored_length for entry in window.entries)
+        if longest <= TIMELINE_BYTES:
+            return window, events
     count = fit_events(events[::-1], Budget(TIMELINE_BYTES))
     return timeline.newest_of(window, count), events[len(events) - count :]
 

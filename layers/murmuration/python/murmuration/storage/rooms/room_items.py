@@ -78,7 +78,8 @@ class LogEntry:
     was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
     that this server distributes an event of another server's user, such as a join by its help; `distributed`
     that another server does so with one of this server's, such as a join by that one's help. Of one that was
-    `purged` no more is known than its place (`storage.retention`).
+    `purged` no more is known than its place (`storage.retention`). `stored_length` is how many characters of
+    JSON were read, 0 for what wasn't read.
     """
 
     ordinal: int
@@ -100,6 +101,7 @@ class LogEntry:
     relayed: bool = False
     distributed: bool = False
     purged: bool = False
+    stored_length: int = field(default=0, compare=False)
 
     @property
     def is_past(self) -> bool:
@@ -153,14 +155,11 @@ def log_key(room_id: str, ordinal: int) -> dict[str, Any]:
     return {"room_id": room_id, "ordinal": ordinal}
 
 
-# -- Reading items ---------------------------------------------------------------------------------------
-
-
 def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEntry:
-    replaced, because = item.get("replaced"), item.get("redacted_because")
+    text, replaced, because = item["json"], item.get("replaced"), item.get("redacted_because")
     return LogEntry(
         ordinal=item["ordinal"],
-        event=Event.from_json(item["json"], version, item["event_id"]),
+        event=Event.from_json(text, version, item["event_id"]),
         state_root=item["state_root"],
         visibility=item["visibility"],
         device_id=item.get("device_id"),
@@ -178,6 +177,7 @@ def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEnt
         relayed=item.get("relayed", False),
         distributed=item.get("distributed", False),
         purged=item.get("purged", False),
+        stored_length=len(text) + len(replaced or "") + len(because or ""),
     )
 
 
