@@ -23,6 +23,11 @@ async def measure(server: Server, given: argparse.Namespace, *, whole: bool) -> 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=timeout) as http:
         if "waiting" in given.only:
             await _measure_waiting(http, server, given, whole=whole)
+        if "large" in given.only:
+            count = max(3, given.count // 4)
+            large = await large_room.costs(http, server, given.members, given.waiting, count, whole=whole)
+            for name, cost in large.items():
+                print(f"  {name:<34} {cost}")
         if not whole:
             return
         if "operations" in given.only:
@@ -31,11 +36,6 @@ async def measure(server: Server, given: argparse.Namespace, *, whole: bool) -> 
         if "writers" in given.only:
             for rooms in (1, 16):
                 print(f"  {_writers(rooms):<34} {await measures.throughput(http, server, rooms, given.each)}")
-        if "large" in given.only:
-            count = max(3, given.count // 4)
-            large = await large_room.costs(http, server, given.members, given.waiting, count)
-            for name, cost in large.items():
-                print(f"  {name:<34} {cost}")
 
 
 async def _measure_waiting(
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts alone")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        kinds = ("held", "parked") if "waiting" in given.only else ("held",)
+        kinds = ("held", "parked") if {"waiting", "large"} & set(given.only) else ("held",)
         servers: list[Server] = [Ours(Path(folder, kind), kind) for kind in kinds]
         python = synapse_python()
         if python is not None:

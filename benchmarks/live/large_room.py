@@ -30,9 +30,12 @@ async def make(http: aiohttp.ClientSession, server: Server, members: int) -> tup
 
 
 async def costs(
-    http: aiohttp.ClientSession, server: Server, members: int, waiting: int, count: int
+    http: aiohttp.ClientSession, server: Server, members: int, waiting: int, count: int, *, whole: bool
 ) -> dict[str, Cost]:
-    """The cost of each operation in a room of so many members, of whom some wait for news."""
+    """The cost of each operation in a room of so many members, of whom some wait for news.
+
+    If it isn't to be the `whole`, only that of a message to those who wait.
+    """
     everybody, room_id = await make(http, server, members)
     owner, reader = everybody[:2]
 
@@ -52,6 +55,7 @@ async def costs(
             ("initial sync", lambda: initial_sync(lazy=False)),
             ("initial sync, lazy", lambda: initial_sync(lazy=True)),
         )
+        if whole
     }
     clients = [_Waiting(reader) for reader in everybody[1 : waiting + 1]]
     for client in clients:

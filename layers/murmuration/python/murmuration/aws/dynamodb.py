@@ -113,7 +113,8 @@ def deserialize(attribute: Mapping[str, Any]) -> Any:
 
 
 def to_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: serialize(value) for name, value in item.items()}
+    """The item as DynamoDB's attribute values; most are strings."""
+    return {name: {"S": value} if type(value) is str else serialize(value) for name, value in item.items()}
 
 
 def from_attributes(attributes: Mapping[str, Any]) -> Item:
