@@ -161,13 +161,14 @@ class Settings(BaseModel):
     """Servers that are asked for the keys of those that can't be reached."""
     waiting: Literal["held", "parked"] = "parked"
     """Where clients wait for news: in a function's invocation, or on their queue without one."""
-    waits: Literal["edge", "rest"] = "rest"
-    """What stands between CloudFront and the queue of a client that is parked: a REST API, or nothing.
+    waits: Literal["edge", "rest"] = "edge"
+    """What stands between CloudFront and the queue of a client that is parked: nothing, or a REST API.
 
-    At the edge CloudFront asks SQS itself, which costs a fifth. Its requests aren't signed, so the queues let
-    everybody receive who knows a secret, and aren't encrypted. In them are numbers of registrations only.
+    At the edge CloudFront asks SQS itself, which costs a third, and the REST API only where SQS refuses. Its
+    requests aren't signed, so the queues let everybody receive who knows a secret, and aren't encrypted. In
+    them are numbers of registrations only.
     """
-    api: Literal["http", "rest"] = "rest"
+    api: Literal["http", "rest"] = "http"
     """Which APIs have functions' routes. An HTTP API costs two sevenths of a REST API."""
     memory: Annotated[int, Field(ge=128, le=10_240)] = 512
     """Megabytes of a function, where `modules` says nothing else. The CPU comes in proportion."""
@@ -247,12 +248,13 @@ class Settings(BaseModel):
         return self
 
     @property
-    def parks_apart(self) -> bool:
-        """Whether the route onto wake queues has a REST API of its own.
+    def has_rest_beside(self) -> bool:
+        """Whether a REST API has what the functions' APIs can't do.
 
-        An HTTP API can't have it. Where clients wait at the edge, it has SQS's own paths.
+        An HTTP API has no route onto wake queues, and puts no upload into the bucket. Where clients wait at
+        the edge, the route onto wake queues has SQS's own paths.
         """
-        return self.waiting == "parked" and (self.api == "http" or self.waits_at_edge)
+        return self.api == "http" or self.waits_at_edge
 
     @property
     def waits_at_edge(self) -> bool:

@@ -10,7 +10,7 @@ from aws_cdk import App, CfnOutput, CfnResource, Fn, NestedStack, Stack
 from infra_cdk import acknowledgements
 from infra_cdk.division import NESTED, Division, division_of
 from infra_cdk.layers import Layers
-from infra_cdk.parts.api import make_api, make_invoker, make_parking, make_uploader, make_waiter
+from infra_cdk.parts.api import make_api, make_beside, make_invoker, make_uploader, make_waiter
 from infra_cdk.parts.budget import make_budget
 from infra_cdk.parts.edge import make_edge, public_url
 from infra_cdk.parts.event_sources import make_event_sources, source_statements
@@ -52,13 +52,12 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     invoker = make_invoker(stack, settings, functions)
     if settings.waiting == "parked":
         make_waiter(stack, settings)
-    if settings.api == "rest":
-        make_uploader(stack, bucket.attr_arn)
+    make_uploader(stack, bucket.attr_arn)
     make = make_http_api if settings.api == "http" else make_api
     apis = {part: make(stack, settings, functions, part) for part in PARTS}
-    parking = make_parking(stack, settings) if settings.parks_apart else None
+    beside = make_beside(stack, settings, functions) if settings.has_rest_beside else None
     socket_api = make_socket_api(stack, settings) if socket_functions(functions) else None
-    distribution = make_edge(stack, settings, apis, parking, socket_api, secrets, bucket)
+    distribution = make_edge(stack, settings, apis, beside, socket_api, secrets, bucket)
 
     common: Any = {
         "layer_arns": make_layers(stack, settings, layers),
@@ -88,7 +87,7 @@ def make_stack(app: App, settings: Settings, functions: Sequence[Function], laye
     last = deployed.last
     for division in NESTED:
         last = _make_nested(stack, settings, division, functions, last, common)
-    for api in apis.values():
+    for api in [*apis.values(), *([beside] if beside else [])]:
         for resource in last:
             api.deployment.add_resource_dependency(resource)
     if socket_api is not None:
@@ -149,7 +148,7 @@ def environment(settings: Settings, **parts: Any) -> Mapping[str, Any]:
         "REGISTRATION": settings.registration,
         "RATE_LIMITS": "on" if settings.rate_limits else "off",
         "WAITING": settings.waiting,
-        "WAITS": settings.waits,
+        "WAITS": "edge" if settings.waits_at_edge else "rest",
         "API": settings.api,
         "MEDIA_MAX_BYTES": str(settings.media_max_bytes),
         "MEDIA_QUOTA_BYTES": str(settings.media_quota_bytes),

@@ -15,8 +15,9 @@
 // its size in a header of ours: it doesn't exist outside either. Only a REST API does that.
 //
 // An HTTP API decodes the path before it finds a route: it is given each `%` as `%25`. It knows no slash at the
-// end of a path, and takes a body for text by its type: the functions get that in a header of ours, too. It has
-// no queues, so who may wait is sent to another origin. What it would refuse for its size is refused here.
+// end of a path, and takes a body for text by its type: the functions get that in a header of ours, too. What it
+// would refuse for its size is refused here. It has neither queues nor the bucket: who may wait and large uploads
+// go to the REST API beside it, another origin.
 
 const crypto = require('crypto');
 
@@ -40,7 +41,7 @@ const CORS_HEADERS = {
 
 const SYNC_PATH = /^\/_matrix\/client\/(r0|v3)\/sync$/;
 const MARKED =
-    /^(p_([\w-]{8,32}\.p\d\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
+    /^(p_([\w-]{8,32}\.p\d[\w-]{0,400}\.([0-9a-f]{32}))\.([0-9a-f]{12})\.(\d{10})\.([\w-]*))\.(\d{13})$/;
 const PARKED_BY = ['access_token', 'filter', 'set_presence', 'use_state_after'];
 const INTERNAL = ['parked', 'uploads'];
 const SIZE_HEADER = 'x-murmuration-size';
@@ -153,15 +154,20 @@ function park(request) {
 }
 
 function upload(request) {
-    const found = HTTP_APIS ? null : UPLOAD_PATH.exec(request.uri);
+    const found = UPLOAD_PATH.exec(request.uri);
     const length = request.headers['content-length'];
     if (!found || !length || !(Number(length.value) > LARGE_BYTES)) {
-        return;
+        return false;
     }
-    if (request.method === (found[1] ? 'PUT' : 'POST')) {
-        request.headers[SIZE_HEADER] = { value: length.value };
-        request.uri = '/uploads' + (found[1] || '');
+    if (request.method !== (found[1] ? 'PUT' : 'POST')) {
+        return false;
     }
+    request.headers[SIZE_HEADER] = { value: length.value };
+    request.uri = '/uploads' + (found[1] || '');
+    if (HTTP_APIS) {
+        cf.selectRequestOriginById('parking');
+    }
+    return true;
 }
 
 function refuse(status, description, errcode, error) {
@@ -220,7 +226,9 @@ function handler(event) {
         request.headers[URI_HEADER] = { value: query === undefined ? request.uri : request.uri + '?' + query };
     }
     delete request.headers[SIZE_HEADER];
-    upload(request);
+    if (upload(request)) {
+        return request;
+    }
     if (SOCKET_PATH.test(request.uri)) {
         request.uri = '/ws';
     } else if (HTTP_APIS) {

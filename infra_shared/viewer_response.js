@@ -7,7 +7,7 @@
 // A ring for changed keys is longer still. How many they are now isn't told here. So the client hears for the
 // moment that it has enough of them; the function that it is called to tells it the number.
 
-const MARKED = /^(p_([\w-]{8,32}\.p\d\.[0-9a-f]{32})\.[0-9a-f]{12}\.\d{10}\.([\w-]*))\.\d{13}$/;
+const MARKED = /^(p_([\w-]{8,32}\.p\d[\w-]{0,400}\.[0-9a-f]{32})\.[0-9a-f]{12}\.\d{10}\.([\w-]*))\.\d{13}$/;
 const RING_BYTES = 600;
 const KEYS_RING_BYTES = 4096;
 const ENOUGH_KEYS = 50;

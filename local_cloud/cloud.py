@@ -146,7 +146,7 @@ class Cloud:
         """What counts from now on what is used, if it is asked for."""
         if not self.config.meter:
             return None
-        meter = Meter()
+        meter = Meter(self.config.api)
         metering.install(meter)
         self.lambdas.on_invocation = meter.invocation
         self._cleanup.callback(metering.uninstall, meter)

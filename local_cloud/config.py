@@ -52,8 +52,8 @@ class Config:
     registration: Literal["open", "closed", "token"] = "closed"
     rate_limits: bool = True
     waiting: Literal["held", "parked"] = "parked"
-    waits: Waits = "rest"
-    api: Api = "rest"
+    waits: Waits = "edge"
+    api: Api = "http"
     dynamodb: str = "dynoxide"
     functions: str = "functions"
     chaos: Chaos = "none"

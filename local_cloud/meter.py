@@ -15,6 +15,7 @@ from typing import Any
 from botocore import handlers
 
 from local_cloud.aws.patch import WRITES
+from local_cloud.config import Api
 from murmuration.aws import calls
 from murmuration.aws.calls import Answer, Call, Proceed, ServiceError
 
@@ -24,9 +25,10 @@ PUTS = frozenset({"PutObject", "CopyObject", "ListObjectsV2", "CreateMultipartUp
 
 
 class Meter:
-    """The counts of one run, by the names in `prices.PRICES`."""
+    """The counts of one run, by the names in `prices.PRICES`. `api` is the kind in front of functions."""
 
-    def __init__(self) -> None:
+    def __init__(self, api: Api = "http") -> None:
+        self._requests = f"{api}_requests"
         self._counts: defaultdict[str, float] = defaultdict(float)
         self._refused = 0
         self._parked = 0
@@ -44,19 +46,23 @@ class Meter:
         for name in ("cloudfront_requests", "cloudfront_functions"):
             self.add(name)
         if not preflight:
-            self.add("rest_requests")
+            self.add(self._requests)
 
     def wait(self) -> None:
-        """A request of those counted waits in API Gateway, on a queue."""
-        self.add("sqs_requests")
-        with self._lock:
-            self._parked += 1
+        """A request of those counted waits in a REST API, on a queue."""
+        self._wait_on_a_queue()
+        self.add("rest_requests")
 
     def wait_at_edge(self) -> None:
         """A request of those counted waits on a queue without API Gateway; a second function answers it."""
-        self.wait()
-        self.add("rest_requests", -1)
+        self._wait_on_a_queue()
         self.add("cloudfront_functions")
+
+    def _wait_on_a_queue(self) -> None:
+        self.add(self._requests, -1)
+        self.add("sqs_requests")
+        with self._lock:
+            self._parked += 1
 
     def call_queue(self, operation: str) -> None:
         """SQS is called; the making of queues is counted apart as well."""

@@ -20,7 +20,7 @@ from types import TracebackType
 
 from local_cloud.database.dynoxide import free_port
 
-KEPT = ("MURMURATION_API", "MURMURATION_DYNOXIDE", "MURMURATION_PASSWORD_COST")
+KEPT = ("MURMURATION_API", "MURMURATION_DYNOXIDE", "MURMURATION_PASSWORD_COST", "MURMURATION_WAITS")
 """Settings of the test's own process that a server under test shares."""
 
 

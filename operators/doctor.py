@@ -1,4 +1,4 @@
-"""The checks of `murmuration doctor`. None changes anything."""
+"""The checks of `murmuration doctor`. None leaves anything changed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any
@@ -42,6 +42,8 @@ class Answer:
     date: str | None
     sent_at: float
     """The middle of the request, in seconds since the Unix epoch."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """By their names in small letters."""
 
 
 class Unreachable(Exception):
@@ -77,7 +79,8 @@ def fetch(url: str) -> Answer:
     except ValueError:
         body = None
     middle = (started + time.time()) / 2
-    return Answer(status, body if isinstance(body, dict) else None, headers.get("Date"), middle)
+    told = {name.lower(): value for name, value in headers.items()}
+    return Answer(status, body if isinstance(body, dict) else None, headers.get("Date"), middle, told)
 
 
 # -- Over HTTP -------------------------------------------------------------------------------------------
@@ -89,12 +92,16 @@ def _http_checks(server: Server, url: str) -> Iterator[Finding]:
     except Unreachable as error:
         yield Finding(Standing.FAILED, "versions", f"{url} does not answer: {error}")
         return
+    from operators.probing import check_routes, check_waits
+
     yield check_versions(answer)
     yield check_clock(answer)
     for subject, check in (
         ("well-known for clients", lambda: check_wellknown_client(server, url)),
         ("well-known for servers", lambda: check_wellknown_server(server, url)),
         ("federation", lambda: check_federation(server, url)),
+        ("routes", lambda: check_routes(server, url)),
+        ("waits", lambda: check_waits(server, url)),
     ):
         yield _guarded(subject, check)
 

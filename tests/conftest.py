@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
 SERVER_NAME = "example.org"
 PREFIX = "murmuration-test"
-KEPT = ("MURMURATION_API", "MURMURATION_PASSWORD_COST")
-"""Settings of the run that servers of tests share. `MURMURATION_API=http` runs it as behind HTTP APIs."""
+KEPT = ("MURMURATION_API", "MURMURATION_PASSWORD_COST", "MURMURATION_WAITS")
+"""Settings of the run that servers of tests share: without any, it runs as what is deployed by default.
+
+`MURMURATION_API=rest MURMURATION_WAITS=rest` runs it as behind REST APIs.
+"""
 hypothesis.settings.register_profile(
     "murmuration",
     deadline=None,
@@ -93,10 +96,12 @@ def dynamodb_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def deployment(dynamodb_url: str) -> Iterator[None]:
     """The environment of a deployed function, and its tables."""
     from local_cloud import permissions
+    from local_cloud.names import QUEUE_URLS
     from murmuration import server_keys
     from murmuration.aws import calls, dynamodb
     from murmuration.aws import clients as aws
     from murmuration.settings import settings
+    from murmuration.storage.live import wake_queues
     from murmuration.storage.tables import TABLES
 
     permissions.install()
@@ -110,6 +115,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
         "MURMURATION_REGISTRATION": "open",
         "MURMURATION_RATE_LIMITS": "off",
         "MURMURATION_PASSWORD_COST": "4",
+        "MURMURATION_QUEUE_URLS": QUEUE_URLS,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
@@ -119,6 +125,7 @@ def deployment(dynamodb_url: str) -> Iterator[None]:
         calls.forget()
         _genuine.setdefault("_read", server_keys._read)
         patch.setattr(server_keys, "_read", lambda: "ed25519 test " + "A" * 43)
+        patch.setattr(wake_queues, "edge_secret", lambda: "what CloudFront proves itself with")
         for table in TABLES:
             dynamodb.client().create_table(**table.create_request(settings().table(table.name)))
         yield

@@ -48,3 +48,11 @@ def test_no_function_imports_what_only_some_calls_need() -> None:
     from murmuration.endpoint import discover
 
     assert not imported(*(function.module for function in discover())) & NEVER
+
+
+def test_no_function_imports_what_only_the_type_checker_needs() -> None:
+    """Each TypedDict takes time to make."""
+    from murmuration.endpoint import discover
+
+    loaded = imported(*(function.module for function in discover()))
+    assert not [module for module in loaded if module.endswith(".json_types")]

@@ -22,8 +22,8 @@ from operators.costs.counts import Counts
 from operators.costs.lives import LIVES
 from operators.costs.usage import ASSUMPTIONS, WAITING, Life, Setup, estimate, estimate_causes
 
-EDGE = Setup(api="http", waits="edge")
-"""The settings with which the deployment costs least."""
+REST = Setup(api="rest", waits="rest")
+"""The settings that go back to REST APIs for all."""
 
 
 def dollars(life: Life, counts: Counts, setup: Setup) -> dict[str, tuple[float, float]]:
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> int:
     for name in names:
         life = LIVES[name]
         with tempfile.TemporaryDirectory() as folder:
-            counted = measure(Path(folder), int(life.rooms), int(life.audience))
+            counted = measure(Path(folder), int(life.rooms), int(life.audience), int(life.devices))
         estimated = model.counts(life.rooms, life.audience)
         if "--json" in arguments:
             results[name] = {
@@ -69,8 +69,8 @@ def _print(name: str, life: Life, counted: Counts, estimated: Counts) -> None:
     for title, counts, setup in (
         ("counted", counted, Setup()),
         ("the model's", estimated, Setup()),
-        ("counted, at the edge", counted, EDGE),
-        ("the model's, at the edge", estimated, EDGE),
+        ("counted, with REST APIs", counted, REST),
+        ("the model's, with REST", estimated, REST),
     ):
         found = dollars(life, counts, setup)
         shown = "".join(f"{f'{free:,.2f} ({listed:,.2f})':>24}" for free, listed in found.values())

@@ -19,30 +19,37 @@ import aiohttp
 
 from benchmarks.bill.stage import V3, Counted, Person, Stage, running
 from murmuration.delivery import wakes
+from murmuration.sync import narrow_look
 from operators.costs.counts import Counts, Op
 
 TIMES = 4
+WAKES = 2
+"""How often each device is rung while its slots rest: its item is as long as in a conversation."""
 WAITING = 3
-"""How many devices wait, of as many users."""
+"""How many users wait, with all of their devices."""
 LATE_S = 1
 """How late late rings come here; what they cost doesn't depend on it."""
 
 
-def measure(folder: Path, rooms: int, people: int) -> Counts:
-    """What operations ask for where all are in so many rooms, and talk in one of so many people."""
+def measure(folder: Path, rooms: int, people: int, devices: int) -> Counts:
+    """What operations ask for where all are in so many rooms, and talk in one of so many people.
+
+    Those who wait do so with so many devices.
+    """
     spawning = multiprocessing.get_context("spawn")  # a local cloud wants a process for itself
     with ProcessPoolExecutor(1, mp_context=spawning, max_tasks_per_child=1) as pool:
-        found = [pool.submit(_measure_waiting, folder, kind, rooms, people) for kind in ("parked", "held")]
+        kinds: tuple[Literal["parked", "held"], ...] = ("parked", "held")
+        found = [pool.submit(_measure_waiting, folder, kind, rooms, people, devices) for kind in kinds]
         return Counts(**found[0].result(), **found[1].result())
 
 
 def _measure_waiting(
-    folder: Path, waiting: Literal["parked", "held"], rooms: int, people: int
+    folder: Path, waiting: Literal["parked", "held"], rooms: int, people: int, devices: int
 ) -> dict[str, Any]:
     wakes.LATE_S = LATE_S
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # those who wait at the end are cut off
     with running(folder / waiting, waiting) as stage:
-        return (_parked if waiting == "parked" else _held)(stage, rooms, people)
+        return _parked(stage, rooms, people, devices) if waiting == "parked" else _held(stage, rooms, people)
 
 
 def _settle_in(stage: Stage, rooms: int, people: int) -> tuple[list[Person], str, str]:
@@ -66,10 +73,11 @@ def _each(times: int, work: Callable[[int], object]) -> Callable[[], None]:
     return run
 
 
-def _parked(stage: Stage, rooms: int, people: int) -> dict[str, Any]:
+def _parked(stage: Stage, rooms: int, people: int, devices: int) -> dict[str, Any]:
     everybody, room_id, small = _settle_in(stage, rooms, people)
     writer, *others = everybody
     readers = others[:WAITING]
+    waiting = [*readers, *(stage.device_of(reader) for reader in readers for _ in range(devices - 1))]
     send = stage.count(_each(TIMES, lambda _: writer.send(room_id))).op * (1 / TIMES)
 
     def type_both(_: int) -> None:
@@ -82,12 +90,15 @@ def _parked(stage: Stage, rooms: int, people: int) -> dict[str, Any]:
     receipt = stage.count(_each(TIMES, lambda number: readers[0].read(small, events[number]))).op
     receipt *= 1 / TIMES
     alone = _alone(stage, everybody, room_id)
-    for reader in readers:
-        reader.sync()
+    for device in waiting:
+        device.sync()
     writer.send(room_id)  # whoever was registered meanwhile isn't any more
     writer.send(small)
-    with stage.waiting(readers):
-        wake = _of_each(stage, TIMES, lambda _: writer.send(room_id), send)
+    with stage.waiting(waiting):
+        wake = _of_each(stage, WAKES, lambda _: writer.send(room_id), send, len(waiting))
+        lasts, narrow_look.EVERYTHING_S = narrow_look.EVERYTHING_S, 0
+        wake_all = _of_each(stage, 1, lambda _: writer.send(room_id), send, len(waiting))
+        narrow_look.EVERYTHING_S = lasts
         ringing = [stage.count(lambda: writer.type(small, typing=True))]
 
         def send_and_stop() -> None:
@@ -102,17 +113,18 @@ def _parked(stage: Stage, rooms: int, people: int) -> dict[str, Any]:
         "typing": typing,
         "receipt": receipt,
         "wake": wake,
-        "late_wake": late * (1 / WAITING),
-        "wakes_per_message": fetched.requests / WAITING,
+        "wake_all": wake_all,
+        "late_wake": late * (1 / len(waiting)),
+        "wakes_per_message": fetched.requests / len(waiting),
     }
 
 
-def _of_each(stage: Stage, times: int, work: Callable[[int], object], without: Op) -> Op:
-    """What one of the waiting devices asks for when `work` rings it, which alone asks for `without`."""
+def _of_each(stage: Stage, times: int, work: Callable[[int], object], without: Op, devices: int) -> Op:
+    """What one of so many waiting devices asks for when `work` rings it, which alone asks for `without`."""
     total = Op()
     for number in range(times):
         total += stage.count(lambda number=number: work(number)).op - without  # type: ignore[misc]
-    return total * (1 / times / WAITING)
+    return total * (1 / times / devices)
 
 
 def _alone(stage: Stage, everybody: list[Person], room_id: str) -> dict[str, Op]:
@@ -210,7 +222,7 @@ def _held(stage: Stage, rooms: int, people: int) -> dict[str, Op]:
     readers[0].sync(1_500)  # the first finds no queue; it is made once
     wait = stage.count(lambda: readers[0].sync(1_500), quiet_s=1).op
     with stage.waiting(readers):
-        wake = _of_each(stage, TIMES, lambda _: writer.send(room_id), send)
+        wake = _of_each(stage, TIMES, lambda _: writer.send(room_id), send, len(readers))
     return {"held_wait": wait, "held_wake": wake, "push": push}
 
 

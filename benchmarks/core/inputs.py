@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-Pdu = dict[str, Any]
+Pdu = Any
 StateKey = tuple[str, str]
 
 SERVER = "bench.example"

@@ -3,16 +3,18 @@
 An API may have so many path nodes only, so there are several (`infra_shared.apis`); the one for other
 servers' requests has a throttle of its own. All have one name, by which CloudWatch counts them together.
 
-A REST API, not an HTTP API: it hands functions the path as it was sent. Each path has the fallback function
-for the methods that it lacks, so that a wrong method is answered in Matrix's words; what API Gateway answers
-by itself is put in the same words here.
+A REST API hands functions the path as it was sent. Each path has the fallback function for the methods that
+it lacks, so that a wrong method is answered in Matrix's words; what API Gateway answers by itself is put in
+the same words here.
+
+Where functions' routes have HTTP APIs (`http_api`), one REST API has what those can't do (`openapi_beside`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from aws_cdk import CfnResource, Fn, Stack
@@ -130,38 +132,66 @@ def openapi(settings: Settings, functions: Iterable[Function], part: Part = "") 
     `part` says which. Raises DeploymentError for routes that API Gateway would refuse.
     """
 
-    schemes: dict[str, Any] = {}
-
-    def operation(function: Function, path: str = "", method: str = "") -> dict[str, Any]:
-        if stores_body(function.route):
-            name = f"{uploads.AUTHORIZER}-{method}"
-            schemes[name] = uploads.security_scheme(
-                invocation_uri(settings, function), {"Fn::GetAtt": [INVOKER, "Arn"]}
-            )
-            return {**_stored(path), "security": [{name: []}]}
-        return {
-            "responses": {},
-            "x-amazon-apigateway-integration": {
-                "type": "AWS_PROXY",
-                "httpMethod": "POST",
-                "uri": invocation_uri(settings, function),
-                "credentials": {"Fn::GetAtt": [INVOKER, "Arn"]},
-                "passthroughBehavior": "WHEN_NO_MATCH",
-                "timeoutInMillis": GATEWAY_SECONDS * 1000,
-            },
-        }
-
     found = methods_by_path(functions, part)
     paths: dict[str, dict[str, Any]] = {
-        path: {method: operation(function, path, method) for method, function in methods.items()}
+        path: {method: _operation(settings, function, path, method) for method, function in methods.items()}
         for path, methods in found.items()
     }
-    if settings.waiting == "parked" and not part and not settings.parks_apart:
-        paths[parking.PATH] = {"get": _parked(settings), ANY: operation(found[FALLBACK_PATH][ANY])}
+    if settings.waiting == "parked" and not part and not settings.has_rest_beside:
+        fallback = found[FALLBACK_PATH][ANY]
+        paths[parking.PATH] = {"get": _parked(settings), ANY: _operation(settings, fallback)}
     if (nodes := count_nodes(paths)) > MOST_RESOURCES:
         raise DeploymentError(f"the routes make {nodes} resources, and an API may have {MOST_RESOURCES}")
-    document = _document(settings, paths)
-    return {**document, "components": {"securitySchemes": schemes}} if schemes else document
+    schemes = _schemes(settings, found)
+    return _document(settings, paths, schemes)
+
+
+def openapi_beside(settings: Settings, functions: Iterable[Function]) -> dict[str, Any]:
+    """The document of the REST API beside the functions' APIs (`Settings.has_rest_beside`)."""
+    stored: dict[str, dict[str, Function]] = {}
+    if settings.api == "http":
+        for method, path, function in http_routes(functions):
+            if stores_body(function.route):
+                stored.setdefault(path, {})[method.lower()] = function
+    paths = {
+        path: {method: _operation(settings, function, path, method) for method, function in methods.items()}
+        for path, methods in sorted(stored.items())
+    }
+    if settings.waiting == "parked":
+        paths[parking.PATH_AT_EDGE if settings.waits_at_edge else parking.PATH] = {"get": _parked(settings)}
+    return _document(settings, paths, _schemes(settings, stored))
+
+
+def _operation(settings: Settings, function: Function, path: str = "", method: str = "") -> dict[str, Any]:
+    """The operation of a route; its path and method are needed for one that stores its body."""
+    if stores_body(function.route):
+        return {**_stored(path), "security": [{_scheme_name(method): []}]}
+    return {
+        "responses": {},
+        "x-amazon-apigateway-integration": {
+            "type": "AWS_PROXY",
+            "httpMethod": "POST",
+            "uri": invocation_uri(settings, function),
+            "credentials": {"Fn::GetAtt": [INVOKER, "Arn"]},
+            "passthroughBehavior": "WHEN_NO_MATCH",
+            "timeoutInMillis": GATEWAY_SECONDS * 1000,
+        },
+    }
+
+
+def _scheme_name(method: str) -> str:
+    return f"{uploads.AUTHORIZER}-{method}"
+
+
+def _schemes(settings: Settings, routes: Mapping[str, Mapping[str, Function]]) -> dict[str, Any]:
+    """The authorizers of routes that store bodies: the routes' own functions."""
+    credentials = {"Fn::GetAtt": [INVOKER, "Arn"]}
+    return {
+        _scheme_name(method): uploads.security_scheme(invocation_uri(settings, function), credentials)
+        for methods in routes.values()
+        for method, function in methods.items()
+        if stores_body(function.route)
+    }
 
 
 def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict[str, Function]]:
@@ -188,13 +218,16 @@ def methods_by_path(functions: Iterable[Function], part: Part) -> dict[str, dict
     return paths
 
 
-def _document(settings: Settings, paths: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _document(
+    settings: Settings, paths: dict[str, dict[str, Any]], schemes: Mapping[str, Any]
+) -> dict[str, Any]:
     return {
         "openapi": "3.0.1",
         "info": {"title": settings.prefix, "version": "1"},
         "x-amazon-apigateway-binary-media-types": ["*/*"],
         "x-amazon-apigateway-gateway-responses": _gateway_responses(),
         "paths": paths,
+        **({"components": {"securitySchemes": dict(schemes)}} if schemes else {}),
     }
 
 
@@ -238,10 +271,9 @@ def make_api(stack: Stack, settings: Settings, functions: Iterable[Function], pa
     return _make_rest(stack, settings, openapi(settings, functions, part), part)
 
 
-def make_parking(stack: Stack, settings: Settings) -> Api:
-    """The REST API that has the route onto wake queues alone (`Settings.parks_apart`)."""
-    path = parking.PATH_AT_EDGE if settings.waits_at_edge else parking.PATH
-    return _make_rest(stack, settings, _document(settings, {path: {"get": _parked(settings)}}), "Parking")
+def make_beside(stack: Stack, settings: Settings, functions: Iterable[Function]) -> Api:
+    """The REST API beside the functions' APIs. Its resources have the names that deployments know."""
+    return _make_rest(stack, settings, openapi_beside(settings, functions), "Parking")
 
 
 def _make_rest(stack: Stack, settings: Settings, body: dict[str, Any], part: str) -> Api:

@@ -42,7 +42,7 @@ https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-
 """
 
 PARKING = "parking"
-"""The origin that has the route onto the queues, where it has an API of its own."""
+"""The REST API beside the functions' APIs, which has the route onto the queues, and large uploads."""
 QUEUES = "queues"
 """SQS's endpoint, where clients wait at the edge."""
 REST_APIS = "const HTTP_APIS = false;"
@@ -64,12 +64,12 @@ def make_edge(
     stack: Stack,
     settings: Settings,
     apis: Mapping[Part, rest.Api],
-    parking: rest.Api | None,
+    beside: rest.Api | None,
     socket_api: apigatewayv2.CfnApi | None,
     secrets: CfnCustomResource,
     bucket: s3.CfnBucket,
 ) -> cloudfront.CfnDistribution:
-    """The distribution, which finds an API by the path; `parking` is the API to which it sends who may wait.
+    """The distribution, which finds an API by the path; `beside` has what `Settings.has_rest_beside` says.
 
     With a domain it is changed when the APIs' stages are there. Without one, functions are told its address
     and are made after it, while the stages come after the functions.
@@ -109,14 +109,16 @@ def make_edge(
     cache = _make_cache_policy(stack, settings).ref
     special = [(path, _origin_name(part_of(path)), cache) for path in CACHED_PATHS]
     origins = [origin(_origin_name(part), api.id, api.path) for part, api in apis.items()]
-    if parking is not None:
-        origins.append(origin(PARKING, parking.id, parking.path))
+    if beside is not None:
+        origins.append(origin(PARKING, beside.id, beside.path))
     syncs: list[tuple[str, dict[str, object]]] = []
     if settings.waits_at_edge:
         origins.append(_queues_origin(secrets))
         response = _make_response_function(stack, settings)
         sync = behaviour(_origin_name(part_of(SYNC_PATH)), CACHING_DISABLED) | {
-            "allowed_methods": ["GET", "HEAD", "OPTIONS"],  # for which CloudFront goes on to a second origin
+            # For these CloudFront goes on to a second origin, if they are cached methods, too.
+            "allowed_methods": ["GET", "HEAD", "OPTIONS"],
+            "cached_methods": ["GET", "HEAD", "OPTIONS"],
             "function_associations": [
                 runs("viewer-request", viewer.attr_function_arn),
                 runs("viewer-response", response.attr_function_arn),
@@ -171,7 +173,7 @@ def make_edge(
         ],
     )
     distribution = cloudfront.CfnDistribution(stack, "Distribution", distribution_config=config)
-    for api in [*apis.values(), *([parking] if parking else [])] if settings.domain else ():
+    for api in [*apis.values(), *([beside] if beside else [])] if settings.domain else ():
         distribution.add_resource_dependency(api.stage)
     make_records(stack, settings, distribution)
     return distribution
@@ -180,16 +182,21 @@ def make_edge(
 def viewer_code(settings: Settings) -> str:
     """The viewer function's code, for the kind of API that it sends requests to.
 
-    Where it chooses the origin of who may wait, that takes an import in the first line.
+    Where it chooses the origin of who may wait or of large uploads, that takes an import in the first line.
     https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/helper-functions-origin-modification.html
     """
-    code = VIEWER.read_text()
+    code = without_comments(VIEWER.read_text())
     if settings.api == "http":
         code = code.replace(REST_APIS, REST_APIS.replace("false", "true"))
     if settings.waits_at_edge:
         queues = f"/{settings.prefix}-{rest.queue_prefix(settings)}"
         code = code.replace(BY_API, f"const AT_EDGE = true;\nconst QUEUES = '{queues}';")
-    return f"import cf from 'cloudfront';\n{code}" if settings.parks_apart else code
+    return f"import cf from 'cloudfront';\n{code}" if settings.has_rest_beside else code
+
+
+def without_comments(code: str) -> str:
+    """The code without lines that are comments: a function of CloudFront's may have 10 KB."""
+    return "".join(line for line in code.splitlines(True) if not line.lstrip().startswith("//"))
 
 
 def _make_response_function(stack: Stack, settings: Settings) -> cloudfront.CfnFunction:
@@ -199,7 +206,7 @@ def _make_response_function(stack: Stack, settings: Settings) -> cloudfront.CfnF
         "ViewerResponseFunction",
         name=global_name(settings, "viewer-response"),
         auto_publish=True,
-        function_code=VIEWER_RESPONSE.read_text(),
+        function_code=without_comments(VIEWER_RESPONSE.read_text()),
         function_config=cloudfront.CfnFunction.FunctionConfigProperty(
             comment="Answers clients that wait", runtime="cloudfront-js-2.0"
         ),

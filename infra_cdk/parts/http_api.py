@@ -42,7 +42,7 @@ STAGE = "$default"
 def http_openapi(settings: Settings, functions: Iterable[Function], part: Part = "") -> dict[str, Any]:
     """The document of one of the APIs; see `infra_cdk.parts.api.openapi`.
 
-    It lacks the routes that put bodies into the bucket: an HTTP API can't.
+    It lacks the routes that put bodies into the bucket: an HTTP API can't. The REST API beside has them.
     """
     served = [each for each in functions if not stores_body(each.route)]
     paths = methods_by_path(served, part)

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra_cdk.reach.reading import HANDLER
 from infra_cdk.reach.source import Definition, Function, Source, dotted
 from infra_cdk.reach.walk import Walk
 from infra_shared.grants import GRANTS, covers, file_of
 from infra_shared.needs import OBJECTS, Need
 
-HANDLER = "handler"
 ENDPOINT = "endpoint"
 """The decorator of HTTP endpoints; its keyword `auth` says whether the edge verifies the token first."""
 DEFAULT_AUTH = "ACCESS_TOKEN"

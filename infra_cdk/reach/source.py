@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+CHANGING = frozenset(("add", "append", "appendleft", "extend", "insert", "register", "setdefault", "update"))
+"""Methods by which something is put into a container."""
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "layers" / "murmuration" / "python" / "murmuration"
 FUNCTIONS = ROOT / "functions"
@@ -45,29 +47,85 @@ class Definition:
     def is_function(self) -> bool:
         return isinstance(self.node, Function)
 
+    @property
+    def is_overload(self) -> bool:
+        """Whether it is no more than a type of a function that is defined below it."""
+        return isinstance(self.node, Function) and any(
+            dotted(each).rpartition(".")[2] == "overload" for each in self.node.decorator_list
+        )
+
 
 class Module:
-    """A file: what it defines and what it imports at its top."""
+    """A file: what it defines and what it imports at its top.
+
+    `ambiguous` are the names that may stand for several things, as branches bind them. `registrations` are
+    statements and decorated functions that put something where another definition has it: each with the name
+    of that.
+    """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self.path = path
+        self.package = name if path.stem == "__init__" else name.rpartition(".")[0]
         self.tree = ast.parse(path.read_text(), str(path))
         self.imports: dict[str, str] = {}
+        self.stars: list[str] = []
         self.definitions: dict[str, Definition] = {}
+        self.ambiguous: set[str] = set()
+        self.registrations: list[tuple[str, ast.AST]] = []
         self._read(self.tree.body)
 
     def _read(self, body: list[ast.stmt]) -> None:
         for node in body:
-            if isinstance(node, ast.If | ast.Try):
-                self._read([*node.body, *node.orelse])
+            match node:
+                case ast.If() | ast.For() | ast.While():
+                    self._read([*node.body, *node.orelse])
+                case ast.With():
+                    self._read(node.body)
+                case ast.Try():
+                    handlers = [each for handler in node.handlers for each in handler.body]
+                    self._read([*node.body, *handlers, *node.orelse, *node.finalbody])
+                case ast.Import() | ast.ImportFrom():
+                    self._import(node)
+                case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                    self._define(node.name, node)
+                case ast.Assign() | ast.AnnAssign():
+                    self._assign(node)
+                case ast.AugAssign():
+                    self.registrations.append((dotted(node.target), node))
+                case ast.Expr(value=ast.Call() as call):
+                    self.registrations.append((dotted(_called(call)), node))
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        for name, meant in imported(node, self.package):
+            if name == "*":
+                self.stars.append(meant.removesuffix(".*"))
                 continue
-            self.imports |= dict(imported(node))
-            if isinstance(node, Function | ast.ClassDef):
-                self.definitions[node.name] = Definition(self.name, node.name, node)
-            elif isinstance(node, ast.Assign | ast.AnnAssign):
-                for name, statement in _assigned(node):
-                    self.definitions[name] = Definition(self.name, name, statement)
+            if self.imports.get(name, meant) != meant or name in self.definitions:
+                self.ambiguous.add(name)
+            self.imports[name] = meant
+
+    def _define(self, name: str, node: ast.stmt) -> None:
+        before = self.definitions.get(name)
+        if name in self.imports or (before is not None and not before.is_overload):
+            self.ambiguous.add(name)
+        self.definitions[name] = Definition(self.name, name, node)
+        for decorator in getattr(node, "decorator_list", ()):
+            self.registrations.append((dotted(_called(decorator)), node))
+
+    def _assign(self, node: ast.Assign | ast.AnnAssign) -> None:
+        for name, statement in _assigned(node):
+            if name in self.definitions and isinstance(self.definitions[name].node, ast.stmt):
+                self.registrations.append((name, node))
+            self.definitions[name] = Definition(self.name, name, statement)
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+            if isinstance(target, ast.Subscript | ast.Attribute):
+                self.registrations.append((dotted(target), node))
+
+
+def _called(node: ast.expr) -> ast.expr:
+    """What is called, and called again with what comes of it: `a.b` of `a.b(1)(2)`."""
+    return _called(node.func) if isinstance(node, ast.Call) else node
 
 
 def _assigned(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, ast.stmt]]:
@@ -84,14 +142,16 @@ def _assigned(node: ast.Assign | ast.AnnAssign) -> Iterator[tuple[str, ast.stmt]
                     yield each.id, ast.copy_location(ast.Assign([each], part), node)
 
 
-def imported(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """The names that an import statement binds, and what each stands for, dotted."""
+def imported(node: ast.AST, package: str) -> Iterator[tuple[str, str]]:
+    """The names that an import statement in a package binds, and what each stands for, dotted."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             yield (alias.asname, alias.name) if alias.asname else (alias.name.partition(".")[0],) * 2
-    elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+    elif isinstance(node, ast.ImportFrom):
+        parts = package.split(".")[: 1 - node.level or None] if node.level else []
+        origin = ".".join([*parts, *([node.module] if node.module else [])])
         for alias in node.names:
-            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+            yield alias.asname or alias.name, f"{origin}.{alias.name}"
 
 
 class Source:
@@ -108,11 +168,11 @@ class Source:
                     parts.pop()
                 self.modules[".".join(parts)] = Module(".".join(parts), path)
 
-    def cached(self, read: Callable[[Definition], T], definition: Definition) -> T:
-        """What `read` makes of a definition, read once. Nobody may change it."""
+    def cached(self, read: Callable[[Definition, str], T], definition: Definition) -> T:
+        """What `read` makes of a definition and its package, read once. Nobody may change it."""
         key = (read, id(definition.node), definition)
         if key not in self._read:
-            self._read[key] = read(definition)
+            self._read[key] = read(definition, self.modules[definition.module].package)
         found: T = self._read[key]
         return found
 
@@ -130,9 +190,10 @@ class Source:
                 return self.member(owner, name) if isinstance(owner, Definition) else None
             if name in module.definitions:
                 return module.definitions[name]
-            if name not in module.imports:
-                return None
-            dotted = module.imports[name]
+            if name in module.imports:
+                dotted = module.imports[name]
+            else:
+                return next((found for star in module.stars if (found := self.find(f"{star}.{name}"))), None)
         return None
 
     def member(self, owner: Definition, name: str) -> Definition | None:
@@ -169,6 +230,8 @@ class Source:
             start = f"{module}.{first}"
         elif first in home.imports:
             start = home.imports[first]
+        elif home.stars:
+            start = f"{module}.{first}"
         else:
             return None
         return self.find(f"{start}.{rest}" if rest else start)
@@ -184,6 +247,40 @@ class Source:
             for each in self.classes
             if each != owner and all(self.member(each, name) is not None for name in wanted)
         ]
+
+    @cached_property
+    def registered(self) -> dict[Definition, list[Definition]]:
+        """What is put into a definition at the top of a module, by that definition.
+
+        That is done by assigning an item or an attribute, by calling a method of it, or by a function or
+        decorator that changes it.
+        """
+        found: dict[Definition, list[Definition]] = {}
+        for module in self.modules.values():
+            for number, (name, node) in enumerate(module.registrations):
+                given = Definition(module.name, f"registration {number}", node)
+                owner, by = self.named(module.name, name), self.named(module.name, name.rpartition(".")[0])
+                holders = [each for each in (owner, by) if isinstance(each, Definition)]
+                if holders and holders[0] is owner and holders[0].is_function:
+                    holders[:1] = self.changed_by(holders[0])
+                for holder in holders:
+                    if not holder.is_class:
+                        found.setdefault(holder, []).append(given)
+        return found
+
+    def changed_by(self, function: Definition) -> list[Definition]:
+        """The definitions at the top of its module that a function changes when it is called."""
+        names = set()
+        for node in ast.walk(function.node):
+            match node:
+                case ast.Global():
+                    names |= set(node.names)
+                case ast.Subscript(ctx=ast.Store(), value=base) | ast.Attribute(ctx=ast.Store(), value=base):
+                    names.add(dotted(base))
+                case ast.Call(func=ast.Attribute(value=base, attr=method)) if method in CHANGING:
+                    names.add(dotted(base))
+        found = [self.named(function.module, name) for name in sorted(names - {""})]
+        return [each for each in found if isinstance(each, Definition) and not each.is_class]
 
     @cached_property
     def classes(self) -> list[Definition]:

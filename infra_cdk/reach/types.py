@@ -40,8 +40,13 @@ def union(*types: Type | None) -> Type | None:
 class Names:
     """What a function's own names stand for, read once from its statements."""
 
-    def __init__(self, home: Definition) -> None:
+    def __init__(self, home: Definition, package: str) -> None:
+        self.package = package
         self.imports: dict[str, str] = {}
+        self.ambiguous: set[str] = set()
+        """Names that the function imports from several places."""
+        self.own: set[str] = set()
+        """Local names of the function itself, and not of functions in it alone."""
         self.annotations: dict[str, ast.expr] = {}
         self.values: dict[str, list[tuple[ast.expr, bool]]] = {}
         """What local names are assigned; with True, elements of it."""
@@ -50,9 +55,13 @@ class Names:
             self._read(home.node)
 
     def _read(self, function: ast.AST) -> None:
+        self.own = {name for node in _without_inner(function) for name in _bound_by(node)}
         for node in ast.walk(function):
             if isinstance(node, ast.Import | ast.ImportFrom):
-                self.imports |= dict(imported(node))
+                for name, meant in imported(node, self.package):
+                    if self.imports.get(name, meant) != meant:
+                        self.ambiguous.add(name)
+                    self.imports[name] = meant
             elif isinstance(node, ast.arg):
                 self.local.add(node.arg)
                 if node.annotation is not None:
@@ -94,6 +103,23 @@ class Names:
                         self.values.setdefault(inner.id, []).append((value, True))
 
 
+def _without_inner(function: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a function without what is in functions in it."""
+    todo: list[ast.AST] = [*ast.iter_child_nodes(function)]
+    for node in todo:
+        yield node
+        if not isinstance(node, Function | ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+
+
+def _bound_by(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name):
+            yield name
+        case ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            yield name
+
+
 class Scope:
     """The names within a function, or within a class's or a module's statement."""
 
@@ -105,6 +131,8 @@ class Scope:
         self.annotations = names.annotations
         self.values = names.values
         self.local = names.local
+        self.own = names.own
+        self.ambiguous = names.ambiguous
         self._busy: set[str] = set()
 
     # -- Names ---------------------------------------------------------------------------------------------
@@ -115,7 +143,7 @@ class Scope:
         if first in self.imports:
             start = self.imports[first]
             return self.source.find(f"{start}.{rest}" if rest else start)
-        if first in self.local:
+        if first in self.own:
             return None
         return self.source.named(self.home.module, name)
 

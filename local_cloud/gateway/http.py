@@ -83,24 +83,28 @@ class HttpGateway:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         request = request_of(scope)
         request_id = str(uuid.uuid4()).encode()
-        of_http_api = self._api == "http"
+        sent = forwarded(request)
+        internal = is_internal(request.path)
+        place = self._parking.place(request) if self._parking is not None else None
+        # The viewer function answers or sends elsewhere what isn't for an HTTP API.
+        elsewhere = internal or place is not None or sent.path != request.path
+        of_http_api = self._api == "http" and not elsewhere
         refused = http_api.refusal(request) if of_http_api else None
+        in_our_words = refused is not None or not of_http_api
         if refused == "DEFAULT_4XX" or header_bytes(request) > self._limits.header_bytes:
-            await self._refuse(send, request_id, "DEFAULT_4XX", status=431, by_viewer=refused is not None)
+            await self._refuse(send, request_id, "DEFAULT_4XX", status=431, in_our_words=in_our_words)
             return
         try:
             body = await self._read_body(receive)
         except TooLarge:
-            await self._refuse(
-                send, request_id, "REQUEST_TOO_LARGE", close=True, by_viewer=refused is not None
-            )
+            await self._refuse(send, request_id, "REQUEST_TOO_LARGE", close=True, in_our_words=in_our_words)
             return
         if body is None:
             return
         if refused:
-            await self._refuse(send, request_id, refused, close=True, by_viewer=True)
+            await self._refuse(send, request_id, refused, close=True, in_our_words=True)
             return
-        if self._parking is not None and (place := self._parking.place(request)) is not None:
+        if self._parking is not None and place is not None:
             await _send(send, *await self._parking.wait(place))
             return
         if self._answers is not None and request.path.startswith(PREFIXES):
@@ -110,10 +114,10 @@ class HttpGateway:
             )
             await _send(send, *found)
             return
-        if is_internal(request.path):
+        if internal:
             await self._refuse(send, request_id, "MISSING_AUTHENTICATION_TOKEN")
             return
-        request = request if of_http_api else forwarded(request)
+        request = request if of_http_api else sent
         path = http_api.path_seen(request.path) if of_http_api else request.path
         match = self._routes.match(path, request.method)
         if match is None or match.function is None:
@@ -148,7 +152,7 @@ class HttpGateway:
         try:
             granted = await self._invoke(match.function, event)
         except (FunctionError, TimeoutError):
-            await self._refuse(send, request_id, "DEFAULT_5XX")
+            await self._refuse(send, request_id, "DEFAULT_5XX", in_our_words=True)
             return
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, self._uploads.store, granted, body)
@@ -162,14 +166,15 @@ class HttpGateway:
         *,
         status: int | None = None,
         close: bool = False,
-        by_viewer: bool = False,
+        in_our_words: bool = False,
     ) -> None:
         """The gateway's own answer of a kind (in GATEWAY_ANSWERS), with another `status` if given.
 
-        An HTTP API has words of its own, unless CloudFront's viewer function refuses the request before it.
+        An HTTP API has words of its own, but not where CloudFront's viewer function refuses a request before
+        it, nor for large uploads, which go to a REST API.
         """
         usual_status, answer = GATEWAY_ANSWERS[kind]
-        if self._api == "http" and not by_viewer:
+        if self._api == "http" and not in_our_words:
             usual_status, answer = http_api.ANSWERS.get(kind, (usual_status, answer))
         await _refuse_with(send, request_id, status or usual_status, answer, close=close)
 

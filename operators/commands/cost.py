@@ -37,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     number("app-hours", 0, "hours a day that each has an app with sliding sync open, besides the devices")
     number("servers", 0, "other servers in the room where a message is sent")
     number("remote-events", 0, "events a day that other servers send to this one")
-    parser.add_argument("--api", choices=("rest", "http"), default="rest",
-                        help="the kind of API that has the functions' routes (rest)")  # fmt: skip
-    parser.add_argument("--waits", choices=("rest", "edge"), default="rest",
-                        help="what stands between CloudFront and parked clients' queues (rest)")  # fmt: skip
+    parser.add_argument("--api", choices=("rest", "http"), default="http",
+                        help="the kind of API that has the functions' routes (http)")  # fmt: skip
+    parser.add_argument("--waits", choices=("rest", "edge"), default="edge",
+                        help="what stands between CloudFront and parked clients' queues (edge)")  # fmt: skip
     parser.add_argument("--by-cause", choices=("parked", "held", "websocket"),
                         help="print for one way of waiting what the money is spent on")  # fmt: skip
     parser.add_argument("--measured", action="store_true", help="take the counts of a local run")

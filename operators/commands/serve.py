@@ -2,8 +2,8 @@
 
 Everything it stores is in the data folder and survives restarts; only queued messages don't, and what they
 stand for is derived again from the database. Each option has an environment variable: MURMURATION_HOST,
-_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _DEFAULT_ROOM_VERSION, _MAIL_SENDER,
-_LOGIN_FLOWS, _PROVIDERS, _FEDERATION_PORT, _TLS_CERT, _TLS_KEY, _CA, _ALLOW_LOOPBACK.
+_PORT, _SERVER_NAME, _DATA, _REGISTRATION, _RATE_LIMITS, _WAITING, _WAITS, _API, _DEFAULT_ROOM_VERSION,
+_MAIL_SENDER, _LOGIN_FLOWS, _PROVIDERS, _FEDERATION_PORT, _TLS_CERT, _TLS_KEY, _CA, _ALLOW_LOOPBACK.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     option("registration", "closed", "whether anyone may register (closed)", ("open", "closed", "token"))
     option("rate-limits", "on", "whether to limit request rates (on)", ("on", "off"))
     option("waiting", "parked", "whether a function holds each waiting client (parked)", ("held", "parked"))
-    option("waits", "rest", "what stands between parked clients and their queues (rest)", ("edge", "rest"))
-    option("api", "rest", "which kind of API Gateway's to imitate (rest)", ("http", "rest"))
+    option("waits", "edge", "what stands between parked clients and their queues (edge)", ("edge", "rest"))
+    option("api", "http", "which kind of API Gateway's to imitate (http)", ("http", "rest"))
     option("default-room-version", "", "the version of rooms whose creators name none (12)")
     option("dynamodb", "dynoxide", "dynoxide, moto (in memory), or a DynamoDB's URL (dynoxide)")
     option("mail-sender", "", "whom mail comes from; it goes to the data folder (none)")

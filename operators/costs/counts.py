@@ -55,6 +55,8 @@ class Counts:
     receipt: Op
     wake: Op
     """One device is rung for a message, fetches it and waits on."""
+    wake_all: Op
+    """The same where it has to look at all that there is."""
     late_wake: Op
     """The same for what rings late."""
     wakes_per_message: float

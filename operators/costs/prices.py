@@ -56,6 +56,7 @@ PRICES: Mapping[str, Price] = {
     "s3_gets": Price("S3", 0.0004, 1_000, _AWS + "s3/pricing/"),
     "log_gb": Price("CloudWatch", 0.50, 1, _AWS + "cloudwatch/pricing/", free=5),
     "alarms": Price("CloudWatch", 0.10, 1, _AWS + "cloudwatch/pricing/", free=10),
+    "metrics": Price("CloudWatch", 0.30, 1, _AWS + "cloudwatch/pricing/", free=10),
     "dashboards": Price("CloudWatch", 3.00, 1, _AWS + "cloudwatch/pricing/", free=3),
     "key_requests": Price("KMS", 0.03, 10_000, _AWS + "kms/pricing/", free=20_000),
 }

@@ -35,6 +35,8 @@ SLIDING_GB = 0.25
 """The memory of the function that holds them (`infra_cdk.modules.MEMORY`)."""
 REGISTERED_S = 600
 """How long a device waits before it must ask a function again (`sync.marks.LIFETIME_S`)."""
+EVERYTHING_S = 600
+"""How often a device that is rung looks at all that there is (`sync.narrow_look.EVERYTHING_S`)."""
 LATE_S = 15
 """How much later receipts and presence ring (`delivery.wakes.LATE_S`)."""
 SMALL_ROOM = 10
@@ -83,10 +85,10 @@ class Life:
 class Setup:
     """What the deployment decides."""
 
-    api: Literal["rest", "http"] = "rest"
+    api: Literal["rest", "http"] = "http"
     """Which kind of API has the routes that functions answer."""
-    waits: Literal["rest", "http", "edge"] = "rest"
-    """What stands between CloudFront and a queue: a REST API, or nothing at the edge. HTTP isn't built."""
+    waits: Literal["rest", "http", "edge"] = "edge"
+    """What stands between CloudFront and a queue: nothing at the edge, or a REST API. HTTP isn't built."""
     swept_queues: float = 3
     """Queues that have a worker: each minute a function asks each of them whether messages wait."""
     schedules: float = 2
@@ -118,7 +120,7 @@ class Assumptions:
     web_share: float = 0.5
     """The part of requests that come from browsers, which send a preflight before each, as no URL repeats."""
     sync_kb: float = 3
-    message_kb_stored: float = 6
+    message_kb_stored: float = 2
     gateway_s: float = 0.2
     """How long a push gateway takes to answer."""
     other_servers_s: float = 2
@@ -237,12 +239,14 @@ def acquaintances(life: Life) -> float:
 class News:
     """How often devices are rung in a month: for what is urgent, and for what isn't, with nothing else first.
 
-    `noted` is how often a late ring was ordered, whether it came to wake anybody or not.
+    `noted` is how often a late ring was ordered, whether it came to wake anybody or not. `keys` are those of
+    the urgent ones that are for encryption keys.
     """
 
     urgent: float
     late: float
     noted: float
+    keys: float = 0
 
 
 def news_of(life: Life, assumed: Assumptions, counts: Counts, messages: float) -> News:
@@ -260,7 +264,8 @@ def news_of(life: Life, assumed: Assumptions, counts: Counts, messages: float) -
         return News(0, 0, 0)
     urgent = messages * listening * (counts.wakes_per_message if small and life.audience > 1 else 1)
     sharing = messages / assumed.messages_per_key if life.audience * life.devices > 1 else 0
-    urgent += sharing * listening
+    keys = sharing * listening
+    urgent += keys
     late = life.users * assumed.comings_per_day * DAYS * acquaintances(life) * life.devices * there
     if not small:
         late = 0
@@ -271,7 +276,7 @@ def news_of(life: Life, assumed: Assumptions, counts: Counts, messages: float) -
     pace, late_pace = urgent / life.waiting_s, late / life.waiting_s
     lasts = (1 - math.exp(-pace * LATE_S)) / pace if pace else LATE_S
     noted = life.waiting_s * late_pace / (1 + late_pace * lasts)
-    return News(urgent, noted * math.exp(-pace * LATE_S), noted)
+    return News(urgent, noted * math.exp(-pace * LATE_S), noted, keys)
 
 
 def _add_keys(tally: _Tally, life: Life, counts: Counts, messages: float) -> None:
@@ -300,6 +305,8 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
         tally.add("waiting", "lambda_gb_seconds", seconds * tally.assumed.memory_gb)
         return
     tally.operations("news", news.urgent, counts.wake)
+    at_all = news.keys + (seconds / (EVERYTHING_S + seconds / wakes) if wakes else 0)
+    tally.operations("news", min(wakes, at_all), _more(counts.wake_all, counts.wake))
     tally.operations("late news", news.late, counts.late_wake)
     tally.operations("late news", news.noted - news.late, model.LATE_NOTE)
     waits = seconds / PARKED_S + wakes / 2  # a ring comes halfway, on average
@@ -314,6 +321,11 @@ def _add_waiting(tally: _Tally, life: Life, waiting: Waiting, counts: Counts, ne
     tally.operations("marks that end", seconds * ended, counts.renewal)
     looks = seconds / (PRESENCE_S + 1 / (pace + ended)) if seconds else 0
     tally.operations("presence", looks, model.STAY)
+
+
+def _more(op: Op, than: Op) -> Op:
+    """What an operation reads and writes more than another that has as many requests."""
+    return Op(reads=op.reads - than.reads, writes=op.writes - than.writes)
 
 
 def _add_sliding(tally: _Tally, life: Life, messages: float) -> None:
@@ -364,6 +376,8 @@ def _add_standing(tally: _Tally, life: Life, messages: float) -> None:
     tally.add("watching", "alarms", 10)
     tally.add("watching", "dashboards", 1)
     setup, minutes = tally.setup, DAYS * 1440
+    if setup.api == "http":  # errors are counted in the log, as HTTP APIs have no common name
+        tally.add("watching", "metrics", 1)
     tally.add("idle queues", "sqs_requests", setup.swept_queues * minutes)
     tally.invoke("schedules", setup.schedules * minutes, functions=2, seconds=0.01)
     tally.add("schedules", "dynamodb_reads", setup.schedules * minutes * 0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +127,35 @@ def test_every_door_counts_for_unknown_users_too(door, fresh_user_id, address, c
     answers = [DOORS[door](nobody, address()) for _ in range(BURST + 1)]
     assert [answer.status == 429 for answer in answers] == [False] * BURST + [True]
     assert len(hashed) == BURST, "an unknown user takes a hash, as a known one does"
+
+
+def test_the_session_of_a_registration_is_no_way_to_guess(fresh_name, address, hashed):
+    """Whoever has it may repeat the registration, by the password; that is an attempt as any other."""
+    body = {"username": fresh_name(), "password": PASSWORD}
+    session = Client(source_ip=address()).post(f"{V3}/register", body).json["session"]
+    auth = {"type": "m.login.dummy", "session": session}
+    assert Client(source_ip=address()).post(f"{V3}/register", {**body, "auth": auth}).status == 200
+    wrong = {**body, "password": "wrong", "auth": auth}
+    answers = [Client(source_ip=address()).post(f"{V3}/register", wrong) for _ in range(BURST + 1)]
+    assert [answer.status for answer in answers] == [400] * BURST + [429]
+    assert len(hashed) == BURST
+
+
+def test_passwords_are_compared_in_one_place():
+    package = Path(passwords.__file__).parents[1]
+    found = [path.name for path in package.rglob("*.py") if "passwords.matches(" in path.read_text()]
+    assert found == ["credentials.py"]
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_registering_tells_of_no_more_names_than_asking_for_them(taken, user, fresh_name, address):
+    """A first request, which asks for nothing but which stages there are, says whether a name is taken."""
+    source_ip = address()
+    for _ in range(LIMITS["registration_query"].burst):
+        rate_limits.check("registration_query", source_ip)
+    name = user.user_id[1:].partition(":")[0] if taken else fresh_name()
+    assert Client(source_ip=source_ip).post(f"{V3}/register", {"username": name}).status == 429
+    assert Client(source_ip=source_ip).post(f"{V3}/register", {}).status == 401
 
 
 def test_a_token_counts_for_itself(user, hashed):

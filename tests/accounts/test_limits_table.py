@@ -431,7 +431,7 @@ ROWS = [
         lambda stage: stage.stranger.get(f"{V3}/register/available", username="free"),
     ),
     Row("registration_query", "accounts.registration_tokens.check_validity", by_address, ask_token),
-    Row("registration_query", "accounts.registration._remember", by_address, begin_registration),
+    Row("registration_query", "accounts.registration.register", by_address, begin_registration),
     Row("openid_token", "accounts.openid.request_openid_token", by_user, ask_openid_token),
     Row("login", "accounts.credentials.prove_by_password", by_address, log_in),
     Row(

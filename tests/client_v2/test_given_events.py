@@ -13,7 +13,7 @@ from murmuration.drafts.v2 import event_stream as domain
 from murmuration.drafts.v2 import streaming
 from murmuration.rooms.membership import joining
 from murmuration.storage.live import streamings
-from murmuration.sync import beginning, engine
+from murmuration.sync import engine, first_look
 from tests.client_v2.streams import (
     V2,
     Streaming,
@@ -149,7 +149,7 @@ def test_a_look_at_the_moment_of_sending_brings_it_neither(alice: Client, room_i
         answer = ok(alice.post(where, {"body": "x"}, streaming=stream.token))
         sent.append(answer["event"]["event_id"])
 
-    looked, read_rooms = domain.EventStream.look, beginning.read_rooms
+    looked, read_rooms = domain.EventStream.look, first_look.read_rooms
 
     def look(reader: domain.EventStream) -> None:
         send_given()

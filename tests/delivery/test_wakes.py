@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from local_cloud.aws.sqs import Sqs
+from murmuration.clock import now_ms
 from murmuration.delivery import wakes
 from murmuration.settings import settings
-from murmuration.storage.live import connections, listeners, streams
+from murmuration.storage.live import connections, listeners, streams, wake_queues
 from murmuration.storage.live.listeners import Socket
 from tests.in_process import Client, segment
 from tests.logged_in import log_in
@@ -194,7 +195,7 @@ class TestParked:
         _, bob, _, syncing = room
         syncing.sync(timeout=LONG)
         (wait,) = registrations(bob)
-        listeners.note_late(wait)
+        listeners.note_late(wait, now_ms() // 1000 + wakes.LATE_S)
         listeners.release(wait)
         assert [each.slot for each in registrations(bob)] == [wait.slot]
 
@@ -204,7 +205,9 @@ def test_a_wait_that_is_held_is_not_rung_late(room: Three, sqs: Sqs) -> None:
     """The next one begins with a look, which is sooner."""
     alice, bob, room_id, _ = room
     url = f"https://sqs.example.org/0/{settings().queue('wake-x')}"
-    wait = listeners.Wait(bob.user_id, bob.device_id, "h0", url, listeners.new_nonce(), 4_000_000_000)
+    wait = listeners.Wait(
+        bob.user_id, bob.device_id, "h0", url, wake_queues.new_nonce(kept=False), 4_000_000_000
+    )
     assert listeners.register(wait, None)[0]
     event_id = send(alice, room_id, "a")
     read(alice, room_id, event_id)

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from murmuration.protocol.auth_rules import auth_event_types, check_auth
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus.building import complete_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
@@ -65,8 +66,8 @@ class HostedRoom:
             more["event_id"] = f"$h{next(_numbers)}:{server}"
             more["reference_hashes"] = self.hashes()
         pdu = unsigned_pdu(
-            room_version=self.version, type=event_type, sender=sender, content=dict(content),
-            state_key=state_key, room_id=self.room_id or None,
+            room_version=self.version, type=event_type, sender=UserId(sender), content=dict(content),
+            state_key=state_key, room_id=RoomId(self.room_id) if self.room_id else None,
             prev_events=[self.newest.event_id] if self.newest else [],
             auth_events=[self.state[pair].event_id for pair in pairs if pair in self.state],
             depth=self.newest.depth + 1 if self.newest else 1,
@@ -114,7 +115,7 @@ class HostedRoom:
             "depth": self.newest.depth + 1, "origin": self.remote.name, "origin_server_ts": 1,
         }  # fmt: skip
 
-    def auth_chain(self, events: list[Event]) -> list[dict[str, Any]]:
+    def auth_chain(self, events: list[Event]) -> list[Any]:
         found: dict[str, Event] = {}
         todo = [event_id for event in events for event_id in event.auth_events]
         while todo:
@@ -134,6 +135,8 @@ class Host:
         self.aliases: dict[str, str] = {}
         self.lies: dict[str, Change] = {}
         self.only_v1 = False
+        self.complexity: Any = None
+        """What is told of a room's complexity; None where the question isn't known."""
         self.asked: list[str] = []
         self.invited: list[dict[str, Any]] = []
         server = remote.serve(network)
@@ -157,6 +160,8 @@ class Host:
             if alias not in self.aliases:
                 return Reply({"errcode": "M_NOT_FOUND", "error": "No such alias"}, 404)
             return Reply({"room_id": self.aliases[alias], "servers": [self.remote.name]})
+        if what == "rooms" and rest[-1:] == ["complexity"] and self.complexity is not None:
+            return self.complexity if isinstance(self.complexity, Reply) else Reply({"v1": self.complexity})
         if what not in (
             "make_join",
             "make_leave",

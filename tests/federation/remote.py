@@ -26,7 +26,7 @@ class Remote:
     valid_ms: int = 24 * HOUR_MS
     server: TlsServer | None = None
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> Any:
         return build_server_keys(self.name, [self.key], int(time.time() * 1000) + self.valid_ms, self.old)
 
     def serve(self, network: Network) -> TlsServer:

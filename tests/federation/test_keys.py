@@ -35,7 +35,7 @@ def remote(network: Network, fresh_name: str) -> Remote:
     return made
 
 
-def serve_notary(network: Network, monkeypatch: pytest.MonkeyPatch, documents: list[dict[str, Any]]) -> Any:
+def serve_notary(network: Network, monkeypatch: pytest.MonkeyPatch, documents: list[Any]) -> Any:
     """Answers with these documents as the one trusted notary; `asked` has its requests' bodies."""
     answer = notary_of(documents)
     network.at(NOTARY, 8448, network.serve(answer, NOTARY))
@@ -87,7 +87,7 @@ def test_an_old_key_is_never_forgotten(remote: Remote, moving_clock: Clock) -> N
     assert verify_keys(wanted) == before
 
 
-def wrong_documents(remote: Remote) -> dict[str, dict[str, Any]]:
+def wrong_documents(remote: Remote) -> dict[str, Any]:
     """What a key server may send that isn't the server's word."""
     good = remote.document()
     other = SigningKey(b"e" * 32, "r1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,9 @@ from tests.federation.outbound import Peer, Workers, bodies, room_of
 from tests.in_process import Client
 from tests.rooms.other_servers import Mirror
 from tests.rooms.people import create_room, ok, path, send, set_state
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import Key
 
 HOUR = 3600
 
@@ -92,7 +95,7 @@ def test_relayed_event_goes_to_all_but_its_sender(
     joining, other = make_peer(), make_peer()
     mirror = room_of(alice, workers, joining, other)
     mirror.send(mirror.message(f"@user:{joining.name}", "by our help"))
-    key = {"room_id": mirror.room_id, "ordinal": max(_ordinals(mirror.room_id))}
+    key: Key = {"room_id": mirror.room_id, "ordinal": max(_ordinals(mirror.room_id))}
     dynamodb.execute(dynamodb.update("room-log", key, "SET relayed = :yes", values={":yes": True}))
     workers.run(mirror.room_id)
     assert (joining.tried, other.bodies) == ([], ["by our help"])

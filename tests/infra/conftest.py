@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ SETTINGS = {
 }
 
 PREFIX = "murmuration-prod"
+REST = {"api": "rest", "waits": "rest"}
 TRY = {"stage": "try", "ephemeral": "true", "domain": "", "certificate_arn": ""}
 StackWith = Callable[..., "Synthesised"]
 
@@ -61,8 +63,39 @@ class Synthesised:
         """The resources of a type, by their logical IDs."""
         return {name: found for name, found in self.resources.items() if found["Type"] == kind}
 
+    @property
+    def api_documents(self) -> dict[str, Any]:
+        """The OpenAPI documents of the REST and HTTP APIs, by their logical IDs."""
+        found = self.of_type("AWS::ApiGateway::RestApi") | self.of_type("AWS::ApiGatewayV2::Api")
+        bodies = {name: api["Properties"].get("Body") for name, api in found.items()}
+        return {name: body for name, body in bodies.items() if body is not None}
+
+    def routes(self) -> dict[tuple[str, str], str]:
+        """The function of each path and method, by its physical name; what no function serves is left out."""
+        return {
+            (path, method): function
+            for body in self.api_documents.values()
+            for path, methods in body["paths"].items()
+            for method, operation in methods.items()
+            if (function := _function_of(body, operation))
+        }
+
     def properties(self, kind: str) -> list[dict[str, Any]]:
         return [found["Properties"] for found in self.of_type(kind).values()]
+
+
+def _function_of(body: Mapping[str, Any], operation: Mapping[str, Any]) -> str:
+    """The function that an operation calls, or asks before it stores a body."""
+    integration = operation["x-amazon-apigateway-integration"]
+    if reference := integration.get("$ref"):
+        integration = body["components"]["x-amazon-apigateway-integrations"][reference.rpartition("/")[2]]
+    uri = integration["uri"]["Fn::Sub"]
+    if ":s3:path/" in uri:
+        (name,) = operation["security"][0]
+        scheme = body["components"]["securitySchemes"][name]
+        uri = scheme["x-amazon-apigateway-authorizer"]["authorizerUri"]["Fn::Sub"]
+    match = re.search(r":function:([^/]+)/invocations$", uri)
+    return match[1] if match else ""
 
 
 @functools.cache
@@ -138,19 +171,14 @@ def stack_with(tmp_path_factory: pytest.TempPathFactory) -> StackWith:
 
 @pytest.fixture(scope="session")
 def stack(stack_with: StackWith) -> Synthesised:
+    """The default: HTTP APIs in front of the functions, and clients that wait at the edge."""
     return stack_with()
 
 
 @pytest.fixture(scope="session")
-def http_stack(stack_with: StackWith) -> Synthesised:
-    """With HTTP APIs in front of the functions."""
-    return stack_with(api="http")
-
-
-@pytest.fixture(scope="session")
-def edge_stack(stack_with: StackWith) -> Synthesised:
-    """With clients that wait at the edge."""
-    return stack_with(waits="edge")
+def rest_stack(stack_with: StackWith) -> Synthesised:
+    """With REST APIs for all, which was the default once."""
+    return stack_with(**REST)
 
 
 @pytest.fixture(scope="session")

@@ -201,6 +201,90 @@ def test_what_is_reached(found: Found, domain: str, needed: set[str]) -> None:
     assert not finding.undecided
 
 
+ONE = 'def one(*arguments): dynamodb.get("rooms", {})\n'
+METHOD = '  def read(self): dynamodb.get("rooms", {})\n'
+WRAPPER = 'def around(f):\n  def inner(*a): dynamodb.get("rooms", {})\n  return inner\n'
+REGISTRY = "FOUND = {}\ndef keep(kind):\n  def put(f): FOUND[kind] = f\n  return put\n"
+
+
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "from murmuration.storage import dynamodb as db\ndef run(request): db.get('rooms', {})",
+        "from murmuration.storage.dynamodb import get as read\ndef run(request): read('rooms', {})",
+        "from .storage import dynamodb as db\ndef run(request): db.get('rooms', {})",
+        "from .storage.dynamodb import get as read\ndef run(request): read('rooms', {})",
+        "from murmuration.storage.dynamodb import *\ndef run(request): get('rooms', {})",
+        "try:\n  from nowhere import it\nexcept ImportError:\n"
+        "  from murmuration.storage.dynamodb import get as read\ndef run(request): read('rooms', {})",
+        WRAPPER + "@around\ndef run(request): ...",
+        WRAPPER + "class A:\n  @around\n  def read(self): ...\ndef run(request): A().read()",
+        WRAPPER + "@around\nclass A: ...\ndef run(request): A()",
+        REGISTRY + "@keep('a')\n" + ONE + "def run(request): FOUND['a']()",
+        REGISTRY + ONE + "keep('a')(one)\ndef run(request): FOUND['a']()",
+        "FOUND = []\ndef keep(f): FOUND.append(f)\n" + ONE + "keep(one)\ndef run(request): FOUND[0]()",
+        "FOUND = {}\n" + ONE + "FOUND['a'] = one\ndef run(request): FOUND['a']()",
+        "FOUND = {}\n" + ONE + "FOUND.update(a=one)\ndef run(request): FOUND['a']()",
+        "FOUND = {}\n" + ONE + "FOUND |= {'a': one}\ndef run(request): FOUND['a']()",
+        "FOUND = {}\n" + ONE + "for each in 'ab':\n  FOUND[each] = one\ndef run(request): FOUND['a']()",
+        "from murmuration import ports\n" + ONE + "ports.port = one\ndef run(request): ports.use()",
+        "from functools import singledispatch\n@singledispatch\ndef go(it): ...\n@go.register\n"
+        "def other(it: int): dynamodb.get('rooms', {})\ndef run(request): go(1)",
+        ONE + "class A:\n  table = {'a': one}\ndef run(request): A.table['a']()",
+        "class A:\n  @staticmethod\n  def one(): dynamodb.get('rooms', {})\n  table = {'a': one}\n"
+        "def run(request): A.table['a']()",
+        ONE + "class A:\n  read = one\ndef run(request, it: A): it.read()",
+        "class A:\n  class B:\n  " + METHOD.replace("\n", "") + "\ndef run(request): A.B().read()",
+        "class A:\n" + METHOD + "class B(A): ...\ndef run(request): B().read()",
+        "class A:\n  def go(self): self.read()\nclass B(A):\n" + METHOD + "def run(request): B().go()",
+        "class A:\n" + METHOD + "def run(request): A.read(A())",
+        "class A:\n" + METHOD + "def run(request):\n  it = A()\n  read = it.read\n  read()",
+        "class A:\n" + METHOD + "def run(request): getattr(A(), request.name)()",
+        "class A:\n" + METHOD + "def run(request): getattr(A(), 'read')()",
+        "class M(type):\n  def __call__(cls): dynamodb.get('rooms', {})\nclass A(metaclass=M): ...\n"
+        "def run(request): A()",
+        ONE + "def run(request):\n  one()\n  return lambda one: one",
+        ONE + "def run(request): return sorted([], key=one)",
+        ONE + "def run(request, go=one): go()",
+    ],
+)
+def test_each_way_of_calling_is_followed(found: Found, domain: str) -> None:
+    finding = found(IMPORT + domain, ports="port = None\ndef use(): port()")
+    assert words(finding) == {"get rooms"}
+
+
+@pytest.mark.parametrize(
+    ("domain", "said"),
+    [
+        ("def run(request): use(dynamodb)", "the module murmuration.storage.dynamodb is passed on"),
+        ("db = dynamodb\ndef run(request): db.get('rooms')", "the module murmuration.storage.dynamodb is"),
+        ("def run(request):\n  for db in (dynamodb,): db.get('rooms')", "is passed on"),
+        ("def run(request): getattr(dynamodb, request.name)('rooms')", "what getattr comes to isn't told"),
+        ("def run(request): getattr(request.it, request.name)()", "what getattr comes to isn't told"),
+        ("def run(request): getattr(dynamodb, 'get')('rooms')", "get is passed on; to which table?"),
+        ("get = dynamodb.get\ndef run(request): get('rooms')", "get is passed on; to which table?"),
+        ("import importlib\ndef run(request): importlib.import_module('x')", "what import_module comes to"),
+        ("def run(request): globals()['one']()", "what globals comes to isn't told"),
+        ("def run(request): vars(request)['one']()", "what vars comes to isn't told"),
+        ("from operator import methodcaller as m\ndef run(request): m('read')(1)", "what methodcaller comes"),
+        ("import operator\ndef run(request): operator.attrgetter('read')(1)", "what attrgetter comes to"),
+        (
+            "def run(request):\n  if request:\n    from murmuration.storage.dynamodb import get as r\n"
+            "  else:\n    from murmuration.endpoint.http import endpoint as r\n  r('rooms')",
+            "r may stand for several things",
+        ),
+        ("if 1:\n  def go(): ...\nelse:\n  def go(): ...\ndef run(request): go()", "go may stand for"),
+        (
+            "from murmuration.storage.aws import make_client\ndef run(request): make_client('sns')",
+            "it makes a client of its own",
+        ),
+        ("import boto3\ndef run(request): boto3.client('sns')", "it uses boto3, which speaks to AWS"),
+    ],
+)
+def test_a_way_that_can_not_be_followed_is_said(found: Found, domain: str, said: str) -> None:
+    assert any(said in line for line in found(IMPORT + domain).undecided)
+
+
 def test_a_token_that_the_edge_verifies_is_read(found: Found) -> None:
     domain = "def run(request): return 1"
     assert words(found(domain, FUNCTION.replace(", auth=Auth.NONE", ""))) == {"get users"}

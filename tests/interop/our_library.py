@@ -39,7 +39,10 @@ def public_keys(server_names: Sequence[str]) -> list[tuple[str, str, str]]:
 
 def hash_and_sign(version: str, template: Template) -> Pdu:
     """The template's PDU with its content hash, and a signature of each signer."""
-    pdu = {**template.pdu, "hashes": {**template.pdu.get("hashes", {}), "sha256": content_hash(template.pdu)}}
+    pdu: Any = {
+        **template.pdu,
+        "hashes": {**template.pdu.get("hashes", {}), "sha256": content_hash(template.pdu)},
+    }
     for server_name in template.signers:
         pdu = sign_event(pdu, server_name, signing_key(server_name), get_room_version(version))
     return pdu

@@ -9,6 +9,7 @@ import pytest
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.events import Event
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus.building import build_event
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.pdus.redaction import redact
@@ -64,11 +65,11 @@ def test_synapse_receives_the_events_we_build(synapse: SynapseProcess, version: 
     def build(type_: str, content: dict[str, Any], state_key: str | None, redacts: str | None = None) -> None:
         previous = made[-1:]
         is_room_id = room_version.create_event_is_room_id
-        room_id = (made[0].room_id if made else None) if is_room_id else f"!room:{LOCAL}"
+        room_id = (made[0].room_id if made else None) if is_room_id else RoomId(f"!room:{LOCAL}")
         event = build_event(
             room_version=room_version,
             type=type_,
-            sender=f"@alice:{LOCAL}",
+            sender=UserId(f"@alice:{LOCAL}"),
             content=content,
             room_id=room_id,
             prev_events=[event.event_id for event in previous],

@@ -72,14 +72,14 @@ class TestEstimate:
         )
         looks = seconds / (240 + 600)
         assert parked["sqs_requests"] == seconds / 20 + 2 * seconds / 60 + seconds / 600
-        assert parked["rest_requests"] == seconds / 20 + seconds / 600
+        assert parked["http_requests"] == seconds / 600
         assert parked["lambda_requests"] == seconds / 600 + looks
         assert parked["dynamodb_reads"] == seconds / 600
-        assert parked["cloudfront_requests"] == pytest.approx(1.5 * parked["rest_requests"])
+        assert parked["cloudfront_requests"] == pytest.approx(1.5 * (seconds / 20 + seconds / 600))
         assert held["lambda_gb_seconds"] == pytest.approx(seconds * 0.5 + seconds / 25 * 0.08 * 0.5, rel=1e-3)
-        assert held["rest_requests"] == seconds / 25
+        assert held["http_requests"] == seconds / 25
         assert socket["socket_minutes"] == seconds / 60
-        assert "rest_requests" not in socket or socket["rest_requests"] == 0
+        assert "http_requests" not in socket or socket["http_requests"] == 0
 
     def test_messages_alone_can_be_checked_by_hand(self) -> None:
         alone = Life(users=1, messages_per_day=100, hours_online=0, media_mb_per_day=0, devices=1)
@@ -87,7 +87,7 @@ class TestEstimate:
         used = estimate(alone, "parked", quiet, IDLE, without("send"))
         assert used["lambda_requests"] == 3000
         assert used["dynamodb_writes"] == 3000
-        assert used["rest_requests"] == 3000
+        assert used["http_requests"] == 3000
 
     def test_who_is_told_of_presence_can_be_checked_by_hand(self) -> None:
         """Three people in five rooms; each comes twice a day, and has one device that always waits."""
@@ -117,16 +117,19 @@ class TestEstimate:
         used = estimate(FAMILY, "held", setup=Setup(api=api))
         assert used[f"{api}_requests"] > 0
         assert f"{other}_requests" not in used
-        assert estimate(FAMILY, "parked", setup=Setup(api="http"))["rest_requests"] > 400_000, "waits stay"
+
+    def test_waits_may_be_requests_of_a_rest_api(self) -> None:
+        assert "rest_requests" not in estimate(FAMILY, "parked")
+        assert estimate(FAMILY, "parked", setup=Setup(waits="rest"))["rest_requests"] > 400_000
 
     def test_waits_at_the_edge_are_no_requests_of_an_api(self) -> None:
         """One device that waits all day: two functions of CloudFront's run for each request."""
         silent = Life(users=1, messages_per_day=0, devices=1, hours_online=24, media_mb_per_day=0, rooms=50)
         alone = replace(ASSUMPTIONS, comings_per_day=0, logins_per_month=0, web_share=0)
-        used = estimate(silent, "parked", alone, replace(IDLE, waits="edge"), without("renewal"))
+        used = estimate(silent, "parked", alone, IDLE, without("renewal"))
         seconds = 30 * 24 * 3600
         waits, ends = seconds / 20, seconds / 600
-        assert used["rest_requests"] == ends
+        assert used["http_requests"] == ends
         assert used["cloudfront_requests"] == pytest.approx(waits + ends)
         assert used["cloudfront_functions"] == pytest.approx(2 * (waits + ends))
         assert used["sqs_requests"] == pytest.approx(waits + ends)
@@ -220,7 +223,7 @@ def test_what_is_asked_for_besides_can_be_checked_by_hand() -> None:
     assert sent["lambda_requests"] == month * 8
     assert sent["lambda_gb_seconds"] == pytest.approx(month * 8 * 0.5 * (2 + 0.08))
     taken = more(remote_events=1000)["federation"]
-    assert (taken["rest_requests"], taken["dynamodb_writes"]) == (30_000, 30_000 * 9)
+    assert (taken["http_requests"], taken["dynamodb_writes"]) == (30_000, 30_000 * 9)
     held = more(app_hours=8)["sliding sync"]
     waits, wakes = 5 * 8 * 3600 * 30 * 2 / 25, month * 5 * 0.5
     assert held["lambda_requests"] == pytest.approx(waits + wakes)
@@ -233,12 +236,12 @@ def test_what_is_asked_for_besides_can_be_checked_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", LIVES)
-def test_the_page_says_what_waits_at_the_edge_cost(name: str) -> None:
+def test_the_page_says_what_the_ways_back_to_rest_apis_cost(name: str) -> None:
     life, title = LIVES[name], NAMES[name].partition(" of ")[0].removeprefix("a ")
     digits = 2 if life.users < 100 else 0
     figures = [
         sum(bill(estimate(life, "parked", setup=setup), free_tier=True).values())
-        for api, waits in (("rest", "rest"), ("rest", "edge"), ("http", "rest"), ("http", "edge"))
+        for api, waits in (("http", "edge"), ("rest", "edge"), ("http", "rest"), ("rest", "rest"))
         for setup in (
             Setup(api=api, waits=waits, swept_queues=_swept_queues(), schedules=_schedules()),  # type: ignore[arg-type]
         )
@@ -269,9 +272,9 @@ class TestCommand:
         dollars = bill_causes(usage.estimate_causes(Life(users=5), "parked"))["waiting"]
         assert re.search(rf"^waiting +{sum(dollars.values()):.2f} ", output, re.MULTILINE)
 
-    def test_it_prints_the_bill_with_waits_at_the_edge(self, capsys) -> None:
-        assert main(["cost", "--users", "5", "--api", "http", "--waits", "edge"]) == 0
-        setup = Setup(api="http", waits="edge", swept_queues=_swept_queues(), schedules=_schedules())
+    def test_it_prints_the_bill_with_rest_apis_for_all(self, capsys) -> None:
+        assert main(["cost", "--users", "5", "--api", "rest", "--waits", "rest"]) == 0
+        setup = Setup(api="rest", waits="rest", swept_queues=_swept_queues(), schedules=_schedules())
         dollars = bill(estimate(Life(users=5), "parked", setup=setup), free_tier=True)
         assert f"{sum(dollars.values()):.2f}" in capsys.readouterr().out
 
@@ -301,7 +304,7 @@ class TestCommand:
             assert cloud.stop() == 0
         counts, seconds = load(tmp_path / "usage.json")
         assert seconds > 0
-        assert counts["rest_requests"] == 1
+        assert counts["http_requests"] == 1
         assert counts["lambda_requests"] >= 1
         assert counts["dynamodb_writes"] >= 6  # account, profile, device: twice the units in a transaction
         assert counts["lambda_gb_seconds"] > 0
@@ -341,7 +344,9 @@ def test_what_is_counted_apart(tmp_path: Path) -> None:
     found = metering.Meter()
     found.request()
     found.request(preflight=True)
-    found.wait()
+    for wait in (found.wait, found.wait_at_edge):
+        found.request()
+        wait()
     found.invocation("sync", 0.5)
     metering.install(found)
     try:
@@ -353,11 +358,12 @@ def test_what_is_counted_apart(tmp_path: Path) -> None:
     finally:
         metering.uninstall(found)
     assert found.snapshot() == {
-        "cloudfront_requests": 2,
-        "cloudfront_functions": 2,
+        "cloudfront_requests": 4,
+        "cloudfront_functions": 5,
+        "http_requests": 1,
         "rest_requests": 1,
-        "sqs_requests": 3,
-        "parked": 1,
+        "sqs_requests": 4,
+        "parked": 2,
         "queues_made": 1,
         "lambda_requests": 1,
         "lambda_gb_seconds": 0.25,

@@ -132,7 +132,9 @@ def test_destinations(command, folder: Path) -> None:
     with operating.connected(folder, None):
         destinations.write_failure("dead.example", Health(1000, 2000, 3000, 4000), 5)
         for room_id in ("!a", "!b"):
-            backlogs.open_backlog("dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={})
+            backlogs.open_backlog(
+                "dead.example", room_id, 1, now_ms=1, due_ms=2**50, sending={"made_ms": 1, "parts": []}
+            )
         destinations.write_failure("other.example", Health(1000, 2000, 3000, 4000), 5)
     status, output, _ = command("destinations", "list")
     dead, other = output.splitlines()
@@ -332,7 +334,7 @@ class TestDoctor:
 
         where = "https://m/_matrix/key/v2/server"
         valid_until = int((time.time() + 86_400) * 1000)
-        keys = build_server_keys("example.org", [SigningKey(b"k" * 32, "a_1")], valid_until)
+        keys: Any = build_server_keys("example.org", [SigningKey(b"k" * 32, "a_1")], valid_until)
         self.answer(where, keys)
         assert check() is Standing.OK
         self.answer(where, keys | {"valid_until_ts": valid_until + 1})

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode
 
 import pytest
@@ -23,6 +23,9 @@ from local_cloud.testing import local_cloud
 from murmuration.storage.live.token_forms import MARK
 from murmuration.storage.live.wake_queues import encode_keys
 from murmuration.sync.marks import called, fingerprint
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import KeyCountsSection
 
 NOW = 1_800_000_000_000
 INTERNAL = (
@@ -220,7 +223,10 @@ def test_of_two_responses_with_one_status_code_an_import_keeps_the_last() -> Non
 @pytest.mark.parametrize("encoded", [True, False])
 @pytest.mark.parametrize("form", ["{}", "<ReceiveMessageResponse>ReceiptHandle {}</ReceiveMessageResponse>"])
 def test_a_ring_for_changed_keys_tells_of_them(form: str, encoded: bool) -> None:
-    keys = {"device_one_time_keys_count": {"a": 49}, "device_unused_fallback_key_types": ["a"]}
+    keys: KeyCountsSection = {
+        "device_one_time_keys_count": {"a": 49},
+        "device_unused_fallback_key_types": ["a"],
+    }
     body = form.format(RING.replace("nonce", f"nonce~{encode_keys(keys)}~"))
     body = base64.b64encode(body.encode()).decode() if encoded else body
     answer = json.loads(render(template("wait_response"), PARAMETERS, NOW, body))
@@ -261,7 +267,7 @@ class User:
 
 
 def test_a_parked_client_is_called(tmp_path: Path) -> None:
-    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}) as cloud:
+    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}, waits="rest") as cloud:
         alice, bob = User(cloud.url, "alice"), User(cloud.url, "bob")
         room_id = alice.post("createRoom", {"preset": "public_chat"})["room_id"]
         bob.post(f"join/{room_id}", {})
@@ -295,7 +301,7 @@ def test_a_parked_client_is_called(tmp_path: Path) -> None:
 
 
 def test_a_parked_client_is_told_how_many_keys_it_has(tmp_path: Path) -> None:
-    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}) as cloud:
+    with local_cloud(tmp_path, environment={"MURMURATION_PASSWORD_COST": "4"}, waits="rest") as cloud:
         alice, bob = User(cloud.url, "alice"), User(cloud.url, "bob")
         device_id = requests.get(f"{bob.url}/account/whoami", headers=bob.headers, timeout=30).json()[
             "device_id"

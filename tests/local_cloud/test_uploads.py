@@ -113,9 +113,9 @@ def test_what_the_bucket_refuses(code: str, status: int) -> None:
 # -- The whole way -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
-    with local_cloud(tmp_path_factory.mktemp("cloud")) as made:
+@pytest.fixture(scope="module", params=["http", pytest.param("rest", marks=pytest.mark.long)])
+def cloud(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCloud]:
+    with local_cloud(tmp_path_factory.mktemp("cloud"), api=request.param) as made:
         yield made
 
 

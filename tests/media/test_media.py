@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -177,7 +178,8 @@ def test_the_limit_is_told(alice, path):
 
 
 def test_uploads_beyond_the_limit_are_refused(alice, monkeypatch):
-    monkeypatch.setattr(repository, "upload_limit", lambda: 100)
+    few = replace(settings(), media_max_bytes=100)
+    monkeypatch.setattr(repository, "settings", lambda: few)
     assert alice.post(UPLOAD, b"x" * 100).status == 200
     answer = alice.post(UPLOAD, b"x" * 101)
     assert (answer.status, answer.json["errcode"]) == (413, "M_TOO_LARGE")

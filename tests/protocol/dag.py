@@ -91,7 +91,7 @@ def make_event(
         ids = [event_id_of(version, name) for name in names]
         return [(event_id, {}) for event_id in ids] if version.server_assigned_event_ids else ids
 
-    pdu: dict[str, Any] = {
+    pdu: Any = {
         "type": piece.type,
         "sender": sender,
         "content": piece.content,
@@ -109,7 +109,8 @@ def make_event(
     event_id = event_id_of(version, name)
     if version.server_assigned_event_ids:
         pdu["event_id"] = event_id
-    return Event({**pdu, **piece.extra}, version, event_id)
+    pdu |= piece.extra
+    return Event(pdu, version, event_id)
 
 
 class Room:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_an_event_without_canonical_json_has_no_right_hash() -> None:
         hashing.reference_hash({"type": "m.room.create", "content": {"a": "\ud800"}}, ROOM_VERSIONS["12"])
 
 
-def naive_reference_hash(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+def naive_reference_hash(pdu: Mapping[str, Any], version: RoomVersion) -> bytes:
     """Step by step as https://spec.matrix.org/v1.19/server-server-api/#calculating-the-reference-hash-for-an-event"""
     redacted = redact(pdu, version)
     redacted.pop("signatures", None)

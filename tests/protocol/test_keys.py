@@ -22,7 +22,7 @@ NOW = 1_700_000_000_000
 DAY = 24 * 60 * 60 * 1000
 
 
-def document(valid_until_ts: int = NOW + DAY) -> dict[str, Any]:
+def document(valid_until_ts: int = NOW + DAY) -> Any:
     former = VerifyKey(FORMER.key_id, FORMER.public_key, expired_ts=NOW - DAY)
     return build_server_keys(SERVER, [NEW, NEWER], valid_until_ts, [former])
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from murmuration.storage.live import listeners
+from murmuration.storage.live import listeners, wake_queues
 from murmuration.storage.users.pushers import MOST
 from tests.in_process import Client
 from tests.rooms.people import V3, ok, refused
@@ -91,7 +91,7 @@ def test_a_pusher_ends_with_its_device(alice: Client) -> None:
 
 def test_waiting_leaves_the_mark_where_it_is(alice: Client) -> None:
     set_pusher(alice)
-    wait = listeners.Wait(alice.user_id, "DEVICE", "1", "queue", listeners.new_nonce(), 1 << 33)
+    wait = listeners.Wait(alice.user_id, "DEVICE", "1", "queue", wake_queues.new_nonce(kept=False), 1 << 33)
     assert listeners.register(wait, None)[0]
     (item,) = listeners.read_items([alice.user_id])
     assert item["expires"] == item["pushers"] > 4_000_000_000

@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -250,9 +251,8 @@ def test_node_written_again_while_it_is_swept_stays(
 
 
 def _any_event(room_id: str) -> Event:
-    return Event(
-        {"type": "x", "room_id": room_id}, ROOM_VERSIONS["12"], f"$collected{next(_numbers)}-{room_id}"
-    )
+    pdu: Any = {"type": "x", "room_id": room_id}
+    return Event(pdu, ROOM_VERSIONS["12"], f"$collected{next(_numbers)}-{room_id}")
 
 
 def test_schedule(alice: Client, clock: Clock) -> None:

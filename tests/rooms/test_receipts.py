@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.rooms.ephemeral.receipts import receipt_event
 from murmuration.storage.live import streams
 from tests.in_process import Client, segment
 from tests.rooms.people import V3, create_room, leave, ok, path, refused, relate, send
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content
 
 MakeClient = Callable[..., Client]
 
@@ -18,7 +21,7 @@ def post(client: Client, room_id: str, receipt_type: str, event_id: str, **body:
     return client.post(path(room_id, "receipt", receipt_type, event_id), body)
 
 
-def read_by(viewer: Client, room_id: str) -> dict[str, Any]:
+def read_by(viewer: Client, room_id: str) -> Content:
     """The content of the m.receipt event of all that the viewer may know."""
     items = streams.read_after(streams.room_stream(room_id), 0)
     items += [

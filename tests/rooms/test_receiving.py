@@ -206,7 +206,7 @@ class TestDropped:
 def test_wrong_hash_leaves_the_redacted_form(alice: Client) -> None:
     mirror = open_room(alice)
     event = mirror.message(BOB, "true words")
-    pdu = copy.deepcopy(event.pdu)
+    pdu: Any = copy.deepcopy(event.pdu)
     pdu["content"]["body"] = "put into his mouth"
     assert receive(mirror.room_id, pdu, mirror).kind == "accepted"
     entry = room_items.read_log(mirror.room_id, mirror.version)[-1]

@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=50, help="how long to write (50)")
     parser.add_argument("--seed", type=int, default=1, help="what chance begins with (1)")
     parser.add_argument("--waiting", choices=("parked", "held"), default="parked")
-    parser.add_argument("--waits", choices=("edge", "rest"), default="rest")
+    parser.add_argument("--waits", choices=("edge", "rest"), default="edge")
     parser.add_argument("--chaos", choices=("none", "twice", "pieces"), default="twice")
     parser.add_argument("--kills", type=int, default=2, help="how often everything is killed (2)")
     parser.add_argument("--servers", type=int, default=1, help="how many of ours share the rooms (1)")

@@ -47,7 +47,7 @@ class Plan:
     socket_readers: int = 3
     chaos: str = "twice"
     waiting: str = "parked"
-    waits: str = "rest"
+    waits: str = "edge"
     kills: int = 2
     seed: int = 1
     servers: int = 1

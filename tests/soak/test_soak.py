@@ -15,10 +15,17 @@ SHORT = {"seconds": 2.0, "writers": 3, "rooms": 2, "http_readers": 4, "wanderers
 
 
 @pytest.mark.parametrize(
-    ("waiting", "waits", "chaos"),
-    [("parked", "rest", "twice"), ("parked", "edge", "twice"), ("held", "rest", "pieces")],
+    ("waiting", "waits", "chaos", "api"),
+    [
+        ("parked", "edge", "twice", "http"),
+        ("parked", "rest", "twice", "rest"),
+        ("held", "rest", "pieces", "http"),
+    ],
 )
-def test_short_soak(tmp_path: Path, waiting: str, waits: str, chaos: str) -> None:
+def test_short_soak(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waiting: str, waits: str, chaos: str, api: str
+) -> None:
+    monkeypatch.setenv("MURMURATION_API", api)  # which servers under test share
     plan = Plan(**SHORT, waiting=waiting, waits=waits, chaos=chaos, kills=0)  # type: ignore[arg-type]
     report = asyncio.run(soak(plan, tmp_path))
     assert report.is_clean, str(report)

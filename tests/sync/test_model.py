@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from murmuration.aws import dynamodb
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus.building import build_event
 from murmuration.server_keys import signing_key
 from murmuration.settings import settings as deployment_settings
@@ -142,9 +143,9 @@ class SyncMachine(RuleBasedStateMachine):
         event = build_event(
             room_version=head.version,
             type="m.room.message",
-            sender=self.clients["alice"].user_id,
+            sender=UserId(self.clients["alice"].user_id),
             content={"body": f"old {head.oldest}"},
-            room_id=log.room_id,
+            room_id=RoomId(log.room_id),
             prev_events=[],
             auth_events=[],
             depth=1,

@@ -45,7 +45,8 @@ def expected(client: Client, room_id: str, read: str) -> tuple[int, int]:
     member = room.event("m.room.member", user_id)
     assert member is not None
     place = room_items.locate([read], room_id)[read]["ordinal"]
-    rules = ruleset_of(user_id, account_data.read(user_id, "", "m.push_rules") or {})
+    changes: Any = account_data.read(user_id, "", "m.push_rules") or {}
+    rules = ruleset_of(user_id, changes)
     actions = []
     for entry in room_items.read_log(room_id, room.version):
         event = entry.event

@@ -39,6 +39,16 @@ def asked(sqs: Sqs, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     settings.cache_clear()
 
 
+@pytest.fixture
+def behind_rest(deployment: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A deployment whose clients wait behind a REST API."""
+    monkeypatch.setenv("MURMURATION_WAITS", "rest")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
 def start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what a process knows."""
     monkeypatch.setattr(wake_queues, "_urls", LruCache(10))
@@ -87,7 +97,7 @@ def test_other_queues_urls_are_not_asked_for_either(asked: list[str], sqs: Sqs) 
     assert asked == ["SendMessage"]
 
 
-def test_a_changed_attribute_needs_a_new_version() -> None:
+def test_a_changed_attribute_needs_a_new_version(behind_rest: None) -> None:
     """SQS refuses to make a queue that exists with other attributes, so those are made under another name."""
     assert (wake_queues.prefix(), wake_queues._attributes("q")) == (
         "wake-2-",
@@ -108,10 +118,7 @@ def test_a_queue_with_other_attributes_can_not_be_made_again(sqs: Sqs) -> None:
 def test_a_queue_at_the_edge_lets_receive_who_knows_the_secret(
     asked: list[str], sqs: Sqs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MURMURATION_WAITS", "edge")
-    settings.cache_clear()
-    monkeypatch.setattr(wake_queues, "read_secret", lambda name: f"of {name}")
-    secret = f"of {settings().parameter('queue-secret')}"
+    secret = wake_queues.edge_secret()
     name = wake_queues.ensure(QUEUE).rpartition("/")[2]
     assert name == f"{settings().prefix}-{edge_waits.QUEUE_PREFIX}{QUEUE}"
     attributes = sqs.queue(name).attributes

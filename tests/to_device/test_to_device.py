@@ -172,39 +172,111 @@ def test_a_message_stored_late_is_not_skipped(alice, bob):
     assert numbers(inbox(bob, after=late.position)) == []
 
 
+class Clock:
+    """A clock that goes on while somebody sleeps, who then also does what `meanwhile` has for that time."""
+
+    def __init__(self, monkeypatch, now, meanwhile=None):
+        self.now = now
+        self.slept = []
+        self._meanwhile = sorted((meanwhile or {}).items())
+        monkeypatch.setattr(storage, "now_ms", lambda: self.now)
+        monkeypatch.setattr("time.sleep", self._sleep)
+
+    def _sleep(self, seconds):
+        until = self.now + round(seconds * 1000)
+        while self._meanwhile and self._meanwhile[0][0] <= until:
+            self.now, act = self._meanwhile.pop(0)
+            act()
+        self.now = until
+        self.slept.append(round(seconds * 1000))
+
+
 def test_a_reader_waits_for_those_that_came_with_a_young_message(alice, bob, monkeypatch):
     """One whose request came before is stored while the reader waits: both are read, in order."""
-    came_ms = now_ms()
-    waited = []
-
-    def meanwhile(seconds):
-        waited.append(seconds)
-        store(alice, bob, 0, came_ms - 1)
-
-    monkeypatch.setattr(storage, "now_ms", lambda: came_ms + 30)
-    store(alice, bob, 1, came_ms)
-    monkeypatch.setattr("time.sleep", meanwhile)
+    clock = Clock(monkeypatch, 10_030, {10_200: lambda: store(alice, bob, 0, 9_999)})
+    store(alice, bob, 1, 10_000)
     found = inbox(bob)
     assert numbers(found) == [0, 1]
-    assert waited == [(storage.SETTLED_MS - 30) / 1000]
+    assert clock.slept[0] == storage.SETTLED_MS - 30
     assert numbers(inbox(bob, after=found.position)) == []
+
+
+def test_the_slower_messages_are_the_longer_a_reader_waits(alice, bob, monkeypatch):
+    """The first took 140 ms on its way, so one that came before it may take as long as three of those."""
+    late = 10_000 + storage.SPREAD * 140 - 1
+    clock = Clock(monkeypatch, 10_140, {late: lambda: store(alice, bob, 0, 9_999)})
+    store(alice, bob, 1, 10_000)
+    assert numbers(inbox(bob)) == [0, 1]
+    assert clock.slept[0] == (storage.SPREAD - 1) * 140
+
+
+def test_a_reader_waits_little_longer_than_the_slowest_took(alice, bob, monkeypatch):
+    """A function that had to be started took a second: nobody waits for three."""
+    clock = Clock(monkeypatch, 11_000)
+    store(alice, bob, 0, 10_000)
+    assert numbers(inbox(bob)) == [0]
+    assert clock.slept == [storage.SPREAD_MS]
+
+
+def test_a_reader_waits_on_if_a_slower_one_has_come(alice, bob, monkeypatch):
+    """The second that comes took 240 ms, so that there is time for a third one."""
+    clock = Clock(
+        monkeypatch,
+        10_020,
+        {10_240: lambda: store(alice, bob, 1, 10_000), 10_500: lambda: store(alice, bob, 0, 9_999)},
+    )
+    store(alice, bob, 2, 10_001)
+    assert numbers(inbox(bob)) == [0, 1, 2]
+    assert clock.slept[0] == storage.SETTLED_MS - 19
+
+
+def test_what_comes_later_does_not_hold_up_what_is_settled(alice, bob, monkeypatch):
+    """A sender who never stops makes no reader wait for ever: the young ones are left for the next time."""
+    clock = Clock(
+        monkeypatch, 10_010, {at: lambda at=at: store(alice, bob, at, at) for at in range(10_070, 10_600, 60)}
+    )
+    store(alice, bob, 0, 10_000)
+    found = inbox(bob)
+    assert numbers(found)[0] == 0
+    assert clock.slept == [storage.SETTLED_MS - 10]
+    rest = numbers(inbox(bob, after=found.position))
+    assert [*numbers(found), *rest] == sorted([*numbers(found), *rest])
+    assert rest
+
+
+def test_a_reader_waits_no_longer_than_its_most(alice, bob, monkeypatch):
+    """Where each message that comes was sent before one that is read, they are handed out at last."""
+    acts = {at: lambda at=at: store(alice, bob, at, 10_000 - at // 100) for at in range(10_300, 20_000, 100)}
+    clock = Clock(monkeypatch, 10_001, acts)
+    store(alice, bob, 0, 10_000)
+    found = inbox(bob)
+    assert sum(clock.slept) <= 2 * storage.LONGEST_MS
+    assert numbers(found)[-1] == 0
 
 
 def test_a_reader_that_waited_leaves_other_changes_for_the_next(alice, bob, monkeypatch):
     """Numbers of keys that change during the wait were read before it: the position stays before them."""
     stream = streams.device_stream(bob.user_id, "BOB1")
-    store(alice, bob, 0, came_ms := now_ms())
-    monkeypatch.setattr(storage, "now_ms", lambda: came_ms)
-    monkeypatch.setattr("time.sleep", lambda _: streams.nudge(stream))
+    Clock(monkeypatch, 10_000, {10_100: lambda: streams.nudge(stream)})
+    store(alice, bob, 0, 10_000)
     assert inbox(bob).position < streams.read_head(stream)
 
 
-@pytest.mark.parametrize("age_ms", [storage.SETTLED_MS, 10**9, -(10**9)])
+@pytest.mark.parametrize("age_ms", [storage.LONGEST_MS, 10**9, -(10**9)])
 def test_a_reader_does_not_wait_for_what_is_settled(alice, bob, monkeypatch, age_ms):
     """A time that lies far ahead is wrong: nobody waits for it."""
     came_ms = now_ms()
     monkeypatch.setattr(storage, "now_ms", lambda: came_ms + age_ms)
     store(alice, bob, 0, came_ms)
+    monkeypatch.setattr("time.sleep", lambda _: pytest.fail("the reader waited"))
+    assert numbers(inbox(bob)) == [0]
+
+
+def test_a_reader_does_not_wait_for_what_was_stored_at_once(alice, bob, monkeypatch):
+    came_ms = now_ms()
+    monkeypatch.setattr(storage, "now_ms", lambda: came_ms)
+    store(alice, bob, 0, came_ms)
+    monkeypatch.setattr(storage, "now_ms", lambda: came_ms + storage.SETTLED_MS)
     monkeypatch.setattr("time.sleep", lambda _: pytest.fail("the reader waited"))
     assert numbers(inbox(bob)) == [0]
 

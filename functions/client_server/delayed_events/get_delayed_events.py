@@ -5,8 +5,13 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4140
 
 from __future__ import annotations
 
-from murmuration.endpoint import Answer, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import Request, endpoint
 from murmuration.rooms.delayed import managing
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import DelayedEventsPage
 
 
 @endpoint(
@@ -15,6 +20,6 @@ from murmuration.rooms.delayed import managing
     versions=("v1", "unstable"),
     also=("/_matrix/client/{version}/org.matrix.msc4140/delayed_events",),
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> DelayedEventsPage:
     query = request.query
     return managing.get_delayed_events(request.requester, query.get("from"), query.get("status"))

@@ -5,9 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3publicrooms
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.federation.finding import public_rooms
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import PublicRoomsPage
 
 
 @endpoint(
@@ -17,7 +22,7 @@ from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/api/v1/publicRooms",),
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> PublicRoomsPage | Answer:
     wanted = DirectoryRequest(
         limit=request.query_int("limit", 0),
         since=request.query.get("since"),

@@ -5,8 +5,13 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3directoryroom
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
 from murmuration.federation.finding import aliases
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import AliasedRoom
 
 
 @endpoint(
@@ -19,5 +24,5 @@ from murmuration.federation.finding import aliases
         "/_matrix/client/api/v1/directory/room/{roomAlias}",
     ),
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> AliasedRoom | Answer:
     return aliases.get_room_id_by_alias(request.params["roomAlias"], address=lambda: request.source_ip)

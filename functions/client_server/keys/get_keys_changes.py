@@ -5,8 +5,13 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3keyschanges
 
 from __future__ import annotations
 
-from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.sync.key_changes import get_keys_changes
+
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import DeviceListsSection
 
 
 @endpoint(
@@ -15,5 +20,5 @@ from murmuration.sync.key_changes import get_keys_changes
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> DeviceListsSection:
     return get_keys_changes(request.access_token, request.query.get("from"), request.query.get("to"))

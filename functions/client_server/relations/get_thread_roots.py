@@ -5,8 +5,13 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidth
 
 from __future__ import annotations
 
-from murmuration.endpoint import Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.rooms.reading.relations import DEFAULT_LIMIT, get_threads
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import ThreadsPage
 
 
 @endpoint(
@@ -15,7 +20,7 @@ from murmuration.rooms.reading.relations import DEFAULT_LIMIT, get_threads
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=("v1",),
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> ThreadsPage:
     return get_threads(
         request.access_token,
         request.params["roomId"],

@@ -5,9 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidti
 
 from __future__ import annotations
 
-from murmuration.endpoint import Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.federation.inbound.scrollback import get_event_by_timestamp
 from murmuration.protocol.errors import MissingParam
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import EventAtTime
 
 
 @endpoint(
@@ -16,7 +21,7 @@ from murmuration.protocol.errors import MissingParam
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=("v1",),
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> EventAtTime:
     if "ts" not in request.query:
         raise MissingParam("The query parameter ts is missing")
     return get_event_by_timestamp(

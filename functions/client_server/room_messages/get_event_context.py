@@ -5,8 +5,13 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidco
 
 from __future__ import annotations
 
-from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.rooms.reading.timeline import DEFAULT_LIMIT, get_context, parse_filter
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import EventContext
 
 
 @endpoint(
@@ -15,7 +20,7 @@ from murmuration.rooms.reading.timeline import DEFAULT_LIMIT, get_context, parse
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> EventContext:
     return get_context(
         request.access_token,
         request.params["roomId"],

@@ -5,9 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidme
 
 from __future__ import annotations
 
-from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.federation.inbound.scrollback import get_messages
 from murmuration.rooms.reading.timeline import DEFAULT_LIMIT, PageRequest, parse_filter
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import TimelinePage
 
 
 @endpoint(
@@ -16,7 +21,7 @@ from murmuration.rooms.reading.timeline import DEFAULT_LIMIT, PageRequest, parse
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> TimelinePage:
     event_filter = parse_filter(request.query.get("filter"))
     page = PageRequest(
         forward=request.query_choice("dir", ("b", "f")) == "f",

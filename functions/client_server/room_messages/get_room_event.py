@@ -5,8 +5,13 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidev
 
 from __future__ import annotations
 
-from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.rooms.reading.timeline import get_event
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 
 @endpoint(
@@ -15,5 +20,5 @@ from murmuration.rooms.reading.timeline import get_event
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     versions=CLIENT_VERSIONS,
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> ClientEvent:
     return get_event(request.access_token, request.params["roomId"], request.params["eventId"])

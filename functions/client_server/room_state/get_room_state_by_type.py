@@ -5,8 +5,14 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidst
 
 from __future__ import annotations
 
-from murmuration.endpoint import CLIENT_VERSIONS, Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.rooms.reading.state_reads import get_room_state_with_key
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.encoding.shapes import Content
 
 
 @endpoint(
@@ -16,7 +22,7 @@ from murmuration.rooms.reading.state_reads import get_room_state_with_key
     versions=CLIENT_VERSIONS,
     also=("/_matrix/client/api/v1/rooms/{roomId}/state/{eventType}",),
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> Content | ClientEvent:
     params = request.params
     return get_room_state_with_key(
         request.access_token,

@@ -5,9 +5,14 @@ Beside https://spec.matrix.org/v1.19/client-server-api/#syncing; docs/sliding_sy
 
 from __future__ import annotations
 
-from murmuration.endpoint import Answer, Auth, Request, endpoint
+from typing import TYPE_CHECKING
+
+from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.protocol.sliding.requests import parse
 from murmuration.sliding_sync.engine import sliding_sync
+
+if TYPE_CHECKING:
+    from murmuration.sliding_sync.json_types import SlidingSyncAnswer
 
 MERGED = "/_matrix/client/v4/sync"
 
@@ -18,7 +23,7 @@ MERGED = "/_matrix/client/v4/sync"
     auth=Auth.DEFERRED_ACCESS_TOKEN,
     also=("POST /_matrix/client/v4/sync",),
 )
-def handler(request: Request) -> Answer:
+def handler(request: Request) -> SlidingSyncAnswer:
     token = request.access_token
     is_merged = request.resource == MERGED
     wanted = parse(request.json_object(optional=True), request.query, token.user_id, is_merged=is_merged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.endpoint import CLIENT_VERSIONS, Auth, Request, endpoint
 from murmuration.protocol.presence import ONLINE, TODAYS
@@ -10,12 +10,15 @@ from murmuration.settings import settings
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.marks import fingerprint
 
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import SyncAnswer
+
 PARKED_BY = ("access_token", "filter", "set_presence", "use_state_after")
 """The query parameters by which the answers to two requests may differ while both are waiting."""
 
 
 @endpoint("GET", "/_matrix/client/{version}/sync", auth=Auth.DEFERRED_ACCESS_TOKEN, versions=CLIENT_VERSIONS)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> SyncAnswer:
     parks, at_edge = settings().waiting == "parked", settings().waits == "edge"
     asked = [request.headers.get("authorization", ""), *(request.query.get(name, "") for name in PARKED_BY)]
     return sync(

@@ -5,10 +5,12 @@ The founding draft's "Presence"; today: https://spec.matrix.org/v1.19/client-ser
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from murmuration.endpoint import Answer, Request, endpoint
 from murmuration.presence.requests import get_list
 
 
 @endpoint("GET", "/_matrix/client/api/v1/presence/list/{userId}")
-def handler(request: Request) -> list[Answer]:
+def handler(request: Request) -> Sequence[Answer]:
     return get_list(request.requester, request.params["userId"])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from murmuration.endpoint import Auth, Request, endpoint
 from murmuration.federation.requests import client
 
 
 @endpoint("POST", "/ask/{server}", auth=Auth.NONE)
-def handler(request: Request) -> dict[str, Any]:
+def handler(request: Request) -> Mapping[str, object]:
     body = request.json_object()
     path = client.path("_matrix", "federation", "v1", "echo", body["word"])
     return client.request(request.params["server"], "PUT", path, query=body["query"], body=body["content"])

@@ -268,6 +268,7 @@ def large_state(members: int) -> list[Event]:
     """Member events as they are: their signatures and hashes can't be compressed."""
     import random
 
+    from murmuration.protocol.identifiers import RoomId, UserId
     from murmuration.protocol.room_versions import get_room_version
 
     draw = random.Random(1)
@@ -281,8 +282,8 @@ def large_state(members: int) -> list[Event]:
         Event(
             {
                 "type": "m.room.member",
-                "room_id": "!room:example.org",
-                "sender": f"@user{number}:s{number % 800}.example",
+                "room_id": RoomId("!room:example.org"),
+                "sender": UserId(f"@user{number}:s{number % 800}.example"),
                 "state_key": f"@user{number}:s{number % 800}.example",
                 "content": {"membership": "join", "displayname": f"User {number}", "avatar_url": noise(40)},
                 "origin_server_ts": 1_700_000_000_000 + number,

@@ -112,6 +112,20 @@ def test_version_12_needs_the_creation(alice: Client, host: Host) -> None:
     assert memberships.read_membership(alice.user_id, room.room_id) is None
 
 
+def test_state_that_is_not_what_was_signed_is_not_shown(alice: Client, host: Host) -> None:
+    """Nobody tells a user another name of a room than the one that its members gave it."""
+    room = host.room("11", rule="invite")
+    name = room.add("m.room.name", {"name": "Tea"}, "")
+    topic = room.add("m.room.topic", {"topic": "Leaves"}, "")
+    forged = {**name.pdu, "content": {"name": "Your bank"}}
+    unsigned = {**topic.pdu, "signatures": {}}
+    nobodys = {"type": "m.room.avatar", "state_key": "", "sender": "nobody", "content": {}}
+    whole = [room.state["m.room.create", ""].pdu, forged, unsigned, nobodys]
+    body_of(invite(host, room, alice.user_id, invite_room_state=whole))
+    events = sync(alice)["rooms"]["invite"][room.room_id]["invite_state"]["events"]
+    assert [event["type"] for event in events] == ["m.room.create", "m.room.member"]
+
+
 def test_a_second_invite_replaces_the_first(alice: Client, host: Host) -> None:
     room = host.room("11", rule="invite")
     body_of(invite(host, room, alice.user_id))

@@ -273,19 +273,86 @@ def test_an_event_that_comes_back_changed_is_not_taken(alice: Client, host: Host
 # -- Rooms that are too large ----------------------------------------------------------------------------
 
 
-def test_a_room_that_is_too_large(alice: Client, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Rooms may have two members."""
     from murmuration.settings import settings
 
     monkeypatch.setenv("MURMURATION_FEDERATION_MAX_MEMBERS", "2")
     settings.cache_clear()
+    return 2
+
+
+def test_a_room_that_is_too_large(alice: Client, host: Host, limit: int) -> None:
+    """It is left again, and isn't joined by the next server."""
     room = host.room("11")
-    for number in range(2):
+    for number in range(limit):
         room.member(f"@u{number}:{host.remote.name}", "join")
     answer = join(alice, room.room_id, host.remote.name)
     refused(answer, 403, "M_FORBIDDEN")
+    assert "it has 3 members" in answer.json["error"]
     assert "federation_max_members" in answer.json["error"]
     assert room_items.read_head(room.room_id) is None
     assert room.membership(alice.user_id) == "leave"
+
+
+def test_a_room_that_is_too_large_is_joined_by_one_server_alone(
+    alice: Client, host: Host, network: Network, fresh_name: str, limit: int
+) -> None:
+    second = Host(Remote(f"second.{fresh_name}"), network)
+    room = host.room("11")
+    second.rooms[room.room_id] = room
+    for number in range(limit):
+        room.member(f"@u{number}:{host.remote.name}", "join")
+    refused(join(alice, room.room_id, host.remote.name, second.remote.name), 403, "M_FORBIDDEN")
+    joins = [asked for it in (host, second) for asked in it.asked if asked.endswith("/send_join")]
+    assert len(joins) == 1
+
+
+@pytest.mark.parametrize("complexity", [1.0, 1e300, 10**400], ids=["1", "large", "huge"])
+@pytest.mark.usefixtures("limit")
+def test_a_room_that_is_too_complex_is_not_joined(alice: Client, host: Host, complexity: Any) -> None:
+    """The user is told why, before the room learns of them."""
+    host.complexity = complexity
+    room = host.room("11")
+    answer = join(alice, room.room_id, host.remote.name)
+    refused(answer, 403, "M_FORBIDDEN")
+    assert "events" in answer.json["error"]
+    assert "federation_max_members" in answer.json["error"]
+    assert room.membership(alice.user_id) is None
+
+
+@pytest.mark.parametrize(
+    "complexity", [0.008, True, "9", None, [], -1, Reply(b"NaN"), Reply(b'{"v1": 1e999}')]
+)
+@pytest.mark.usefixtures("limit")
+def test_a_complexity_that_is_no_reason(alice: Client, host: Host, complexity: Any) -> None:
+    """Small, or no number: the members count."""
+    host.complexity = complexity
+    assert ok(join(alice, host.room("11").room_id, host.remote.name))
+
+
+def test_the_limit_is_on_by_default() -> None:
+    from murmuration.settings import Settings
+
+    assert Settings("a.example", "").federation_max_members == 20_000
+
+
+def test_a_room_that_grew_is_not_left(alice: Client, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator gets a large room anew that this server is in. Nobody leaves it for its size."""
+    from murmuration.federation.membership.repairing import rejoin_room
+    from murmuration.settings import settings
+
+    room = host.room("11")
+    ok(join(alice, room.room_id, host.remote.name))
+    for number in range(3):
+        room.member(f"@u{number}:{host.remote.name}", "join")
+    monkeypatch.setenv("MURMURATION_FEDERATION_MAX_MEMBERS", "2")
+    settings.cache_clear()
+    host.complexity = 1.0
+    assert rejoin_room(room.room_id) == [alice.user_id]
+    assert room.membership(alice.user_id) == "join"
+    assert Room.load(room.room_id).head.joined == 5
 
 
 # -- Jobs ------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,8 @@ class PolicyServer(Peer):
             return Reply({self.name: {"ed25519:policy_server": self.signature(pdu)}})
         return verdict if isinstance(verdict, Reply) else Reply(verdict)
 
-    def signature(self, pdu: dict[str, Any]) -> str:
-        bare = {name: value for name, value in pdu.items() if name not in ("signatures", "unsigned")}
+    def signature(self, pdu: Mapping[str, Any]) -> str:
+        bare: Any = {name: value for name, value in pdu.items() if name not in ("signatures", "unsigned")}
         signed = sign_event(bare, self.name, self.policy_key, self.room.version)
         return str(signed["signatures"][self.name]["ed25519:policy_server"])
 
@@ -52,7 +52,7 @@ class PolicyServer(Peer):
         """The event with this server's policy signature, as its sender's server would have got it."""
         given = event.pdu["signatures"]
         own = {**given.get(self.name, {}), "ed25519:policy_server": self.signature(event.pdu)}
-        pdu = {**event.pdu, "signatures": {**given, self.name: own}}
+        pdu: Any = {**event.pdu, "signatures": {**given, self.name: own}}
         return Event(pdu, event.room_version, event.event_id)
 
     def forbid(self, word: str, reply: Any = SPAM) -> None:

@@ -12,18 +12,20 @@ import pytest
 from infra_cdk.parts.api import count_nodes, openapi
 from infra_cdk.settings import Settings
 from infra_shared.apis import PARTS, part_of
-from tests.infra.conftest import PREFIX, Synthesised, functions, physical_names
+from tests.infra.conftest import PREFIX, REST, StackWith, Synthesised, functions, physical_names
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 MORE = 120
 """How many more functions there must be room for, with a module of their own for each four of them."""
 
 
-def test_the_stacks_have_room_to_grow(stack: Synthesised) -> None:
+@pytest.mark.parametrize("api", ["http", "rest"])
+def test_the_stacks_have_room_to_grow(stack_with: StackWith, api: str) -> None:
     """Of 500 resources and 1 MB in each template: room for 120 more functions for clients, or for servers.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
     """
+    stack = stack_with(**(REST if api == "rest" else {}))
     function = _mean_size(stack.of_type("AWS::Lambda::Function"))
     role = _mean_size(stack.of_type("AWS::IAM::Role"))
     for name, template in stack.nested.items():
@@ -31,7 +33,7 @@ def test_the_stacks_have_room_to_grow(stack: Synthesised) -> None:
         print(f"{name}: {len(template['Resources'])} resources, {size} bytes")
         assert len(template["Resources"]) + MORE + MORE // 4 <= 500
         assert size + MORE * function + MORE // 4 * role < 1_000_000
-    paths = [found["Body"]["paths"] for found in stack.properties("AWS::ApiGateway::RestApi")]
+    paths = [body["paths"] for body in stack.api_documents.values()]
     route = _mean_size({path: methods for each in paths for path, methods in each.items()})
     size = stack.path.stat().st_size
     print(f"the first stack: {len(stack.template['Resources'])} resources, {size} bytes")
@@ -106,19 +108,16 @@ def test_what_other_servers_call_is_apart(stack: Synthesised) -> None:
     names = physical_names()
     assert within == {name for module, name in names.items() if module.startswith("functions.server_server.")}
     assert all(name.startswith(f"{PREFIX}-federation-") for name in within)
-    apis = stack.of_type("AWS::ApiGateway::RestApi")
-    paths = {
-        name: set(found["Properties"]["Body"]["paths"]) - {"/", "/{proxy+}"} for name, found in apis.items()
-    }
+    paths = {name: set(body["paths"]) - {"/", "/{proxy+}"} for name, body in stack.api_documents.items()}
     theirs = ("/_matrix/federation/", "/_matrix/key/")
-    assert all(path.startswith(theirs) for path in paths["FederationRestApi"])
-    others = [found for name, found in paths.items() if name != "FederationRestApi"]
+    assert all(path.startswith(theirs) for path in paths["FederationHttpApi"])
+    others = [found for name, found in paths.items() if name != "FederationHttpApi"]
     assert not any(path.startswith(theirs) for path in set().union(*others))
     rates = {
-        found["RestApiId"]["Ref"]: found["MethodSettings"][0]["ThrottlingRateLimit"]
-        for found in stack.properties("AWS::ApiGateway::Stage")
+        found["ApiId"]["Ref"]: found["DefaultRouteSettings"]["ThrottlingRateLimit"]
+        for found in stack.properties("AWS::ApiGatewayV2::Stage")
     }
-    assert rates["FederationRestApi"] < rates["RestApi"]
+    assert rates["FederationHttpApi"] < rates["HttpApi"]
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     behaviours = distribution["DistributionConfig"]["CacheBehaviors"]
     origins = {each["PathPattern"]: each["TargetOriginId"] for each in behaviours}

@@ -8,11 +8,11 @@ import re
 import pytest
 
 from infra_cdk.names import distribution_comment
-from infra_cdk.parts.edge import CACHING_DISABLED, PARKING, QUEUES, SYNC_PATH
+from infra_cdk.parts.edge import CACHED_PATHS, CACHING_DISABLED, PARKING, QUEUES, SYNC_PATH
 from infra_cdk.settings import Settings
 from infra_shared.parking import PATH, PATH_AT_EDGE
 from murmuration.media.headers import SANDBOX
-from tests.infra.conftest import StackWith, Synthesised
+from tests.infra.conftest import REST, StackWith, Synthesised
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 
@@ -27,6 +27,41 @@ def test_no_error_is_kept_for_the_next_who_asks(stack: Synthesised) -> None:
     assert kept == dict.fromkeys((400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0)
 
 
+MOST = {"CacheBehaviors": 75, "Origins": 100}
+"""What a distribution may have: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html"""
+
+
+@pytest.mark.parametrize("api", ["http", "rest"])
+def test_the_distribution_keeps_to_cloudfronts_quotas(stack_with: StackWith, api: str) -> None:
+    stack = stack_with(**(REST if api == "rest" else {}))
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    for part, most in MOST.items():
+        assert len(config[part]) < most / 3
+    for origin in config["Origins"]:
+        assert len(origin.get("OriginCustomHeaders", ())) <= 10
+        assert origin["CustomOriginConfig"].get("OriginReadTimeout", 30) <= 120
+    # An account may have 20 of each kind of policy: there is room for six deployments.
+    for kind in ("CachePolicy", "OriginRequestPolicy", "ResponseHeadersPolicy"):
+        assert 1 <= len(stack.of_type(f"AWS::CloudFront::{kind}")) <= 3
+    for behaviour in (config["DefaultCacheBehavior"], *config["CacheBehaviors"]):
+        events = [each["EventType"] for each in behaviour["FunctionAssociations"]]
+        assert len(events) == len(set(events))
+
+
+def test_no_request_is_answered_with_anothers_answer(stack: Synthesised) -> None:
+    """CloudFront lets requests for one path at a time share an answer, but not with this policy.
+
+    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/RequestAndResponseBehaviorCustomOrigin.html
+    """
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
+    config = distribution["DistributionConfig"]
+    policies = {each["PathPattern"]: each["CachePolicyId"] for each in config["CacheBehaviors"]}
+    kept = {path for path, policy in policies.items() if policy != CACHING_DISABLED}
+    assert kept == set(CACHED_PATHS)
+    assert config["DefaultCacheBehavior"]["CachePolicyId"] == CACHING_DISABLED
+
+
 def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
     """CloudFront has one list of names for all regions of an account."""
     names = [found["Name"] for found in stack.properties("AWS::CloudFront::Function")]
@@ -36,7 +71,7 @@ def test_two_regions_can_stand_beside_each_other(stack: Synthesised) -> None:
         ("ResponseHeadersPolicy", "ResponseHeadersPolicyConfig"),
     ):
         names += [found[config]["Name"] for found in stack.properties(f"AWS::CloudFront::{kind}")]
-    assert len(names) == 6
+    assert len(names) == 7
     assert all("${AWS::Region}" in name["Fn::Sub"] for name in names)
     (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     assert "${AWS::Region}" in distribution["DistributionConfig"]["Comment"]["Fn::Sub"]
@@ -101,9 +136,9 @@ def test_media_are_sandboxed_by_cloudfront_too(stack: Synthesised) -> None:
     assert config["CorsConfig"]["AccessControlAllowOrigins"] == {"Items": ["*"]}
 
 
-def test_clients_wait_at_the_edge_where_they_are_to(edge_stack: Synthesised, stack: Synthesised) -> None:
+def test_clients_wait_at_the_edge_where_they_are_to(stack: Synthesised, rest_stack: Synthesised) -> None:
     """CloudFront asks SQS with a secret that isn't in the template, and the REST API where SQS refuses."""
-    (distribution,) = edge_stack.properties("AWS::CloudFront::Distribution")
+    (distribution,) = stack.properties("AWS::CloudFront::Distribution")
     config = distribution["DistributionConfig"]
     origins = {origin["Id"]: origin for origin in config["Origins"]}
     queues = origins[QUEUES]
@@ -115,9 +150,10 @@ def test_clients_wait_at_the_edge_where_they_are_to(edge_stack: Synthesised, sta
         {"HeaderName": name, "HeaderValue": {"Fn::GetAtt": ["Secrets", "QueueSecret"]}}
         for name in ("User-Agent", "Referer")
     ]
-    assert edge_stack.resources["Secrets"]["Properties"]["WaitsAtEdge"] == "true"
+    assert stack.resources["Secrets"]["Properties"]["WaitsAtEdge"] == "true"
     (sync,) = (each for each in config["CacheBehaviors"] if each["PathPattern"] == SYNC_PATH)
     assert sync["AllowedMethods"] == ["GET", "HEAD", "OPTIONS"], "for others there is no second origin"
+    assert sync["CachedMethods"] == sync["AllowedMethods"], "there is none without OPTIONS among these"
     assert sync["CachePolicyId"] == CACHING_DISABLED
     assert [each["EventType"] for each in sync["FunctionAssociations"]] == [
         "viewer-request",
@@ -126,28 +162,28 @@ def test_clients_wait_at_the_edge_where_they_are_to(edge_stack: Synthesised, sta
     assert sync["TargetOriginId"] == config["DefaultCacheBehavior"]["TargetOriginId"]
     for path, comes in (("/_matrix/client/v3/sync", True), ("/_matrix/client/v3/rooms/a/sync", False)):
         assert (re.fullmatch(SYNC_PATH.replace("?", "."), path) is not None) is comes
-    body = edge_stack.resources["ParkingRestApi"]["Properties"]["Body"]
-    (path,) = body["paths"]
-    assert path == PATH_AT_EDGE
-    uri = body["paths"][path]["get"]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+    paths = stack.api_documents["ParkingRestApi"]["paths"]
+    uri = paths[PATH_AT_EDGE]["get"]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
     assert uri.endswith(":sqs:path/${AWS::AccountId}/{queue}")
     (role,) = (
         role["Policies"][0]["PolicyDocument"]["Statement"][0]
-        for role in edge_stack.properties("AWS::IAM::Role")
+        for role in stack.properties("AWS::IAM::Role")
         if "sqs:ReceiveMessage" in json.dumps(role) and "apigateway" in json.dumps(role)
     )
     assert "-wake-3-*" in json.dumps(role["Resource"])
-    assert PATH not in edge_stack.resources["RestApi"]["Properties"]["Body"]["paths"]
-    for found, waits in ((edge_stack, "edge"), (stack, "rest")):
+    assert not any(PATH in body["paths"] for body in stack.api_documents.values())
+    for found, waits in ((stack, "edge"), (rest_stack, "rest")):
         for function in found.properties("AWS::Lambda::Function"):
             if "Environment" in function:
                 assert function["Environment"]["Variables"]["MURMURATION_WAITS"] == waits
-    (plain,) = stack.properties("AWS::CloudFront::Distribution")
-    assert QUEUES not in {origin["Id"] for origin in plain["DistributionConfig"]["Origins"]}
+    (plain,) = rest_stack.properties("AWS::CloudFront::Distribution")
+    assert not {QUEUES, PARKING} & {origin["Id"] for origin in plain["DistributionConfig"]["Origins"]}
 
 
 def test_clients_that_functions_hold_wait_nowhere_else(stack_with: StackWith) -> None:
-    held = stack_with(waiting="held", waits="edge")
+    held = stack_with(waiting="held")
     (distribution,) = held.properties("AWS::CloudFront::Distribution")
     origins = {origin["Id"] for origin in distribution["DistributionConfig"]["Origins"]}
-    assert not origins & {QUEUES, PARKING}
+    assert QUEUES not in origins
+    paths = [behaviour["PathPattern"] for behaviour in distribution["DistributionConfig"]["CacheBehaviors"]]
+    assert SYNC_PATH not in paths

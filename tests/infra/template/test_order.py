@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra_shared.apis import PARTS
-from tests.infra.conftest import StackWith, Synthesised
+from tests.infra.conftest import REST, StackWith, Synthesised
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 MOST_AT_ONCE = 10
@@ -123,14 +123,12 @@ def test_what_workers_and_clients_share_is_made_before_both(stack: Synthesised) 
 
 
 def test_the_distribution_waits_for_the_apis_stages(
-    stack: Synthesised, http_stack: Synthesised, stack_to_try: Synthesised
+    stack: Synthesised, rest_stack: Synthesised, stack_to_try: Synthesised
 ) -> None:
     """CloudFront must not send requests to an API that answers nobody yet."""
-    stages = {f"{part}RestStage" for part in PARTS}
+    assert {f"{part}RestStage" for part in PARTS} <= dependencies(rest_stack)["Distribution"]
+    stages = {f"{part}HttpStage" for part in PARTS} | {"ParkingRestStage"}
     assert stages <= dependencies(stack)["Distribution"]
-    assert {f"{part}HttpStage" for part in PARTS} | {"ParkingRestStage"} <= dependencies(http_stack)[
-        "Distribution"
-    ]
     # Without a domain, functions are told the distribution's address, so it comes before them.
     without_domain = dependencies(stack_to_try)
     assert not stages & _before(without_domain)["Distribution"]
@@ -140,7 +138,7 @@ def test_the_distribution_waits_for_the_apis_stages(
 @pytest.mark.parametrize("api", ["http", "rest"])
 def test_an_api_changes_once_its_functions_are_there(stack_with: StackWith, api: str) -> None:
     """What serves requests is a stage's deployment: it must not lead to a function that isn't made yet."""
-    stack = stack_with(**({"api": api} if api != "rest" else {}))
+    stack = stack_with(**(REST if api == "rest" else {}))
     before = _before(dependencies(stack))
     names = {found["Properties"]["FunctionName"]: name for name, found in stack.of_type(FUNCTION).items()}
     seen: set[str] = set()

@@ -16,43 +16,20 @@ import pytest
 
 from infra_cdk import modules
 from infra_cdk.parts.api import openapi
+from infra_cdk.parts.edge import QUEUES
 from infra_cdk.parts.functions import RUNTIME
+from infra_cdk.parts.http_api import http_openapi
 from infra_cdk.settings import Settings
+from infra_shared import uploads
 from infra_shared.apis import PARTS
 from infra_shared.grants import GRANTS
 from murmuration.endpoint import Http, Queue, Schedule, Stream, WebSocket
 from murmuration.settings import read_settings
 from murmuration.storage.tables import TABLES
-from tests.infra.conftest import PREFIX, StackWith, Synthesised, functions, physical_names, read
+from tests.infra.conftest import PREFIX, REST, StackWith, Synthesised, functions, physical_names, read
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
 FUNCTION_FILES = sorted(path for path in Path("functions").rglob("*.py") if not path.name.startswith("_"))
-
-
-def routed_paths(stack: Synthesised) -> dict[tuple[str, str], str]:
-    """The function of each method and path of the REST APIs, by its physical name."""
-    bodies = [api["Body"]["paths"] for api in stack.properties("AWS::ApiGateway::RestApi")]
-    found = {}
-    for path, methods in [entry for paths in bodies for entry in paths.items()]:
-        for method, operation in methods.items():
-            uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
-            if ":s3:path/" in uri:
-                uri = _authorizer(stack, operation)
-            if name := re.search(r":function:([^/]+)/invocations$", uri):
-                found[(path, method)] = name[1]
-            else:
-                assert path == "/parked/{queue}", f"{uri} is no function"
-    return found
-
-
-def _authorizer(stack: Synthesised, operation: dict[str, Any]) -> str:
-    """The URI of the function that is asked before the gateway stores a body."""
-    (name,) = operation["security"][0]
-    for api in stack.properties("AWS::ApiGateway::RestApi"):
-        schemes = api["Body"].get("components", {}).get("securitySchemes", {})
-        if name in schemes:
-            return str(schemes[name]["x-amazon-apigateway-authorizer"]["authorizerUri"]["Fn::Sub"])
-    raise AssertionError(f"no API has the authorizer {name}")
 
 
 # -- Functions and routes --------------------------------------------------------------------------------
@@ -67,30 +44,37 @@ def test_each_endpoint_file_is_one_function(stack: Synthesised) -> None:
     assert handlers == {".".join(path.with_suffix("").parts) + ".handler" for path in FUNCTION_FILES}
 
 
-def test_the_routes_are_those_that_the_files_declare(stack: Synthesised) -> None:
+@pytest.mark.parametrize("api", ["http", "rest"])
+def test_the_routes_are_those_that_the_files_declare(stack_with: StackWith, api: str) -> None:
     declared: dict[tuple[str, str], str] = {}
     for path in FUNCTION_FILES:
         for route in _declared_routes(path):
             declared[route] = physical_names()[".".join(path.with_suffix("").parts)]
-    routed = routed_paths(stack)
+    routed = stack_with(**(REST if api == "rest" else {})).routes()
     fallback = routed["/{proxy+}", "x-amazon-apigateway-any-method"]
     by_fallback = {route for route, name in routed.items() if name == fallback}
     assert {route: name for route, name in routed.items() if route not in by_fallback} == {
         route: name for route, name in declared.items() if name != fallback
     }
-    paths = {path for path, _ in routed}
+    # An HTTP API has no paths for large uploads; what comes to the REST API beside has one method each.
+    paths = {path for path, _ in routed if api == "rest" or not path.startswith(uploads.PREFIX)}
     assert by_fallback == {(path, "x-amazon-apigateway-any-method") for path in paths}
 
 
-def test_each_method_has_one_response_for_a_status_code(stack: Synthesised) -> None:
+@pytest.mark.parametrize("api", ["http", "rest"])
+def test_each_method_has_one_response_for_a_status_code(stack_with: StackWith, api: str) -> None:
     """REST keeps one integration response for each status code of a method, and drops the others silently."""
-    for api in stack.properties("AWS::ApiGateway::RestApi"):
-        for path, methods in api["Body"]["paths"].items():
+    stack = stack_with(**(REST if api == "rest" else {}))
+    answered = 0
+    for found in stack.properties("AWS::ApiGateway::RestApi"):
+        for path, methods in found["Body"]["paths"].items():
             for method, operation in methods.items():
                 integration = operation["x-amazon-apigateway-integration"]
                 codes = [each["statusCode"] for each in integration.get("responses", {}).values()]
+                answered += bool(codes)
                 assert len(codes) == len(set(codes)), f"{method} {path} has two responses of one status code"
                 assert set(codes) <= set(operation["responses"]), f"{method} {path} declares no such response"
+    assert answered == 3, "the queues, and uploads by POST and PUT"
 
 
 def _declared_routes(path: Path) -> Iterator[tuple[str, str]]:
@@ -365,6 +349,10 @@ def test_no_secret_is_in_the_template(stack: Synthesised) -> None:
         if origin["Id"] == "answers":  # the bucket is told nothing
             assert "OriginCustomHeaders" not in origin
             continue
+        if origin["Id"] == QUEUES:  # SQS is told the queues' secret, by two headers
+            secrets = [header["HeaderValue"] for header in origin["OriginCustomHeaders"]]
+            assert secrets == [{"Fn::GetAtt": ["Secrets", "QueueSecret"]}] * 2
+            continue
         (header,) = origin["OriginCustomHeaders"]
         assert header["HeaderName"] == "x-murmuration-viewer-secret"
         assert header["HeaderValue"] == {"Fn::GetAtt": ["Secrets", "ViewerSecret"]}
@@ -396,14 +384,23 @@ def test_nothing_idle_costs(stack: Synthesised) -> None:
     for api_stage in stack.properties("AWS::ApiGateway::Stage"):
         assert "CacheClusterEnabled" not in api_stage
         assert not any(setting.get("MetricsEnabled") for setting in api_stage["MethodSettings"])
+    for api_stage in stack.properties("AWS::ApiGatewayV2::Stage"):
+        assert "DetailedMetricsEnabled" not in api_stage.get("DefaultRouteSettings", {})
 
 
-def test_each_method_takes_as_many_requests_as_a_companys_devices_send(stack: Synthesised) -> None:
+def test_each_method_takes_as_many_requests_as_a_companys_devices_send(
+    stack: Synthesised, rest_stack: Synthesised
+) -> None:
     """A stage's throttle is of each method. 2,000 people with three devices each wake once in 20 seconds."""
-    stages = stack.of_type("AWS::ApiGateway::Stage")
-    for found in (stages[f"{part}RestStage"]["Properties"] for part in PARTS if part != "Federation"):
-        (throttle,) = found["MethodSettings"]
+    parts = [part for part in PARTS if part != "Federation"]
+    http = stack.of_type("AWS::ApiGatewayV2::Stage")
+    throttles = [http[f"{part}HttpStage"]["Properties"]["DefaultRouteSettings"] for part in parts]
+    stages = stack.of_type("AWS::ApiGateway::Stage") | rest_stack.of_type("AWS::ApiGateway::Stage")
+    for name in ("ParkingRestStage", *(f"{part}RestStage" for part in parts)):
+        (throttle,) = stages[name]["Properties"]["MethodSettings"]
         assert (throttle["HttpMethod"], throttle["ResourcePath"]) == ("*", "/*")
+        throttles.append(throttle)
+    for throttle in throttles:
         assert throttle["ThrottlingRateLimit"] >= 2 * 2_000 * 3 / 20
         assert throttle["ThrottlingRateLimit"] <= throttle["ThrottlingBurstLimit"] <= 5_000
 
@@ -514,20 +511,25 @@ def test_the_same_functions_make_the_same_template(stack: Synthesised, tmp_path:
     assert json.dumps(again.nested) == json.dumps(stack.nested)
 
 
-def test_a_changed_route_makes_a_new_deployment_of_the_api(stack: Synthesised) -> None:
+def test_a_changed_route_makes_a_new_deployment_of_the_api(
+    stack: Synthesised, rest_stack: Synthesised
+) -> None:
     from dataclasses import replace
 
     settings = Settings(server_name="example.org")
-    before = openapi(settings, functions())
     moved = [
         replace(function, route=Http("POST", "/_matrix/client/{version}/moved"))
         if function.name == "client_server-get_capabilities"
         else function
         for function in functions()
     ]
-    assert openapi(settings, functions()) == before
-    assert openapi(settings, moved) != before
-    names = sorted(stack.of_type("AWS::ApiGateway::Deployment"))
-    assert {re.sub(r"[0-9a-f]{16}$", "", name) for name in names} == {
-        f"{part}RestDeployment" for part in PARTS
-    }
+    for document in (openapi, http_openapi):
+        assert document(settings, functions()) == document(settings, functions())
+        assert document(settings, moved) != document(settings, functions())
+    for found, kind, names in (
+        (stack, "AWS::ApiGatewayV2::Deployment", {f"{part}HttpDeployment" for part in PARTS}),
+        (stack, "AWS::ApiGateway::Deployment", {"ParkingRestDeployment"}),
+        (rest_stack, "AWS::ApiGateway::Deployment", {f"{part}RestDeployment" for part in PARTS}),
+    ):
+        bodies = {re.sub(r"[0-9a-f]{16}$", "", name) for name in found.of_type(kind)}
+        assert bodies - {"SocketDeployment"} == names

@@ -9,7 +9,7 @@ import pytest
 
 from infra_cdk.modules import LEAST_UNRESERVED
 from infra_cdk.settings import Settings
-from tests.infra.conftest import StackWith
+from tests.infra.conftest import REST, StackWith
 from tests.infra.released import Resource, digest, recorded
 
 pytestmark = pytest.mark.xdist_group("template")  # which is synthesised once for them all
@@ -18,7 +18,7 @@ HOLDS_DATA = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue", "Cus
 
 @pytest.fixture(scope="module", params=["rest", "http"])
 def upgraded(request: pytest.FixtureRequest, stack_with: StackWith) -> dict[str, Resource]:
-    return digest(stack_with(**({"api": "http"} if request.param == "http" else {})))
+    return digest(stack_with(**(REST if request.param == "rest" else {})))
 
 
 @pytest.fixture(scope="module")

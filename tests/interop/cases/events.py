@@ -17,7 +17,7 @@ ROOM_VERSIONS = tuple(str(number) for number in range(1, 13))
 ALICE = f"@alice:{LOCAL}"
 BOB = f"@bob:{REMOTE}"
 
-Pdu = dict[str, Any]
+Pdu = Any
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class PolicyServer:
         self.judged.append(text)
         if FORBIDDEN in text:
             return Reply({"errcode": "M_FORBIDDEN", "error": "This looks like spam"}, 400, _JSON)
-        bare = {name: value for name, value in pdu.items() if name not in ("signatures", "unsigned")}
+        bare: Any = {name: value for name, value in pdu.items() if name not in ("signatures", "unsigned")}
         signed = sign_event(bare, self.name, self.key, self._version)
         return Reply({self.name: signed["signatures"][self.name]}, headers=_JSON)
 

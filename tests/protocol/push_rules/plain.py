@@ -19,7 +19,7 @@ def plain(ruleset: Any, event: Any, context: PushContext) -> tuple[str | None, l
     return None, []
 
 
-def implied(kind: str, rule: Any) -> list[dict[str, Any]]:
+def implied(kind: str, rule: Any) -> list[Any]:
     """The conditions of a rule of this kind, in the words of conditions."""
     if kind == "room":
         return [{"kind": "event_property_is", "key": "room_id", "value": rule["rule_id"]}]

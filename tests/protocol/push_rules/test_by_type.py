@@ -93,7 +93,7 @@ def test_the_defaults_notify_of_no_other_member() -> None:
     defaults = compile_ruleset(ruleset_of(ME, {}))
     assert defaults.may_notify(MEMBER)
     assert not defaults.may_notify_of_others(MEMBER, ME)
-    master = {"defaults": {"override": {".m.rule.master": {"enabled": True}}}}
+    master: Any = {"defaults": {"override": {".m.rule.master": {"enabled": True}}}}
     assert not compile_ruleset(ruleset_of(ME, master)).may_notify("m.room.message")
-    off = {"defaults": {"override": {".m.rule.member_event": {"enabled": False}}}}
+    off: Any = {"defaults": {"override": {".m.rule.member_event": {"enabled": False}}}}
     assert compile_ruleset(ruleset_of(ME, off)).may_notify_of_others(MEMBER, ME)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from murmuration.protocol.push_rules.conditions import PushContext
@@ -12,12 +14,12 @@ from murmuration.protocol.push_rules.ruleset import Changes, put_rule, ruleset_o
 ME, BOB, ROOM = "@me:example.org", "@bob:example.org", "!room:example.org"
 
 
-def outcome(event, changes=None, **facts):
+def outcome(event, changes: Any = None, **facts):
     context = PushContext(
         **{"user_id": ME, "display_name": "Me", "member_count": 3, "sender_power_level": 0, **facts}
     )
     whole = {"sender": BOB, "room_id": ROOM, "content": {}, **event}
-    return evaluate(compile_ruleset(ruleset_of(ME, changes or {})), whole, context)
+    return evaluate(compile_ruleset(ruleset_of(ME, {} if changes is None else changes)), whole, context)
 
 
 def message(**content):

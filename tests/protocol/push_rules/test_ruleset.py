@@ -105,7 +105,7 @@ class TestReading:
         assert ruleset_of("@you:x", {})["override"][2]["conditions"][0]["pattern"] == "m.room.member"
 
     def test_changes_to_rules_the_server_no_longer_has_are_ignored(self):
-        changes = {"defaults": {"content": {".m.rule.contains_user_name": {"enabled": False}}}}
+        changes: Changes = {"defaults": {"content": {".m.rule.contains_user_name": {"enabled": False}}}}
         assert ruleset_of(ME, changes) == ruleset_of(ME, {})
 
     def test_kinds_are_known(self):

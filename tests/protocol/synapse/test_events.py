@@ -55,7 +55,7 @@ def test_event_ids_and_hashes_agree(version: str) -> None:
 def test_redacted_forms_agree(version: str) -> None:
     room_version = ROOM_VERSIONS[version]
     for case in cases(version):
-        redacted = redaction.redact(case["pdu"], room_version)
+        redacted: Any = redaction.redact(case["pdu"], room_version)
         # Synapse keeps its own entries of `unsigned`, which the algorithm doesn't list and no hash covers.
         assert redacted == without_unsigned(case["redacted"]), case["name"]
         assert Event(redacted, room_version).event_id == case["event_id"], case["name"]

@@ -24,7 +24,7 @@ def restore(room: dict[str, Any], version: RoomVersion) -> list[Event]:
     """The room's events, whose references were recorded as positions in the list."""
     events: list[Event] = []
     for short in room["events"]:
-        pdu = {**short, "hashes": {}, "signatures": {}}
+        pdu: Any = {**short, "hashes": {}, "signatures": {}}
         if not (version.create_event_is_room_id and short["type"] == "m.room.create"):
             pdu["room_id"] = room["room_id"]
         for name in ("prev_events", "auth_events"):

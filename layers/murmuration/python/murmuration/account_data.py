@@ -5,11 +5,8 @@ https://spec.matrix.org/v1.19/client-server-api/#client-config
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.encoding.shapes import Answer, Content
+from murmuration.protocol.encoding.shapes import Answer, Content, JsonDict
 from murmuration.protocol.errors import InvalidParam, NotFound, ServerManaged, TooLarge
 from murmuration.protocol.event_types import FULLY_READ, PUSH_RULES, TAG
 from murmuration.protocol.identifiers import parse_room_id
@@ -37,7 +34,7 @@ def set_account_data_per_room(
     storage.write(user_id, room_id, data_type, content)
 
 
-def get_account_data(requester: Requester, user_id: str, data_type: str) -> Answer:
+def get_account_data(requester: Requester, user_id: str, data_type: str) -> Content:
     """Data of the account. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     if data_type == PUSH_RULES:
@@ -47,7 +44,7 @@ def get_account_data(requester: Requester, user_id: str, data_type: str) -> Answ
     return _found(storage.read(user_id, "", data_type))
 
 
-def get_account_data_per_room(requester: Requester, user_id: str, room_id: str, data_type: str) -> Answer:
+def get_account_data_per_room(requester: Requester, user_id: str, room_id: str, data_type: str) -> Content:
     """The account's data for a room. Raises Forbidden, InvalidParam, NotFound."""
     requester.require_self(user_id)
     parse_room_id(room_id)
@@ -59,7 +56,7 @@ def _require_settable(data_type: str) -> None:
         raise ServerManaged(f"Cannot set {data_type} through this API")
 
 
-def _found(content: dict[str, Any] | None) -> dict[str, Any]:
+def _found(content: Content | None) -> Content:
     if content is None:
         raise NotFound("Account data not found")
     return content
@@ -75,7 +72,7 @@ def get_room_tags(requester: Requester, user_id: str, room_id: str) -> Answer:
     return {"tags": _tags(storage.read(user_id, room_id, TAG))}
 
 
-def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, data: Mapping[str, Any]) -> None:
+def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, data: Content) -> None:
     """Put a tag on a room, or change its data. Raises Forbidden, InvalidParam, TooLarge."""
     requester.require_self(user_id)
     parse_room_id(room_id)
@@ -85,7 +82,7 @@ def set_room_tag(requester: Requester, user_id: str, room_id: str, tag: str, dat
     if order is not None and (isinstance(order, bool) or not isinstance(order, int | float)):
         raise InvalidParam("order must be a number")
 
-    def with_tag(content: dict[str, Any] | None) -> Mapping[str, Any]:
+    def with_tag(content: Content | None) -> Content:
         tags = {**_tags(content), tag: data}
         if len(tags) > MAX_TAGS:
             raise TooLarge(f"A room may have {MAX_TAGS} tags")
@@ -99,13 +96,13 @@ def delete_room_tag(requester: Requester, user_id: str, room_id: str, tag: str) 
     requester.require_self(user_id)
     parse_room_id(room_id)
 
-    def without(content: dict[str, Any] | None) -> Mapping[str, Any] | None:
+    def without(content: Content | None) -> Content | None:
         tags = _tags(content)
         return {"tags": {name: data for name, data in tags.items() if name != tag}} if tag in tags else None
 
     storage.change(user_id, room_id, TAG, without)
 
 
-def _tags(content: dict[str, Any] | None) -> dict[str, Any]:
+def _tags(content: Content | None) -> JsonDict:
     tags = (content or {}).get("tags")
     return tags if isinstance(tags, dict) else {}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Body, JsonObject
 from murmuration.protocol.errors import NotFound, TooLarge
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.storage.users import filters as storage
@@ -18,7 +16,7 @@ MAX_BYTES = 65_536
 _ID = re.compile("[A-Za-z0-9_-]{22}")
 
 
-def define_filter(requester: Requester, user_id: str, definition: Mapping[str, Any]) -> str:
+def define_filter(requester: Requester, user_id: str, definition: Body) -> str:
     """Store a filter; its ID, which is the same for the same filter.
 
     Raises Forbidden, TooLarge, and BadJson or InvalidParam for what is no filter.
@@ -33,7 +31,7 @@ def define_filter(requester: Requester, user_id: str, definition: Mapping[str, A
     return filter_id
 
 
-def get_filter(requester: Requester, user_id: str, filter_id: str) -> Answer:
+def get_filter(requester: Requester, user_id: str, filter_id: str) -> JsonObject:
     """A filter as it was uploaded. Raises Forbidden, NotFound."""
     requester.require_self(user_id)
     return read_definition(user_id, filter_id)
@@ -44,7 +42,7 @@ def read_filter(user_id: str, filter_id: str) -> SyncFilter:
     return parse_filter(read_definition(user_id, filter_id))
 
 
-def read_definition(user_id: str, filter_id: str) -> dict[str, Any]:
+def read_definition(user_id: str, filter_id: str) -> JsonObject:
     """A filter's JSON. One read. Raises NotFound."""
     definition = storage.read(user_id, filter_id) if _ID.fullmatch(filter_id) else None
     if definition is None:

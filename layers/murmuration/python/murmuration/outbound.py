@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlencode, urlsplit
 
 from murmuration.protocol.addresses import parse_address
 from murmuration.transport.errors import TransportError
 
 if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
     from murmuration.transport.connections import Peer
 
 SECONDS = 10.0
@@ -33,7 +34,7 @@ class Answer:
     retry_after_ms: int = 0
     """How long the other server asks to be left alone."""
 
-    def json_object(self) -> dict[str, Any]:
+    def json_object(self) -> JsonDict:
         """The body as a JSON object. Raises OutboundError."""
         try:
             value = json.loads(self.body)
@@ -57,7 +58,7 @@ def post_form(
     return _request("POST", url, urlencode(form).encode(), sent, private)
 
 
-def post_json(url: str, value: Mapping[str, Any], *, private: bool = False) -> Answer:
+def post_json(url: str, value: JsonObject, *, private: bool = False) -> Answer:
     """Post a JSON object. Raises OutboundError."""
     body = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
     return _request("POST", url, body, {"Content-Type": "application/json"}, private)

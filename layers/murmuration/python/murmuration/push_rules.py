@@ -7,7 +7,7 @@ account data. https://spec.matrix.org/v1.19/client-server-api/#push-rules
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import BadJson, MissingParam
@@ -23,7 +23,7 @@ def ruleset_for(user_id: str) -> Ruleset:
     return ruleset.ruleset_of(user_id, _changes(user_id))
 
 
-def as_account_data(user_id: str, changes: Changes) -> dict[str, Any]:
+def as_account_data(user_id: str, changes: Changes) -> dict[str, Ruleset]:
     """The content of `m.push_rules` account data, given the stored changes."""
     return {"global": ruleset.ruleset_of(user_id, changes)}
 
@@ -89,8 +89,8 @@ def _required(body: Body, name: str) -> Any:
 
 
 def _changes(user_id: str) -> Changes:
-    return storage.read(user_id, "", PUSH_RULES) or {}
+    return cast("Changes", storage.read(user_id, "", PUSH_RULES) or {})
 
 
 def _change(user_id: str, make: Callable[[Changes], Changes]) -> None:
-    storage.change(user_id, "", PUSH_RULES, lambda changes: make(changes or {}))
+    storage.change(user_id, "", PUSH_RULES, lambda changes: make(cast("Changes", changes or {})))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import NotFound
@@ -48,7 +48,7 @@ def _features_by_settings() -> dict[str, bool]:
 def get_wellknown() -> Answer:
     """https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixclient"""
     config = settings()
-    found: dict[str, Any] = {"m.homeserver": {"base_url": config.public_url}}
+    found: Answer = {"m.homeserver": {"base_url": config.public_url}}
     if config.identity_server_url:
         found["m.identity_server"] = {"base_url": config.identity_server_url}
     if transports := _rtc_transports():
@@ -77,7 +77,7 @@ def get_wellknown_support() -> Answer:
         for role, who in (("admin", config.support_admin), ("security", config.support_security))
         if who
     ]
-    found: dict[str, Any] = {"contacts": contacts} if contacts else {}
+    found: Answer = {"contacts": contacts} if contacts else {}
     if config.support_page:
         found["support_page"] = config.support_page
     if not found:
@@ -111,7 +111,7 @@ def get_capabilities(requester: Requester) -> Answer:
     }
 
 
-def _delayed_events_capability() -> dict[str, Any]:
+def _delayed_events_capability() -> dict[str, dict[str, int]]:
     """How long an event may be delayed, and how many a user may have scheduled, under both names."""
     from murmuration.storage.users.delayed_events import MOST
 

@@ -65,8 +65,8 @@ class Settings:
     rate_limits: bool = True
     password_cost: int = 14
     waiting: Literal["held", "parked"] = "parked"
-    waits: Literal["edge", "rest"] = "rest"
-    api: Literal["http", "rest"] = "rest"
+    waits: Literal["edge", "rest"] = "edge"
+    api: Literal["http", "rest"] = "http"
     queue_urls: str = ""
     media_bucket: str = ""
     media_max_bytes: int = 10_000_000
@@ -171,8 +171,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         rate_limits=choice("RATE_LIMITS", "on", ("on", "off")) == "on",
         password_cost=number("PASSWORD_COST", 14),
         waiting=choice("WAITING", "parked", ("held", "parked")),  # type: ignore[arg-type]
-        waits=choice("WAITS", "rest", ("edge", "rest")),  # type: ignore[arg-type]
-        api=choice("API", "rest", ("http", "rest")),  # type: ignore[arg-type]
+        waits=choice("WAITS", "edge", ("edge", "rest")),  # type: ignore[arg-type]
+        api=choice("API", "http", ("http", "rest")),  # type: ignore[arg-type]
         queue_urls=value("QUEUE_URLS", ""),
         media_bucket=value("MEDIA_BUCKET", ""),
         media_max_bytes=number("MEDIA_MAX_BYTES", 10_000_000),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from murmuration.identity.budgets import expect_writes
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.encoding.shapes import Body, ClientEvent
+from murmuration.protocol.encoding.shapes import Body, Content, JsonObject
 from murmuration.protocol.errors import BadJson, MissingParam, TooLarge
 from murmuration.protocol.identifiers import is_valid_device_id, parse_user_id
 from murmuration.settings import settings
@@ -19,7 +18,7 @@ from murmuration.storage.live.to_device import Target
 MAX_EVENT_BYTES = 65_536
 
 
-SendOn = Callable[[str, str, str, Mapping[Target, dict[str, Any]], int], None]
+SendOn = Callable[[str, str, str, Mapping[Target, Content], int], None]
 """Sends to other servers: what stands for the request, its sender, event type, contents, and when it came."""
 
 
@@ -53,7 +52,7 @@ def send_to_device(
         send_on(key, requester.user_id, event_type, remote, received_ms)
 
 
-def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str], dict[Target, ClientEvent]]:
+def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str], dict[Target, Content]]:
     """The events for this server's users, as JSON, and the contents for others'.
 
     Raises MissingParam, BadJson, InvalidParam, TooLarge.
@@ -61,7 +60,7 @@ def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str]
     if "messages" not in body:
         raise MissingParam("messages is missing")
     local: dict[Target, str] = {}
-    remote: dict[Target, dict[str, Any]] = {}
+    remote: dict[Target, Content] = {}
     for user_id, by_device in _object(body["messages"], "messages").items():
         is_local = parse_user_id(user_id).server_name == settings().server_name
         for device_id, value in _object(by_device, "The messages to a user").items():
@@ -79,7 +78,7 @@ def _events(sender: str, event_type: str, body: Body) -> tuple[dict[Target, str]
     return local, remote
 
 
-def _object(value: object, name: str) -> dict[str, Any]:
+def _object(value: object, name: str) -> JsonObject:
     if not isinstance(value, dict):
         raise BadJson(f"{name} must be an object")
     return value

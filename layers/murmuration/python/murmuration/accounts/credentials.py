@@ -55,19 +55,36 @@ def prove_by_password(
     user_id = identified_user(fields)
     if expected not in (None, user_id):
         raise Forbidden(_WRONG)
-    guess = login_guesses.take(user_id or _stranger(fields), source_ip, is_known=expected is not None)
-    account = accounts.read_account(user_id) if user_id is not None else None
-    if account is not None and "deactivated_ms" in account:
-        raise UserDeactivated("This account has been deactivated")
-    password_hash = account.get("password_hash") if account else None
-    right = passwords.matches(password, password_hash)
-    if user_id is None or account is None or password_hash is None or not right:
+    who = user_id or _stranger(fields)
+    account = _account_by_password(who, password, source_ip, is_known=expected is not None)
+    if account is None:
         raise Forbidden(_WRONG)
-    guess.give_back()
     if expected is not None and source_ip:
         rate_limits.give_back("login", source_ip, taken_ms)
     login_guesses.remember_network(account, source_ip)
-    return Proof(user_id, password_hash, bool(account.get("admin")))
+    return Proof(account["user_id"], account["password_hash"], bool(account.get("admin")))
+
+
+def is_right_password(user_id: str, password: str, *, source_ip: str) -> bool:
+    """Whether it's the password of a user whom the request means without saying so; an attempt like others.
+
+    Raises UserDeactivated, LimitExceeded.
+    """
+    return _account_by_password(user_id, password, source_ip, is_known=False) is not None
+
+
+def _account_by_password(
+    who: str, password: str, source_ip: str, *, is_known: bool
+) -> Mapping[str, Any] | None:
+    """The account of a user, or of a stranger who has none, if the password is right; else None."""
+    guess = login_guesses.take(who, source_ip, is_known=is_known)
+    account = accounts.read_account(who) if who.startswith("@") else None
+    if account is not None and "deactivated_ms" in account:
+        raise UserDeactivated("This account has been deactivated")
+    if not passwords.matches(password, account.get("password_hash") if account else None):
+        return None
+    guess.give_back()
+    return account
 
 
 def _stranger(fields: Mapping[str, Any]) -> str:

@@ -86,6 +86,8 @@ def register(kind: str, attempt: Attempt) -> Answer:
         passwords.parse_new_password(body["password"])
     if attempt.auth:
         rate_limits.check("registration", attempt.source_ip)
+    elif any(attempt.body.get(name) is not None for name in PARAMETERS):
+        rate_limits.check("registration_query", attempt.source_ip)
     if localpart is not None and session is None:
         _require_available(localpart)
     # The body isn't bound: nobody is harmed by another name, and whose name was taken meanwhile tries again.
@@ -98,7 +100,7 @@ def register(kind: str, attempt: Attempt) -> Answer:
     if body.get("password") is None and PASSWORD_HASH in stored.parameters:
         return _create(localpart, stored.parameters[PASSWORD_HASH], authorised, session_request)
     password = passwords.parse_new_password(body.get("password"))
-    repeated = _registered_before(session, password) if session is not None else None
+    repeated = _registered_before(session, password, attempt.source_ip) if session is not None else None
     if repeated is not None:
         return _log_in(repeated, session_request)
     return _create(localpart, passwords.hash_password(password), authorised, session_request)
@@ -107,12 +109,11 @@ def register(kind: str, attempt: Attempt) -> Answer:
 def _remember(session: str, attempt: Attempt) -> None:
     """Keep the parameters of a session's first request: later ones may leave them out, as with Synapse.
 
-    What those say themselves counts more. The password is kept as its hash. Raises LimitExceeded.
+    What those say themselves counts more. The password is kept as its hash.
     """
     given = {name: attempt.body[name] for name in PARAMETERS if attempt.body.get(name) is not None}
     if not given:
         return
-    rate_limits.check("registration_query", attempt.source_ip)
     if "password" in given:
         given[PASSWORD_HASH] = passwords.hash_password(passwords.parse_new_password(given.pop("password")))
     auth_sessions.remember_parameters(session, given)
@@ -201,13 +202,14 @@ def user_id_of(localpart: str) -> str:
     return f"@{localpart}:{settings().server_name}"
 
 
-def _registered_before(session: str, password: str) -> str | None:
-    """The user that the session registered, if the password is theirs."""
+def _registered_before(session: str, password: str, source_ip: str) -> str | None:
+    """The user that the session registered, if the password is theirs. Raises UserInUse, LimitExceeded."""
     user_id = auth_sessions.read_session(session).registered
     if user_id is None:
         return None
-    account = accounts.read_account(user_id)
-    if account is None or not passwords.matches(password, account.get("password_hash")):
+    from murmuration.accounts.credentials import is_right_password
+
+    if not is_right_password(user_id, password, source_ip=source_ip):
         raise UserInUse("This session has registered a user already")
     return user_id
 

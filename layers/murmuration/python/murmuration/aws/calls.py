@@ -39,13 +39,16 @@ THROTTLED = frozenset(
 )
 """Errors that say that a repetition may succeed, beside all with a status of 500 and more."""
 
+Parameters = dict[str, Any]
+"""The members of a request, in the words of the service's API."""
 Answer = dict[str, Any]
+"""What a service answered, in the words of its API."""
 
 
 class ServiceError(Exception):
     """A service's refusal: its code, such as `ResourceNotFoundException`, and all that it answered."""
 
-    def __init__(self, code: str, answer: Mapping[str, Any], status: int = 400) -> None:
+    def __init__(self, code: str, answer: Answer, status: int = 400) -> None:
         super().__init__(f"{code}: {answer.get('message') or answer.get('Message') or 'no message'}")
         self.code = code
         self.answer = answer
@@ -65,7 +68,7 @@ class Call:
 
     service: str
     operation: str
-    parameters: dict[str, Any]
+    parameters: Parameters
 
 
 Proceed = Callable[[Call], Answer]
@@ -112,7 +115,7 @@ class Usage:
         self.object_reads = 0
         self.object_bytes = 0
 
-    def add(self, asked: Call, answer: Mapping[str, Any]) -> None:
+    def add(self, asked: Call, answer: Answer) -> None:
         """Count an answered call, by what DynamoDB says of it."""
         if asked.service == "sqs":
             self._count(0, 0, 1)
@@ -202,7 +205,7 @@ def note_retry() -> None:
 # -- Calling ---------------------------------------------------------------------------------------------
 
 
-def call(service: str, operation: str, parameters: dict[str, Any]) -> Answer:
+def call(service: str, operation: str, parameters: Parameters) -> Answer:
     """The answer of a service, repeated where that may help. Bytes stay bytes in, and come as base64.
 
     Raises ServiceError.

@@ -10,12 +10,12 @@ import functools
 import random
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from murmuration.aws import packing
-from murmuration.aws.calls import ServiceError, call, note_retry
+from murmuration.aws.calls import Answer, Parameters, ServiceError, call, note_retry
 from murmuration.aws.concurrency import parallel
 from murmuration.protocol.errors import Unavailable
 from murmuration.settings import settings
@@ -23,7 +23,15 @@ from murmuration.settings import settings
 Item = dict[str, Any]
 StoredItem = Mapping[str, Any]
 """An item as it was read. Nobody changes it."""
-Key = Mapping[str, Any]
+Storable: TypeAlias = "str | int | bytes | Sequence[Storable] | Mapping[str, Storable] | Set[str] | None"
+"""A value that an item may have. There are no floating-point numbers."""
+Key: TypeAlias = "Mapping[str, Storable]"
+Attributes: TypeAlias = "Mapping[str, Storable]"
+Values: TypeAlias = "Mapping[str, Storable]"
+"""What an expression's placeholders stand for, by name: `:user`."""
+AttributeValue: TypeAlias = "dict[str, Any]"
+"""One value in DynamoDB's notation, with its kind as the only key: `{"S": "text"}`, `{"N": "1"}`."""
+WireItem: TypeAlias = "dict[str, AttributeValue]"
 T = TypeVar("T")
 
 BATCH_GET_LIMIT = 100
@@ -67,7 +75,7 @@ def client() -> Any:
     return make_client("dynamodb")
 
 
-def serialize(value: Any) -> dict[str, Any]:
+def serialize(value: object) -> AttributeValue:
     """A Python value as a DynamoDB attribute value. Raises TypeError."""
     match value:
         case str():
@@ -90,7 +98,7 @@ def serialize(value: Any) -> dict[str, Any]:
             raise TypeError(f"{type(value).__name__} can't be stored")
 
 
-def deserialize(attribute: Mapping[str, Any]) -> Any:
+def deserialize(attribute: AttributeValue) -> Any:
     """The Python value of a DynamoDB attribute value."""
     ((kind, value),) = attribute.items()
     match kind:
@@ -112,12 +120,12 @@ def deserialize(attribute: Mapping[str, Any]) -> Any:
             raise TypeError(f"attribute type {kind} is not used here")
 
 
-def to_attributes(item: Mapping[str, Any]) -> dict[str, Any]:
+def to_attributes(item: StoredItem) -> WireItem:
     """The item as DynamoDB's attribute values; most are strings."""
     return {name: {"S": value} if type(value) is str else serialize(value) for name, value in item.items()}
 
 
-def from_attributes(attributes: Mapping[str, Any]) -> Item:
+def from_attributes(attributes: Mapping[str, AttributeValue]) -> Item:
     """Return the item that DynamoDB's attribute values stand for. A packed text is unpacked."""
     item = {}
     for name, attribute in attributes.items():
@@ -132,7 +140,7 @@ def from_attributes(attributes: Mapping[str, Any]) -> Item:
 
 def get(table: str, key: Key, *, consistent: bool = True, attributes: Sequence[str] = ()) -> Item | None:
     """The item with `key`, or None."""
-    parameters: dict[str, Any] = {
+    parameters: Parameters = {
         "TableName": settings().table(table),
         "Key": to_attributes(key),
         "ConsistentRead": consistent,
@@ -148,7 +156,7 @@ def batch_get(keys: Mapping[str, Sequence[Key]], *, eventual: Sequence[str] = ()
 
     One request for up to 100 keys; more go out in parallel. Duplicate keys are asked for once.
     """
-    wanted: list[tuple[str, dict[str, Any]]] = []
+    wanted: list[tuple[str, WireItem]] = []
     for table, table_keys in keys.items():
         unique = {tuple(sorted(key.items())): key for key in table_keys}
         wanted += [(table, to_attributes(key)) for key in unique.values()]
@@ -161,12 +169,10 @@ def batch_get(keys: Mapping[str, Sequence[Key]], *, eventual: Sequence[str] = ()
     return merged
 
 
-def _batch_get_chunk(
-    chunk: list[tuple[str, dict[str, Any]]], eventual: Sequence[str]
-) -> dict[str, list[Item]]:
+def _batch_get_chunk(chunk: list[tuple[str, WireItem]], eventual: Sequence[str]) -> dict[str, list[Item]]:
     config = settings()
     logical = {config.table(table): table for table, _ in chunk}
-    request: dict[str, Any] = {}
+    request: Parameters = {}
     for table, key in chunk:
         entry = request.setdefault(config.table(table), {"Keys": [], "ConsistentRead": table not in eventual})
         entry["Keys"].append(key)
@@ -193,7 +199,7 @@ class Page:
 def query_page(
     table: str,
     condition: str,
-    values: Mapping[str, Any],
+    values: Values,
     *,
     index: str | None = None,
     limit: int | None = None,
@@ -205,7 +211,7 @@ def query_page(
     attributes: Sequence[str] = (),
 ) -> Page:
     """One Query request: `condition` over `:values`, at most `limit` items or 1 MB."""
-    parameters: dict[str, Any] = {
+    parameters: Parameters = {
         "TableName": settings().table(table),
         "KeyConditionExpression": condition,
         "ExpressionAttributeValues": {name: serialize(value) for name, value in values.items()},
@@ -231,7 +237,7 @@ def query_page(
     )
 
 
-def query(table: str, condition: str, values: Mapping[str, Any], **options: Any) -> list[Item]:
+def query(table: str, condition: str, values: Values, **options: Any) -> list[Item]:
     """All items of a query (up to `limit`, when given): as many requests as it takes pages of 1 MB."""
     limit: int | None = options.pop("limit", None)
     items: list[Item] = []
@@ -263,7 +269,7 @@ def scan(table: str, **options: Any) -> Iterator[Item]:
         more = page.more
 
 
-def _projection(attributes: Sequence[str]) -> dict[str, Any]:
+def _projection(attributes: Sequence[str]) -> Parameters:
     return {
         "ProjectionExpression": ",".join(f"#p{number}" for number in range(len(attributes))),
         "ExpressionAttributeNames": {f"#p{number}": name for number, name in enumerate(attributes)},
@@ -282,14 +288,14 @@ class Write:
 
     kind: str
     table: str
-    parameters: dict[str, Any] = field(hash=False)
+    parameters: Parameters = field(hash=False)
     name: str = ""
 
     def named(self, name: str) -> Write:
         """Return the same write under a name."""
         return replace(self, name=name)
 
-    def to_request(self) -> dict[str, Any]:
+    def to_request(self) -> Parameters:
         return {"TableName": settings().table(self.table), **self.parameters}
 
 
@@ -298,7 +304,7 @@ def put(
     item: Item,
     *,
     condition: str | None = None,
-    values: Mapping[str, Any] | None = None,
+    values: Values | None = None,
     names: Mapping[str, str] | None = None,
     return_old: bool = False,
 ) -> Write:
@@ -313,7 +319,7 @@ def update(
     key: Key,
     expression: str,
     *,
-    values: Mapping[str, Any] | None = None,
+    values: Values | None = None,
     names: Mapping[str, str] | None = None,
     condition: str | None = None,
     return_old: bool = False,
@@ -335,7 +341,7 @@ def delete(
     key: Key,
     *,
     condition: str | None = None,
-    values: Mapping[str, Any] | None = None,
+    values: Values | None = None,
     names: Mapping[str, str] | None = None,
     return_old: bool = False,
 ) -> Write:
@@ -350,7 +356,7 @@ def check(
     key: Key,
     condition: str,
     *,
-    values: Mapping[str, Any] | None = None,
+    values: Values | None = None,
     names: Mapping[str, str] | None = None,
 ) -> Write:
     """Require `condition` of the item with `key`, within a transaction."""
@@ -361,11 +367,11 @@ def check(
 
 def _expression(
     condition: str | None,
-    values: Mapping[str, Any] | None,
+    values: Values | None,
     names: Mapping[str, str] | None,
     return_old: bool = False,
-) -> dict[str, Any]:
-    parameters: dict[str, Any] = {}
+) -> Parameters:
+    parameters: Parameters = {}
     if condition is not None:
         parameters["ConditionExpression"] = condition
     if values:
@@ -451,7 +457,7 @@ def _patiently(attempt: Callable[[], T]) -> T:
     raise Unavailable("Too many requests are about the same at once; try again")
 
 
-def _cancelled(writes: Sequence[Write], reasons: Sequence[Mapping[str, Any]]) -> Exception:
+def _cancelled(writes: Sequence[Write], reasons: Sequence[Answer]) -> Exception:
     codes = [reason.get("Code", "None") for reason in reasons]
     unexpected = {"ValidationError", "ItemCollectionSizeLimitExceeded", "AccessDenied"}.intersection(codes)
     if unexpected:
@@ -468,13 +474,13 @@ def _cancelled(writes: Sequence[Write], reasons: Sequence[Mapping[str, Any]]) ->
 def batch_write(writes: Sequence[Write]) -> None:
     """Carry out unconditional puts and deletes, 25 a request, each on its own: not all or none."""
 
-    def entry(write: Write) -> dict[str, Any]:
+    def entry(write: Write) -> Parameters:
         if write.kind == "Put":
             return {"PutRequest": {"Item": write.parameters["Item"]}}
         return {"DeleteRequest": {"Key": write.parameters["Key"]}}
 
     def send(chunk: Sequence[Write]) -> None:
-        request: dict[str, Any] = {}
+        request: Parameters = {}
         for write in chunk:
             request.setdefault(settings().table(write.table), []).append(entry(write))
         for wait in _backoff():

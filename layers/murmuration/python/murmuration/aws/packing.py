@@ -7,7 +7,10 @@ each transaction pays for that twice. Short ones stay text, which costs less CPU
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import Item
 
 NAME = "json"
 """The attribute that may be packed. Whoever reads an item gets its value as text."""
@@ -39,7 +42,7 @@ def pack(text: str) -> str | bytes:
     return packed if len(packed) < len(data) else text
 
 
-def unpack_item(item: dict[str, Any]) -> None:
+def unpack_item(item: Item) -> None:
     """Unpack the text of an item, if it is packed."""
     if isinstance(packed := item.get(NAME), bytes):
         item[NAME] = unpack(packed)

@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from murmuration.aws.calls import ServiceError, call
 from murmuration.cache import LruCache
@@ -39,6 +39,20 @@ FIFO: Mapping[str, bool] = {
 FEDERATION = frozenset(("outbound", "remote-joins", "room-pdus"))
 """The queues that a server has only if it federates."""
 _urls: LruCache[str, str] = LruCache(64)
+
+if TYPE_CHECKING:
+
+    class QueueRecord(TypedDict):
+        """A message that was received, in the form of an event source mapping's records."""
+
+        messageId: str
+        receiptHandle: str
+        body: str
+        attributes: Mapping[str, str]
+
+
+MessageBody = Mapping[str, Any]
+"""What a message says, an object of JSON. Each queue's worker knows the keys."""
 
 
 class NotQueued(Exception):
@@ -81,7 +95,7 @@ def _is_there(name: str) -> bool:
     return name not in FEDERATION or settings().federation
 
 
-def _text(body: Mapping[str, Any]) -> str:
+def _text(body: MessageBody) -> str:
     """Return a message's text. It is ASCII, because SQS refuses messages with characters such as U+FFFF."""
     return json.dumps(body, separators=(",", ":"))
 
@@ -89,12 +103,12 @@ def _text(body: Mapping[str, Any]) -> str:
 # -- Queueing --------------------------------------------------------------------------------------------
 
 
-def put(name: str, body: Mapping[str, Any]) -> None:
+def put(name: str, body: MessageBody) -> None:
     """Queue `body` as JSON in a queue without a worker, such as that of dead letters."""
     _send(name, body, {})
 
 
-def send(name: str, body: Mapping[str, Any], *, group: str | None = None, dedup: str | None = None) -> None:
+def send(name: str, body: MessageBody, *, group: str | None = None, dedup: str | None = None) -> None:
     """Queue `body` as JSON and ring the queue's worker.
 
     With `group` the queue is FIFO, and takes a `dedup` once in five minutes. A server that doesn't federate
@@ -111,7 +125,7 @@ def send(name: str, body: Mapping[str, Any], *, group: str | None = None, dedup:
     ring(name)
 
 
-def send_later(name: str, body: Mapping[str, Any], delay_s: int) -> None:
+def send_later(name: str, body: MessageBody, delay_s: int) -> None:
     """Queue `body` for a worker that is to get it after so many seconds, at most 900, or soon after that.
 
     The queue isn't FIFO. Where the function stops before the clock is set, a sweep finds the message.
@@ -129,7 +143,7 @@ def send_later(name: str, body: Mapping[str, Any], delay_s: int) -> None:
     )
 
 
-def _send(name: str, body: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+def _send(name: str, body: MessageBody, more: Mapping[str, str | int]) -> None:
     url = _url(name, fifo="MessageGroupId" in more)
     call("sqs", "SendMessage", {"QueueUrl": url, "MessageBody": _text(body), **more})
 
@@ -138,7 +152,7 @@ def _send(name: str, body: Mapping[str, Any], more: Mapping[str, Any]) -> None:
 class Message:
     """A message for a FIFO queue; see `send`."""
 
-    body: Mapping[str, Any]
+    body: MessageBody
     group: str
     dedup: str
 
@@ -164,7 +178,7 @@ def send_all(name: str, messages: Sequence[Message]) -> None:
         ring(name, count)
 
 
-def send_each(name: str, bodies: Sequence[Mapping[str, Any]]) -> None:
+def send_each(name: str, bodies: Sequence[MessageBody]) -> None:
     """Queue messages of a queue that keeps no order, and ring a worker for each ten of them.
 
     Raises NotQueued if SQS leaves one out.
@@ -176,7 +190,7 @@ def send_each(name: str, bodies: Sequence[Mapping[str, Any]]) -> None:
         ring(name, len(some))
 
 
-def _send_batch(url: str, entries: Sequence[Mapping[str, Any]]) -> None:
+def _send_batch(url: str, entries: Sequence[Mapping[str, str]]) -> None:
     numbered = [{"Id": str(number), **entry} for number, entry in enumerate(entries)]
     failed = call("sqs", "SendMessageBatch", {"QueueUrl": url, "Entries": numbered}).get("Failed")
     if failed:
@@ -216,7 +230,7 @@ def ring_later(name: str, delay_s: int) -> None:
 # -- Working through a queue -----------------------------------------------------------------------------
 
 
-def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[dict[str, Any]]:
+def receive(name: str, *, fifo: bool, most: int, wait_s: int) -> list[QueueRecord]:
     """Receive up to `most` messages, as records of an event source mapping. Waits up to `wait_s` for the
     first.
 

@@ -6,12 +6,12 @@ and nobody outside of `storage` sees an item's attributes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item, Key
+from murmuration.aws.dynamodb import Item, Key, StoredItem
 
 T = TypeVar("T")
 _KeyValues = tuple[tuple[str, Any], ...]
@@ -97,5 +97,5 @@ def fetch_all(reads: Sequence[Read[T]]) -> list[T]:
     return [answer.value for answer in answers]
 
 
-def _values(source: Mapping[str, Any], names: Sequence[str]) -> _KeyValues:
+def _values(source: StoredItem | Key, names: Sequence[str]) -> _KeyValues:
     return tuple((name, source[name]) for name in names)

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from murmuration.aws.calls import ServiceError, Unreachable
+from murmuration.aws.calls import Answer as ServiceAnswer
+from murmuration.aws.calls import Parameters, ServiceError, Unreachable
 from murmuration.aws.http1 import Answer, Connection, ProtocolError
 
 PROTOCOLS = {
@@ -50,7 +51,7 @@ class Wire:
         self._port = parts.port or (443 if self._secure else 80)
         self._free: deque[Connection] = deque(maxlen=KEPT_CONNECTIONS)
 
-    def post(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    def post(self, operation: str, parameters: Parameters) -> ServiceAnswer:
         """The answer to one request. Raises ServiceError."""
         if self._service == "lambda":
             path = f"/2015-03-31/functions/{parameters['FunctionName']}/invocations"
@@ -64,7 +65,7 @@ class Wire:
         except (OSError, ProtocolError) as error:
             raise Unreachable(f"{self._service} {operation}: {error!r}") from error
         try:
-            answer: dict[str, Any] = json.loads(content) if content else {}
+            answer: ServiceAnswer = json.loads(content) if content else {}
         except ValueError as error:
             raise Unreachable(f"{self._service} {operation} answered {status} without JSON") from error
         if status in (200, 202):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.aws import sockets
 from murmuration.clock import now_ms
@@ -35,6 +35,10 @@ from murmuration.storage.live.listeners import Socket
 from murmuration.sync import account
 from murmuration.sync.engine import news_since
 from murmuration.sync.first_look import look
+
+if TYPE_CHECKING:
+    from murmuration.delivery.json_types import SentEvent, SocketResponse
+    from murmuration.protocol.encoding.shapes import Content, JsonObject, Untrusted
 
 PROTOCOL = "m.json"
 ROUNDS = 20
@@ -142,7 +146,7 @@ def _push_once(connection: Connection) -> bool:
     return True
 
 
-def _post(connection: Connection, message: Mapping[str, Any]) -> None:
+def _post(connection: Connection, message: JsonObject) -> None:
     """Send a message. A connection that was accepted just now may not be open yet. Raises Gone."""
     data = encode(message)
     while True:
@@ -156,7 +160,7 @@ def _post(connection: Connection, message: Mapping[str, Any]) -> None:
             return
 
 
-def encode(message: Mapping[str, Any]) -> bytes:
+def encode(message: JsonObject) -> bytes:
     return json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -173,7 +177,7 @@ def take_request(connection_id: str, text: str) -> None:
     connection = connections.read(connection_id)
     if connection is None:
         return
-    response: dict[str, Any] = {"id": None}
+    response: SocketResponse = {"id": None}
     try:
         charge_to(connection.user_id)
         request = _parse(text)
@@ -188,7 +192,7 @@ def take_request(connection_id: str, text: str) -> None:
         forget(connection)
 
 
-def _parse(text: str) -> dict[str, Any]:
+def _parse(text: str) -> JsonObject:
     if len(text) > REQUEST_BYTES:
         raise TooLarge("The request is too large")
     request = parse_json(text)
@@ -201,7 +205,7 @@ def _parse(text: str) -> dict[str, Any]:
     return request
 
 
-def _carry_out(connection: Connection, request: Mapping[str, Any]) -> dict[str, Any]:
+def _carry_out(connection: Connection, request: JsonObject) -> SentEvent:
     # Imported here: what only waits and is pushed to needs none of it.
     from murmuration.rooms.writing.sending import send_message, set_state
 
@@ -226,7 +230,7 @@ def _carry_out(connection: Connection, request: Mapping[str, Any]) -> dict[str, 
             raise Unrecognized("The method must be one of ping, send, state")
 
 
-def _room_id(params: Mapping[str, Any]) -> str:
+def _room_id(params: Untrusted) -> str:
     from murmuration.rooms.lookup import fits_id
     from murmuration.rooms.opening import unknown_room
 
@@ -236,7 +240,7 @@ def _room_id(params: Mapping[str, Any]) -> str:
     return room_id
 
 
-def _text(params: Mapping[str, Any], name: str) -> str:
+def _text(params: Untrusted, name: str) -> str:
     value = params.get(name)
     if value is None:
         raise MissingParam(f"Missing parameter: {name}")
@@ -245,7 +249,7 @@ def _text(params: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _content(params: Mapping[str, Any]) -> dict[str, Any]:
+def _content(params: Untrusted) -> Content:
     content = params.get("content")
     if content is None:
         raise MissingParam("Missing parameter: content")

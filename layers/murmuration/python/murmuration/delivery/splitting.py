@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws.sockets import LARGEST_BYTES
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+
 Update = dict[str, Any]
+"""A part of /sync's answer, in its form."""
 LIMIT = LARGEST_BYTES - 8 * 1024
 
 
-def split(update: Mapping[str, Any], since: str | None, *, limit: int = LIMIT) -> list[Update]:
+def split(update: JsonObject, since: str | None, *, limit: int = LIMIT) -> list[Update]:
     """Messages of at most `limit` bytes, if no single event has more, which together say what `update` says.
 
     All but the last have the token `since` (none for a first sync): who reconnects before the last of them
@@ -34,7 +38,7 @@ def split(update: Mapping[str, Any], since: str | None, *, limit: int = LIMIT) -
     return parts
 
 
-def _fragments(update: Mapping[str, Any]) -> Iterator[Update]:
+def _fragments(update: JsonObject) -> Iterator[Update]:
     """The update in small pieces, each in its place, in the order in which a client should get them."""
     for name, section in update.items():
         if name == "rooms":
@@ -46,7 +50,7 @@ def _fragments(update: Mapping[str, Any]) -> Iterator[Update]:
             yield from ({name: piece} for piece in _events(section))
 
 
-def _room(room: Mapping[str, Any]) -> Iterator[Update]:
+def _room(room: JsonObject) -> Iterator[Update]:
     order = ("state", "state_after", "timeline")
     for name in (*order, *(name for name in room if name not in order)):
         if name in room:
@@ -63,7 +67,7 @@ def _events(section: Any) -> Iterator[Any]:
     yield from ({"events": [event]} for event in events[1:])
 
 
-def _merge(into: Update, fragment: Mapping[str, Any]) -> None:
+def _merge(into: Update, fragment: JsonObject) -> None:
     for name, value in fragment.items():
         present = into.get(name)
         if isinstance(present, dict) and isinstance(value, Mapping):

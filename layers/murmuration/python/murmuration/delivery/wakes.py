@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, queues
 from murmuration.clock import now_ms
@@ -20,7 +20,7 @@ from murmuration.identity.budgets import REMOTE_WAKE, WAKE, affords, charge, rin
 from murmuration.protocol.event_types import FULLY_READ
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.live import listeners, receipts, streams, wake_queues
-from murmuration.storage.live.listeners import Socket, Wait
+from murmuration.storage.live.listeners import EVERYTHING, Socket, Wait
 from murmuration.storage.live.new_entries import new_entries
 from murmuration.storage.live.streams import Change
 from murmuration.storage.live.typing_users import typing_among
@@ -28,6 +28,9 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import is_local, server_of
 from murmuration.storage.users import presence
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
 
 EPHEMERAL_ROOM = 10
 """Members of a room up to which typing, receipts and presence ring those who wait.
@@ -46,7 +49,7 @@ Target = tuple[str, str]
 """A user ID, and a device ID or EVERY_DEVICE."""
 
 
-def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+def wake_for_log_entries(items: Sequence[StoredItem]) -> frozenset[str]:
     """Tell of events of rooms' logs, in order: the members, and those whose memberships they change.
 
     Of several events of a room the members at the last are told: who was one before, and isn't any more, is
@@ -57,14 +60,17 @@ def wake_for_log_entries(items: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     causes: dict[Target, str | None] = {
         (entry.member, EVERY_DEVICE): entry.sender for entry in entries if entry.member is not None
     }
+    news = {target: {EVERYTHING} for target in causes}
     senders = {entry.room_id: entry.sender for entry in entries}
     resolved = {entry.room_id for entry in entries if entry.is_resolved}
     states = {entry.room_id: (entry.room_id, entry.root) for entry in entries}
     of_resolved = {(entry.room_id, entry.root) for entry in entries if entry.room_id in resolved}
     for room_id, root in {*states.values(), *of_resolved}:
         for user_id in members_at(room_id, root):
-            causes.setdefault((user_id, EVERY_DEVICE), senders[room_id])
-    return wake(causes)
+            target = (user_id, EVERY_DEVICE)
+            causes.setdefault(target, senders[room_id])
+            news.setdefault(target, set()).add(room_id)
+    return wake(causes, news=news)
 
 
 class Urgency(IntEnum):
@@ -79,13 +85,14 @@ class Urgency(IntEnum):
     NOW = 3
 
 
-def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
+def wake_for_stream_items(items: Sequence[StoredItem]) -> None:
     """Tell of changes in streams: a room's members, a user's devices, or one device.
 
     A change that is quiet rings nobody; `_urgency` says when the others ring. A device whose keys have
     changed is told how many it has now.
     """
     told: dict[Urgency, dict[Target, str | None]] = {urgency: {} for urgency in Urgency}
+    news: dict[Target, set[str]] = {}
     by_stream: dict[str, list[Change]] = {}
     for change in streams.changes_among(items):
         if not change.quiet:
@@ -103,11 +110,13 @@ def wake_for_stream_items(items: Sequence[Mapping[str, Any]]) -> None:
         cause = _cause(changes[-1], owner if kind == "user" else None)
         for target in targets:
             told[urgency].setdefault(target, cause)
+            news.setdefault(target, set()).add(owner if kind == "room" else EVERYTHING)
     wake(
         told[Urgency.NOW],
         late=told[Urgency.LATE],
         connections_late=told[Urgency.CONNECTIONS],
         keys=_changed_keys(items),
+        news=news,
     )
 
 
@@ -147,7 +156,7 @@ def _cause(change: Change, owner: str | None) -> str | None:
     return presence.user_of(change.item) or change.user_id or owner
 
 
-def _changed_keys(items: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+def _changed_keys(items: Sequence[StoredItem]) -> dict[tuple[str, str], str]:
     """Return, by (user, device), the new counts of keys that a device's ring tells."""
     return {
         device: wake_queues.encode_keys(one_time_keys.shown(counts))
@@ -171,13 +180,15 @@ def wake(
     late: Mapping[Target, str | None] | None = None,
     connections_late: Mapping[Target, str | None] | None = None,
     keys: Mapping[Target, str] | None = None,
+    news: Mapping[Target, Collection[str]] | None = None,
 ) -> frozenset[str]:
     """Tell those among these (user, device) pairs who wait; EVERY_DEVICE stands for all of a user's.
 
     Those in `late` are rung LATE_S later, unless they are in `causes` or such a ring is on its way; of those
     in `connections_late` only the connections are looked at. All have the user who caused it for each, if
     that is known: they pay for each device that is rung. `keys` is what to tell devices of their keys.
-    Returns the users who have pushers.
+    `news` are the rooms that concern each, if nothing else does: their clients look at these alone. A device
+    that registers anew before that is noted is rung once more. Returns the users who have pushers.
     """
     late = late or {}
     of_connections = {**(connections_late or {}), **late}
@@ -185,9 +196,20 @@ def wake(
         return frozenset()
     items = listeners.read_items(sorted({user_id for user_id, _ in (*causes, *of_connections)}))
     rings: list[_Ring] = []
+    notes: list[Call] = []
+    missed: list[Wait] = []
 
     def concerns(one: Wait | Socket, targets: Mapping[Target, str | None]) -> bool:
         return any((one.user_id, device) in targets for device in (EVERY_DEVICE, one.device_id))
+
+    def news_of(wait: Wait) -> set[str]:
+        targets = [(wait.user_id, EVERY_DEVICE), (wait.user_id, wait.device_id)]
+        concerned = [each for each in targets if each in causes or each in late]
+        return {room for each in concerned for room in (news or {}).get(each, (EVERYTHING,))}
+
+    def surely(work: Callable[[Wait], bool], wait: Wait) -> None:
+        if not work(wait):
+            missed.append(wait)
 
     def note(
         one: Wait | Socket, targets: Mapping[Target, str | None], now: Call | None, late: Call | None
@@ -197,12 +219,20 @@ def wake(
             rings.append(_Ring(targets[every if every in targets else single], now, late))
 
     for wait in listeners.waits_in(items):
-        later = functools.partial(ring_late, wait) if wait.kept and not wait.late else None
+        told = news_of(wait)
+        noting = functools.partial(surely, functools.partial(_note_if_new, news=told), wait)
+        ringing_late = functools.partial(surely, functools.partial(ring_late, news=told), wait)
+        later = None if not wait.kept else noting if wait.late else ringing_late
         if concerns(wait, causes):
-            told = (keys or {}).get((wait.user_id, wait.device_id), "")
-            note(wait, causes, functools.partial(ring, wait, told), later)
+            of_keys = (keys or {}).get((wait.user_id, wait.device_id), "")
+            ringing = functools.partial(ring, keys=of_keys, news=told)
+            note(wait, causes, functools.partial(surely, ringing, wait), later)
+        elif wait.late and concerns(wait, late):
+            notes.append(noting)
         elif concerns(wait, late):
             note(wait, late, None, later)
+    for wait in listeners.called_in(items):
+        notes.append(functools.partial(surely, functools.partial(_note_if_new, news=news_of(wait)), wait))
     connected: list[str] = []
     for socket in listeners.sockets_in(items):
         push_later = functools.partial(push_late, socket) if not socket.late else None
@@ -210,9 +240,20 @@ def wake(
             note(socket, causes, functools.partial(connected.append, socket.connection_id), push_later)
         elif concerns(socket, of_connections):
             note(socket, of_connections, None, push_later)
+    concurrency.parallel(*notes)
     _ring_all(rings)
     order_pushes(connected)
+    if missed:
+        again: dict[Target, str | None] = {(wait.user_id, wait.device_id): None for wait in missed}
+        wake(again, news={(wait.user_id, wait.device_id): news_of(wait) for wait in missed})
     return listeners.with_pushers(items)
+
+
+def _note_if_new(wait: Wait, news: Collection[str]) -> bool:
+    """Note further news for a device whose ring is on its way, where it is to look at more for them."""
+    if not wait.is_last or wait.news.issuperset(news) or EVERYTHING in wait.news:
+        return True
+    return listeners.note_news(wait, news)
 
 
 def _ring_all(rings: Sequence[_Ring]) -> None:
@@ -242,19 +283,23 @@ def _ring_all(rings: Sequence[_Ring]) -> None:
         charge(cause, devices * WAKE)
 
 
-def ring(wait: Wait, keys: str = "") -> None:
-    """Ring, and only then forget the registration: who stops in between rings twice."""
+def ring(wait: Wait, keys: str = "", news: Collection[str] = (EVERYTHING,)) -> bool:
+    """Ring, and only then forget the registration: who stops in between rings twice.
+
+    Return False where the device has registered anew meanwhile, and is to be rung for that (`settle`).
+    """
     wake_queues.ring(wait.queue, wait.nonce, keys)
-    listeners.settle(wait)
+    return listeners.settle(wait, news)
 
 
-def ring_late(wait: Wait) -> None:
+def ring_late(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
     """Order a ring for later, and note that it's on its way. What is urgent still rings at once.
 
-    A wait that is held isn't rung so: it is over sooner, and the next one begins with a look.
+    A wait that is held isn't rung so: it is over sooner, and the next one begins with a look. Returns what
+    `ring` returns.
     """
     wake_queues.ring(wait.queue, wait.nonce, delay_s=LATE_S)
-    listeners.note_late(wait)
+    return listeners.note_late(wait, now_ms() // 1000 + LATE_S, news)
 
 
 def push_late(socket: Socket) -> None:

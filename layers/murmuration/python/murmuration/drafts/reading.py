@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.events import StateKey
 from murmuration.storage.live.positions import RoomPosition
 from murmuration.sync import presence
@@ -16,6 +15,10 @@ from murmuration.sync.joined import RoomPart
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.readers.sections import SyncSections
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.sync.json_types import AnswerSections, RoomSection
+
 
 class FoundingPresence:
     """Tells presence in the states of the founding documents, and who asks to see the user's presence."""
@@ -23,7 +26,7 @@ class FoundingPresence:
     def presence_state(self, state: str, /) -> str:
         return state
 
-    def asking(self, ctx: Context, observers: Collection[str], /) -> dict[str, Any]:
+    def asking(self, ctx: Context, observers: Collection[str], /) -> AnswerSections:
         invites = presence.invites(ctx, observers)
         return {presence.INVITE: {"events": invites}} if invites else {}
 
@@ -52,7 +55,7 @@ class Sections(FoundingPresence):
         )
         part.presence |= present
 
-    def joined(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], /) -> dict[str, Any] | None:
+    def joined(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], /) -> RoomSection | None:
         """Return the section of a room that the user is in."""
         raise NotImplementedError
 

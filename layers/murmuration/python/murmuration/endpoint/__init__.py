@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from murmuration.endpoint.http import Handler, Request, Response, endpoint
 from murmuration.endpoint.routes import Auth, Http, Queue, Route, Schedule, Stream, WebSocket, is_wanted
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import JsonObject as Answer
 
 if TYPE_CHECKING:
     from murmuration.endpoint.discovery import Function, discover, http_routes

@@ -368,12 +368,13 @@ class Handler:
         return response
 
     def _respond(self, request: Request) -> dict[str, Any]:
-        event, context = request.event, request.context
         try:
             # The fallback serves paths of other routes too: it has no versions of its own.
-            version = (event.get("pathParameters") or {}).get("version")
+            version = (request.event.get("pathParameters") or {}).get("version")
             if version is not None and self.route.versions and version not in self.route.versions:
                 raise Unrecognized(f"Version {version} of this endpoint is not supported")
+            if self.route.is_for_servers and not settings().federation:
+                raise Unrecognized("This server does not federate")
             if self.route.auth is Auth.SERVER:
                 request.authenticate_server()
             else:
@@ -383,7 +384,7 @@ class Handler:
         except MatrixError as error:
             answer = _error_page(error) if self._reads_pages(request) else error_response(error)
         except Exception:  # noqa: BLE001 - the last line of defence: nothing leaks, the log tells
-            answer = _unexpected(event, context)
+            answer = _unexpected(request.event, request.context)
         response = self._proxy_response(request, answer)
         add_answer(response)
         return response

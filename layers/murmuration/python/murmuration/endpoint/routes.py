@@ -23,6 +23,9 @@ class Auth(Enum):
     """A request of another homeserver, signed by it."""
 
 
+_FOR_SERVERS = ("/_matrix/federation/", "/_matrix/key/")
+
+
 @dataclass(frozen=True, slots=True)
 class Http:
     """An HTTP route in API Gateway's syntax; `versions` are the values that `{version}` may take.
@@ -45,6 +48,11 @@ class Http:
     def all(self) -> tuple[tuple[str, str], ...]:
         """Every (method, path) that leads here."""
         return ((self.method, self.path), *self.also)
+
+    @property
+    def is_for_servers(self) -> bool:
+        """Whether only other servers call it. Whose an OpenID token is, services ask as well."""
+        return self.path.startswith(_FOR_SERVERS) and not self.path.endswith("/openid/userinfo")
 
 
 @dataclass(frozen=True, slots=True)

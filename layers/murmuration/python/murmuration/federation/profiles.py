@@ -5,13 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1queryprof
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from murmuration import profiles
 from murmuration.identity import rate_limits
 from murmuration.profiles.fields import check_key, check_size
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, Content, Untrusted
 from murmuration.protocol.errors import BadGateway, Forbidden, MatrixError, NotFound
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
@@ -20,7 +17,7 @@ SECONDS = 10.0
 MOST_BYTES = 131_072
 
 
-def get_user_profile(user_id: str, address: str) -> Answer:
+def get_user_profile(user_id: str, address: str) -> Content:
     """All fields of a user's profile, for a request from this address.
 
     Raises InvalidParam, NotFound, Forbidden where the other server doesn't tell, BadGateway where it can't be
@@ -32,7 +29,7 @@ def get_user_profile(user_id: str, address: str) -> Answer:
     fields = _remote(server, user_id, address)
     if not fields:
         raise NotFound("The profile was not found")
-    return dict(fields)
+    return fields
 
 
 def get_profile_field(user_id: str, key: str, address: str) -> Answer:
@@ -43,7 +40,7 @@ def get_profile_field(user_id: str, key: str, address: str) -> Answer:
     return {key: fields[key]}
 
 
-def _remote(server: str, user_id: str, address: str) -> Mapping[str, Any]:
+def _remote(server: str, user_id: str, address: str) -> Content:
     from murmuration.storage.servers import remote_profiles
 
     known = remote_profiles.read(user_id)
@@ -55,7 +52,7 @@ def _remote(server: str, user_id: str, address: str) -> Mapping[str, Any]:
     return found
 
 
-def _ask(server: str, user_id: str) -> dict[str, Any]:
+def _ask(server: str, user_id: str) -> Content:
     """What the server says; nothing for a user whom it doesn't know. Raises Forbidden, BadGateway."""
     from murmuration.federation.requests import client
     from murmuration.federation.requests.errors import Refused, RequestFailed
@@ -81,7 +78,7 @@ def _ask(server: str, user_id: str) -> dict[str, Any]:
     return _checked(answer)
 
 
-def _checked(answer: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(answer: Untrusted) -> Content:
     """The fields that a profile may have, if they are as they must be; none of one that is too large."""
     fields = {name: value for name, value in answer.items() if _is_field(name, value)}
     try:

@@ -10,7 +10,7 @@ from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity.budgets import expect_writes
 from murmuration.protocol.bodies import limit_size, object_of, required
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.encoding.shapes import Answer, Body
+from murmuration.protocol.encoding.shapes import Answer, Body, JsonObject
 from murmuration.protocol.errors import (
     BadJson,
     InvalidParam,
@@ -20,7 +20,7 @@ from murmuration.protocol.errors import (
 )
 from murmuration.protocol.sizes import JsonText
 from murmuration.storage.keys import key_backups as storage
-from murmuration.storage.keys.key_backups import SessionID, Version
+from murmuration.storage.keys.key_backups import SessionId, Version
 
 MAX_AUTH_DATA_BYTES = 65_536
 MAX_KEY_BYTES = 65_536
@@ -137,7 +137,7 @@ def put_session_key(user_id: str, name: str | None, room_id: str, session_id: st
     return _put(user_id, name, {(room_id, session_id): _parse_key(room_id, session_id, body)})
 
 
-def _put(user_id: str, name: str | None, keys: Mapping[SessionID, Mapping[str, Any]]) -> dict[str, Any]:
+def _put(user_id: str, name: str | None, keys: Mapping[SessionId, Mapping[str, Any]]) -> dict[str, Any]:
     wanted = _required_version(name)
     expect_writes(len(canonical_json.encode(key, strict=False)) for key in keys.values())
     current = storage.read_current(user_id)
@@ -170,12 +170,12 @@ def get_keys(user_id: str, name: str | None) -> JsonText:
     return JsonText(_all_rooms(storage.iterate_keys(user_id, version.number)))
 
 
-def _all_rooms(keys: Iterable[tuple[SessionID, str]]) -> Iterator[str]:
+def _all_rooms(keys: Iterable[tuple[SessionId, str]]) -> Iterator[str]:
     """The JSON of keys that come room by room, but for rooms with "#" in their IDs, which go last."""
     yield '{"rooms":{'
-    aside: dict[str, list[tuple[SessionID, str]]] = {}
+    aside: dict[str, list[tuple[SessionId, str]]] = {}
 
-    def in_order() -> Iterator[tuple[SessionID, str]]:
+    def in_order() -> Iterator[tuple[SessionId, str]]:
         for session, key in keys:
             if "#" in session[0]:
                 aside.setdefault(session[0], []).append((session, key))
@@ -203,7 +203,7 @@ def get_room_keys(user_id: str, name: str | None, room_id: str) -> JsonText:
     return JsonText(_one_room(storage.iterate_keys(user_id, version.number, room_id)))
 
 
-def _one_room(keys: Iterable[tuple[SessionID, str]]) -> Iterator[str]:
+def _one_room(keys: Iterable[tuple[SessionId, str]]) -> Iterator[str]:
     yield '{"sessions":{'
     between = ""
     for (_, session_id), key in keys:
@@ -212,7 +212,7 @@ def _one_room(keys: Iterable[tuple[SessionID, str]]) -> Iterator[str]:
     yield "}}"
 
 
-def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> Answer:
+def get_session_key(user_id: str, name: str | None, room_id: str, session_id: str) -> JsonObject:
     """A session's key. Raises NotFound too where there's none."""
     key = _read(user_id, name, room_id, session_id).get((room_id, session_id))
     if key is None:
@@ -232,7 +232,7 @@ def delete_keys(
     return _totals(storage.delete_keys(user_id, version.number, room_id, session_id))
 
 
-def _read(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[SessionID, dict[str, Any]]:
+def _read(user_id: str, name: str | None, room_id: str, session_id: str) -> dict[SessionId, JsonObject]:
     _check_ids(room_id, session_id)
     version = _existing(user_id, _required_version(name))
     return storage.read_keys(user_id, version.number, room_id, session_id)
@@ -250,7 +250,7 @@ def _check_ids(*identifiers: str | None) -> None:
             raise InvalidParam(f"Room and session IDs have 1 to {MAX_ID_BYTES} bytes")
 
 
-def _parse_room(room_id: str, room: Mapping[str, Any]) -> dict[SessionID, dict[str, Any]]:
+def _parse_room(room_id: str, room: Mapping[str, Any]) -> dict[SessionId, dict[str, Any]]:
     sessions = object_of(required(room, "sessions"), "sessions")
     return {
         (room_id, session_id): _parse_key(room_id, session_id, key) for session_id, key in sessions.items()

@@ -10,7 +10,7 @@ from murmuration.identity.tokens import Requester
 from murmuration.keys.query import split_by_server
 from murmuration.protocol.bodies import limit_size, object_of, required, strings_of
 from murmuration.protocol.encoding import unpadded_base64
-from murmuration.protocol.encoding.shapes import Answer, Body
+from murmuration.protocol.encoding.shapes import Answer, Body, KeyObject
 from murmuration.protocol.errors import (
     Forbidden,
     InvalidKeySignature,
@@ -26,7 +26,6 @@ from murmuration.storage.keys.device_lists import record_change, record_private_
 from murmuration.storage.keys.identity_keys import (
     PURPOSES,
     Identity,
-    KeyObject,
     Purpose,
     Signature,
     digest,

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from murmuration.protocol.bodies import object_of, required, strings_of
-from murmuration.protocol.encoding.shapes import Body
+from murmuration.protocol.encoding.shapes import Body, KeyObject
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
 from murmuration.storage.keys import identity_keys
-from murmuration.storage.keys.identity_keys import Identity, KeyObject, Signature, public_key
+from murmuration.storage.keys.identity_keys import Identity, Signature, public_key
 
 T = TypeVar("T")
 

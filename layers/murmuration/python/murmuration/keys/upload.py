@@ -15,7 +15,7 @@ from murmuration.protocol.errors import BadJson, InvalidParam, UnknownToken
 from murmuration.protocol.identifiers import parse_key_id
 from murmuration.storage.keys import identity_keys, one_time_keys
 from murmuration.storage.keys.device_lists import record_change
-from murmuration.storage.keys.one_time_keys import KeyID
+from murmuration.storage.keys.one_time_keys import KeyId
 
 MAX_DEVICE_KEYS_BYTES = 4_096
 """Of real clients they have less than 1,000: two algorithms, two keys, a signature or two."""
@@ -84,7 +84,7 @@ def _check_device_keys(requester: Requester, value: object) -> None:
         object_of(of_user, "The signatures of a user")
 
 
-def _parse_keys(body: Body, name: str) -> dict[KeyID, Any]:
+def _parse_keys(body: Body, name: str) -> dict[KeyId, Any]:
     """One-time or fallback keys by algorithm and ID. Raises BadJson, InvalidParam, TooLarge."""
     given, keys = body.get(name), {}
     for full_id, value in object_of({} if given is None else given, name).items():

@@ -142,7 +142,7 @@ def _still(image: Image.Image, size: Size, method: Method) -> Thumbnail:
     upright = ImageOps.exif_transpose(_eight_bits(image))
     has_alpha = upright.has_transparency_data
     result = _resized(upright.convert("RGBA" if has_alpha else "RGB"), size, method)
-    options: dict[str, Any] = {"icc_profile": profile} if profile else {}
+    options: dict[str, bytes] = {"icc_profile": profile} if profile else {}
     if has_alpha or source in ("PNG", "GIF"):
         return Thumbnail(_encoded(result, "PNG", **options), "image/png")
     return Thumbnail(

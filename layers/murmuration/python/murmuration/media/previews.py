@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from murmuration.aws import objects
@@ -40,6 +39,7 @@ from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import AddressRefused, TransportError
 
 if TYPE_CHECKING:
+    from murmuration.storage.previews import OpenGraph
     from murmuration.transport.exchanges import Exchange
 
 SECONDS = 10.0
@@ -60,7 +60,7 @@ HEADERS = {
 }
 
 
-def get_url_preview(requester: Requester, url: str) -> Mapping[str, Any]:
+def get_url_preview(requester: Requester, url: str) -> OpenGraph:
     """The properties of what is at a URL; empty if that says nothing of itself.
 
     Raises Unrecognized where the operator has previews off, InvalidParam for what can't be asked, Forbidden
@@ -107,7 +107,7 @@ def _normalized(url: str) -> str:
         raise InvalidParam(f"No preview can be had of this URL: {error}") from error
 
 
-def _ask(digest: str, url: str) -> Mapping[str, Any]:
+def _ask(digest: str, url: str) -> OpenGraph:
     """Ask the URL, and remember what came of it."""
     try:
         found = _look_at(url, Deadline(SECONDS))
@@ -119,7 +119,7 @@ def _ask(digest: str, url: str) -> Mapping[str, Any]:
     return found
 
 
-def _look_at(url: str, deadline: Deadline) -> dict[str, Any]:
+def _look_at(url: str, deadline: Deadline) -> OpenGraph:
     try:
         with following.get(url, _way(), deadline, headers=HEADERS) as (final, answer):
             if not 200 <= answer.status < 300:
@@ -135,13 +135,13 @@ def _look_at(url: str, deadline: Deadline) -> dict[str, Any]:
         raise Forbidden("The URL leads to an address that isn't public") from error
     except TransportError as error:
         raise BadGateway("The URL didn't answer, or not properly") from error
-    said: dict[str, Any] = dict(pages.read_page(data, kind))
+    said = dict(pages.read_page(data, kind))
     source = said.pop("og:image", "") or said.get("og:image:url", "") or said.get("og:image:secure_url", "")
     kept = {name: value for name, value in said.items() if not name.startswith("og:image")}
     return {**kept, **(_image_at(urljoin(final, source), deadline) if source else {})}
 
 
-def _image_at(url: str, deadline: Deadline) -> dict[str, Any]:
+def _image_at(url: str, deadline: Deadline) -> OpenGraph:
     """The properties of a page's image; none where there is no image that can be shown."""
     try:
         asked = _normalized(url)
@@ -175,7 +175,7 @@ def _beginning(answer: Exchange, most: int) -> bytes:
     return b"".join(pieces)[:most]
 
 
-def _image(data: bytes) -> dict[str, Any]:
+def _image(data: bytes) -> OpenGraph:
     """Keep an image, which its bytes must show it to be, whatever its header says; its properties."""
     from murmuration.media.imaging import describe
 

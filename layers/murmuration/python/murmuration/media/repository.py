@@ -28,7 +28,6 @@ from murmuration.settings import settings
 from murmuration.storage import media as storage
 from murmuration.storage.media import Content, Media
 
-MAX_FUNCTION_BYTES = 4_194_304
 PENDING_MS = 86_400_000
 PENDING_LIMIT = 10
 """How many created IDs a user may have that wait for their content."""
@@ -111,19 +110,13 @@ def refuse_overwriting(media: Media) -> None:
         raise CannotOverwriteMedia("The media were uploaded already")
 
 
-def upload_limit() -> int:
-    """The size of the largest upload, in bytes. An HTTP API hands all of it to a function."""
-    most = settings().media_max_bytes
-    return most if settings().api == "rest" else min(most, MAX_FUNCTION_BYTES)
-
-
 def check_upload(requester: Requester, size: int, file_name: str | None) -> None:
     """Raises what the limits of an upload want, before anything of it is stored."""
     _forbid_guests(requester)
-    if size > upload_limit():
+    most = settings().media_max_bytes
+    if size > most:
         raise TooLarge(
-            f"An upload may have {upload_limit():,} bytes; this one has {size:,}. "
-            "The server can't take larger ones"
+            f"An upload may have {most:,} bytes; this one has {size:,}. The server can't take larger ones"
         )
     if file_name is not None and len(file_name.encode()) > MAX_FILE_NAME_BYTES:
         raise InvalidParam(f"filename has at most {MAX_FILE_NAME_BYTES} bytes")

@@ -31,7 +31,7 @@ def set_status(requester: Requester, user_id: str, body: Fields, states: Sequenc
 def get_status(viewer: str, user_id: str) -> Answer:
     """A user's presence as the viewer may see it. Raises InvalidParam, NotFound, Forbidden."""
     presence, state = views.get_status(viewer, user_id)
-    return presence.content(state, now_ms())
+    return {**presence.content(state, now_ms())}
 
 
 def get_list(requester: Requester, user_id: str) -> list[Answer]:

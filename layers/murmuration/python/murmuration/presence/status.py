@@ -8,9 +8,8 @@ https://spec.matrix.org/v1.19/client-server-api/#presence
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from typing import Any
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.cache import LruCache
@@ -75,13 +74,13 @@ def note_visit(user_id: str, device_id: str, wanted: str | None, item: StoredIte
     ago.
     """
     now, known = now_ms(), presence.from_item(item)
-    if is_visit_noted(user_id, device_id, wanted, item):
+    if is_visit_noted(device_id, wanted, item):
         return False
     _change(user_id, lambda before, at: _visited(before, device_id, wanted, at), item)
     return not known.watches(now)
 
 
-def is_visit_noted(_user_id: str, device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
+def is_visit_noted(device_id: str, wanted: str | None, item: StoredItem | None) -> bool:
     """Whether `note_visit` would change nothing."""
     known = presence.from_item(item)
     return _visited(known, device_id, wanted, now_ms()) is known
@@ -181,7 +180,7 @@ def announce(user_id: str) -> None:
 
 # -- Changing the item ---------------------------------------------------------------------------------------
 
-_UNREAD: Mapping[str, Any] = {}
+_UNREAD: StoredItem = {}
 
 
 def _change(

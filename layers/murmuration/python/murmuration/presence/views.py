@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import Batch
 from murmuration.clock import now_ms
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import Forbidden, NotFound
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.protocol.presence import Presence
@@ -15,6 +15,9 @@ from murmuration.settings import settings
 from murmuration.storage.rooms import member_index
 from murmuration.storage.servers import remote_presence
 from murmuration.storage.users import accounts, memberships, presence, presence_lists, profiles
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,14 @@ https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuserid
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import InvalidParam, KeyTooLarge, MissingParam, ProfileTooLarge
+
+if TYPE_CHECKING:
+    from murmuration.storage.users.profiles import ProfileFields
 
 MAX_PROFILE_BYTES = 64 * 1024 - 1
 """A profile "MUST be under 64 KiB", as canonical JSON."""
@@ -55,7 +57,7 @@ def _text(key: str, value: Any, limit: int) -> str:
     return value
 
 
-def check_size(fields: Mapping[str, Any]) -> None:
+def check_size(fields: ProfileFields) -> None:
     """Raises ProfileTooLarge; BadJson for what has no JSON at all, such as half a surrogate pair."""
     if len(canonical_json.encode(dict(fields), strict=False)) > MAX_PROFILE_BYTES:
         raise ProfileTooLarge("A profile must be under 64 KiB")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.profiles.fields import check_key, check_size, value_from_body
-from murmuration.protocol.encoding.shapes import Body
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.errors import Forbidden, NotFound, Unavailable
 from murmuration.protocol.identifiers import parse_user_id
 from murmuration.settings import settings
@@ -18,10 +18,13 @@ from murmuration.storage.live.streams import pause
 from murmuration.storage.users import profiles, user_words
 from murmuration.storage.users.profiles import MEMBER_FIELDS, member_fields, read_member_fields
 
+if TYPE_CHECKING:
+    from murmuration.storage.users.profiles import ProfileFields
+
 ATTEMPTS = 20
 
 
-def get_user_profile(user_id: str) -> dict[str, Any]:
+def get_user_profile(user_id: str) -> ProfileFields:
     """All fields of a user's profile. Raises InvalidParam, NotFound.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid
@@ -34,7 +37,7 @@ def get_user_profile(user_id: str) -> dict[str, Any]:
     return fields
 
 
-def get_profile_field(user_id: str, key: str) -> dict[str, Any]:
+def get_profile_field(user_id: str, key: str) -> ProfileFields:
     """One field of a user's profile. Raises InvalidParam, NotFound.
 
     https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname
@@ -47,7 +50,7 @@ def get_profile_field(user_id: str, key: str) -> dict[str, Any]:
 
 def set_profile_field(
     requester: Requester, user_id: str, key: str, body: Body, *, propagate: bool = True
-) -> dict[str, Any]:
+) -> Answer:
     """Set one field to what the body has for it; without `propagate` the user's rooms keep what they have.
 
     Raises Forbidden, InvalidParam, MissingParam, KeyTooLarge, ProfileTooLarge, BadJson, LimitExceeded.
@@ -61,7 +64,7 @@ def set_profile_field(
     return _change(requester, key, lambda fields: {**fields, key: value}, propagate=propagate)
 
 
-def delete_profile_field(requester: Requester, user_id: str, key: str) -> dict[str, Any]:
+def delete_profile_field(requester: Requester, user_id: str, key: str) -> Answer:
     """Remove one field, which needn't be there. Raises Forbidden, InvalidParam, KeyTooLarge, LimitExceeded.
 
     https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname
@@ -78,17 +81,17 @@ def _check_may_change(requester: Requester, user_id: str, key: str) -> None:
     check_key(key)
 
 
-def _without(fields: Mapping[str, Any], key: str) -> dict[str, Any]:
+def _without(fields: ProfileFields, key: str) -> Answer:
     return {name: value for name, value in fields.items() if name != key}
 
 
 def _change(
     requester: Requester,
     key: str,
-    make: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    make: Callable[[ProfileFields], ProfileFields],
     *,
     propagate: bool = True,
-) -> dict[str, Any]:
+) -> Answer:
     fields = _store(requester.user_id, make)
     if key in MEMBER_FIELDS:
         from murmuration.presence.status import announce
@@ -101,7 +104,7 @@ def _change(
     return {}
 
 
-def _carry(user_id: str, fields: Mapping[str, Any]) -> None:
+def _carry(user_id: str, fields: ProfileFields) -> None:
     """Tell the user's rooms: again if the profile changed meanwhile, whose change may have come before."""
     from murmuration.rooms.membership.operations import update_profile_in_rooms
 
@@ -112,7 +115,7 @@ def _carry(user_id: str, fields: Mapping[str, Any]) -> None:
             return
 
 
-def _store(user_id: str, make: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
+def _store(user_id: str, make: Callable[[ProfileFields], ProfileFields]) -> ProfileFields:
     for attempt in range(ATTEMPTS):
         profile = profiles.read_profile(user_id)
         fields = make(profile.fields)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.canonical_json import MAX_INTEGER
 from murmuration.protocol.errors import BadJson, MissingParam, NotJson, TooLarge
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Body
 
 MAX_DEPTH = 100
 """How deep JSON may be nested. What comes back to other clients must be within what they parse: many stop at
@@ -42,7 +45,7 @@ def _limit_depth(value: Any) -> None:
     raise BadJson(f"The content is nested more than {MAX_DEPTH} levels deep")
 
 
-def required(body: Mapping[str, Any], name: str) -> Any:
+def required(body: Body, name: str) -> Any:
     """A property that has to be there. Raises MissingParam."""
     if name not in body:
         raise MissingParam(f"{name} is missing")
@@ -79,7 +82,7 @@ class Fields:
 
     __slots__ = ("values",)
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Body) -> None:
         self.values = values
 
     def string(self, name: str) -> str:

@@ -6,7 +6,10 @@ https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Answer
 
 
 class MatrixError(Exception):
@@ -20,7 +23,7 @@ class MatrixError(Exception):
         self.message = message
         self.fields = fields
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Answer:
         """The standard error response as a JSON object."""
         return {"errcode": self.errcode, "error": self.message, **self.fields}
 
@@ -339,11 +342,11 @@ class UserInteractiveAuthRequired(MatrixError):
 
     status = 401
 
-    def __init__(self, fields: dict[str, Any], failure: MatrixError | None = None) -> None:
+    def __init__(self, fields: Answer, failure: MatrixError | None = None) -> None:
         super().__init__(failure.message if failure else "Authentication is required", **fields)
         self.failure = failure
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Answer:
         return {**(self.failure.body() if self.failure else {}), **self.fields}
 
 

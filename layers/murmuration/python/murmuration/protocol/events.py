@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.event_types import CREATE, MEMBER, REDACTION
@@ -10,6 +10,10 @@ from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus.hashing import event_id_for
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content, JsonObject
+    from murmuration.protocol.pdus.shapes import Pdu
 
 StateKey = tuple[str, str]
 """A (type, state_key) pair."""
@@ -25,7 +29,7 @@ class Event:
 
     __slots__ = ("_auth_events", "_event_id", "_prev_events", "pdu", "rendered", "room_version")
 
-    def __init__(self, pdu: dict[str, Any], room_version: RoomVersion, event_id: str | None = None) -> None:
+    def __init__(self, pdu: Pdu, room_version: RoomVersion, event_id: str | None = None) -> None:
         """`event_id` spares its computation to one who knows it already."""
         self.pdu = pdu
         self.room_version = room_version
@@ -56,18 +60,15 @@ class Event:
         """The room; that of a create event is derived from its ID where the room version says so (12)."""
         if self.room_version.create_event_is_room_id and self.is_create:
             return RoomId("!" + self.event_id[1:])
-        room_id: RoomId = self.pdu["room_id"]
-        return room_id
+        return self.pdu["room_id"]
 
     @property
     def type(self) -> str:
-        event_type: str = self.pdu["type"]
-        return event_type
+        return self.pdu["type"]
 
     @property
     def sender(self) -> UserId:
-        sender: UserId = self.pdu["sender"]
-        return sender
+        return self.pdu["sender"]
 
     @property
     def sender_server(self) -> str:
@@ -94,9 +95,8 @@ class Event:
         return None if state_key is None else (self.pdu["type"], state_key)
 
     @property
-    def content(self) -> dict[str, Any]:
-        content: dict[str, Any] = self.pdu["content"]
-        return content
+    def content(self) -> Content:
+        return self.pdu["content"]
 
     @property
     def membership(self) -> str | None:
@@ -145,12 +145,13 @@ class Event:
 
     def redacted(self) -> Event:
         """The event as a redaction leaves it: same ID, `unsigned` gone."""
-        return Event(redact(self.pdu, self.room_version), self.room_version, self.event_id)
+        return Event(cast("Pdu", redact(self.pdu, self.room_version)), self.room_version, self.event_id)
 
-    def _references(self, key: str) -> tuple[str, ...]:
+    def _references(self, key: Literal["prev_events", "auth_events"]) -> tuple[str, ...]:
+        references = self.pdu[key]
         if self.room_version.server_assigned_event_ids:
-            return tuple(event_id for event_id, _ in self.pdu[key])
-        return tuple(self.pdu[key])
+            return tuple(event_id for event_id, _ in cast("list[tuple[str, JsonObject]]", references))
+        return tuple(cast("list[str]", references))
 
     def __repr__(self) -> str:
         return f"Event({self.event_id!r}, {self.type!r}, {self.state_key!r}, sender={self.sender!r})"

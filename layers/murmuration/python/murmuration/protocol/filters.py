@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from murmuration.protocol.encoding.globs import glob
 from murmuration.protocol.encoding.property_paths import ABSENT, parse_path, value_at
 from murmuration.protocol.errors import BadJson, InvalidParam
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import AnyClientEvent
+    from murmuration.protocol.encoding.shapes import EventFields
 
 EventFormat: TypeAlias = Literal["client", "federation"]
 AnyEvent = TypeVar("AnyEvent", bound=Mapping[str, Any])
@@ -40,7 +44,7 @@ class EventFilter:
     related_by_senders: tuple[str, ...] | None = None
     related_by_rel_types: tuple[str, ...] | None = None
 
-    def matches(self, event: Mapping[str, Any], room_id: str | None = None) -> bool:
+    def matches(self, event: EventFields, room_id: str | None = None) -> bool:
         """Whether the event passes, but for its relations.
 
         `room_id` is the room that it belongs to, where it doesn't say so itself. An event without a sender
@@ -126,11 +130,11 @@ class SyncFilter:
     account_data: EventFilter = field(default_factory=EventFilter)
     room: RoomFilter = field(default_factory=RoomFilter)
 
-    def project(self, event: dict[str, Any]) -> dict[str, Any]:
+    def project(self, event: AnyClientEvent) -> AnyClientEvent:
         """The event with no more than `event_fields`."""
         if self.event_fields is None:
             return event
-        projected: dict[str, Any] = {}
+        projected: Any = {}
         for names in self.event_fields:
             value = value_at(event, names)
             if value is not ABSENT:
@@ -138,7 +142,8 @@ class SyncFilter:
                 for name in names[:-1]:
                     within = within.setdefault(name, {})
                 within[names[-1]] = value
-        return projected
+        found: AnyClientEvent = projected
+        return found
 
 
 def parse_filter(value: object) -> SyncFilter:
@@ -276,6 +281,6 @@ def _type_matches(pattern: str, event_type: str) -> bool:
     return glob(pattern, case_sensitive=True, question_mark=False).matches(event_type)
 
 
-def _has_url(event: Mapping[str, Any]) -> bool:
+def _has_url(event: EventFields) -> bool:
     content = event.get("content")
     return isinstance(content, dict) and "url" in content

@@ -39,47 +39,49 @@ _NAMESPACED = "[a-z][a-z0-9._-]{0,254}"
 UserId = NewType("UserId", str)
 RoomId = NewType("RoomId", str)
 DeviceId = NewType("DeviceId", str)
-# These are texts that are known to be identifiers: a token proved them, or an event has them. mypy finds two
-# of them that are swapped. What a client sends is a `str` until it is checked. The classes below are
-# identifiers taken apart.
+EventId = NewType("EventId", str)
+ServerName = NewType("ServerName", str)
+# A value of these types is known to be such an identifier: a token proves it, or an event has it. mypy finds
+# two of them that are swapped. What a client sends stays a `str` until it is checked. The classes named
+# `…Parts` are identifiers taken apart.
 
 
-class UserID(NamedTuple):
+class UserIdParts(NamedTuple):
     """The parts of `@localpart:server_name`."""
 
     localpart: str
     server_name: str
 
 
-class RoomAlias(NamedTuple):
+class RoomAliasParts(NamedTuple):
     """The parts of `#localpart:server_name`."""
 
     localpart: str
     server_name: str
 
 
-class RoomID(NamedTuple):
+class RoomIdParts(NamedTuple):
     """The parts of `!opaque:server_name`; from room version 12 on there is no server name."""
 
     opaque: str
     server_name: str | None
 
 
-class EventID(NamedTuple):
+class EventIdParts(NamedTuple):
     """The parts of `$opaque:server_name`; from room version 3 on there is no server name."""
 
     opaque: str
     server_name: str | None
 
 
-class KeyID(NamedTuple):
+class KeyIdParts(NamedTuple):
     """The parts of `algorithm:identifier`."""
 
     algorithm: str
     identifier: str
 
 
-class ServerName(NamedTuple):
+class ServerNameParts(NamedTuple):
     """A host (an IPv6 literal keeps its brackets) and the port, if one is named."""
 
     host: str
@@ -91,14 +93,14 @@ def server_name_of(identifier: str) -> str | None:
     return identifier.partition(":")[2] or None
 
 
-def parse_server_name(server_name: str) -> ServerName:
+def parse_server_name(server_name: str) -> ServerNameParts:
     """Takes a server name apart; raises InvalidParam."""
     if not is_valid_server_name(server_name):
         raise InvalidParam("This is not a valid server name")
     host, separator, port = server_name.rpartition(":")
     if not separator or port.endswith("]"):
-        return ServerName(server_name, None)
-    return ServerName(host, int(port))
+        return ServerNameParts(server_name, None)
+    return ServerNameParts(host, int(port))
 
 
 def is_valid_server_name(server_name: str) -> bool:
@@ -111,13 +113,13 @@ def is_valid_server_name(server_name: str) -> bool:
     return match["ipv6"] is None or _is_ipv6(match["ipv6"])
 
 
-def parse_user_id(user_id: str) -> UserID:
+def parse_user_id(user_id: str) -> UserIdParts:
     """Takes a user ID apart, historical ones included; raises InvalidParam.
 
     For IDs of events and of users that exist; a new user's localpart must pass `is_valid_new_localpart`.
     https://spec.matrix.org/v1.19/appendices/#historical-user-ids
     """
-    return UserID(*_split("@", user_id, "user ID"))
+    return UserIdParts(*_split("@", user_id, "user ID"))
 
 
 def is_valid_user_id(user_id: str) -> bool:
@@ -140,9 +142,9 @@ def is_valid_new_localpart(localpart: str, server_name: str) -> bool:
     return fits and fullmatch(_NEW_USER_LOCALPART, localpart) is not None
 
 
-def parse_room_alias(alias: str) -> RoomAlias:
+def parse_room_alias(alias: str) -> RoomAliasParts:
     """Takes a room alias apart; raises InvalidParam."""
-    return RoomAlias(*_split("#", alias, "room alias"))
+    return RoomAliasParts(*_split("#", alias, "room alias"))
 
 
 def is_valid_room_alias(alias: str) -> bool:
@@ -150,11 +152,11 @@ def is_valid_room_alias(alias: str) -> bool:
     return _try_split("#", alias) is not None
 
 
-def parse_room_id(room_id: str) -> RoomID:
+def parse_room_id(room_id: str) -> RoomIdParts:
     """Takes apart a room ID of either format; raises InvalidParam."""
     if room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]):
-        return RoomID(room_id[1:], None)
-    return RoomID(*_split("!", room_id, "room ID"))
+        return RoomIdParts(room_id[1:], None)
+    return RoomIdParts(*_split("!", room_id, "room ID"))
 
 
 def is_valid_room_id(room_id: str, version: RoomVersion | None = None) -> bool:
@@ -171,13 +173,13 @@ def is_valid_room_id_hash(room_id: str) -> bool:
     return room_id.startswith("!") and fullmatch(_URLSAFE_HASH, room_id[1:]) is not None
 
 
-def parse_event_id(event_id: str) -> EventID:
+def parse_event_id(event_id: str) -> EventIdParts:
     """Takes apart an event ID of any format; raises InvalidParam."""
     if event_id.startswith("$") and (
         fullmatch(_URLSAFE_HASH, event_id[1:]) or fullmatch(_STANDARD_HASH, event_id[1:])
     ):
-        return EventID(event_id[1:], None)
-    return EventID(*_split("$", event_id, "event ID"))
+        return EventIdParts(event_id[1:], None)
+    return EventIdParts(*_split("$", event_id, "event ID"))
 
 
 def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> bool:
@@ -198,12 +200,12 @@ def is_valid_event_id(event_id: str, version: RoomVersion | None = None) -> bool
     return fullmatch(hash_format, event_id[1:]) is not None
 
 
-def parse_key_id(key_id: str) -> KeyID:
+def parse_key_id(key_id: str) -> KeyIdParts:
     """Takes apart the ID of a signing, device or one-time key; raises InvalidParam."""
     match = fullmatch(_KEY_ID, key_id)
     if match is None:
         raise InvalidParam("This is not a valid key ID")
-    return KeyID(match[1], match[2])
+    return KeyIdParts(match[1], match[2])
 
 
 def is_valid_server_key_id(key_id: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from murmuration.protocol.encoding.shapes import Content
 
@@ -220,11 +220,11 @@ class PowerLevels:
     def _entry(self, section: str, name: str) -> int | None:
         return self._parsed(self._section(section), name)
 
-    def _section(self, section: str) -> Mapping[str, Any]:
+    def _section(self, section: str) -> Content:
         entries = self._content.get(section) if self._content is not None else None
         return entries if isinstance(entries, dict) else {}
 
-    def _parsed(self, values: Mapping[str, Any] | None, name: str) -> int | None:
+    def _parsed(self, values: Content | None, name: str) -> int | None:
         if values is None or name not in values:
             return None
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NotRequired, TypedDict
 
 ONLINE, UNAVAILABLE, OFFLINE = "online", "unavailable", "offline"
 FREE_FOR_CHAT, HIDDEN = "free_for_chat", "hidden"
@@ -17,6 +17,16 @@ TODAYS = (ONLINE, UNAVAILABLE, OFFLINE)
 _AVAILABILITY = {OFFLINE: 0, HIDDEN: 0, UNAVAILABLE: 1, ONLINE: 2, FREE_FOR_CHAT: 3}
 CURRENTLY_ACTIVE_MS = 60_000
 """How long after their last action a user counts as active."""
+
+
+class PresenceContent(TypedDict):
+    """The content of an `m.presence` event without the profile. `last_active_ago` is in milliseconds."""
+
+    presence: str
+    last_active_ago: NotRequired[int]
+    currently_active: NotRequired[bool]
+    status_msg: NotRequired[str]
+    capabilities: NotRequired[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +84,9 @@ class Presence:
             return 0
         return max(device.until_ms for device in self._live(now_ms) if device.presence == shown)
 
-    def content(self, state: str, now_ms: int) -> dict[str, Any]:
+    def content(self, state: str, now_ms: int) -> PresenceContent:
         """The content of an `m.presence` event in which the state is `state`, but for the profile."""
-        content: dict[str, Any] = {"presence": state}
+        content: PresenceContent = {"presence": state}
         if self.last_active_ms:
             ago = max(0, now_ms - self.last_active_ms)
             content["last_active_ago"] = ago

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import AnyClientEvent
 
 LIST_BYTES = 4_400_000
 """What an answer that can go on another time may have."""
-_BUNDLES = "m.relations"
+_BUNDLES: Final = "m.relations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ def count_fitting(values: Iterable[Any], budget: Budget) -> int:
     return count
 
 
-def fit_events(events: Sequence[dict[str, Any]], budget: Budget) -> int:
+def fit_events(events: Sequence[AnyClientEvent], budget: Budget) -> int:
     """How many of the rendered events fit, from the first on; at least one.
 
     What is bundled with an event is counted after the events themselves. Where there is no room for it, it is
@@ -103,12 +106,14 @@ def fit_events(events: Sequence[dict[str, Any]], budget: Budget) -> int:
         count += 1
     for event, bundled in zip(events[:count], bundles, strict=False):
         if bundled > budget.left:
-            event["unsigned"] = {name: value for name, value in event["unsigned"].items() if name != _BUNDLES}
+            unsigned = event["unsigned"].copy()
+            del unsigned[_BUNDLES]
+            event["unsigned"] = unsigned
         elif bundled:
             budget.spend(bundled)
     return count
 
 
-def _bundle_bytes(event: dict[str, Any]) -> int:
+def _bundle_bytes(event: AnyClientEvent) -> int:
     bundles = event.get("unsigned", {}).get(_BUNDLES)
     return json_bytes(bundles) if bundles else 0

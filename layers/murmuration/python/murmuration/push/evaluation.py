@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from murmuration.aws import queues
 from murmuration.aws.reads import Answer, Batch
@@ -38,8 +38,14 @@ from murmuration.storage.rooms.room_items import LogEntry, RoomHead
 from murmuration.storage.users import account_data
 from murmuration.storage.users.unread import Unread, unread_read
 
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.push.json_types import PushOrder
+    from murmuration.storage.json_types import EventNote
+
 QUEUE = "gateway-pushes"
-Message = tuple[dict[str, Any], str | None]
+Message: TypeAlias = "tuple[PushOrder, str | None]"
 """A message for the queue, and the user who is charged for it; None for nobody."""
 MOST_TWEAK_BYTES = 4096
 _RTC = "org.matrix.msc4075"
@@ -57,7 +63,7 @@ What calls of Element X ring by has had several names (MSC4075).
 """
 
 
-def order_pushes(items: Sequence[Mapping[str, Any]], users: Iterable[str]) -> None:
+def order_pushes(items: Sequence[StoredItem], users: Iterable[str]) -> None:
     """Order the pushes for new entries of rooms' logs, to those of `users`, who have pushers."""
     reachable = frozenset(users)
     if not reachable:
@@ -92,8 +98,8 @@ class _Facts:
             pair: batch.add(room_items.stored_state_read(room_id, pair))
             for pair in [CREATE_KEY, POWER_LEVELS_KEY, *((MEMBER, user_id) for user_id in user_ids)]
         }
-        self._rules: dict[str, Answer[dict[str, Any] | None]] = {}
-        self._ignored: dict[str, Answer[dict[str, Any] | None]] = {}
+        self._rules: dict[str, Answer[JsonObject | None]] = {}
+        self._ignored: dict[str, Answer[JsonObject | None]] = {}
         self._unread: dict[str, Answer[tuple[Unread, int]]] = {}
         for user_id in user_ids:
             self._rules[user_id] = batch.add(account_data.content_read(user_id, "", PUSH_RULES))
@@ -115,8 +121,8 @@ class _Facts:
     def unread_places(self, user_id: str, room_id: str) -> list[tuple[int, str]]:
         return self._unread[user_id].value[0].get(room_id, [])
 
-    def changes(self, user_id: str) -> dict[str, Any]:
-        return self._rules[user_id].value or {}
+    def changes(self, user_id: str) -> ruleset.Changes:
+        return cast("ruleset.Changes", self._rules[user_id].value or {})
 
 
 def _order(messages: Iterable[Message]) -> None:
@@ -171,18 +177,18 @@ def _readings(user_id: str, entry: LogEntry, places: Sequence[tuple[int, str]]) 
         yield _reading(user_id, entry.room_id, {thread: entry.ordinal}), None
 
 
-def _reading(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> dict[str, Any]:
+def _reading(user_id: str, room_id: str, read_up_to: Mapping[str, int]) -> PushOrder:
     """Return the message that lowers a user's unread count. `up_to` is the ordinal read up to, by thread."""
     return {"user_id": user_id, "read": {"room_id": room_id, "up_to": dict(read_up_to)}}
 
 
-def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> dict[str, Any]:
+def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> PushOrder:
     """Return the message that makes a user's phones be told of an event."""
     event, tweaks = entry.event, outcome.tweaks
     if len(json.dumps(tweaks)) > MOST_TWEAK_BYTES:
         tweaks = {"highlight": True} if outcome.highlight else {}
     urgent = outcome.highlight or outcome.sound is not None or event.type in URGENT
-    note = {
+    note: EventNote = {
         "room_id": entry.room_id,
         "ordinal": entry.ordinal,
         "thread": thread_of(event),
@@ -192,7 +198,7 @@ def _push(user_id: str, entry: LogEntry, outcome: Outcome) -> dict[str, Any]:
     return {"user_id": user_id, "note": note}
 
 
-def note_receipts(items: Sequence[Mapping[str, Any]]) -> None:
+def note_receipts(items: Sequence[StoredItem]) -> None:
     """Have the numbers go down of users who have read something, by receipts among items of streams."""
     receipts = [each for each in receipts_among(items, READ_TYPES) if is_local(each.user_id)]
     batch = Batch()

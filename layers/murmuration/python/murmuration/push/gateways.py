@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration import outbound
 from murmuration.aws import queues
@@ -28,15 +28,20 @@ from murmuration.storage.users import failing_pushers, pushers, unread
 from murmuration.storage.users.failing_pushers import Failing, failing_read
 from murmuration.storage.users.pushers import Pusher
 
+if TYPE_CHECKING:
+    from murmuration.aws.queues import MessageBody
+    from murmuration.protocol.encoding.shapes import JsonDict, JsonObject
+    from murmuration.storage.json_types import EventNote, Note
+
 FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 5_000, 3_600_000
 LONGEST_DELAY_S = 900
 """The longest time that SQS holds a message back."""
 ATTEMPTS = 5
-COUNTS_ONLY: Mapping[str, Any] = {"counts": True}
+COUNTS_ONLY: Note = {"counts": True}
 """A note that tells no more than how much is unread."""
 
 
-def deliver(message: Mapping[str, Any]) -> None:
+def deliver(message: MessageBody) -> None:
     """Do what a message of the queue orders: a push, a smaller number, another attempt."""
     user_id = str(message["user_id"])
     if "note" in message:
@@ -47,7 +52,7 @@ def deliver(message: Mapping[str, Any]) -> None:
         _retry(user_id, message["retry"], int(message["failures"]))
 
 
-def _notify(user_id: str, note: Mapping[str, Any]) -> None:
+def _notify(user_id: str, note: EventNote) -> None:
     """Tell all pushers of an event, unless the user has read it meanwhile.
 
     The event counts as unread before receipts are read, and receipts are written before it is looked what is
@@ -86,7 +91,7 @@ def _retry(user_id: str, digest: str, failures: int) -> None:
         _attempt(user_id, pusher, failing, failing.pending)
 
 
-def _tell(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> None:
+def _tell(user_id: str, pusher: Pusher, note: Note) -> None:
     """Send a notification to a pusher's gateway, or keep it for the next attempt while the gateway fails."""
     failing = fetch(failing_read(user_id, pusher.digest))
     for _ in range(ATTEMPTS):
@@ -98,9 +103,7 @@ def _tell(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> None:
     _attempt(user_id, pusher, failing, [*(failing.pending if failing else ()), note])
 
 
-def _attempt(
-    user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Mapping[str, Any]]
-) -> None:
+def _attempt(user_id: str, pusher: Pusher, failing: Failing | None, notes: Sequence[Note]) -> None:
     """Tell a gateway these things in order, and note how that went."""
     for number, note in enumerate(notes):
         started_ms = now_ms()
@@ -122,7 +125,7 @@ def _note_failure(
     user_id: str,
     pusher: Pusher,
     failing: Failing | None,
-    notes: Sequence[Mapping[str, Any]],
+    notes: Sequence[Note],
     retry_after_ms: int,
 ) -> None:
     """Note a failed attempt and order the next; one that another has noted only adds what waits."""
@@ -157,7 +160,7 @@ class _Answer:
     retry_after_ms: int = 0
 
 
-def _call(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> _Answer:
+def _call(user_id: str, pusher: Pusher, note: Note) -> _Answer:
     """Call the gateway. What can't be told any more, as it was redacted, counts as told."""
     content = _content(user_id, pusher, note)
     if content is None:
@@ -174,17 +177,17 @@ def _call(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> _Answer:
     return _Answer(rejected=isinstance(rejected, list) and pusher.pushkey in rejected)
 
 
-def _content(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> dict[str, Any] | None:
+def _content(user_id: str, pusher: Pusher, note: Note) -> JsonObject | None:
     """What a gateway is told: None if there is nothing to tell of the event any more."""
     count = unread.read_total(user_id)
-    counts = {"unread": count} if count or note.get("counts") else {}
+    counts = {"unread": count} if count or "counts" in note else {}
     device = {
         "app_id": pusher.app_id,
         "pushkey": pusher.pushkey,
         "pushkey_ts": pusher.made_ms // 1000,
         "data": {name: value for name, value in pusher.data.items() if name != "url"},
     }
-    if note.get("counts"):
+    if "counts" in note:
         return {"counts": counts, "devices": [device], "prio": "low"}
     head = room_items.read_head(note["room_id"])
     entries = (
@@ -207,7 +210,7 @@ def _content(user_id: str, pusher: Pusher, note: Mapping[str, Any]) -> dict[str,
     return told | _details(user_id, Room(head), event)
 
 
-def _details(user_id: str, room: Room, event: Event) -> dict[str, Any]:
+def _details(user_id: str, room: Room, event: Event) -> JsonDict:
     """What is told of an event and its room."""
     name, alias = NAME_KEY, CANONICAL_ALIAS_KEY
     member = (MEMBER, event.sender)

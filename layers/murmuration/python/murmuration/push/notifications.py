@@ -7,12 +7,12 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3notifications
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration import push_rules
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, JsonObject
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import CREATE_KEY, MEMBER, POWER_LEVELS_KEY
 from murmuration.protocol.power_levels import PowerLevels
@@ -28,6 +28,9 @@ from murmuration.storage import scan_places
 from murmuration.storage.live.receipts import Receipt, read_own
 from murmuration.storage.users import memberships
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+
 PURPOSE = "notifications"
 DEFAULT, MOST = 20, 100
 OLDEST_MS = 30 * 24 * 3_600_000
@@ -40,13 +43,16 @@ def get_notifications(requester: Requester, *, start: str | None, limit: int, on
     """Return the requester's notifications of the last 30 days, the newest first.
 
     `start` is a former answer's `next_token`. A page may be short, or empty, and still have a `next_token`,
-    as the scan for it is bounded. Raises InvalidParam for an unknown token.
+    as the scan for it is bounded. With a limit of 0 it is empty, and the token stays as it was. Raises
+    InvalidParam for an unknown token.
     """
+    if limit == 0:
+        return {"notifications": [], **({"next_token": start} if start else {})}
     scan = _scan(requester, start)
     rules = compile_ruleset(push_rules.ruleset_for(requester.user_id))
     contexts: dict[str, _Context] = {}
     budget, oldest = Budget(LIST_BYTES), now_ms() - OLDEST_MS
-    found: list[dict[str, Any]] = []
+    found: list[JsonObject] = []
     own: dict[str, dict[str, int]] = {}
     for room, viewer, seen in scan:
         event = seen.entry.event
@@ -81,7 +87,7 @@ def get_notifications(requester: Requester, *, start: str | None, limit: int, on
     return {"notifications": found, **({"next_token": token} if token else {})}
 
 
-def _shown(viewer: Viewer, seen: Seen) -> dict[str, Any]:
+def _shown(viewer: Viewer, seen: Seen) -> ClientEvent:
     return client_event(seen.entry, viewer, membership=seen.membership, with_room_id=False)
 
 

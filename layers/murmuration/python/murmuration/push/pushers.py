@@ -5,7 +5,6 @@ https://spec.matrix.org/v1.19/client-server-api/#push-notifications
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from murmuration.clock import now_ms
@@ -13,7 +12,7 @@ from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.addresses import parse_address
 from murmuration.protocol.bodies import Fields, limit_size
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, JsonObject
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.settings import settings
 from murmuration.storage.users import pushers as storage
@@ -37,7 +36,7 @@ def get_pushers(requester: Requester) -> Answer:
     return {"pushers": [_shown(each) for each in storage.read_pushers(requester.user_id).pushers]}
 
 
-def _shown(pusher: Pusher) -> dict[str, Any]:
+def _shown(pusher: Pusher) -> JsonObject:
     shown = {name: getattr(pusher, name) for name in SHOWN}
     return shown | ({"profile_tag": pusher.profile_tag} if pusher.profile_tag else {})
 

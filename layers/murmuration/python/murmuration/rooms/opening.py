@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from murmuration.aws.reads import Batch
 from murmuration.identity.authentication import verify
 from murmuration.identity.rate_limits import Taking
@@ -31,7 +29,7 @@ def open_room(token: AccessToken, room_id: str, taking: Taking | None = None) ->
     return requester, Room(head.value)
 
 
-def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester, Room | None, dict[str, Any]]:
+def open_room_with_profile(token: AccessToken, room_id: str) -> tuple[Requester, Room | None, dict[str, str]]:
     """Verify `token`, load the room if it's known, and the requester's member profile, in one read."""
     batch = Batch()
     device = batch.add(accounts.device_read(token.key))

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
@@ -33,6 +33,10 @@ from murmuration.search.newest_first import NewestFirst
 from murmuration.storage import scan_places
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.search.json_types import ResultContext, ResultGroup, SearchResult
 
 PURPOSE = "search"
 KEYS = {
@@ -141,7 +145,7 @@ def search(requester: Requester, body: Fields, start: str | None) -> Answer:
             budget.spend(json_bytes(result))
             context = None  # to read others that don't fit either would take long
         results.append(result)
-    found: dict[str, Any] = {"count": len(hits), "highlights": list(criteria.words), "results": results}
+    found: Answer = {"count": len(hits), "highlights": list(criteria.words), "results": results}
     if left:
         found["next_batch"] = scan_places.write(requester.user_id, PURPOSE, left)
     if criteria.groups:
@@ -211,9 +215,9 @@ def _texts(keys: Iterable[str], event: Event) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def _result(requester: Requester, context: tuple[int, int, bool] | None, hit: _Hit) -> dict[str, Any]:
+def _result(requester: Requester, context: tuple[int, int, bool] | None, hit: _Hit) -> SearchResult:
     shown = client_event(hit.seen.entry, hit.viewer, membership=hit.seen.membership)
-    result: dict[str, Any] = {"rank": hit.rank, "result": shown}
+    result: SearchResult = {"rank": hit.rank, "result": shown}
     if context is not None:
         result["context"] = _context_of(requester, hit, *context)
     return result
@@ -221,7 +225,7 @@ def _result(requester: Requester, context: tuple[int, int, bool] | None, hit: _H
 
 def _context_of(
     requester: Requester, hit: _Hit, before_limit: int, after_limit: int, with_profiles: bool
-) -> dict[str, Any]:
+) -> ResultContext:
     """The events around one, as far as the requester may see them; those before it newest first."""
     view = View(requester, hit.room, hit.viewer, None)
     ordinal, head = hit.seen.entry.ordinal, hit.room.head
@@ -231,7 +235,7 @@ def _context_of(
         before.run(before_limit)
     if after_limit:
         after.run(after_limit)
-    context: dict[str, Any] = {
+    context: ResultContext = {
         "start": position_token(before.position),
         "end": position_token(after.position),
         "events_before": [_shown(each, hit.viewer) for each in before.found[:before_limit]],
@@ -243,7 +247,7 @@ def _context_of(
     return context
 
 
-def _shown(seen: Seen, viewer: Viewer) -> dict[str, Any]:
+def _shown(seen: Seen, viewer: Viewer) -> ClientEvent:
     return client_event(seen.entry, viewer, membership=seen.membership)
 
 
@@ -260,8 +264,8 @@ def _profiles(hit: _Hit, senders: Iterable[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, dict[str, Any]]:
-    groups: dict[str, dict[str, Any]] = {}
+def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, ResultGroup]:
+    groups: dict[str, ResultGroup] = {}
     for hit in hits:
         event = hit.seen.entry.event
         value = hit.room.room_id if name == "room_id" else event.sender
@@ -270,9 +274,9 @@ def _grouped(hits: Sequence[_Hit], name: str) -> dict[str, dict[str, Any]]:
     return groups
 
 
-def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[dict[str, Any]]]:
+def _states(hits: Sequence[_Hit], budget: Budget) -> dict[str, list[ClientEvent]]:
     """The current state of the rooms that the requester is in: of the members only the results' senders."""
-    states: dict[str, list[dict[str, Any]]] = {}
+    states: dict[str, list[ClientEvent]] = {}
     senders: dict[str, set[str]] = {}
     for hit in hits:
         senders.setdefault(hit.room.room_id, set()).add(hit.seen.entry.event.sender)

@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
@@ -34,6 +34,10 @@ from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
 from murmuration.sync.unread.rule_digests import Outdated
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content, JsonDict
+    from murmuration.sliding_sync.json_types import ListCount, RoomSection, SlidingSyncAnswer
+
 ROOMS_AT_ONCE = 50
 """The sections of so many rooms are made side by side, before it is known which of them fit."""
 LONGEST_S = 8.0
@@ -55,8 +59,8 @@ class SlidingAnswer:
 
     state: ConnectionState
     counts: dict[str, int] = field(default_factory=dict)
-    rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
-    extensions: dict[str, Any] = field(default_factory=dict)
+    rooms: dict[str, RoomSection] = field(default_factory=dict)
+    extensions: JsonDict = field(default_factory=dict)
     is_new: bool = False
     again_ms: int = 0
 
@@ -66,13 +70,13 @@ class SlidingAnswer:
         ends = (self.again_ms, waiting.typing_end_ms(self.state.positions))
         return min((end for end in ends if end), default=0)
 
-    def as_json(self, pos: str) -> dict[str, Any]:
-        counts = {name: {"count": count} for name, count in self.counts.items()}
+    def as_json(self, pos: str) -> SlidingSyncAnswer:
+        counts: dict[str, ListCount] = {name: {"count": count} for name, count in self.counts.items()}
         return {"pos": pos, "lists": counts, "rooms": self.rooms, "extensions": self.extensions}
 
-    def for_rooms(self, name: str) -> dict[str, Any]:
+    def for_rooms(self, name: str) -> dict[str, object]:
         """The part of an extension that goes by room."""
-        section: dict[str, Any] = self.extensions.setdefault(name, {}).setdefault("rooms", {})
+        section: dict[str, object] = self.extensions.setdefault(name, {}).setdefault("rooms", {})
         return section
 
 
@@ -361,7 +365,7 @@ class _Assembly:
             self.state.forget(name)
             self.state.positions.others[name] = mark(row.event_id)
 
-    def _other_section(self, row: Membership, wish: Wish | None) -> dict[str, Any] | None:
+    def _other_section(self, row: Membership, wish: Wish | None) -> RoomSection | None:
         """Return the answer's part for a room that the user isn't in; None to leave it for the next look."""
         room, is_merged = self.found.get(row.room_id), self.request.is_merged
         if row.membership in ("invite", "knock"):
@@ -387,7 +391,7 @@ def _has(scope: RoomScope | None, wish: Wish, room_id: str) -> bool:
     return scope is not None and scope.has(wish.lists, room_id, is_subscribed=wish.is_subscribed)
 
 
-def _direct_rooms(content: Mapping[str, Any]) -> set[str]:
+def _direct_rooms(content: Content) -> set[str]:
     """The rooms that the user's m.direct lists."""
     return {
         room_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.errors import InvalidParam
@@ -22,6 +22,9 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import joined, timeline
 from murmuration.sync.context import Context, DeviceLists
 from murmuration.sync.device_lists import after_leaving, members_of, sharing_none
+
+if TYPE_CHECKING:
+    from murmuration.sliding_sync.json_types import KeysSection, MessagesSection
 
 MOST_MESSAGES = 100
 KeyCounts = tuple[dict[str, int], list[str]]
@@ -58,7 +61,7 @@ def acknowledge(look: Look, since: int) -> None:
         to_device.acknowledge(requester.user_id, requester.device_id, min(since, look.facts.device_head))
 
 
-def messages_section(inbox: Inbox) -> dict[str, Any]:
+def messages_section(inbox: Inbox) -> MessagesSection:
     return {"next_batch": f"d{inbox.position}", "events": list(inbox.events)}
 
 
@@ -76,9 +79,9 @@ def read_key_counts(look: Look) -> KeyCounts | None:
     return dict(counts.one_time), sorted(counts.unused_fallback)
 
 
-def keys_section(state: ConnectionState, lists: DeviceLists) -> dict[str, Any]:
+def keys_section(state: ConnectionState, lists: DeviceLists) -> KeysSection:
     """What an answer says of encryption; the counts come with each."""
-    section: dict[str, Any] = {
+    section: KeysSection = {
         "device_one_time_keys_count": state.positions.one_time_keys,
         "device_unused_fallback_key_types": state.positions.fallback_keys,
     }

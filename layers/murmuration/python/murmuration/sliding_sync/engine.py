@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
@@ -23,6 +23,9 @@ from murmuration.storage.live import listeners, sliding_positions
 from murmuration.storage.live.listeners import Wait
 from murmuration.sync import waiting
 
+if TYPE_CHECKING:
+    from murmuration.sliding_sync.json_types import SlidingSyncAnswer
+
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SHORTEST_TIMEOUT_MS = 1_000
@@ -31,7 +34,7 @@ RENEWED_AFTER_MS = 10 * 86_400_000
 """A place that is still used after so long is stored anew, so that it doesn't expire."""
 
 
-def sliding_sync(token: AccessToken, request: SlidingRequest) -> dict[str, Any]:
+def sliding_sync(token: AccessToken, request: SlidingRequest) -> SlidingSyncAnswer:
     """Answer a request. Nothing that the client was told is used up before it comes with the answer's pos.
 
     Raises UnknownToken, UnknownPos, InvalidParam, LimitExceeded where too many requests wait and there is
@@ -53,7 +56,7 @@ class _SlidingSync:
         self.waited = False
         self.looked_since = False
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> SlidingSyncAnswer:
         request = self.request
         found = look(self.token, request)
         beside: list[Callable[[], object]] = [functools.partial(self._note_visit, found)]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.event_types import DIRECT, IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
@@ -14,6 +13,10 @@ from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.positions import Positions
 from murmuration.storage.live.sliding_positions import Connection, ConnectionState, Place
 from murmuration.sync.first_look import Facts, FirstLook, Identity, read_facts
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.protocol.push_rules.ruleset import Changes
 
 TYPES = (PUSH_RULES, DIRECT, IGNORED_USERS, INVITE_PERMISSION)
 """The account data that decide what is shown."""
@@ -33,7 +36,7 @@ class Look:
         return self.first.requester
 
     @property
-    def listener(self) -> Mapping[str, Any] | None:
+    def listener(self) -> StoredItem | None:
         return self.first.identity.listener
 
     def state(self) -> ConnectionState:
@@ -73,6 +76,6 @@ def _first(facts: Facts, identity: Identity) -> FirstLook:
         memberships=facts.memberships,
         user_head=facts.user_head,
         device_head=facts.device_head,
-        push_changes=facts.contents.get(PUSH_RULES, {}),
+        push_changes=cast("Changes", facts.contents.get(PUSH_RULES, {})),
         presence=facts.presence,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
@@ -20,22 +20,28 @@ from murmuration.sync import joined
 from murmuration.sync.context import Context
 from murmuration.sync.other_rooms import last_window, state_root_at, without_erased
 
+if TYPE_CHECKING:
+    from murmuration.sliding_sync.json_types import RoomSection
+
 LEAST_TIMELINE = 1
 """A room that was left is shown with the leaving, whatever limit was asked for."""
 
 
-def from_outside(ctx: Context, room: Room | None, row: Membership, *, is_merged: bool) -> dict[str, Any]:
+def from_outside(ctx: Context, room: Room | None, row: Membership, *, is_merged: bool) -> RoomSection:
     """A room that the user is invited to, or knocks on."""
     row = without_erased(ctx, room, row)
-    section: dict[str, Any] = {"initial": True, "bump_stamp": activity_ms(row, None)}
-    section["stripped_state" if is_merged else "invite_state"] = list(row.stripped_state)
+    section: RoomSection = {"initial": True, "bump_stamp": activity_ms(row, None)}
+    if is_merged:
+        section["stripped_state"] = list(row.stripped_state)
+    else:
+        section["invite_state"] = list(row.stripped_state)
     return section
 
 
-def left_outside(row: Membership, *, is_merged: bool) -> dict[str, Any]:
+def left_outside(row: Membership, *, is_merged: bool) -> RoomSection:
     """A room that this server isn't in, where an invite or a knock of the user's is over."""
     events = [] if row.forgotten else [event for event in row.stripped_state if "event_id" in event]
-    section: dict[str, Any] = {"bump_stamp": activity_ms(row, None)}
+    section: RoomSection = {"bump_stamp": activity_ms(row, None)}
     if is_merged:
         section["stripped_state"] = events
     else:
@@ -45,7 +51,7 @@ def left_outside(row: Membership, *, is_merged: bool) -> dict[str, Any]:
 
 def left_room(
     ctx: Context, room: Room, row: Membership, required: Required, limit: int, told_ms: int | None
-) -> dict[str, Any]:
+) -> RoomSection:
     """A room that the user left or was removed from: what happened up to that.
 
     A client that doesn't know the room gets its state of then, if the user was in it. `told_ms` is when the
@@ -63,7 +69,7 @@ def left_room(
         if (pair := entry.event.state_pair) is not None
         and (pair == own or required_state.admits(required, pair))
     }
-    section: dict[str, Any] = {}
+    section: RoomSection = {}
     if position is None:
         section["initial"] = True
         if row.previous == "join":
@@ -77,16 +83,19 @@ def left_room(
                 for pair, event in left_in.items()
                 if pair in needed or required_state.admits(required, pair)
             }
-    return section | {
-        "timeline": events,
-        "limited": window.limited,
-        "num_live": sum(is_live(entry, position, told_ms) for entry in window.entries),
-        "prev_batch": pagination.position_token(window.before_first),
-        "required_state": [
-            client_events.state_event(event, viewer, with_room_id=False) for event in state.values()
-        ],
-        "bump_stamp": activity_ms(row, None),
-    }
+    section.update(
+        {
+            "timeline": events,
+            "limited": window.limited,
+            "num_live": sum(is_live(entry, position, told_ms) for entry in window.entries),
+            "prev_batch": pagination.position_token(window.before_first),
+            "required_state": [
+                client_events.state_event(event, viewer, with_room_id=False) for event in state.values()
+            ],
+            "bump_stamp": activity_ms(row, None),
+        }
+    )
+    return section
 
 
 def _state_at_leaving(

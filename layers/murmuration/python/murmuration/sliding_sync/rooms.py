@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
@@ -21,7 +21,7 @@ from murmuration.sliding_sync import room_state
 from murmuration.sliding_sync.lists import Wish, activity_ms
 from murmuration.sliding_sync.room_state import Change
 from murmuration.storage.live import streams
-from murmuration.storage.live.positions import RoomPosition, as_counts, total
+from murmuration.storage.live.positions import RoomPosition, total
 from murmuration.storage.live.sliding_positions import ConnectionState, Shown
 from murmuration.storage.rooms.room_heads import BUMPS
 from murmuration.storage.rooms.room_items import LogEntry, StateEntry
@@ -31,6 +31,11 @@ from murmuration.sync.context import Context
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.encoding.shapes import EventFields, JsonDict
+    from murmuration.sliding_sync.json_types import Hero, RoomSection
 
 DECIDING = (*joined.DECIDING, NAME_KEY, AVATAR_KEY)
 """State that is read of each room: push rules and what is told of a room go by it."""
@@ -69,10 +74,10 @@ class RoomPart:
     position: RoomPosition
     shown: Shown
     config: Required
-    section: dict[str, Any] | None = None
-    receipts: dict[str, Any] | None = None
-    typing: dict[str, Any] | None = None
-    account_data: list[dict[str, Any]] | None = None
+    section: RoomSection | None = None
+    receipts: ClientEvent | None = None
+    typing: ClientEvent | None = None
+    account_data: list[ClientEvent] | None = None
     typing_until_ms: int = 0
 
 
@@ -122,8 +127,8 @@ def joined_room(ctx: Context, room: Room, row: Membership, asked: Asked) -> Room
     news = replace(news, window=window)
     counts = unread.room_counts(_counting(ctx, news, asked), news, window)
     section, members = _section(ctx, news, asked, events)
-    if position is None or counts != position.unread:
-        section |= as_counts(total(counts)) if not asked.is_merged else {}
+    if not asked.is_merged and (position is None or counts != position.unread):
+        section["notification_count"], section["highlight_count"] = total(counts)
     part = RoomPart(
         RoomPosition(room.head.ordinal, seq, counts, members),
         *_shown(room, asked, position, window),
@@ -180,8 +185,8 @@ def _counting(ctx: Context, news: RoomNews, asked: Asked) -> Context:
 
 
 def _section(
-    ctx: Context, news: RoomNews, asked: Asked, events: list[dict[str, Any]]
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+    ctx: Context, news: RoomNews, asked: Asked, events: list[ClientEvent]
+) -> tuple[RoomSection, tuple[str, ...]]:
     """What there is to tell, and the marks of the members whose events the client then has."""
     room, position, window = news.room, news.position, news.window
     change = _change(news, asked)
@@ -199,8 +204,8 @@ def _section(
     members = joined.remember(
         position.members if position is not None else (), [key for kind, key in state if kind == MEMBER]
     )
-    section: dict[str, Any] = _about(ctx, news, change, asked)
-    shown = joined.shown_state(ctx, news.viewer, state)
+    section: RoomSection = _about(ctx, news, change, asked)
+    shown: list[EventFields] = [*joined.shown_state(ctx, news.viewer, state)]
     if asked.is_merged:
         shown += room_state.stubs(asked.wish.required, change)
     if shown:
@@ -219,15 +224,18 @@ def _change(news: RoomNews, asked: Asked) -> Change:
     return room_state.changes_since(news.room, news.position, news.window)
 
 
-def _timeline(news: RoomNews, asked: Asked, events: list[dict[str, Any]]) -> dict[str, Any]:
+def _timeline(news: RoomNews, asked: Asked, events: list[ClientEvent]) -> RoomSection:
     room, position, window = news.room, news.position, news.window
-    section: dict[str, Any] = {"timeline": events} if events or position is None else {}
+    section: RoomSection = {"timeline": events} if events or position is None else {}
     expanded = position is not None and is_expanded(asked)
     limited = window.limited
     if expanded and not events:
         expanded = False
     if expanded:
-        section["expanded_timeline" if asked.is_merged else "unstable_expanded_timeline"] = True
+        if asked.is_merged:
+            section["expanded_timeline"] = True
+        else:
+            section["unstable_expanded_timeline"] = True
     section["limited"] = limited
     section["num_live"] = sum(is_live(entry, position, asked.told_ms) for entry in window.entries)
     if events or position is None or limited:
@@ -243,16 +251,17 @@ def is_live(entry: LogEntry, position: RoomPosition | None, told_ms: int | None)
     return told_ms is not None and entry.event.origin_server_ts > told_ms
 
 
-def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> dict[str, Any]:
+def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> RoomSection:
     """The room's name and picture, who is in it, and whether it is a direct chat: what of it is new."""
     room, is_initial = news.room, news.position is None
-    section: dict[str, Any] = {}
+    section: RoomSection = {}
     if is_initial:
         section["initial"] = True
     named = names_of(room.events([NAME_KEY, AVATAR_KEY]), news.viewer)
-    for pair, field in ((NAME_KEY, "name"), (AVATAR_KEY, "avatar")):
-        if change.concerns(pair) and (field in named or not is_initial):
-            section[field] = named.get(field)
+    if change.concerns(NAME_KEY) and ("name" in named or not is_initial):
+        section["name"] = named.get("name")
+    if change.concerns(AVATAR_KEY) and ("avatar" in named or not is_initial):
+        section["avatar"] = named.get("avatar")
     if change.has_members or change.concerns(NAME_KEY):
         if "name" not in named:
             section["heroes"] = [_hero(event) for event in joined.heroes_of(ctx, room).values()]
@@ -262,11 +271,15 @@ def _about(ctx: Context, news: RoomNews, change: Change, asked: Asked) -> dict[s
     return section
 
 
-def names_of(state: Mapping[StateKey, Event], viewer: Viewer) -> dict[str, str]:
+def names_of(state: Mapping[StateKey, Event], viewer: Viewer) -> RoomSection:
     """The room's name and picture, as far as there are any in its state."""
     shown = {pair: viewer.event_copy(state[pair]) for pair in (NAME_KEY, AVATAR_KEY) if pair in state}
-    found = {"name": _text(shown.get(NAME_KEY), "name"), "avatar": _text(shown.get(AVATAR_KEY), "url")}
-    return {field: value for field, value in found.items() if value is not None}
+    found: RoomSection = {}
+    if (name := _text(shown.get(NAME_KEY), "name")) is not None:
+        found["name"] = name
+    if (avatar := _text(shown.get(AVATAR_KEY), "url")) is not None:
+        found["avatar"] = avatar
+    return found
 
 
 def _text(event: Event | None, name: str) -> str | None:
@@ -274,26 +287,29 @@ def _text(event: Event | None, name: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _hero(event: Event) -> dict[str, Any]:
-    hero: dict[str, Any] = {"user_id": event.state_key}
-    for name in ("displayname", "avatar_url"):
-        if (value := _text(event, name)) is not None:
-            hero[name] = value
+def _hero(event: Event) -> Hero:
+    hero: Hero = {"user_id": event.state_key or ""}
+    if (name := _text(event, "displayname")) is not None:
+        hero["displayname"] = name
+    if (avatar := _text(event, "avatar_url")) is not None:
+        hero["avatar_url"] = avatar
     return hero
 
 
-def _common(row: Membership, room: Room, asked: Asked, window: Window, *, is_initial: bool) -> dict[str, Any]:
+def _common(row: Membership, room: Room, asked: Asked, window: Window, *, is_initial: bool) -> RoomSection:
     """What goes with all that is told of the room."""
-    section: dict[str, Any] = {}
+    section: RoomSection = {}
     if is_initial or window.entries:
         section["bump_stamp"] = _bump_ms(row, room, window)
     return section | merged_fields(row, asked.wish) if asked.is_merged else section
 
 
-def merged_fields(row: Membership, wish: Wish | None) -> dict[str, Any]:
+def merged_fields(row: Membership, wish: Wish | None) -> RoomSection:
     """What the accepted form says of each room besides."""
-    lists = {"lists": sorted(wish.lists)} if wish is not None and wish.lists else {}
-    return {"membership": row.membership, **lists}
+    fields: RoomSection = {"membership": row.membership}
+    if wish is not None and wish.lists:
+        fields["lists"] = sorted(wish.lists)
+    return fields
 
 
 def _bump_ms(row: Membership, room: Room, window: Window) -> int:
@@ -338,10 +354,10 @@ def _add_extensions(ctx: Context, news: RoomNews, asked: Asked, part: RoomPart) 
         part.account_data = joined.room_account_data(ctx, room_id) or None
 
 
-def _of_shown(ctx: Context, receipt: Mapping[str, Any], window: Window) -> dict[str, Any] | None:
+def _of_shown(ctx: Context, receipt: ClientEvent, window: Window) -> ClientEvent | None:
     """The receipts on events that the client has, and the user's own."""
     shown = {entry.event.event_id for entry in window.entries}
-    content: dict[str, Any] = {}
+    content: JsonDict = {}
     for event_id, by_type in receipt["content"].items():
         kept = {
             kind: users

@@ -6,11 +6,11 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, StrippedState
 from murmuration.protocol.errors import Forbidden, InvalidParam
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lookup import fits_id
@@ -18,6 +18,9 @@ from murmuration.spaces.looking_ahead import Lookout
 from murmuration.storage.rooms import hierarchy_places
 from murmuration.storage.rooms.hierarchy_places import Place, Walk
 from murmuration.transport.deadlines import Deadline
+
+if TYPE_CHECKING:
+    from murmuration.spaces.looking_ahead import Entry
 
 DEFAULT, MOST = 50, 100
 DEEPEST = 20
@@ -52,7 +55,7 @@ def get_space_hierarchy(
     walk = _begin(requester, Place(room_id, 0, via[:MOST_VIA]), depth, suggested_only, start)
     deadline = Deadline(SECONDS)
     lookout = Lookout(requester, deadline, suggested_only=suggested_only)
-    found: list[Mapping[str, Any]] = []
+    found: list[Entry] = []
     budget = Budget(LIST_BYTES)
     while walk.stack and len(found) < limit:
         place = walk.stack[-1]
@@ -88,7 +91,7 @@ def _begin(requester: Requester, root: Place, depth: int, suggested_only: bool, 
     return walk
 
 
-def _push_children(walk: Walk, children: Sequence[Mapping[str, Any]], parent: Place) -> None:
+def _push_children(walk: Walk, children: Sequence[StrippedState], parent: Place) -> None:
     """Have the children come next, the first on top; a room comes once."""
     new = []
     for child in children:

@@ -27,6 +27,7 @@ from murmuration.storage.users import memberships
 from murmuration.transport.deadlines import Deadline
 
 Entry = Mapping[str, Any]
+"""A room as a hierarchy shows it, with `children_state`. What other servers tell may have further keys."""
 
 
 class Lookout:

@@ -5,15 +5,15 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1room_summaryr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.federation.finding import spaces
 from murmuration.federation.membership import joining
 from murmuration.federation.membership.handshakes import candidates
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import JsonObject
 from murmuration.protocol.errors import BadGateway, Forbidden, NotFound
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.membership.joining import resolve
@@ -25,6 +25,9 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
 from murmuration.transport.deadlines import Deadline
 
+if TYPE_CHECKING:
+    from murmuration.spaces.looking_ahead import Entry
+
 SECONDS = 15.0
 
 
@@ -34,7 +37,7 @@ def get_room_summary(
     via: Sequence[str] = (),
     *,
     address: Callable[[], str],
-) -> Answer:
+) -> JsonObject:
     """The summary of a room, with the requester's membership.
 
     `via` are servers that know the room, `address` is where the question comes from. Raises InvalidParam,
@@ -67,7 +70,7 @@ def _find(alias: str) -> tuple[str, list[str]]:
         raise NotFound(f"The room of {alias} can't be found: {error.message}") from error
 
 
-def _own_summary(requester: Requester | None, room: Room) -> dict[str, Any]:
+def _own_summary(requester: Requester | None, room: Room) -> JsonObject:
     membership = room.membership(requester.user_id) if requester else None
     if not summaries.may_know(requester, room, membership):
         raise NotFound("There is no such room")
@@ -76,7 +79,7 @@ def _own_summary(requester: Requester | None, room: Room) -> dict[str, Any]:
 
 def _others_summary(
     requester: Requester | None, room_id: str, via: Sequence[str], address: Callable[[], str] | None
-) -> dict[str, Any]:
+) -> JsonObject:
     """What others tell of a room that this server isn't in. `address` is None where that is counted."""
     known = spaces.known_spaces([room_id])
     if known.get(room_id) is None:  # other servers may be named now than when nobody had an answer
@@ -100,7 +103,7 @@ def _servers(requester: Requester | None, room_id: str, via: Sequence[str]) -> l
     return joining.servers_for(requester.user_id, room_id, via)
 
 
-def _without_children(room: Mapping[str, Any]) -> dict[str, Any]:
+def _without_children(room: Entry) -> JsonObject:
     return {name: value for name, value in room.items() if name != "children_state"}
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, StoredItem, Write
+from murmuration.aws.dynamodb import Attributes, ConditionFailed, StoredItem, Write
 from murmuration.storage.live.streams import ATTEMPTS, pause
 
 TABLE = "media"
@@ -69,7 +68,7 @@ def content_of(item: StoredItem) -> Content | None:
     )
 
 
-def content_attributes(content: Content) -> dict[str, Any]:
+def content_attributes(content: Content) -> Attributes:
     """The attributes by which an item tells of content."""
     return {
         "object": content.object,

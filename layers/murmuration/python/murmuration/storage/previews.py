@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed
+from murmuration.aws.dynamodb import Attributes, ConditionFailed
 from murmuration.storage.media import TABLE, Content, content_attributes
 from murmuration.storage.remote_media import Failure
+
+OpenGraph = Mapping[str, str | int]
+"""What a page says of itself, by the names of OpenGraph such as `og:title`; and `matrix:image:size`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What is known about a URL: its properties or why there are none; neither while it is being asked."""
 
-    properties: Mapping[str, Any] | None
+    properties: OpenGraph | None
     failure: Failure | None
 
 
@@ -49,18 +51,22 @@ def claim(digest: str, *, now_ms: int, until_ms: int) -> bool:
     return True
 
 
-def write(digest: str, properties: Mapping[str, Any], *, expires_ms: int) -> None:
+def write(digest: str, properties: OpenGraph, *, expires_ms: int) -> None:
     """Note what was found. The last who asked counts."""
     _put(digest, {"json": json.dumps(dict(properties))}, expires_ms)
 
 
 def write_failure(digest: str, failure: Failure, *, expires_ms: int) -> None:
     """Note why nothing was found."""
-    attributes = {"status": failure.status, "errcode": failure.errcode, "message": failure.message}
+    attributes: Attributes = {
+        "status": failure.status,
+        "errcode": failure.errcode,
+        "message": failure.message,
+    }
     _put(digest, attributes, expires_ms)
 
 
-def _put(digest: str, attributes: Mapping[str, Any], expires_ms: int) -> None:
+def _put(digest: str, attributes: Attributes, expires_ms: int) -> None:
     dynamodb.execute(dynamodb.put(TABLE, {**_key(digest), **attributes, "expires": expires_ms // 1000}))
 
 

@@ -7,12 +7,10 @@ was last noted to be used. What expired may still be there for days, and counts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, StoredItem
+from murmuration.aws.dynamodb import Attributes, ConditionFailed, StoredItem
 from murmuration.storage.media import TABLE, Content, content_attributes, content_of
 
 
@@ -89,11 +87,15 @@ def finish(
 
 def fail(server_name: str, media_id: str, token: str, failure: Failure, *, expires_ms: int) -> None:
     """Note that a file couldn't be fetched. Raises ConditionFailed if the claim is somebody else's by now."""
-    attributes = {"status": failure.status, "errcode": failure.errcode, "message": failure.message}
+    attributes: Attributes = {
+        "status": failure.status,
+        "errcode": failure.errcode,
+        "message": failure.message,
+    }
     _replace(server_name, media_id, token, {**attributes, "expires": expires_ms // 1000})
 
 
-def _replace(server_name: str, media_id: str, token: str, attributes: Mapping[str, Any]) -> None:
+def _replace(server_name: str, media_id: str, token: str, attributes: Attributes) -> None:
     """A transaction, which may be sent twice without being refused for what it did itself."""
     write = dynamodb.put(
         TABLE,

@@ -8,7 +8,7 @@ that had no time for all rooms goes on with the room that the item `place` of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Write
@@ -16,6 +16,9 @@ from murmuration.aws.reads import Read, fetch
 from murmuration.protocol.events import Event
 from murmuration.storage.rooms.room_heads import HEAD, ROOMS, RoomHead, head_among, head_key
 from murmuration.storage.rooms.room_items import LogEntry, log_write
+
+if TYPE_CHECKING:
+    from murmuration.protocol.pdus.shapes import Pdu
 
 PURGED = "retention"
 _PLACE: Mapping[str, str] = {"room_id": "retention", "sk": "place"}
@@ -73,10 +76,10 @@ def purge_write(entry: LogEntry) -> Write:
     sends it to this server again. Fails if the event is purged already, or gone.
     """
     event_id, version = entry.event.event_id, entry.event.room_version
-    pdu = {name: entry.event.pdu[name] for name in _KEPT_FIELDS}
+    kept = {name: value for name, value in entry.event.pdu.items() if name in _KEPT_FIELDS}
     left = LogEntry(
         entry.ordinal,
-        Event({**pdu, "auth_events": [], "content": {}}, version, event_id),
+        Event(cast("Pdu", {**kept, "auth_events": [], "content": {}}), version, event_id),
         entry.state_root,
         entry.visibility,
         room_root=entry.room_root,

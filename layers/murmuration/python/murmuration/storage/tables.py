@@ -8,11 +8,14 @@ imports far less; `docs/storage.md` says which items each table holds.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pynamodb.attributes import BinaryAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import AllProjection, LocalSecondaryIndex
 from pynamodb.models import Model
+
+if TYPE_CHECKING:
+    from murmuration.aws.calls import Parameters
 
 
 class Rooms(Model):
@@ -223,10 +226,10 @@ class Table:
         """(name, "S" or "N") of the hash key and, where there is one, the range key."""
         return _keys(self.model.get_attributes())
 
-    def create_request(self, physical_name: str) -> dict[str, Any]:
+    def create_request(self, physical_name: str) -> Parameters:
         """The parameters of DynamoDB's CreateTable."""
         attributes = dict(self.keys)
-        request: dict[str, Any] = {
+        request: Parameters = {
             "TableName": physical_name,
             "BillingMode": "PAY_PER_REQUEST",
             "KeySchema": _key_schema(self.keys),

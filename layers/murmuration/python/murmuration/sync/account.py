@@ -5,19 +5,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import fetch_all
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.event_types import IGNORED_USERS, INVITE_PERMISSION, PUSH_RULES
+from murmuration.rooms.membership.invitees import blocks_invites
+from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.storage.keys import one_time_keys
 from murmuration.storage.keys.device_lists import users_in
 from murmuration.storage.live import streams, to_device
 from murmuration.storage.users import account_data, presence, presence_lists
+from murmuration.sync.answer import Answer
 from murmuration.sync.context import Context
 from murmuration.sync.first_look import FirstLook
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.storage.json_types import ToDeviceEvent
 
 MESSAGES_PER_SYNC = 100
 ACCOUNT_BYTES = 1_000_000
@@ -36,7 +42,7 @@ class Changes:
     account_items: Sequence[Item]
     by_room: Mapping[str, list[Item]]
     own_devices: set[str]
-    to_device: Sequence[dict[str, Any]]
+    to_device: Sequence[ToDeviceEvent]
     user_position: int
     device_position: int
     key_counts: tuple[dict[str, int], list[str]] | None
@@ -138,3 +144,32 @@ def account_events(ctx: Context, news: Changes) -> list[ClientEvent]:
         for data_type, content in contents.items()
         if ctx.filter.account_data.admits_type(data_type)
     ]
+
+
+def take(ctx: Context, answer: Answer, changes: Changes) -> None:
+    """Put what is new in the user's own streams into an answer: account data, to-device messages, key counts.
+
+    What decides how the rest is shown, it notes in `ctx`.
+    """
+    positions = answer.positions
+    positions.user, positions.device = changes.user_position, changes.device_position
+    if changes.key_counts is not None:
+        positions.one_time_keys, positions.fallback_keys = changes.key_counts
+        before = ctx.base and (ctx.base.one_time_keys, ctx.base.fallback_keys)
+        if before and before != (positions.one_time_keys, positions.fallback_keys):
+            answer.sections["device_one_time_keys_count"] = positions.one_time_keys
+    ctx.room_data = changes.by_room
+    contents = account_data.contents_among((*changes.account_items, *changes.decisive))
+    if IGNORED_USERS in contents:
+        positions.ignored = sorted(ignored_users(contents[IGNORED_USERS]) - {ctx.user_id})
+    if INVITE_PERMISSION in contents:
+        positions.blocks_invites = blocks_invites(contents[INVITE_PERMISSION])
+    ctx.ignored = frozenset(positions.ignored)
+    events = account_events(ctx, changes)
+    if events:
+        answer.sections["account_data"] = {"events": events}
+    positions.unacknowledged = bool(changes.to_device)
+    if changes.to_device:
+        answer.sections["to_device"] = {"events": changes.to_device}
+    if ctx.base is not None and ctx.reader.tracks:
+        answer.device_lists.changed |= changes.own_devices

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.room import Room
+from murmuration.storage.live.positions import mark, room_hash
+from murmuration.storage.users.memberships import Membership
 from murmuration.sync import other_rooms
 from murmuration.sync.answer import Answer
 from murmuration.sync.context import Context
 from murmuration.sync.device_lists import after_leaving
+
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import RoomSection
 
 ROOMS_AT_ONCE = 100
 """The sections of so many rooms are made side by side, before it is known which of them fit."""
@@ -52,7 +58,7 @@ def add_others(
     return refused
 
 
-def _add_left(ctx: Context, answer: Answer, room: Room, section: dict[str, Any] | None) -> None:
+def _add_left(ctx: Context, answer: Answer, room: Room, section: RoomSection | None) -> None:
     name = ctx.hash(room.room_id)
     if section is not None:
         answer.rooms.setdefault("leave", {})[room.room_id] = section
@@ -60,3 +66,22 @@ def _add_left(ctx: Context, answer: Answer, room: Room, section: dict[str, Any] 
         answer.device_lists |= after_leaving(ctx, room)
     answer.positions.rooms.pop(name, None)
     answer.positions.typing_until_ms.pop(name, None)
+
+
+def keep_current(
+    ctx: Context, answer: Answer, rows: Sequence[Membership], overlooked: Collection[str]
+) -> None:
+    """Have the positions be of the rooms of these memberships, and of other ones but those overlooked."""
+    keep = {ctx.hash(row.room_id) for row in rows}
+    answer.positions.rooms = {
+        room: position for room, position in answer.positions.rooms.items() if room in keep
+    }
+    hides_invites = answer.positions.blocks_invites
+    shown = [row for row in rows if row.room_id not in overlooked]
+    others = [row for row in shown if not (row.membership == "invite" and hides_invites)]
+    answer.positions.others = marks_of_others(ctx.user_id, others)
+
+
+def marks_of_others(user_id: str, rows: Sequence[Membership]) -> dict[str, str]:
+    """What positions remember of the rooms that a user isn't in."""
+    return {room_hash(user_id, row.room_id): mark(row.event_id) for row in rows if row.membership != "join"}

@@ -6,7 +6,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import Item
 from murmuration.cache import LruCache
@@ -21,6 +21,9 @@ from murmuration.storage.live.positions import Positions, RoomPosition, room_has
 from murmuration.storage.users.memberships import Membership
 from murmuration.sync.readers import Reader
 from murmuration.sync.unread.rule_digests import Outdated
+
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import DeviceListsSection
 
 _rules: LruCache[tuple[str, str], CompiledRuleset] = LruCache(128)
 """Push rules by user and what the user has changed of them."""
@@ -108,5 +111,5 @@ class DeviceLists:
         self.left |= other.left
         return self
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> DeviceListsSection:
         return {"changed": sorted(self.changed), "left": sorted(self.left - self.changed)}

@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
-from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import fetch_all
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.status import is_visit_noted, note_visit
@@ -25,28 +25,29 @@ from murmuration.protocol.sizes import Budget, RawJson, encode
 from murmuration.rooms.membership.invitees import blocks_invites
 from murmuration.rooms.reading.visibility import ignored_users
 from murmuration.rooms.room import Room
-from murmuration.storage.live import listeners, streams
+from murmuration.storage.live import listeners, moves, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.listeners import Wait
-from murmuration.storage.live.positions import Positions
+from murmuration.storage.live.positions import Positions, RoomPosition, room_hash
 from murmuration.storage.live.token_forms import CALLED
 from murmuration.storage.users import account_data
 from murmuration.storage.users.memberships import Membership
-from murmuration.sync import account, joined, marks, other_rooms, presence, waiting
+from murmuration.sync import account, joined, marks, narrow_look, other_rooms, presence, waiting
 from murmuration.sync.answer import Answer
-from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others
-from murmuration.sync.beginning import begin_at, others_of, read_rooms
+from murmuration.sync.answer_others import ROOMS_AT_ONCE, add_others, keep_current, marks_of_others
 from murmuration.sync.context import Context
-from murmuration.sync.first_look import FirstLook, Identity, is_unchanged, look
+from murmuration.sync.first_look import FirstLook, Identity, look, read_rooms
 from murmuration.sync.readers import Reader
 from murmuration.sync.readers.sections import SYNC
 from murmuration.sync.unread import rule_digests
+
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import RoomSection, SyncAnswer
 
 MAXIMUM_TIMEOUT_MS = 25_000
 """API Gateway gives up after 29 s."""
 SETTLING_MS = 1000
 """How soon a room is looked at again whose state is on its way: nobody rings when it has arrived."""
-KEYS = ("device_one_time_keys_count", "device_unused_fallback_key_types")
 """What each answer says."""
 
 
@@ -79,11 +80,11 @@ class SyncRequest:
 class News:
     """A sync's answer, and when something that it tells of ends by itself (milliseconds, 0 for never)."""
 
-    body: dict[str, Any]
+    body: SyncAnswer
     ends_ms: int
 
 
-def sync(request: SyncRequest) -> dict[str, Any]:
+def sync(request: SyncRequest) -> SyncAnswer:
     """What the client hasn't seen, at once if there is something, else when there is or the time is over.
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound for a filter that doesn't exist, LimitExceeded where
@@ -110,19 +111,46 @@ def news_since(token: AccessToken, since: str | None, filter_text: str | None) -
 
 def begin(token: AccessToken, filter_text: str) -> str:
     """A token for what comes from now on. Raises UnknownToken, InvalidParam, BadJson."""
-    return begin_at(token, look(token, None, filter_text))
+    return _begin(token, look(token, None, filter_text))
+
+
+def _begin(token: AccessToken, first: FirstLook) -> str:
+    """The token of one who has seen all that there is."""
+    types = (IGNORED_USERS, INVITE_PERMISSION)
+    room_ids = [row.room_id for row in first.memberships if row.membership == "join"]
+    rooms, found = concurrency.gather(
+        functools.partial(
+            read_rooms, [each for each in room_ids if first.filter.room.admits_room(each)], False
+        ),
+        functools.partial(
+            fetch_all, [account_data.content_read(token.user_id, "", data_type) for data_type in types]
+        ),
+    )
+    ignoring, permission = found
+    ignored = ignored_users(ignoring)
+    positions = Positions(
+        rooms={
+            room_hash(token.user_id, room_id): RoomPosition(room.head.ordinal, room.head.seq)
+            for room_id, room in rooms.items()
+            if room.head.unsettled is None
+        },
+        others=marks_of_others(token.user_id, first.memberships),
+        user=first.user_head,
+        ignored=sorted(ignored - {token.user_id}),
+        blocks_invites=blocks_invites(permission or {}),
+    )
+    return tokens.write(token.user_id, token.device_id, positions)
 
 
 class _Sync:
     """One request's way to its answer.
 
     A client that waited by a mark shows where it waited. So it is registered for its next wait side by side
-    with the first of its reads, and where the rooms stand is read after that. If what was read first is still
-    so then, this one look has seen all that came before the registration: its answer, with news or without
-    any, brings the next mark.
+    with the first of its reads. What comes after that is read after the registration: usually the rooms alone
+    for which it was called. So this one look has seen all that came before the registration: its answer, with
+    news or without any, brings the next mark.
 
-    One that was answered a moment ago has most likely seen everything. So it is registered as soon as it is
-    known who asks, and then the same goes for it.
+    Who was answered a moment ago has most likely seen everything, and is registered before the first look.
 
     For others the first look, which may be a little late, goes side by side with the registration. If it
     finds nothing, the second, which isn't late, does see all that came before the registration.
@@ -130,7 +158,8 @@ class _Sync:
 
     def __init__(self, request: SyncRequest) -> None:
         self.request = request
-        self.since = tokens.parse(request.since) if request.since is not None else None
+        self.since = request.since
+        self.row = tokens.parse(request.since) if request.since is not None else None
         self.called = request.since is not None and request.since.startswith(CALLED)
         self.deadline = time.monotonic() + min(request.timeout_ms, MAXIMUM_TIMEOUT_MS) / 1000
         self.patient = self.since is not None and not request.full_state and request.timeout_ms > 0
@@ -138,32 +167,28 @@ class _Sync:
         self.refused = False
         self.waited = False
         self.looked_since = False
+        self.looked_s = now_ms() // 1000
+        """When everything was looked at, as far as is known."""
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> SyncAnswer:
         request = self.request
-        try:
-            first, _ = concurrency.gather(
-                functools.partial(look, request.token, self.since, request.filter),
-                self._register_ahead,
-                at_once=marks.place(request.since) is not None,
-            )
-        except MatrixError:
-            self._give_up()
-            raise
-        if first.base is None and not request.reader.for_beginners:
-            return {"next_batch": begin_at(request.token, first), "begun": True}
-        self.patient = self.patient and first.base is not None
-        beside: list[Callable[[], object]] = []
-        if not is_visit_noted(*self._visit(first)):
-            beside.append(functools.partial(note_visit, *self._visit(first)))
-        if self.patient and first.identity.is_fresh and not self.called:
-            self._register(first.identity)
-        is_registered = self.wait is not None
-        if is_registered:
-            beside.append(functools.partial(self._look_again, first))
-        elif self.patient and not self.called and not self.refused:
-            beside.append(functools.partial(self._register, first.identity))
-        answer = assemble(request, first, late=self.patient and not is_registered, beside=beside)
+        found = self._look_after_registering()
+        if found is None:
+            first = look(request.token, self.since, request.filter)
+            if first.base is None and not request.reader.for_beginners:
+                return {"next_batch": _begin(request.token, first), "begun": True}
+            self.patient = self.patient and first.base is not None
+            if self.patient and first.identity.is_fresh and not self.called:
+                self._register(first.identity)
+            if self.wait is not None:
+                first = look(request.token, self.since, request.filter, known=first.identity)
+                self.looked_since = True
+            beside = self._visit(first)
+            if self.patient and not self.called and self.wait is None and not self.refused:
+                beside.append(functools.partial(self._register, first.identity))
+            late = self.patient and not self.looked_since
+            found = first, assemble(request, first, late=late, beside=beside)
+        first, answer = found
         if request.to_device:
             account.acknowledge(first)
         while self.patient and not answer.has_news:
@@ -179,26 +204,64 @@ class _Sync:
             self.looked_since = True
         return self._answer(first, answer)
 
-    def _visit(self, first: FirstLook) -> tuple[str, str, str | None, Item | None]:
-        token = self.request.token
-        return token.user_id, token.device_id, self.request.set_presence, first.presence
+    def _visit(self, first: FirstLook) -> list[Callable[[], object]]:
+        """What notes that the device is here, if that is to be noted."""
+        token, wanted = self.request.token, self.request.set_presence
+        if is_visit_noted(token.device_id, wanted, first.presence):
+            return []
+        return [functools.partial(note_visit, token.user_id, token.device_id, wanted, first.presence)]
 
-    def _register_ahead(self) -> None:
-        """Register the next wait of a client that shows where it was parked, if the next slot is free."""
-        seconds = self.deadline - time.monotonic()
-        place = marks.place(self.request.since)
-        if (
-            place is None
-            or not self.patient
-            or not self.request.fingerprint
-            or seconds * 1000 < marks.SHORTEST_TIMEOUT_MS
-        ):
-            return
-        self.wait = waiting.register_next(self.request.token, place, marks.LIFETIME_S + marks.OVERHANG_S)
+    def _look_after_registering(self) -> tuple[FirstLook, Answer] | None:
+        """Register the next wait of a client that shows where it was parked, and then look.
 
-    def _look_again(self, first: FirstLook) -> None:
-        """Check after the registration whether what was read beside it has changed since."""
-        self.looked_since = is_unchanged(first)
+        None where it shows no place, or the next slot isn't free.
+        """
+        request, place = self.request, marks.place(self.request.since)
+        is_short = request.timeout_ms < marks.SHORTEST_TIMEOUT_MS
+        if place is None or not self.patient or not request.fingerprint or is_short or self.since is None:
+            return None
+        try:
+            known, news = concurrency.gather(
+                functools.partial(narrow_look.recognise, request.token, self.since),
+                functools.partial(self._register_next, place),
+            )
+            return self._look_at_news(known, place, news) if self.wait is not None else None
+        except MatrixError:
+            self._give_up()
+            raise
+
+    def _register_next(self, place: marks.Place) -> Collection[str] | None:
+        """Register on the next slot, if it is free. Return the rooms that rang; None for everything."""
+        lifetime = marks.LIFETIME_S + marks.OVERHANG_S
+        found = waiting.register_next(self.request.token, place, lifetime)
+        if found is None:
+            return None
+        self.wait = found.wait
+        return found.news
+
+    def _look_at_news(
+        self, known: narrow_look.Recognised, place: marks.Place, news: Collection[str] | None
+    ) -> tuple[FirstLook, Answer] | None:
+        """Look at the rooms that rang, or at everything, once registered; None for an expired token."""
+        request = self.request
+        self.looked_since = True
+        if self.called and news is not None and not narrow_look.is_due(place):
+            narrow = narrow_look.look_at_rooms(request.token, known, sorted(news), request.filter)
+            if narrow is not None:
+                answer = assemble(request, narrow, beside=self._visit(narrow))
+                if answer.is_complete:
+                    self.looked_s = place.looked_s
+                    return narrow, answer
+        identity = known.identity if known.identity.base is not None else None
+        first = look(request.token, self.since, request.filter, known=identity)
+        if first.base is None:
+            self._give_up()
+            self.looked_since = False
+            return None
+        beside = self._visit(first)
+        if self.called and news is not None:  # in other rooms there is only what rings nobody, or will ring
+            return first, assemble(request, first, late=True, surely=news, beside=beside)
+        return first, assemble(request, first, beside=beside)
 
     def _register(self, identity: Identity) -> None:
         """Register a parked wait where that can be, else a held one."""
@@ -233,35 +296,43 @@ class _Sync:
         goes_on, self.wait = waiting.hold(self.wait, answer.changes_ms, self.deadline)
         return goes_on
 
-    def _answer(self, first: FirstLook, answer: Answer) -> dict[str, Any]:
+    def _answer(self, first: FirstLook, answer: Answer) -> SyncAnswer:
         if self.wait is not None and self.wait.kept and self.called and not answer.has_news:
             waiting.ensure_queue(self.wait)
-        token, _ = concurrency.gather(
-            functools.partial(self._token, first, answer),
-            functools.partial(self._release, answer),
-            at_once=self.wait is not None,
-        )
+        if self.wait is not None and not self._waits_on(answer):
+            token, _ = concurrency.gather(functools.partial(self._token, first, answer), self._give_up)
+            return answer.as_json(token)
+        looked_s = self.looked_s if answer.is_complete and not answer.again_ms else None
+        moved = self._moves(first, answer) if self.wait is not None and looked_s is not None else None
+        token = self.row if self.row and moved is not None else self._token(first, answer)
         body = answer.as_json(token)
         if self.wait is not None and self.wait.kept:
             until = now_ms() // 1000 + marks.LIFETIME_S
             if answer.changes_ms:
                 until = min(until, -(-answer.changes_ms // 1000))
-            keys = {name: body[name] for name in KEYS}
-            body["next_batch"] = marks.mark(token, self.wait, self.request.fingerprint, until, keys)
+            keys = answer.key_counts()
+            mark = functools.partial(marks.mark, looked_s=looked_s, moves=moved or "")
+            body["next_batch"] = mark(token, self.wait, self.request.fingerprint, until, keys)
         return body
 
+    def _moves(self, first: FirstLook, answer: Answer) -> str | None:
+        """What the mark is to say of moves since the row was written; None where a row has to be written."""
+        row = first.identity.row
+        if row is None or first.identity.is_ending or self.wait is None or not self.wait.kept:
+            return None
+        return moves.encode(row, answer.positions)
+
     def _token(self, first: FirstLook, answer: Answer) -> str:
-        if self.since is not None and first.base is not None and answer.positions == first.base:
-            return self.since
+        """The token whose row has what the client was shown. It is written, unless that is stored already."""
+        if self.row is not None and answer.positions == first.identity.row:
+            return self.row
         return tokens.write(self.request.token.user_id, self.request.token.device_id, answer.positions)
 
-    def _release(self, answer: Answer) -> None:
-        """Give up a wait that nobody will wait on: news have come, and the client comes again for more."""
-        if self.wait is None:
-            return
-        waits_on = self.wait.kept and (answer.is_complete or not answer.has_news)
-        if not self.looked_since or (answer.has_news and not waits_on):
-            self._give_up()
+    def _waits_on(self, answer: Answer) -> bool:
+        """Whether the client waits on by its registration: not if it comes again at once for more."""
+        if self.wait is None or not self.looked_since:
+            return False
+        return not answer.has_news or (self.wait.kept and answer.is_complete)
 
     def _give_up(self) -> None:
         if self.wait is not None:
@@ -274,11 +345,12 @@ def assemble(
     first: FirstLook,
     *,
     late: bool = False,
+    surely: Collection[str] = (),
     beside: Sequence[Callable[[], object]] = (),
 ) -> Answer:
     """Look at everything once; a `late` look at where the rooms stand may miss what came just now.
 
-    What is in `beside` is called at the same time.
+    It misses nothing in the rooms that are in `surely`. What is in `beside` is called at the same time.
     """
     ctx = Context(
         requester=first.requester,
@@ -296,9 +368,9 @@ def assemble(
     others = other_rooms.changed(ctx, [row for row in first.memberships if row.membership != "join"])
     member_of = [row for row in first.memberships if row.membership == "join"]
     member_of = [row for row in member_of if ctx.filter.room.admits_room(row.room_id)]
-    room_ids = [row.room_id for row in (*member_of, *others.left, *others.outside)]
+    wanted = [row.room_id for row in (*member_of, *others.left, *others.outside)]
     rooms, changes, *_ = concurrency.gather(
-        functools.partial(read_rooms, room_ids, late=late),
+        functools.partial(read_rooms, wanted, late, surely) if first.rooms is None else first.rooms.copy,
         functools.partial(account.changes, first, to_device=request.to_device, keys=request.reader.tracks),
         *beside,
         at_once=bool(beside) or not account.is_quiet(first),
@@ -306,7 +378,7 @@ def assemble(
     ctx.reader.look()
     if any(room.head.unsettled for room in rooms.values()):
         answer.again_ms = ctx.now_ms + SETTLING_MS
-    _take_account(ctx, answer, changes)
+    account.take(ctx, answer, changes)
     budget = Budget(sys.maxsize if request.whole else answer.bytes_for_rooms())
     counted_by = rule_digests.digests_of(ctx.user_id, ctx.push_changes, ctx.ignored)
     if ctx.reader.tracks and ctx.base is not None:
@@ -318,7 +390,9 @@ def assemble(
     _keep_untold(ctx, answer, untold)
     if ctx.reader.tracks and not any(ctx.outdated.has(ctx.hash(room_id)) for room_id in untold):
         answer.positions.counted_by = counted_by
-    overlooked = {row.room_id for row in others.left if _is_overlooked(rooms.get(row.room_id), row, late)}
+    overlooked = {
+        row.room_id for row in others.left if other_rooms.is_overlooked(rooms.get(row.room_id), row, late)
+    }
     known = {name: room for name, room in rooms.items() if name not in overlooked}
     refused = add_others(ctx, answer, others, known, budget)
     _keep_untold(ctx, answer, refused)
@@ -330,67 +404,19 @@ def assemble(
     present.pop(ctx.user_id, None)  # one's own comes by one's own stream
     _add_presence(ctx, answer, {**changes.presence, **present}, in_rooms)
     answer.sections |= ctx.reader.asking(ctx, changes.asking)
-    keep = {ctx.hash(row.room_id) for row in first.memberships}
-    answer.positions.rooms = {
-        room: position for room, position in answer.positions.rooms.items() if room in keep
-    }
-    shown = [
-        row
-        for row in first.memberships
-        if row.room_id not in overlooked
-        and not (row.membership == "invite" and answer.positions.blocks_invites)
-    ]
-    answer.positions.others = others_of(ctx.user_id, shown)
+    if first.rooms is None:
+        keep_current(ctx, answer, first.memberships, overlooked)
     answer.is_complete = (
         not overlooked
         and answer.positions.counted_by == counted_by
         and answer.positions.user >= first.user_head
         and answer.positions.device >= first.device_head
         and all(
-            room.head.unsettled is not None or _is_shown(answer.positions, ctx.hash(room.room_id), room)
+            room.head.unsettled is not None or joined.is_shown(answer.positions, ctx.hash(room.room_id), room)
             for room in (rooms[row.room_id] for row in member_of if row.room_id in rooms)
         )
     )
     return answer
-
-
-def _is_shown(positions: Positions, name: str, room: Room) -> bool:
-    """Whether a client has been shown all of a joined room, its log and its stream."""
-    position = positions.rooms.get(name)
-    return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
-
-
-def _take_account(ctx: Context, answer: Answer, changes: account.Changes) -> None:
-    """The user's own streams: account data, to-device messages, key counts."""
-    positions = answer.positions
-    positions.user, positions.device = changes.user_position, changes.device_position
-    if changes.key_counts is not None:
-        positions.one_time_keys, positions.fallback_keys = changes.key_counts
-        before = ctx.base and (ctx.base.one_time_keys, ctx.base.fallback_keys)
-        if before and before != (positions.one_time_keys, positions.fallback_keys):
-            answer.sections["device_one_time_keys_count"] = positions.one_time_keys
-    ctx.room_data = changes.by_room
-    contents = account_data.contents_among((*changes.account_items, *changes.decisive))
-    if IGNORED_USERS in contents:
-        positions.ignored = sorted(ignored_users(contents[IGNORED_USERS]) - {ctx.user_id})
-    if INVITE_PERMISSION in contents:
-        positions.blocks_invites = blocks_invites(contents[INVITE_PERMISSION])
-    ctx.ignored = frozenset(positions.ignored)
-    events = account.account_events(ctx, changes)
-    if events:
-        answer.sections["account_data"] = {"events": events}
-    positions.unacknowledged = bool(changes.to_device)
-    if changes.to_device:
-        answer.sections["to_device"] = {"events": changes.to_device}
-    if ctx.base is not None and ctx.reader.tracks:
-        answer.device_lists.changed |= changes.own_devices
-
-
-def _is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
-    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
-    if row.is_outside:
-        return False
-    return late and (room is None or room.head.ordinal < (row.ordinal or 0))
 
 
 def _keep_untold(ctx: Context, answer: Answer, room_ids: Collection[str]) -> None:
@@ -410,7 +436,11 @@ def _add_joined(
     told: set[str] = set()
     present: dict[str, str] = {}
     to_look_at = [(room, row) for room, row in rooms if joined.moved(ctx, room)]
-    wanted = [(room, row) for room, row in to_look_at if not _postponed(ctx, room, row)]
+    wanted = [
+        (room, row)
+        for room, row in to_look_at
+        if not ctx.reader.postpones(joined.known_position(ctx, room, row))
+    ]
     if len(wanted) < len(to_look_at):
         answer.again_ms = ctx.now_ms + SETTLING_MS
     to_look_at = wanted
@@ -431,8 +461,8 @@ def _add_joined(
                     full = True
                     _leave_for_later(ctx, answer, room)
                     continue
-                if ctx.takes_text:
-                    part.section = RawJson(text)
+                if ctx.takes_text:  # then nobody looks into it
+                    part.section = cast("RoomSection", RawJson(text))
             told.add(room.room_id)
             present |= part.presence
             _add_part(ctx, answer, room, part)
@@ -460,11 +490,6 @@ def _add_part(ctx: Context, answer: Answer, room: Room, part: joined.RoomPart) -
     answer.device_lists |= part.device_lists
     if part.section is not None:
         answer.rooms.setdefault("join", {})[room.room_id] = part.section
-
-
-def _postponed(ctx: Context, room: Room, row: Membership) -> bool:
-    """Return whether the reader leaves the room for another look."""
-    return ctx.reader.postpones(joined.known_position(ctx, room, row))
 
 
 def _add_presence(ctx: Context, answer: Answer, told: Mapping[str, str], in_rooms: Collection[str]) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration.aws import concurrency
-from murmuration.aws.dynamodb import Item
-from murmuration.aws.reads import Batch, fetch, fetch_all
+from murmuration.aws.dynamodb import Item, StoredItem
+from murmuration.aws.reads import Batch, fetch
 from murmuration.cache import LruCache
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
@@ -18,11 +18,16 @@ from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.event_types import PUSH_RULES
 from murmuration.protocol.filters import SyncFilter, parse_filter
 from murmuration.protocol.push_rules.ruleset import Changes
-from murmuration.storage.live import listeners, streams
+from murmuration.rooms.room import Room
+from murmuration.storage.live import listeners, moves, streams
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.storage.live.positions import Positions
+from murmuration.storage.rooms import room_items
 from murmuration.storage.users import account_data, accounts, memberships, presence
 from murmuration.storage.users.memberships import Membership
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 """Filters by user and ID, which names its content."""
@@ -32,18 +37,37 @@ _filters: LruCache[tuple[str, str], SyncFilter] = LruCache(256)
 class Identity:
     """Who asks, what they have seen (None for a first sync, or when the token has expired), who waits.
 
-    `is_fresh` says that they were told of what they have seen a moment ago.
+    `row` is what of it is stored: `is_ending` says that this is to be stored anew, `is_fresh` that it was
+    stored a moment ago.
     """
 
     requester: Requester
     base: Positions | None
-    listener: Mapping[str, Any] | None
+    listener: StoredItem | None
+    row: Positions | None = None
+    is_ending: bool = False
     is_fresh: bool = False
+
+
+def identity_of(
+    requester: Requester,
+    item: Item | None,
+    device_id: str,
+    since: str,
+    listener: StoredItem | None = None,
+) -> Identity:
+    """Who asks with the token `since`, whose row is `item`."""
+    row = tokens.positions_of(item, device_id)
+    base = moves.apply(row, tokens.moves_in(since)) if row is not None else None
+    return Identity(requester, base, listener, row, tokens.is_ending(item), tokens.is_fresh(item))
 
 
 @dataclass(frozen=True, slots=True)
 class FirstLook:
-    """Where the user's rooms and streams stood when it was read."""
+    """Where the user's rooms and streams stood when it was read.
+
+    With `rooms` it is of these alone: nothing else has moved, and `memberships` are only those in them.
+    """
 
     identity: Identity
     filter: SyncFilter
@@ -52,6 +76,7 @@ class FirstLook:
     device_head: int
     push_changes: Changes
     presence: Item | None = None
+    rooms: dict[str, Room] | None = None
 
     @property
     def requester(self) -> Requester:
@@ -69,36 +94,23 @@ def look(
 
     Raises UnknownToken, InvalidParam, BadJson, NotFound.
     """
-    since = tokens.parse(since) if since is not None else None
-    row = tokens.token_key(token.user_id, since) if since is not None else None
+    row = tokens.token_key(token.user_id, tokens.parse(since)) if since is not None else None
     facts, sync_filter = concurrency.gather(
         functools.partial(read_facts, token, row, is_known=known is not None),
-        functools.partial(_filter, token.user_id, filter_text),
+        functools.partial(find_filter, token.user_id, filter_text),
         at_once=_is_read(token.user_id, filter_text or ""),
     )
     if known is None:
-        base = tokens.positions_of(facts.row, token.device_id) if row is not None else None
-        known = Identity(facts.requester, base, facts.listener, tokens.is_fresh(facts.row))
+        known = identity_of(facts.requester, facts.row, token.device_id, since or "", facts.listener)
     return FirstLook(
         identity=known,
         filter=sync_filter,
         memberships=facts.memberships,
         user_head=facts.user_head,
         device_head=facts.device_head,
-        push_changes=facts.contents.get(PUSH_RULES, {}),
+        push_changes=cast("Changes", facts.contents.get(PUSH_RULES, {})),
         presence=facts.presence,
     )
-
-
-def is_unchanged(first: FirstLook) -> bool:
-    """Return whether the memberships and the heads of the user's own streams still are as they were read."""
-    user_id, device_id = first.requester.user_id, first.requester.device_id
-    user, device = streams.user_stream(user_id), streams.device_stream(user_id, device_id)
-    heads, rows = concurrency.gather(
-        functools.partial(fetch_all, [streams.seq_read(user), streams.seq_read(device)]),
-        functools.partial(memberships.read_memberships, user_id, forgotten=True),
-    )
-    return heads == [first.user_head, first.device_head] and list(rows) == list(first.memberships)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +123,11 @@ class Facts:
 
     requester: Requester
     row: Item | None
-    listener: Mapping[str, Any] | None
+    listener: StoredItem | None
     memberships: Sequence[Membership]
     user_head: int
     device_head: int
-    contents: Mapping[str, dict[str, Any]]
+    contents: Mapping[str, JsonObject]
     presence: Item | None
 
 
@@ -165,7 +177,7 @@ def _is_read(user_id: str, text: str) -> bool:
     return bool(text) and not text.lstrip().startswith("{") and _filters.get((user_id, text)) is None
 
 
-def _filter(user_id: str, text: str | None) -> SyncFilter:
+def find_filter(user_id: str, text: str | None) -> SyncFilter:
     """The filter that `text` is (JSON) or names (an ID)."""
     if not text:
         return SyncFilter()
@@ -181,3 +193,14 @@ def _filter(user_id: str, text: str | None) -> SyncFilter:
         known = read_filter(user_id, text)
         _filters.put((user_id, text), known)
     return known
+
+
+def read_rooms(room_ids: Sequence[str], late: bool, surely: Collection[str] = ()) -> dict[str, Room]:
+    """The rooms as they are now; if `late`, as they were a moment ago, but for those in `surely`."""
+    some = [room_id for room_id in room_ids if room_id in surely] if late else []
+    heads, newer = concurrency.gather(
+        functools.partial(room_items.read_heads, room_ids, eventual=late),
+        functools.partial(room_items.read_heads, some),
+        at_once=bool(some),
+    )
+    return {name: Room(head) for name, head in (heads | newer).items()}

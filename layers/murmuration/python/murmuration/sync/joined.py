@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item
@@ -21,14 +21,23 @@ from murmuration.protocol.event_types import (
     POWER_LEVELS_KEY,
 )
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.sizes import Budget, RawJson, fit_events
+from murmuration.protocol.sizes import Budget, fit_events
 from murmuration.rooms import current_state
 from murmuration.rooms.ephemeral import receipts, typing
 from murmuration.rooms.reading import aggregations, client_events, pagination, past_state, visibility
 from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.live import streams
-from murmuration.storage.live.positions import MAIN, Counts, RoomPosition, as_counts, mark, total, unbroken
+from murmuration.storage.live.positions import (
+    MAIN,
+    Counts,
+    Positions,
+    RoomPosition,
+    as_counts,
+    mark,
+    total,
+    unbroken,
+)
 from murmuration.storage.live.typing_users import typing_among, typing_read
 from murmuration.storage.rooms import member_index
 from murmuration.storage.rooms.room_items import StateEntry
@@ -40,6 +49,10 @@ from murmuration.sync.device_lists import device_lists_of
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import Window
 from murmuration.sync.unread import counting as unread
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent, EventsSection
+    from murmuration.sync.json_types import RoomSection, RoomSummarySection, TimelineSection, UnreadSection
 
 MEMBERS_REMEMBERED = 64
 MUCH_STATE = 10
@@ -58,7 +71,7 @@ class RoomPart:
     """What a sync says of one room: its section (None: nothing), and where the client then stands."""
 
     position: RoomPosition
-    section: dict[str, Any] | RawJson | None = None
+    section: RoomSection | None = None
     device_lists: DeviceLists = field(default_factory=DeviceLists)
     typing_until_ms: int = 0
     presence: dict[str, str] = field(default_factory=dict)
@@ -78,6 +91,12 @@ def moved(ctx: Context, room: Room) -> bool:
             ctx.base is not None and 0 < ctx.base.typing_until_ms.get(ctx.hash(room.room_id), 0) <= ctx.now_ms
         )
     )
+
+
+def is_shown(positions: Positions, name: str, room: Room) -> bool:
+    """Whether a client has been shown all of a joined room, its log and its stream."""
+    position = positions.rooms.get(name)
+    return position is not None and position.ordinal >= room.head.ordinal and position.seq >= room.head.seq
 
 
 def known_position(ctx: Context, room: Room, membership: Membership) -> RoomPosition | None:
@@ -139,7 +158,7 @@ def read_news(
     return RoomNews(room, membership, viewer, position, window, items, entries), seq
 
 
-def tell(ctx: Context, news: RoomNews, ephemeral: list[dict[str, Any]], part: RoomPart) -> None:
+def tell(ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart) -> None:
     """Put the room's section for /sync into `part`, if there is anything for one, and what goes with it."""
     room, head, position, items = news.room, news.room.head, news.position, news.items
     window = news.window
@@ -198,9 +217,7 @@ def stream_items(room: Room, after: int) -> tuple[list[Item], int]:
 # -- Timeline --------------------------------------------------------------------------------------------
 
 
-def _timeline(
-    ctx: Context, news: RoomNews, window: Window, events: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
+def _timeline(ctx: Context, news: RoomNews, window: Window, events: Sequence[ClientEvent]) -> TimelineSection:
     fresh = news.position is None
     shown = news.room.head.ordinal if fresh and not window.limited else None
     return {
@@ -210,7 +227,7 @@ def _timeline(
     }
 
 
-def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[dict[str, Any]]]:
+def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Window, list[ClientEvent]]:
     """The window cut to what fits into `TIMELINE_BYTES`, and its events as the client gets them.
 
     The newest events stay. What is bundled with an event is left out where it doesn't fit. Short events are
@@ -225,7 +242,7 @@ def fitting_timeline(ctx: Context, viewer: Viewer, window: Window) -> tuple[Wind
     return timeline.newest_of(window, count), events[len(events) - count :]
 
 
-def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[dict[str, Any]]:
+def client_timeline(ctx: Context, viewer: Viewer, window: Window) -> list[ClientEvent]:
     """Events as the filter wants them."""
     events = client_events.client_events(
         window.seen,
@@ -274,7 +291,7 @@ def remember(marks: Sequence[str], user_ids: Iterable[str]) -> tuple[str, ...]:
     return (*marks, *sorted(fresh))[-MEMBERS_REMEMBERED:]
 
 
-def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> list[dict[str, Any]]:
+def shown_state(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> list[ClientEvent]:
     """State events as the filter wants them."""
     return [
         ctx.filter.project(client_events.state_event(event, viewer, with_room_id=False))
@@ -289,7 +306,7 @@ def _wanted(ctx: Context, state: Mapping[StateKey, Event]) -> Iterable[Event]:
     return [event for event in state.values() if wanted.matches(event.pdu, event.room_id)]
 
 
-def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> dict[str, Any]:
+def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event]) -> EventsSection:
     """State events as the filter wants them; much state is JSON text where the answer takes that."""
     if not ctx.takes_text or len(state) < MUCH_STATE or ctx.filter.event_fields is not None:
         return {"events": shown_state(ctx, viewer, state)}
@@ -299,7 +316,7 @@ def state_section(ctx: Context, viewer: Viewer, state: Mapping[StateKey, Event])
 
 def _summary(
     ctx: Context, news: RoomNews, window: Window, state: Mapping[StateKey, Event]
-) -> tuple[dict[str, Any], dict[StateKey, Event]]:
+) -> tuple[RoomSummarySection, dict[StateKey, Event]]:
     """The counts of members, and who the room may be named for, with their member events.
 
     Empty where nothing of it changed.
@@ -308,7 +325,7 @@ def _summary(
     recent = [entry.event for entry in window.passed] + list(state.values())
     if position is not None and not ctx.full_state and not any(event.type in _SUMMARISED for event in recent):
         return {}, {}
-    summary: dict[str, Any] = {
+    summary: RoomSummarySection = {
         "m.joined_member_count": room.head.joined,
         "m.invited_member_count": room.head.invited,
     }
@@ -364,10 +381,10 @@ def _unknown_heroes(
 # -- Unread counts ---------------------------------------------------------------------------------------
 
 
-def _unread_section(ctx: Context, counts: Counts) -> dict[str, Any]:
+def _unread_section(ctx: Context, counts: Counts) -> UnreadSection:
     if not ctx.filter.room.timeline.unread_thread_notifications:
         return {"unread_notifications": as_counts(total(counts))}
-    section: dict[str, Any] = {"unread_notifications": as_counts(counts.get(MAIN, (0, 0)))}
+    section: UnreadSection = {"unread_notifications": as_counts(counts.get(MAIN, (0, 0)))}
     threads = {thread: as_counts(pair) for thread, pair in counts.items() if thread != MAIN}
     if threads:
         section["unread_thread_notifications"] = threads
@@ -379,7 +396,7 @@ def _unread_section(ctx: Context, counts: Counts) -> dict[str, Any]:
 
 def ephemeral_events(
     ctx: Context, room_id: str, items: Sequence[Item], position: RoomPosition | None
-) -> tuple[list[dict[str, Any]], int]:
+) -> tuple[list[ClientEvent], int]:
     """The ephemeral events, and when the typing they tell of ends (0: nobody types)."""
     events = []
     read = receipts.receipt_event([*items, *ctx.room_data.get(room_id, ())], ctx.user_id)
@@ -395,9 +412,9 @@ def ephemeral_events(
     return [event for event in events if ctx.filter.room.ephemeral.matches(event, room_id)], until
 
 
-def room_account_data(ctx: Context, room_id: str) -> list[dict[str, Any]]:
+def room_account_data(ctx: Context, room_id: str) -> list[ClientEvent]:
     """What changed of the user's data about a room."""
-    events = [
+    events: list[ClientEvent] = [
         {"type": data_type, "content": content}
         for data_type, content in account_data.contents_among(ctx.room_data.get(room_id, ())).items()
     ]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.identity.tokens import AccessToken
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, MissingParam
 from murmuration.storage.live import sync_tokens as tokens
 from murmuration.sync.engine import SyncRequest, assemble
 from murmuration.sync.first_look import look
 
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import DeviceListsSection
+
 FILTER = '{"room":{"timeline":{"limit":1},"state":{"lazy_load_members":true}}}'
 """What keeps the sync small of which only the device lists are wanted."""
 
 
-def get_keys_changes(token: AccessToken, after: str | None, until: str | None) -> Answer:
+def get_keys_changes(token: AccessToken, after: str | None, until: str | None) -> DeviceListsSection:
     """The `device_lists` of a sync that goes on from the stream token `after`, leaving no trace.
 
     They reach beyond `until`, to now: to tell a client of a change again is harmless. Raises UnknownToken,

@@ -1,7 +1,8 @@
 """Marked tokens: all that a client needs to wait on its queue without a function in between.
 
 `p_<row>.<slot>.<queue>.<fingerprint>.<until>.<keys>.<seen>` is a mark. It has the row of positions that a
-plain token names; the wake queue on which changes ring that came after it; a fingerprint of what the client
+plain token names; the wake queue on which changes ring that came after it, and which registration on it (its
+nonce, and when the client was last shown all that there is); a fingerprint of what the client
 asks for, as the answers are for that alone; when the registration ends (seconds since the epoch); what /sync
 says of the device's keys, as base64; and when the client last waited (milliseconds). CloudFront's viewer
 function sends a request with such a token to the queue itself, unless something in it speaks against that.
@@ -18,12 +19,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.storage.live import token_forms, wake_queues
 from murmuration.storage.live.listeners import Wait
 from murmuration.storage.live.token_forms import CALLED, MARKED, PLAIN
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import KeyCountsSection
 
 LIFETIME_S = 600
 """How long a client may wait by one mark: so long a device that was logged out still gets empty answers."""
@@ -42,11 +46,28 @@ def fingerprint(values: Sequence[str], *, at_edge: bool = False) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
 
-def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: dict[str, Any]) -> str:
-    """The marked form of a plain token. `keys` is what an answer says of the device's keys."""
+def mark(
+    token: str,
+    wait: Wait,
+    request_fingerprint: str,
+    until_s: int,
+    keys: KeyCountsSection,
+    *,
+    looked_s: int | None = None,
+    moves: str = "",
+) -> str:
+    """The marked form of a plain token. `keys` is what an answer says of the device's keys.
+
+    `looked_s` is when all that there is was looked at last (seconds since the epoch). None says that
+    something was left for the next look, which has to look at everything. `moves` is what the client was
+    shown since the row was written.
+    """
+    looked = "" if looked_s is None else f"{wait.nonce}{looked_s:08x}{wait.next_slot}"
+    if moves:
+        looked += f"-{moves}"
     fields = (
         MARKED + token.removeprefix(PLAIN),
-        wait.slot,
+        f"{wait.slot}{looked}",
         wake_queues.id_of(wait.queue),
         request_fingerprint,
         str(until_s),
@@ -58,16 +79,32 @@ def mark(token: str, wait: Wait, request_fingerprint: str, until_s: int, keys: d
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The slot on which a client waited, and the queue that it was told to wait on."""
+    """The slot on which a client waited, and the queue that it was told to wait on.
+
+    `nonce` is the registration's, empty where the next look has to be one at everything; `looked_s` is when
+    the last such look was. Who makes up a later time only keeps from themselves what rings nobody.
+    `next_slot` is free for the next registration.
+    """
 
     slot: str
     queue: str
+    nonce: str = ""
+    looked_s: int = 0
+    next_slot: str = ""
 
 
 def place(token: str | None) -> Place | None:
     """Return the place that a mark or call names; None for any other token."""
     found = token_forms.PLACE.fullmatch(token or "")
-    return Place(found[1], found[2]) if found is not None else None
+    if found is None:
+        return None
+    return Place(
+        found["slot"],
+        found["queue"],
+        found["nonce"] or "",
+        int(found["looked"] or "0", 16),
+        found["next"] or "",
+    )
 
 
 def called(marked: str) -> str:

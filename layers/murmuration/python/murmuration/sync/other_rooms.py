@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.filters import EventFilter
 from murmuration.protocol.state_trie import NodeId
@@ -19,6 +19,9 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync import timeline
 from murmuration.sync.context import Context
 from murmuration.sync.joined import fitting_timeline, room_account_data, state_section
+
+if TYPE_CHECKING:
+    from murmuration.sync.json_types import RoomSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,12 @@ def without_erased(ctx: Context, room: Room | None, row: Membership) -> Membersh
     return replace(row, stripped_state=stripped_copy(row.stripped_state, hidden, room.version))
 
 
-def stripped_room(row: Membership, section: str) -> dict[str, Any]:
+def stripped_room(row: Membership, section: str) -> RoomSection:
     """A room that the user is invited to or knocks on: its stripped state."""
     return {section: {"events": list(row.stripped_state)}}
 
 
-def left_outside(ctx: Context, row: Membership) -> dict[str, Any]:
+def left_outside(ctx: Context, row: Membership) -> RoomSection:
     """A room that this server isn't in, where an invite or a knock of the user's is over."""
     events = [event for event in row.stripped_state if "event_id" in event]
     return {
@@ -79,7 +82,7 @@ def left_outside(ctx: Context, row: Membership) -> dict[str, Any]:
     }
 
 
-def left_room(ctx: Context, room: Room, row: Membership) -> dict[str, Any]:
+def left_room(ctx: Context, room: Room, row: Membership) -> RoomSection:
     """A left room's section: what happened up to the leaving."""
     position = ctx.position(room.room_id)
     before = (row.ordinal or room.head.ordinal) + 1
@@ -137,3 +140,10 @@ def state_root_at(room: Room, ordinal: int) -> tuple[NodeId, int]:
     """The snapshot of the state right before `ordinal`, and that ordinal."""
     following = room_items.read_log(room.room_id, room.version, after=ordinal - 1, before=ordinal + 1)
     return (following[0].current_root if following else room.head.state_root), ordinal
+
+
+def is_overlooked(room: Room | None, row: Membership, late: bool) -> bool:
+    """Whether a late look doesn't show the room's log up to the user's leaving: the next one tells it."""
+    if row.is_outside:
+        return False
+    return late and (room is None or room.head.ordinal < (row.ordinal or 0))

@@ -8,12 +8,11 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
 from murmuration.aws import concurrency
 from murmuration.presence.telling import SMALL_ROOM
 from murmuration.presence.views import look_at
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.presence import OFFLINE
 from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.storage.live.positions import Positions
@@ -22,7 +21,10 @@ from murmuration.storage.rooms.room_items import RoomHead
 from murmuration.storage.users import presence, presence_lists
 from murmuration.sync.context import Context
 
-INVITE = "m.presence_invite"
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+
+INVITE: Final = "m.presence_invite"
 MOST_BYTES = 300_000
 """What the events of one answer may have. Others are told of when they change again."""
 MOST_FOLLOWED = 100
@@ -86,10 +88,10 @@ def presence_events(
     return events
 
 
-def invites(ctx: Context, asking: Collection[str]) -> list[dict[str, Any]]:
+def invites(ctx: Context, asking: Collection[str]) -> list[ClientEvent]:
     """The events about those among who asked to see the user's presence that wait for an answer."""
     waiting = presence_lists.read_asking(ctx.user_id, set(asking) - ctx.ignored)
-    events = [{"type": INVITE, "sender": observer, "content": {}} for observer in waiting]
+    events: list[ClientEvent] = [{"type": INVITE, "sender": observer, "content": {}} for observer in waiting]
     return [event for event in events if ctx.filter.presence.matches(event)]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hmac
 import random
 import time
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from murmuration.aws.dynamodb import StoredItem
@@ -68,7 +69,7 @@ def register(
                 doubtful=doubtful,
                 lazily=kind == "held",
             ),
-            listeners.new_nonce(),
+            wake_queues.new_nonce(kept=kind == "parked"),
             until,
             kept=kind == "parked",
         )
@@ -77,12 +78,20 @@ def register(
             listeners.release(wait)
             return None
         if done:
-            return wait
+            return replace(wait, next_slot=_next_slot(item, wait))
     return None
 
 
-def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | None:
-    """Register a parked wait on the slot behind that of the last one, before anything is known of its owner.
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A new registration, and the rooms that rang for the last one: None for all that there is."""
+
+    wait: Wait
+    news: frozenset[str] | None
+
+
+def register_next(token: AccessToken, place: Place, seconds: float) -> Registered | None:
+    """Register a parked wait on the slot that the last one named, before anything is known of its owner.
 
     Returns None if `place` isn't one of this device's, whose queues only its holder was told of, or if the
     next slot isn't free. One write, side by side with what else is read first. The queue is made if it was
@@ -91,16 +100,24 @@ def register_next(token: AccessToken, place: Place, seconds: float) -> Wait | No
     secret, owner = derived_key("wake queues"), (token.user_id, token.device_id)
     if not hmac.compare_digest(place.queue, wake_queues.queue_id(secret, *owner, place.slot)):
         return None
-    slot = f"p{(int(place.slot[1:]) + 1) % SLOTS}"
+    slot = place.next_slot or f"p{(int(place.slot[1:]) + 1) % SLOTS}"
     queue = wake_queues.queue_id(secret, *owner, slot)
     url = wake_queues.url_if_known(queue) or wake_queues.ensure(queue)
     until = int(now_ms() / 1000 + seconds) + 1
-    wait = Wait(*owner, slot, url, listeners.new_nonce(), until, kept=True)
+    wait = Wait(*owner, slot, url, wake_queues.new_nonce(kept=True), until, kept=True)
     done, before = listeners.register_unseen(wait)
     if not done:
         return None
     wake_queues.ensure(queue, known=listeners.last_queue(before, token.device_id, slot))
-    return wait
+    wait = replace(wait, next_slot=_next_slot(before, wait))
+    return Registered(wait, listeners.news_since(before, token.device_id, place.slot, place.nonce))
+
+
+def _next_slot(item: StoredItem | None, wait: Wait) -> str:
+    """The first slot that is free besides the one just taken: few slots that are used keep the item small."""
+    taken = {*listeners.taken_slots(item, wait.device_id), wait.slot}
+    free = [slot for number in range(SLOTS) if (slot := f"p{number}") not in taken]
+    return free[0] if free else ""
 
 
 def ensure_queue(wait: Wait) -> None:

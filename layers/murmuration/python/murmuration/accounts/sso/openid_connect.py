@@ -13,7 +13,7 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from murmuration import outbound
@@ -23,6 +23,9 @@ from murmuration.outbound import OutboundError
 from murmuration.protocol.addresses import is_web_url
 from murmuration.protocol.errors import Forbidden, Unavailable
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonDict
 
 LEEWAY_S = 60
 """How far the provider's clock may be from ours."""
@@ -133,7 +136,7 @@ def _discover(issuer: str) -> Mapping[str, Any]:
     return found
 
 
-def _asked(url: str, **headers: str) -> dict[str, Any]:
+def _asked(url: str, **headers: str) -> JsonDict:
     try:
         answer = outbound.get(url, headers=headers, private=settings().sso_private_providers)
         if answer.status != 200:

@@ -7,10 +7,10 @@ https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events_2
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from murmuration.drafts.v1.events import Form
 from murmuration.identity.tokens import AccessToken
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.opening import unknown_room
@@ -20,6 +20,9 @@ from murmuration.rooms.reading.timeline import Scan
 from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.storage.live import sync_tokens as tokens
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Answer
+
 AT_ONCE = 100
 LONGEST_WAIT_MS = 10_000
 PAUSES_S = (0.25, 0.5, 1.0, 2.0)
@@ -28,7 +31,7 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0)
 
 def get_room_events(
     token: AccessToken, room_id: str, start: str | None, timeout_ms: int, form: Form
-) -> ClientEvent | None:
+) -> Answer | None:
     """What came in a room after the token `start`, or from now on: `chunk`, and `start` and `end` tokens.
 
     None for members whose token is of the stream of all their rooms: that is where they find it. Raises

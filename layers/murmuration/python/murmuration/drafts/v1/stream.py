@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.clock import now_ms
 from murmuration.drafts.reading import FoundingSections
@@ -17,7 +17,7 @@ from murmuration.drafts.v1.events import Form
 from murmuration.drafts.v1.room_stream import get_room_events
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.views import look_at
-from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent, EventFields
+from murmuration.protocol.encoding.shapes import Answer, Body, EventFields
 from murmuration.protocol.errors import BadPagination, InvalidParam
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.filters import EventFilter
@@ -32,6 +32,9 @@ from murmuration.storage.rooms import directory
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.presence import INVITE
 from murmuration.sync.readers.sections import SYNC
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 AT_ONCE = 100
 """How many events of one room an answer brings at most."""
@@ -122,7 +125,7 @@ class _Places:
         before, after = (tokens.read(token.user_id, each, token.device_id) for each in (start, end))
         return cls(token, end, before, after or Positions())
 
-    def go_on(self, room_id: str, budget: Budget) -> list[dict[str, Any]] | None:
+    def go_on(self, room_id: str, budget: Budget) -> list[ClientEvent] | None:
         """The events from where the client stood in a room, oldest first: the user's joining at the earliest.
 
         As many as fit into the budget. None where that can't be told.
@@ -161,7 +164,7 @@ class _Places:
         return tokens.write(self.token.user_id, self.token.device_id, self.after)
 
 
-def _since_joining(events: list[ClientEvent], user_id: str) -> list[dict[str, Any]]:
+def _since_joining(events: list[ClientEvent], user_id: str) -> list[ClientEvent]:
     """Of a room that the client didn't know: the user's joining, and what came after."""
     joinings = _joinings(events, user_id)
     return events[joinings[-1] :] if joinings else events

@@ -10,10 +10,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from murmuration.aws.concurrency import parallel
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import SyncFilter
 from murmuration.rooms.reading.client_events import client_event
@@ -22,6 +21,9 @@ from murmuration.rooms.reading.visibility import STILL_JOINED, Seen, Viewer, see
 from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.relations import GROUPS, UPDATING, Relation
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonDict
 
 RELATING = tuple(group for group in GROUPS if group not in UPDATING)
 MAX_UPDATES = 100
@@ -66,18 +68,19 @@ class _Family:
 
 def render_event(
     seen: Seen, viewer: Viewer, *, with_room_id: bool = True, federation: bool = False
-) -> ClientEvent:
+) -> JsonDict:
     """An event in version 2's form, without its children. Reads nothing.
 
     Deleted state has no `content`; `action_id` is the sender's own, for the client that gave it alone.
     """
-    shown = client_event(
+    event = client_event(
         seen.entry,
         viewer,
         membership=seen.membership or "leave",
         with_room_id=with_room_id,
         event_format="federation" if federation else "client",
     )
+    shown = cast("JsonDict", event)
     if (action_id := shown["unsigned"].get("transaction_id")) is not None:
         shown["action_id"] = action_id
     if seen.entry.event.is_state and not seen.entry.event.content:
@@ -95,7 +98,7 @@ def render_state(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> 
 
 def render_events(
     seen: Sequence[Seen], viewer: Viewer, form: EventForm, *, with_room_id: bool = True
-) -> list[ClientEvent]:
+) -> list[JsonDict]:
     """Events of one room in version 2's form, with their children as `form` asks.
 
     Reads only where anything relates to the events, as they tell themselves: two or three round trips for

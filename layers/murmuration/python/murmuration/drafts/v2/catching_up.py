@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws.concurrency import gather, parallel
 from murmuration.aws.dynamodb import execute
@@ -22,7 +22,7 @@ from murmuration.drafts.v2.history import Reading
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.presence.telling import SMALL_ROOM
-from murmuration.protocol.encoding.shapes import Answer, ClientEvent, EventFields
+from murmuration.protocol.encoding.shapes import Answer, EventFields, JsonDict
 from murmuration.protocol.events import Event
 from murmuration.protocol.filters import EventFilter
 from murmuration.rooms.reading.pagination import position_token
@@ -42,6 +42,9 @@ from murmuration.sync.context import Context
 from murmuration.sync.engine import SyncRequest, sync
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import Window
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 FEW_TYPES = 8
 """So many types of state are read one by one, rather than all of a room's state."""
@@ -77,7 +80,7 @@ class Page:
     """
 
     entries: list[LogEntry]
-    events: list[ClientEvent]
+    events: list[JsonDict]
     state: list[dict[str, Any]]
     incremental: bool
     token: str | None
@@ -119,7 +122,7 @@ def initial_sync(token: AccessToken, text: str | None, wanted: Wanted, *, compac
 
 def _compact(section: Mapping[str, Any]) -> dict[str, Any]:
     """The section with each event once. Those of the history say what they replaced, so they go first."""
-    events: ClientEvent = {}
+    events: JsonDict = {}
     for event in (*section["messages"], *section["state"]):
         events.setdefault(event["event_id"], event)
     ids = {name: [event["event_id"] for event in section[name]] for name in ("messages", "state")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws.concurrency import gather
 from murmuration.aws.reads import fetch
@@ -36,6 +36,9 @@ from murmuration.rooms.room import Room
 from murmuration.storage.live.typing_users import typing_read
 from murmuration.storage.rooms import room_items
 from murmuration.storage.users import memberships
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 NAMES = ("room_id", "alias", "invite")
 """What a room to be joined may be named by; `invite` is the invite's event ID."""
@@ -155,7 +158,7 @@ def _show_room(
     return shown | ({"token": position_token(scan.position)} if scan.position > bottom else {})
 
 
-def _presence(state: Iterable[Event], view: View, now: int) -> list[dict[str, Any]]:
+def _presence(state: Iterable[Event], view: View, now: int) -> list[ClientEvent]:
     """The presence of the first `MAX_PRESENCE` other members among the state, but of those offline."""
     joined = [event.state_key for event in state if event.membership == "join" and event.state_key]
     others = [user_id for user_id in joined if user_id not in {view.viewer.user_id, *view.viewer.ignored}]

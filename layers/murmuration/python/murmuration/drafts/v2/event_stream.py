@@ -11,7 +11,7 @@ import functools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.clock import now_ms
 from murmuration.drafts.reading import Sections
@@ -21,7 +21,7 @@ from murmuration.drafts.v2.filters import Filter
 from murmuration.drafts.v2.streaming import StreamingToken
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol import state_trie
-from murmuration.protocol.encoding.shapes import Answer, Body, ClientEvent
+from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.pagination import position_token
@@ -40,6 +40,9 @@ from murmuration.sync.other_rooms import last_window
 from murmuration.sync.presence import INVITE
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import Window
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 AT_ONCE = 50
 """How many events of one room an answer brings at most."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.devices.failures import unavailable
 from murmuration.federation.requests import client, health
@@ -13,28 +13,34 @@ from murmuration.protocol.errors import MatrixError
 from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TransportError
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Failure
+    from murmuration.protocol.encoding.shapes import Untrusted
+
 MOST_THREADS = 64
 MOST_ANSWER_BYTES = 8_388_608
 USERS_AT_ONCE = 200
 
-Take = Callable[[Mapping[str, Any], Mapping[str, Any]], None]
+Users = Mapping[str, Any]
+"""What a server is asked, by user ID."""
+Take = Callable[[Users, "Untrusted"], None]
 """Takes an answer: the users that were asked about, and what the server said."""
 
 
 def ask_all(
-    by_server: Mapping[str, Mapping[str, Any]], path: tuple[str, ...], name: str, seconds: float, take: Take
-) -> dict[str, dict[str, Any]]:
+    by_server: Mapping[str, Users], path: tuple[str, ...], name: str, seconds: float, take: Take
+) -> dict[str, Failure]:
     """Ask each server about its users, as the object `name` of a POST; returns the failures by server.
 
     `take` gets each answer, in the thread in which it came. All are asked at the same time, and `seconds` is
     for all of it.
     """
     deadline = Deadline(seconds)
-    failures: dict[str, dict[str, Any]] = {}
+    failures: dict[str, Failure] = {}
     health.learn(by_server)
     questions = [(server, part) for server, users in by_server.items() for part in _parts(users)]
 
-    def ask(question: tuple[str, Mapping[str, Any]]) -> None:
+    def ask(question: tuple[str, Users]) -> None:
         server, users = question
         try:
             answer = client.request(
@@ -55,6 +61,6 @@ def ask_all(
     return failures
 
 
-def _parts(users: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _parts(users: Users) -> list[Users]:
     listed = list(users.items())
     return [dict(listed[start : start + USERS_AT_ONCE]) for start in range(0, len(listed), USERS_AT_ONCE)]

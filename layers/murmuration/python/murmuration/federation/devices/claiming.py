@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import concurrency
 from murmuration.federation.devices.failures import seconds_of
@@ -15,10 +15,14 @@ from murmuration.keys.claim import claim_local, parse_claims
 from murmuration.keys.query import split_by_server
 from murmuration.protocol.encoding.shapes import Answer, Body
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Failure
+    from murmuration.protocol.encoding.shapes import KeyObject, Untrusted
+
 MOST_KEY_BYTES = 8_192
 
 Claims = Mapping[str, Mapping[str, str]]
-Keys = dict[str, dict[str, dict[str, Any]]]
+Keys = dict[str, dict[str, "KeyObject"]]
 
 
 def claim_keys(body: Body) -> Answer:
@@ -37,13 +41,13 @@ def claim_keys(body: Body) -> Answer:
     return {"one_time_keys": {**claimed, **remote}, "failures": failures}
 
 
-def _claim_remote(by_server: Mapping[str, Claims], seconds: float) -> tuple[Keys, dict[str, dict[str, Any]]]:
+def _claim_remote(by_server: Mapping[str, Claims], seconds: float) -> tuple[Keys, dict[str, Failure]]:
     """Keys that other servers gave, and the failures by server."""
     from murmuration.federation.devices.asking import ask_all
 
     keys: Keys = {}
 
-    def take(users: Claims, answer: Mapping[str, Any]) -> None:
+    def take(users: Claims, answer: Untrusted) -> None:
         for user_id, by_device in users.items():
             for device_id, algorithm in by_device.items():
                 key = _key(answer, user_id, device_id, algorithm)
@@ -54,7 +58,7 @@ def _claim_remote(by_server: Mapping[str, Claims], seconds: float) -> tuple[Keys
     return keys, failures
 
 
-def _key(answer: Mapping[str, Any], user_id: str, device_id: str, algorithm: str) -> dict[str, Any]:
+def _key(answer: Untrusted, user_id: str, device_id: str, algorithm: str) -> KeyObject:
     """The key that an answer has for a device, by its ID; empty where there is none of that algorithm."""
     from murmuration.federation.devices.contents import fits
 

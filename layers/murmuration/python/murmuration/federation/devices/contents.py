@@ -5,13 +5,15 @@ A single key or device that is wrong is left out, and the rest counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, TypeGuard
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.identifiers import is_valid_device_id
 from murmuration.storage.keys.remote_devices import RemoteDevices
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject, KeyObject, Untrusted
 
 MOST_DEVICES = 500
 """How many devices of one user are kept. Other servers allow some hundred."""
@@ -19,10 +21,8 @@ MOST_DEVICE_BYTES = 8_192
 MOST_KEY_BYTES = 16_384
 MOST_NAME = 256
 
-KeyObject = dict[str, Any]
 
-
-def from_device_list(user_id: str, answer: Mapping[str, Any]) -> tuple[RemoteDevices, int | None]:
+def from_device_list(user_id: str, answer: Untrusted) -> tuple[RemoteDevices, int | None]:
     """A user's devices and the stream ID, of an answer to `GET /user/devices`."""
     devices, names = {}, {}
     listed = answer.get("devices")
@@ -47,7 +47,7 @@ def from_device_list(user_id: str, answer: Mapping[str, Any]) -> tuple[RemoteDev
     )
 
 
-def from_query(user_id: str, answer: Mapping[str, Any]) -> RemoteDevices:
+def from_query(user_id: str, answer: Untrusted) -> RemoteDevices:
     """A user's devices, of an answer to `POST /user/keys/query`; none if the answer doesn't name the user."""
     devices, names = {}, {}
     for device_id, value in list(_of(user_id, answer, "device_keys").items())[:MOST_DEVICES]:
@@ -66,7 +66,7 @@ def from_query(user_id: str, answer: Mapping[str, Any]) -> RemoteDevices:
     )
 
 
-def _of(user_id: str, answer: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _of(user_id: str, answer: Untrusted, name: str) -> JsonObject:
     by_user = answer.get(name)
     value = by_user.get(user_id) if isinstance(by_user, dict) else None
     return value if isinstance(value, dict) else {}
@@ -99,7 +99,7 @@ def display_name(value: object) -> str | None:
     return value[:MOST_NAME] if isinstance(value, str) and fits(value, 16 * MOST_NAME) else None
 
 
-def is_stream_id(value: object) -> bool:
+def is_stream_id(value: object) -> TypeGuard[int]:
     """Whether a value can be the ID of an update."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import BadJson
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Failure
 
 DEFAULT_SECONDS, LEAST_SECONDS, MOST_SECONDS = 10.0, 1.0, 22.0
 """A client's own `timeout` is held between the last two, since a function has 29 seconds."""
 
 
-def unavailable(message: str) -> dict[str, Any]:
+def unavailable(message: str) -> Failure:
     """What `failures` says of a server."""
     return {"errcode": "M_UNAVAILABLE", "error": message[:200]}
 

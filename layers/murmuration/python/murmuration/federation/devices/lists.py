@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.reads import Batch
@@ -26,6 +26,10 @@ from murmuration.storage.keys import remote_devices
 from murmuration.storage.keys.device_lists import record_private_change
 from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Failure
+    from murmuration.protocol.encoding.shapes import Untrusted
+
 FRESH_MS = 7 * 24 * 3_600_000
 """A list without an update for so long is fetched anew, as an update may have been lost."""
 Wanted = Mapping[str, Collection[str]]
@@ -33,7 +37,7 @@ Wanted = Mapping[str, Collection[str]]
 
 def look_up(
     requester_id: str, by_server: Mapping[str, Wanted], seconds: float
-) -> tuple[dict[str, RemoteDevices], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, RemoteDevices], dict[str, Failure]]:
     """The devices of other servers' users, and the failures by server.
 
     Of a user whose server fails, what was known last is given. One round trip for users whose lists are
@@ -81,7 +85,7 @@ def _observed(requester_id: str, users: Collection[str]) -> dict[str, DeviceList
 
 def _ask(
     requester_id: str, asked: Mapping[str, Collection[str]], seconds: float
-) -> tuple[dict[str, RemoteDevices], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, RemoteDevices], dict[str, Failure]]:
     """What the servers say of these users, which is kept of those with whom the requester shares a room."""
     from murmuration.federation.devices.asking import ask_all
 
@@ -97,7 +101,7 @@ def _ask(
     )
     answers: dict[str, RemoteDevices] = {}
 
-    def take(part: Wanted, answer: Mapping[str, Any]) -> None:
+    def take(part: Wanted, answer: Untrusted) -> None:
         answers.update({user_id: from_query(user_id, answer) for user_id in part})
 
     wanted: dict[str, Wanted] = {server: {user_id: [] for user_id in some} for server, some in asked.items()}

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.clock import now_ms
@@ -28,7 +28,11 @@ from murmuration.storage.rooms.member_index import is_local, server_of
 from murmuration.storage.servers import outgoing_messages
 from murmuration.storage.servers.outgoing_messages import TRANSACTION_MESSAGES, Outgoing
 
-Contents = Sequence[dict[str, Any]]
+if TYPE_CHECKING:
+    from murmuration.federation.inbound.transactions.edus import Contents
+    from murmuration.federation.shapes import DirectToDevice
+    from murmuration.protocol.encoding.shapes import Content, Untrusted
+
 PART_BYTES = 60_000
 """Of the messages in one EDU; a single message may have more."""
 MOST_EVENT_BYTES = 65_536
@@ -42,7 +46,7 @@ _PART_BITS = 20
 
 
 def send(
-    transaction: str, sender: str, event_type: str, events: Mapping[Target, Any], received_ms: int
+    transaction: str, sender: str, event_type: str, events: Mapping[Target, Content], received_ms: int
 ) -> None:
     """Keep messages for devices of other servers, by their contents, and have them sent.
 
@@ -51,7 +55,7 @@ def send(
     """
     from murmuration.federation.outbound import pokes
 
-    by_server: dict[str, dict[Target, Any]] = {}
+    by_server: dict[str, dict[Target, Content]] = {}
     for (user_id, device_id), content in events.items():
         if policy.is_allowed(server_of(user_id)):
             by_server.setdefault(server_of(user_id), {})[user_id, device_id] = content
@@ -73,18 +77,23 @@ def _keep(server: str, claim: str, edus: Iterator[str], received_ms: int) -> Non
         outgoing_messages.put(server, some, f"{claim}#{start}")
 
 
-def _edus(digest: str, sender: str, event_type: str, events: Mapping[Target, Any]) -> Iterator[str]:
+def _edus(digest: str, sender: str, event_type: str, events: Mapping[Target, Content]) -> Iterator[str]:
     """The contents of the EDUs, as JSON: as many messages in each as fit."""
     for number, messages in enumerate(_parts(events)):
         message_id = encode_urlsafe(
             hashlib.sha256(json.dumps([digest, sorted(messages), number]).encode()).digest()
         )[:MOST_ID]
-        content = {"sender": sender, "type": event_type, "message_id": message_id, "messages": messages}
+        content: DirectToDevice = {
+            "sender": sender,
+            "type": event_type,
+            "message_id": message_id,
+            "messages": messages,
+        }
         yield canonical_json.encode(content, strict=False).decode()
 
 
-def _parts(events: Mapping[Target, Any]) -> Iterator[dict[str, dict[str, Any]]]:
-    part: dict[str, dict[str, Any]] = {}
+def _parts(events: Mapping[Target, Content]) -> Iterator[dict[str, dict[str, Content]]]:
+    part: dict[str, dict[str, Content]] = {}
     left = PART_BYTES
     for (user_id, device_id), content in events.items():
         size = len(canonical_json.encode(content, strict=False))
@@ -114,7 +123,7 @@ def take_messages(origin: str, contents: Contents) -> None:
         to_device.send_in_order(sendings, functools.partial(expect_writes, indexed=True))
 
 
-def _sending(origin: str, content: Mapping[str, Any], received_ms: int) -> Sending | None:
+def _sending(origin: str, content: Untrusted, received_ms: int) -> Sending | None:
     sender, event_type, message_id = (content.get(name) for name in ("sender", "type", "message_id"))
     messages = content.get("messages")
     if not isinstance(sender, str) or not is_valid_user_id(sender) or server_of(sender) != origin:

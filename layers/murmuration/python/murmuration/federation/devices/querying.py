@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.federation.devices.failures import seconds_of
@@ -16,6 +16,9 @@ from murmuration.keys.query import FoundKeys, add_signatures, parse_query, query
 from murmuration.protocol.encoding.shapes import Answer, Body
 from murmuration.storage.keys import identity_keys
 from murmuration.storage.keys.remote_devices import RemoteDevices
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Failure
 
 Wanted = Mapping[str, Collection[str]]
 
@@ -30,7 +33,7 @@ def query_keys(requester: Requester, body: Body) -> Answer:
     seconds = seconds_of(body)
     local, by_server = split_by_server(wanted)
     found = query_local(local, requester_id=requester.user_id)
-    failures: dict[str, dict[str, Any]] = {}
+    failures: dict[str, Failure] = {}
     if by_server:
         failures = _add_remote(found, by_server, requester.user_id, seconds)
     return {
@@ -44,7 +47,7 @@ def query_keys(requester: Requester, body: Body) -> Answer:
 
 def _add_remote(
     found: FoundKeys, by_server: Mapping[str, Wanted], requester_id: str, seconds: float
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Failure]:
     """Add the keys of other servers' users; returns the failures by server."""
     from murmuration.federation.devices.lists import look_up
 

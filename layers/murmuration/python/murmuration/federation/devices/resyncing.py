@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import uuid
 from collections.abc import Iterable
-from typing import Any
 
 from murmuration.aws import concurrency, queues
 from murmuration.federation.devices.contents import from_device_list, from_query
@@ -87,6 +86,6 @@ def _ask(user_id: str) -> tuple[RemoteDevices, int | None]:
         return from_device_list(user_id, answer)
     except Refused:
         path = client.path("_matrix", "federation", "v1", "user", "keys", "query")
-        body: dict[str, Any] = {"device_keys": {user_id: []}}
+        body = {"device_keys": {user_id: list[str]()}}
         answer = client.request(server, "POST", path, body=body, seconds=SECONDS, max_bytes=MOST_BYTES)
         return from_query(user_id, answer), None

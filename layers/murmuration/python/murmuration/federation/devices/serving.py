@@ -7,7 +7,7 @@ https://spec.matrix.org/v1.19/server-server-api/#end-to-end-encryption
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from murmuration.federation.devices.sharing import shares_room
 from murmuration.identity import rate_limits
@@ -20,6 +20,10 @@ from murmuration.protocol.sizes import LIST_BYTES, json_bytes
 from murmuration.settings import settings
 from murmuration.storage.keys import device_changes
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import ClaimedKeys, KeysAnswer, UserDevice, UserDevices
+    from murmuration.protocol.encoding.shapes import Body, KeyObject
+
 MOST = 2_000
 """Of how many users, or devices, one request may ask."""
 CLAIMED_AT_ONCE = 100
@@ -29,7 +33,7 @@ MOST_CLAIM_BYTES = 5_000
 T = TypeVar("T")
 
 
-def get_user_devices(origin: str, user_id: str) -> dict[str, Any]:
+def get_user_devices(origin: str, user_id: str) -> UserDevices:
     """A local user's devices that have keys, and the stream ID of the newest change, for who shares a room.
 
     Raises InvalidParam, NotFound for other servers' users, Forbidden, LimitExceeded, TooLarge.
@@ -42,26 +46,27 @@ def get_user_devices(origin: str, user_id: str) -> dict[str, Any]:
     # Before the devices: what is read after it may be newer, and is told again by the next update.
     stream_id = device_changes.read_head(user_id).stream_id
     found = query_local({user_id: []}, requester_id=None)
-    answer: dict[str, Any] = {"user_id": user_id, "stream_id": stream_id}
-    answer["devices"] = [
-        _device(device_id, keys) for device_id, keys in found.device_keys.get(user_id, {}).items()
-    ]
-    for name, keys in (("master_key", found.master_keys), ("self_signing_key", found.self_signing_keys)):
-        if user_id in keys:
-            answer[name] = keys[user_id]
+    devices = [_device(device_id, keys) for device_id, keys in found.device_keys.get(user_id, {}).items()]
+    answer: UserDevices = {"user_id": user_id, "stream_id": stream_id, "devices": devices}
+    if user_id in found.master_keys:
+        answer["master_key"] = found.master_keys[user_id]
+    if user_id in found.self_signing_keys:
+        answer["self_signing_key"] = found.self_signing_keys[user_id]
     return _bounded(answer)
 
 
-def _device(device_id: str, keys: Mapping[str, Any]) -> dict[str, Any]:
-    device = {
+def _device(device_id: str, keys: KeyObject) -> UserDevice:
+    device: UserDevice = {
         "device_id": device_id,
         "keys": {name: value for name, value in keys.items() if name != "unsigned"},
     }
     name = keys["unsigned"].get("device_display_name")
-    return {**device, "device_display_name": name} if name else device
+    if name:
+        device["device_display_name"] = name
+    return device
 
 
-def query_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def query_user_keys(origin: str, body: Body) -> KeysAnswer:
     """The keys of those local users and devices that `body["device_keys"]` names; others are left out.
 
     Signatures are those that everybody may see. Raises MissingParam, BadJson, InvalidParam, LimitExceeded,
@@ -70,16 +75,15 @@ def query_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
     wanted = _local(parse_query(body))
     _take(origin, len(wanted))
     found = query_local(wanted, requester_id=None)
-    return _bounded(
-        {
-            "device_keys": found.device_keys,
-            "master_keys": found.master_keys,
-            "self_signing_keys": found.self_signing_keys,
-        }
-    )
+    answer: KeysAnswer = {
+        "device_keys": found.device_keys,
+        "master_keys": found.master_keys,
+        "self_signing_keys": found.self_signing_keys,
+    }
+    return _bounded(answer)
 
 
-def claim_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def claim_user_keys(origin: str, body: Body) -> ClaimedKeys:
     """A one-time key, or else the fallback key, of each device of local users that `body` names.
 
     Where an answer hasn't room for all of them, the last devices are left out, and keep their keys.
@@ -88,7 +92,7 @@ def claim_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
     wanted = _local(parse_claims(body))
     _take(origin, sum(map(len, wanted.values())))
     devices = [(user_id, *each) for user_id, by_device in wanted.items() for each in by_device.items()]
-    keys: dict[str, dict[str, Any]] = {}
+    keys: dict[str, dict[str, KeyObject]] = {}
     left = LIST_BYTES
     while devices and left > CLAIMED_AT_ONCE * MOST_CLAIM_BYTES:
         some: dict[str, dict[str, str]] = {}
@@ -102,7 +106,7 @@ def claim_user_keys(origin: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return {"one_time_keys": keys}
 
 
-def _bounded(answer: dict[str, Any]) -> dict[str, Any]:
+def _bounded(answer: T) -> T:
     """The answer, if it fits. Raises TooLarge: other servers fetch nothing from a bucket."""
     if len(canonical_json.encode(answer, strict=False)) > LIST_BYTES:
         raise TooLarge("The answer is too large: ask about fewer users")

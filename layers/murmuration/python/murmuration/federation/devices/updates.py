@@ -8,9 +8,9 @@ https://spec.matrix.org/v1.19/server-server-api/#definition-mdevice_list_update
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.federation.devices import resyncing
@@ -22,10 +22,13 @@ from murmuration.storage.keys.remote_devices import DeviceList, RemoteDevices
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms.member_index import server_of
 
-Contents = Sequence[dict[str, Any]]
+if TYPE_CHECKING:
+    from murmuration.federation.inbound.transactions.edus import Contents
+    from murmuration.protocol.encoding.shapes import Untrusted
+
 Known = tuple[RemoteDevices, list[int]]
 """Devices, and the stream IDs of the updates that are in them."""
-Apply = Callable[[Known, Mapping[str, Any]], Known | None]
+Apply = Callable[[Known, "Untrusted"], Known | None]
 ATTEMPTS = 10
 
 
@@ -40,7 +43,7 @@ def take_signing_key_updates(origin: str, contents: Contents) -> None:
 
 
 def _take(origin: str, contents: Contents, apply: Apply) -> None:
-    by_user: dict[str, list[dict[str, Any]]] = {}
+    by_user: dict[str, list[Untrusted]] = {}
     for content in contents:
         user_id = content.get("user_id")
         if isinstance(user_id, str) and is_valid_user_id(user_id) and server_of(user_id) == origin:
@@ -81,7 +84,7 @@ def _after(found: DeviceList, updates: Contents, apply: Apply) -> Known | None:
     return known
 
 
-def _with_update(known: Known, update: Mapping[str, Any]) -> Known | None:
+def _with_update(known: Known, update: Untrusted) -> Known | None:
     """What is known after one update of a device; None if it doesn't follow what is known."""
     content, stream_ids = known
     stream_id, device_id, before = update.get("stream_id"), update.get("device_id"), update.get("prev_id")
@@ -93,7 +96,7 @@ def _with_update(known: Known, update: Mapping[str, Any]) -> Known | None:
         return None
     devices = {name: keys for name, keys in content.devices.items() if name != device_id}
     names = {name: shown for name, shown in content.names.items() if name != device_id}
-    keys = device_keys(update["user_id"], device_id, update.get("keys"))
+    keys = device_keys(str(update["user_id"]), device_id, update.get("keys"))
     if update.get("deleted") is not True and keys is not None:
         devices[device_id] = keys
         if shown := display_name(update.get("device_display_name")):
@@ -101,10 +104,10 @@ def _with_update(known: Known, update: Mapping[str, Any]) -> Known | None:
     return replace(content, devices=devices, names=names), [*stream_ids, int(str(stream_id))]
 
 
-def _with_signing_keys(known: Known, update: Mapping[str, Any]) -> Known | None:
+def _with_signing_keys(known: Known, update: Untrusted) -> Known | None:
     """Return the list after an update of the cross-signing keys. A new master key removes the old keys."""
     content, stream_ids = known
-    user_id = update["user_id"]
+    user_id = str(update["user_id"])
     master = signing_key(user_id, update.get("master_key"), "master")
     self_signing = signing_key(user_id, update.get("self_signing_key"), "self_signing")
     if master is None and self_signing is None:

@@ -9,8 +9,8 @@ https://spec.matrix.org/v1.19/server-server-api/#presence
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, cast
 
 from murmuration.clock import now_ms
 from murmuration.federation.ephemera.sending import send_edus, servers_in
@@ -22,6 +22,12 @@ from murmuration.storage.rooms import member_index, room_items
 from murmuration.storage.servers import remote_presence
 from murmuration.storage.users import memberships, presence
 from murmuration.storage.users.presence import NewPresence
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.federation.inbound.transactions.edus import Contents
+    from murmuration.federation.shapes import PresencePush
+    from murmuration.protocol.encoding.shapes import Untrusted
 
 SERVERS = 50
 """The presence of users isn't told in rooms with more other servers than this."""
@@ -37,7 +43,7 @@ is there is written at least once in a window."""
 # -- Out -----------------------------------------------------------------------------------------------------
 
 
-def order_presence(items: Iterable[Mapping[str, Any]]) -> None:
+def order_presence(items: Iterable[StoredItem]) -> None:
     """Have other servers told of presence, by new items of the table `streams`. Repeating it does no harm."""
     config = settings()
     if not (config.federation and config.federated_presence):
@@ -62,7 +68,7 @@ def _is_told(user_id: str, new: NewPresence) -> bool:
     return new.changed or (new.age_ms >= REPEATED_MS and new.age_ms % REPEATED_MS < WINDOW_MS)
 
 
-def _said(user_id: str, one: Presence, now: int) -> dict[str, Any]:
+def _said(user_id: str, one: Presence, now: int) -> PresencePush:
     content = one.content(as_today(one.shown(now)), now)
     content.pop("capabilities", None)
     return {"user_id": user_id, "last_active_ago": 0, **content}
@@ -83,7 +89,7 @@ def _servers_of(user_id: str) -> Sequence[str]:
 # -- In ------------------------------------------------------------------------------------------------------
 
 
-def take_presence(origin: str, contents: Sequence[Mapping[str, Any]]) -> None:
+def take_presence(origin: str, contents: Contents) -> None:
     """Take a transaction's `m.presence`: of each user the last one."""
     if not settings().federated_presence:
         return
@@ -100,14 +106,14 @@ def take_presence(origin: str, contents: Sequence[Mapping[str, Any]]) -> None:
         status.note_elsewhere(user_id, push["presence"], message, _active_ms(push, now))
 
 
-def _pushes(origin: str, content: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _pushes(origin: str, content: Untrusted) -> Iterator[PresencePush]:
     pushes = content.get("push")
     for push in pushes if isinstance(pushes, list) else ():
         if isinstance(push, dict) and is_of(push.get("user_id"), origin) and push.get("presence") in TODAYS:
-            yield push
+            yield cast("PresencePush", push)
 
 
-def _active_ms(push: Mapping[str, Any], now: int) -> int:
+def _active_ms(push: PresencePush, now: int) -> int:
     """When the user was last active; 0 where it isn't told."""
     if push.get("currently_active") is True and push["presence"] != OFFLINE:
         return now

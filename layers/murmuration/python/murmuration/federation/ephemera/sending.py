@@ -7,8 +7,8 @@ don't answer miss them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
@@ -17,6 +17,11 @@ from murmuration.storage.live.receipts import READ, Receipt, receipts_among
 from murmuration.storage.live.streams import changes_among
 from murmuration.storage.live.typing_users import Typing, typing_among
 from murmuration.storage.rooms import member_index
+
+if TYPE_CHECKING:
+    from murmuration.aws.dynamodb import StoredItem
+    from murmuration.federation.shapes import Edu, ReceiptData, TypingContent, UserReceipt
+    from murmuration.storage.json_types import WaitingReceipt
 
 TYPING_SERVERS = 50
 """Typing is sent in rooms of at most so many other servers."""
@@ -31,7 +36,7 @@ _servers: LruCache[str, tuple[int, tuple[str, ...]]] = LruCache(512)
 """The servers in a room that may be told, those with the most members first, and when they were read."""
 
 
-def order_ephemera(items: Iterable[Mapping[str, Any]]) -> None:
+def order_ephemera(items: Iterable[StoredItem]) -> None:
     """Have other servers told of typing and receipts, by new items of rooms' streams.
 
     A room without other servers costs one read in half a minute.
@@ -55,7 +60,8 @@ def _order_typing(room_id: str, user_id: str, typing: Typing) -> None:
     servers, now = servers_in(room_id), now_ms()
     if not 0 < len(servers) <= TYPING_SERVERS:
         return
-    content = {"room_id": room_id, "user_id": user_id, "typing": user_id in typing.running(now)}
+    is_typing = user_id in typing.running(now)
+    content: TypingContent = {"room_id": room_id, "user_id": user_id, "typing": is_typing}
     send_edus([{"edu_type": "m.typing", "content": content}], servers, now)
 
 
@@ -85,21 +91,23 @@ def send_waiting_receipts() -> None:
         waiting_receipts.remove(waiting)
 
 
-def _receipt_edus(room_id: str, receipts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _receipt_edus(room_id: str, receipts: Sequence[WaitingReceipt]) -> list[Edu]:
     """The EDUs of a room's receipts: as many as the user with the most threads has."""
-    edus: list[dict[str, dict[str, Any]]] = []
+    edus: list[dict[str, UserReceipt]] = []
     for receipt in receipts:
         user_id = receipt["user_id"]
         free = next((users for users in edus if user_id not in users), None)
         if free is None:
             free = {}
             edus.append(free)
-        data = {name: receipt[name] for name in ("ts", "thread_id") if name in receipt}
+        data: ReceiptData = {"ts": receipt["ts"]}
+        if "thread_id" in receipt:
+            data["thread_id"] = receipt["thread_id"]
         free[user_id] = {"event_ids": [receipt["event_id"]], "data": data}
     return [{"edu_type": "m.receipt", "content": {room_id: {"m.read": users}}} for users in edus]
 
 
-def send_edus(edus: Sequence[Mapping[str, Any]], servers: Iterable[str], made_ms: int) -> None:
+def send_edus(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> None:
     """Send EDUs that are useless later: servers that don't answer miss them."""
     from murmuration.federation.outbound import pokes
 

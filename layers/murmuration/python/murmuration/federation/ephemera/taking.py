@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
 
 from murmuration.clock import now_ms
 from murmuration.federation.inbound import acls
@@ -27,7 +27,9 @@ from murmuration.storage.rooms import event_store, member_index, room_items
 from murmuration.storage.rooms.local_members import members_at
 from murmuration.storage.rooms.member_index import server_of
 
-Contents = Sequence[dict[str, Any]]
+if TYPE_CHECKING:
+    from murmuration.federation.inbound.transactions.edus import Contents
+
 TYPING_MS = 60_000
 """For how long somebody types who doesn't say that they stopped; their servers say it anew before."""
 RECEIPTS_ROOM = 50

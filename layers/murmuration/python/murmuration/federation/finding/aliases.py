@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from murmuration.federation.membership import joining
 from murmuration.identity import rate_limits
@@ -11,8 +12,11 @@ from murmuration.protocol.errors import NotFound
 from murmuration.rooms.lifecycle import aliases
 from murmuration.settings import settings
 
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import AliasedRoom
 
-def get_room_id_by_alias(alias: str, *, address: Callable[[], str]) -> Answer:
+
+def get_room_id_by_alias(alias: str, *, address: Callable[[], str]) -> AliasedRoom | Answer:
     """The room that an alias points to, and servers by which to join it.
 
     `address` is where the question comes from: anybody may ask. Raises InvalidParam, NotFound, LimitExceeded;

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from murmuration.protocol.identifiers import is_valid_room_id
 from murmuration.rooms.reading.summaries import texts_of
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import RoomSummary
 
 MOST_ALLOWED = 20
 """How many rooms whose members may join are looked at."""
@@ -23,24 +26,24 @@ def is_sendable(text: object) -> TypeGuard[str]:
     return True
 
 
-def listing_of(told: object) -> dict[str, Any] | None:
+def listing_of(told: object) -> RoomSummary | None:
     """A room of another server's directory; None for what is no such thing."""
     if not isinstance(told, dict):
         return None
     room_id, joined = told.get("room_id"), told.get("num_joined_members")
     if not is_sendable(room_id) or not is_valid_room_id(room_id):
         return None
-    is_count = isinstance(joined, int) and not isinstance(joined, bool) and joined >= 0
-    return {
+    count = joined if isinstance(joined, int) and not isinstance(joined, bool) and joined >= 0 else 0
+    listed: RoomSummary = {
         "room_id": room_id,
-        "num_joined_members": joined if is_count else 0,
+        "num_joined_members": count,
         "world_readable": told.get("world_readable") is True,
         "guest_can_join": told.get("guest_can_join") is True,
-        **_texts(told),
     }
+    return cast("RoomSummary", {**listed, **_texts(told)})
 
 
-def summary_of(told: object) -> dict[str, Any] | None:
+def summary_of(told: object) -> RoomSummary | None:
     """A room's summary as another server gives it; None for what is none."""
     listed = listing_of(told)
     if listed is None or not isinstance(told, dict):
@@ -53,7 +56,8 @@ def summary_of(told: object) -> dict[str, Any] | None:
         for name in ("room_version", "encryption")
         if is_sendable(value := told.get(name)) and 0 < len(value) <= 255
     }
-    return listed | words | ({"allowed_room_ids": known} if known else {})
+    allowing = {"allowed_room_ids": known} if known else {}
+    return cast("RoomSummary", {**listed, **words, **allowing})
 
 
 def _texts(told: Mapping[str, object]) -> dict[str, str]:

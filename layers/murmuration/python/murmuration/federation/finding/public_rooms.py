@@ -5,21 +5,25 @@ https://spec.matrix.org/v1.19/server-server-api/#published-room-directory
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration.federation.finding.entries import is_sendable, listing_of
 from murmuration.federation.finding.failures import told
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, RequestFailed
 from murmuration.identity import rate_limits
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import InvalidParam, NotFound
 from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.protocol.sizes import LIST_BYTES, Budget, json_bytes
 from murmuration.rooms.lifecycle import public_rooms
 from murmuration.rooms.lifecycle.public_rooms import DirectoryRequest
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from murmuration.federation.requests.targets import Query
+    from murmuration.federation.shapes import DirectoryFilter, DirectoryQuestion, RoomsPage
+    from murmuration.protocol.encoding.shapes import Content, Untrusted
+    from murmuration.rooms.json_types import PublicRoomsPage
 
 SECONDS = 10.0
 DEFAULT, MOST = 100, 500
@@ -34,7 +38,7 @@ def is_elsewhere(server: str | None) -> bool:
     return server not in (None, "", settings().server_name)
 
 
-def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Answer:
+def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Content:
     """A page of the directory of this server, or of the one that the request names.
 
     `user_id` is who asks; another server is asked for somebody only. Raises InvalidParam, NotFound where
@@ -55,23 +59,29 @@ def get_public_rooms(request: DirectoryRequest, user_id: str = "") -> Answer:
         raise told(server, error) from error
 
 
-def _ask(server: str, request: DirectoryRequest) -> Mapping[str, Any]:
+def _ask(server: str, request: DirectoryRequest) -> Untrusted:
     path = client.path("_matrix", "federation", "v1", "publicRooms")
-    wanted: dict[str, Any] = {"limit": min(request.limit or DEFAULT, MOST)}
+    wanted: DirectoryQuestion = {"limit": min(request.limit or DEFAULT, MOST)}
     if request.since:
         wanted["since"] = request.since
     if request.all_networks:
         wanted["include_all_networks"] = True
     if request.network:
         wanted["third_party_instance_id"] = request.network
-    sieve: dict[str, Any] = {}
+    sieve: DirectoryFilter = {}
     if request.search_term:
         sieve["generic_search_term"] = request.search_term
     if request.room_types is not None:
         sieve["room_types"] = list(request.room_types)
     if not sieve:
         return client.request(
-            server, "GET", path, query=wanted, seconds=SECONDS, max_bytes=MAX_BYTES, for_user=True
+            server,
+            "GET",
+            path,
+            query=cast("Query", wanted),
+            seconds=SECONDS,
+            max_bytes=MAX_BYTES,
+            for_user=True,
         )
     return client.request(
         server, "POST", path, body={**wanted, "filter": sieve}, seconds=SECONDS, max_bytes=MAX_BYTES,
@@ -79,14 +89,14 @@ def _ask(server: str, request: DirectoryRequest) -> Mapping[str, Any]:
     )  # fmt: skip
 
 
-def _page(answer: Mapping[str, Any]) -> dict[str, Any]:
+def _page(answer: Untrusted) -> RoomsPage:
     """Another server's page, reduced to the specification's fields. Raises Malformed if it is no page."""
     chunk = answer.get("chunk")
     if not isinstance(chunk, list):
         raise Malformed("The answer has no list of rooms")
     budget = Budget(LIST_BYTES)
     listed = [room for each in chunk[:MOST] if (room := listing_of(each)) is not None]
-    page: dict[str, Any] = {"chunk": [room for room in listed if budget.take(json_bytes(room) + 1)]}
+    page: RoomsPage = {"chunk": [room for room in listed if budget.take(json_bytes(room) + 1)]}
     total = answer.get("total_room_count_estimate")
     if isinstance(total, int) and not isinstance(total, bool) and total >= 0:
         page["total_room_count_estimate"] = total
@@ -97,7 +107,7 @@ def _page(answer: Mapping[str, Any]) -> dict[str, Any]:
     return page
 
 
-def serve_public_rooms(origin: str, request: DirectoryRequest) -> Answer:
+def serve_public_rooms(origin: str, request: DirectoryRequest) -> PublicRoomsPage:
     """A page of this server's directory for another server; rooms without federation are left out.
 
     Raises InvalidParam, LimitExceeded.

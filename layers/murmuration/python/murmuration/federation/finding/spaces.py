@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.federation.finding.entries import is_sendable, summary_of
@@ -24,6 +24,16 @@ from murmuration.protocol.sizes import Budget, json_bytes
 from murmuration.rooms.reading.summaries import MOST_CHILDREN, SPACE, in_order, is_child
 from murmuration.storage.servers import space_answers
 from murmuration.transport.deadlines import Deadline
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import (
+        HierarchyAnswer,
+        RoomSummary,
+        SpaceChild,
+        SpaceChildContent,
+        SpaceRoom,
+    )
+    from murmuration.protocol.encoding.shapes import JsonObject, Untrusted
 
 LIFETIME_S = 300
 FAILURE_LIFETIME_S = 60
@@ -42,19 +52,19 @@ class RemoteSpace:
     """A room as another server tells of it: its summary with `children_state`, the summaries of its children
     by room ID, and the children that are for nobody of this server."""
 
-    room: Mapping[str, Any]
-    children: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    room: SpaceRoom
+    children: Mapping[str, RoomSummary] = field(default_factory=dict)
     inaccessible: frozenset[str] = frozenset()
 
     @classmethod
-    def from_stored(cls, stored: Mapping[str, Any]) -> RemoteSpace | None:
+    def from_stored(cls, stored: JsonObject) -> RemoteSpace | None:
         """What `to_stored` made; None for the empty object that stands for no answer."""
         if not stored:
             return None
         children = {child["room_id"]: child for child in stored["children"]}
         return cls(stored["room"], children, frozenset(stored["inaccessible_children"]))
 
-    def to_stored(self) -> dict[str, Any]:
+    def to_stored(self) -> HierarchyAnswer:
         return {
             "room": self.room,
             "children": list(self.children.values()),
@@ -83,7 +93,7 @@ def ask(wanted: Mapping[str, Sequence[str]], deadline: Deadline) -> dict[str, Re
 
 
 def _keep(room_id: str, answer: RemoteSpace | None) -> None:
-    stored = answer.to_stored() if answer is not None else {}
+    stored: JsonObject = answer.to_stored() if answer is not None else {}
     space_answers.write(room_id, stored, LIFETIME_S if answer is not None else FAILURE_LIFETIME_S)
 
 
@@ -105,7 +115,7 @@ def _ask_about(deadline: Deadline, wanted: tuple[str, Sequence[str]]) -> tuple[s
     return room_id, None, True
 
 
-def _parse(room_id: str, answer: Mapping[str, Any]) -> RemoteSpace:
+def _parse(room_id: str, answer: Untrusted) -> RemoteSpace:
     """An answer, reduced to the specification's fields. Raises Malformed if it is about another room."""
     told = answer.get("room")
     room = summary_of(told)
@@ -125,7 +135,7 @@ def _parse(room_id: str, answer: Mapping[str, Any]) -> RemoteSpace:
     return RemoteSpace({**room, "children_state": state}, children, inaccessible)
 
 
-def _children_state(told: object) -> list[Mapping[str, Any]]:
+def _children_state(told: object) -> list[SpaceChild]:
     """The m.space.child events that an answer tells, with what makes a child, and no more than fits."""
     events = [
         child for each in (told if isinstance(told, list) else ()) if (child := _child(each)) is not None
@@ -135,7 +145,7 @@ def _children_state(told: object) -> list[Mapping[str, Any]]:
     return [child for child in in_order(unique.values()) if budget.take(json_bytes(child))]
 
 
-def _child(told: object) -> Mapping[str, Any] | None:
+def _child(told: object) -> SpaceChild | None:
     if not isinstance(told, dict) or told.get("type") != SPACE_CHILD:
         return None
     room_id, sender, content = told.get("state_key"), told.get("sender"), told.get("content")
@@ -150,7 +160,7 @@ def _child(told: object) -> Mapping[str, Any] | None:
         return None
     via = [server for server in content["via"] if len(server) <= 255 and is_sendable(server)][:MOST_VIA]
     order = content.get("order")
-    kept: dict[str, Any] = {"via": via}
+    kept: SpaceChildContent = {"via": via}
     if is_sendable(order) and len(order) <= 50:
         kept["order"] = order
     if content.get("suggested") is True:

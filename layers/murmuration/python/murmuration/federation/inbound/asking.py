@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from murmuration.federation.inbound.auth_chains import signing_times
 from murmuration.federation.inbound.elsewhere import Pdu, StateIds
@@ -29,6 +29,9 @@ from murmuration.storage.rooms import event_store, member_index
 from murmuration.storage.servers import unobtainable
 from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TransportError
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Untrusted
 
 T = TypeVar("T")
 
@@ -203,7 +206,7 @@ class Asking:
                 continue
         return None
 
-    def _request(self, server: str, method: str, path: str, **options: Any) -> dict[str, Any]:
+    def _request(self, server: str, method: str, path: str, **options: Any) -> Untrusted:
         return client.request(server, method, path, seconds=self._deadline.left(REQUEST_SECONDS), **options)
 
     def _list_of(self, server: str, path: str, name: str, max_bytes: int) -> list[Any]:
@@ -270,7 +273,7 @@ class Asking:
         return 0.0 if self._deadline.is_over() else self._deadline.left()
 
 
-def _list_in(answer: Mapping[str, Any], name: str) -> list[Any]:
+def _list_in(answer: Untrusted, name: str) -> list[Any]:
     """A list in an answer. Raises RequestFailed if it is none."""
     value = answer.get(name)
     if not isinstance(value, list):
@@ -278,7 +281,7 @@ def _list_in(answer: Mapping[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _ids_in(answer: Mapping[str, Any], name: str) -> list[str]:
+def _ids_in(answer: Untrusted, name: str) -> list[str]:
     """A list of event IDs in an answer, without what can't be one."""
     return [it for it in _list_in(answer, name) if isinstance(it, str) and _fits(it)]
 

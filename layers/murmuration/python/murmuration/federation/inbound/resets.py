@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import queues
 from murmuration.federation.inbound.forks import Forks
@@ -20,6 +20,9 @@ from murmuration.protocol.state_resolution.v2 import is_power_event
 from murmuration.rooms.writing.changes import Differences
 from murmuration.storage import notices
 from murmuration.storage.rooms.room_items import RoomHead
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import ResetNotice
 
 Reset = Mapping[StateKey, tuple[Event, Event | None]]
 DEAD_LETTERS = "dead-letters"
@@ -80,7 +83,7 @@ def tell(room_id: str, event_id: str, reset: Reset) -> None:
         {"type": pair[0][:255], "state_key": pair[1][:255], "before": before.event_id, "after": _id(after)}
         for pair, (before, after) in list(reset.items())[:MOST_TOLD]
     ]
-    told: dict[str, Any] = {"room_id": room_id, "event_id": event_id, "entries": len(reset)}
+    told: ResetNotice = {"room_id": room_id, "event_id": event_id, "entries": len(reset)}
     logging.getLogger("murmuration.federation").error(
         "state reset: %s", json.dumps({**told, "changed": changed}, separators=(",", ":"))
     )

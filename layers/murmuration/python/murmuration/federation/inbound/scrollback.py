@@ -9,13 +9,16 @@ or is the last for a while.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import AccessToken
 from murmuration.rooms.reading import timeline
 from murmuration.rooms.reading.timeline import Filling, PageRequest
 from murmuration.rooms.room import Room
 from murmuration.transport.deadlines import Deadline
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import EventAtTime, TimelinePage
 
 SECONDS = 5.0
 LIMIT = 100
@@ -30,12 +33,12 @@ MOST_GAPS = 100
 AT_ONCE = 5
 
 
-def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> dict[str, Any]:
+def get_messages(token: AccessToken, room_id: str, request: PageRequest) -> TimelinePage:
     """`timeline.get_messages`, with the past of other servers. Raises what that raises."""
     return timeline.get_messages(token, room_id, request, fill)
 
 
-def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> dict[str, Any]:
+def get_event_by_timestamp(token: AccessToken, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
     """`by_timestamp.get_event_by_timestamp`, with the past of other servers. Raises what that raises.
 
     Where events are missing around that time, another server is asked which is the closest, and the past is

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.pdus.keys import ServerKeys, parse_server_keys
 from murmuration.storage.servers.remote_keys import Source, StoredKey
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Untrusted
+    from murmuration.protocol.pdus.keys import VerifyKey
 
 MOST_KEYS = 100
 """How many keys of one document are kept."""
@@ -18,7 +22,7 @@ MAX_KEPT_BYTES = 16 * 1024
 
 
 def keys_of(
-    document: dict[str, Any], server_name: str, source: Source, *, lenient: bool = False
+    document: Untrusted, server_name: str, source: Source, *, lenient: bool = False
 ) -> list[StoredKey]:
     """The keys of a document, which its own server must have signed; current ones first.
 
@@ -36,12 +40,12 @@ def keys_of(
     return [StoredKey(server_name, key, source, now, kept) for key in _all_keys(parsed)][:MOST_KEYS]
 
 
-def _all_keys(parsed: ServerKeys) -> Iterator[Any]:
+def _all_keys(parsed: ServerKeys) -> Iterator[VerifyKey]:
     yield from parsed.verify_keys.values()
     yield from (key for key_id, key in parsed.old_verify_keys.items() if key_id not in parsed.verify_keys)
 
 
-def readable(documents: object) -> Iterator[tuple[str, dict[str, Any]]]:
+def readable(documents: object) -> Iterator[tuple[str, Untrusted]]:
     """(server name, document) of those in a notary's list that have the form of one."""
     for document in documents if isinstance(documents, list) else ():
         if isinstance(document, dict) and isinstance(document.get("server_name"), str):

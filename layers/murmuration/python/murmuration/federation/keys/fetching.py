@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.cache import LruCache
 from murmuration.clock import now_ms
@@ -27,6 +27,9 @@ from murmuration.storage.servers import remote_keys
 from murmuration.storage.servers.remote_keys import Asked, StoredKey
 from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TransportError
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import KeyCriteria
 
 KeyName = tuple[str, str]
 """A server's name and a key ID."""
@@ -219,7 +222,7 @@ def _from_notaries(wanted: Mapping[KeyName, int], deadline: Deadline) -> list[St
 
 def _ask_notary(notary: str, wanted: Mapping[KeyName, int], deadline: Deadline) -> list[StoredKey]:
     """The keys that a notary has, in documents that their own servers signed; none if it doesn't answer."""
-    servers: dict[str, dict[str, Any]] = {}
+    servers: dict[str, dict[str, KeyCriteria]] = {}
     for (server, key_id), until in wanted.items():
         servers.setdefault(server, {})[key_id] = {"minimum_valid_until_ts": until}
     path = client.path("_matrix", "key", "v2", "query")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration import server_keys
 from murmuration.aws.concurrency import parallel
@@ -19,13 +19,17 @@ from murmuration.federation.requests.errors import RequestFailed
 from murmuration.federation.requests.threads import side_by_side
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import object_of
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import BadJson, InvalidParam, MatrixError
 from murmuration.protocol.identifiers import is_valid_server_name
 from murmuration.protocol.pdus.signing import sign_json
 from murmuration.settings import settings
 from murmuration.storage.servers import remote_keys
 from murmuration.storage.servers.remote_keys import Asked, StoredKey
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import KeyDocuments
+    from murmuration.protocol.encoding.shapes import Untrusted
+    from murmuration.protocol.pdus.shapes import KeyDocument
 
 MOST_SERVERS = 100
 """How many servers one request may be about."""
@@ -36,14 +40,14 @@ Wanted = Mapping[str, int | None]
 """By key ID until when it must be valid, in milliseconds; None where the request doesn't say."""
 
 
-def query_server_keys(server_name: str, minimum_valid_until_ts: int | None, address: str) -> Answer:
+def query_server_keys(server_name: str, minimum_valid_until_ts: int | None, address: str) -> KeyDocuments:
     """The key documents of one server. Raises InvalidParam, LimitExceeded."""
     if not is_valid_server_name(server_name):
         raise InvalidParam("This is not a valid server name")
     return _query({server_name: {"": minimum_valid_until_ts}}, address)
 
 
-def query_keys(server_keys_wanted: Mapping[str, Any], address: str) -> Answer:
+def query_keys(server_keys_wanted: Untrusted, address: str) -> KeyDocuments:
     """The key documents of the servers wanted, by server and key ID. Raises BadJson, LimitExceeded."""
     if len(server_keys_wanted) > MOST_SERVERS:
         raise BadJson(f"A request may be about {MOST_SERVERS} servers")
@@ -58,14 +62,14 @@ def query_keys(server_keys_wanted: Mapping[str, Any], address: str) -> Answer:
     return _query(wanted, address)
 
 
-def _minimum(criteria: Mapping[str, Any]) -> int | None:
+def _minimum(criteria: Untrusted) -> int | None:
     minimum = criteria.get("minimum_valid_until_ts")
     if minimum is not None and (not isinstance(minimum, int) or isinstance(minimum, bool)):
         raise BadJson("minimum_valid_until_ts must be a whole number")
     return minimum
 
 
-def _query(wanted: Mapping[str, Wanted], address: str) -> dict[str, Any]:
+def _query(wanted: Mapping[str, Wanted], address: str) -> KeyDocuments:
     if not wanted:
         return {"server_keys": []}
     rate_limits.check("key_query", address)
@@ -123,5 +127,6 @@ def _documents(keys: list[StoredKey], wanted: Wanted) -> list[str]:
     return list(dict.fromkeys(stored.document for stored in chosen))
 
 
-def _signed(text: str) -> dict[str, Any]:
-    return sign_json(json.loads(text), settings().server_name, server_keys.signing_key())
+def _signed(text: str) -> KeyDocument:
+    document: KeyDocument = json.loads(text)
+    return sign_json(document, settings().server_name, server_keys.signing_key())

@@ -6,17 +6,21 @@ it. https://spec.matrix.org/v1.19/server-server-api/#publishing-keys
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration import server_keys
 from murmuration.clock import now_ms
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.pdus.keys import VerifyKey, build_server_keys
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from murmuration.protocol.pdus.shapes import KeyDocument
 
 VALIDITY_MS = 48 * 3_600_000
 """Others fetch the keys anew when half of it is over; a clock that is a day off doesn't find them expired."""
 
 
-def get_server_keys() -> Answer:
+def get_server_keys() -> KeyDocument:
     """The signed document of this server's keys."""
     server_keys.renew()
     now = now_ms()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.inbound.auth_chains import authorising_ids, signing_times
 from murmuration.federation.inbound.graph import ancestors_first
@@ -27,6 +27,9 @@ from murmuration.protocol.pdus.validation import (
 )
 from murmuration.protocol.room_versions import RoomVersion
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Untrusted
+
 MOST_EVENTS = 300_000
 
 
@@ -43,7 +46,7 @@ class Entry:
         return sum(1 for event_id in self.state.values() if self.events[event_id].membership == "join")
 
 
-def check_answer(answer: Mapping[str, Any], join: Event) -> Entry:
+def check_answer(answer: Untrusted, join: Event) -> Entry:
     """The room that an answer tells of. Raises Malformed where it can't be the room that was joined."""
     version, room_id = join.room_version, join.room_id
     given_state = _events(answer.get("state"), version, room_id)

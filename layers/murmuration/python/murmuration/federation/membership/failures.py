@@ -30,10 +30,13 @@ def passed_on(error: RequestFailed) -> MatrixError:
     return Refusal(error.status, error.errcode[:100], error.message or "Another server refused", **fields)
 
 
-def first_answer(servers: Iterable[str], ask: Callable[[str], T]) -> T:
+def first_answer(
+    servers: Iterable[str], ask: Callable[[str], T], *, final: tuple[type[MatrixError], ...] = ()
+) -> T:
     """What the first of these servers comes to that doesn't fail; each is asked after the one before failed.
 
-    Raises the error that says most: a refusal rather than no answer. BadGateway without servers.
+    After an error that is `final` no other is asked. Raises the error that says most: a refusal rather than
+    no answer. BadGateway without servers.
     """
     failures: list[MatrixError] = []
     forbidden = 0
@@ -44,7 +47,7 @@ def first_answer(servers: Iterable[str], ask: Callable[[str], T]) -> T:
             failures.append(passed_on(error))
         except MatrixError as error:
             failures.append(error)
-        if failures[-1].errcode in _FINAL:
+        if failures[-1].errcode in _FINAL or isinstance(failures[-1], final):
             raise failures[-1]
         forbidden += failures[-1].status == 403
         if forbidden >= _MOST_REFUSALS:

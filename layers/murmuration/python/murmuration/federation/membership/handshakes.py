@@ -12,7 +12,7 @@ from typing import Any
 from murmuration.clock import now_ms
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import Malformed, Refused
-from murmuration.protocol.encoding.shapes import Content
+from murmuration.protocol.encoding.shapes import Content, Untrusted
 from murmuration.protocol.errors import MatrixError, UnsupportedRoomVersion
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
@@ -86,7 +86,7 @@ def make(server: str, membership: str, room_id: str, user_id: str, content: Cont
 
 def send(
     server: str, membership: str, event: Event, *, seconds: float = SEND_SECONDS, max_bytes: int = 4 << 20
-) -> dict[str, Any]:
+) -> Untrusted:
     """Send the signed event to `server`, by version 1 of the API if it lacks version 2; return its answer.
 
     Raises RequestFailed, Forbidden.
@@ -113,7 +113,7 @@ def is_unknown_endpoint(error: Refused) -> bool:
     return error.errcode == "M_UNRECOGNIZED" or (error.status in (404, 405) and not error.errcode)
 
 
-def listed_answer(server: str, answer: Any) -> dict[str, Any]:
+def listed_answer(server: str, answer: object) -> Untrusted:
     """The object in an answer of version 1: `[200, {…}]`. Raises Malformed."""
     if isinstance(answer, list) and len(answer) == 2 and isinstance(answer[1], dict):
         return dict(answer[1])

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.inbound.elsewhere import MissingEvents
 from murmuration.federation.inbound.receiving import receive
@@ -38,6 +38,10 @@ from murmuration.rooms.writing.append import Append, Draft, append
 from murmuration.rooms.writing.settling import settle
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms import member_index
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import InviteRequest
+    from murmuration.protocol.pdus.shapes import Pdu
 
 SECONDS = 25.0
 
@@ -146,10 +150,12 @@ class InvitedServers:
             raise passed_on(error) from error
 
 
-def _ask(server: str, event: Event, state: Sequence[dict[str, Any]]) -> Event:
+def _ask(server: str, event: Event, state: Sequence[Pdu]) -> Event:
     """The invite with the signature of the invited user's server. Raises RequestFailed."""
     parts = (event.room_id, event.event_id)
-    body = {"room_version": event.room_version.id, "event": event.pdu, "invite_room_state": list(state)}
+    body: InviteRequest = {
+        "room_version": event.room_version.id, "event": event.pdu, "invite_room_state": list(state),
+    }  # fmt: skip
     try:
         answer = client.request(
             server, "PUT", client.path("_matrix", "federation", "v2", "invite", *parts), body=body,

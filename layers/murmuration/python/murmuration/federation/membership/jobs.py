@@ -14,9 +14,14 @@ from murmuration.federation.membership import handshakes
 from murmuration.federation.membership.answers import Entry, check_answer
 from murmuration.federation.membership.entering import enter
 from murmuration.federation.membership.failures import first_answer
-from murmuration.federation.membership.limits import check_complexity, check_members
+from murmuration.federation.membership.limits import (
+    RoomTooLarge,
+    check_complexity,
+    check_members,
+    limit_for,
+)
 from murmuration.federation.requests.errors import RequestFailed
-from murmuration.protocol.errors import Forbidden, MatrixError
+from murmuration.protocol.errors import MatrixError
 from murmuration.protocol.event_types import CREATE_KEY
 from murmuration.rooms.lifecycle.upgrades import follow_upgrade
 from murmuration.storage.servers import join_jobs
@@ -53,22 +58,23 @@ def run(user_id: str, room_id: str) -> None:
 
 def join(job: Job) -> None:
     """Join the room by the first of the servers that lets the user in. Raises MatrixError."""
+    most = limit_for(job.room_id)
 
     def by(server: str) -> Entry:
-        check_complexity(server, job.room_id)
+        check_complexity(server, job.room_id, most)
         event = handshakes.make(server, "join", job.room_id, job.user_id, job.content)
         answer = handshakes.send(
             server, "join", event, seconds=handshakes.JOIN_SECONDS, max_bytes=handshakes.MAX_JOIN_BYTES
         )
         found = check_answer(answer, event)
         try:
-            check_members(found)
-        except Forbidden:
+            check_members(found, most)
+        except RoomTooLarge:
             _leave([server, *job.servers], job)
             raise
         return found
 
-    entry = first_answer(job.servers, by)
+    entry = first_answer(job.servers, by, final=(RoomTooLarge,))
     create = entry.events[entry.state[CREATE_KEY]]
     if "predecessor" in create.content:
         follow_upgrade(job.user_id, create)

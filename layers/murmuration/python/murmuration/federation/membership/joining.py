@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from murmuration.aws import queues
 from murmuration.clock import now_ms
@@ -139,9 +138,8 @@ def join_elsewhere(
             break
     else:
         policy.require_allowed(servers[0])
-    more: dict[str, Any] = {}
-    if request.third_party_signed is not None:
-        more["third_party_invite"] = {"signed": dict(request.third_party_signed)}
+    signed = request.third_party_signed
+    more = {"third_party_invite": {"signed": dict(signed)}} if signed is not None else {}
     content = member_content(user_id, "join", reason=request.reason, **more)
     content |= {name: value for name, value in request.custom.items() if name not in OURS}
     limit_size(content, "A membership", MAX_MEMBER_BYTES)
@@ -168,9 +166,10 @@ def _wait(job: Job) -> str:
 
 
 def _failure(job: Job) -> MatrixError:
-    body = dict(job.error.get("body", {}))
+    failure = job.error or {}
+    body = dict(failure.get("body", {}))
     errcode, message = body.pop("errcode", "M_UNKNOWN"), body.pop("error", "The room could not be joined")
-    return Refusal(job.error.get("status", 500), errcode, message, **body)
+    return Refusal(failure.get("status", 500), errcode, message, **body)
 
 
 def _who_may_vouch(user_id: str, room_id: str) -> list[str]:

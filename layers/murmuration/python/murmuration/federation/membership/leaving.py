@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import queues
 from murmuration.clock import now_ms
@@ -24,6 +24,9 @@ from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
 from murmuration.transport.deadlines import Deadline
 from murmuration.transport.errors import TransportError
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import EventFields
 
 TOTAL_SECONDS = 18.0
 AGAIN_SECONDS = 600
@@ -114,7 +117,7 @@ def _leave_elsewhere(row: Membership, reason: str | None) -> Event | None:
     return None
 
 
-def _local_leave(user_id: str, reason: str | None) -> dict[str, Any]:
+def _local_leave(user_id: str, reason: str | None) -> EventFields:
     """What clients are shown where no server has taken the leave."""
     return {
         "type": MEMBER,

@@ -6,17 +6,19 @@ They are rows of the users alone, as there is no room that they could be part of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.events import Event
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, size_of, strip
 from murmuration.storage.live import streams
 from murmuration.storage.users import memberships
 from murmuration.storage.users.memberships import Membership
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import EventFields, StrippedState
 
 ATTEMPTS = 20
 
@@ -46,7 +48,7 @@ def record(user_id: str, room_id: str, make: Callable[[Membership | None], Membe
 
 
 def outside_row(
-    event: Event, membership: str, state: Sequence[dict[str, Any]], via: Sequence[str]
+    event: Event, membership: str, state: Sequence[StrippedState], via: Sequence[str]
 ) -> Membership:
     """The row of an invite or knock; `state` is what is known of the room, `via` who may help to leave it."""
     return Membership(
@@ -64,7 +66,7 @@ def outside_row(
     )
 
 
-def ended_row(before: Membership, event: ClientEvent, sender: str, membership: str = "leave") -> Membership:
+def ended_row(before: Membership, event: EventFields, sender: str, membership: str = "leave") -> Membership:
     """The row of one who was invited or knocked, and isn't any more; `event` is as clients are shown it."""
     return Membership(
         user_id=before.user_id,
@@ -82,7 +84,7 @@ def ended_row(before: Membership, event: ClientEvent, sender: str, membership: s
     )
 
 
-def shown_event(event: Event) -> ClientEvent:
+def shown_event(event: Event) -> EventFields:
     """An event without its place, as clients are shown it."""
     return {
         **_own(event),
@@ -91,8 +93,8 @@ def shown_event(event: Event) -> ClientEvent:
     }
 
 
-def _own(event: Event) -> dict[str, Any]:
-    own = {**strip(event), "origin_server_ts": event.origin_server_ts}
+def _own(event: Event) -> StrippedState:
+    own: StrippedState = {**strip(event), "origin_server_ts": event.origin_server_ts}
     if size_of(own) > MAX_BYTES:
         own["content"] = {"membership": event.membership}
     return own

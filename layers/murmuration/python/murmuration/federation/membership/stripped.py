@@ -8,50 +8,57 @@ https://spec.matrix.org/v1.19/client-server-api/#stripped-state
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration.federation.keys.fetching import verify_keys
-from murmuration.protocol.encoding.shapes import ClientEvent, EventFields
 from murmuration.protocol.errors import InvalidParam, MatrixError
 from murmuration.protocol.event_types import CREATE, MEMBER
 from murmuration.protocol.events import Event, StateKey
-from murmuration.protocol.pdus.event_format import parse_pdu
+from murmuration.protocol.identifiers import is_valid_user_id
+from murmuration.protocol.pdus.event_format import parse_pdu, sendable
+from murmuration.protocol.pdus.hashing import verify_content_hash
 from murmuration.protocol.pdus.validation import check_signatures, keys_to_look_up
 from murmuration.protocol.room_versions import RoomVersion
 from murmuration.rooms.reading.stripped_state import MAX_BYTES, STRIPPED_TYPES, size_of, strip
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import StrippedState, Untrusted
+    from murmuration.protocol.pdus.shapes import Pdu
 
 MOST_EVENTS = 100
 
 
 def full_state(
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], sender: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[Pdu]:
     """The room's main facts as whole events, with the inviter's (`sender`) membership; the creation first."""
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES]
     if sender is not None:
         pairs.append((MEMBER, sender))
     found = state(pairs)
     events = [found[pair].pdu for pair in pairs if pair in found]
-    return [{key: value for key, value in pdu.items() if key != "unsigned"} for pdu in events]
+    return [sendable(pdu) for pdu in events]
 
 
-def received_state(given: object, version: RoomVersion, room_id: str) -> list[dict[str, Any]]:
+def received_state(given: object, version: RoomVersion, room_id: str) -> list[StrippedState]:
     """The stripped state that clients are shown of what another server sent with an invite or knock.
 
     In rooms whose ID is their create event's hash the whole creation must be there, and be of the room. In
-    others stripped events are taken as they are. An event that claims to be whole must be of the room and
-    signed, else it is left out. What is more than `MAX_BYTES` in all is left out. Raises InvalidParam.
+    others stripped events are taken as they are. An event that claims to be whole must be of the room, and
+    signed as it is, else it is left out. What is more than `MAX_BYTES` in all is left out. Raises
+    InvalidParam.
     """
     events = [each for each in given if isinstance(each, dict)] if isinstance(given, list) else []
     whole: list[Event] = []
-    shown: list[dict[str, Any]] = []
+    shown: list[StrippedState] = []
     for each in events[:MOST_EVENTS]:
         if "signatures" in each:
             event = _whole_event(each, version, room_id)
             if event is not None:
                 whole.append(event)
         elif _is_stripped(each):
-            shown.append({name: each[name] for name in ("type", "state_key", "sender", "content")})
+            kept = {name: each[name] for name in ("type", "state_key", "sender", "content")}
+            shown.append(cast("StrippedState", kept))
     if whole:
         wanted = {key: event.origin_server_ts for event in whole for key in keys_to_look_up(event)}
         keys = verify_keys(wanted, urgent=True)
@@ -60,13 +67,14 @@ def received_state(given: object, version: RoomVersion, room_id: str) -> list[di
                 check_signatures(event, keys)
             except MatrixError:
                 continue
-            shown.append(strip(event))
+            if verify_content_hash(event.pdu):
+                shown.append(strip(event))
     if version.create_event_is_room_id and not any(event.is_create for event in whole):
         raise InvalidParam("The room's whole m.room.create event must come along")
     return _bounded(shown)
 
 
-def _whole_event(pdu: dict[str, Any], version: RoomVersion, room_id: str) -> Event | None:
+def _whole_event(pdu: Untrusted, version: RoomVersion, room_id: str) -> Event | None:
     try:
         event = parse_pdu(pdu, version)
     except MatrixError:
@@ -74,15 +82,19 @@ def _whole_event(pdu: dict[str, Any], version: RoomVersion, room_id: str) -> Eve
     return event if event.room_id == room_id and event.is_state else None
 
 
-def _is_stripped(event: EventFields) -> bool:
-    return isinstance(event.get("content"), dict) and all(
-        isinstance(event.get(name), str) for name in ("type", "state_key", "sender")
+def _is_stripped(event: Untrusted) -> bool:
+    sender = event.get("sender")
+    return (
+        isinstance(event.get("content"), dict)
+        and all(isinstance(event.get(name), str) for name in ("type", "state_key"))
+        and isinstance(sender, str)
+        and is_valid_user_id(sender)
     )
 
 
-def _bounded(events: list[ClientEvent]) -> list[dict[str, Any]]:
+def _bounded(events: list[StrippedState]) -> list[StrippedState]:
     """One event for each piece of state, as many as fit; the creation is always among the first."""
-    kept: dict[StateKey, dict[str, Any]] = {}
+    kept: dict[StateKey, StrippedState] = {}
     size = 0
     for event in sorted(events, key=lambda it: it["type"] != CREATE):
         pair = (event["type"], event["state_key"])

@@ -16,7 +16,7 @@ from murmuration.federation.names import srv, well_known
 from murmuration.federation.names.srv import SrvError, SrvRefused
 from murmuration.federation.names.well_known import WellKnownError
 from murmuration.protocol.errors import InvalidParam
-from murmuration.protocol.identifiers import ServerName, parse_server_name
+from murmuration.protocol.identifiers import ServerNameParts, parse_server_name
 from murmuration.storage.servers import resolutions
 from murmuration.storage.servers.resolutions import Resolution
 
@@ -79,7 +79,7 @@ def forget() -> None:
     _known.clear()
 
 
-def _direct(name: ServerName, text: str) -> Route | None:
+def _direct(name: ServerNameParts, text: str) -> Route | None:
     """The route to an IP literal, or to a name with a port; None for a name alone."""
     literal = _literal(name.host)
     if literal is None and name.port is None:

@@ -9,13 +9,17 @@ https://spec.matrix.org/v1.19/server-server-api/#device-management
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.keys.query import query_local
 from murmuration.storage.keys import device_changes
 from murmuration.storage.keys.device_changes import Change
 from murmuration.storage.keys.device_lists import changes_in
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import DeviceListUpdate, Edu, SigningKeyUpdate
+    from murmuration.protocol.encoding.shapes import KeyObject
 
 MOST_EDU_BYTES = 9_000
 """What one change counts as: device keys have 4 KB, signatures come in addition."""
@@ -73,7 +77,7 @@ def read_owed(server_name: str, user_id: str, since: int) -> tuple[list[int], in
     return sorted(newest.values()), changes[-1].number + 1
 
 
-def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[dict[str, Any]]:
+def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[Edu]:
     """The EDUs of these changes, in order, for a server that was told of all before `since`."""
     if not numbers:
         return []
@@ -83,22 +87,23 @@ def read_edus(user_id: str, numbers: Sequence[int], since: int) -> list[dict[str
     wanted = frozenset(numbers)
     found = query_local({user_id: []}, requester_id=None)
     devices = found.device_keys.get(user_id, {})
-    edus: list[dict[str, Any]] = []
+    edus: list[Edu] = []
     for change in changes:
         if change.number not in wanted:
             continue
         if change.device_id is None:
             edus += _signing_key_updates(user_id, found.master_keys, found.self_signing_keys)
             continue
-        edus.append(_device_update(user_id, change, prev, devices.get(change.device_id)))
+        keys = devices.get(change.device_id)
+        edus.append(_device_update(user_id, change, change.device_id, prev, keys))
         prev = change.number
     return edus
 
 
-def _device_update(user_id: str, change: Change, prev: int, keys: Mapping[str, Any] | None) -> dict[str, Any]:
-    content: dict[str, Any] = {
+def _device_update(user_id: str, change: Change, device_id: str, prev: int, keys: KeyObject | None) -> Edu:
+    content: DeviceListUpdate = {
         "user_id": user_id,
-        "device_id": change.device_id,
+        "device_id": device_id,
         "stream_id": change.number,
         "prev_id": [prev],
     }
@@ -107,16 +112,18 @@ def _device_update(user_id: str, change: Change, prev: int, keys: Mapping[str, A
     else:
         name = keys["unsigned"].get("device_display_name")
         content["keys"] = {field: value for field, value in keys.items() if field != "unsigned"}
-        content |= {"device_display_name": name} if name else {}
+        if name:
+            content["device_display_name"] = name
     return {"edu_type": "m.device_list_update", "content": content}
 
 
 def _signing_key_updates(
-    user_id: str, masters: Mapping[str, Any], self_signings: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    content = {"user_id": user_id}
-    for name, keys in (("master_key", masters), ("self_signing_key", self_signings)):
-        if user_id in keys:
-            content[name] = keys[user_id]
+    user_id: str, masters: Mapping[str, KeyObject], self_signings: Mapping[str, KeyObject]
+) -> list[Edu]:
+    content: SigningKeyUpdate = {"user_id": user_id}
+    if user_id in masters:
+        content["master_key"] = masters[user_id]
+    if user_id in self_signings:
+        content["self_signing_key"] = self_signings[user_id]
     names = ("m.signing_key_update", "org.matrix.signing_key_update")
     return [{"edu_type": name, "content": content} for name in names] if len(content) > 1 else []

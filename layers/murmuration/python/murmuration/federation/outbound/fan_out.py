@@ -7,6 +7,7 @@ it gets nothing here until it has caught up, and costs nothing but two reads.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.federation.outbound import logs, pokes, transactions
@@ -14,9 +15,11 @@ from murmuration.federation.outbound.refusals import next_try_ms
 from murmuration.federation.outbound.transactions import Outcome, Part, Transaction
 from murmuration.federation.requests import health
 from murmuration.federation.requests.threads import side_by_side
-from murmuration.protocol.encoding.shapes import Content, EduFields
 from murmuration.storage.servers import backlogs
 from murmuration.storage.servers.backlogs import Backlog, Owed
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Edu, TransactionBody
 
 SECONDS = 20.0
 """What a server has for its answer: the others of its group wait so long at most."""
@@ -47,7 +50,7 @@ def send_new(room_id: str, ordinals: Sequence[int], servers: Sequence[str], made
     side_by_side(lambda name: _send(name, transaction, content), up_to_date, most=pokes.SERVERS_AT_ONCE)
 
 
-def _send(name: str, transaction: Transaction, content: Content) -> bool:
+def _send(name: str, transaction: Transaction, content: TransactionBody) -> bool:
     """Send a transaction of one part; if the server fails, it is behind. Whether it is done with."""
     outcome = transactions.send(name, transaction.txn_id, content, seconds=SECONDS)
     if outcome in (Outcome.DELIVERED, Outcome.EXCLUDED):
@@ -89,7 +92,7 @@ def send_messages(server_name: str) -> None:
             return
 
 
-def send_passing(edus: Sequence[EduFields], servers: Sequence[str], made_ms: int) -> None:
+def send_passing(edus: Sequence[Edu], servers: Sequence[str], made_ms: int) -> None:
     """Send EDUs that are of use only now, to those servers that are up to date. Nothing of it is kept."""
     if now_ms() - made_ms > PASSED_MS:
         return

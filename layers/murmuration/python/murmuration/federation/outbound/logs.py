@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.outbound import device_changes, room_logs
 from murmuration.federation.outbound.transactions import MOST_BYTES, MOST_EDUS, Part, size
@@ -19,6 +19,9 @@ from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.events import Event
 from murmuration.storage.servers import outgoing_messages
 from murmuration.storage.servers.backlogs import Owed
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Edu
 
 TO_DEVICE = ">"
 
@@ -49,7 +52,7 @@ class Content:
     """What is in a transaction."""
 
     events: list[Event] = field(default_factory=list)
-    edus: list[dict[str, Any]] = field(default_factory=list)
+    edus: list[Edu] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -94,7 +97,7 @@ def read_content(server_name: str, parts: Sequence[Part]) -> Content:
     return content
 
 
-def direct_to_device(encoded: str) -> dict[str, Any]:
+def direct_to_device(encoded: str) -> Edu:
     """The EDU of a message, whose content is given as JSON."""
     return {"edu_type": "m.direct_to_device", "content": canonical_json.loads(encoded)}
 

@@ -133,7 +133,7 @@ def _joined_at(entry: NewEntry, servers: Servers) -> set[str]:
         for since in later:
             if since.event.membership is None or since.is_aside:
                 continue
-            before = (since.replaced or {}).get("content", {}).get("membership")
+            before = since.replaced["content"].get("membership") if since.replaced else None
             server = server_of(since.event.state_key or "")
             joined = (since.event.membership == "join") - (before == "join")
             counts[server] = counts.get(server, 0) - joined

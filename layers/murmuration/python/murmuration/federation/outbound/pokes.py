@@ -11,11 +11,14 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import queues
 from murmuration.aws.queues import Message
-from murmuration.protocol.encoding.shapes import EduFields
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Edu
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 OUTBOUND = "outbound"
 GROUPS = 8
@@ -53,7 +56,7 @@ def messages_to(server_name: str) -> Message:
     return Message(body, f"new-{group_of(server_name)}", secrets.token_hex(16))
 
 
-def passing(edus: Sequence[EduFields], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
+def passing(edus: Sequence[Edu], servers: Iterable[str], made_ms: int) -> Iterator[Message]:
     """The messages that have EDUs sent to servers which are of no use to them later."""
     for number, names in _by_group(servers):
         digest = _digest([json.dumps(edus, sort_keys=True), str(made_ms), *names])
@@ -73,7 +76,7 @@ def resume(server_names: Iterable[str]) -> None:
     )
 
 
-def is_resumption(message: dict[str, Any]) -> bool:
+def is_resumption(message: JsonObject) -> bool:
     """Whether a message is for one server that was behind."""
     return "server" in message
 

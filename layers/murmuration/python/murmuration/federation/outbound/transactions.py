@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.federation.requests import client, health
 from murmuration.federation.requests.errors import Malformed, Refused, Unreachable
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.encoding.shapes import Content, EduFields
 from murmuration.protocol.encoding.unpadded_base64 import encode_urlsafe
 from murmuration.protocol.errors import Forbidden
 from murmuration.protocol.events import Event
+from murmuration.protocol.pdus.event_format import sendable
 from murmuration.settings import settings
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import Edu, TransactionBody
+    from murmuration.storage.json_types import StoredTransaction
 
 MOST_PDUS = 50
 MOST_EDUS = 100
@@ -66,7 +70,7 @@ class Transaction:
     def is_empty(self) -> bool:
         return not any(part.ordinals for part in self.parts)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> StoredTransaction:
         """What `from_json` reads.
 
         Whether that is all of a room isn't kept: while the backlog rests, events may come of which nobody
@@ -76,7 +80,7 @@ class Transaction:
         return {"made_ms": self.made_ms, "parts": parts}
 
     @classmethod
-    def from_json(cls, kept: Mapping[str, Any]) -> Transaction:
+    def from_json(cls, kept: StoredTransaction) -> Transaction:
         """The transaction that `to_json` wrote."""
         parts = (
             Part(log_id, tuple(ordinals), until, since=since[0] if since else 0)
@@ -85,14 +89,16 @@ class Transaction:
         return cls(kept["made_ms"], tuple(parts))
 
 
-def body(made_ms: int, events: Sequence[Event], edus: Sequence[EduFields] = ()) -> dict[str, Any]:
+def body(made_ms: int, events: Sequence[Event], edus: Sequence[Edu] = ()) -> TransactionBody:
     """The request's body. What this server notes in `unsigned` isn't for others."""
-    pdus = [{name: value for name, value in event.pdu.items() if name != "unsigned"} for event in events]
-    content = {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
-    return {**content, "edus": list(edus)} if edus else content
+    pdus = [sendable(event.pdu) for event in events]
+    content: TransactionBody = {"origin": settings().server_name, "origin_server_ts": made_ms, "pdus": pdus}
+    if edus:
+        content["edus"] = list(edus)
+    return content
 
 
-def passing_id(made_ms: int, edus: Sequence[EduFields]) -> str:
+def passing_id(made_ms: int, edus: Sequence[Edu]) -> str:
     """The ID of a transaction that has only EDUs which aren't kept."""
     text = canonical_json.encode([made_ms, list(edus)], strict=False)
     return encode_urlsafe(hashlib.sha256(text).digest())
@@ -115,7 +121,7 @@ class Outcome(enum.Enum):
     """The operator's lists exclude the server."""
 
 
-def send(server_name: str, txn_id: str, content: Content, *, seconds: float) -> Outcome:
+def send(server_name: str, txn_id: str, content: TransactionBody, *, seconds: float) -> Outcome:
     """Send a transaction: one request. Any answer of status 200 counts as delivered."""
     path = client.path("_matrix", "federation", "v1", "send", txn_id)
     try:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.outbound import pokes
 from murmuration.federation.outbound.catching_up import catch_up
 from murmuration.federation.outbound.fan_out import send_messages, send_new, send_passing
 from murmuration.settings import settings
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
 
-def work(message: dict[str, Any]) -> None:
+
+def work(message: JsonObject) -> None:
     """Send what is new to the servers of a message, or what is owed to its one server."""
     if not settings().federation:
         return

@@ -5,13 +5,10 @@ https://spec.matrix.org/v1.19/server-server-api/#asking-for-a-policy-server-sign
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from murmuration.federation.requests import client
 from murmuration.federation.requests.errors import RateLimited, Refused, RequestFailed, TimedOut
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.encoding.shapes import Body
+from murmuration.protocol.encoding.shapes import Body, Untrusted
 from murmuration.protocol.errors import (
     BadGateway,
     BadJson,
@@ -94,14 +91,14 @@ def _ask_for_another(server: PolicyServer, event: Event) -> Event:
         raise Undecided("The policy server gave no answer") from error
 
 
-def _ask(server_name: str, event: Event, *, for_user: bool) -> Mapping[str, Any]:
+def _ask(server_name: str, event: Event, *, for_user: bool) -> Untrusted:
     path = client.path("_matrix", "policy", "v1", "sign")
     return client.request(
         server_name, "POST", path, body=event.pdu, seconds=SECONDS, max_bytes=MAX_BYTES, for_user=for_user
     )
 
 
-def _signed(server: PolicyServer, event: Event, answer: Mapping[str, Any]) -> Event:
+def _signed(server: PolicyServer, event: Event, answer: Untrusted) -> Event:
     """The event with the one signature that is asked for, beside all that it has.
 
     Raises Forbidden without that signature, and where it isn't valid: the room may name an old key.
@@ -110,7 +107,7 @@ def _signed(server: PolicyServer, event: Event, answer: Mapping[str, Any]) -> Ev
     signature = given.get(POLICY_SERVER_KEY_ID) if isinstance(given, dict) else None
     if not isinstance(signature, str):
         raise Forbidden("The room's policy server did not sign the event")
-    present = event.pdu.get("signatures", {})
+    present = event.pdu["signatures"]
     others = present.get(server.server_name, {})
     signatures = {**present, server.server_name: {**others, POLICY_SERVER_KEY_ID: signature}}
     signed = Event({**event.pdu, "signatures": signatures}, event.room_version, event.event_id)

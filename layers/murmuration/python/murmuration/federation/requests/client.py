@@ -31,6 +31,7 @@ from murmuration.transport import errors
 from murmuration.transport.errors import AnswerTooLarge, NotConnected, TransportError
 
 if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Untrusted
     from murmuration.transport.connections import Peer
     from murmuration.transport.exchanges import Exchange
 
@@ -84,7 +85,7 @@ def request(
     max_bytes: int = MAX_BYTES,
     for_user: bool = False,
     signed: bool = True,
-) -> dict[str, Any]:
+) -> Untrusted:
     """The JSON object that `destination` answers.
 
     `of_path` is percent-encoded, as `path` makes it. Each of `tries` may take `seconds`. `for_user` says that
@@ -245,7 +246,7 @@ def _check_status(
     raise Refused(status, body)
 
 
-def _error_body(exchange: Exchange) -> dict[str, Any]:
+def _error_body(exchange: Exchange) -> Untrusted:
     """The JSON object of an error; empty where there is none."""
     try:
         value = canonical_json.loads(exchange.read(MAX_ERROR_BYTES))
@@ -254,7 +255,7 @@ def _error_body(exchange: Exchange) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _retry_after_ms(header: str, body: dict[str, Any]) -> int:
+def _retry_after_ms(header: str, body: Untrusted) -> int:
     """How long a rate limit asks to wait, in milliseconds; a minute where it doesn't say."""
     if header.strip().isdecimal():
         return int(header.strip()[:9]) * 1000

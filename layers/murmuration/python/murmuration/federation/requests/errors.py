@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Untrusted
 
 
 class RequestFailed(Exception):
@@ -28,7 +31,7 @@ class BackingOff(Unreachable):
 class Refused(RequestFailed):
     """The server answered with an error: `status`, and of its JSON `errcode` ("" without one) and `body`."""
 
-    def __init__(self, status: int, body: dict[str, Any]) -> None:
+    def __init__(self, status: int, body: Untrusted) -> None:
         errcode, message = body.get("errcode"), body.get("error")
         self.status = status
         self.errcode = errcode if isinstance(errcode, str) else ""
@@ -40,7 +43,7 @@ class Refused(RequestFailed):
 class RateLimited(Refused):
     """429; the server is left alone for `retry_after_ms`."""
 
-    def __init__(self, body: dict[str, Any], retry_after_ms: int) -> None:
+    def __init__(self, body: Untrusted, retry_after_ms: int) -> None:
         super().__init__(429, body)
         self.retry_after_ms = retry_after_ms
 

@@ -5,13 +5,17 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1timestamp
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.federation.serving.access import open_room
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import NotFound
 from murmuration.rooms.reading.by_timestamp import around, narrow
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import EventAtTime
 
-def get_event_by_timestamp(origin: str, room_id: str, ts: int, *, forward: bool) -> Answer:
+
+def get_event_by_timestamp(origin: str, room_id: str, ts: int, *, forward: bool) -> EventAtTime:
     """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
 
     An event's time says nothing of its content, so its visibility doesn't matter; events that no client is

@@ -5,7 +5,8 @@ https://spec.matrix.org/v1.19/server-server-api/#retrieving-events
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from murmuration.clock import now_ms
 from murmuration.federation.serving.access import find_event, open_event, open_room, take_state_request
@@ -16,8 +17,12 @@ from murmuration.protocol.errors import NotFound
 from murmuration.settings import settings
 from murmuration.storage.rooms.event_store import StoredEvent
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import AuthChainAnswer, TransactionBody
+    from murmuration.protocol.pdus.shapes import Pdu
 
-def get_event(origin: str, event_id: str) -> dict[str, Any]:
+
+def get_event(origin: str, event_id: str) -> TransactionBody:
     """An event, as a transaction. Raises NotFound, Forbidden."""
     room, stored = open_event(event_id, origin)
     _require_kept(stored)
@@ -30,7 +35,8 @@ def get_event_auth(origin: str, room_id: str, event_id: str, *, gzip: bool) -> P
     stored = find_event(room, event_id)
     _require_kept(stored)
     take_state_request(origin)
-    return packed({"auth_chain": [it.pdu for it in auth_chain(room, [stored.event])]}, gzip=gzip)
+    answer: AuthChainAnswer = {"auth_chain": [it.pdu for it in auth_chain(room, [stored.event])]}
+    return packed(answer, gzip=gzip)
 
 
 def _require_kept(stored: StoredEvent) -> None:
@@ -39,6 +45,6 @@ def _require_kept(stored: StoredEvent) -> None:
         raise NotFound("This server keeps no more of the event than its place")
 
 
-def transaction(pdus: list[dict[str, Any]]) -> dict[str, Any]:
+def transaction(pdus: Sequence[Pdu]) -> TransactionBody:
     """PDUs in the form in which answers have them."""
     return {"origin": settings().server_name, "origin_server_ts": now_ms(), "pdus": pdus}

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchy
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import fetch_all
 from murmuration.federation.inbound import acls
@@ -19,6 +19,9 @@ from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.reading import summaries
 from murmuration.rooms.room import Room, prefetch
 from murmuration.storage.rooms import member_index, room_items
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content
 
 MOST_SUMMARIES = 200
 """How many children are told of; the others can be asked for one by one."""
@@ -51,9 +54,10 @@ def get_hierarchy(origin: str, room_id: str, *, suggested_only: bool) -> Answer:
     return {"room": shown, "children": children, "inaccessible_children": inaccessible}
 
 
-def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[list[dict[str, Any]], list[str]]:
+def _children(origin: str, room_ids: Sequence[str], budget: Budget) -> tuple[list[Content], list[str]]:
     """Of these rooms, the summaries of those that `origin` may know of, and the IDs of those it may not."""
-    children, inaccessible = [], []
+    children: list[Content] = []
+    inaccessible: list[str] = []
     for room_id, room in _load(room_ids).items():
         if not (acls.is_allowed(room, origin) and _may_know(origin, room)):
             inaccessible.append(room_id)

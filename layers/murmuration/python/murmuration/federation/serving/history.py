@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.serving.access import open_room
 from murmuration.federation.serving.answers import Size
 from murmuration.federation.serving.events import transaction
 from murmuration.federation.serving.visibility import pdus_for
 from murmuration.protocol.bodies import Fields
-from murmuration.protocol.encoding.shapes import Answer, Body
+from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import MissingParam
 from murmuration.protocol.events import Event
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.rooms.event_store import StoredEvent
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import MissingEventsAnswer, TransactionBody
+    from murmuration.protocol.pdus.shapes import Pdu
 
 MOST_BACKFILLED = 100
 MOST_MISSING = 20
@@ -29,7 +33,7 @@ MOST_BYTES = 4_000_000
 _MOST_READS = 40
 
 
-def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> Answer:
+def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) -> TransactionBody:
     """These events and those before them, the newest first, up to `limit` (100 at most).
 
     Raises MissingParam, NotFound, Forbidden.
@@ -42,7 +46,7 @@ def backfill(origin: str, room_id: str, event_ids: Sequence[str], limit: int) ->
     return transaction(_fitting(room, origin, found))
 
 
-def get_missing_events(origin: str, room_id: str, body: Body) -> Answer:
+def get_missing_events(origin: str, room_id: str, body: Body) -> MissingEventsAnswer:
     """The events before `latest_events` and behind `earliest_events`, the oldest first.
 
     Raises BadJson, MissingParam, NotFound, Forbidden.
@@ -59,7 +63,7 @@ def get_missing_events(origin: str, room_id: str, body: Body) -> Answer:
     return {"events": list(reversed(_fitting(room, origin, found)))}
 
 
-def _fitting(room: Room, origin: str, found: Sequence[StoredEvent]) -> list[dict[str, Any]]:
+def _fitting(room: Room, origin: str, found: Sequence[StoredEvent]) -> list[Pdu]:
     """The PDUs of the first events, as many as an answer has room for."""
     size = Size(MOST_BYTES)
     kept = []

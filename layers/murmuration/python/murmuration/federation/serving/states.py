@@ -5,6 +5,8 @@ https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroom
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from murmuration.federation.serving.access import find_placed_event, open_room, take_state_request
 from murmuration.federation.serving.answers import Packed, Size, packed
 from murmuration.federation.serving.chains import auth_chain
@@ -13,6 +15,9 @@ from murmuration.protocol.events import Event
 from murmuration.protocol.state_trie import NodeId
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import event_store, room_items, snapshots
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import StateAnswer, StateIdsAnswer
 
 FEW = 30
 """A state of so few events is read one by one."""
@@ -24,14 +29,15 @@ def get_state(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed
     Raises NotFound, Forbidden, LimitExceeded; Unavailable for a state that is too large to be sent.
     """
     state, chain = _read(origin, room_id, event_id)
-    answer = {"pdus": [it.pdu for it in state], "auth_chain": [it.pdu for it in chain]}
+    answer: StateAnswer = {"pdus": [it.pdu for it in state], "auth_chain": [it.pdu for it in chain]}
     return packed(answer, gzip=gzip)
 
 
 def get_state_ids(origin: str, room_id: str, event_id: str, *, gzip: bool) -> Packed:
     """`get_state` with the events' IDs alone."""
     state, chain = _read(origin, room_id, event_id)
-    answer = {"pdu_ids": [it.event_id for it in state], "auth_chain_ids": [it.event_id for it in chain]}
+    ids, chain_ids = [it.event_id for it in state], [it.event_id for it in chain]
+    answer: StateIdsAnswer = {"pdu_ids": ids, "auth_chain_ids": chain_ids}
     return packed(answer, gzip=gzip)
 
 

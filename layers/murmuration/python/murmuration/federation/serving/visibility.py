@@ -9,7 +9,7 @@ https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-miss
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol import state_trie
 from murmuration.protocol.event_types import HISTORY_VISIBILITY_KEY, MEMBER
@@ -21,11 +21,14 @@ from murmuration.rooms.room import Room
 from murmuration.storage.rooms import erasures, member_index, room_items, snapshots
 from murmuration.storage.rooms.event_store import StoredEvent
 
+if TYPE_CHECKING:
+    from murmuration.protocol.pdus.shapes import Pdu
+
 _OPEN = ("world_readable", "shared")
 _MOST_USERS = 100
 
 
-def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
+def pdus_for(room: Room, origin: str, events: Sequence[StoredEvent]) -> list[Pdu]:
     """The PDUs of events of one room, in their order; those that `origin` may not see are redacted.
 
     Those that were purged are left out. Reads nothing where history is shared. Else a few round trips for

@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#third-party-invites
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.auth_rules.selection import third_party_token
 from murmuration.protocol.auth_rules.table import ALLOW, Facts, Refusal, Rule, RuleTable, Verdict, refuse
@@ -14,6 +14,9 @@ from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.event_types import THIRD_PARTY_INVITE
 from murmuration.protocol.events import Event
 from murmuration.protocol.pdus.signing import InvalidSignature, key_ids_of, verify_json
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content, JsonObject
 
 
 def _target_not_banned(facts: Facts) -> Verdict:
@@ -66,7 +69,7 @@ def _signature_matches(facts: Facts) -> Verdict:
     return None
 
 
-def _signed(event: Event) -> dict[str, Any] | None:
+def _signed(event: Event) -> JsonObject | None:
     invite = event.content.get("third_party_invite")
     signed = invite.get("signed") if isinstance(invite, dict) else None
     return signed if isinstance(signed, dict) else None
@@ -77,7 +80,7 @@ def _invite_to_identifier(facts: Facts) -> Event | None:
     return None if token is None else facts.state.get((THIRD_PARTY_INVITE, token))
 
 
-def _public_keys(content: dict[str, Any]) -> Iterator[bytes]:
+def _public_keys(content: Content) -> Iterator[bytes]:
     """The keys under `public_key` and `public_keys`; what is not Base64 is passed over."""
     listed = content.get("public_keys")
     entries = [content, *(listed if isinstance(listed, list) else [])]
@@ -90,7 +93,7 @@ def _public_keys(content: dict[str, Any]) -> Iterator[bytes]:
                 continue
 
 
-def _ed25519_signatures(signed: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _ed25519_signatures(signed: JsonObject) -> Iterator[tuple[str, str]]:
     """Server name and key ID of each signature there is to try."""
     signatures = signed.get("signatures")
     for server_name in signatures if isinstance(signatures, dict) else ():

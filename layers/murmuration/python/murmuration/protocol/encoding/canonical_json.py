@@ -9,6 +9,7 @@ the numbers outside the grammar, which a walk over the value finds in a third of
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from murmuration.protocol.errors import BadJson, NotJson
@@ -59,6 +60,8 @@ def check_numbers(value: Any) -> None:
 def loads(data: bytes | str, *, whole_floats_as_integers: bool = False) -> Any:
     """Parses JSON in UTF-8; NaN and the infinities are refused, the last of duplicate keys wins.
 
+    So is a number like `1e999`, which has no float but infinity.
+
     A number with a fraction or an exponent becomes a float, which `encode` then refuses where it must: an
     event that holds one breaks the format of its room version, however whole the number. For objects other
     than events, `whole_floats_as_integers` turns a whole number, however written (`1e10`, `-0.0`), into the
@@ -75,12 +78,19 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _whole_float_as_integer(literal: str) -> int | float:
+def _finite(literal: str) -> float:
     number = float(literal)
+    if math.isinf(number):
+        raise ValueError(literal)
+    return number
+
+
+def _whole_float_as_integer(literal: str) -> int | float:
+    number = _finite(literal)
     return int(number) if number.is_integer() and abs(number) <= MAX_INTEGER else number
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
 _decode_whole_floats = json.JSONDecoder(
     parse_constant=_refuse_constant, parse_float=_whole_float_as_integer
 ).decode

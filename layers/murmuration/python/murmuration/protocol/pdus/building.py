@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#adding-hashes-and-signatures-to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Required, TypedDict, Unpack, cast
 
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.events import Event
@@ -15,13 +15,34 @@ from murmuration.protocol.pdus.hashing import content_hash
 from murmuration.protocol.pdus.signing import SigningKey, sign_event
 from murmuration.protocol.room_versions import RoomVersion
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content, JsonObject
+    from murmuration.protocol.identifiers import RoomId, UserId
+    from murmuration.protocol.pdus.shapes import HashedPdu, Pdu, Reference, UnsignedPdu
+
+    class EventParts(TypedDict, total=False):
+        """What a new event is made of. `origin_server_ts` is in milliseconds."""
+
+        type: Required[str]
+        sender: Required[UserId]
+        content: Required[Content]
+        room_id: Required[RoomId | None]
+        prev_events: Required[Sequence[str]]
+        auth_events: Required[Sequence[str]]
+        depth: Required[int]
+        origin_server_ts: Required[int]
+        state_key: str | None
+        redacts: str | None
+        event_id: str | None
+        reference_hashes: Mapping[str, bytes] | None
+
 
 def build_event(
     *,
     room_version: RoomVersion,
     server_name: str,
     signing_key: SigningKey,
-    **parts: Any,
+    **parts: Unpack[EventParts],
 ) -> Event:
     """A complete event, hashed, signed, and checked against the format and the size limits.
 
@@ -36,9 +57,9 @@ def unsigned_pdu(
     *,
     room_version: RoomVersion,
     type: str,
-    sender: str,
-    content: dict[str, Any],
-    room_id: str | None,
+    sender: UserId,
+    content: Content,
+    room_id: RoomId | None,
     prev_events: Sequence[str],
     auth_events: Sequence[str],
     depth: int,
@@ -47,7 +68,7 @@ def unsigned_pdu(
     redacts: str | None = None,
     event_id: str | None = None,
     reference_hashes: Mapping[str, bytes] | None = None,
-) -> dict[str, Any]:
+) -> UnsignedPdu:
     """An event without its hash and signatures, such as a template for another server to complete.
 
     `room_id` is None for a create event whose hash is to be the room's ID. `redacts` goes where the room
@@ -56,7 +77,7 @@ def unsigned_pdu(
     """
     if room_version.redacts_in_content and redacts is not None:
         content = {**content, "redacts": redacts}
-    pdu: dict[str, Any] = {
+    pdu: UnsignedPdu = {
         "type": type,
         "sender": sender,
         "content": content,
@@ -76,31 +97,28 @@ def unsigned_pdu(
     return pdu
 
 
-def complete_event(
-    pdu: dict[str, Any], server_name: str, signing_key: SigningKey, version: RoomVersion
-) -> Event:
+def complete_event(pdu: JsonObject, server_name: str, signing_key: SigningKey, version: RoomVersion) -> Event:
     """Hashes and signs an event that has all but that, such as a template from `make_join` filled in.
 
     A template's own `signatures` and `unsigned` are dropped. Raises BadJson or TooLarge if the result is not
     of the version's format.
     """
     template = {key: value for key, value in pdu.items() if key not in ("signatures", "unsigned")}
-    signed = hash_and_sign(template, server_name, signing_key, version)
+    signed = hash_and_sign(cast("UnsignedPdu", template), server_name, signing_key, version)
     event = Event(check_format(signed, version), version)
     check_field_sizes(event)
     return event
 
 
-def hash_and_sign(
-    pdu: dict[str, Any], server_name: str, signing_key: SigningKey, version: RoomVersion
-) -> dict[str, Any]:
+def hash_and_sign(pdu: UnsignedPdu, server_name: str, signing_key: SigningKey, version: RoomVersion) -> Pdu:
     """A copy of `pdu` with its content hash, and the server's signature beside any others."""
-    return sign_event({**pdu, "hashes": {"sha256": content_hash(pdu)}}, server_name, signing_key, version)
+    hashed: HashedPdu = {**pdu, "hashes": {"sha256": content_hash(pdu)}}
+    return sign_event(hashed, server_name, signing_key, version)
 
 
 def _references(
     event_ids: Sequence[str], reference_hashes: Mapping[str, bytes] | None, version: RoomVersion
-) -> list[Any]:
+) -> list[Reference]:
     """`event_ids` as the version's PDUs refer to events: IDs, or (ID, hashes) pairs."""
     if not version.server_assigned_event_ids:
         return list(event_ids)

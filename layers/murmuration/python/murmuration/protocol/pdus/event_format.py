@@ -8,7 +8,7 @@ may read an `Event` without looking.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import BadJson, TooLarge
@@ -16,6 +16,10 @@ from murmuration.protocol.event_types import CREATE
 from murmuration.protocol.events import Event
 from murmuration.protocol.identifiers import is_valid_event_id, is_valid_room_id, is_valid_user_id
 from murmuration.protocol.room_versions import RoomVersion
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.pdus.shapes import Pdu
 
 MAX_PDU_BYTES = 65_536
 """Of the whole event in canonical JSON, signatures and `unsigned` included."""
@@ -49,10 +53,15 @@ def parse_pdu(pdu: object, version: RoomVersion, *, limit_references: bool = Tru
     `unsigned` is left out: nobody vouches for it.
     """
     event_pdu = check_format(pdu, version, limit_references=limit_references)
-    return Event({key: value for key, value in event_pdu.items() if key != "unsigned"}, version)
+    return Event(sendable(event_pdu), version)
 
 
-def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> dict[str, Any]:
+def sendable(pdu: Pdu) -> Pdu:
+    """A PDU as other servers get it: without `unsigned`, which is for this server's clients."""
+    return cast("Pdu", {key: value for key, value in pdu.items() if key != "unsigned"})
+
+
+def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = True) -> Pdu:
     """Checks a value against the version's event format, and returns it; raises BadJson or TooLarge.
 
     `type` and `state_key` may here have 255 characters: servers have let them into rooms at that length, so
@@ -70,7 +79,7 @@ def check_format(pdu: object, version: RoomVersion, *, limit_references: bool = 
         raise TooLarge("The event's type or state_key is too long")
     if len(canonical_json.encode(pdu, strict=version.strict_canonical_json)) > MAX_PDU_BYTES:
         raise TooLarge("The event is too large")
-    return pdu
+    return cast("Pdu", pdu)
 
 
 def check_field_sizes(event: Event) -> None:
@@ -80,7 +89,7 @@ def check_field_sizes(event: Event) -> None:
             raise TooLarge("The event's type or state_key is too long")
 
 
-def _check_types(pdu: dict[str, Any], version: RoomVersion) -> None:
+def _check_types(pdu: JsonObject, version: RoomVersion) -> None:
     for key, kind in _REQUIRED.items():
         value = pdu.get(key)
         if type(value) is not kind and not (kind is int and _is_whole_float(value, version)):
@@ -102,7 +111,7 @@ def _is_whole_float(value: object, version: RoomVersion) -> bool:
     return not version.strict_canonical_json and isinstance(value, float) and value.is_integer()
 
 
-def _check_ids(pdu: dict[str, Any], version: RoomVersion) -> None:
+def _check_ids(pdu: JsonObject, version: RoomVersion) -> None:
     if not is_valid_user_id(pdu["sender"]):
         raise BadJson("The event's sender is not a user ID")
     if version.server_assigned_event_ids:
@@ -116,7 +125,7 @@ def _check_ids(pdu: dict[str, Any], version: RoomVersion) -> None:
         raise BadJson("The event's room_id is not of its room version")
 
 
-def _check_references(pdu: dict[str, Any], key: str, at_most: int | None, version: RoomVersion) -> None:
+def _check_references(pdu: JsonObject, key: str, at_most: int | None, version: RoomVersion) -> None:
     references = pdu[key]
     if at_most is not None and len(references) > at_most:
         raise BadJson(f"The event has more than {at_most} {key}")

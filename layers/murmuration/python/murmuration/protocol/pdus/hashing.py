@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
 from murmuration.protocol.errors import BadJson
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import EventIDFormat, RoomVersion
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+
 _OUTSIDE_CONTENT_HASH = frozenset({"unsigned", "signatures", "hashes"})
 _OUTSIDE_REFERENCE_HASH = frozenset({"unsigned", "signatures"})
 
 
-def content_hash(pdu: dict[str, Any]) -> str:
+def content_hash(pdu: JsonObject) -> str:
     """The SHA-256 of the event without `unsigned`, `signatures` and `hashes`, in unpadded Base64.
 
     Raises BadJson where the event has no canonical JSON; whether its numbers suit the room version is left to
@@ -27,7 +30,7 @@ def content_hash(pdu: dict[str, Any]) -> str:
     return unpadded_base64.encode(_digest(pdu, _OUTSIDE_CONTENT_HASH))
 
 
-def verify_content_hash(pdu: dict[str, Any]) -> bool:
+def verify_content_hash(pdu: JsonObject) -> bool:
     """Whether `hashes.sha256` is the event's content hash; False also when it is missing or malformed."""
     hashes = pdu.get("hashes")
     claimed = hashes.get("sha256") if isinstance(hashes, dict) else None
@@ -39,7 +42,7 @@ def verify_content_hash(pdu: dict[str, Any]) -> bool:
         return False
 
 
-def reference_hash(pdu: dict[str, Any], version: RoomVersion) -> bytes:
+def reference_hash(pdu: JsonObject, version: RoomVersion) -> bytes:
     """The SHA-256 of the redacted event without `signatures` and `unsigned`: 32 bytes.
 
     Raises BadJson where the event has no canonical JSON.
@@ -47,7 +50,7 @@ def reference_hash(pdu: dict[str, Any], version: RoomVersion) -> bytes:
     return _digest(redact(pdu, version), _OUTSIDE_REFERENCE_HASH)
 
 
-def event_id_for(pdu: dict[str, Any], version: RoomVersion) -> str:
+def event_id_for(pdu: JsonObject, version: RoomVersion) -> str:
     """The event's ID: its `event_id` in room versions 1 and 2, else `$` and the encoded reference hash.
 
     Raises BadJson where there is none.
@@ -63,11 +66,11 @@ def event_id_for(pdu: dict[str, Any], version: RoomVersion) -> str:
     return "$" + unpadded_base64.encode_urlsafe(digest)
 
 
-def room_id_for(create_pdu: dict[str, Any], version: RoomVersion) -> str:
+def room_id_for(create_pdu: JsonObject, version: RoomVersion) -> str:
     """The ID of the room that a create event starts, where it is the event's own hash (from version 12)."""
     return "!" + event_id_for(create_pdu, version)[1:]
 
 
-def _digest(pdu: dict[str, Any], without: frozenset[str]) -> bytes:
+def _digest(pdu: JsonObject, without: frozenset[str]) -> bytes:
     covered = {key: value for key, value in pdu.items() if key not in without}
     return sha256(canonical_json.encode(covered, strict=False)).digest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding import unpadded_base64
 from murmuration.protocol.errors import BadJson
@@ -21,6 +21,10 @@ from murmuration.protocol.pdus.signing import (
     verify_json,
 )
 from murmuration.protocol.room_versions import RoomVersion
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.pdus.shapes import KeyDocument
 
 MAX_VALIDITY_MS = 7 * 24 * 60 * 60 * 1000
 """How long after it was received a key is trusted at most, whatever its document says."""
@@ -107,10 +111,10 @@ def build_server_keys(
     signing_keys: Iterable[SigningKey],
     valid_until_ts: int,
     old_verify_keys: Iterable[VerifyKey] = (),
-) -> dict[str, Any]:
+) -> KeyDocument:
     """The key document of this server, signed with each of its keys in use."""
     keys = list(signing_keys)
-    document: dict[str, Any] = {
+    document: KeyDocument = {
         "server_name": server_name,
         "valid_until_ts": valid_until_ts,
         "verify_keys": {key.key_id: {"key": key.public_base64} for key in keys},
@@ -124,9 +128,7 @@ def build_server_keys(
     return document
 
 
-def _entries(
-    document: dict[str, Any], name: str, *, required: bool = True
-) -> list[tuple[str, dict[str, Any]]]:
+def _entries(document: JsonObject, name: str, *, required: bool = True) -> list[tuple[str, JsonObject]]:
     """The keys of a document's section that are of a known algorithm; raises BadJson."""
     section = document.get(name)
     if section is None and not required:
@@ -139,7 +141,7 @@ def _entries(
     return entries
 
 
-def _public_key(entry: dict[str, Any]) -> bytes:
+def _public_key(entry: JsonObject) -> bytes:
     encoded = entry.get("key")
     try:
         public_key = unpadded_base64.decode(encoded) if isinstance(encoded, str) else b""
@@ -150,7 +152,7 @@ def _public_key(entry: dict[str, Any]) -> bytes:
     return public_key
 
 
-def _timestamp(obj: dict[str, Any], name: str) -> int:
+def _timestamp(obj: JsonObject, name: str) -> int:
     value = obj.get(name)
     if type(value) is not int or value < 0:
         raise BadJson(f"{name} is not a time in milliseconds")

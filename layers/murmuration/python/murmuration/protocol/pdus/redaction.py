@@ -6,9 +6,12 @@ https://spec.matrix.org/v1.19/client-server-api/#redactions and the room version
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol.room_versions import RoomVersion
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content, JsonObject
 
 _TOP_LEVEL = frozenset(
     {
@@ -32,7 +35,7 @@ _POWER_LEVELS = frozenset(
 )
 
 
-def redact(pdu: dict[str, Any], version: RoomVersion) -> dict[str, Any]:
+def redact(pdu: JsonObject, version: RoomVersion) -> dict[str, Any]:
     """A redacted copy of `pdu` (which stays as it is); nested values are shared with it, `unsigned` is gone.
 
     Content that is not an object is redacted to an empty one.
@@ -47,7 +50,7 @@ def redact(pdu: dict[str, Any], version: RoomVersion) -> dict[str, Any]:
     return redacted
 
 
-def _redact_content(event_type: object, content: dict[str, Any], version: RoomVersion) -> dict[str, Any]:
+def _redact_content(event_type: object, content: Content, version: RoomVersion) -> Content:
     if event_type == "m.room.create" and version.updated_redaction_rules:
         return content
     kept = _kept_content(version).get(event_type) if isinstance(event_type, str) else None

@@ -8,14 +8,20 @@ a signature is good here that is good on the other servers that use it.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from murmuration.protocol.encoding import canonical_json, unpadded_base64
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.errors import BadJson, Forbidden
 from murmuration.protocol.identifiers import is_valid_server_key_id
 from murmuration.protocol.pdus.redaction import redact
 from murmuration.protocol.room_versions import RoomVersion
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.protocol.pdus.shapes import HashedPdu, Pdu
+
+Object = TypeVar("Object", bound=Mapping[str, Any])
 
 ALGORITHM = "ed25519"
 _SEED_BYTES = 32
@@ -60,7 +66,7 @@ class SigningKey:
         return f"SigningKey({self.key_id!r}, public {self.public_base64!r})"
 
 
-def sign_json(obj: dict[str, Any], server_name: str, key: SigningKey) -> dict[str, Any]:
+def sign_json(obj: Object, server_name: str, key: SigningKey) -> Object:
     """A copy of `obj` with the signature added to any it has; nested values other than signatures are shared.
 
     Raises BadJson where the object has no canonical JSON.
@@ -68,7 +74,7 @@ def sign_json(obj: dict[str, Any], server_name: str, key: SigningKey) -> dict[st
     return _with_signature(obj, server_name, key, _signed_bytes(obj, strict=True))
 
 
-def verify_json(obj: dict[str, Any], server_name: str, key_id: str, public_key: bytes) -> None:
+def verify_json(obj: JsonObject, server_name: str, key_id: str, public_key: bytes) -> None:
     """Checks one signature of an object by one key of one server (or user), and raises InvalidSignature.
 
     https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature
@@ -76,17 +82,17 @@ def verify_json(obj: dict[str, Any], server_name: str, key_id: str, public_key: 
     _verify(obj, server_name, key_id, public_key, strict=True)
 
 
-def sign_event(pdu: dict[str, Any], server_name: str, key: SigningKey, version: RoomVersion) -> ClientEvent:
+def sign_event(pdu: HashedPdu, server_name: str, key: SigningKey, version: RoomVersion) -> Pdu:
     """A copy of `pdu`, whose `hashes` must be there already, with the signature of its redacted form added.
 
     Signs an event of another server as well (an invite, a restricted join): nothing else is changed.
     """
     message = _signed_bytes(redact(pdu, version), strict=version.strict_canonical_json)
-    return _with_signature(pdu, server_name, key, message)
+    return cast("Pdu", _with_signature(pdu, server_name, key, message))
 
 
 def verify_event(
-    pdu: dict[str, Any], server_name: str, key_id: str, public_key: bytes, version: RoomVersion
+    pdu: JsonObject, server_name: str, key_id: str, public_key: bytes, version: RoomVersion
 ) -> None:
     """Checks one signature of an event's redacted form, and raises InvalidSignature.
 
@@ -95,7 +101,7 @@ def verify_event(
     _verify(redact(pdu, version), server_name, key_id, public_key, strict=version.strict_canonical_json)
 
 
-def key_ids_of(obj: dict[str, Any], server_name: str) -> list[str]:
+def key_ids_of(obj: JsonObject, server_name: str) -> list[str]:
     """The key IDs, of algorithms understood, with which the server is said to have signed `obj`."""
     signatures = obj.get("signatures")
     by_server = signatures.get(server_name) if isinstance(signatures, dict) else None
@@ -104,19 +110,19 @@ def key_ids_of(obj: dict[str, Any], server_name: str) -> list[str]:
     return [key_id for key_id in by_server if key_id.startswith(ALGORITHM + ":")]
 
 
-def _signed_bytes(obj: dict[str, Any], *, strict: bool) -> bytes:
+def _signed_bytes(obj: JsonObject, *, strict: bool) -> bytes:
     covered = {key: value for key, value in obj.items() if key not in _UNSIGNED_KEYS}
     return canonical_json.encode(covered, strict=strict)
 
 
-def _with_signature(obj: dict[str, Any], server_name: str, key: SigningKey, message: bytes) -> dict[str, Any]:
+def _with_signature(obj: Object, server_name: str, key: SigningKey, message: bytes) -> Object:
     signatures = dict(obj.get("signatures", {}))
     signature = unpadded_base64.encode(key.sign(message))
     signatures[server_name] = {**signatures.get(server_name, {}), key.key_id: signature}
-    return {**obj, "signatures": signatures}
+    return cast("Object", {**obj, "signatures": signatures})
 
 
-def _verify(obj: dict[str, Any], server_name: str, key_id: str, public_key: bytes, *, strict: bool) -> None:
+def _verify(obj: JsonObject, server_name: str, key_id: str, public_key: bytes, *, strict: bool) -> None:
     from nacl.bindings import crypto_sign_open
     from nacl.exceptions import CryptoError
 

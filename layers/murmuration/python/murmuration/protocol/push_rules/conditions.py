@@ -8,11 +8,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from murmuration.protocol.encoding.globs import contains_phrase, glob
 from murmuration.protocol.encoding.property_paths import parse_path, value_at
-from murmuration.protocol.push_rules.defaults import Kind
+from murmuration.protocol.encoding.shapes import EventFields
+from murmuration.protocol.push_rules.defaults import Condition, Kind, Rule
 from murmuration.protocol.push_rules.validation import MEMBER_COUNT, is_scalar
 
 # The power level a sender needs for a kind of notification that the room doesn't name.
@@ -34,7 +35,7 @@ class PushContext:
     notification_levels: Mapping[str, int] = field(default_factory=dict)
 
 
-Event: TypeAlias = Mapping[str, Any]
+Event: TypeAlias = EventFields
 Matcher: TypeAlias = Callable[[Event, PushContext], bool]
 
 
@@ -50,7 +51,7 @@ class Conditions:
     state_keys: frozenset[str] = frozenset()
 
 
-def compile_rule(kind: Kind, rule: Mapping[str, Any]) -> Conditions:
+def compile_rule(kind: Kind, rule: Rule) -> Conditions:
     """The conditions that must all hold for a rule of this kind, those that its kind implies included."""
     rule_id = rule["rule_id"]
     if kind == "room":
@@ -58,7 +59,8 @@ def compile_rule(kind: Kind, rule: Mapping[str, Any]) -> Conditions:
     if kind == "sender":
         return Conditions(others=(lambda event, _: event.get("sender") == rule_id,))
     if kind == "content":
-        return Conditions(others=(_event_match({"key": "content.body", "pattern": rule["pattern"]}),))
+        body: Condition = {"kind": "event_match", "key": "content.body", "pattern": rule["pattern"]}
+        return Conditions(others=(_event_match(body),))
     of_type: list[Matcher] = []
     others: list[Matcher] = []
     state_keys: set[str] = set()
@@ -70,12 +72,12 @@ def compile_rule(kind: Kind, rule: Mapping[str, Any]) -> Conditions:
     return Conditions(tuple(of_type), tuple(others), frozenset(state_keys))
 
 
-def _path_of(condition: Mapping[str, Any]) -> tuple[str, ...]:
+def _path_of(condition: Condition) -> tuple[str, ...]:
     """The path of the event's property that alone decides a condition; empty where more does."""
     return parse_path(condition["key"]) if condition.get("kind") in _OF_A_PROPERTY else ()
 
 
-def _literal_of(condition: Mapping[str, Any]) -> str | None:
+def _literal_of(condition: Condition) -> str | None:
     """The only text that a condition takes, but for its case; None where it may take several."""
     if condition["kind"] == "event_property_is":
         value = condition["value"]
@@ -85,7 +87,7 @@ def _literal_of(condition: Mapping[str, Any]) -> str | None:
     return None
 
 
-def compile_condition(condition: Mapping[str, Any]) -> Matcher:
+def compile_condition(condition: Condition) -> Matcher:
     """What the condition says, as a function; an unknown one matches no event."""
     compiler = _COMPILERS.get(condition.get("kind", ""))
     return compiler(condition) if compiler else _never
@@ -95,7 +97,7 @@ def _never(_event: Event, _context: PushContext) -> bool:
     return False
 
 
-def _event_match(condition: Mapping[str, Any]) -> Matcher:
+def _event_match(condition: Condition) -> Matcher:
     names = parse_path(condition["key"])
     pattern = glob(condition["pattern"], words=names == ("content", "body"))
 
@@ -106,12 +108,12 @@ def _event_match(condition: Mapping[str, Any]) -> Matcher:
     return matches
 
 
-def _event_property_is(condition: Mapping[str, Any]) -> Matcher:
+def _event_property_is(condition: Condition) -> Matcher:
     names, expected = parse_path(condition["key"]), condition["value"]
     return lambda event, _: _same(value_at(event, names), expected)
 
 
-def _event_property_contains(condition: Mapping[str, Any]) -> Matcher:
+def _event_property_contains(condition: Condition) -> Matcher:
     names, expected = parse_path(condition["key"]), condition["value"]
 
     def matches(event: Event, _context: PushContext) -> bool:
@@ -126,7 +128,7 @@ def _same(value: object, expected: object) -> bool:
     return type(value) is type(expected) and value == expected and is_scalar(value)
 
 
-def _contains_display_name(_condition: Mapping[str, Any]) -> Matcher:
+def _contains_display_name(_condition: Condition) -> Matcher:
     names = parse_path("content.body")
 
     def matches(event: Event, context: PushContext) -> bool:
@@ -148,7 +150,7 @@ _COMPARISONS: dict[str | None, Callable[[int, int], bool]] = {
 }
 
 
-def _room_member_count(condition: Mapping[str, Any]) -> Matcher:
+def _room_member_count(condition: Condition) -> Matcher:
     found = MEMBER_COUNT.fullmatch(condition["is"])
     if found is None:
         return _never
@@ -156,7 +158,7 @@ def _room_member_count(condition: Mapping[str, Any]) -> Matcher:
     return lambda _, context: compare(context.member_count, count)
 
 
-def _sender_notification_permission(condition: Mapping[str, Any]) -> Matcher:
+def _sender_notification_permission(condition: Condition) -> Matcher:
     key = condition["key"]
     return lambda _, context: (
         context.sender_power_level >= context.notification_levels.get(key, _DEFAULT_NOTIFICATION_LEVEL)
@@ -164,7 +166,7 @@ def _sender_notification_permission(condition: Mapping[str, Any]) -> Matcher:
 
 
 _OF_A_PROPERTY = ("event_match", "event_property_is", "event_property_contains")
-_COMPILERS: dict[str, Callable[[Mapping[str, Any]], Matcher]] = {
+_COMPILERS: dict[str, Callable[[Condition], Matcher]] = {
     "event_match": _event_match,
     "event_property_is": _event_property_is,
     "event_property_contains": _event_property_contains,

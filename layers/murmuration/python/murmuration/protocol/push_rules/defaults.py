@@ -5,13 +5,46 @@ https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, NotRequired, TypeAlias, TypedDict, cast, get_args
 
 from murmuration.protocol.errors import NotFound
 
 Kind: TypeAlias = Literal["override", "content", "room", "sender", "underride"]
-Rule: TypeAlias = dict[str, Any]
-Action: TypeAlias = str | dict[str, Any]
+
+
+class Tweak(TypedDict):
+    """An action that says how to notify, such as with which sound."""
+
+    set_tweak: str
+    value: NotRequired[object]
+
+
+Action: TypeAlias = str | Tweak
+Condition = TypedDict(
+    "Condition",
+    {
+        "kind": str,
+        "key": NotRequired[str],
+        "pattern": NotRequired[str],
+        "value": NotRequired[object],
+        "is": NotRequired[str],
+    },
+)
+"""A condition of a rule: which keys it has depends on its `kind`."""
+
+
+class Rule(TypedDict):
+    """A push rule. Those of kinds override and underride have `conditions`, those of content `pattern`."""
+
+    rule_id: str
+    actions: list[Action]
+    conditions: NotRequired[list[Condition]]
+    pattern: NotRequired[str]
+    enabled: NotRequired[bool]
+    """Not in a rule that `validation.parse_rule` has just made."""
+    default: NotRequired[bool]
+    """Not in the user's own rules as they are stored."""
+
 
 # In the order in which they are checked.
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
@@ -35,10 +68,10 @@ def default_rules(user_id: str, kind: Kind) -> list[Rule]:
             "default": True,
             "enabled": rule_id != MASTER,
             "conditions": [
-                {name: user_id if value is _USER_ID else value for name, value in condition.items()}
+                cast("Condition", {name: user_id if it is _USER_ID else it for name, it in condition.items()})
                 for condition in conditions
             ],
-            "actions": [dict(action) if isinstance(action, dict) else action for action in actions],
+            "actions": [action.copy() if isinstance(action, dict) else action for action in actions],
         }
         for rule_id, conditions, actions in _DEFAULTS.get(kind, ())
     ]
@@ -53,20 +86,18 @@ def has_default(kind: Kind, rule_id: str) -> bool:
     return any(rule_id == known for known, _, _ in _DEFAULTS.get(kind, ()))
 
 
-_USER_ID: Final = object()  # stands for the ID of the user whose rules they are
-
-_Condition: TypeAlias = dict[str, Any]
+_USER_ID: Final = cast("str", object())  # stands for the ID of the user whose rules they are
 
 
-def _match(key: str, pattern: object) -> _Condition:
+def _match(key: str, pattern: str) -> Condition:
     return {"kind": "event_match", "key": key, "pattern": pattern}
 
 
-def _is(key: str, value: object) -> _Condition:
+def _is(key: str, value: object) -> Condition:
     return {"kind": "event_property_is", "key": key, "value": value}
 
 
-def _contains(key: str, value: object) -> _Condition:
+def _contains(key: str, value: object) -> Condition:
     return {"kind": "event_property_contains", "key": key, "value": value}
 
 
@@ -75,9 +106,9 @@ def _sound(name: str) -> Action:
 
 
 _HIGHLIGHT: Action = {"set_tweak": "highlight"}
-_ONE_TO_ONE: _Condition = {"kind": "room_member_count", "is": "2"}
+_ONE_TO_ONE: Condition = {"kind": "room_member_count", "is": "2"}
 
-_DEFAULTS: Final[dict[Kind, tuple[tuple[str, list[_Condition], list[Action]], ...]]] = {
+_DEFAULTS: Final[dict[Kind, tuple[tuple[str, list[Condition], list[Action]], ...]]] = {
     "override": (
         (MASTER, [], []),
         (".m.rule.suppress_notices", [_match("content.msgtype", "m.notice")], []),

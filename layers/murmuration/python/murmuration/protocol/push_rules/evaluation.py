@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from murmuration.protocol.push_rules.conditions import Conditions, Event, PushContext, compile_rule
 from murmuration.protocol.push_rules.defaults import KINDS, Action, Kind, Rule
@@ -24,7 +24,7 @@ class Outcome:
     rule_id: str | None = None
     actions: list[Action] = field(default_factory=list)
     notify: bool = False
-    tweaks: dict[str, Any] = field(default_factory=dict)
+    tweaks: dict[str, object] = field(default_factory=dict)
 
     @property
     def highlight(self) -> bool:
@@ -121,7 +121,7 @@ def evaluate(rules: CompiledRuleset, event: Event, context: PushContext) -> Outc
 
 def _outcome(rule: Rule) -> Outcome:
     actions: list[Action] = rule["actions"]
-    tweaks: dict[str, Any] = {}
+    tweaks: dict[str, object] = {}
     for action in actions:
         if isinstance(action, dict):
             tweak = action["set_tweak"]

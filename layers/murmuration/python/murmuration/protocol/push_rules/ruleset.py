@@ -9,8 +9,7 @@ object, `Changes`; all functions that change it return another and leave the one
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypedDict
 
 from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge, Unknown
@@ -29,25 +28,41 @@ from murmuration.protocol.push_rules.validation import parse_actions, parse_rule
 MAX_RULES = 1_000
 """How many rules of their own a user may have: clients add one for each room that is muted."""
 
-Changes: TypeAlias = dict[str, Any]
+
+class RuleChange(TypedDict, total=False):
+    """What a user changed of one of the server's rules."""
+
+    enabled: bool
+    actions: list[Action]
+
+
+class Changes(TypedDict, total=False):
+    """All that is stored of a user's push rules."""
+
+    own: dict[Kind, list[Rule]]
+    defaults: dict[Kind, dict[str, RuleChange]]
+
+
 Ruleset: TypeAlias = dict[Kind, list[Rule]]
 
 
-def ruleset_of(user_id: str, changes: Mapping[str, Any]) -> Ruleset:
+def ruleset_of(user_id: str, changes: Changes) -> Ruleset:
     """All rules by kind, each kind's most important first: what the API and `m.push_rules` call `global`."""
     return {kind: rules_of_kind(user_id, changes, kind) for kind in KINDS}
 
 
-def rules_of_kind(user_id: str, changes: Mapping[str, Any], kind: Kind) -> list[Rule]:
+def rules_of_kind(user_id: str, changes: Changes, kind: Kind) -> list[Rule]:
     """The rules of one kind, the most important first."""
     changed = changes.get("defaults", {}).get(kind, {})
-    defaults = [{**rule, **changed.get(rule["rule_id"], {})} for rule in default_rules(user_id, kind)]
-    own = [{**rule, "default": False} for rule in _own(changes, kind)]
+    defaults: list[Rule] = [
+        {**rule, **changed.get(rule["rule_id"], {})} for rule in default_rules(user_id, kind)
+    ]
+    own: list[Rule] = [{**rule, "default": False} for rule in _own(changes, kind)]
     before = [rule for rule in defaults if rule["rule_id"] == MASTER]
     return before + own + defaults[len(before) :]
 
 
-def get_rule(user_id: str, changes: Mapping[str, Any], kind: Kind, rule_id: str) -> Rule:
+def get_rule(user_id: str, changes: Changes, kind: Kind, rule_id: str) -> Rule:
     """One rule, or NotFound; its `enabled` and `actions` have API endpoints of their own."""
     for rule in rules_of_kind(user_id, changes, kind):
         if rule["rule_id"] == rule_id:
@@ -56,7 +71,7 @@ def get_rule(user_id: str, changes: Mapping[str, Any], kind: Kind, rule_id: str)
 
 
 def put_rule(
-    changes: Mapping[str, Any],
+    changes: Changes,
     kind: Kind,
     rule_id: str,
     body: Body,
@@ -75,7 +90,7 @@ def put_rule(
     own = _own(changes, kind)
     old = next((place for place, rule in enumerate(own) if rule["rule_id"] == rule_id), None)
     enabled = True if old is None else own[old]["enabled"]
-    rule = {**parse_rule(kind, rule_id, body), "enabled": enabled}
+    rule: Rule = {**parse_rule(kind, rule_id, body), "enabled": enabled}
     others = [other for other in own if other["rule_id"] != rule_id]
     if old is None and sum(len(_own(changes, each)) for each in KINDS) >= MAX_RULES:
         raise TooLarge(f"A user may have {MAX_RULES} push rules")
@@ -88,7 +103,7 @@ def put_rule(
     return _with_own(changes, kind, [*others[:place], rule, *others[place:]])
 
 
-def delete_rule(changes: Mapping[str, Any], kind: Kind, rule_id: str) -> Changes:
+def delete_rule(changes: Changes, kind: Kind, rule_id: str) -> Changes:
     """Remove a rule of the user's own; NotFound if there is none, InvalidParam for one of the server's."""
     if has_default(kind, rule_id):
         raise InvalidParam("The server's own push rules can be disabled, but not deleted")
@@ -99,42 +114,41 @@ def delete_rule(changes: Mapping[str, Any], kind: Kind, rule_id: str) -> Changes
     return _with_own(changes, kind, kept)
 
 
-def set_enabled(changes: Mapping[str, Any], kind: Kind, rule_id: str, enabled: bool) -> Changes:
+def set_enabled(changes: Changes, kind: Kind, rule_id: str, enabled: bool) -> Changes:
     """Enable or disable a rule, the user's own or the server's; NotFound if there is none."""
-    return _with_property(changes, kind, rule_id, "enabled", enabled)
+    return _with_property(changes, kind, rule_id, {"enabled": enabled})
 
 
-def set_actions(changes: Mapping[str, Any], kind: Kind, rule_id: str, actions: object) -> Changes:
+def set_actions(changes: Changes, kind: Kind, rule_id: str, actions: object) -> Changes:
     """Change the actions of a rule, the user's own or the server's; NotFound if there is none.
 
     Raises InvalidParam if they aren't a list of actions.
     """
     parsed: list[Action] = parse_actions(actions)
-    return _with_property(changes, kind, rule_id, "actions", parsed)
+    return _with_property(changes, kind, rule_id, {"actions": parsed})
 
 
-def _with_property(changes: Mapping[str, Any], kind: Kind, rule_id: str, name: str, value: object) -> Changes:
+def _with_property(changes: Changes, kind: Kind, rule_id: str, change: RuleChange) -> Changes:
     if is_default(rule_id):
         if not has_default(kind, rule_id):
             raise _not_found()
         defaults = changes.get("defaults", {})
         of_kind = defaults.get(kind, {})
-        changed = {**of_kind, rule_id: {**of_kind.get(rule_id, {}), name: value}}
+        changed: dict[str, RuleChange] = {**of_kind, rule_id: {**of_kind.get(rule_id, {}), **change}}
         return {**changes, "defaults": {**defaults, kind: changed}}
     own = _own(changes, kind)
     if all(rule["rule_id"] != rule_id for rule in own):
         raise _not_found()
     return _with_own(
-        changes, kind, [{**rule, name: value} if rule["rule_id"] == rule_id else rule for rule in own]
+        changes, kind, [{**rule, **change} if rule["rule_id"] == rule_id else rule for rule in own]
     )
 
 
-def _own(changes: Mapping[str, Any], kind: Kind) -> list[Rule]:
-    rules: list[Rule] = changes.get("own", {}).get(kind, [])
-    return rules
+def _own(changes: Changes, kind: Kind) -> list[Rule]:
+    return changes.get("own", {}).get(kind, [])
 
 
-def _with_own(changes: Mapping[str, Any], kind: Kind, rules: list[Rule]) -> Changes:
+def _with_own(changes: Changes, kind: Kind, rules: list[Rule]) -> Changes:
     return {**changes, "own": {**changes.get("own", {}), kind: rules}}
 
 

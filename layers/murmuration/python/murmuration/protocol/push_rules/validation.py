@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from murmuration.protocol.encoding.shapes import Body
 from murmuration.protocol.errors import InvalidParam, MissingParam
-from murmuration.protocol.push_rules.defaults import Action, Kind, Rule, is_default
+from murmuration.protocol.push_rules.defaults import Action, Condition, Kind, Rule, is_default
 
 # Actions without effect, which must be ignored wherever they appear.
 _HISTORICAL_ACTIONS = ("dont_notify", "coalesce")
@@ -59,7 +59,7 @@ def parse_actions(actions: object) -> list[Action]:
     return [action for action in actions if action not in _HISTORICAL_ACTIONS]
 
 
-def _parse_conditions(conditions: object) -> list[dict[str, Any]]:
+def _parse_conditions(conditions: object) -> list[Condition]:
     if not isinstance(conditions, list):
         raise InvalidParam("'conditions' must be a list")
     for condition in conditions:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol.bodies import object_of, strings_of
 from murmuration.protocol.errors import BadJson, InvalidParam
@@ -17,6 +17,9 @@ from murmuration.protocol.identifiers import is_opaque_identifier
 from murmuration.protocol.presence import ONLINE, TODAYS
 from murmuration.protocol.sliding import required_state
 from murmuration.protocol.sliding.required_state import RequiredState
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Body, JsonObject
 
 MOST_LISTS = 100
 MOST_SUBSCRIPTIONS, MOST_MERGED_SUBSCRIPTIONS = 500, 100
@@ -103,9 +106,7 @@ class SlidingRequest:
     is_merged: bool = False
 
 
-def parse(
-    body: Mapping[str, Any], query: Mapping[str, str], user_id: str, *, is_merged: bool
-) -> SlidingRequest:
+def parse(body: Body, query: Mapping[str, str], user_id: str, *, is_merged: bool) -> SlidingRequest:
     """The request that a body and the query are. Raises BadJson, InvalidParam."""
     lists = object_of(_given(body, "lists", {}), "lists")
     subscriptions = object_of(_given(body, "room_subscriptions", {}), "room_subscriptions")
@@ -136,7 +137,7 @@ def parse(
     )
 
 
-def _looks_merged(body: Mapping[str, Any], configs: list[Any]) -> bool:
+def _looks_merged(body: Body, configs: list[Any]) -> bool:
     return (
         "pos" in body
         or "timeout" in body
@@ -144,7 +145,7 @@ def _looks_merged(body: Mapping[str, Any], configs: list[Any]) -> bool:
     )
 
 
-def _given(values: Mapping[str, Any], name: str, default: Any) -> Any:
+def _given(values: JsonObject, name: str, default: Any) -> Any:
     """A property; null is as good as none."""
     value = values.get(name)
     return default if value is None else value
@@ -238,14 +239,14 @@ def _filters(value: Any) -> Filters:
     )
 
 
-def _flag(values: Mapping[str, Any], name: str) -> bool | None:
+def _flag(values: JsonObject, name: str) -> bool | None:
     value = values.get(name)
     if value is not None and not isinstance(value, bool):
         raise BadJson(f"{name} must be true or false")
     return value
 
 
-def _strings(values: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+def _strings(values: JsonObject, name: str) -> tuple[str, ...] | None:
     if values.get(name) is None:
         return None
     found = strings_of(values[name], name)
@@ -254,7 +255,7 @@ def _strings(values: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     return tuple(found)
 
 
-def _types(values: Mapping[str, Any], name: str) -> tuple[str | None, ...] | None:
+def _types(values: JsonObject, name: str) -> tuple[str | None, ...] | None:
     """Types of rooms; null stands for rooms without one."""
     if values.get(name) is None:
         return None
@@ -269,7 +270,7 @@ def _types(values: Mapping[str, Any], name: str) -> tuple[str | None, ...] | Non
 # -- Extensions ------------------------------------------------------------------------------------------
 
 
-def _extension(extensions: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+def _extension(extensions: JsonObject, name: str) -> JsonObject | None:
     """What an extension is asked for; None where it isn't enabled."""
     if extensions.get(name) is None:
         return None
@@ -277,7 +278,7 @@ def _extension(extensions: Mapping[str, Any], name: str) -> dict[str, Any] | Non
     return value if _flag(value, "enabled") else None
 
 
-def _scope(extensions: Mapping[str, Any], name: str) -> RoomScope | None:
+def _scope(extensions: JsonObject, name: str) -> RoomScope | None:
     value = _extension(extensions, name)
     if value is None:
         return None

@@ -8,7 +8,6 @@ be sent at once: a client's farewell to a call, for instance, at the moment in w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from murmuration.protocol.bodies import required
 from murmuration.protocol.encoding.shapes import Body
@@ -90,5 +89,5 @@ def _too_long() -> str:
     return f"A delay may have {max_delay_ms()} milliseconds"
 
 
-def _told(longest: int) -> dict[str, Any]:
+def _told(longest: int) -> dict[str, int]:
     return {f"{UNSTABLE}.max_delay": longest}

@@ -6,9 +6,9 @@ time, or after it was cancelled or restarted, is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
@@ -30,6 +30,9 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.users import accounts
 from murmuration.storage.users import delayed_events as storage
 from murmuration.storage.users.delayed_events import DELAYED, DelayedEvent, Outcome, delayed_read
+
+if TYPE_CHECKING:
+    from murmuration.aws.queues import MessageBody
 
 RETRIED_MS = 7 * 86_400_000
 """How long after its time the server still tries to send an event that it couldn't send."""
@@ -99,7 +102,7 @@ def send_now(event: DelayedEvent, *, unless_restarted: bool = False) -> str:
     return _send(event, sender, unless_restarted=unless_restarted)
 
 
-def deliver(message: Mapping[str, Any]) -> None:
+def deliver(message: MessageBody) -> None:
     """Do what a message of the queue orders: send an event whose time has come.
 
     Before its time it is ordered anew. What the room or the rate limits refuse is kept as the event's end;

@@ -5,7 +5,7 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/4140
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
@@ -16,6 +16,9 @@ from murmuration.protocol.errors import Conflict, InvalidParam, MissingToken, No
 from murmuration.protocol.identifiers import is_opaque_identifier
 from murmuration.storage.users import delayed_events as storage
 from murmuration.storage.users.delayed_events import DelayedEvent, Outcome, delayed_read
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import DelayedEventEnd, DelayedEventsPage, ShownDelayedEvent
 
 ACTIONS = ("restart", "send", "cancel")
 PAGE = 100
@@ -71,12 +74,12 @@ def _try(event: DelayedEvent, action: str) -> bool:
     return True
 
 
-def get_delayed_event(requester: Requester, delay_id: str) -> Answer:
+def get_delayed_event(requester: Requester, delay_id: str) -> ShownDelayedEvent:
     """Return one of the requester's events, scheduled or finalised. Raises NotFound."""
     return _shown(_find(requester, delay_id))
 
 
-def get_delayed_events(requester: Requester, start: str | None, status: str | None) -> Answer:
+def get_delayed_events(requester: Requester, start: str | None, status: str | None) -> DelayedEventsPage:
     """Return the requester's scheduled events in the order of their times, by pages.
 
     A page has 1 MB at most; `next_batch` is `start` of the next. Raises InvalidParam.
@@ -85,7 +88,7 @@ def get_delayed_events(requester: Requester, start: str | None, status: str | No
         raise InvalidParam("Only scheduled events are listed; look up others by their ID")
     after = _parse_start(requester.user_id, start) if start else None
     page = storage.read_scheduled(requester.user_id, PAGE, after)
-    found: dict[str, Any] = {"delayed_events": [_shown(event) for event in page.events]}
+    found: DelayedEventsPage = {"delayed_events": [_shown(event) for event in page.events]}
     if page.more and page.events:
         found["next_batch"] = f"{page.events[-1].due_ms}_{page.events[-1].delay_id}"
     return found
@@ -115,9 +118,9 @@ def _not_found() -> NotFound:
     return NotFound("There is no such delayed event")
 
 
-def _shown(event: DelayedEvent) -> dict[str, Any]:
+def _shown(event: DelayedEvent) -> ShownDelayedEvent:
     """The event for its user; `delay` and `running_since` are what clients know from before the proposal."""
-    shown: dict[str, Any] = {
+    shown: ShownDelayedEvent = {
         "delay_id": event.delay_id,
         "room_id": event.room_id,
         "type": event.type,
@@ -130,7 +133,7 @@ def _shown(event: DelayedEvent) -> dict[str, Any]:
     if event.state_key is not None:
         shown["state_key"] = event.state_key
     if event.outcome is not None:
-        end: dict[str, Any] = {"finalised_ts": event.outcome.at_ms}
+        end: DelayedEventEnd = {"finalised_ts": event.outcome.at_ms}
         if event.outcome.event_id is not None:
             end["event_id"] = event.outcome.event_id
         if event.outcome.error is not None:

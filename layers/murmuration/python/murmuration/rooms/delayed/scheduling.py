@@ -6,7 +6,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import AccessToken, Requester
 from murmuration.protocol.encoding.shapes import Body, Content
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Query = Mapping[str, Sequence[str]]
 """All values of each query parameter."""
-SetState = Callable[[Requester, str, str, str, Mapping[str, Any]], str]
+SetState = Callable[[Requester, str, str, str, Content], str]
 """Sets state at once: requester, room, type, state key and content in, the event's ID out."""
 
 

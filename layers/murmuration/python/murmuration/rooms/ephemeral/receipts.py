@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item
@@ -17,7 +17,7 @@ from murmuration.aws.reads import Batch, fetch
 from murmuration.clock import now_ms
 from murmuration.identity.authentication import verify
 from murmuration.identity.tokens import AccessToken, Requester
-from murmuration.protocol.encoding.shapes import Body, ClientEvent
+from murmuration.protocol.encoding.shapes import Body, JsonObject
 from murmuration.protocol.errors import InvalidParam, NotFound, TooLarge
 from murmuration.protocol.event_types import FULLY_READ
 from murmuration.rooms.lookup import find_entry, fits_id
@@ -36,6 +36,10 @@ from murmuration.storage.live.receipts import (
 )
 from murmuration.storage.rooms import event_store, room_items
 from murmuration.storage.users import account_data, accounts, memberships
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.storage.json_types import ReceiptData
 
 TYPES = (READ, PRIVATE, FULLY_READ)
 DELIVERED = "m.delivered"
@@ -161,7 +165,7 @@ def move_receipt(
         return [counts.count_write(streams.TABLE, key, "receipts", MOST, room_id=room_id)]
 
     try:
-        streams.append(read.key["stream_id"], items, more=count)
+        streams.append(str(read.key["stream_id"]), items, more=count)
     except ConditionFailed as error:
         if not error.refused(counts.COUNT):
             raise
@@ -169,7 +173,7 @@ def move_receipt(
 
 
 def _move_read_marker(user_id: str, room_id: str, event_id: str, ordinal: int) -> None:
-    def make(before: dict[str, Any] | None) -> dict[str, Any] | None:
+    def make(before: JsonObject | None) -> JsonObject | None:
         current = before.get("event_id") if before else None
         if isinstance(current, str):
             place = room_items.locate([current], room_id).get(current, {})
@@ -187,13 +191,15 @@ def receipt_event(items: Iterable[Item], viewer_id: str) -> ClientEvent | None:
     threads, an unthreaded one goes first, which says the most, then that of the main timeline.
     https://spec.matrix.org/v1.19/client-server-api/#mreceipt
     """
-    content: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    content: dict[str, dict[str, dict[str, ReceiptData]]] = {}
     for receipt in sorted(receipts_among(items, (READ, PRIVATE, DELIVERED)), key=_generality):
         if receipt.receipt_type == PRIVATE and receipt.user_id != viewer_id:
             continue
-        thread = {"thread_id": receipt.thread_id} if receipt.thread_id is not None else {}
         of_type = content.setdefault(receipt.event_id, {}).setdefault(receipt.receipt_type, {})
-        of_type[receipt.user_id] = {"ts": receipt.ts, **thread}
+        data: ReceiptData = {"ts": receipt.ts}
+        if receipt.thread_id is not None:
+            data["thread_id"] = receipt.thread_id
+        of_type[receipt.user_id] = data
     return {"type": "m.receipt", "content": content} if content else None
 
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.aws.dynamodb import Item, StoredItem
 from murmuration.aws.reads import fetch
 from murmuration.clock import now_ms
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.rooms.lookup import fits_id
 from murmuration.rooms.opening import unknown_room
 from murmuration.storage.live import streams
 from murmuration.storage.live.new_entries import new_entries
 from murmuration.storage.live.typing_users import Typing, read_rooms_with_typing, typing_read
 from murmuration.storage.users import memberships
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 DEFAULT_TIMEOUT_MS = 30_000
 MAX_TIMEOUT_MS = 120_000

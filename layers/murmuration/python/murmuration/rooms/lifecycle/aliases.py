@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Write
@@ -22,8 +22,11 @@ from murmuration.settings import settings
 from murmuration.storage.rooms import directory
 from murmuration.storage.users import memberships
 
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import AliasedRoom
 
-def get_room_id_by_alias(alias: str) -> dict[str, Any]:
+
+def get_room_id_by_alias(alias: str) -> AliasedRoom:
     """The room that an alias points to, and the servers that know it. Raises InvalidParam, NotFound."""
     if parse_room_alias(alias).server_name != settings().server_name:
         raise NotFound(f"{alias} is an alias of another homeserver, which this one can't reach")
@@ -103,7 +106,7 @@ def _unname(room: Room, user_id: str, alias: str) -> None:
         return
 
 
-def without_alias(content: Content, alias: str) -> dict[str, Any] | None:
+def without_alias(content: Content, alias: str) -> Content | None:
     """The content of an m.room.canonical_alias without one alias; None where it doesn't name it."""
     alternatives = content.get("alt_aliases")
     listed: Sequence[Any] = alternatives if isinstance(alternatives, list) else ()

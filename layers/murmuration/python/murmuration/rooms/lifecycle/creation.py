@@ -8,13 +8,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.dynamodb import ConditionFailed, Write
 from murmuration.identity import rate_limits
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, object_of, required
-from murmuration.protocol.encoding.shapes import Content
+from murmuration.protocol.encoding.shapes import Content, EventFields
 from murmuration.protocol.errors import (
     BadAlias,
     Forbidden,
@@ -55,6 +55,9 @@ from murmuration.rooms.writing.transactions import Claim
 from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import directory, member_index
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import PowerLevelsContent
 
 ATTEMPTS = 20
 MAX_INVITES = 100
@@ -100,9 +103,9 @@ class RoomRequest:
     room_alias_name: str | None = None
     invite: Sequence[str] = ()
     is_direct: bool = False
-    initial_state: Sequence[Mapping[str, Any]] = ()
-    creation_content: Mapping[str, Any] = field(default_factory=dict)
-    power_level_content_override: Mapping[str, Any] = field(default_factory=dict)
+    initial_state: Sequence[EventFields] = ()
+    creation_content: Content = field(default_factory=dict)
+    power_level_content_override: Content = field(default_factory=dict)
     room_version: str | None = None
 
     @classmethod
@@ -299,7 +302,7 @@ def _check_canonical_alias(content: Content, alias: str | None) -> None:
             raise BadAlias(f"{str(named)[:80]!r} does not point to this room")
 
 
-def _create_content(creator: str, request: RoomRequest, version: RoomVersion) -> dict[str, Any]:
+def _create_content(creator: str, request: RoomRequest, version: RoomVersion) -> Content:
     content = {**request.creation_content, "room_version": version.id}
     content.pop("creator", None)
     if not version.implicit_room_creator:
@@ -312,10 +315,10 @@ def _create_content(creator: str, request: RoomRequest, version: RoomVersion) ->
     return content
 
 
-def _power_levels(creator: str, request: RoomRequest, version: RoomVersion) -> dict[str, Any]:
+def _power_levels(creator: str, request: RoomRequest, version: RoomVersion) -> Content:
     trusted = request.invite if request.effective_preset == "trusted_private_chat" else ()
     users = {} if version.privileged_creators else dict.fromkeys((creator, *trusted), 100)
-    defaults = {
+    defaults: PowerLevelsContent = {
         "users": users,
         "users_default": 0,
         "events": {

@@ -5,9 +5,11 @@ https://github.com/matrix-org/matrix-spec-proposals/pull/1763
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content
 
 RETENTION = ("m.room.retention", "")
 """The (type, state key) pair of the state that says how long a room's messages are kept."""
@@ -27,7 +29,7 @@ class Limits:
     longest: int | None = None
 
 
-def lifetime_of(content: Mapping[str, Any] | None, limits: Limits) -> int | None:
+def lifetime_of(content: Content | None, limits: Limits) -> int | None:
     """Return after how many milliseconds a message goes; None for never.
 
     `content` is that of the room's m.room.retention. One that isn't as it should be counts as none.
@@ -39,7 +41,7 @@ def lifetime_of(content: Mapping[str, Any] | None, limits: Limits) -> int | None
     return lifetime if limits.longest is None else min(lifetime, limits.longest)
 
 
-def _lifetimes(content: Mapping[str, Any]) -> tuple[int | None, int | None] | None:
+def _lifetimes(content: Content) -> tuple[int | None, int | None] | None:
     """`min_lifetime` and `max_lifetime`, None where absent; None for both if one of them is wrong."""
     found: list[int | None] = []
     for name in ("min_lifetime", "max_lifetime"):

@@ -9,12 +9,11 @@ import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.identity.tokens import Requester
 from murmuration.protocol.bodies import Fields, strings_of
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
 from murmuration.protocol.sizes import LIST_BYTES, Budget, count_fitting
 from murmuration.rooms.lifecycle.aliases import may_curate
@@ -23,6 +22,9 @@ from murmuration.rooms.reading.summaries import SUMMARISED, listing
 from murmuration.rooms.room import Room, prefetch
 from murmuration.settings import settings
 from murmuration.storage.rooms import directory, room_items
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import PublicRoomsPage, RoomListing
 
 MAX_LIMIT = 500
 _Rank = tuple[int, str]
@@ -62,7 +64,7 @@ class DirectoryRequest:
         )
 
 
-def get_public_rooms(request: DirectoryRequest, *, federated: bool = False) -> dict[str, Any]:
+def get_public_rooms(request: DirectoryRequest, *, federated: bool = False) -> PublicRoomsPage:
     """A page of the directory, the rooms with the most members first.
 
     With `federated` those rooms of the page are left out that users of other servers can't join. Raises
@@ -82,7 +84,7 @@ def get_public_rooms(request: DirectoryRequest, *, federated: bool = False) -> d
     else:
         count = count_fitting(listed, Budget(LIST_BYTES))
         end, page, listed = begin + count, page[:count], listed[:count]
-    answer: Answer = {
+    answer: PublicRoomsPage = {
         "chunk": [shown for shown in listed if shown["room_id"] not in hidden],
         "total_room_count_estimate": len(matching),
     }
@@ -120,11 +122,11 @@ def _sift(rooms: list[Room], request: DirectoryRequest) -> list[Room]:
     return [room for room in rooms if _matches(listing(room), request)]
 
 
-def _matches(listed: dict[str, Any], request: DirectoryRequest) -> bool:
+def _matches(listed: RoomListing, request: DirectoryRequest) -> bool:
     if request.room_types is not None and listed.get("room_type") not in request.room_types:
         return False
     term = (request.search_term or "").casefold()
-    texts = (listed.get(name, "") for name in ("name", "topic", "canonical_alias"))
+    texts = (listed.get("name", ""), listed.get("topic", ""), listed.get("canonical_alias", ""))
     return any(term in text.casefold() for text in texts) or not term
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
@@ -47,6 +47,9 @@ from murmuration.rooms.writing.append import Append, Draft, append, append_known
 from murmuration.settings import settings
 from murmuration.storage.rooms import directory, room_items
 from murmuration.storage.users import account_data
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content, JsonDict
 
 TRANSFERRED: tuple[StateKey, ...] = tuple(
     (f"m.room.{name}", "")
@@ -144,7 +147,7 @@ def _replace(
     Where a room's ID is the hash of its create event, that can't name the tombstone's.
     """
     before = state[CREATE_KEY].content
-    create: dict[str, Any] = {name: before[name] for name in ("type", "m.federate") if name in before}
+    create: JsonDict = {name: before[name] for name in ("type", "m.federate") if name in before}
     create["room_version"] = version.id
     if not version.implicit_room_creator:
         create["creator"] = sender
@@ -188,7 +191,7 @@ def _close(old: Append, sender: str, new_id: str, state: Mapping[StateKey, Event
 
 def _levels(
     old_version: RoomVersion, version: RoomVersion, creators: Collection[str], state: Mapping[StateKey, Event]
-) -> dict[str, Any]:
+) -> Content:
     """The new room's power levels: the old ones, as integers, with creators as each version keeps them."""
     power = PowerLevels.from_state(state[CREATE_KEY], state[POWER_LEVELS_KEY], old_version)
     content = dict(state[POWER_LEVELS_KEY].content)
@@ -325,7 +328,7 @@ def transfer_settings(user_id: str, old_id: str, new_id: str) -> None:
     push_rules.set_push_rule(user_id, "room", new_id, {"actions": rule["actions"]})
 
 
-def _with_room(direct: Mapping[str, Any] | None, old_id: str, new_id: str) -> dict[str, Any] | None:
+def _with_room(direct: Content | None, old_id: str, new_id: str) -> Content | None:
     """An `m.direct` with the new room where it has the old one; None where that changes nothing."""
     changed = {
         user_id: [*room_ids, new_id]

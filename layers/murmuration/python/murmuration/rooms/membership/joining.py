@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.identity import rate_limits
 from murmuration.identity.authentication import authenticate
@@ -17,6 +16,9 @@ from murmuration.rooms.opening import open_room_with_profile
 from murmuration.rooms.writing.transactions import Claim
 from murmuration.storage.rooms import directory
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Body, Content
+
 _PARAMETERS = ("reason", "third_party_signed")
 
 
@@ -26,8 +28,8 @@ class JoinRequest:
 
     room_id_or_alias: str
     reason: str | None = None
-    third_party_signed: Mapping[str, Any] | None = None
-    custom: Mapping[str, Any] = field(default_factory=dict)
+    third_party_signed: Body | None = None
+    custom: Content = field(default_factory=dict)
 
     @classmethod
     def from_body(cls, room_id_or_alias: str, body: Fields, *, with_custom: bool = False) -> JoinRequest:

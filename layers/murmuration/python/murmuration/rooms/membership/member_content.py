@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.storage.users.profiles import read_member_fields
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonDict
+    from murmuration.storage.users.profiles import ProfileFields
 
 
 def member_content(
     user_id: str,
     membership: str,
     *,
-    profile: Mapping[str, Any] | None = None,
+    profile: ProfileFields | None = None,
     reason: str | None = None,
     **more: Any,
-) -> dict[str, Any]:
+) -> JsonDict:
     """`membership` with the user's display name and avatar where they have one; falsy `more` is left out.
 
     `profile` spares its reading.
     """
     shown = read_member_fields(user_id) if profile is None else profile
-    content: dict[str, Any] = {"membership": membership, **shown}
+    content: JsonDict = {"membership": membership, **shown}
     if reason is not None:
         content["reason"] = reason
     return content | {name: value for name, value in more.items() if value}

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.identity import rate_limits
-from murmuration.protocol.encoding.shapes import Content
+from murmuration.protocol.encoding.shapes import Body, Content
 from murmuration.protocol.errors import Forbidden, InvalidParam, MatrixError, NotFound, Unknown
 from murmuration.protocol.event_types import (
     CREATE,
@@ -36,6 +36,9 @@ from murmuration.rooms.writing.transactions import Claim, Once
 from murmuration.storage.users import memberships, profiles
 from murmuration.storage.users.profiles import read_member_fields
 
+if TYPE_CHECKING:
+    from murmuration.storage.users.profiles import ProfileFields
+
 T = TypeVar("T")
 AUTHORISER = "join_authorised_via_users_server"
 OURS = ("membership", "reason", "third_party_invite", AUTHORISER)
@@ -57,11 +60,11 @@ def join_room(
     user_id: str,
     room_id: str,
     *,
-    profile: Mapping[str, Any] | None = None,
+    profile: ProfileFields | None = None,
     room: Room | None = None,
     reason: str | None = None,
-    third_party_signed: Mapping[str, Any] | None = None,
-    custom: Mapping[str, Any] | None = None,
+    third_party_signed: Body | None = None,
+    custom: Content | None = None,
     claim: Claim | None = None,
 ) -> str:
     """Join a room, or stay in it; its ID. Raises NotFound for an unknown room, Forbidden.
@@ -269,7 +272,7 @@ def set_membership(
     return append_known(room_id, plan)
 
 
-def checked_content(sender: str, user_id: str, content: Content, *, new_room: bool = False) -> dict[str, Any]:
+def checked_content(sender: str, user_id: str, content: Content, *, new_room: bool = False) -> Content:
     """The content of a membership event as a client gave it, with the profile where it's their own.
 
     Who vouches for a join is left out: that is for this server to say (`authorised`). Raises InvalidParam for
@@ -286,7 +289,7 @@ def checked_content(sender: str, user_id: str, content: Content, *, new_room: bo
     return {**member_content(user_id, membership), **given} if sender == user_id else given
 
 
-def authorised(batch: Append, user_id: str, content: Content) -> dict[str, Any]:
+def authorised(batch: Append, user_id: str, content: Content) -> Content:
     """The content of a membership event, for a join with the member who vouches for it where one has to.
 
     A member keeps the one by whom they came in.
@@ -347,5 +350,5 @@ def _require_joined(batch: Append, user_id: str) -> None:
         raise unknown_room(batch.room_id)
 
 
-def _leave(reason: str | None) -> dict[str, Any]:
+def _leave(reason: str | None) -> Content:
     return {"membership": "leave", **({"reason": reason} if reason is not None else {})}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from murmuration.aws.concurrency import parallel
 from murmuration.protocol.filters import EventFilter
@@ -19,7 +19,10 @@ from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.relations import REFERENCE, REPLACE, THREAD, Relation
 from murmuration.storage.rooms.room_items import LogEntry
 
-Bundles = dict[str, dict[str, Any]]
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import BundledRelations, ClientEvent, EventReference
+
+Bundles: TypeAlias = "dict[str, BundledRelations]"
 """`m.relations` by the ID of the event that it belongs to."""
 
 MAX_REFERENCES = 1_000
@@ -198,13 +201,15 @@ class _Page:
     def _is_visible(self, relation: Relation) -> bool:
         return relation.ordinal in self.children or self._saw(relation)
 
-    def aggregate(self, parent: _Parent) -> dict[str, Any]:
+    def aggregate(self, parent: _Parent) -> BundledRelations:
         """Return the `m.relations` that are bundled with an event: what relates to it."""
-        bundled: dict[str, Any] = {}
+        bundled: BundledRelations = {}
         edit = self._first(parent.edits)
         if edit is not None:
             bundled[REPLACE] = self._render(edit)
-        referring = [{"event_id": each.event_id} for each in parent.references if self._is_visible(each)]
+        referring: list[EventReference] = [
+            {"event_id": each.event_id} for each in parent.references if self._is_visible(each)
+        ]
         if referring:
             bundled[REFERENCE] = {"chunk": referring}
         latest = self._first(parent.thread)
@@ -219,7 +224,7 @@ class _Page:
             }
         return bundled
 
-    def _render(self, seen: Seen) -> dict[str, Any]:
+    def _render(self, seen: Seen) -> ClientEvent:
         return client_event(
             seen.entry,
             self.viewer,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.identity.tokens import AccessToken
@@ -15,6 +15,9 @@ from murmuration.rooms.reading.viewing import View, open_view
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.rooms.json_types import EventAtTime
 
 _PROBES = 15
 _NEVER = 2**63
@@ -29,7 +32,7 @@ Events and not ordinals, as what is filled into a gap has its ordinals far apart
 
 def get_event_by_timestamp(
     token: AccessToken, room_id: str, ts: int, *, forward: bool, fill: Fill | None = None
-) -> dict[str, Any]:
+) -> EventAtTime:
     """The event closest to `ts` (milliseconds) that is not before it, or backward not after it.
 
     The order of the log is taken to be, within a window, that of the events' timestamps, which are their

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from murmuration.clock import now_ms
 from murmuration.protocol.events import Event
@@ -13,7 +13,11 @@ from murmuration.protocol.sizes import RawJson
 from murmuration.rooms.reading.visibility import Seen, Viewer
 from murmuration.storage.rooms.room_items import LogEntry
 
-Aggregations = Mapping[str, Mapping[str, Any]]
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import BundledRelations, ClientEvent, UnsignedData
+    from murmuration.protocol.pdus.shapes import Pdu
+
+Aggregations: TypeAlias = "Mapping[str, BundledRelations]"
 """Bundled aggregations (`m.relations`) by the ID of the event that they belong to."""
 
 
@@ -24,7 +28,7 @@ def client_events(
     aggregations: Aggregations | None = None,
     with_room_id: bool = True,
     event_format: EventFormat = "client",
-) -> list[dict[str, Any]]:
+) -> list[ClientEvent]:
     """The events that a viewer sees, in the form for their client."""
     return [
         client_event(
@@ -44,10 +48,10 @@ def client_event(
     viewer: Viewer,
     *,
     membership: str | None = None,
-    relations: Mapping[str, Any] | None = None,
+    relations: BundledRelations | None = None,
     with_room_id: bool = True,
     event_format: EventFormat = "client",
-) -> dict[str, Any]:
+) -> ClientEvent:
     """An event for one user's client, with all that `unsigned` tells them. Reads nothing.
 
     `membership` is the viewer's at the event (`Seen.membership`), left out where None; `relations` are the
@@ -55,35 +59,36 @@ def client_event(
     the format "federation" is the PDU with this `unsigned`.
     """
     event = entry.event
-    rendered = (
-        dict(event.pdu) if event_format == "federation" else bare_event(event, with_room_id=with_room_id)
-    )
-    unsigned: dict[str, Any] = {"age": now_ms() - event.origin_server_ts}
+    if event_format == "federation":
+        rendered = cast("ClientEvent", dict(event.pdu))
+    else:
+        rendered = bare_event(event, with_room_id=with_room_id)
+    unsigned: UnsignedData = {"age": now_ms() - event.origin_server_ts}
     if membership is not None:
         unsigned["membership"] = membership
     if entry.txn_id is not None and (viewer.user_id, viewer.device_id) == (event.sender, entry.device_id):
         unsigned["transaction_id"] = entry.txn_id
     if entry.delay_id is not None and viewer.user_id == event.sender:
-        unsigned |= {"delay_id": entry.delay_id, "org.matrix.msc4140.delay_id": entry.delay_id}
+        unsigned["delay_id"] = unsigned["org.matrix.msc4140.delay_id"] = entry.delay_id
     if entry.replaced is not None:
         unsigned["replaces_state"] = entry.replaced["event_id"]
         unsigned["prev_sender"] = entry.replaced["sender"]
         unsigned["prev_content"] = entry.replaced["content"]
     if entry.redacted_because is not None:
-        redaction = Event(dict(entry.redacted_because), event.room_version)
+        redaction = Event(cast("Pdu", dict(entry.redacted_because)), event.room_version)
         unsigned["redacted_because"] = {
             **bare_event(redaction, with_room_id=with_room_id),
             "unsigned": {"age": now_ms() - redaction.origin_server_ts},
         }
     if relations:
-        unsigned["m.relations"] = dict(relations)
+        unsigned["m.relations"] = {**relations}
     rendered["unsigned"] = unsigned
     return rendered
 
 
-def bare_event(event: Event, *, with_room_id: bool = True) -> dict[str, Any]:
+def bare_event(event: Event, *, with_room_id: bool = True) -> ClientEvent:
     """An event's own properties for clients, without `unsigned`."""
-    rendered: dict[str, Any] = {
+    rendered: ClientEvent = {
         "type": event.type,
         "event_id": event.event_id,
         "sender": event.sender,
@@ -102,7 +107,7 @@ def bare_event(event: Event, *, with_room_id: bool = True) -> dict[str, Any]:
     return rendered
 
 
-def state_event(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> dict[str, Any]:
+def state_event(event: Event, viewer: Viewer, *, with_room_id: bool = True) -> ClientEvent:
     """A state event of which no more is at hand than the event itself."""
     entry = LogEntry(ordinal=0, event=viewer.event_copy(event), state_root=b"", visibility="shared")
     return client_event(entry, viewer, with_room_id=with_room_id)

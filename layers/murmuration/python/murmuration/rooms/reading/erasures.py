@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from murmuration.aws import concurrency
 from murmuration.protocol.encoding.shapes import EventFields
@@ -95,7 +94,7 @@ def event_copy(event: Event, hidden: frozenset[str]) -> Event:
 
 def stripped_copy(
     events: Iterable[EventFields], hidden: frozenset[str], version: RoomVersion
-) -> list[dict[str, Any]]:
+) -> list[EventFields]:
     """Stripped state, with what these users sent redacted."""
     return [
         {**event, "content": redact(dict(event), version)["content"]}

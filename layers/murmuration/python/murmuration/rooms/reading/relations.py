@@ -8,11 +8,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws.concurrency import parallel
 from murmuration.identity.tokens import AccessToken
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.sizes import LIST_BYTES, Budget, fit_events
 from murmuration.rooms.lookup import find_entries
 from murmuration.rooms.reading.aggregations import bundle
@@ -24,6 +23,10 @@ from murmuration.rooms.room import Room
 from murmuration.storage.rooms import relations, room_items
 from murmuration.storage.rooms.relations import Relation, Thread
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.rooms.json_types import RelationsPage, ThreadsPage
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -73,7 +76,9 @@ class _Range:
         return [by_ordinal[ordinal] for ordinal in sorted(by_ordinal, reverse=not self.forward)]
 
 
-def get_relations(token: AccessToken, room_id: str, event_id: str, request: RelationsRequest) -> Answer:
+def get_relations(
+    token: AccessToken, room_id: str, event_id: str, request: RelationsRequest
+) -> RelationsPage:
     """A page of the events that relate to one event, directly or, if asked for, by way of others.
 
     Raises UnknownToken, Forbidden, InvalidParam, NotFound for an event that the requester may not see.
@@ -93,7 +98,7 @@ def get_relations(token: AccessToken, room_id: str, event_id: str, request: Rela
     seen = view.see(entries)
     chunk = _rendered(view, seen, view.viewer)
     count = fit_events(chunk, Budget(LIST_BYTES))
-    answer: Answer = {"chunk": chunk[:count]}
+    answer: RelationsPage = {"chunk": chunk[:count]}
     if count < len(chunk):
         last = seen[count - 1].entry.ordinal
         answer["next_batch"] = position_token(last if request.forward else last - 1)
@@ -185,7 +190,7 @@ def _descendants(room: Room, parent: LogEntry, wanted: _Range, limit: int) -> li
     return wanted.sort(filter(wanted.takes, known.values()))[:limit]
 
 
-def _rendered(view: View, seen: Sequence[Seen], viewer: Viewer) -> list[dict[str, Any]]:
+def _rendered(view: View, seen: Sequence[Seen], viewer: Viewer) -> list[ClientEvent]:
     aggregations = bundle([each.entry for each in seen], view.viewer)
     return client_events(seen, viewer, aggregations=aggregations)
 
@@ -197,7 +202,7 @@ def get_threads(
     participated: bool = False,
     start: str | None = None,
     limit: int = DEFAULT_LIMIT,
-) -> Answer:
+) -> ThreadsPage:
     """A page of thread roots, that of the thread with the newest event first.
 
     Raises UnknownToken, Forbidden, InvalidParam.
@@ -209,7 +214,7 @@ def get_threads(
     if start is not None:
         position = view.position(start)
         threads = [thread for thread in threads if thread.latest <= position]
-    chunk: list[dict[str, Any]] = []
+    chunk: list[ClientEvent] = []
     budget = Budget(LIST_BYTES)
     for _ in range(_THREAD_PAGES):
         if not threads or len(chunk) >= limit:
@@ -223,10 +228,13 @@ def get_threads(
             number = next(number for number, thread in enumerate(page) if thread.root_id == following)
             page, threads = page[:number], [*page[number:], *threads]
             break
-    return {"chunk": chunk} | ({"next_batch": position_token(threads[0].latest)} if threads else {})
+    answer: ThreadsPage = {"chunk": chunk}
+    if threads:
+        answer["next_batch"] = position_token(threads[0].latest)
+    return answer
 
 
-def _thread_roots(view: View, threads: Sequence[Thread], participated: bool) -> list[dict[str, Any]]:
+def _thread_roots(view: View, threads: Sequence[Thread], participated: bool) -> list[ClientEvent]:
     """The roots of those threads that the viewer may see, redacted where they ignore the sender."""
     found = find_entries(view.room, [thread.root_id for thread in threads])
     entries = [found[thread.root_id] for thread in threads if thread.root_id in found]
@@ -240,6 +248,6 @@ def _thread_roots(view: View, threads: Sequence[Thread], participated: bool) -> 
     return [root for root in rendered if _has_thread(root, participated)]
 
 
-def _has_thread(root: dict[str, Any], participated: bool) -> bool:
+def _has_thread(root: ClientEvent, participated: bool) -> bool:
     thread = root["unsigned"].get("m.relations", {}).get(relations.THREAD)
     return thread is not None and (thread["current_user_participated"] or not participated)

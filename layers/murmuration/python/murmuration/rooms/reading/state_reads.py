@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.identity.tokens import AccessToken
 from murmuration.protocol.errors import Forbidden, InvalidParam, NotFound
@@ -25,10 +25,14 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.storage.users import memberships
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.protocol.encoding.shapes import Content
+
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
 
-def get_room_state(token: AccessToken, room_id: str) -> list[dict[str, Any]]:
+def get_room_state(token: AccessToken, room_id: str) -> list[ClientEvent]:
     """All state events. Raises UnknownToken, Forbidden."""
     view, events = _room_state(token, room_id)
     return [state_event(event, view.viewer) for event in events]
@@ -47,7 +51,7 @@ def _room_state(token: AccessToken, room_id: str) -> tuple[View, list[Event]]:
 
 def get_room_state_with_key(
     token: AccessToken, room_id: str, event_type: str, state_key: str, *, form: str = "content"
-) -> dict[str, Any]:
+) -> Content | ClientEvent:
     """The content of a state event, or with the form "event" all of it. Raises Forbidden, NotFound."""
     pair = (event_type, state_key)
     fits = fits_id(event_type) and (not state_key or fits_id(state_key))
@@ -59,10 +63,10 @@ def get_room_state_with_key(
         event = view.state[pair].event if pair in view.state else None
     if event is None:
         raise NotFound("The room has no such state")
-    return view.viewer.event_copy(event).content if form == "content" else _with_unsigned(view, event)
+    return dict(view.viewer.event_copy(event).content) if form == "content" else _with_unsigned(view, event)
 
 
-def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
+def _with_unsigned(view: View, event: Event) -> ClientEvent:
     """The event with what only the log knows of it."""
     place = room_items.locate([event.event_id], view.room.room_id).get(event.event_id, {})
     if "ordinal" not in place:
@@ -72,7 +76,7 @@ def _with_unsigned(view: View, event: Event) -> dict[str, Any]:
     return client_event(entry_copy(entries[0], view.viewer.hidden_senders(event.room_id)), view.viewer)
 
 
-def get_members(token: AccessToken, room_id: str, *, at: str | None = None) -> list[dict[str, Any]]:
+def get_members(token: AccessToken, room_id: str, *, at: str | None = None) -> list[ClientEvent]:
     """The membership events, now or at a pagination token. Raises what `get_members_text` does."""
     view, events = _members(token, room_id, at)
     return [state_event(event, view.viewer) for event in events]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.encoding.shapes import EventFields
@@ -19,6 +19,9 @@ from murmuration.protocol.event_types import (
 )
 from murmuration.protocol.events import Event, StateKey
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import StrippedState
+
 STRIPPED_TYPES = (
     CREATE,
     NAME,
@@ -33,11 +36,11 @@ MAX_BYTES = 16_384
 """What an invite may bring of a room: whoever is invited to many has all of that in one answer."""
 
 
-def strip(event: Event) -> dict[str, Any]:
+def strip(event: Event) -> StrippedState:
     """The four keys of a stripped state event."""
     return {
         "type": event.type,
-        "state_key": event.state_key,
+        "state_key": event.state_key or "",
         "sender": event.sender,
         "content": event.content,
     }
@@ -45,14 +48,14 @@ def strip(event: Event) -> dict[str, Any]:
 
 def stripped_state(
     state: Callable[[Iterable[StateKey]], Mapping[StateKey, Event]], membership: Event
-) -> list[dict[str, Any]]:
+) -> list[StrippedState]:
     """What comes with an invite or knock: the room's main facts, the inviter, the event itself.
 
     What doesn't fit into `MAX_BYTES` is left out; of an event that alone is larger, its content is.
     """
     pairs = [(event_type, "") for event_type in STRIPPED_TYPES] + [(MEMBER, membership.sender)]
     found = state(pairs)
-    own = {**strip(membership), "origin_server_ts": membership.origin_server_ts}
+    own: StrippedState = {**strip(membership), "origin_server_ts": membership.origin_server_ts}
     if size_of(own) > MAX_BYTES:
         own["content"] = {"membership": membership.membership}
     events, size = [], size_of(own)

@@ -6,16 +6,21 @@ https://spec.matrix.org/v1.19/client-server-api/#room-summaries
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from murmuration.identity.tokens import Requester
-from murmuration.protocol.encoding.shapes import Content
+from murmuration.protocol.encoding.shapes import Content, EventFields
 from murmuration.protocol.event_types import JOIN_RULES, SPACE_CHILD
 from murmuration.protocol.events import Event
 from murmuration.protocol.visibility import visibility_of
 from murmuration.rooms.membership.restricted_joins import allowed_rooms, is_in_any
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import StrippedState
+    from murmuration.protocol.filters import AnyEvent
+    from murmuration.rooms.json_types import ListedTexts, RoomListing, RoomSummary, SpaceRoom
 
 SUMMARISED = tuple(
     (f"m.room.{name}", "")
@@ -46,7 +51,7 @@ MOST_CHARACTERS = {
 }
 
 
-def listing(room: Room) -> dict[str, Any]:
+def listing(room: Room) -> RoomListing:
     """What the directory shows of a room. Reads its state unless that is at hand."""
     contents = _contents(room)
     fields = {
@@ -66,40 +71,41 @@ def listing(room: Room) -> dict[str, Any]:
     }
 
 
-def texts_of(fields: Mapping[str, object]) -> dict[str, str]:
+def texts_of(fields: Mapping[str, object]) -> ListedTexts:
     """Those of a room's fields (of `MOST_CHARACTERS`) that are texts to be shown: not empty, not too long."""
-    return {
+    texts = {
         name: _shortened(value, most)
         for name, most in MOST_CHARACTERS.items()
         if isinstance(value := fields.get(name), str) and value and (name in SHORTENED or len(value) <= most)
     }
+    return cast("ListedTexts", texts)
 
 
 def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def summary(room: Room) -> dict[str, Any]:
+def summary(room: Room) -> RoomSummary:
     """What a room summary says of a room."""
     contents = _contents(room)
     algorithm = contents["encryption"].get("algorithm")
     allowed = allowed_of(room)
-    return {
-        **listing(room),
-        "room_version": room.version.id,
-        **({"encryption": algorithm} if isinstance(algorithm, str) else {}),
-        **({"allowed_room_ids": allowed} if allowed else {}),
-    }
+    shown = cast("RoomSummary", {**listing(room), "room_version": room.version.id})
+    if isinstance(algorithm, str):
+        shown["encryption"] = algorithm
+    if allowed:
+        shown["allowed_room_ids"] = allowed
+    return shown
 
 
-def _contents(room: Room) -> dict[str, dict[str, Any]]:
+def _contents(room: Room) -> dict[str, Content]:
     found = room.events(SUMMARISED)
     return {
         pair[0].removeprefix("m.room."): found[pair].content if pair in found else {} for pair in SUMMARISED
     }
 
 
-def _plain_topic(content: dict[str, Any]) -> object:
+def _plain_topic(content: Content) -> object:
     """The topic as plain text. https://spec.matrix.org/v1.19/client-server-api/#mroomtopic"""
     block = content.get("m.topic")
     texts = block.get("m.text") if isinstance(block, dict) else None
@@ -129,7 +135,7 @@ def is_open(room: Room) -> bool:
     return is_open_listing(listing(room))
 
 
-def is_open_listing(listed: Mapping[str, Any]) -> bool:
+def is_open_listing(listed: Mapping[str, object]) -> bool:
     """`is_open` by what is listed of a room."""
     return listed["world_readable"] is True or listed.get("join_rule") in OPEN_RULES
 
@@ -148,7 +154,7 @@ def is_child(content: Content, *, suggested_only: bool) -> bool:
     return is_valid and (not suggested_only or content.get("suggested") is True)
 
 
-def in_order(children: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def in_order(children: Iterable[AnyEvent]) -> list[AnyEvent]:
     """Stripped m.space.child events as clients show them, the first `MOST_CHILDREN`.
 
     Those with a valid `order` come first, by that; then all by their events' times, and room IDs.
@@ -156,21 +162,21 @@ def in_order(children: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(children, key=_order)[:MOST_CHILDREN]
 
 
-def _order(child: Mapping[str, Any]) -> tuple[bool, str, int, str]:
+def _order(child: EventFields) -> tuple[bool, str, int, str]:
     order = child["content"].get("order")
     if not isinstance(order, str) or len(order) > 50 or not all(" " <= each <= "~" for each in order):
         return True, "", child["origin_server_ts"], child["state_key"]
     return False, order, child["origin_server_ts"], child["state_key"]
 
 
-def summary_with_children(room: Room, *, suggested_only: bool) -> dict[str, Any]:
+def summary_with_children(room: Room, *, suggested_only: bool) -> SpaceRoom:
     """A room's summary with `children_state`, which is empty for a room that is no space."""
     shown = summary(room)
     children = _children(room, suggested_only) if shown.get("room_type") == SPACE else []
     return {**shown, "children_state": children}
 
 
-def _children(room: Room, suggested_only: bool) -> list[Mapping[str, Any]]:
+def _children(room: Room, suggested_only: bool) -> list[StrippedState]:
     entries = room_items.read_state_of_type(room.room_id, room.version, SPACE_CHILD)
     events = [
         entry.event for entry in entries if is_child(entry.event.content, suggested_only=suggested_only)
@@ -178,10 +184,10 @@ def _children(room: Room, suggested_only: bool) -> list[Mapping[str, Any]]:
     return in_order(_stripped(event) for event in events)
 
 
-def _stripped(event: Event) -> dict[str, Any]:
+def _stripped(event: Event) -> StrippedState:
     return {
         "type": event.type,
-        "state_key": event.state_key,
+        "state_key": event.state_key or "",
         "content": event.content,
         "sender": event.sender,
         "origin_server_ts": event.origin_server_ts,

@@ -8,11 +8,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from murmuration.aws.concurrency import parallel
 from murmuration.identity.tokens import AccessToken
-from murmuration.protocol.encoding.shapes import Answer, ClientEvent
 from murmuration.protocol.errors import NotFound, NotJson
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event
@@ -27,6 +26,10 @@ from murmuration.rooms.reading.visibility import Seen
 from murmuration.rooms.room import Room
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import AnyClientEvent, ClientEvent
+    from murmuration.rooms.json_types import EventContext, TimelinePage
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 250
@@ -67,7 +70,7 @@ another request is at it."""
 
 def get_messages(
     token: AccessToken, room_id: str, request: PageRequest, fill: Fill | None = None
-) -> dict[str, Any]:
+) -> TimelinePage:
     """A page of the timeline: `chunk`, `start`, `end` where there may be more, `state`.
 
     Where the way back comes to the log's beginning or over a gap, `fill` is called once to fetch what is
@@ -86,11 +89,13 @@ def get_messages(
     events, state = _render(view, scan.found, request.filter)
     chunk = scan.keep(events, Budget(LIST_BYTES // 2 if state else LIST_BYTES))
     state = _of_senders(state, chunk)
-    page: dict[str, Any] = {"chunk": chunk, "start": request.start or position_token(start)}
+    page: TimelinePage = {"chunk": chunk, "start": request.start or position_token(start)}
     # Like other servers, an `end` with all that isn't empty: a client that gets none is done.
     if chunk or not scan.exhausted or filling == "later":
         page["end"] = position_token(scan.position)
-    return page | ({"state": state} if state else {})
+    if state:
+        page["state"] = state
+    return page
 
 
 def _read_page(token: AccessToken, room_id: str, request: PageRequest) -> tuple[View, int, Scan]:
@@ -143,7 +148,7 @@ class Scan:
             sifted = number > 0 or _sifts(self.filter)
             self._step(limit, max(wanted, _SCANNED_AT_ONCE) if sifted else wanted)
 
-    def keep(self, events: Sequence[ClientEvent], budget: Budget) -> list[dict[str, Any]]:
+    def keep(self, events: Sequence[AnyClientEvent], budget: Budget) -> list[AnyClientEvent]:
         """Those of the rendered events that were found which fit; the position is then behind the last."""
         if not events:
             return []
@@ -200,7 +205,7 @@ def _sifts(event_filter: EventFilter) -> bool:
 
 def _render(
     view: View, found: Sequence[Seen], event_filter: EventFilter
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[list[ClientEvent], list[ClientEvent]]:
     """The events with what relates to them, and the members that their senders were where asked for."""
     entries = [seen.entry for seen in found]
     calls: tuple[Callable[[], Any], ...] = (
@@ -211,14 +216,14 @@ def _render(
     return client_events(found, view.viewer, aggregations=aggregations), state
 
 
-def _of_senders(state: list[dict[str, Any]], chunk: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _of_senders(state: list[ClientEvent], chunk: Sequence[ClientEvent]) -> list[ClientEvent]:
     """The members among `state` who sent events of the chunk, as many as fit into half an answer."""
     senders = {event["sender"] for event in chunk}
     members = [event for event in state if event["state_key"] in senders]
     return members[: count_fitting(members, Budget(LIST_BYTES // 2))]
 
 
-def _senders(view: View, entries: Sequence[LogEntry], event_filter: EventFilter) -> list[dict[str, Any]]:
+def _senders(view: View, entries: Sequence[LogEntry], event_filter: EventFilter) -> list[ClientEvent]:
     if not event_filter.lazy_load_members or not entries:
         return []
     pairs = dict.fromkeys((MEMBER, entry.event.sender) for entry in entries)
@@ -226,21 +231,21 @@ def _senders(view: View, entries: Sequence[LogEntry], event_filter: EventFilter)
     return [state_event(event, view.viewer) for event in state.values()]
 
 
-def get_event(token: AccessToken, room_id: str, event_id: str) -> Answer:
+def get_event(token: AccessToken, room_id: str, event_id: str) -> ClientEvent:
     """One event. Raises UnknownToken, NotFound for one that the requester may not see."""
     view = open_view(token, room_id, otherwise=NotFound)
     seen = view.find(event_id)
     return _rendered(view, [seen])[0]
 
 
-def _rendered(view: View, found: Sequence[Seen]) -> list[dict[str, Any]]:
+def _rendered(view: View, found: Sequence[Seen]) -> list[ClientEvent]:
     aggregations = bundle([seen.entry for seen in found], view.viewer)
     return client_events(found, view.viewer, aggregations=aggregations)
 
 
 def get_context(
     token: AccessToken, room_id: str, event_id: str, *, limit: int, event_filter: EventFilter
-) -> Answer:
+) -> EventContext:
     """An event, up to `limit` events around it, and the state after the last of them.
 
     Raises UnknownToken, NotFound for an event that the requester may not see, Forbidden.
@@ -275,7 +280,7 @@ def get_context(
     }
 
 
-def _context_state(view: View, shown: Sequence[Seen], event_filter: EventFilter) -> list[dict[str, Any]]:
+def _context_state(view: View, shown: Sequence[Seen], event_filter: EventFilter) -> list[ClientEvent]:
     """The state after the last of the events shown; of the members only their senders, if so asked."""
     entries = [seen.entry for seen in shown]
     last = max(entries, key=lambda entry: entry.ordinal)

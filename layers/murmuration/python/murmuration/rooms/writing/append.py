@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.clock import now_ms
@@ -17,6 +17,7 @@ from murmuration.protocol.bodies import limit_size
 from murmuration.protocol.errors import MalformedEvent, NotFound, TooLarge, Unavailable
 from murmuration.protocol.event_types import CREATE_KEY, HISTORY_VISIBILITY_KEY, MEMBER, POLICY_KEY, TOMBSTONE
 from murmuration.protocol.events import Event, StateKey
+from murmuration.protocol.identifiers import RoomId, UserId
 from murmuration.protocol.pdus.building import build_event, unsigned_pdu
 from murmuration.protocol.pdus.hashing import reference_hash
 from murmuration.protocol.state_trie import NodeId
@@ -31,6 +32,11 @@ from murmuration.settings import settings
 from murmuration.storage.live.streams import pause
 from murmuration.storage.rooms import room_items
 from murmuration.storage.rooms.room_items import DUMMY_EVENT, LogEntry
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content
+    from murmuration.protocol.pdus.building import EventParts
+    from murmuration.protocol.pdus.shapes import Pdu, UnsignedPdu
 
 T = TypeVar("T")
 ATTEMPTS = 60
@@ -65,7 +71,7 @@ class Draft:
 
     type: str
     sender: str
-    content: Mapping[str, Any]
+    content: Content
     state_key: str | None = None
     redacts: str | None = None
     origin_server_ts: int | None = None
@@ -110,14 +116,14 @@ class Append(Changes):
         """
         self._authorised(draft)
 
-    def propose(self, draft: Draft) -> dict[str, Any]:
+    def propose(self, draft: Draft) -> UnsignedPdu:
         """The PDU of the next event, to be completed and signed by its sender's server; nothing is added.
 
         Raises Forbidden by the auth rules, NotFound where this server's knowledge of the room is stale.
         """
         parts, state = self._parts(draft)
         pdu = unsigned_pdu(room_version=self.version, **parts)
-        auth_rules.check_auth(Event(pdu, self.version, "$proposed"), state, template=True)
+        auth_rules.check_auth(Event(cast("Pdu", pdu), self.version, "$proposed"), state, template=True)
         return pdu
 
     def _signed_elsewhere(self, event: Event, state: Mapping[StateKey, Event], *, invites: bool) -> Event:
@@ -161,7 +167,7 @@ class Append(Changes):
         self._limit_state(event, state)
         return event, state
 
-    def _parts(self, draft: Draft) -> tuple[dict[str, Any], dict[StateKey, Event]]:
+    def _parts(self, draft: Draft) -> tuple[EventParts, dict[StateKey, Event]]:
         """What the next event is made of, and the state that authorises it."""
         if self.room is not None and self.room.head.is_stale and not _is_leaving(draft):
             raise NotFound("Nobody of this server is in the room any more, and it goes on elsewhere")
@@ -175,12 +181,12 @@ class Append(Changes):
         state = self.state(wanted)
         auth_events = [state[pair] for pair in pairs if pair in state]
         prev_events, depth = self._position()
-        parts: dict[str, Any] = {
+        parts: EventParts = {
             "type": draft.type,
-            "sender": draft.sender,
+            "sender": UserId(draft.sender),
             "content": dict(draft.content),
             "state_key": draft.state_key,
-            "room_id": self.room_id or None,
+            "room_id": RoomId(self.room_id) if self.room_id else None,
             "prev_events": prev_events,
             "auth_events": [event.event_id for event in auth_events],
             "depth": depth,

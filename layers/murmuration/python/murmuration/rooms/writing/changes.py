@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import TRANSACTION_LIMIT, ConditionFailed, Write
@@ -38,13 +38,16 @@ from murmuration.storage.rooms.room_items import LogEntry, RoomHead, StateEntry
 from murmuration.storage.rooms.snapshots import Stray
 from murmuration.storage.users.memberships import Membership
 
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import ReplacedState
+
 Differences = Mapping[StateKey, tuple[Event | None, Event | None]]
 """State events that are replaced: per (type, state key) the one before and the one after."""
 STATE_AT_ONCE = 25
 """Of how many state events the items change in the transaction that moves the head; more follow it."""
 
 
-def replaced_by(previous: Event | None) -> dict[str, Any] | None:
+def replaced_by(previous: Event | None) -> ReplacedState | None:
     """What a log entry keeps of the state event that its own replaces (`LogEntry.replaced`)."""
     if previous is None:
         return None
@@ -240,7 +243,7 @@ class Changes:
             self._others += relations.relation_removals(target, ordinal)
         successor = successor_of(self.room, target) if self.room else None
         if successor is not None and successor.replaced is not None:
-            kept = {**successor.replaced, "content": redacted.event.content}
+            kept: ReplacedState = {**successor.replaced, "content": redacted.event.content}
             self._others.append(room_items.log_write(replace(successor, replaced=kept)))
         self.redact_state(redacted.event)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Write
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Body
 
 TABLE = "transient"
 LIFETIME_S = 24 * 3600
@@ -27,7 +30,7 @@ class StoredSession:
 
     completed: Sequence[Stage] = field(default=())
     registered: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Body = field(default_factory=dict)
 
 
 def session_key(session: str) -> dict[str, str]:
@@ -43,7 +46,7 @@ def read_session(session: str) -> StoredSession:
     return StoredSession(completed, item.get("registered"), json.loads(item.get("wanted", "{}")))
 
 
-def remember_parameters(session: str, parameters: Mapping[str, Any]) -> None:
+def remember_parameters(session: str, parameters: Body) -> None:
     """Keep what a registration is to be about, for later requests that say no more than the session."""
     dynamodb.execute(
         dynamodb.update(

@@ -15,17 +15,19 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
 from murmuration.protocol.encoding import canonical_json
 from murmuration.storage.users import accounts
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import KeyObject
+
 TABLE = "keys"
 SIGNATURE = "cross#signature#"
 
-KeyObject = dict[str, Any]
 Purpose = Literal["master", "self_signing", "user_signing"]
 PURPOSES: tuple[Purpose, ...] = ("master", "self_signing", "user_signing")
 
@@ -75,13 +77,13 @@ class Identity:
         return signed
 
 
-def public_key(key: Mapping[str, Any]) -> str:
+def public_key(key: KeyObject) -> str:
     """The public key of a cross-signing key, in Base64."""
     (value,) = key["keys"].values()
     return str(value)
 
 
-def digest(signed: Mapping[str, Any]) -> str:
+def digest(signed: KeyObject) -> str:
     """What a signature on an object vouches for, in short."""
     covered = {name: value for name, value in signed.items() if name not in ("signatures", "unsigned")}
     return hashlib.sha256(canonical_json.encode(covered, strict=False)).hexdigest()
@@ -163,7 +165,7 @@ def _cross_key(user_id: str, purpose: Purpose) -> dict[str, str]:
     return {"user_id": user_id, "sk": f"cross#{purpose}"}
 
 
-def _encode(key: Mapping[str, Any]) -> str:
+def _encode(key: KeyObject) -> str:
     return canonical_json.encode(key, strict=False).decode()
 
 

@@ -14,7 +14,7 @@ import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
@@ -23,6 +23,9 @@ from murmuration.protocol.errors import NotFound, TooLarge, Unavailable
 from murmuration.storage import counts
 from murmuration.storage.live.streams import ATTEMPTS, pause
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+
 TABLE = "keys"
 MOST_VERSIONS = 1_000
 """How many backups a user may ever make: each leaves a mark, which is read to find the current one."""
@@ -30,8 +33,10 @@ CHUNK_KEYS = 90
 CHUNK_BYTES = 3_000_000
 T = TypeVar("T")
 
-SessionID = tuple[str, str]
+SessionId = tuple[str, str]
 """A room ID, and a session ID within it."""
+BackedUpKey = Mapping[str, Any]
+"""A key of a session as a client backed it up. Only `first_message_index` and the like are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class Version:
 
     number: int
     algorithm: str
-    auth_data: dict[str, Any]
+    auth_data: JsonObject
     count: int
     etag: int
     deleted: bool
@@ -49,7 +54,7 @@ class Version:
 # -- Versions --------------------------------------------------------------------------------------------
 
 
-def create_version(user_id: str, algorithm: str, auth_data: Mapping[str, Any]) -> int:
+def create_version(user_id: str, algorithm: str, auth_data: JsonObject) -> int:
     """Add a version, which becomes the current one; its number. Raises TooLarge for one too many."""
     counted = counts.count_write(TABLE, {"user_id": user_id, "sk": "backup#count"}, "versions", MOST_VERSIONS)
     try:
@@ -86,7 +91,7 @@ def read_current(user_id: str) -> Version | None:
     return next((_version(item) for item in items if not item["deleted"]), None)
 
 
-def update_auth_data(user_id: str, number: int, auth_data: Mapping[str, Any]) -> None:
+def update_auth_data(user_id: str, number: int, auth_data: JsonObject) -> None:
     """Raises ConditionFailed where the version doesn't exist any more."""
     dynamodb.execute(
         dynamodb.update(
@@ -129,7 +134,7 @@ def _version(item: StoredItem) -> Version:
     )
 
 
-def _encode(value: Mapping[str, Any]) -> str:
+def _encode(value: BackedUpKey) -> str:
     return canonical_json.encode(value, strict=False).decode()
 
 
@@ -138,7 +143,7 @@ def _encode(value: Mapping[str, Any]) -> str:
 
 def read_keys(
     user_id: str, number: int, room_id: str | None = None, session_id: str | None = None
-) -> dict[SessionID, dict[str, Any]]:
+) -> dict[SessionId, JsonObject]:
     """The keys of a version: all, those of a room, or the one of a session."""
     return {
         (item["room_id"], item["session_id"]): json.loads(item["key"])
@@ -146,7 +151,7 @@ def read_keys(
     }
 
 
-def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionID, str]]:
+def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple[SessionId, str]]:
     """The keys of a version, or of one room in it, room by room, as the JSON in which they are stored."""
     prefix = _key_prefix(number) + (f"{room_id}#" if room_id else "")
     after = None
@@ -168,8 +173,8 @@ def iterate_keys(user_id: str, number: int, room_id: str = "") -> Iterator[tuple
 def put_keys(
     user_id: str,
     number: int,
-    keys: Mapping[SessionID, Mapping[str, Any]],
-    is_better: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
+    keys: Mapping[SessionId, BackedUpKey],
+    is_better: Callable[[BackedUpKey, BackedUpKey], bool],
 ) -> Version:
     """Store keys, those that have a stored one only if `is_better(new, stored)`; the version then.
 
@@ -181,8 +186,8 @@ def put_keys(
     return version or _require_version(user_id, number)
 
 
-def _chunks(keys: Iterable[tuple[SessionID, str]]) -> Iterator[dict[SessionID, str]]:
-    chunk: dict[SessionID, str] = {}
+def _chunks(keys: Iterable[tuple[SessionId, str]]) -> Iterator[dict[SessionId, str]]:
+    chunk: dict[SessionId, str] = {}
     size = 0
     for session, key in keys:
         if len(chunk) == CHUNK_KEYS or size + len(key) > CHUNK_BYTES:
@@ -197,8 +202,8 @@ def _chunks(keys: Iterable[tuple[SessionID, str]]) -> Iterator[dict[SessionID, s
 def _put_chunk(
     user_id: str,
     number: int,
-    chunk: Mapping[SessionID, str],
-    is_better: Callable[[Mapping[str, Any], Mapping[str, Any]], bool],
+    chunk: Mapping[SessionId, str],
+    is_better: Callable[[BackedUpKey, BackedUpKey], bool],
 ) -> Version:
     version = _require_version(user_id, number)
     # After the version, on which the transaction is conditioned.

@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
@@ -25,6 +25,9 @@ from murmuration.protocol.encoding import canonical_json
 from murmuration.protocol.errors import InvalidParam, Unavailable
 from murmuration.storage.live import streams
 from murmuration.storage.users import accounts
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import KeyCountsSection
 
 T = TypeVar("T")
 
@@ -41,7 +44,7 @@ class DeviceGone(Exception):
     """The device was logged out meanwhile: keys stored now would stay for ever, and be handed out."""
 
 
-KeyID = tuple[str, str]
+KeyId = tuple[str, str]
 """An algorithm, and the key's name beside it."""
 
 
@@ -85,7 +88,7 @@ def counts_of(item: StoredItem | None) -> KeyCounts:
 
 def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCounts]:
     """Return the newest counts among new items of streams, by user and device."""
-    newest: dict[str, Mapping[str, Any]] = {}
+    newest: dict[str, StoredItem] = {}
     for item in items:
         if item.get("sk") == COUNTS_KEY and "one_time" in item:
             known = newest.get(item["stream_id"])
@@ -98,7 +101,7 @@ def newest_counts(items: Iterable[StoredItem]) -> dict[tuple[str, str], KeyCount
     return found
 
 
-def shown(counts: KeyCounts) -> dict[str, Any]:
+def shown(counts: KeyCounts) -> KeyCountsSection:
     """What /sync says of a device's keys."""
     return {
         "device_one_time_keys_count": counts.one_time,
@@ -115,7 +118,7 @@ def read_counts(user_id: str, device_id: str) -> KeyCounts:
 
 
 def upload(
-    user_id: str, device_id: str, one_time: Mapping[KeyID, Any], fallback: Mapping[KeyID, Any]
+    user_id: str, device_id: str, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
 ) -> KeyCounts:
     """Store keys (JSON values), and return what the device has then. Keys that are known are left alone.
 
@@ -137,7 +140,7 @@ def upload(
 
 
 def _upload_chunk(
-    user_id: str, device_id: str, one_time: Mapping[KeyID, Any], fallback: Mapping[KeyID, Any]
+    user_id: str, device_id: str, one_time: Mapping[KeyId, Any], fallback: Mapping[KeyId, Any]
 ) -> KeyCounts:
     stream = streams.device_stream(user_id, device_id)
     state = _read_state(stream)
@@ -171,8 +174,8 @@ def _upload_chunk(
 
 
 def _read_for_upload(
-    user_id: str, device_id: str, keys: Sequence[KeyID]
-) -> tuple[dict[KeyID, Item], dict[KeyID, str], dict[str, Item]]:
+    user_id: str, device_id: str, keys: Sequence[KeyId]
+) -> tuple[dict[KeyId, Item], dict[KeyId, str], dict[str, Item]]:
     """The one-time keys that are stored, the marks of those handed out, the fallback keys by algorithm."""
     marks = {_mark_id(user_id, device_id, key): key for key in keys}
     stored, marked, fallback = concurrency.parallel(
@@ -187,7 +190,7 @@ def _read_for_upload(
     )
 
 
-def _is_new(key: KeyID, value: Any, stored: Item | None, mark: str | None) -> bool:
+def _is_new(key: KeyId, value: Any, stored: Item | None, mark: str | None) -> bool:
     """Whether a one-time key has to be stored. Raises InvalidParam."""
     if stored is None:
         return mark != _digest(value)
@@ -196,7 +199,7 @@ def _is_new(key: KeyID, value: Any, stored: Item | None, mark: str | None) -> bo
     return False
 
 
-def _is_kept(key: KeyID, value: Any, stored: Item | None) -> bool:
+def _is_kept(key: KeyId, value: Any, stored: Item | None) -> bool:
     """Whether a fallback key is the stored one: its upload is repeated, and it stays used or unused."""
     return (
         stored is not None
@@ -205,7 +208,7 @@ def _is_kept(key: KeyID, value: Any, stored: Item | None) -> bool:
     )
 
 
-def _one_time_put(user_id: str, device_id: str, order: str, key: KeyID, value: Any) -> Write:
+def _one_time_put(user_id: str, device_id: str, order: str, key: KeyId, value: Any) -> Write:
     algorithm, key_id = key
     return dynamodb.put(
         TABLE,
@@ -219,7 +222,7 @@ def _one_time_put(user_id: str, device_id: str, order: str, key: KeyID, value: A
     )
 
 
-def _fallback_put(user_id: str, device_id: str, key: KeyID, value: Any) -> Write:
+def _fallback_put(user_id: str, device_id: str, key: KeyId, value: Any) -> Write:
     algorithm, key_id = key
     return dynamodb.put(
         TABLE,
@@ -244,7 +247,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(canonical_json.encode(value, strict=False)).hexdigest()
 
 
-def _mark_id(user_id: str, device_id: str, key: KeyID) -> str:
+def _mark_id(user_id: str, device_id: str, key: KeyId) -> str:
     name = hashlib.sha256(json.dumps([user_id, device_id, *key]).encode()).hexdigest()
     return f"claimed-key#{name}"
 

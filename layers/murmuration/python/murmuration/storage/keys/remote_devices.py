@@ -15,11 +15,14 @@ import secrets
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import KeyObject
 
 TABLE = "keys"
 LIST, OBSERVER = "list", "observer#"
@@ -27,8 +30,6 @@ MOST_BYTES = 300_000
 """Of a compressed list. A device with its signatures takes some 700; an item may have 400 KB."""
 
 KEPT_STREAM_IDS = 30
-
-KeyObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

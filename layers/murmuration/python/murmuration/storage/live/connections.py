@@ -7,12 +7,10 @@ halfway: nobody knows then what the client got.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, StoredItem
+from murmuration.aws.dynamodb import ConditionFailed, Storable, StoredItem, Values
 from murmuration.clock import now_ms
 
 TABLE = "connections"
@@ -71,7 +69,7 @@ def claim(connection: Connection) -> bool:
     A claim that is sent again, as its answer was lost, is refused for what it did itself: its name tells.
     """
     name = secrets.token_urlsafe(6)
-    values: dict[str, Any] = {":now": now_ms(), ":name": name}
+    values: dict[str, Storable] = {":now": now_ms(), ":name": name}
     condition = "attribute_exists(connection_id) AND attribute_not_exists(claimed_ms) AND "
     if connection.since is None:
         condition += "attribute_not_exists(#since)"
@@ -113,7 +111,7 @@ def move(connection_id: str, since: str) -> bool:
 
 
 def _update(
-    connection_id: str, expression: str, condition: str, values: Mapping[str, Any], *, since: bool = False
+    connection_id: str, expression: str, condition: str, values: Values, *, since: bool = False
 ) -> bool:
     """Update a connection that is there; False where it is gone, or `condition` doesn't hold."""
     names = {"#since": "since"} if since else None

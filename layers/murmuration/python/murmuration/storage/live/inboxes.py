@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Write
+from murmuration.aws.dynamodb import StoredItem, Write
 from murmuration.storage.live import streams
 
 PREFIX = "message#"
@@ -24,7 +23,7 @@ STEP_BYTES = 1_000_000
 MOST_DELETED = 1_000
 """How many messages one look deletes. What is left over is deleted at the next step."""
 
-Items = Sequence[Mapping[str, Any]]
+Items = Sequence[StoredItem]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +89,12 @@ def _surplus(stream: str, head: Head, most: int) -> list[str]:
     return [item["sk"] for item in page.items if _is_surplus(item, head)]
 
 
-def _is_surplus(item: Mapping[str, Any], head: Head) -> bool:
+def _is_surplus(item: StoredItem, head: Head) -> bool:
     if not item["sk"].startswith(PREFIX):
         return False
     bytes_before = int(item.get("before", head.size))
     return head.seq - int(item["seq"]) >= MOST_MESSAGES or head.size - bytes_before > MOST_BYTES
 
 
-def _size(item: Mapping[str, Any]) -> int:
+def _size(item: StoredItem) -> int:
     return len(item["event"].encode())

@@ -3,22 +3,39 @@
 A wait's attribute is `w#<slot>#<device ID>`, a socket's `s#<connection ID>`; `pushers` says that the user has
 pushers. A slot is one of a device's wake queues. Each registration has a nonce and is good for one ring: who
 has been rung, and finds nothing, registers again. Times are in seconds since the epoch.
+
+`l#<device ID>` is the nonce of a device's last parked registration, and `r#<device ID>` is what rang since
+then: IDs of rooms, or EVERYTHING. Who registers anew takes that away, and sees it in the item as it was. So a
+client that was called looks at those rooms alone (`sync.narrow_look`).
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from murmuration.aws import dynamodb, queues
-from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import ConditionFailed, Item, Storable, StoredItem, Values, Write
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import LimitExceeded
+from murmuration.storage.live.stored_waits import (
+    HAS_NONCE,
+    HELD,
+    IS_NOT_NOTED,
+    IS_NOT_RUNG,
+    IS_OVER,
+    PARKED,
+    RUNG,
+    StoredWait,
+    from_value,
+    names,
+    until_of,
+)
 
 TABLE = "listeners"
+OVER_S = 900
+"""How long after its end a wait stays in the item, to show that its queue is there."""
 LIFETIME_S = 10_800
 """How long an item stays after its last change: longer than anyone waits without registering again."""
 MOST_SOCKETS = 50
@@ -26,7 +43,13 @@ MOST_SOCKETS = 50
 SOCKETS_RETRY_MS = 60_000
 QUARANTINE_S = 90
 """How long a parked wait's slot stays taken after its ring was ordered, which its queue keeps for 75 s."""
-_WAIT, _SOCKET = "w#", "s#"
+EVERYTHING = "*"
+"""What rang was more than news of a few rooms, so the client has to look at all that there is."""
+MOST_TOPICS = 8
+"""How many rooms that rang are noted by name."""
+SPARE_S = 10
+"""By how much the clocks of those who ring and of those who are rung may differ."""
+_WAIT, _SOCKET, _LAST, _NEWS = "w#", "s#", "l#", "r#"
 _FAR_S = 4_102_444_800
 """2100: an item of a user with pushers doesn't expire. The attribute `pushers` is this time."""
 _EXPIRES = "expires = if_not_exists(pushers, :expires)"
@@ -37,7 +60,9 @@ class Wait:
     """A registration: until when which slot of a device is to be rung, on which queue (a URL).
 
     A `kept` ring stays in the queue for all who come for it; another is taken by the one who waits. `late`
-    says that a ring is on its way which comes later.
+    says that a ring is on its way which comes later, `rung` that its client was called. `is_last` says that
+    it is the device's last parked registration; then `news` is what has rung since. `next_slot` is the slot
+    to take after this one; `leftovers` are what whoever rings it takes out of the item.
     """
 
     user_id: str
@@ -48,10 +73,22 @@ class Wait:
     until: int
     kept: bool = False
     late: bool = False
+    rung: bool = False
+    is_last: bool = False
+    news: frozenset[str] = frozenset()
+    next_slot: str = ""
+    leftovers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def attribute(self) -> str:
         return f"{_WAIT}{self.slot}#{self.device_id}"
+
+    def value(self, *, until: int | None = None, state: int | None = None) -> list[Storable]:
+        """What is stored of it, or what will be after a change."""
+        now = PARKED if self.kept else HELD
+        return StoredWait(
+            self.until if until is None else until, self.nonce, now if state is None else state, self.queue
+        ).value()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,45 +107,83 @@ def taken_slots(item: StoredItem | None, device_id: str) -> dict[str, int]:
     taken = {}
     for name, value in (item or {}).items():
         kind, _, owner = name.removeprefix(_WAIT).partition("#")
-        if name.startswith(_WAIT) and owner == device_id and value["until"] > now:
-            taken[kind] = int(value["until"])
+        if name.startswith(_WAIT) and owner == device_id and until_of(value) > now:
+            taken[kind] = until_of(value)
     return taken
 
 
 def last_queue(item: StoredItem | None, device_id: str, slot: str) -> str:
     """The URL of the queue on which a device's slot waited last, as far as the item tells; else empty."""
     value = (item or {}).get(f"{_WAIT}{slot}#{device_id}")
-    return _url(value["queue"]) if value else ""
+    return from_value(value).queue if value else ""
 
 
-def _stored(url: str) -> str:
-    """What is stored of a queue's URL: its name alone where the URL follows from it."""
-    name = url.rpartition("/")[2]
-    return name if queues.url_of_name(name) == url else url
+def news_since(item: StoredItem | None, device_id: str, slot: str, nonce: str) -> frozenset[str] | None:
+    """The rooms that rang for a device's registration, as a later one found the item; None for everything.
+
+    It is everything, too, where the item doesn't tell for certain: if the worker that rang hadn't noted it
+    yet, if another registration of the device came between, or if the slot's rest is nearly over.
+    """
+    item = item or {}
+    value = item.get(f"{_WAIT}{slot}#{device_id}")
+    if not value or item.get(_LAST + device_id) != nonce:
+        return None
+    wait = from_value(value)
+    if wait.nonce != nonce or wait.state < RUNG or wait.until <= now_ms() // 1000 + SPARE_S:
+        return None
+    news = frozenset(item.get(_NEWS + device_id, ()))
+    return news if news and EVERYTHING not in news else None
 
 
-def _url(stored: str) -> str:
-    return stored if "/" in stored else queues.url_of_name(stored)
-
-
-def _leftovers(item: StoredItem | None, but: str) -> dict[str, int]:
-    """Registrations that ended long ago, a few: of devices that are gone."""
-    before = now_ms() // 1000 - LIFETIME_S
+def _leftovers(item: StoredItem | None, but: str = "") -> dict[str, int]:
+    """Registrations that ended some time ago, a few: the item stays small by it."""
+    now = now_ms() // 1000
     old = {
-        name: int(value["until"])
+        name: until_of(value)
         for name, value in (item or {}).items()
-        if name.startswith((_WAIT, _SOCKET)) and name != but and value["until"] < before
+        if (name.startswith(_WAIT) and name != but and until_of(value) < now - OVER_S)
+        or (name.startswith(_SOCKET) and value["until"] < now - LIFETIME_S)
     }
     return dict(list(old.items())[:4])
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    """What takes attributes out of an item that are as they were read: parts of a write, all together."""
+
+    parts: Sequence[str]
+    condition: str
+    names: Mapping[str, str]
+    values: Mapping[str, int]
+
+
+def _removal(leftovers: Mapping[str, int]) -> _Removal:
+    """What takes leftovers out, unless one was registered anew."""
+    numbers = range(len(leftovers))
+    return _Removal(
+        parts=[f"#old{number}" for number in numbers],
+        condition="".join(
+            f" AND (#old{number}[0] = :until{number} OR #old{number}.#until = :until{number})"
+            for number in numbers
+        ),
+        names={f"#old{number}": name for number, name in enumerate(leftovers)}
+        | (names("until") if leftovers else {}),
+        values={f":until{number}": until for number, until in enumerate(leftovers.values())},
+    )
+
+
+def _traces(item: StoredItem | None) -> list[str]:
+    """What is noted of devices that have no wait any more, a few names: to take it away does no harm."""
+    item = item or {}
+    there = {name.split("#", 2)[2] for name in item if name.startswith(_WAIT)}
+    return [name for name in item if name.startswith((_LAST, _NEWS)) and name[2:] not in there][:4]
 
 
 def held_waits(item: StoredItem | None) -> int:
     """How many waits of a user, on all devices, are held by functions now."""
     now = now_ms() // 1000
-    return sum(
-        name.startswith(_WAIT) and not value["kept"] and value["until"] > now
-        for name, value in (item or {}).items()
-    )
+    waits = [from_value(value) for name, value in (item or {}).items() if name.startswith(_WAIT)]
+    return sum(not wait.is_kept and wait.until > now for wait in waits)
 
 
 def register(wait: Wait, item: StoredItem | None) -> tuple[bool, Item]:
@@ -133,103 +208,157 @@ def register_unseen(wait: Wait) -> tuple[bool, Item]:
 def _registration(wait: Wait, item: StoredItem | None) -> Write:
     """The write that takes a slot, if it is free, and clears away a few leftovers that `item` shows."""
     now = now_ms() // 1000
-    value = {"queue": _stored(wait.queue), "nonce": wait.nonce, "until": wait.until, "kept": wait.kept}
-    names = {"#wait": wait.attribute, "#until": "until"}
-    values = {":wait": value, ":expires": now + LIFETIME_S, ":now": now}
-    expression = f"SET #wait = :wait, {_EXPIRES}"
-    condition = "(attribute_not_exists(#wait) OR #wait.#until <= :now)"
-    for number, (name, until) in enumerate(_leftovers(item, wait.attribute).items()):
-        expression += f"{',' if number else ' REMOVE'} #old{number}"
-        condition += f" AND #old{number}.#until = :until{number}"
-        names[f"#old{number}"], values[f":until{number}"] = name, until
+    removal = _removal(_leftovers(item, wait.attribute))
+    own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
+    given = {"#wait": wait.attribute, **names("until"), **removal.names}
+    values: dict[str, Storable] = {
+        ":wait": wait.value(),
+        ":expires": now + LIFETIME_S,
+        ":now": now,
+        **removal.values,
+    }
+    expression, removed = f"SET #wait = :wait, {_EXPIRES}", list(removal.parts)
+    if wait.kept:
+        given |= own
+        values[":nonce"] = wait.nonce
+        expression += ", #last = :nonce"
+        removed.append("#news")
+    traces = [name for name in _traces(item) if name not in own.values()]
+    given |= {f"#trace{number}": name for number, name in enumerate(traces)}
+    removed += [f"#trace{number}" for number in range(len(traces))]
+    if removed:
+        expression += f" REMOVE {', '.join(removed)}"
     return dynamodb.update(
         TABLE,
         {"user_id": wait.user_id},
         expression,
-        names=names,
+        names=given,
         values=values,
-        condition=condition,
+        condition=IS_OVER + removal.condition,
         return_old=True,
     )
 
 
-def new_nonce() -> str:
-    """A registration's name; the milliseconds that it begins with tell which of two is the later."""
-    return f"{now_ms():014d}{secrets.token_urlsafe(6)}"
+def settle(wait: Wait, news: Collection[str] = (EVERYTHING,)) -> bool:
+    """Note that a wait has been rung, so that it isn't again, and what for; nothing changes for a later one.
 
-
-def is_later(nonce: str, than: str) -> bool:
-    """Whether a registration was made after another."""
-    return nonce[:14] >= than[:14] and nonce != than
-
-
-def settle(wait: Wait) -> None:
-    """Note that a wait has been rung, so that it isn't again; nothing changes for a later registration."""
-    names = {"#wait": wait.attribute, "#nonce": "nonce"}
-    values: dict[str, Any] = {":nonce": wait.nonce}
-    expression = "REMOVE #wait"
-    if wait.kept:
-        names |= {"#until": "until", "#rung": "rung"}
-        expression = "SET #wait.#until = :until, #wait.#rung = :rung"
-        values |= {":until": now_ms() // 1000 + QUARANTINE_S, ":rung": True}
-    _change(wait.user_id, expression, names=names, values=values, condition="#wait.#nonce = :nonce")
-
-
-def note_late(wait: Wait) -> None:
-    """Note that a parked wait will be rung later; nothing changes for a later registration.
-
-    It ends soon after that ring, whose client registers anew. Its slot rests while the ring is there.
+    Return whether that is enough. It isn't if the device has registered anew and may not look at `news`: then
+    the new registration is to be rung.
     """
-    _change(
-        wait.user_id,
-        "SET #wait.#until = :until, #wait.#late = :late",
-        names={
-            "#wait": wait.attribute,
-            "#nonce": "nonce",
-            "#until": "until",
-            "#late": "late",
-            "#rung": "rung",
-        },
-        values={":nonce": wait.nonce, ":until": now_ms() // 1000 + QUARANTINE_S, ":late": True},
-        condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)",
+    if not wait.kept:
+        _change(wait, "REMOVE #wait", HAS_NONCE, {}, names("nonce"))
+        return True
+    values: Values = {":wait": wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=RUNG)}
+    is_seen = True
+    if wait.is_last:
+        done, before = _with_news(wait, news, "SET #wait = :wait", HAS_NONCE, values, names("nonce"))
+        value = before.get(wait.attribute)
+        if done or not value or from_value(value).nonce != wait.nonce:
+            return done
+        # Who registered before the ring was noted looks at everything, unless another ring was noted.
+        is_seen = from_value(value).state < RUNG
+    _change(wait, "SET #wait = :wait", HAS_NONCE, values, names("nonce"))
+    return is_seen
+
+
+def note_late(wait: Wait, at_s: int, news: Collection[str] = (EVERYTHING,)) -> bool:
+    """Note that a parked wait will be rung at a later time, and what for.
+
+    Nothing changes for a later registration. It ends soon after that ring, whose client registers anew. Its
+    slot rests while the ring is there. Return whether that is enough, as `settle` does.
+    """
+    rests = wait.value(until=now_ms() // 1000 + QUARANTINE_S, state=at_s)
+    values: Values = {":wait": rests, ":rung": RUNG}
+    condition = f"{HAS_NONCE} AND {IS_NOT_RUNG}"
+    if wait.is_last:
+        return _with_news(wait, news, "SET #wait = :wait", condition, values, names("nonce", "rung"))[0]
+    _change(wait, "SET #wait = :wait", condition, values, names("nonce", "rung"))
+    return True
+
+
+def note_news(wait: Wait, news: Collection[str]) -> bool:
+    """Note what else there is for a client that was called already. Return whether that is enough."""
+    return _with_news(wait, news, "", "", {}, {})[0]
+
+
+def _with_news(
+    wait: Wait,
+    news: Collection[str],
+    expression: str,
+    condition: str,
+    values: Values,
+    given: Mapping[str, str],
+) -> tuple[bool, Item]:
+    """Change a user's item, and note news for a device, if `wait` is its last registration still.
+
+    Leftovers are taken out by the way. Return whether that was done, and else the item as it is.
+    """
+    last = "#last = :nonce"
+    own = {"#last": _LAST + wait.device_id, "#news": _NEWS + wait.device_id}
+    if expression:
+        own["#wait"] = wait.attribute
+    removal = _removal(wait.leftovers)
+    expression += f" ADD #news :news{' REMOVE ' if removal.parts else ''}{', '.join(removal.parts)}"
+    write = dynamodb.update(
+        TABLE,
+        {"user_id": wait.user_id},
+        expression.strip(),
+        names={**given, **own, **removal.names},
+        values={**values, ":nonce": wait.nonce, ":news": _bounded(wait, news), **removal.values},
+        condition=(f"{condition} AND {last}" if condition else last) + removal.condition,
+        return_old=True,
     )
+    try:
+        dynamodb.execute(write)
+    except ConditionFailed as error:
+        if removal.parts:
+            rest = replace(wait, leftovers={})
+            return _with_news(rest, news, expression.partition(" ADD ")[0], condition, values, given)
+        return False, error.item() or {}
+    return True, {}
+
+
+def _bounded(wait: Wait, news: Collection[str]) -> frozenset[str]:
+    """What to note; EVERYTHING where that would be too many rooms."""
+    return frozenset(news) if len(wait.news | set(news)) <= MOST_TOPICS else frozenset((EVERYTHING,))
 
 
 def note_late_push(socket: Socket, until: int) -> None:
     """Note that a connection will be looked at later, until a time in seconds, unless it is gone."""
-    _change(
-        socket.user_id,
+    write = dynamodb.update(
+        TABLE,
+        {"user_id": socket.user_id},
         "SET #socket.#late = :until",
         names={"#socket": _SOCKET + socket.connection_id, "#late": "late"},
         values={":until": until},
         condition="attribute_exists(#socket)",
     )
-
-
-def _change(
-    user_id: str, expression: str, *, names: Mapping[str, str], values: Mapping[str, Any], condition: str
-) -> None:
-    """Change a user's item, unless its condition says that somebody was quicker."""
     try:
-        dynamodb.execute(
-            dynamodb.update(
-                TABLE, {"user_id": user_id}, expression, names=names, values=values, condition=condition
-            )
-        )
+        dynamodb.execute(write)
+    except ConditionFailed:
+        return
+
+
+def _change(wait: Wait, expression: str, condition: str, values: Values, given: Mapping[str, str]) -> None:
+    """Change what is stored of a wait, unless its condition says that somebody was quicker."""
+    write = dynamodb.update(
+        TABLE,
+        {"user_id": wait.user_id},
+        expression,
+        names={"#wait": wait.attribute, **given},
+        values={":nonce": wait.nonce, **values},
+        condition=condition,
+    )
+    try:
+        dynamodb.execute(write)
     except ConditionFailed:
         return
 
 
 def release(wait: Wait) -> None:
     """Give up a slot that nobody has waited on, unless it is another's by now."""
-    _change(
-        wait.user_id,
-        "REMOVE #wait",
-        names={"#wait": wait.attribute, "#nonce": "nonce", "#rung": "rung", "#late": "late"},
-        values={":nonce": wait.nonce},
-        condition="#wait.#nonce = :nonce AND attribute_not_exists(#wait.#rung)"
-        " AND attribute_not_exists(#wait.#late)",
-    )
+    given = names("nonce", "kept", "rung", "late")
+    _change(wait, "REMOVE #wait", f"{HAS_NONCE} AND {IS_NOT_NOTED}", {":parked": PARKED}, given)
 
 
 def add_socket(socket: Socket, until: int) -> None:
@@ -295,21 +424,41 @@ def read_items(user_ids: Collection[str]) -> list[Item]:
 
 def waits_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
     """The waits to ring."""
+    return (wait for wait in _current_waits(items) if not wait.rung)
+
+
+def called_in(items: Iterable[StoredItem]) -> Iterator[Wait]:
+    """The last waits of devices whose clients were called, and have not registered anew yet."""
+    return (wait for wait in _current_waits(items) if wait.rung and wait.is_last)
+
+
+def _current_waits(items: Iterable[StoredItem]) -> Iterator[Wait]:
+    """The waits that aren't over, and those whose slots rest."""
     now = now_ms() // 1000
     for item in items:
+        leftovers = _leftovers(item)
         for name, value in item.items():
-            if name.startswith(_WAIT) and value["until"] > now and not value.get("rung"):
-                slot, _, device_id = name.removeprefix(_WAIT).partition("#")
-                yield Wait(
-                    item["user_id"],
-                    device_id,
-                    slot,
-                    _url(value["queue"]),
-                    value["nonce"],
-                    value["until"],
-                    value["kept"],
-                    late=bool(value.get("late")),
-                )
+            if not name.startswith(_WAIT) or until_of(value) <= now:
+                continue
+            slot, _, device_id = name.removeprefix(_WAIT).partition("#")
+            stored = from_value(value)
+            is_last = stored.is_kept and item.get(_LAST + device_id) == stored.nonce
+            yield Wait(
+                item["user_id"],
+                device_id,
+                slot,
+                stored.queue,
+                stored.nonce,
+                stored.until,
+                stored.is_kept,
+                late=stored.state > RUNG,
+                rung=stored.state == RUNG or 0 < stored.late_s <= now,
+                is_last=is_last,
+                news=frozenset(item.get(_NEWS + device_id, ())),
+                leftovers=leftovers if is_last else {},
+            )
+            if is_last:
+                leftovers = {}  # one write takes them out
 
 
 def sockets_in(items: Iterable[StoredItem]) -> Iterator[Socket]:

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from murmuration.aws.dynamodb import StoredItem
 from murmuration.protocol.encoding.shapes import EventFields
@@ -83,7 +82,7 @@ class NewEntry:
     @functools.cached_property
     def fields(self) -> EventFields:
         """The event; empty where the item was cut down to its keys."""
-        decoded: Mapping[str, Any] = json.loads(self.encoded) if self.encoded else {}
+        decoded: EventFields = json.loads(self.encoded) if self.encoded else {}
         return decoded
 
     @property

@@ -13,7 +13,10 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import UnreadCounts
 
 Counts = dict[str, tuple[int, int]]
 """Unread (notifications, highlights) by thread: its root's event ID, or MAIN."""
@@ -125,7 +128,7 @@ class Positions:
         fields, present, counted_by = others[:9], others[9], others[10] if len(others) > 10 else None
         positions = cls(
             {
-                room: RoomPosition(ordinal, seq, {thread: (n, h) for thread, n, h in unread}, _split(members))
+                room: RoomPosition(ordinal, seq, {thread: (n, h) for thread, n, h in unread}, split(members))
                 for room, ordinal, seq, unread, members in rooms
             },
             *fields,
@@ -147,7 +150,8 @@ def mark(identifier: str) -> str:
     return urlsafe_b64encode(blake2b(identifier.encode(), digest_size=6).digest()).decode()
 
 
-def _split(marks: str) -> tuple[str, ...]:
+def split(marks: str) -> tuple[str, ...]:
+    """The marks that a text of them has."""
     return tuple(marks[start : start + MARK_LENGTH] for start in range(0, len(marks), MARK_LENGTH))
 
 
@@ -156,6 +160,6 @@ def total(unread: Mapping[str, Sequence[int]]) -> tuple[int, int]:
     return sum(pair[0] for pair in unread.values()), sum(pair[1] for pair in unread.values())
 
 
-def as_counts(pair: Sequence[int]) -> dict[str, Any]:
+def as_counts(pair: Sequence[int]) -> UnreadCounts:
     """Unread counts as sync shows them."""
     return {"notification_count": pair[0], "highlight_count": pair[1]}

@@ -17,13 +17,11 @@ import re
 import secrets
 import zlib
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam, Unavailable, UnknownPos
 from murmuration.storage.live.positions import Positions, room_hash
@@ -282,7 +280,7 @@ def numbers_key(user_id: str, device_id: str) -> dict[str, str]:
     return {"user_id": user_id, "token": f"{_prefix(device_id)}numbers"}
 
 
-def begin(user_id: str, device_id: str, conn_id: str, numbers: Mapping[str, Any] | None) -> Connection:
+def begin(user_id: str, device_id: str, conn_id: str, numbers: StoredItem | None) -> Connection:
     """Return the device's connection of this name, which has a number from now on.
 
     `numbers` is the item of `numbers_key`, as it was a moment ago. No write for a name that has one.
@@ -304,7 +302,7 @@ def begin(user_id: str, device_id: str, conn_id: str, numbers: Mapping[str, Any]
 
 
 def _claim(
-    user_id: str, device_id: str, conn_id: str, number: int, before: Mapping[str, Any] | None
+    user_id: str, device_id: str, conn_id: str, number: int, before: StoredItem | None
 ) -> tuple[bool, Item | None]:
     now = now_ms()
     condition, values = "attribute_not_exists(#number)", {}

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.calls import note_retry
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read
 
 TABLE = "streams"
@@ -37,13 +36,13 @@ def device_stream(user_id: str, device_id: str) -> str:
     return f"device:{user_id}/{device_id}"
 
 
-def owner_of(item: Mapping[str, Any]) -> tuple[str, str]:
+def owner_of(item: StoredItem) -> tuple[str, str]:
     """Return whose stream an item is in: "room", "user" or "device", and the room, user, or user/device."""
     kind, _, owner = str(item["stream_id"]).partition(":")
     return kind, owner
 
 
-def seq_of(item: Mapping[str, Any]) -> int:
+def seq_of(item: StoredItem) -> int:
     """Return the sequence number of an item's last change."""
     return int(item["seq"])
 
@@ -69,7 +68,7 @@ def head_key(stream: str) -> dict[str, str]:
     return {"stream_id": stream, "sk": HEAD}
 
 
-def head_seq(head: Mapping[str, Any] | None) -> int:
+def head_seq(head: StoredItem | None) -> int:
     """The sequence number that a head item stands at; 0 for a stream that never moved."""
     return int(head.get("seq_head", 0)) if head else 0
 
@@ -186,10 +185,10 @@ class Change:
     user_id: str | None
     event: str | None
     data_type: str | None
-    item: Mapping[str, Any]
+    item: StoredItem
 
 
-def changes_among(items: Iterable[Mapping[str, Any]]) -> list[Change]:
+def changes_among(items: Iterable[StoredItem]) -> list[Change]:
     """Return the changes that have a place in a stream's order among new items of this table."""
     return [
         Change(
@@ -208,7 +207,7 @@ def changes_among(items: Iterable[Mapping[str, Any]]) -> list[Change]:
 
 
 def append_writes(
-    stream: str, head: int, items: Sequence[Mapping[str, Any]], *, bytes_head: int | None = None
+    stream: str, head: int, items: Sequence[StoredItem], *, bytes_head: int | None = None
 ) -> list[Write]:
     """The writes that put `items` (each with `sk`) behind `head`, for a transaction with others.
 
@@ -239,7 +238,7 @@ def _counting(bytes_head: int) -> tuple[str, dict[str, int]]:
 
 def append(
     stream: str,
-    make_items: Callable[[], Sequence[Mapping[str, Any]]],
+    make_items: Callable[[], Sequence[StoredItem]],
     *,
     more: Sequence[Write] | Callable[[], Sequence[Write]] = (),
 ) -> int:

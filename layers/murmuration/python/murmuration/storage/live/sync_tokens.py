@@ -1,7 +1,8 @@
 """Stream tokens: each names one stored row of positions, written once and never changed.
 
 `s_<row>` is a token by itself. `p_<row>.…` names the same row and says more, by which a client that is up to
-date may wait without a function (`sync.marks`); `c_<row>.…` is what it has become when there may be news.
+date may wait without a function (`sync.marks`), and where it stands in rooms that moved since the row was
+written (`moves`); `c_<row>.…` is what it has become when there may be news.
 Retrying with an old token reads the same row, so it gives the same events again. Rows expire a month after
 they were written; a token whose row is gone gets a full sync, never a silent gap.
 """
@@ -17,7 +18,7 @@ from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import InvalidParam
 from murmuration.protocol.identifiers import DeviceId, UserId
-from murmuration.storage.live import token_forms
+from murmuration.storage.live import moves, token_forms
 from murmuration.storage.live.positions import Positions, room_hash
 from murmuration.storage.live.token_forms import PLAIN
 
@@ -37,6 +38,12 @@ def parse(text: str) -> str:
     if found is None:
         raise InvalidParam("The token is not one of this server's: begin without `since`")
     return f"{PLAIN}{found['plain'] or found['marked']}"
+
+
+def moves_in(text: str) -> str:
+    """What a token says of moves since its row was written (`moves`); empty for nothing."""
+    found = token_forms.PLACE.fullmatch(text)
+    return (found["moves"] if found is not None else None) or ""
 
 
 def token_key(user_id: str, token: str) -> dict[str, str]:
@@ -61,8 +68,13 @@ def write(user_id: UserId, device_id: DeviceId, positions: Positions) -> str:
     return token
 
 
+def is_ending(item: StoredItem | None) -> bool:
+    """Whether a row has less than half of its time left: then a new one is written in its stead."""
+    return item is None or item["expires"] <= now_ms() // 1000 + LIFETIME_S // 2
+
+
 def positions_of(item: StoredItem | None, device_id: str) -> Positions | None:
-    """The positions in a token's item; None for an unknown or expired token.
+    """The positions in a token's item, without moves since then; None for an unknown or expired token.
 
     Another device's token counts for rooms, but says nothing about this device's messages.
     """
@@ -81,7 +93,8 @@ def is_fresh(item: StoredItem | None) -> bool:
 
 def read(user_id: str, token: str, device_id: str = "") -> Positions | None:
     """The positions that `token` names, or None where it has expired. Raises InvalidParam."""
-    return positions_of(dynamodb.get(TABLE, token_key(user_id, parse(token))), device_id)
+    row = positions_of(dynamodb.get(TABLE, token_key(user_id, parse(token))), device_id)
+    return moves.apply(row, moves_in(token)) if row is not None else None
 
 
 def room_position(user_id: str, token: str, room_id: str) -> int | None:

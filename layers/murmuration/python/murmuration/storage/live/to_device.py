@@ -8,8 +8,10 @@ Of two requests that are made at about the same time the later one may be stored
 number in the device's stream. So each message has the time at which its request reached the gateway, and a
 reader puts the messages that it reads together in the order of those times. Positions are made of the
 numbers, as in any stream: what is stored late is still behind the position of everybody who hasn't read it.
-A reader that finds a message whose request came just now waits for a moment and reads again: those that came
-with it, or before it, are stored by then.
+A message whose request came just now isn't handed out yet: one that came before it may still be on its way.
+How long that takes depends on how busy the functions are. So each message tells how long it was on its way
+itself, and a reader waits by what the slowest took of those that it read. It reads again then, and waits on
+if that shows a slower one.
 
 A device that never syncs keeps a bounded inbox (`inboxes.py`): the oldest messages go first.
 """
@@ -23,14 +25,17 @@ import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.clock import now_ms
 from murmuration.protocol.errors import TooLarge, Unavailable
 from murmuration.storage.live import inboxes, streams
 from murmuration.storage.live.inboxes import PREFIX
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import ToDeviceEvent
 
 TRANSACTION_DEVICES = 24
 TRANSACTION_BYTES = 2_000_000
@@ -43,8 +48,14 @@ READ_BYTES = 1_000_000
 """What is read at once: anybody may send to a device, whose answers have to fit into a function's 6 MB."""
 READ_AHEAD = 20
 """How many more messages are looked at, to end an answer where none of the next was sent before one in it."""
-SETTLED_MS = 150
-"""A message is read only when its request is this old: then those that came before it are stored."""
+SETTLED_MS = 250
+"""How old a message's request is at least before it is handed out."""
+SPREAD = 3
+SPREAD_MS = 300
+"""Another message may be on its way as long as this many times what the slowest took that was read, but no
+longer than this many milliseconds more."""
+LONGEST_MS = 2_000
+"""How long a reader waits in all, and how old a request is that nobody waits for any more."""
 CLAIM_SECONDS = 86_400
 REMEMBERED_SECONDS = 7 * 86_400
 """How long a message of another server is recognised, should it come again."""
@@ -67,7 +78,7 @@ class Sending:
 class Inbox:
     """Messages in the order in which they were sent, and the position in the stream that they lead up to."""
 
-    events: list[dict[str, Any]]
+    events: list[ToDeviceEvent]
     position: int
 
 
@@ -185,7 +196,7 @@ def _deliver_together(
     for attempt in range(streams.ATTEMPTS):
         if not left:
             return
-        by_stream: dict[str, list[dict[str, Any]]] = {}
+        by_stream: dict[str, list[Item]] = {}
         for sending, targets in left:
             for target in targets:
                 by_stream.setdefault(streams.device_stream(*target), []).append(_item(sending, target))
@@ -209,12 +220,17 @@ def _deliver_together(
     raise Unavailable("A device's inbox is too busy; try again")
 
 
-def _item(sending: Sending, target: Target) -> dict[str, Any]:
+def _item(sending: Sending, target: Target) -> Item:
     return {
         "sk": PREFIX + sending.transaction.rpartition("#")[2],
         "event": _event_for(target, sending.events),
-        "received_ms": sending.received_ms,
+        **_times(sending.received_ms),
     }
+
+
+def _times(received_ms: int) -> dict[str, int]:
+    """When a message's request came, and how long the message was on its way until it is stored, now."""
+    return {"received_ms": received_ms, "took_ms": max(0, now_ms() - received_ms)}
 
 
 def _claim(claim_id: str, expires: int) -> Write:
@@ -294,7 +310,7 @@ def _agree(transaction: str, chunks: list[list[Target]], expires: int) -> list[l
     return chunks
 
 
-def _from_plan(item: Mapping[str, Any]) -> list[list[Target]]:
+def _from_plan(item: StoredItem) -> list[list[Target]]:
     return [[(user_id, device_id) for user_id, device_id in chunk] for chunk in json.loads(item["plan"])]
 
 
@@ -312,12 +328,10 @@ def _deliver(
     }
     claim = _claim(claim_id, expires)
     key = PREFIX + transaction.rpartition("#")[2]
-    items = {
-        stream: [{"sk": key, "event": event, "received_ms": received_ms}]
-        for stream, event in by_stream.items()
-    }
     for attempt in range(streams.ATTEMPTS):
-        heads = inboxes.read_heads(list(items))
+        times = _times(received_ms)
+        items = {stream: [{"sk": key, "event": event, **times}] for stream, event in by_stream.items()}
+        heads = inboxes.read_heads(list(by_stream))
         writes = [claim]
         for stream, of_stream in items.items():
             writes += inboxes.append_writes(stream, heads[stream], of_stream)
@@ -339,8 +353,9 @@ def _deliver(
 def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int | None = None) -> Inbox:
     """Up to `limit` messages, and up to about `READ_BYTES`, that arrived after `after_seq`.
 
-    They are in the order in which their requests reached the gateway. If the newest request came less than
-    `SETTLED_MS` ago, this waits until then and reads once more, for two round trips.
+    They are in the order in which their requests reached the gateway. While one that came before a message
+    may still be on its way, this waits and reads once more, for two round trips each time, and for
+    `LONGEST_MS` in all. For what comes meanwhile it waits no longer if that can be left for the next time.
 
     `head` is where the device's stream stands, if that has been read. What comes in behind it meanwhile is
     left for the next time: of two newcomers a query may see the second only. After a wait it goes on, but
@@ -351,14 +366,18 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
         head = streams.read_head(stream)
     if head <= after_seq:
         return Inbox([], after_seq)
-    most = limit + READ_AHEAD
+    most, known, waited_ms = limit + READ_AHEAD, head, 0
     items = streams.read_after(stream, after_seq, limit=most)
-    if (young_ms := _unsettled_ms(items)) and len(items) < most:
-        time.sleep(young_ms / 1000)
-        known, head = head, streams.read_head(stream)
+    while len(items) < most and waited_ms < LONGEST_MS and (left_ms := _unsettled_ms(items)):
+        time.sleep(left_ms / 1000)
+        waited_ms += left_ms
+        head = streams.read_head(stream)
         items = streams.read_after(stream, after_seq, limit=most)
         others = [item["seq"] for item in items if item["seq"] > known and "event" not in item]
         head = min([head, *(seq - 1 for seq in others)])
+        if settled := _settled(items):
+            head = min(head, items[settled - 1]["seq"])
+            break
     found = [item for item in items if item["seq"] <= head]
     first = found[: _cut(found, limit)]
     is_all = len(first) == len(found) and len(items) < most
@@ -367,16 +386,36 @@ def read(user_id: str, device_id: str, after_seq: int, limit: int, *, head: int 
     return Inbox([json.loads(item["event"]) for item in messages], position)
 
 
-def _received_ms(item: Mapping[str, Any]) -> int:
+def _received_ms(item: StoredItem) -> int:
     """When a message was sent. Those without a time were stored before messages had one."""
     return int(item.get("received_ms", 0))
 
 
 def _unsettled_ms(items: Sequence[dynamodb.Item]) -> int:
-    """How long to wait until the newest message is settled; 0 where it is, and where its time is wrong."""
-    newest_ms = max(map(_received_ms, items), default=0)
-    left_ms = newest_ms + SETTLED_MS - now_ms()
-    return left_ms if 0 < left_ms <= SETTLED_MS else 0
+    """How long to wait until nothing is on its way that was sent before one of these; 0 if nothing is.
+
+    A time that lies ahead is wrong, and nobody waits for it.
+    """
+    now = now_ms()
+    young = [item for item in items if 0 <= now - _received_ms(item) < LONGEST_MS]
+    if not young:
+        return 0
+    slowest_ms = max(int(item.get("took_ms", 0)) for item in young)
+    spread_ms = min(SPREAD * slowest_ms, slowest_ms + SPREAD_MS)
+    return max(0, max(map(_received_ms, young)) + max(SETTLED_MS, spread_ms) - now)
+
+
+def _settled(items: Sequence[dynamodb.Item]) -> int:
+    """How many of the first items may be handed out, as nothing that was sent before them comes after them.
+
+    Neither is that on its way, nor among the other items. 0 if that is so of none.
+    """
+    for count in range(len(items), 0, -1):
+        first, rest = items[:count], [item for item in items[count:] if "event" in item]
+        newest_ms = max(map(_received_ms, first))
+        if not _unsettled_ms(first) and all(newest_ms <= _received_ms(item) for item in rest):
+            return count
+    return 0
 
 
 def _cut(items: Sequence[dynamodb.Item], limit: int) -> int:

@@ -19,24 +19,30 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from murmuration.aws import queues
-from murmuration.aws.calls import ServiceError, call
+from murmuration.aws.calls import Parameters, ServiceError, call
 from murmuration.aws.parameters import read_secret
 from murmuration.cache import LruCache
+from murmuration.clock import now_ms
 from murmuration.settings import settings
-from murmuration.storage.live import listeners
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+    from murmuration.storage.json_types import KeyCountsSection
 
 LONGEST_WAIT_S = 20
 RETENTION_S = 75
 """How long a ring stays, from when it was ordered: one that comes 15 s late for a minute."""
 PREFIXES = {"rest": "wake-2-", "edge": "wake-3-"}
 """The number is the version of the attributes: SQS refuses to make a queue that exists with others."""
+ID_BYTES = 16
 RING_BYTES = 600
 """The least bytes of a ring. SQS's answer without a message has about 250 bytes."""
 KEYS_RING_BYTES = 4096
@@ -50,7 +56,7 @@ _urls: LruCache[str, str] = LruCache(10_000)
 def queue_id(secret: bytes, user_id: str, device_id: str, slot: str) -> str:
     """What follows the prefix in the name of a slot's queue."""
     label = f"wake queue\n{user_id}\n{device_id}\n{slot}".encode()
-    return blake2b(label, key=secret, digest_size=16).hexdigest()
+    return blake2b(label, key=secret, digest_size=ID_BYTES).hexdigest()
 
 
 def prefix() -> str:
@@ -116,7 +122,7 @@ def edge_secret() -> str:
     return read_secret(settings().parameter("queue-secret"))
 
 
-def _policy(name: str) -> dict[str, Any]:
+def _policy(name: str) -> JsonObject:
     """Let everybody receive who has the secret, in either of two headers that a condition can ask for.
 
     Nobody may send or delete without a signature. A stranger who knows a queue's name learns nothing.
@@ -164,7 +170,7 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
             _create(url.rpartition("/")[2])
             return "made"
         rings = response.get("Messages", [])
-        others = [ring["ReceiptHandle"] for ring in rings if listeners.is_later(_nonce_of(ring), nonce)]
+        others = [ring["ReceiptHandle"] for ring in rings if is_later(_nonce_of(ring), nonce)]
         for handle in others:
             given = {"QueueUrl": url, "ReceiptHandle": handle, "VisibilityTimeout": 0}
             call("sqs", "ChangeMessageVisibility", given)
@@ -177,6 +183,16 @@ def wait(url: str, nonce: str, seconds: float) -> Heard:
             call("sqs", "DeleteMessageBatch", {"QueueUrl": url, "Entries": entries})
         if others or any(_nonce_of(ring) == nonce for ring in rings):
             return "ring"
+
+
+def new_nonce(*, kept: bool) -> str:
+    """A registration's name. Of a wait that is held it begins with the time, in milliseconds."""
+    return secrets.token_urlsafe(9) if kept else f"{now_ms():014d}{secrets.token_urlsafe(6)}"
+
+
+def is_later(nonce: str, than: str) -> bool:
+    """Whether a wait that is held was registered after another."""
+    return nonce[:14] >= than[:14] and nonce != than
 
 
 def _nonce_of(ring: Mapping[str, str]) -> str:
@@ -192,7 +208,7 @@ def _padded(text: str, size: int) -> str:
     return f"{text} {urlsafe_b64encode(os.urandom(size)).decode()}"
 
 
-def encode_keys(keys: Mapping[str, Any]) -> str:
+def encode_keys(keys: KeyCountsSection) -> str:
     """What /sync says of a device's keys, as mapping templates take it: JSON without braces, as base64."""
     text = json.dumps(keys, separators=(",", ":")).encode()[1:-1]
     text += b" " * (-len(text) % 3)  # so the base64 needs no padding
@@ -205,7 +221,7 @@ def ring(url: str, nonce: str, keys: str = "", *, delay_s: int = 0) -> None:
     `keys` tells of the device's keys where they have changed.
     """
     body = _padded(f"{nonce}~{keys}~", KEYS_RING_BYTES) if keys else _padded(nonce, RING_BYTES)
-    message: dict[str, Any] = {"QueueUrl": url, "MessageBody": body}
+    message: Parameters = {"QueueUrl": url, "MessageBody": body}
     if delay_s:
         message["DelaySeconds"] = delay_s
     try:

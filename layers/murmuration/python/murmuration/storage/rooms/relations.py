@@ -20,16 +20,19 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, TypeGuard
+from typing import Final, TypeGuard
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.dynamodb import Item, Key, Write
 from murmuration.protocol.encoding.shapes import Content
 from murmuration.protocol.event_types import ENCRYPTED, REDACTION
 from murmuration.protocol.events import Event
 from murmuration.storage.rooms.room_items import LOG, ROOMS, LogEntry, log_key
 
-ANNOTATION, REFERENCE, REPLACE, THREAD = "m.annotation", "m.reference", "m.replace", "m.thread"
+ANNOTATION: Final = "m.annotation"
+REFERENCE: Final = "m.reference"
+REPLACE: Final = "m.replace"
+THREAD: Final = "m.thread"
 UPDATES, RELATES_TO = "updates", "relates_to"
 """The relations of client API version 2: keys of the content that name the parent event."""
 OTHER = "other"
@@ -236,7 +239,7 @@ def with_children(entry: LogEntry, entries: Iterable[LogEntry]) -> LogEntry:
     return replace(entry, groups=entry.groups | groups, replies=entry.replies + replies)
 
 
-def _count(key: Mapping[str, Any], step: int) -> Write:
+def _count(key: Key, step: int) -> Write:
     return dynamodb.update(ROOMS, key, "ADD replies :step", values={":step": step})
 
 

@@ -9,10 +9,10 @@ import functools
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import concurrency, dynamodb, packing
-from murmuration.aws.dynamodb import Item, Write
+from murmuration.aws.dynamodb import Item, Key, StoredItem, Values, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.event_types import MEMBER
 from murmuration.protocol.events import Event, StateKey
@@ -35,6 +35,10 @@ from murmuration.storage.rooms.room_heads import (
     settling_write,
     unindexed_check,
 )
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import EventFields
+    from murmuration.storage.json_types import ReplacedState
 
 __all__ = [
     "HEAD",
@@ -67,19 +71,15 @@ DUMMY_EVENT = "org.matrix.dummy_event"
 class LogEntry:
     """An event of a room's log, with what the log knows of it.
 
-    `state_root` is the snapshot of the state before it, as the events that it follows have it; `room_root`
-    that of the state which the room was in when the event came, where it's another. `resolved` says that the
-    event left the room in a state which isn't just that with the event on top. `withheld` hides it from
-    clients. `visibility` is the history visibility in force, `device_id` and `txn_id` the sending client's;
-    `delay_id` names the delayed event that it was. `replaced` is {event_id, sender, content} of the state
-    event that this one replaced. `redacted_because` is the redaction's PDU. `groups` are the kinds of
-    relations that other events have to it, `replies` the number of those in its thread (`storage.relations`).
-    `after_gap` says that something which it follows was missing when it came. `filled_below` is set for what
-    was filled in later: the ordinal of the event that came as new, below which it belongs. `relayed` says
-    that this server distributes an event of another server's user, such as a join by its help; `distributed`
-    that another server does so with one of this server's, such as a join by that one's help. Of one that was
-    `purged` no more is known than its place (`storage.retention`). `stored_length` is how many characters of
-    JSON were read, 0 for what wasn't read.
+    `state_root` is the state before the event, by the events that it follows; `room_root` is the room's state
+    when the event came, if that is another. `resolved`: the event changed more of the state than its own
+    entry. `withheld`: no client is shown it. `device_id` and `txn_id` are the sending client's; `delay_id` is
+    set if it was a delayed event. `redacted_because` is the redaction's PDU. `groups` are the kinds of events
+    that relate to it, `replies` is their number in its thread (`storage.rooms.relations`). `after_gap`: an
+    event that it follows was missing. `filled_below`: it was filled in later, and belongs below the event
+    with this ordinal. `relayed`: this server sends the event of another server's user to other servers;
+    `distributed`: another server does so with this server's. `purged`: nothing is left but its place.
+    `stored_length` is how many characters of JSON were read, 0 if it wasn't read.
     """
 
     ordinal: int
@@ -89,8 +89,8 @@ class LogEntry:
     device_id: str | None = None
     txn_id: str | None = None
     delay_id: str | None = None
-    replaced: Mapping[str, Any] | None = None
-    redacted_because: Mapping[str, Any] | None = None
+    replaced: ReplacedState | None = None
+    redacted_because: EventFields | None = None
     groups: frozenset[str] = frozenset()
     replies: int = 0
     room_root: NodeId | None = None
@@ -151,11 +151,11 @@ def state_item_key(room_id: str, pair: StateKey) -> dict[str, str]:
     return {"room_id": room_id, "sk": state_sk(pair)}
 
 
-def log_key(room_id: str, ordinal: int) -> dict[str, Any]:
+def log_key(room_id: str, ordinal: int) -> Key:
     return {"room_id": room_id, "ordinal": ordinal}
 
 
-def log_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> LogEntry:
+def log_entry_from_item(item: StoredItem, version: RoomVersion) -> LogEntry:
     text, replaced, because = item["json"], item.get("replaced"), item.get("redacted_because")
     return LogEntry(
         ordinal=item["ordinal"],
@@ -206,7 +206,7 @@ def stored_state_read(room_id: str, pair: StateKey) -> Read[Callable[[RoomVersio
     )
 
 
-def state_entry_from_item(item: Mapping[str, Any], version: RoomVersion) -> StateEntry:
+def state_entry_from_item(item: StoredItem, version: RoomVersion) -> StateEntry:
     text = item["json"]
     return StateEntry(Event.from_json(text, version, item["event_id"]), item.get("ordinal"), len(text))
 
@@ -408,13 +408,13 @@ def read_log_page(
     return [log_entry_from_item(item, version) for item in page.items]
 
 
-def log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, dict[str, Any]] | None:
+def log_range(room_id: str, after: int | None, before: int | None) -> tuple[str, Values] | None:
     """The key condition of a range of a room's log, and its values; None for an empty range."""
     low = after + 1 if after is not None else -_ORDINAL_OFFSET
     high = before - 1 if before is not None else _ORDINAL_OFFSET
     if low > high:
         return None
-    values = {":room": room_id, ":low": low, ":high": high}
+    values: Values = {":room": room_id, ":low": low, ":high": high}
     return "room_id = :room AND #ordinal BETWEEN :low AND :high", values
 
 

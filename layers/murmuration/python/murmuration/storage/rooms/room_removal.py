@@ -8,12 +8,11 @@ on where it was stopped, and may be run twice, or beside itself.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, Values, Write
 from murmuration.protocol.event_types import MEMBER
 from murmuration.settings import settings
 from murmuration.storage.live import streams
@@ -25,9 +24,7 @@ Part = Callable[[str], Iterator[int]]
 """Removes one part of the room with the given ID."""
 
 
-def _pages(
-    table: str, condition: str, values: Mapping[str, Any], attributes: Sequence[str]
-) -> Iterator[list[Item]]:
+def _pages(table: str, condition: str, values: Values, attributes: Sequence[str]) -> Iterator[list[Item]]:
     after = None
     while True:
         page = dynamodb.query_page(table, condition, values, after=after, attributes=attributes)

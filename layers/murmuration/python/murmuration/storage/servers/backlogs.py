@@ -16,14 +16,17 @@ or looks as if it were, each new event is noted, as the worker may have read the
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Values, Write
 from murmuration.storage.servers import outgoing_messages
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import StoredTransaction
 
 TABLE = "destinations"
 DUE = "#due"
@@ -47,7 +50,7 @@ class Backlog:
     since_ms: int
     version: int
     claim: str = ""
-    sending: Mapping[str, Any] | None = None
+    sending: StoredTransaction | None = None
     refusals: int = 0
 
 
@@ -141,7 +144,7 @@ def open_backlog(
     *,
     now_ms: int,
     due_ms: int,
-    sending: Mapping[str, Any],
+    sending: StoredTransaction,
     refusals: int = 0,
 ) -> None:
     """Note that a server didn't get an event and what follows it: it is tried again at `due_ms`.
@@ -149,7 +152,7 @@ def open_backlog(
     `sending` is the transaction that failed, `refusals` how often it was refused. If there is a backlog
     already, its own stays.
     """
-    values = {":now": now_ms, ":sending": json.dumps(sending), ":refusals": refusals, ":one": 1}
+    values: Values = {":now": now_ms, ":sending": json.dumps(sending), ":refusals": refusals, ":one": 1}
     expression = (
         "SET since_ms = if_not_exists(since_ms, :now), sending = if_not_exists(sending, :sending),"
         " refusals = if_not_exists(refusals, :refusals) ADD version :one"
@@ -214,7 +217,7 @@ def claim(server_name: str, nonce: str, *, now_ms: int, until_ms: int) -> Backlo
     return found if found is not None and found.claim == nonce else None
 
 
-def note_sending(backlog: Backlog, sending: Mapping[str, Any]) -> None:
+def note_sending(backlog: Backlog, sending: StoredTransaction) -> None:
     """Keep a transaction before it is sent. Raises ConditionFailed if the claim is lost."""
     values = {":sending": json.dumps(sending), ":claim": backlog.claim}
     dynamodb.execute(_of_claim(backlog, "SET sending = :sending", values))
@@ -288,7 +291,7 @@ def close(backlog: Backlog) -> bool:
     return True
 
 
-def _of_claim(backlog: Backlog, expression: str, values: Mapping[str, Any]) -> Write:
+def _of_claim(backlog: Backlog, expression: str, values: Values) -> Write:
     return dynamodb.update(
         TABLE, _key(backlog.server_name), expression, values=values, condition="claim = :claim"
     )
@@ -307,7 +310,7 @@ def postpone(server_name: str, due_ms: int, until_ms: int) -> bool:
     return _set_due(server_name, until_ms, "due_ms = :before", {":before": due_ms})
 
 
-def _set_due(server_name: str, due_ms: int, condition: str, values: Mapping[str, Any]) -> bool:
+def _set_due(server_name: str, due_ms: int, condition: str, values: Values) -> bool:
     write = dynamodb.update(
         TABLE,
         _due_key(server_name),

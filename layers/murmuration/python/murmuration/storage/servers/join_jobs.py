@@ -7,13 +7,16 @@ other claims it; if they stop, their claim ends by itself. What came of it stays
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import ConditionFailed, Item, Storable
 from murmuration.protocol.encoding.shapes import Content
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import JoinFailure
 
 TABLE = "transient"
 QUEUED_MS = 60_000
@@ -37,7 +40,7 @@ class Job:
     content: Content = field(default_factory=dict)
     begun_ms: int = 0
     outcome: str = ""
-    error: Mapping[str, Any] = field(default_factory=dict)
+    error: JoinFailure | None = None
     afresh: bool = False
 
 
@@ -53,7 +56,7 @@ def _job(item: Item) -> Job:
         json.loads(item["content"]),
         item["begun_ms"],
         item.get("outcome", ""),
-        json.loads(item.get("error", "{}")),
+        json.loads(error) if (error := item.get("error")) else None,
         item.get("afresh", False),
     )
 
@@ -111,9 +114,9 @@ def claim(user_id: str, room_id: str, now_ms: int, until_ms: int) -> Job | None:
     return _job(item) if item else None
 
 
-def finish(job: Job, outcome: str, error: Mapping[str, Any] | None = None) -> None:
+def finish(job: Job, outcome: str, error: JoinFailure | None = None) -> None:
     """Say what came of a job, for those who wait for it. Nothing where it was begun anew meanwhile."""
-    values: dict[str, Any] = {":outcome": outcome, ":begun": job.begun_ms}
+    values: dict[str, Storable] = {":outcome": outcome, ":begun": job.begun_ms}
     change = "SET outcome = :outcome"
     if error is not None:
         change += ", #error = :error"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from murmuration.aws import dynamodb
 from murmuration.aws.concurrency import parallel
-from murmuration.aws.dynamodb import Item, StoredItem
+from murmuration.aws.dynamodb import Item, Storable, StoredItem
 from murmuration.protocol.pdus.keys import VerifyKey
 
 TABLE = "remote-keys"
@@ -81,7 +81,7 @@ def _write_one(stored: StoredKey) -> None:
         "received_ms": stored.received_ms,
         "document": stored.document,
     }
-    values: dict[str, Any] = {":key": key.public_key}
+    values: dict[str, Storable] = {":key": key.public_key}
     if key.expired_ts is not None:
         item["expired_ts"] = key.expired_ts
         better = "public_key = :key AND attribute_exists(valid_until_ts)"

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch
 from murmuration.clock import now_ms
 
+if TYPE_CHECKING:
+    from murmuration.storage.users.profiles import ProfileFields
+
 TABLE = "transient"
 KEPT_MS = 5 * 60_000
 
 
-def read(user_id: str) -> Mapping[str, Any] | None:
+def read(user_id: str) -> ProfileFields | None:
     """What the user's server said lately: the fields, none for an unknown user; None if it wasn't asked."""
     return fetch(Read(TABLE, _key(user_id), _parse, eventual=True))
 
 
-def _parse(item: Item | None) -> Mapping[str, Any] | None:
+def _parse(item: Item | None) -> ProfileFields | None:
     if item is None or item["until_ms"] <= now_ms():
         return None
-    fields: Mapping[str, Any] = json.loads(item["fields"])
+    fields: ProfileFields = json.loads(item["fields"])
     return fields
 
 
-def write(user_id: str, fields: Mapping[str, Any]) -> None:
+def write(user_id: str, fields: ProfileFields) -> None:
     """Keep what the user's server said."""
     until_ms = now_ms() + KEPT_MS
     item = {

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.clock import now_ms
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, Body, JsonObject
 
 TABLE = "transient"
 MOST_BYTES = 300_000
 """How large an item may get, packed. What is larger isn't kept."""
 
 
-def read(room_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def read(room_ids: Sequence[str]) -> dict[str, JsonObject]:
     """What is known by room ID: an answer, or an empty object where nobody had one. One round trip."""
     reads = [Read(TABLE, _key(room_id), _parse, eventual=True) for room_id in room_ids]
     found = fetch_all(reads)
     return {room_id: each for room_id, each in zip(room_ids, found, strict=True) if each is not None}
 
 
-def write(room_id: str, answer: Mapping[str, Any], lifetime_s: int) -> None:
+def write(room_id: str, answer: Body, lifetime_s: int) -> None:
     """Keep an answer for `lifetime_s`; of two that came at once the later one stays."""
     packed = zlib.compress(json.dumps(answer, separators=(",", ":")).encode())
     if len(packed) <= MOST_BYTES:
@@ -33,7 +32,7 @@ def write(room_id: str, answer: Mapping[str, Any], lifetime_s: int) -> None:
         dynamodb.execute(dynamodb.put(TABLE, item))
 
 
-def _parse(item: Item | None) -> dict[str, Any] | None:
+def _parse(item: Item | None) -> JsonObject | None:
     if item is None or item["expires"] * 1000 <= now_ms():
         return None
     answer: Answer = json.loads(zlib.decompress(item["answer"]))

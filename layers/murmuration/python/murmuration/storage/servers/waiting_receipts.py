@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.storage.live.receipts import Receipt
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import WaitingReceipt
 
 TABLE = "destinations"
 PARTITION = "#receipts"
@@ -25,7 +27,7 @@ class Waiting:
     """The receipts of a room that wait."""
 
     room_id: str
-    receipts: list[dict[str, Any]]
+    receipts: list[WaitingReceipt]
     version: int
 
 
@@ -33,13 +35,15 @@ def _key(room_id: str) -> dict[str, str]:
     return {"server_name": PARTITION, "sk": room_id}
 
 
-def as_waiting(receipt: Receipt) -> dict[str, Any]:
+def as_waiting(receipt: Receipt) -> WaitingReceipt:
     """Return what an EDU will need of a receipt."""
-    thread = {"thread_id": receipt.thread_id} if receipt.thread_id is not None else {}
-    return {"user_id": receipt.user_id, "event_id": receipt.event_id, "ts": receipt.ts, **thread}
+    waiting: WaitingReceipt = {"user_id": receipt.user_id, "event_id": receipt.event_id, "ts": receipt.ts}
+    if receipt.thread_id is not None:
+        waiting["thread_id"] = receipt.thread_id
+    return waiting
 
 
-def add(room_id: str, receipt: Mapping[str, Any]) -> None:
+def add(room_id: str, receipt: WaitingReceipt) -> None:
     """Have a receipt sent with the next ones of its room; it replaces an older one of its user and thread."""
     name = json.dumps([receipt["user_id"], receipt.get("thread_id")])
     attribute = _RECEIPT + hashlib.sha256(name.encode()).hexdigest()[:24]

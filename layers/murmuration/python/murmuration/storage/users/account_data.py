@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from murmuration.aws import concurrency, dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.protocol.encoding import canonical_json
-from murmuration.protocol.encoding.shapes import Content
+from murmuration.protocol.encoding.shapes import Content, JsonObject
 from murmuration.protocol.errors import InvalidParam, TooLarge
 from murmuration.protocol.event_types import TAG
 from murmuration.storage import counts
@@ -40,13 +39,13 @@ def data_key(room_id: str, data_type: str) -> str:
     return key
 
 
-def read(user_id: str, room_id: str, data_type: str) -> dict[str, Any] | None:
+def read(user_id: str, room_id: str, data_type: str) -> JsonObject | None:
     """The content, or None where there is none."""
     item = streams.get(streams.user_stream(user_id), data_key(room_id, data_type))
     return content_of(item) if item else None
 
 
-def read_room(user_id: str, room_id: str) -> dict[str, dict[str, Any]]:
+def read_room(user_id: str, room_id: str) -> dict[str, JsonObject]:
     """All that a user keeps about a room, tags too: contents by type. One query."""
     items = streams.read_prefix(streams.user_stream(user_id), data_key(room_id, ""))
     return {str(item["type"]): content_of(item) for item in items}
@@ -94,7 +93,7 @@ def read_account(user_id: str, first: str, most_bytes: int) -> tuple[list[Item],
     return streams.read_some_of_prefix(streams.user_stream(user_id), data_key("", ""), first, most_bytes)
 
 
-def content_read(user_id: str, room_id: str, data_type: str) -> Read[dict[str, Any] | None]:
+def content_read(user_id: str, room_id: str, data_type: str) -> Read[JsonObject | None]:
     """Read the content of one type of account data; `room_id` is "" for the account's own."""
     key = {"stream_id": streams.user_stream(user_id), "sk": data_key(room_id, data_type)}
     return Read(streams.TABLE, key, lambda item: content_of(item) if item is not None else None)
@@ -116,13 +115,14 @@ def is_data(item: StoredItem) -> bool:
     return "type" in item and "content" in item
 
 
-def contents_among(items: Iterable[StoredItem]) -> dict[str, dict[str, Any]]:
+def contents_among(items: Iterable[StoredItem]) -> dict[str, JsonObject]:
     """Return the contents of the account data among these items of a user's stream, by type."""
     return {str(item["type"]): content_of(item) for item in items if is_data(item)}
 
 
-def content_of(item: StoredItem) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(item["content"])
+def content_of(item: StoredItem) -> JsonObject:
+    """Return the content that an item of account data has."""
+    content: JsonObject = json.loads(item["content"])
     return content
 
 
@@ -135,7 +135,7 @@ def change(
     user_id: str,
     room_id: str,
     data_type: str,
-    make: Callable[[dict[str, Any] | None], Mapping[str, Any] | None],
+    make: Callable[[JsonObject | None], Content | None],
 ) -> None:
     """Set the content to what `make` makes of the old one; None leaves it.
 

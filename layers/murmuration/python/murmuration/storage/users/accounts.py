@@ -9,10 +9,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 from murmuration.aws import concurrency, dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, StoredItem, Write
+from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, Storable, StoredItem, Write
 from murmuration.aws.reads import Read
 from murmuration.storage.live import sliding_positions
 from murmuration.storage.live.streams import device_stream, user_stream
@@ -71,7 +70,7 @@ def read_account_and_device(user_id: str, device_id: str | None) -> tuple[Item |
 ACCOUNT = "account"
 
 
-def create_account_write(user_id: str, attributes: Mapping[str, Any]) -> Write:
+def create_account_write(user_id: str, attributes: Attributes) -> Write:
     """Claim `user_id`, by a write named ACCOUNT that is refused if it was ever in use."""
     return dynamodb.put(
         USERS, {**account_key(user_id), **attributes}, condition="attribute_not_exists(user_id)"
@@ -211,7 +210,7 @@ def read_devices(user_id: str) -> list[Item]:
     )
 
 
-def create_device_write(user_id: str, device_id: str, attributes: Mapping[str, Any]) -> Write:
+def create_device_write(user_id: str, device_id: str, attributes: Attributes) -> Write:
     """Adds a device that isn't there yet."""
     item = {**device_key(user_id, device_id), **attributes}
     return dynamodb.put(USERS, item, condition="attribute_not_exists(user_id)")
@@ -223,7 +222,7 @@ def check_device(user_id: str, device_id: str) -> Write:
 
 
 def replace_tokens_write(
-    user_id: str, device_id: str, attributes: Mapping[str, Any], remove: Sequence[str] = ()
+    user_id: str, device_id: str, attributes: Attributes, remove: Sequence[str] = ()
 ) -> Write:
     """Sets attributes of a device that exists; all other tokens of it, which `remove` names, go."""
     expression, names, values = _set(attributes)
@@ -238,7 +237,7 @@ def replace_tokens_write(
 
 
 def offer_next_tokens(
-    user_id: str, device_id: str, attributes: Mapping[str, Any], *, refresh_hash: str, nonce: str | None
+    user_id: str, device_id: str, attributes: Attributes, *, refresh_hash: str, nonce: str | None
 ) -> None:
     """Sets the pair that follows `refresh_hash`, over the pair made with `nonce`. Raises ConditionFailed."""
     expression, names, values = _set(attributes)
@@ -256,7 +255,7 @@ def offer_next_tokens(
     )
 
 
-def promote_next_tokens(device: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> bool:
+def promote_next_tokens(device: StoredItem, seen: Attributes | None = None) -> bool:
     """Make the pair that waits the device's only one; False if the device moved on meanwhile."""
     promoted = {name.removeprefix("next_"): device[name] for name in NEXT[:3]}
     expression, names, values = _set({**promoted, **(seen or {})})
@@ -272,7 +271,7 @@ def promote_next_tokens(device: Mapping[str, Any], seen: Mapping[str, Any] | Non
     )
 
 
-def update_device(user_id: str, device_id: str, attributes: Mapping[str, Any]) -> bool:
+def update_device(user_id: str, device_id: str, attributes: Attributes) -> bool:
     """Set attributes of a device; False if there's no such device."""
     expression, names, values = _set(attributes)
     return dynamodb.try_execute(
@@ -320,7 +319,7 @@ def _query_keys(table: str, hash_name: str, hash_value: str, prefix: str = "") -
     return dynamodb.query(table, condition, values, attributes=(hash_name, "sk"))
 
 
-def _set(attributes: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
+def _set(attributes: Attributes) -> tuple[str, dict[str, str], dict[str, Storable]]:
     expression = ", ".join(f"#{name} = :{name}" for name in attributes)
     return (
         expression,

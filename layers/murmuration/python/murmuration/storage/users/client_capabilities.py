@@ -13,6 +13,7 @@ from murmuration.storage.users import accounts
 PREFIX = accounts.CAPABILITIES
 
 Capabilities = Mapping[str, Any]
+"""What a client says that it can do: an object of JSON. Nobody here looks into it."""
 
 
 def key(user_id: str, device_id: str) -> dict[str, str]:

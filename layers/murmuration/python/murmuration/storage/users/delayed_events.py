@@ -13,16 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import ConditionFailed, Item, Storable, StoredItem, Write
 from murmuration.aws.reads import Read, fetch_all
 from murmuration.clock import now_ms
 from murmuration.storage import counts
 from murmuration.storage.users.accounts import USERS, check_device
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content, JsonObject
 
 TABLE, BY_DUE = "parked", "by-due"
 MOST = 100
@@ -44,7 +47,7 @@ class Outcome:
 
     at_ms: int
     event_id: str | None = None
-    error: Mapping[str, Any] | None = None
+    error: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class DelayedEvent:
     room_id: str
     type: str
     state_key: str | None
-    content: Mapping[str, Any]
+    content: Content
     delay_ms: int
     since_ms: int
     outcome: Outcome | None = None
@@ -185,7 +188,7 @@ def finalise_writes(event: DelayedEvent, outcome: Outcome, *, unless_restarted: 
 
     With `unless_restarted` it is refused too if the event was restarted since it was read.
     """
-    values: dict[str, Any] = {
+    values: dict[str, Storable] = {
         ":at": outcome.at_ms,
         ":expires": (outcome.at_ms + RETENTION_MS) // 1000,
     }
@@ -294,7 +297,7 @@ def _from_item(item: Item | None) -> DelayedEvent | None:
     )
 
 
-def _outcome(item: Mapping[str, Any]) -> Outcome | None:
+def _outcome(item: StoredItem) -> Outcome | None:
     if "finalised_ms" not in item:
         return None
     error = item.get("error")

@@ -8,14 +8,17 @@ pusher is tried with the next event as if nothing had been.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item
 from murmuration.aws.reads import Read
 from murmuration.clock import now_ms
+
+if TYPE_CHECKING:
+    from murmuration.storage.json_types import Note
 
 TABLE = "transient"
 LIFETIME_MS = 24 * 3_600_000
@@ -30,10 +33,10 @@ class Failing:
     since_ms: int
     failures: int
     retry_at_ms: int
-    pending: tuple[Mapping[str, Any], ...]
+    pending: tuple[Note, ...]
     revision: int = 0
 
-    def with_pending(self, more: Sequence[Mapping[str, Any]]) -> Failing:
+    def with_pending(self, more: Sequence[Note]) -> Failing:
         """Return the same with more that waits, each thing once, the newest of all."""
         known = [each for each in self.pending if each not in more]
         return replace(self, pending=tuple([*known, *more][-MOST_PENDING:]))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed
 from murmuration.protocol.errors import TooLarge
 from murmuration.storage import counts
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
 
 TABLE = "users"
 MOST = 1_000
@@ -31,9 +34,9 @@ def write(user_id: str, filter_id: str, definition: str) -> None:
             raise TooLarge(f"A user may have {MOST} filters") from error
 
 
-def read(user_id: str, filter_id: str) -> dict[str, Any] | None:
+def read(user_id: str, filter_id: str) -> JsonObject | None:
     item = dynamodb.get(TABLE, _key(user_id, filter_id))
     if item is None:
         return None
-    definition: dict[str, Any] = json.loads(item["definition"])
+    definition: JsonObject = json.loads(item["definition"])
     return definition

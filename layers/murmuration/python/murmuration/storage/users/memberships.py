@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem, Write
@@ -37,7 +36,7 @@ class Membership:
     ordinal: int | None
     since: int | None
     previous: str | None = None
-    stripped_state: Sequence[Mapping[str, Any]] = ()
+    stripped_state: Sequence[EventFields] = ()
     forgotten: bool = False
     room_version: str | None = None
     via: Sequence[str] = ()

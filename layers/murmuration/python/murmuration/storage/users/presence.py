@@ -8,9 +8,8 @@ presence list).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import Item, StoredItem
@@ -63,7 +62,7 @@ def read_many(user_ids: Collection[str]) -> dict[str, Presence]:
     return {item["stream_id"].partition(":")[2]: from_item(item) for item in found[streams.TABLE]}
 
 
-def save(user_id: str, before: Mapping[str, Any] | None, after: Presence, written_ms: int) -> bool:
+def save(user_id: str, before: StoredItem | None, after: Presence, written_ms: int) -> bool:
     """Put `after` in place of the item `before`; whether that was still there.
 
     `written_ms` is the time of the change: others are told if it's that of `after.changed_ms`.

@@ -18,12 +18,15 @@ from murmuration.aws.reads import Read, fetch
 USERS = "users"
 MEMBER_FIELDS = ("displayname", "avatar_url")
 
+ProfileFields = Mapping[str, Any]
+"""A profile as clients know it: `displayname` and `avatar_url`, which are strings, and custom fields."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A profile's fields, by name, as of `revision` (0: there is none)."""
 
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: ProfileFields = field(default_factory=dict)
     revision: int = 0
 
 
@@ -57,7 +60,7 @@ def read_member_fields(user_id: str) -> dict[str, str]:
     return fetch(member_fields_read(user_id))
 
 
-def profile_write(user_id: str, fields: Mapping[str, Any], *, revision: int = 0) -> Write:
+def profile_write(user_id: str, fields: ProfileFields, *, revision: int = 0) -> Write:
     """Puts a profile's fields in place of those of `revision`; refused if the profile changed meanwhile."""
     item: Item = {**profile_key(user_id), "revision": revision + 1}
     item |= {name: fields[name] for name in MEMBER_FIELDS if name in fields}
@@ -69,7 +72,7 @@ def profile_write(user_id: str, fields: Mapping[str, Any], *, revision: int = 0)
     return dynamodb.put(USERS, item, condition="revision = :revision", values={":revision": revision})
 
 
-def unchanged_check(user_id: str, shown: Mapping[str, Any]) -> Write:
+def unchanged_check(user_id: str, shown: ProfileFields) -> Write:
     """Refuses a transaction where what rooms are told of a profile isn't this any more."""
     conditions = [
         f"{name} = :{name}" if name in shown else f"attribute_not_exists({name})" for name in MEMBER_FIELDS

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import dynamodb
 from murmuration.aws.dynamodb import ConditionFailed, Item, Write
@@ -22,6 +22,9 @@ from murmuration.protocol.errors import TooLarge, Unavailable, UnknownToken
 from murmuration.storage.live import listeners
 from murmuration.storage.live.streams import pause
 from murmuration.storage.users.accounts import check_device
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Body
 
 TABLE, SK = "users", "pushers"
 DIRECTORY = "directory"
@@ -43,7 +46,7 @@ class Pusher:
     device_display_name: str
     lang: str
     profile_tag: str
-    data: Mapping[str, Any]
+    data: Body
     device_id: str
     made_ms: int
 

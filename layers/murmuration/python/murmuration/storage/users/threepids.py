@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item, Write
+from murmuration.aws.dynamodb import Attributes, ConditionFailed, Item, Write
 from murmuration.clock import now_ms
 
 DIRECTORY, USERS, TRANSIENT = "directory", "users", "transient"
@@ -85,7 +83,7 @@ def read_validation(sid: str) -> Item | None:
     return item if item is not None and item["expires"] * 1000 > now_ms() else None
 
 
-def begin_validation(sid: str, attributes: Mapping[str, Any], *, send_attempt: int) -> bool:
+def begin_validation(sid: str, attributes: Attributes, *, send_attempt: int) -> bool:
     """Begin, or begin anew with a later attempt; False if this attempt, or a later one, was made before.
 
     Each has a `token_hash` of its own, so that one whose answer was lost knows itself when it's sent again.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from murmuration.aws import dynamodb
-from murmuration.aws.dynamodb import ConditionFailed, Item
+from murmuration.aws.dynamodb import ConditionFailed, Item, Storable
 from murmuration.aws.reads import Read, fetch
 from murmuration.protocol.errors import Unavailable
 from murmuration.storage.live.streams import pause
@@ -85,7 +85,7 @@ def _change(user_id: str, change: Callable[[Unread], None]) -> tuple[int, bool]:
         change(unread)
         if json.dumps(unread) == before:
             return total(unread), False
-        values: dict[str, Any] = {":revision": revision} if revision else {}
+        values: dict[str, Storable] = {":revision": revision} if revision else {}
         try:
             dynamodb.execute(
                 dynamodb.put(

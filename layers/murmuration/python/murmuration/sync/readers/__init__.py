@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from murmuration.aws.dynamodb import Item
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.events import StateKey
 from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room
@@ -20,8 +19,10 @@ from murmuration.storage.users.memberships import Membership
 from murmuration.sync.timeline import Window
 
 if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
     from murmuration.sync.context import Context
     from murmuration.sync.joined import RoomPart
+    from murmuration.sync.json_types import AnswerSections, RoomSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +74,14 @@ class Reader(Protocol):
     def tell(self, ctx: Context, news: RoomNews, ephemeral: list[ClientEvent], part: RoomPart, /) -> None:
         """Put into `part` what is to be told of a room that the user is in."""
 
-    def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
+    def left(self, ctx: Context, room: Room, row: Membership, /) -> RoomSection | None:
         """Return the section of a room that the user was in."""
 
-    def outside(self, ctx: Context, row: Membership, /) -> dict[str, Any] | None:
+    def outside(self, ctx: Context, row: Membership, /) -> RoomSection | None:
         """Return the section of a room that the user knows from outside: an invite, a knock, its end."""
 
     def presence_state(self, state: str, /) -> str:
         """Return the state of a presence in the words of the reader's API."""
 
-    def asking(self, ctx: Context, observers: Collection[str], /) -> dict[str, Any]:
+    def asking(self, ctx: Context, observers: Collection[str], /) -> AnswerSections:
         """Return the sections about users who ask to see the user's presence, by name."""

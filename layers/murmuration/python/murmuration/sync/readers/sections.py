@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING
 
-from murmuration.protocol.encoding.shapes import ClientEvent
 from murmuration.protocol.presence import as_today
 from murmuration.rooms.reading.visibility import Viewer
 from murmuration.rooms.room import Room
@@ -15,6 +14,10 @@ from murmuration.sync import joined, other_rooms
 from murmuration.sync.context import Context
 from murmuration.sync.readers import Reader, RoomNews
 from murmuration.sync.timeline import Window
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
+    from murmuration.sync.json_types import AnswerSections, RoomSection
 
 
 class SyncSections:
@@ -39,10 +42,10 @@ class SyncSections:
     ) -> None:
         joined.tell(ctx, news, ephemeral, part)
 
-    def left(self, ctx: Context, room: Room, row: Membership, /) -> dict[str, Any] | None:
+    def left(self, ctx: Context, room: Room, row: Membership, /) -> RoomSection | None:
         return other_rooms.left_room(ctx, room, row)
 
-    def outside(self, ctx: Context, row: Membership, /) -> dict[str, Any] | None:
+    def outside(self, ctx: Context, row: Membership, /) -> RoomSection | None:
         if row.membership in ("invite", "knock"):
             return other_rooms.stripped_room(row, f"{row.membership}_state")
         return other_rooms.left_outside(ctx, row)
@@ -50,7 +53,7 @@ class SyncSections:
     def presence_state(self, state: str, /) -> str:
         return as_today(state)
 
-    def asking(self, _ctx: Context, _observers: Collection[str], /) -> dict[str, Any]:
+    def asking(self, _ctx: Context, _observers: Collection[str], /) -> AnswerSections:
         return {}
 
 

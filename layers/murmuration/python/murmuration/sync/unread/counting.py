@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.aws import concurrency
 from murmuration.protocol.encoding.shapes import Content
@@ -29,6 +29,9 @@ from murmuration.storage.rooms.room_items import LogEntry
 from murmuration.sync.context import Context
 from murmuration.sync.readers import RoomNews
 from murmuration.sync.timeline import Window
+
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.json_types import ClientEvent
 
 MOST_COUNTED = 1000
 """An unread stretch longer than this is counted from its newest events alone: so many ordinals, as the log
@@ -221,9 +224,9 @@ def unread_from(room: Room, receipts: Receipts, since: int) -> int:
     return min([main, *(up_to for latest, up_to in read.items() if latest > up_to)])
 
 
-def _client_form(entry: LogEntry, room_id: str) -> dict[str, Any]:
+def _client_form(entry: LogEntry, room_id: str) -> ClientEvent:
     event = entry.event
-    form: dict[str, Any] = {
+    form: ClientEvent = {
         "type": event.type,
         "sender": event.sender,
         "content": event.content,

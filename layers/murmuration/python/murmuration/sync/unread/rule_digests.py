@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.protocol.push_rules.ruleset import Changes
 from murmuration.storage.live.positions import room_hash
+
+if TYPE_CHECKING:
+    from murmuration.protocol.push_rules.defaults import Rule
 
 GENERAL = ""
 LENGTH = 8
@@ -35,7 +38,7 @@ class Outdated:
 
 def digests_of(user_id: str, changes: Changes, ignored: Iterable[str]) -> Digests:
     """The digests of a user's changed push rules and of those they ignore."""
-    own: Mapping[str, list[dict[str, Any]]] = changes.get("own", {})
+    own = changes.get("own", {})
     general: list[Any] = [changes.get("defaults", {}), sorted(ignored)]
     by_room: dict[str, list[Any]] = {}
     for kind, rules in sorted(own.items()):
@@ -61,7 +64,7 @@ def outdated(before: Digests | None, now: Digests) -> Outdated:
     return Outdated(rooms=frozenset(name for name in names if before.get(name) != now.get(name)))
 
 
-def _room_of(kind: str, rule: Mapping[str, Any]) -> str | None:
+def _room_of(kind: str, rule: Rule) -> str | None:
     """The only room that a rule can match in; None where it may match in several."""
     if kind == "room":
         return str(rule["rule_id"])

@@ -12,14 +12,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.inbound.transactions import counting
 from murmuration.identity import budgets
 from murmuration.protocol.errors import LimitExceeded
 from murmuration.settings import settings
 
-Contents = Sequence[dict[str, Any]]
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Untrusted
+
+Contents = Sequence["Untrusted"]
+"""The contents of EDUs of one type, in the order in which they came."""
 Consumer = Callable[[str, Contents], None]
 
 
@@ -98,7 +102,7 @@ def take_edus(origin: str, edus: Sequence[Any]) -> None:
     Where the server's budget doesn't suffice, what is in `DROPPED` is dropped. The rest comes again: raises
     LimitExceeded for it, and for too many messages, and what the storage raises.
     """
-    by_type: dict[str, list[dict[str, Any]]] = {}
+    by_type: dict[str, list[Untrusted]] = {}
     for edu in edus:
         if not isinstance(edu, dict) or not isinstance(edu.get("content"), dict):
             continue

@@ -11,10 +11,13 @@ import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.aws import queues
 from murmuration.aws.concurrency import parallel
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import PdusMessage
 
 QUEUE = "room-pdus"
 MOST_MESSAGE_BYTES = 240_000
@@ -42,7 +45,7 @@ def put(origin: str, by_room: Mapping[str, Sequence[Any]], *, parked: bool = Fal
 
 def _send(origin: str, room_id: str, parts: Sequence[Sequence[Any]], parked: bool) -> None:
     for pdus in parts:
-        body: dict[str, Any] = {"origin": origin, "room_id": room_id, "pdus": pdus}
+        body: PdusMessage = {"origin": origin, "room_id": room_id, "pdus": pdus}
         if parked:
             body["parked"] = True
         queues.send(QUEUE, body, group=group_of(room_id), dedup=uuid.uuid4().hex)

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.inbound import acls
 from murmuration.federation.inbound.asking import Asking
@@ -37,12 +37,15 @@ from murmuration.storage.rooms import event_store, member_index
 from murmuration.storage.servers import parked_pdus
 from murmuration.transport.deadlines import Deadline
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import JsonObject
+
 SECONDS = 45.0
 """After this the rest of a message's PDUs is queued again, before the function's own time is over."""
 MOST_RETRIED = 100
 
 
-def work(message: Mapping[str, Any]) -> Counter[str]:
+def work(message: JsonObject) -> Counter[str]:
     """Take the PDUs of a message (`queueing`); returns how many were taken in which way.
 
     A message may also order that a device list is asked for (`federation.devices.resyncing`).
@@ -66,7 +69,7 @@ def work(message: Mapping[str, Any]) -> Counter[str]:
     return outcomes.finish()
 
 
-def origin_of(message: Mapping[str, Any]) -> str:
+def origin_of(message: JsonObject) -> str:
     """The server that a message's work is for: the sender of the PDUs, or that of the device list's user."""
     if "device_list" in message:
         return member_index.server_of(message["device_list"])

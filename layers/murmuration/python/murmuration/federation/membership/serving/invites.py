@@ -7,14 +7,14 @@ https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.membership import outside, stripped
 from murmuration.federation.membership.serving.access import is_ours, require_acl
 from murmuration.federation.membership.serving.taking import check_signed, checked_event
 from murmuration.identity import rate_limits
 from murmuration.protocol.bodies import Fields, object_of, required
-from murmuration.protocol.encoding.shapes import Answer, Body, EventFields
+from murmuration.protocol.encoding.shapes import Body, EventFields
 from murmuration.protocol.errors import (
     Forbidden,
     IncompatibleRoomVersion,
@@ -32,8 +32,13 @@ from murmuration.storage.rooms import room_items
 from murmuration.storage.users import accounts
 from murmuration.storage.users.memberships import Membership
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import EventAnswer
+    from murmuration.protocol.encoding.shapes import StrippedState
+    from murmuration.protocol.pdus.shapes import Pdu
 
-def invite(origin: str, room_id: str, event_id: str, body: Body) -> Answer:
+
+def invite(origin: str, room_id: str, event_id: str, body: Body) -> EventAnswer:
     """Take an invite of version 2; the event with this server's signature.
 
     Raises InvalidParam, MissingParam, BadJson, IncompatibleRoomVersion, Forbidden, InviteBlocked,
@@ -58,7 +63,7 @@ def invite_v1(origin: str, room_id: str, event_id: str, pdu: EventFields) -> lis
 
 def _invite(
     origin: str, room_id: str, event_id: str, pdu: EventFields, version: RoomVersion, state: object
-) -> dict[str, Any]:
+) -> Pdu:
     rate_limits.check("federation_membership", origin)
     event = checked_event(dict(pdu), version, room_id, event_id, "invite")
     if event.sender_server != origin:
@@ -82,10 +87,12 @@ def _invite(
             raise Forbidden("This room is for users of one server only")
     signed = sign_event(event.pdu, settings().server_name, signing_key(), version)
     unsigned = pdu.get("unsigned")
-    return {**signed, **({"unsigned": unsigned} if isinstance(unsigned, dict) else {})}
+    if isinstance(unsigned, dict):
+        signed["unsigned"] = unsigned
+    return signed
 
 
-def _record(origin: str, event: Event, state: list[dict[str, Any]]) -> None:
+def _record(origin: str, event: Event, state: list[StrippedState]) -> None:
     def make(before: Membership | None) -> Membership | None:
         if before is not None and (before.event_id == event.event_id or before.membership == "join"):
             return None

@@ -6,14 +6,13 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_join
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.inbound.auth_chains import authorising_ids
 from murmuration.federation.inbound.forks import Forks
 from murmuration.federation.membership.serving.taking import take
 from murmuration.federation.serving.answers import require_room_for
 from murmuration.protocol import state_trie
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Unavailable
 from murmuration.protocol.event_types import CANONICAL_ALIAS_KEY, MEMBER, NAME_KEY
 from murmuration.protocol.events import Event, StateKey
@@ -21,6 +20,9 @@ from murmuration.rooms.reading.servers import servers_in_room
 from murmuration.rooms.room import Room
 from murmuration.settings import settings
 from murmuration.storage.rooms import member_index
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import JoinAnswer
 
 _NAMES = (NAME_KEY, CANONICAL_ALIAS_KEY)
 HEROES = 5
@@ -30,7 +32,7 @@ MEMBER_BYTES = 760
 
 def send_join(
     origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool = False, gzip: bool = False
-) -> Answer:
+) -> JoinAnswer:
     """Take a join; the state before it, the auth chains, and the event as all others get it.
 
     With `omit_members` the state has no members but the heroes of a room without a name, and the chains have
@@ -56,7 +58,7 @@ def send_join(
     chain = _auth_chain(forks, [event, *state.values()])
     if omit_members:
         chain = {name: found for name, found in chain.items() if name not in state}
-    answer: Answer = {
+    answer: JoinAnswer = {
         "origin": settings().server_name,
         "state": [found.pdu for found in state.values()],
         "auth_chain": [found.pdu for found in chain.values()],

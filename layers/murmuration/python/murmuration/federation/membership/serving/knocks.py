@@ -5,14 +5,16 @@ https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knoc
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from murmuration.federation.membership.serving.taking import take
 from murmuration.federation.membership.stripped import full_state
-from murmuration.protocol.encoding.shapes import Answer
+
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import KnockAnswer
 
 
-def send_knock(origin: str, room_id: str, event_id: str, pdu: Any) -> Answer:
+def send_knock(origin: str, room_id: str, event_id: str, pdu: Any) -> KnockAnswer:
     """Take a knock; what the knocking user is shown of the room, as whole events.
 
     Raises NotFound, InvalidParam, Forbidden, LimitExceeded, Unavailable.

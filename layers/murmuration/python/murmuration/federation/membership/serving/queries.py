@@ -6,7 +6,7 @@ https://spec.matrix.org/v1.19/server-server-api/#querying-for-information
 from __future__ import annotations
 
 from murmuration.profiles.profile import get_user_profile
-from murmuration.protocol.encoding.shapes import Answer
+from murmuration.protocol.encoding.shapes import Answer, Content
 from murmuration.protocol.errors import MissingParam, NotFound
 from murmuration.protocol.identifiers import parse_room_alias
 from murmuration.rooms.reading.servers import via
@@ -33,7 +33,7 @@ def query_directory(alias: str | None) -> Answer:
     return {"room_id": room.room_id, "servers": via(room, limit=MOST_SERVERS)}
 
 
-def query_profile(user_id: str | None, field: str | None) -> Answer:
+def query_profile(user_id: str | None, field: str | None) -> Content:
     """A user's profile, or one field of it. Raises MissingParam, InvalidParam, NotFound."""
     if user_id is None:
         raise MissingParam("The query parameter user_id is missing")

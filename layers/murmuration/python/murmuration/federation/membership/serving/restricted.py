@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.protocol.errors import Forbidden, NotFound, UnableToAuthoriseJoin, UnableToGrantJoin
 from murmuration.protocol.event_types import CREATE_KEY, JOIN_RULES_KEY, MEMBER, POWER_LEVELS_KEY
@@ -19,11 +19,14 @@ from murmuration.rooms.membership.restricted_joins import allowed_rooms
 from murmuration.rooms.room import Room
 from murmuration.rooms.writing.append import Append
 
+if TYPE_CHECKING:
+    from murmuration.protocol.encoding.shapes import Content
+
 MOST_ROOMS = 20
 """Of how many rooms that a join rule names the members are looked at."""
 
 
-def joining_content(batch: Append, user_id: str) -> dict[str, Any]:
+def joining_content(batch: Append, user_id: str) -> Content:
     """The content of a join by a user of another server, with the user of this one who vouches for it.
 
     Raises Forbidden where the user is in none of the rooms whose members may join, UnableToAuthoriseJoin

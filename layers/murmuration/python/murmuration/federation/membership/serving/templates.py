@@ -6,19 +6,21 @@ https://spec.matrix.org/v1.19/server-server-api/#joining-rooms
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING
 
 from murmuration.federation.membership.serving.access import asked_room, require_own_user
 from murmuration.federation.membership.serving.restricted import joining_content
 from murmuration.identity import rate_limits
-from murmuration.protocol.encoding.shapes import Answer
 from murmuration.protocol.errors import Forbidden, IncompatibleRoomVersion
 from murmuration.protocol.event_types import MEMBER
 from murmuration.rooms.writing.append import Append, Draft
 from murmuration.settings import settings
 
+if TYPE_CHECKING:
+    from murmuration.federation.shapes import MembershipTemplate, TemplateEvent
 
-def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> Answer:
+
+def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> MembershipTemplate:
     """The template of a join.
 
     Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion, UnableToAuthoriseJoin,
@@ -27,19 +29,19 @@ def make_join(origin: str, room_id: str, user_id: str, versions: Collection[str]
     return _make(origin, room_id, user_id, "join", versions or ("1",))
 
 
-def make_knock(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> Answer:
+def make_knock(origin: str, room_id: str, user_id: str, versions: Collection[str]) -> MembershipTemplate:
     """The template of a knock. Raises NotFound, Forbidden, InvalidParam, IncompatibleRoomVersion."""
     return _make(origin, room_id, user_id, "knock", versions)
 
 
-def make_leave(origin: str, room_id: str, user_id: str) -> Answer:
+def make_leave(origin: str, room_id: str, user_id: str) -> MembershipTemplate:
     """The template of a leave, also of an invite or knock. Raises NotFound, Forbidden, InvalidParam."""
     return _make(origin, room_id, user_id, "leave", None)
 
 
 def _make(
     origin: str, room_id: str, user_id: str, membership: str, versions: Collection[str] | None
-) -> dict[str, Any]:
+) -> MembershipTemplate:
     require_own_user(origin, user_id)
     rate_limits.check("federation_membership", origin)
     room = asked_room(origin, room_id)
@@ -53,4 +55,5 @@ def _make(
     batch = Append(version, room)
     content = joining_content(batch, user_id) if membership == "join" else {"membership": membership}
     pdu = batch.propose(Draft(MEMBER, user_id, content, user_id))
-    return {"room_version": version.id, "event": {**pdu, "origin": settings().server_name}}
+    event: TemplateEvent = {**pdu, "origin": settings().server_name}
+    return {"room_version": version.id, "event": event}

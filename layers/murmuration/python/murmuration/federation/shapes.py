@@ -1,0 +1,316 @@
+"""What servers send each other, by the keys of the JSON objects, for mypy: nothing is checked at run time.
+
+These are objects that this server sends, or has checked. What another server sent is `Untrusted` before that.
+Times are milliseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NotRequired, TypeAlias, TypedDict
+
+from murmuration.protocol.encoding.shapes import Content, KeyObject
+from murmuration.protocol.pdus.shapes import KeyDocument, Pdu, UnsignedPdu
+from murmuration.protocol.presence import PresenceContent
+
+# -- Transactions ------------------------------------------------------------------------------------------
+
+
+class Edu(TypedDict):
+    """Ephemeral data; `edu_type` says which of the contents below it has."""
+
+    edu_type: str
+    content: Mapping[str, Any]
+
+
+class TransactionBody(TypedDict):
+    """PDUs and EDUs of one server: what `PUT /send` gets, and `GET /event` and `/backfill` answer with."""
+
+    origin: str
+    origin_server_ts: int
+    pdus: Sequence[Pdu]
+    edus: NotRequired[Sequence[Edu]]
+
+
+class TypingContent(TypedDict):
+    """Of an `m.typing`."""
+
+    room_id: str
+    user_id: str
+    typing: bool
+
+
+class ReceiptData(TypedDict, total=False):
+    """When an event was read, and in which thread."""
+
+    ts: int
+    thread_id: str
+
+
+class UserReceipt(TypedDict):
+    """Of an `m.receipt`: what one user has read of a room."""
+
+    event_ids: list[str]
+    data: ReceiptData
+
+
+class PresencePush(PresenceContent):
+    """Of an `m.presence`: one user's presence."""
+
+    user_id: str
+
+
+class DeviceListUpdate(TypedDict):
+    """Of an `m.device_list_update`: a device that changed, and the stream IDs of the updates before it."""
+
+    user_id: str
+    device_id: str
+    stream_id: int
+    prev_id: list[int]
+    deleted: NotRequired[bool]
+    keys: NotRequired[KeyObject]
+    device_display_name: NotRequired[str]
+
+
+class SigningKeyUpdate(TypedDict):
+    """Of an `m.signing_key_update`: the cross-signing keys that changed."""
+
+    user_id: str
+    master_key: NotRequired[KeyObject]
+    self_signing_key: NotRequired[KeyObject]
+
+
+class DirectToDevice(TypedDict):
+    """Of an `m.direct_to_device`: messages by user ID and device ID."""
+
+    sender: str
+    type: str
+    message_id: str
+    messages: Mapping[str, Mapping[str, Content]]
+
+
+# -- Memberships -------------------------------------------------------------------------------------------
+
+
+class TemplateEvent(UnsignedPdu):
+    """An event for another server to complete; `origin` is the server that made the template."""
+
+    origin: str
+
+
+class MembershipTemplate(TypedDict):
+    """The answer to `make_join`, `make_leave` and `make_knock`."""
+
+    room_version: str
+    event: TemplateEvent
+
+
+class JoinAnswer(TypedDict):
+    """The answer to `send_join`: the room's state before the join, and what authorises it."""
+
+    origin: str
+    state: list[Pdu]
+    auth_chain: list[Pdu]
+    event: Pdu
+    members_omitted: bool
+    servers_in_room: NotRequired[list[str]]
+
+
+class InviteRequest(TypedDict):
+    """What `PUT /invite` gets in version 2 of the API."""
+
+    room_version: str
+    event: Pdu
+    invite_room_state: Sequence[Pdu]
+
+
+class EventAnswer(TypedDict):
+    """The answer to an invite: the event with one signature more."""
+
+    event: Pdu
+
+
+class KnockAnswer(TypedDict):
+    """The answer to `send_knock`: state events by which the user knows the room."""
+
+    knock_room_state: list[Pdu]
+
+
+# -- What is asked about rooms -----------------------------------------------------------------------------
+
+
+class StateAnswer(TypedDict):
+    """The answer to `GET /state`."""
+
+    pdus: list[Pdu]
+    auth_chain: list[Pdu]
+
+
+class StateIdsAnswer(TypedDict):
+    """The answer to `GET /state_ids`."""
+
+    pdu_ids: list[str]
+    auth_chain_ids: list[str]
+
+
+class AuthChainAnswer(TypedDict):
+    """The answer to `GET /event_auth`."""
+
+    auth_chain: list[Pdu]
+
+
+class MissingEventsAnswer(TypedDict):
+    """The answer to `POST /get_missing_events`."""
+
+    events: list[Pdu]
+
+
+class EventAtTime(TypedDict):
+    """The answer to `GET /timestamp_to_event`."""
+
+    event_id: str
+    origin_server_ts: int
+
+
+class RoomSummary(TypedDict):
+    """A room as a directory or a space shows it."""
+
+    room_id: str
+    num_joined_members: int
+    world_readable: bool
+    guest_can_join: bool
+    name: NotRequired[str]
+    topic: NotRequired[str]
+    avatar_url: NotRequired[str]
+    canonical_alias: NotRequired[str]
+    join_rule: NotRequired[str]
+    room_type: NotRequired[str]
+    room_version: NotRequired[str]
+    encryption: NotRequired[str]
+    allowed_room_ids: NotRequired[list[str]]
+
+
+class SpaceChildContent(TypedDict):
+    """Of an `m.space.child` event."""
+
+    via: list[str]
+    order: NotRequired[str]
+    suggested: NotRequired[bool]
+
+
+class SpaceChild(TypedDict):
+    """An `m.space.child` event without what a hierarchy doesn't show."""
+
+    type: str
+    state_key: str
+    content: Content
+    sender: str
+    origin_server_ts: int
+
+
+class SpaceRoom(RoomSummary):
+    """A room of a hierarchy, with its children if it is a space."""
+
+    children_state: Sequence[SpaceChild]
+
+
+class HierarchyAnswer(TypedDict):
+    """The answer to `GET /hierarchy`."""
+
+    room: SpaceRoom
+    children: Sequence[RoomSummary]
+    inaccessible_children: Sequence[str]
+
+
+class RoomsPage(TypedDict):
+    """A page of a directory of rooms."""
+
+    chunk: list[RoomSummary]
+    total_room_count_estimate: NotRequired[int]
+    next_batch: NotRequired[str]
+    prev_batch: NotRequired[str]
+
+
+class DirectoryFilter(TypedDict, total=False):
+    """Which rooms a question about a directory is for."""
+
+    generic_search_term: str
+    room_types: list[str | None]
+
+
+class DirectoryQuestion(TypedDict):
+    """The question for a directory of rooms."""
+
+    limit: int
+    since: NotRequired[str]
+    include_all_networks: NotRequired[bool]
+    third_party_instance_id: NotRequired[str]
+
+
+# -- What is asked about users' keys -----------------------------------------------------------------------
+
+Failure: TypeAlias = dict[str, str]
+
+
+class UserDevice(TypedDict):
+    """A device of `GET /user/devices`."""
+
+    device_id: str
+    keys: KeyObject
+    device_display_name: NotRequired[str]
+
+
+class UserDevices(TypedDict):
+    """The answer to `GET /user/devices`."""
+
+    user_id: str
+    stream_id: int
+    devices: list[UserDevice]
+    master_key: NotRequired[KeyObject]
+    self_signing_key: NotRequired[KeyObject]
+
+
+class KeysAnswer(TypedDict):
+    """The answer to `POST /user/keys/query`: by user ID, devices by their IDs."""
+
+    device_keys: Mapping[str, Mapping[str, KeyObject]]
+    master_keys: Mapping[str, KeyObject]
+    self_signing_keys: Mapping[str, KeyObject]
+
+
+class ClaimedKeys(TypedDict):
+    """The answer to `POST /user/keys/claim`: by user ID and device ID, a key by its ID."""
+
+    one_time_keys: Mapping[str, Mapping[str, KeyObject]]
+
+
+class KeyDocuments(TypedDict):
+    """A notary's answer: what servers publish about their keys, signed by the notary too."""
+
+    server_keys: list[KeyDocument]
+
+
+class KeyCriteria(TypedDict):
+    """How long a server's key has to be valid, in a question for a notary."""
+
+    minimum_valid_until_ts: int
+
+
+# -- The queues between this server's functions ------------------------------------------------------------
+
+
+class PdusMessage(TypedDict):
+    """A message of the queue of PDUs. `pdus` are as they came: any JSON values."""
+
+    origin: str
+    room_id: str
+    pdus: Sequence[Any]
+    parked: NotRequired[bool]
+
+
+class ResetNotice(TypedDict):
+    """What the operator is told of a state reset."""
+
+    room_id: str
+    event_id: str
+    entries: int

@@ -1,0 +1,84 @@
+"""JSON objects of the specification whose keys are known.
+
+They exist for the type checker: import them under TYPE_CHECKING, because making these classes takes time.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Required, TypedDict, TypeVar
+
+from murmuration.protocol.encoding.shapes import Content, JsonDict
+
+
+class EventReference(TypedDict):
+    """An event that refers to another one."""
+
+    event_id: str
+
+
+class References(TypedDict):
+    """The events that refer to an event."""
+
+    chunk: list[EventReference]
+
+
+class ThreadSummary(TypedDict):
+    """A thread, as its root shows it. `count` is the number of replies."""
+
+    latest_event: ClientEvent
+    count: int
+    current_user_participated: bool
+
+
+BundledRelations = TypedDict(
+    "BundledRelations",
+    {"m.replace": "ClientEvent", "m.reference": References, "m.thread": ThreadSummary},
+    total=False,
+)
+"""What relates to an event, as it comes with the event (`m.relations`)."""
+
+_UnsignedByName = TypedDict(
+    "_UnsignedByName",
+    {"m.relations": BundledRelations, "org.matrix.msc4140.delay_id": str},
+    total=False,
+)
+
+
+class UnsignedData(_UnsignedByName, total=False):
+    """What a server adds to an event for one user's client. `age` is in milliseconds."""
+
+    age: int
+    membership: str
+    transaction_id: str
+    delay_id: str
+    replaces_state: str
+    prev_sender: str
+    prev_content: Content
+    redacted_because: ClientEvent
+
+
+class ClientEvent(TypedDict, total=False):
+    """An event as a client gets it.
+
+    It may also be something that is in no room's log, such as m.typing or account data: then it has no more
+    than its type, its content and sometimes its sender. `origin_server_ts` is in milliseconds.
+    """
+
+    type: Required[str]
+    content: Required[Content]
+    event_id: str
+    sender: str
+    origin_server_ts: int
+    state_key: str | None
+    room_id: str
+    redacts: str
+    unsigned: UnsignedData
+
+
+AnyClientEvent = TypeVar("AnyClientEvent", ClientEvent, JsonDict)
+
+
+class EventsSection(TypedDict):
+    """A part of an answer that has nothing but events. A list may be JSON text already (`RawJson`)."""
+
+    events: Any

@@ -1,0 +1,62 @@
+"""The JSON objects of this package by their keys, for mypy: nothing here checks them at run time."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypeAlias, TypedDict
+
+from murmuration.protocol.encoding.shapes import Content
+from murmuration.protocol.identifiers import RoomId, UserId
+
+Signatures: TypeAlias = dict[str, dict[str, str]]
+"""Signatures in unpadded Base64, by server name (or user ID) and key ID."""
+Reference: TypeAlias = str | list[Any]
+"""Another event in `prev_events` or `auth_events`: its ID; in room versions 1 and 2, [its ID, its hashes]."""
+
+
+class UnsignedPdu(TypedDict):
+    """An event without its hash and signatures. Times are milliseconds since the epoch."""
+
+    type: str
+    sender: UserId
+    content: Content
+    depth: int
+    origin_server_ts: int
+    prev_events: list[Reference]
+    auth_events: list[Reference]
+    room_id: NotRequired[RoomId]
+    """Not in create events from room version 12 on."""
+    state_key: NotRequired[str]
+    redacts: NotRequired[str]
+    """The event that an m.room.redaction redacts, before room version 11."""
+    event_id: NotRequired[str]
+    """In room versions 1 and 2 only."""
+    unsigned: NotRequired[dict[str, Any]]
+
+
+class HashedPdu(UnsignedPdu):
+    """An event with its content hash, `{"sha256": unpadded Base64}`."""
+
+    hashes: dict[str, str]
+
+
+class Pdu(HashedPdu):
+    """An event as servers send and store it, of the format that `event_format.check_format` checks."""
+
+    signatures: Signatures
+
+
+class PublishedKey(TypedDict):
+    """A server's public key in unpadded Base64, and when it expired, if it did."""
+
+    key: str
+    expired_ts: NotRequired[int | None]
+
+
+class KeyDocument(TypedDict):
+    """What a server publishes about its keys. Times are milliseconds since the epoch."""
+
+    server_name: str
+    valid_until_ts: int
+    verify_keys: dict[str, PublishedKey]
+    old_verify_keys: dict[str, PublishedKey]
+    signatures: NotRequired[Signatures]

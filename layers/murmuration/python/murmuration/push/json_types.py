@@ -1,0 +1,25 @@
+"""Messages of the queue of pushes.
+
+They exist for the type checker: import them under TYPE_CHECKING, because making these classes takes time.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from murmuration.storage.json_types import EventNote
+
+
+class Reading(TypedDict):
+    """What a user read of a room. `up_to` is the last ordinal that was read, by thread."""
+
+    room_id: str
+    up_to: dict[str, int]
+
+
+class PushOrder(TypedDict, total=False):
+    """A message of the queue: it has the user, and either a note or what was read."""
+
+    user_id: str
+    note: EventNote
+    read: Reading

@@ -1,0 +1,81 @@
+"""Parts of a sliding sync's answer.
+
+They exist for the type checker: import them under TYPE_CHECKING, because making these classes takes time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+from murmuration.protocol.encoding.shapes import EventFields, JsonDict
+from murmuration.storage.json_types import ToDeviceEvent
+from murmuration.sync.json_types import DeviceListsSection
+
+
+class Hero(TypedDict):
+    """A member whom a room may be named for."""
+
+    user_id: str
+    displayname: NotRequired[str]
+    avatar_url: NotRequired[str]
+
+
+class RoomSection(TypedDict, total=False):
+    """What is told of one room. `bump_stamp` is in milliseconds.
+
+    The accepted form of the proposal has `membership`, `lists`, `stripped_state` and `expanded_timeline`, and
+    no unread counts; the form before it has `invite_state` and `unstable_expanded_timeline`.
+    """
+
+    initial: bool
+    bump_stamp: int
+    membership: str
+    lists: list[str]
+    name: str | None
+    avatar: str | None
+    heroes: list[Hero]
+    joined_count: int
+    invited_count: int
+    is_dm: bool
+    timeline: Sequence[EventFields]
+    limited: bool
+    num_live: int
+    prev_batch: str
+    expanded_timeline: bool
+    unstable_expanded_timeline: bool
+    required_state: Sequence[EventFields]
+    stripped_state: Sequence[EventFields]
+    invite_state: Sequence[EventFields]
+    notification_count: int
+    highlight_count: int
+
+
+class ListCount(TypedDict):
+    """How many rooms a list has."""
+
+    count: int
+
+
+class MessagesSection(TypedDict):
+    """To-device messages, and the position to ask from the next time."""
+
+    next_batch: str
+    events: list[ToDeviceEvent]
+
+
+class KeysSection(TypedDict):
+    """What an answer says of encryption."""
+
+    device_one_time_keys_count: dict[str, int]
+    device_unused_fallback_key_types: list[str]
+    device_lists: NotRequired[DeviceListsSection]
+
+
+class SlidingSyncAnswer(TypedDict):
+    """What a sliding sync answers: `lists` by name, `rooms` by ID, `extensions` by name."""
+
+    pos: str
+    lists: dict[str, ListCount]
+    rooms: dict[str, RoomSection]
+    extensions: JsonDict

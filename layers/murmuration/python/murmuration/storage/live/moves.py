@@ -1,0 +1,69 @@
+"""Moves: what a client was shown since its row of positions was written, as text within its marks.
+
+A called client is mostly shown news of one room. To write its positions anew would cost as much as all that
+is read for it, and its answer would wait for that. So the mark says where it stands in the rooms that moved
+since the row was written. A new row is written when the text becomes too long, or where something else of the
+positions has changed. Nothing in it is to be trusted: who makes one up is shown again, or never, what they
+may see anyhow.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import replace
+from typing import Any
+
+from murmuration.storage.live import positions
+from murmuration.storage.live.positions import Positions, RoomPosition
+
+LONGEST = 320
+"""Characters, for half a dozen rooms. It comes with each request of a client that waits."""
+_LARGEST = 1 << 53
+
+
+def encode(row: Positions, now: Positions) -> str | None:
+    """The text that makes of the row what a client has been shown now; None where there is none so short."""
+    others = replace(now, rooms=row.rooms, typing_until_ms=row.typing_until_ms)
+    if others != row or now.rooms.keys() != row.rooms.keys():
+        return None
+    if now.rooms == row.rooms and now.typing_until_ms == row.typing_until_ms:
+        return ""
+    moved: list[list[Any]] = []
+    for name, position in now.rooms.items():
+        before = row.rooms[name]
+        known = len(before.members)
+        if position.members[:known] != before.members:
+            return None
+        if position != before:
+            unread = [[thread, *pair] for thread, pair in position.unread.items()]
+            members = "".join(position.members[known:])
+            moved.append([name, position.ordinal, position.seq, unread, members])
+    text = json.dumps([moved, now.typing_until_ms], separators=(",", ":"))
+    encoded = urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return encoded if len(encoded) <= LONGEST else None
+
+
+def apply(row: Positions, text: str) -> Positions:
+    """What a client has been shown by a row and moves since then. Text that says nothing changes nothing."""
+    moved = row.copy()
+    if not text:
+        return moved
+    try:
+        rooms, typing = json.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        for name, ordinal, seq, unread, members in rooms:
+            before = moved.rooms.pop(name)
+            counts = {str(thread): (_number(n), _number(h)) for thread, n, h in unread}
+            marks = (*before.members, *positions.split(members))
+            moved.rooms[name] = RoomPosition(_number(ordinal), _number(seq), counts, marks)
+        moved.typing_until_ms = {str(name): _number(until) for name, until in typing.items()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return row.copy()
+    return moved
+
+
+def _number(value: Any) -> int:
+    """A number that can be stored. Raises ValueError."""
+    if type(value) is not int or not -_LARGEST < value < _LARGEST:
+        raise ValueError("no number")
+    return value

@@ -1,0 +1,88 @@
+"""How a wait is stored in its user's item: as a list, because its names would be longer than what it says.
+
+Each wake writes the item twice, and a user's devices all have their waits in it. So it must stay below a
+kilobyte, which is what a write unit pays for. The list has until when the wait is good (seconds since the
+epoch), its nonce, its state, and its queue. Before, a wait was a map; those that are left are understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from murmuration.aws import queues
+from murmuration.settings import settings
+from murmuration.storage.live import wake_queues
+
+HELD, PARKED, RUNG = 0, 1, 2
+"""States. Any other is the time (seconds since the epoch) at which a late ring comes to a parked wait."""
+IS_OVER = "(attribute_not_exists(#wait) OR #wait[0] <= :now OR #wait.#until <= :now)"
+HAS_NONCE = "(#wait[1] = :nonce OR #wait.#nonce = :nonce)"
+IS_NOT_RUNG = "NOT #wait[2] = :rung AND attribute_not_exists(#wait.#rung)"
+IS_NOT_NOTED = (
+    "(#wait[2] <= :parked OR (attribute_exists(#wait.#kept) AND attribute_not_exists(#wait.#rung)"
+    " AND attribute_not_exists(#wait.#late)))"
+)
+"""Conditions on the wait `#wait`, in either form."""
+
+
+def names(*wanted: str) -> dict[str, str]:
+    """The names in a condition of what a wait that is a map has."""
+    return {f"#{name}": name for name in wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWait:
+    """What is stored of a wait."""
+
+    until: int
+    nonce: str
+    state: int
+    queue: str
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether its client waits without a function."""
+        return self.state != HELD
+
+    @property
+    def late_s(self) -> int:
+        """When a late ring comes; 0 for none."""
+        return self.state if self.state > RUNG else 0
+
+    def value(self) -> list[Any]:
+        """The stored form."""
+        return [self.until, self.nonce, self.state, _packed(self.queue)]
+
+
+def from_value(value: Sequence[Any] | Mapping[str, Any]) -> StoredWait:
+    """The wait that is stored so."""
+    if not isinstance(value, Mapping):
+        until, nonce, state, queue = value
+        return StoredWait(until, nonce, state, _url(queue))
+    state = RUNG if value.get("rung") else PARKED if value["kept"] else HELD
+    return StoredWait(value["until"], value["nonce"], state, _url(value["queue"]))
+
+
+def until_of(value: Sequence[Any] | Mapping[str, Any]) -> int:
+    """Until when a stored wait is good."""
+    return int(value["until"] if isinstance(value, Mapping) else value[0])
+
+
+def _packed(url: str) -> str | bytes:
+    """What is stored of a queue's URL: its ID, if all else follows from that; its name, if its URL does."""
+    name = url.rpartition("/")[2]
+    if queues.url_of_name(name) != url:
+        return url
+    queue = wake_queues.id_of(name)
+    for prefix in wake_queues.PREFIXES.values():
+        if name == settings().queue(prefix + queue) and len(queue) == 2 * wake_queues.ID_BYTES:
+            return prefix[5:6].encode() + bytes.fromhex(queue)
+    return name
+
+
+def _url(stored: str | bytes) -> str:
+    if isinstance(stored, bytes):
+        return queues.url_of_name(settings().queue(f"wake-{stored[:1].decode()}-{stored[1:].hex()}"))
+    return stored if "/" in stored else queues.url_of_name(stored)

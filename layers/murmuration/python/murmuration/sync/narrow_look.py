@@ -1,0 +1,106 @@
+"""A look at the rooms that rang, and at nothing else: what a called client usually needs.
+
+Its registration shows which rooms have news since the one before (`listeners.news_since`), and the mark says
+when the client was last shown all that there is. So neither its memberships nor the heads of its other rooms
+are read. All else has it look at everything: news of its own streams, memberships that changed, time that
+changes something by itself, other push rules, and each ten minutes what rings nobody.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+from murmuration.aws import concurrency
+from murmuration.aws.dynamodb import Item
+from murmuration.aws.reads import Batch, fetch_all
+from murmuration.clock import now_ms
+from murmuration.identity.authentication import verify
+from murmuration.identity.tokens import AccessToken
+from murmuration.protocol.event_types import PUSH_RULES
+from murmuration.protocol.push_rules.ruleset import Changes
+from murmuration.rooms.room import Room
+from murmuration.storage.live import sync_tokens as tokens
+from murmuration.storage.live.positions import Positions
+from murmuration.storage.rooms import room_items
+from murmuration.storage.users import account_data, accounts, memberships, presence
+from murmuration.sync.first_look import FirstLook, Identity, find_filter, identity_of
+from murmuration.sync.marks import Place
+from murmuration.sync.unread import rule_digests
+
+EVERYTHING_S = 600
+"""How long after a look at everything the next one is due: as long as a mark without news lasts."""
+
+
+def is_due(place: Place | None) -> bool:
+    """Return whether a client that shows this place is to look at everything."""
+    return place is None or not place.nonce or now_ms() // 1000 - place.looked_s >= EVERYTHING_S
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """Who asks, and what is needed of them whatever they look at. All but the device may be a moment old."""
+
+    identity: Identity
+    push_changes: Changes
+    presence: Item | None
+
+
+def recognise(token: AccessToken, since: str) -> Recognised:
+    """Verify a token, and read what its client has seen; one round trip. Raises UnknownToken."""
+    batch = Batch()
+    device = batch.add(accounts.device_read(token.key))
+    key = tokens.token_key(token.user_id, tokens.parse(since))
+    row = batch.add(tokens.row_read(key, eventual=True))
+    rules = batch.add(replace(account_data.content_read(token.user_id, "", PUSH_RULES), eventual=True))
+    own_presence = batch.add(replace(presence.item_read(token.user_id), eventual=True))
+    batch.fetch()
+    identity = identity_of(verify(token, device.value), row.value, token.device_id, since)
+    return Recognised(identity, cast("Changes", rules.value or {}), own_presence.value)
+
+
+def look_at_rooms(
+    token: AccessToken, known: Recognised, room_ids: Sequence[str], filter_text: str | None
+) -> FirstLook | None:
+    """Read where these rooms stand, after the registration; one round trip.
+
+    None where the client has to look at everything: its row wasn't found yet, the time of something it was
+    shown is over, its unread counts were counted by other rules, or it isn't in one of the rooms.
+    Raises InvalidParam, BadJson, NotFound for a filter.
+    """
+    base = known.identity.base
+    if base is None or _is_outdated(token, base, known.push_changes):
+        return None
+    reads = [
+        replace(memberships.membership_read(token.user_id, room_id), eventual=True) for room_id in room_ids
+    ]
+    rows, heads, sync_filter = concurrency.gather(
+        functools.partial(fetch_all, reads),
+        functools.partial(room_items.read_heads, room_ids),
+        functools.partial(find_filter, token.user_id, filter_text),
+    )
+    joined = [row for row in rows if row is not None and row.membership == "join"]
+    if len(joined) < len(room_ids) or len(heads) < len(room_ids):
+        return None
+    return FirstLook(
+        identity=known.identity,
+        filter=sync_filter,
+        memberships=joined,
+        user_head=base.user,
+        device_head=base.device,
+        push_changes=known.push_changes,
+        presence=known.presence,
+        rooms={name: Room(head) for name, head in heads.items()},
+    )
+
+
+def _is_outdated(token: AccessToken, base: Positions, push_changes: Changes) -> bool:
+    """Whether time alone or another rule changes what was shown of any room or user."""
+    now = now_ms()
+    return (
+        any(0 < until <= now for until in base.typing_until_ms.values())
+        or any(until <= now for until, _, _ in base.present.values())
+        or base.counted_by != rule_digests.digests_of(token.user_id, push_changes, frozenset(base.ignored))
+    )

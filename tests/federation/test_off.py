@@ -1,0 +1,130 @@
+"""A server that doesn't federate: nothing of it is there for other servers, and it asks none of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from murmuration.endpoint import Http, discover
+from murmuration.settings import settings
+from tests.federation.network import Network
+from tests.federation.remote import Remote
+from tests.in_process import Answer, Client, segment
+from tests.rooms.people import V1, V3, create_room, path, refused
+
+OURS_TOO = ("/_matrix/federation/v1/openid/userinfo", "/.well-known/matrix/server")
+"""Services ask whose an OpenID token is, and find this server by its name."""
+
+
+@pytest.fixture
+def remote(network: Network, fresh_name: str) -> Remote:
+    made = Remote(fresh_name)
+    made.serve(network)
+    return made
+
+
+@pytest.fixture
+def _off(network: Network, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("MURMURATION_FEDERATION", "off")
+    settings.cache_clear()
+    yield
+    monkeypatch.undo()
+    settings.cache_clear()
+
+
+def _of_servers() -> list[tuple[str, str]]:
+    """(method, path) of all that is there for other servers."""
+    found = []
+    for function in discover():
+        if isinstance(function.route, Http) and function.group.startswith("server_server"):
+            found += [each for each in function.route.all if each[1] not in OURS_TOO]
+    return found
+
+
+@pytest.mark.usefixtures("_off")
+@pytest.mark.parametrize(("method", "route"), _of_servers())
+def test_nothing_is_there_for_other_servers(remote: Remote, method: str, route: str) -> None:
+    where = re.sub(r"\{[^}]+\}", "x", route)
+    body: Any = {} if method in ("POST", "PUT") else None
+    headers = {"Authorization": remote.authorization(method, where, body)}
+    refused(Client().request(method, where, body, headers=headers), 404, "M_UNRECOGNIZED")
+
+
+Ask = Callable[[Client, str, str], Answer]
+"""What a client asks that would need the server of the user given last; in the room given before."""
+NEEDS_OTHERS: dict[str, Ask] = {
+    "alias": lambda it, _, user: it.get(f"{V3}/directory/room/{segment(_alias(user))}"),
+    "claim": lambda it, _, user: it.post(
+        f"{V3}/keys/claim", {"one_time_keys": {user: {"D": "signed_curve25519"}}}
+    ),
+    "directory": lambda it, _, user: it.get(f"{V3}/publicRooms", server=_server(user)),
+    "invite": lambda it, room, user: it.post(path(room, "invite"), {"user_id": user}),
+    "invite by state": lambda it, room, user: it.put(
+        path(room, "state", "m.room.member", user), {"membership": "invite"}
+    ),
+    "join": lambda it, _, user: it.post(f"{V3}/join/{segment(_room(user))}?via={_server(user)}"),
+    "join by alias": lambda it, _, user: it.post(f"{V3}/join/{segment(_alias(user))}"),
+    "keys": lambda it, _, user: it.post(f"{V3}/keys/query", {"device_keys": {user: []}}),
+    "knock": lambda it, _, user: it.post(f"{V3}/knock/{segment(_room(user))}?via={_server(user)}"),
+    "media": lambda it, _, user: it.get(f"{V1}/media/download/{_server(user)}/abc"),
+    "profile": lambda it, _, user: it.get(f"{V3}/profile/{segment(user)}"),
+    "room with a guest": lambda it, _, user: it.post(f"{V3}/createRoom", {"invite": [user]}),
+    "space": lambda it, _, user: it.get(f"{V1}/rooms/{segment(_room(user))}/hierarchy"),
+    "summary": lambda it, _, user: it.get(f"{V1}/room_summary/{segment(_room(user))}?via={_server(user)}"),
+    "thumbnail": lambda it, _, user: it.get(
+        f"{V1}/media/thumbnail/{_server(user)}/abc", width=32, height=32
+    ),
+    "to device": lambda it, _, user: it.put(
+        f"{V3}/sendToDevice/m.x/t1", {"messages": {user: {"*": {"n": 1}}}}
+    ),
+}  # fmt: skip
+
+
+def _server(user_id: str) -> str:
+    return user_id.partition(":")[2]
+
+
+def _alias(user_id: str) -> str:
+    return f"#tea:{_server(user_id)}"
+
+
+def _room(user_id: str) -> str:
+    return f"!tea:{_server(user_id)}"
+
+
+@pytest.mark.parametrize("what", NEEDS_OTHERS)
+def test_no_other_server_is_asked(
+    make_client: Callable[..., Client],
+    network: Network,
+    remote: Remote,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """A client gets an answer at once; the others' names aren't even looked up."""
+    alice = make_client("alice")
+    room_id = create_room(alice)
+    monkeypatch.setenv("MURMURATION_FEDERATION", "off")
+    settings.cache_clear()
+    answer = NEEDS_OTHERS[what](alice, room_id, f"@bob:{remote.name}")
+    assert answer.status < 500 or answer.json["errcode"] != "M_UNKNOWN", answer.body
+    assert network.asked == []
+    assert remote.server is not None
+    assert remote.server.received == []
+
+
+def test_a_token_s_owner_is_told_all_the_same(
+    make_client: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service for calls asks whose a token is, of users who are all of this server."""
+    alice = make_client("alice")
+    token: Any = alice.post(f"{V3}/user/{segment(alice.user_id)}/openid/request_token", {}).json
+    monkeypatch.setenv("MURMURATION_FEDERATION", "off")
+    settings.cache_clear()
+    asked = Client().get(OURS_TOO[0], access_token=token["access_token"])
+    assert asked.json == {"sub": alice.user_id}
+    assert Client().get(OURS_TOO[1]).status == 200
+    monkeypatch.undo()
+    settings.cache_clear()

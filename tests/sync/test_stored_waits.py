@@ -1,0 +1,101 @@
+"""Waits are stored so that a user's item stays small, and those of before are understood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from local_cloud.names import QUEUE_URLS
+from murmuration.aws import dynamodb
+from murmuration.aws.dynamodb import Attributes
+from murmuration.clock import now_ms
+from murmuration.settings import settings
+from murmuration.storage.live import listeners, wake_queues
+from murmuration.sync import marks
+from tests.budgets.meter import Meter
+from tests.logged_in import log_in
+from tests.rooms.people import V3, ok
+from tests.sync.client import Syncing
+from tests.sync.test_narrow_look import Stage, stage
+from tests.sync.test_waiting import LONG, Make, registrations, tell
+
+__all__ = ["stage"]
+pytestmark = pytest.mark.usefixtures("sqs", "parked")
+
+
+def test_a_wait_of_before_is_understood(stage: Stage) -> None:
+    """It is a map, as all were that were registered before waits became lists."""
+    first, _ = stage.rooms
+    (wait,) = registrations(stage.bob)
+    value: Attributes = {"queue": wait.queue, "nonce": wait.nonce, "until": wait.until, "kept": True}
+    key, named = {"user_id": stage.bob.user_id}, {"#wait": wait.attribute}
+    change = "SET #wait = :wait"
+    dynamodb.execute(dynamodb.update("listeners", key, change, names=named, values={":wait": value}))
+    (before,) = registrations(stage.bob)
+    assert before == wait
+    assert not listeners.register(wait, None)[0], "its slot is taken"
+    stage.say_and_tell(first, "news")
+    assert registrations(stage.bob) == []
+    assert stage.shown() == [["news"], []]
+
+
+def test_what_ended_is_taken_out_by_the_next_ring(
+    stage: Stage, make_client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = stage.rooms
+    bob, ended = stage.bob, now_ms() // 1000 - listeners.OVER_S - 1
+    old = [listeners.Wait(bob.user_id, "TABLET", f"p{number}", "q", "n", ended) for number in range(3)]
+    for wait in old:
+        assert listeners.register(wait, None)[0]
+    stage.say_and_tell(first, "news")
+    (item,) = listeners.read_items([bob.user_id])
+    assert sorted(name for name in item if name.startswith("w#")) == [f"w#p0#{bob.device_id}"]
+    assert stage.is_rung
+
+
+def test_what_was_registered_anew_is_not_taken_out(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = stage.rooms
+    bob, now = stage.bob, now_ms() // 1000
+    old = listeners.Wait(bob.user_id, "TABLET", "p0", "https://q/q", "old", now - listeners.OVER_S - 1)
+    new = listeners.Wait(bob.user_id, "TABLET", "p0", "https://q/q", "new", now + 60)
+    assert listeners.register(old, None)[0]
+    ring = wake_queues.ring
+
+    def ringing(*arguments: Any, **named: Any) -> None:
+        ring(*arguments, **named)
+        assert listeners.register(new, None)[0]
+
+    stage.say(first, "news")
+    monkeypatch.setattr(wake_queues, "ring", ringing)
+    tell(first)
+    assert [wait.nonce for wait in registrations(bob)] == ["new"]
+    assert stage.is_rung
+
+
+def test_the_item_of_three_devices_costs_one_unit(make_client: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them was called twice a moment ago."""
+    monkeypatch.setenv("MURMURATION_QUEUE_URLS", QUEUE_URLS)
+    settings.cache_clear()
+    stage = Stage(make_client)
+    devices = [stage.bob, *(log_in(stage.bob.user_id, name) for name in ("SECONDDEV1", "THIRDDEV12"))]
+    parked = {}
+    for device in devices:
+        syncing = Syncing(device)
+        syncing.sync()
+        parked[device.device_id] = syncing.peek(timeout=LONG)["next_batch"]
+    for number in range(2):
+        stage.say_and_tell(stage.rooms[0], f"news {number}")
+        for device in devices:
+            called = marks.called(parked[device.device_id])
+            answer = ok(device.get(f"{V3}/sync", since=called, timeout=LONG))
+            parked[device.device_id] = answer["next_batch"]
+    stage.say(stage.rooms[0], "more")
+    with Meter() as meter:
+        tell(stage.rooms[0])
+    assert registrations(stage.bob) == []
+    (item,) = listeners.read_items([stage.bob.user_id])
+    assert len([name for name in item if name.startswith("w#")]) >= 3 * len(devices)
+    assert meter.spent.write_units == len(devices), "that they were rung"
+    monkeypatch.undo()
+    settings.cache_clear()
